@@ -1,0 +1,50 @@
+"""Choosing the device that the tensors live on, by the words of the command line and of the config files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moldiff.errors import MoldiffError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``.
+
+    ``auto`` is the first CUDA device if there is one, else the CPU. Apple's MPS is used only when it is asked for.
+
+    Raises:
+        MoldiffError: the name is none of these, or this machine has no such device.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (
+        ":" in name and not (kind == "cuda" and number.isascii() and number.isdigit())
+    ):
+        raise MoldiffError(f"unknown device '{name}'; known are auto, cpu, cuda, cuda:<number> and mps")
+    if kind == "cuda":
+        if not torch.cuda.is_available():
+            raise MoldiffError(f"--device {name}: this PyTorch sees no CUDA device; use --device cpu")
+        if number and int(number) >= torch.cuda.device_count():
+            raise MoldiffError(f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, from cuda:0")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise MoldiffError("--device mps: this PyTorch sees no MPS device; use --device cpu")
+    return torch.device(name)
+
+
+def describe_devices() -> list[str]:
+    """Return one line for each device that PyTorch can use here, the CPU first."""
+    import torch
+
+    lines = [f"cpu: {torch.get_num_threads()} threads"]
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        lines.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+    if torch.backends.mps.is_available():
+        lines.append("mps: Apple GPU")
+    return lines
