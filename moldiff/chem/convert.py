@@ -1,0 +1,218 @@
+"""RDKit molecules to class arrays and back: `encode` and `decode`.
+
+`decode` is total: whatever arrays a network produces, it returns a molecule or a reason, never a crash. RDKit itself can crash
+on dense graphs of atoms without a valence limit and accepts NaN coordinates, so everything is checked before it is called.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations, islice
+
+import numpy as np
+from rdkit import Chem, rdBase
+from rdkit.Geometry import Point3D
+
+from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason, size_refusal
+from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
+from moldiff.molecules import MolArrays
+from moldiff.vocabulary import Vocabulary
+
+__all__ = ["Conversion", "EncodingError", "Survey", "build_vocabulary", "decode", "encode", "survey"]
+
+HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic system
+
+_ORDERS = {name: order for order, name in BOND_NAMES.items()}
+
+
+class EncodingError(ValueError):
+    """The molecule cannot be written in the vocabulary; the message is the reason, short enough to count by."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A decoded molecule or the reason why there is none.
+
+    Attributes:
+        mol: sanitised molecule with a 3D conformer, no implicit hydrogens, stereo assigned from the geometry; None if it failed.
+        raw: the same atoms, coordinates and bonds unsanitised (aromatic bonds as single), for writing failures to a file;
+            None if not even that can be built.
+        reason: empty if it worked, else a code word, a colon and detail: "valence: N with 5 bonds".
+    """
+
+    mol: Chem.Mol | None
+    raw: Chem.Mol | None
+    reason: str
+
+
+def encode(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
+    """Write a sanitised molecule with a conformer as class arrays.
+
+    Coordinates are taken as they are (angstrom, not centred). Isotopes and radical electrons have no class and are lost:
+    a radical comes back as an atom with an open valence.
+
+    Raises:
+        EncodingError: no finite 3D coordinates, hydrogens without coordinates, or a category outside the vocabulary.
+    """
+    if mol.GetNumConformers() == 0 or not mol.GetConformer().Is3D():
+        raise EncodingError("no 3D conformer")
+    if not np.isfinite(mol.GetConformer().GetPositions()).all():
+        raise EncodingError("non-finite coordinates")
+    if vocabulary.explicit_hydrogens:
+        if missing := sum(atom.GetTotalNumHs() for atom in mol.GetAtoms()):
+            raise EncodingError(f"{missing} hydrogens without coordinates")
+    else:
+        mol = Chem.RemoveAllHs(mol)
+    if mol.GetNumAtoms() == 0:
+        raise EncodingError("no atoms")
+    if "aromatic" not in vocabulary.bonds:
+        mol = _kekulised(mol)
+    pos = mol.GetConformer().GetPositions().astype(np.float32)
+    atom_type, charge = _atom_classes(mol, vocabulary)
+    return MolArrays(pos, atom_type, charge, _bond_rows(mol, vocabulary))
+
+
+def _kekulised(mol: Chem.Mol) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    try:
+        with rdBase.BlockLogs():
+            Chem.Kekulize(copy, clearAromaticFlags=True)
+    except Chem.KekulizeException as error:
+        raise EncodingError("no Kekule form") from error
+    return copy
+
+
+def _atom_classes(mol: Chem.Mol, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
+    """Return element class and charge class, both (n,) int64."""
+    elements = {symbol: index for index, symbol in enumerate(vocabulary.elements)}
+    charges = {charge: index for index, charge in enumerate(vocabulary.charges)}
+    atom_type, charge = np.empty(mol.GetNumAtoms(), np.int64), np.empty(mol.GetNumAtoms(), np.int64)
+    for index, atom in enumerate(mol.GetAtoms()):
+        symbol, formal = atom.GetSymbol(), atom.GetFormalCharge()
+        if symbol not in elements:
+            raise EncodingError(f"element {symbol} is outside the vocabulary")
+        if formal not in charges:
+            raise EncodingError(f"charge {formal:+d} is outside the vocabulary")
+        atom_type[index], charge[index] = elements[symbol], charges[formal]
+    return atom_type, charge
+
+
+def _bond_rows(mol: Chem.Mol, vocabulary: Vocabulary) -> np.ndarray:
+    """Return (m, 3) int64 rows (i, j, class) with i < j, sorted."""
+    classes = {name: index for index, name in enumerate(vocabulary.bonds)}
+    rows = []
+    for bond in mol.GetBonds():
+        name = BOND_NAMES.get(bond.GetBondType(), str(bond.GetBondType()))
+        if name not in classes:
+            raise EncodingError(f"{name} bond is outside the vocabulary")
+        i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+        rows.append((min(i, j), max(i, j), classes[name]))
+    return np.array(sorted(rows), dtype=np.int64).reshape(-1, 3)
+
+
+def decode(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
+    """Build the molecule that the arrays spell, or say why there is none. Never raises for bad chemistry.
+
+    With explicit hydrogens nothing is added, repaired or left out: an open valence stays and becomes a radical. Without, RDKit
+    places the hydrogens (for an aromatic ring also on ring nitrogens, as few as give a Kekule form).
+
+    Raises:
+        ValueError: the arrays are not what `MolArrays` says (shapes, class out of range, a bond twice): a bug, not chemistry.
+    """
+    _check_arrays(arrays, vocabulary)
+    if reason := _refusal(arrays):
+        return Conversion(None, None, reason)
+    raw = _build(arrays, vocabulary, aromatic=False)
+    try:
+        with rdBase.BlockLogs():
+            mol = _sanitised(arrays, vocabulary)
+            Chem.AssignStereochemistryFrom3D(mol)
+    except (ValueError, RuntimeError) as error:
+        return Conversion(None, Chem.Mol(raw), sanitize_reason(error, raw))
+    return Conversion(mol, Chem.Mol(raw), "")
+
+
+def _check_arrays(arrays: MolArrays, vocabulary: Vocabulary) -> None:
+    n, bonds = len(arrays.atom_type), arrays.bonds
+    if arrays.pos.shape != (n, 3) or arrays.charge.shape != (n,) or bonds.ndim != 2 or bonds.shape[1] != 3:
+        raise ValueError(f"arrays of {n} atoms: pos {arrays.pos.shape}, charge {arrays.charge.shape}, bonds {bonds.shape}")
+    for values, size in ((arrays.atom_type, len(vocabulary.elements)), (arrays.charge, len(vocabulary.charges))):
+        if n and not 0 <= values.min() <= values.max() < size:
+            raise ValueError(f"an atom's class is outside 0..{size - 1}")
+    if len(bonds):
+        ordered = (bonds[:, 0] >= 0).all() and (bonds[:, 0] < bonds[:, 1]).all() and (bonds[:, 1] < n).all()
+        if not ordered or not ((bonds[:, 2] > 0) & (bonds[:, 2] < len(vocabulary.bonds))).all():
+            raise ValueError("bonds must be rows (i, j, class) with i < j < n and a class above 0")
+        if len(np.unique(bonds[:, 0] * n + bonds[:, 1])) != len(bonds):
+            raise ValueError("a pair of atoms has two bonds")
+
+
+def _refusal(arrays: MolArrays) -> str:
+    """Return why RDKit should not see these arrays, or an empty string."""
+    return size_refusal(len(arrays.atom_type), arrays.bonds[:, :2]) or coordinate_refusal(arrays.pos)
+
+
+def _build(arrays: MolArrays, vocabulary: Vocabulary, *, aromatic: bool) -> Chem.RWMol:
+    """Return the unsanitised molecule; aromatic bonds as such, or as single bonds that any file format can hold."""
+    mol = Chem.RWMol()
+    for element, charge in zip(arrays.atom_type.tolist(), arrays.charge.tolist(), strict=True):
+        atom = Chem.Atom(vocabulary.elements[element])
+        atom.SetFormalCharge(vocabulary.charges[charge])
+        atom.SetNoImplicit(vocabulary.explicit_hydrogens)
+        mol.AddAtom(atom)
+    for i, j, bond_class in arrays.bonds.tolist():
+        order = _ORDERS[vocabulary.bonds[bond_class]]
+        if order == Chem.BondType.AROMATIC and not aromatic:
+            order = Chem.BondType.SINGLE
+        mol.AddBond(i, j, order)
+        if order == Chem.BondType.AROMATIC:
+            mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
+            mol.GetAtomWithIdx(i).SetIsAromatic(True)
+            mol.GetAtomWithIdx(j).SetIsAromatic(True)
+    conformer = Chem.Conformer(len(arrays.atom_type))
+    conformer.Set3D(True)
+    for index, (x, y, z) in enumerate(arrays.pos.astype(np.float64).tolist()):
+        conformer.SetAtomPosition(index, Point3D(x, y, z))
+    mol.AddConformer(conformer, assignId=True)
+    if not aromatic:
+        mol.UpdatePropertyCache(strict=False)
+    return mol
+
+
+def _sanitised(arrays: MolArrays, vocabulary: Vocabulary) -> Chem.Mol:
+    mol = _build(arrays, vocabulary, aromatic=True)
+    if vocabulary.explicit_hydrogens:
+        Chem.SanitizeMol(mol)
+        return mol.GetMol()
+    try:
+        Chem.SanitizeMol(mol)
+    except Chem.KekulizeException as error:
+        mol = _with_ring_hydrogens(_build(arrays, vocabulary, aromatic=True), error)
+    full = Chem.AddHs(mol.GetMol(), addCoords=True)
+    for atom in full.GetAtoms():
+        atom.SetNoImplicit(True)
+    return full
+
+
+def _with_ring_hydrogens(mol: Chem.RWMol, error: Chem.KekulizeException) -> Chem.RWMol:
+    """Place hydrogens on two-connected aromatic nitrogens, as few as possible, until a Kekule form exists.
+
+    Heavy atoms with aromatic bonds do not say which ring nitrogen carries a hydrogen (pyrrole, imidazole, indole), so placing
+    it belongs to placing hydrogens. Raises ``error`` when no placement works within `HYDROGEN_TRIALS`.
+    """
+    candidates = [
+        atom.GetIdx()
+        for atom in mol.GetAtoms()
+        if atom.GetSymbol() == "N" and atom.GetIsAromatic() and atom.GetDegree() == 2 and atom.GetFormalCharge() == 0
+    ]
+    placements = (chosen for size in range(1, len(candidates) + 1) for chosen in combinations(candidates, size))
+    for chosen in islice(placements, HYDROGEN_TRIALS):
+        trial = Chem.RWMol(mol)
+        for index in chosen:
+            trial.GetAtomWithIdx(index).SetNumExplicitHs(1)
+        try:
+            Chem.SanitizeMol(trial)
+        except Chem.KekulizeException:
+            continue
+        return trial
+    raise error

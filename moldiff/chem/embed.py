@@ -1,0 +1,53 @@
+"""3D coordinates for molecules that come without: ETKDGv3 plus MMFF94s, with a time limit."""
+
+from __future__ import annotations
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+MMFF_ITERATIONS = 1000
+MAX_ATOMS = 999
+
+
+def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, str]:
+    """Return a copy with explicit hydrogens and one conformer, or None and the reason.
+
+    Args:
+        mol: sanitised molecule; existing coordinates are ignored.
+        seed: seed of ETKDGv3; the same seed gives the same conformer.
+        timeout_s: limit of the embedding in whole seconds (RDKit checks it itself; 0 = none).
+
+    Returns:
+        (molecule, "") or (None, reason). A molecule without MMFF94s parameters is relaxed with UFF.
+    """
+    if mol.GetNumAtoms() == 0:
+        return None, "embedding: no atoms"
+    with rdBase.BlockLogs():
+        full = Chem.AddHs(Chem.Mol(mol))
+        if full.GetNumAtoms() > MAX_ATOMS:
+            return None, f"embedding: too large, {full.GetNumAtoms()} atoms"
+        parameters = rdDistGeom.ETKDGv3()
+        parameters.randomSeed = seed
+        parameters.timeout = timeout_s
+        parameters.numThreads = 1
+        try:
+            if rdDistGeom.EmbedMolecule(full, parameters) != 0:
+                return None, f"embedding: no conformer within {timeout_s} s"
+            reason = _relax(full)
+        except (ValueError, RuntimeError) as error:
+            return None, f"embedding: {str(error).strip().splitlines()[-1][:80]}"
+        if reason:
+            return None, reason
+        Chem.AssignStereochemistryFrom3D(full)
+    return full, ""
+
+
+def _relax(mol: Chem.Mol) -> str:
+    """Relax in place with MMFF94s (UFF without parameters); return a reason if no force field knows the molecule."""
+    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, mmffVariant="MMFF94s", maxIters=MMFF_ITERATIONS)
+        return ""
+    if rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
+        rdForceFieldHelpers.UFFOptimizeMolecule(mol, maxIters=MMFF_ITERATIONS)
+        return ""
+    return "embedding: no force field has parameters for this molecule"

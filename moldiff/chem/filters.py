@@ -1,0 +1,156 @@
+"""Checks of one molecule as pure functions: molecule in, named result out. No exception for a bad molecule, no repair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+
+from moldiff.chem.convert import Conversion
+from moldiff.chem.sanitize import coordinate_refusal
+from moldiff.chem.valence import unlisted_hydrogens
+
+BOND_RANGE = (0.70, 1.30)  # length over the sum of covalent radii
+CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; the closest hydrogen bonds of force fields come to 0.55
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """Outcome of one check.
+
+    Attributes:
+        name: name of the check.
+        passed: whether the molecule passed.
+        value: the figure that decided (meaning in the check's docstring), None if there is none.
+        detail: for a failure, what is wrong, in a few words; "" otherwise.
+    """
+
+    name: str
+    passed: bool
+    value: float | None = None
+    detail: str = ""
+
+
+def _result(name: str, value: float, detail: str) -> CheckResult:
+    return CheckResult(name, not detail, value, detail)
+
+
+def finite_coordinates(mol: Chem.Mol) -> CheckResult:
+    """Pass if there is a conformer and every coordinate is finite and below 9999 angstrom. Value: number of conformers."""
+    count = mol.GetNumConformers()
+    detail = coordinate_refusal(mol.GetConformer().GetPositions()) if count else "no conformer"
+    return _result("finite_coordinates", float(count), detail)
+
+
+def one_fragment(mol: Chem.Mol) -> CheckResult:
+    """Pass if all atoms hang together. Value: number of fragments (0 for a molecule without atoms, which fails)."""
+    count = len(Chem.GetMolFrags(mol))
+    return _result("one_fragment", float(count), "" if count == 1 else f"{count} fragments")
+
+
+def no_radicals(mol: Chem.Mol) -> CheckResult:
+    """Pass if no atom has unpaired electrons. Value: number of such electrons."""
+    count = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    return _result("no_radicals", float(count), f"{count} radical electrons" if count else "")
+
+
+def no_open_valences(mol: Chem.Mol) -> CheckResult:
+    """Pass if no atom lacks a hydrogen. Value: number of hydrogens that are missing.
+
+    Where some hydrogens are atoms of the molecule, all must be: what RDKit would still add is an open valence. In a molecule
+    without a single hydrogen atom they are taken as left out on purpose, unless an atom says that it has none (NoImplicit); such
+    an atom with bonds to spare carries radical electrons after sanitising, which are counted here too.
+    """
+    implied = unlisted_hydrogens(mol)
+    missing = 0
+    for atom in mol.GetAtoms():
+        missing += atom.GetTotalNumHs() - min(implied[atom.GetIdx()], atom.GetTotalNumHs())
+        if atom.GetNoImplicit():
+            missing += atom.GetNumRadicalElectrons()
+    return _result("no_open_valences", float(missing), f"{missing} hydrogens missing" if missing else "")
+
+
+def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
+    """Pass if every bond length is within `BOND_RANGE` of the sum of covalent radii. Value: the ratio furthest from 1."""
+    if mol.GetNumConformers() == 0:
+        return CheckResult("bond_lengths_plausible", False, None, "no conformer")
+    pos = mol.GetConformer().GetPositions()
+    table = Chem.GetPeriodicTable()
+    worst, detail = 1.0, ""
+    for bond in mol.GetBonds():
+        first, second = bond.GetBeginAtom(), bond.GetEndAtom()
+        length = float(np.linalg.norm(pos[first.GetIdx()] - pos[second.GetIdx()]))
+        radii = table.GetRcovalent(first.GetAtomicNum()) + table.GetRcovalent(second.GetAtomicNum())
+        ratio = length / radii
+        if not abs(ratio - 1.0) <= abs(worst - 1.0):
+            worst = ratio
+            if not BOND_RANGE[0] <= ratio <= BOND_RANGE[1]:
+                detail = f"{first.GetSymbol()}-{second.GetSymbol()} of {length:.2f} angstrom"
+    return _result("bond_lengths_plausible", worst, detail)
+
+
+def no_clashes(mol: Chem.Mol) -> CheckResult:
+    """Pass if atoms three or more bonds apart (or in two fragments) keep their distance.
+
+    Value: the smallest distance over the sum of van der Waals radii, which must reach `CLASH_RATIO`; None without such a pair.
+    """
+    if mol.GetNumConformers() == 0:
+        return CheckResult("no_clashes", False, None, "no conformer")
+    pos = mol.GetConformer().GetPositions()
+    table = Chem.GetPeriodicTable()
+    radii = np.array([table.GetRvdw(atom.GetAtomicNum()) for atom in mol.GetAtoms()])
+    bonds_between = Chem.GetDistanceMatrix(mol)
+    i, j = np.nonzero(np.triu(bonds_between >= 3, k=1))
+    if len(i) == 0:
+        return CheckResult("no_clashes", True)
+    ratios = np.linalg.norm(pos[i] - pos[j], axis=1) / (radii[i] + radii[j])
+    worst = int(np.argmin(ratios))
+    ratio = float(ratios[worst])
+    first, second = mol.GetAtomWithIdx(int(i[worst])), mol.GetAtomWithIdx(int(j[worst]))
+    distance = ratio * float(radii[i[worst]] + radii[j[worst]])
+    detail = "" if ratio >= CLASH_RATIO else f"{first.GetSymbol()} and {second.GetSymbol()} at {distance:.2f} angstrom"
+    return _result("no_clashes", ratio, detail)
+
+
+CHECKS: tuple[Callable[[Chem.Mol], CheckResult], ...] = (
+    finite_coordinates,
+    one_fragment,
+    no_radicals,
+    no_open_valences,
+    bond_lengths_plausible,
+    no_clashes,
+)
+
+
+def check(mol: Chem.Mol) -> list[CheckResult]:
+    """Return the result of every check of a sanitised molecule, in the order of `CHECKS`."""
+    return [function(mol) for function in CHECKS]
+
+
+def is_valid_and_connected(conversion: Conversion) -> tuple[bool, str]:
+    """Return whether a decoded molecule sanitises, is one fragment, and has no radicals or open valences; else why not.
+
+    The reason is the conversion's own or the name and detail of the first check that failed.
+    """
+    if conversion.mol is None:
+        return False, conversion.reason
+    for function in (one_fragment, no_radicals, no_open_valences):
+        result = function(conversion.mol)
+        if not result.passed:
+            return False, f"{result.name}: {result.detail}"
+    return True, ""
+
+
+def mark_duplicates(smiles: list[str | None]) -> list[int | None]:
+    """Return for each entry the index of its first occurrence if it came before, else None. None entries are never duplicates."""
+    first: dict[str, int] = {}
+    marks: list[int | None] = []
+    for index, text in enumerate(smiles):
+        if text is None:
+            marks.append(None)
+            continue
+        earlier = first.setdefault(text, index)
+        marks.append(earlier if earlier != index else None)
+    return marks

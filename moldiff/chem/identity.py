@@ -1,0 +1,55 @@
+"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys, and the split that follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+
+from rdkit import Chem, rdBase
+
+VALIDATION_FRACTION = 0.05
+TEST_FRACTION = 0.05
+
+
+def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy without explicit hydrogens, except those that carry an isotope or have no heavy neighbour ([H][H]).
+
+    The hydrogen that defines the stereo of an imine (C=N-H) stays, as in RDKit's own SMILES.
+    """
+    return Chem.RemoveHs(mol, sanitize=False)
+
+
+def canonical_smiles(mol: Chem.Mol, *, stereo: bool) -> str:
+    """Return RDKit's canonical SMILES of a sanitised molecule, hydrogens removed, with or without stereo and isotopes."""
+    with rdBase.BlockLogs():
+        if stereo:
+            return str(Chem.MolToSmiles(without_hydrogens(mol)))
+        flat = Chem.Mol(mol)
+        # before the hydrogens: one that defines an imine's stereo would stay and make the text depend on the geometry
+        Chem.RemoveStereochemistry(flat)
+        return str(Chem.MolToSmiles(without_hydrogens(flat), isomericSmiles=False))
+
+
+def inchikey_block(mol: Chem.Mol) -> str:
+    """Return the first 14 letters of the InChIKey: connectivity with mobile hydrogens, no stereo, isotopes or charge.
+
+    Raises:
+        ValueError: InChI refuses the molecule ("inchi: ..." is the reason).
+    """
+    with rdBase.BlockLogs():
+        key = str(Chem.MolToInchiKey(mol, options="/SNon"))
+    if len(key) < 14:
+        raise ValueError("inchi: no key for this molecule")
+    return key[:14]
+
+
+def text_key(text: str) -> int:
+    """Return the first 8 bytes of the SHA-256 of ``text`` as an unsigned 64-bit integer (big-endian)."""
+    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
+
+
+def split_of(block: str) -> str:
+    """Return "train", "validation" or "test" (90/5/5 %) for an InChIKey block: the same molecule, the same side, always."""
+    fraction = text_key(block) / 2**64
+    if fraction < TEST_FRACTION:
+        return "test"
+    return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"

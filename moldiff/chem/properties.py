@@ -1,0 +1,89 @@
+"""Molecular properties that RDKit computes, by lower-case name."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+
+from rdkit import Chem, RDConfig, rdBase
+from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
+
+
+@dataclass(frozen=True)
+class Property:
+    """A property of a molecule whose hydrogens were removed.
+
+    Attributes:
+        name: lower-case name, as in files and on the command line.
+        unit: unit of the value, "1" for a plain number.
+        function: sanitised molecule without explicit hydrogens -> value.
+        cost: about how many milliseconds a drug-like molecule takes on one core.
+    """
+
+    name: str
+    unit: str
+    function: Callable[[Chem.Mol], float]
+    cost: float
+
+
+@cache
+def _sascorer() -> ModuleType:
+    """Load RDKit's contributed synthetic-accessibility score (Ertl and Schuffenhauer 2009), which is no importable package."""
+    path = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
+    spec = importlib.util.spec_from_file_location("moldiff_rdkit_sascorer", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise RuntimeError(f"this RDKit build has no SA_Score ({path} is missing)")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _synthetic_accessibility(mol: Chem.Mol) -> float:
+    return float(_sascorer().calculateScore(mol))
+
+
+_ALL = (
+    Property("logp", "1", Crippen.MolLogP, 0.2),
+    Property("tpsa", "angstrom^2", rdMolDescriptors.CalcTPSA, 0.02),
+    Property("qed", "1", QED.qed, 3.0),
+    Property("mw", "g/mol", Descriptors.MolWt, 0.01),
+    Property("hbd", "1", Lipinski.NumHDonors, 0.02),
+    Property("hba", "1", Lipinski.NumHAcceptors, 0.02),
+    Property("rotatable_bonds", "1", rdMolDescriptors.CalcNumRotatableBonds, 0.05),
+    Property("rings", "1", rdMolDescriptors.CalcNumRings, 0.01),
+    Property("fsp3", "1", rdMolDescriptors.CalcFractionCSP3, 0.01),
+    Property("sa", "1", _synthetic_accessibility, 1.0),
+    Property("heavy_atom_count", "1", Chem.Mol.GetNumHeavyAtoms, 0.01),
+)
+
+PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _ALL})
+
+
+def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
+    """Return the named properties of a sanitised molecule, hydrogens explicit or not: the result is the same.
+
+    Raises:
+        KeyError: a name is not in `PROPERTIES`.
+        ValueError: a calculator failed on this molecule or gave no finite number (the message names it).
+    """
+    chosen = [PROPERTIES[name] for name in names]
+    parameters = Chem.RemoveHsParameters()
+    parameters.removeDefiningBondStereo = True
+    parameters.showWarnings = False
+    values: dict[str, float] = {}
+    with rdBase.BlockLogs():
+        bare = Chem.RemoveHs(mol, parameters)
+        for entry in chosen:
+            try:
+                value = float(entry.function(bare))
+            except (ValueError, RuntimeError, ZeroDivisionError) as error:
+                raise ValueError(f"{entry.name}: {str(error).strip().splitlines()[0][:80]}") from error
+            if not math.isfinite(value):
+                raise ValueError(f"{entry.name}: not a finite number")
+            values[entry.name] = value
+    return values

@@ -1,0 +1,69 @@
+"""Sanitising with limits in front of RDKit and short reasons behind it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from rdkit import Chem
+
+MAX_ATOMS = 999  # the V2000 format has three digits for a count
+MAX_DEGREE = 16
+MAX_BONDS_PER_ATOM = 4
+MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
+
+_VALENCE = re.compile(r", (\d+), is greater")
+
+
+def size_refusal(n_atoms: int, bond_ends: np.ndarray) -> str:
+    """Return why RDKit should not see a graph, or an empty string.
+
+    RDKit's ring search crashes or hangs on dense graphs of atoms without a valence limit (metals, dummies).
+
+    Args:
+        n_atoms: number of atoms.
+        bond_ends: (m, 2) int atom indices of the bonds.
+    """
+    if n_atoms == 0:
+        return "empty: no atoms"
+    if n_atoms > MAX_ATOMS:
+        return f"too large: {n_atoms} atoms"
+    degree = int(np.bincount(bond_ends.ravel(), minlength=n_atoms).max())
+    if degree > MAX_DEGREE:
+        return f"too many bonds: {degree} on one atom"
+    if len(bond_ends) > MAX_BONDS_PER_ATOM * n_atoms:
+        return f"too many bonds: {len(bond_ends)} among {n_atoms} atoms"
+    return ""
+
+
+def coordinate_refusal(pos: np.ndarray) -> str:
+    """Return why (n, 3) coordinates in angstrom cannot be used or written, or an empty string."""
+    bad = ~np.isfinite(pos).all(axis=1)
+    if bad.any():
+        return f"non-finite coordinates: {int(bad.sum())} atoms"
+    if len(pos) and np.abs(pos).max() > MAX_COORDINATE:
+        return f"coordinates out of range: beyond {MAX_COORDINATE:.0f} angstrom"
+    return ""
+
+
+def mol_refusal(mol: Chem.Mol) -> str:
+    """Return why a molecule, sanitised or not, should not be worked on: its size, its bonds, its coordinates."""
+    ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
+        return reason
+    return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
+
+
+def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
+    """Return a short reason shared by many molecules (a code word, then the cause; no atom numbers)."""
+    if isinstance(error, Chem.AtomValenceException):
+        atom = mol.GetAtomWithIdx(error.cause.GetAtomIdx())
+        charge = atom.GetFormalCharge()
+        label = atom.GetSymbol() + (f"{charge:+d}" if charge else "")
+        found = _VALENCE.search(str(error))
+        return f"valence: {label} with {found.group(1)} bonds" if found else f"valence: {label}"
+    if isinstance(error, Chem.KekulizeException | Chem.AtomKekulizeException):
+        return "kekulize: aromatic bonds without a Kekule form"
+    if isinstance(error, Chem.MolSanitizeException):
+        return f"sanitize: {type(error).__name__}"
+    return f"rdkit: {str(error).strip().splitlines()[-1][:80]}" if str(error).strip() else f"rdkit: {type(error).__name__}"
