@@ -1,0 +1,283 @@
+"""Files to a prepared folder: read, convert in worker processes, gather, describe, write."""
+
+from __future__ import annotations
+
+import csv
+import re
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from moldiff import files as package_files
+from moldiff.chem.properties import PROPERTIES
+from moldiff.datasets import layout
+from moldiff.datasets.layout import Arrays
+from moldiff.datasets.pool import map_chunks
+from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
+from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
+from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.vocabulary import Vocabulary
+
+Progress = Callable[[int], None]
+
+# Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
+TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3", "angstrom": "angstrom"}
+# The property names of the original QM9 archive and of PyG's copy (Ramakrishnan et al. 2014, table 3).
+QM9_UNITS = {
+    "a": "GHz", "b": "GHz", "c": "GHz", "mu": "debye", "alpha": "bohr^3", "homo": "Eh", "lumo": "Eh", "gap": "Eh",
+    "r2": "bohr^2", "zpve": "Eh", "u0": "Eh", "u": "Eh", "h": "Eh", "g": "Eh", "cv": "cal/(mol K)",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What became of the records: read = kept + dropped, always.
+
+    Attributes:
+        out: the prepared folder.
+        read: records in all files.
+        kept: molecules in the folder.
+        distinct: molecules with different canonical SMILES with stereo.
+        splits: molecules per split.
+        dropped: number of dropped records per kind of reason, most frequent first.
+        vocabulary: classes found.
+        statistics: of the training split.
+    """
+
+    out: Path
+    read: int
+    kept: int
+    distinct: int
+    splits: dict[str, int]
+    dropped: dict[str, int]
+    vocabulary: Vocabulary
+    statistics: DatasetStatistics
+
+
+def prepare(
+    files: Sequence[Path | str],
+    out: Path | str,
+    *,
+    properties: Sequence[str] = (),
+    bonds: str = "aromatic",
+    hydrogens: str = "explicit",
+    vocabulary: Vocabulary | None = None,
+    fragments: bool = False,
+    workers: int = 1,
+    overwrite: bool = False,
+    seed: int = 0,
+    timeout_s: int = 20,
+    progress: Progress | None = None,
+) -> PrepareReport:
+    """Turn molecule files into a prepared folder that `PreparedDataset.open` reads.
+
+    The result does not depend on ``workers``. Nothing appears under ``out`` unless everything worked.
+
+    Args:
+        files: any mix of the formats of `moldiff.chem.io`, or the folder of PyG's QM9.
+        out: folder to write.
+        properties: names of tags or columns of the files, else of `moldiff.chem.properties.PROPERTIES`.
+        bonds: "aromatic" keeps a class for aromatic bonds, "kekule" spells them as single and double.
+        hydrogens: "explicit", or "implicit" for a set of heavy atoms only.
+        vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and
+            ``hydrogens``. By default the vocabulary is what the molecules hold.
+        fragments: keep molecules of several fragments (salts).
+        workers: processes; 1 works in this process.
+        overwrite: replace ``out`` if it is a prepared folder.
+        seed: for conformers of molecules that come without coordinates.
+        timeout_s: longest time for one such conformer, in whole seconds.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: bad arguments, an unreadable file, an unknown property, or no molecule that could be kept.
+    """
+    out = Path(out)
+    _check_arguments(bonds, hydrogens, workers, timeout_s, properties)
+    _refuse_folder(out, overwrite)
+    sources = find_sources([Path(file) for file in files])
+    tags, calculated = _resolve_properties(properties, sources)
+    options = RowOptions(
+        vocabulary=vocabulary or wide_vocabulary(aromatic=bonds == "aromatic", explicit_hydrogens=hydrogens == "explicit"),
+        tags=tags,
+        calculated=calculated,
+        seed=seed,
+        timeout_s=timeout_s,
+        fragments=fragments,
+    )
+    parts: list[Part] = []
+    read = 0
+    for part in map_chunks(chunks(sources), options, workers):
+        parts.append(part)
+        read += len(part.names) + len(part.dropped)
+        if progress is not None:
+            progress(read)
+    dropped = [entry for part in parts for entry in part.dropped]
+    arrays = _gather(parts, dropped)
+    if vocabulary is None:
+        vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
+    columns = [
+        {"name": name, "unit": PROPERTIES[name].unit if name in calculated else tag_unit(name), "source": _origin(name, tags)}
+        for name in properties
+    ]
+    _refuse_unknown_columns(arrays, columns)
+    train = np.flatnonzero(arrays["split"] == 0)
+    if not len(train):
+        raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add more molecules")
+    statistics = compute_statistics(arrays, train, vocabulary, list(properties), [column["unit"] for column in columns])
+    report = PrepareReport(
+        out=out,
+        read=read,
+        kept=len(arrays["split"]),
+        distinct=len(np.unique(arrays["keys"][:, 1])),
+        splits={name: int((arrays["split"] == k).sum()) for k, name in enumerate(layout.SPLITS)},
+        dropped=dict(Counter(kind_of(entry.reason) for entry in dropped).most_common()),
+        vocabulary=vocabulary,
+        statistics=statistics,
+    )
+    recorded = {"bonds": bonds, "hydrogens": hydrogens, "fragments": fragments, "seed": seed, "timeout_s": timeout_s}
+    info = _describe(report, columns, sources, recorded, layout.data_hash(arrays))
+    _write_folder(out, arrays, [name for part in parts for name in part.names], dropped, info)
+    return report
+
+
+def kind_of(reason: str) -> str:
+    """Return the reason without its leading count, so that "3 hydrogens ..." and "5 hydrogens ..." are counted together."""
+    return re.sub(r"^\d+ ", "", reason)
+
+
+def tag_unit(name: str) -> str:
+    """Return the unit that a tag's name tells, or an empty string: gfn2_gap_eV -> eV."""
+    return QM9_UNITS.get(name) or TAG_UNITS.get(name.rsplit("_", 1)[-1].lower() if "_" in name else "", "")
+
+
+def _origin(name: str, tags: dict[str, int]) -> str:
+    return "tag" if name in tags else "rdkit"
+
+
+def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, properties: Sequence[str]) -> None:
+    if bonds not in ("aromatic", "kekule"):
+        raise MoldiffError(f"bonds must be aromatic or kekule, not '{bonds}'")
+    if hydrogens not in ("explicit", "implicit"):
+        raise MoldiffError(f"hydrogens must be explicit or implicit, not '{hydrogens}'")
+    if workers < 1:
+        raise MoldiffError(f"workers must be at least 1, not {workers}")
+    if timeout_s < 1:
+        raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
+    if twice := [name for name, count in Counter(properties).items() if count > 1]:
+        raise MoldiffError(f"property '{twice[0]}' is asked for twice")
+
+
+def _refuse_folder(out: Path, overwrite: bool) -> None:
+    """Refuse to write over anything that is not a prepared folder, whatever the user says."""
+    package_files.refuse_existing(out, overwrite)
+    if out.exists() and not (out / "dataset.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise MoldiffError(f"{out} exists and is not a prepared data set; it is not replaced, choose another name")
+
+
+def _resolve_properties(names: Sequence[str], sources: Sequence[Source]) -> tuple[dict[str, int], dict[str, int]]:
+    """Split the names into tags and calculated properties, each with its column.
+
+    A tag goes before a calculator of the same name. The first records of each file tell the tags; only for a name that is
+    then still unknown all records are read, since a tag may be there for a few molecules only.
+    """
+    if not names:
+        return {}, {}
+    known = tag_names(sources, thorough=False)
+    if any(name not in known and name not in PROPERTIES for name in names):
+        known = tag_names(sources, thorough=True)
+    for name in names:
+        if name not in known and name not in PROPERTIES:
+            everything = [*known, *PROPERTIES]
+            raise MoldiffError(
+                f"unknown property '{name}'{nearest_name(name, everything)}; the files have: {', '.join(known) or 'no tags'}; "
+                f"RDKit computes: {', '.join(PROPERTIES)}"
+            )
+    tags = {name: column for column, name in enumerate(names) if name in known}
+    return tags, {name: column for column, name in enumerate(names) if name not in known}
+
+
+def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
+    """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
+    if not any(part.names for part in parts):
+        (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
+        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most frequent reason ({count}): {reason}")
+    arrays = merge([part.arrays for part in parts])
+    if int(np.diff(arrays["atom_offsets"]).max()) <= 256:
+        arrays["bonds"] = arrays["bonds"].astype(np.uint8)
+    return arrays
+
+
+def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
+    """Take the classes that never occur out of the vocabulary and renumber the arrays (in place); charge 0 always stays."""
+    elements = np.unique(arrays["atom_type"])
+    charges = np.union1d(np.unique(arrays["charge"]), [wide.charges.index(0)])
+    orders = np.union1d(np.unique(arrays["bonds"][:, 2]), [0])
+    arrays["atom_type"] = np.searchsorted(elements, arrays["atom_type"]).astype(np.uint8)
+    arrays["charge"] = np.searchsorted(charges, arrays["charge"]).astype(np.uint8)
+    arrays["bonds"][:, 2] = np.searchsorted(orders, arrays["bonds"][:, 2])
+    return Vocabulary(
+        elements=tuple(wide.elements[k] for k in elements.tolist()),
+        charges=tuple(wide.charges[int(k)] for k in charges.tolist()),
+        bonds=tuple(wide.bonds[int(k)] for k in orders.tolist()),
+        explicit_hydrogens=wide.explicit_hydrogens,
+    )
+
+
+def _refuse_unknown_columns(arrays: Arrays, columns: Sequence[dict[str, str]]) -> None:
+    for column, entry in enumerate(columns):
+        if not np.isfinite(arrays["properties"][:, column]).any():
+            raise MoldiffError(f"property '{entry['name']}' is no finite number in any of the molecules kept")
+
+
+def _describe(
+    report: PrepareReport,
+    columns: Sequence[dict[str, str]],
+    sources: Sequence[Source],
+    options: dict[str, object],
+    data_hash: str,
+) -> dict[str, object]:
+    """The content of dataset.json; file names without their folders, so that a set can be passed on."""
+    return {
+        "format": layout.FORMAT,
+        "version": layout.FORMAT_VERSION,
+        "data_hash": data_hash,
+        "molecules": report.kept,
+        "distinct": report.distinct,
+        "records": report.read,
+        "splits": report.splits,
+        "dropped": report.dropped,
+        "vocabulary": report.vocabulary.to_json(),
+        "properties": list(columns),
+        "options": options,
+        "sources": [entry for source in sources for entry in source.hashes()],
+        "statistics": report.statistics.to_json(),
+    }
+
+
+def _write_folder(
+    out: Path, arrays: Arrays, names: list[str], dropped: Sequence[Dropped], info: dict[str, object]
+) -> None:
+    """Write everything into a temporary sibling of ``out`` and rename it; on any error the sibling goes away."""
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    try:
+        layout.write_arrays(temporary, arrays)
+        package_files.write_text(temporary / "names.txt", "".join(f"{name}\n" for name in names))
+        with package_files.atomic_writer(temporary / "dropped.csv") as handle:
+            table = csv.writer(handle, lineterminator="\n")
+            table.writerow(("source", "index", "name", "reason"))
+            table.writerows((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
+        package_files.write_json(temporary / "dataset.json", info)
+        if out.exists():
+            shutil.rmtree(out)
+        temporary.rename(out)
+        package_files.sync_folder(out.parent)
+    except OSError as error:
+        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

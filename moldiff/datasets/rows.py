@@ -1,0 +1,209 @@
+"""One record to one row of the arrays, and a list of records to a `Part`: what a preparation worker does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
+from moldiff.chem.io import Record, embed
+from moldiff.chem.properties import calculate
+from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
+from moldiff.molecules import MolArrays
+from moldiff.vocabulary import BOND_ORDERS, Vocabulary
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+# Every element in order of its atomic number. Records are first written in a vocabulary that has everything; when all are
+# read, the classes that never occurred are taken out, so that one pass over the files is enough.
+ELEMENTS = tuple(
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru "
+    "Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At "
+    "Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()
+)
+CHARGES = tuple(range(-8, 9))
+
+
+def wide_vocabulary(*, aromatic: bool, explicit_hydrogens: bool) -> Vocabulary:
+    """Return the vocabulary that holds every element, the charges -8 .. 8 and every bond order."""
+    return Vocabulary(ELEMENTS, CHARGES, BOND_ORDERS if aromatic else BOND_ORDERS[:-1], explicit_hydrogens)
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """How records become rows; sent to every worker.
+
+    Attributes:
+        vocabulary: classes that a molecule may have.
+        tags: property names read from tags or columns, each with its column in the result.
+        calculated: property names computed by RDKit, each with its column.
+        seed: for embedding molecules that come without coordinates.
+        timeout_s: longest time for one embedding.
+        fragments: keep molecules of several fragments.
+    """
+
+    vocabulary: Vocabulary
+    tags: dict[str, int]
+    calculated: dict[str, int]
+    seed: int
+    timeout_s: int
+    fragments: bool
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A record that was not kept: its file's name, its place there (from 0), its own name, and why."""
+
+    source: str
+    index: int
+    name: str
+    reason: str
+
+
+class RowError(ValueError):
+    """The record cannot become a row; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One molecule as the arrays store it; shapes in `moldiff.datasets.layout`, properties (P,) float32."""
+
+    name: str
+    positions: np.ndarray
+    arrays: MolArrays
+    properties: np.ndarray
+    split: int
+    keys: tuple[int, int]
+
+
+@dataclass
+class Part:
+    """Rows and dropped records of consecutive records of one file, in their order."""
+
+    arrays: Arrays
+    names: list[str]
+    dropped: list[Dropped] = field(default_factory=list)
+
+
+def make_part(source: str, records: Iterable[Record], options: RowOptions) -> Part:
+    """Turn records of the file ``source`` into a `Part`; a record that cannot be kept becomes a `Dropped` with the reason."""
+    rows, dropped = [], []
+    for record in records:
+        try:
+            rows.append(make_row(record, options))
+        except (RowError, EncodingError) as error:
+            dropped.append(Dropped(source, record.index, record.name, str(error)))
+    return Part(stack(rows, len(options.tags) + len(options.calculated)), [row.name for row in rows], dropped)
+
+
+def make_row(record: Record, options: RowOptions) -> Row:
+    """Turn one record into a row.
+
+    Raises:
+        RowError, EncodingError: it cannot be kept; the message is the reason.
+    """
+    if record.mol is None:
+        raise RowError(record.reason)
+    mol = _with_conformer(record.mol, options)
+    smiles = canonical_smiles(mol, stereo=False)
+    if not options.fragments and "." in smiles:
+        raise RowError("more than one fragment")
+    arrays = encode(mol, options.vocabulary)
+    positions = _stored_positions(arrays.pos)
+    try:
+        block = inchikey_block(mol)
+    except ValueError:
+        block = smiles  # as good a key for the split; only InChI's view of tautomers is lost
+    return Row(
+        name=" ".join(record.name.split()),
+        positions=positions,
+        arrays=arrays,
+        properties=_properties(mol, record.tags, options),
+        split=SPLITS.index(split_of(block)),
+        keys=(text_key(smiles), text_key(canonical_smiles(mol, stereo=True))),
+    )
+
+
+def _with_conformer(mol: Mol, options: RowOptions) -> Mol:
+    """Return ``mol`` itself, or embedded if it came from a format without coordinates."""
+    if mol.GetNumConformers():
+        return mol
+    embedded, reason = embed(mol, options.seed, options.timeout_s)
+    if embedded is None:
+        raise RowError(reason)
+    return embedded
+
+
+def _stored_positions(pos: np.ndarray) -> np.ndarray:
+    """Return (n, 3) int16 centred coordinates in units of `POSITION_UNIT`."""
+    exact = pos.astype(np.float64)
+    centred = exact - exact.mean(0)
+    if np.abs(centred).max() > POSITION_LIMIT:
+        raise RowError(f"an atom lies more than {POSITION_LIMIT} angstrom from the centre")
+    if len(pos) > 1 and np.ptp(centred, axis=0).max() < 0.1:
+        raise RowError("all atoms lie on one point")
+    return np.rint(centred / POSITION_UNIT).astype(np.int16)
+
+
+def _properties(mol: Mol, tags: dict[str, str], options: RowOptions) -> np.ndarray:
+    """Return (P,) float32 values, NaN where a tag is missing or no finite number, or where a calculator fails."""
+    values = np.full(len(options.tags) + len(options.calculated), np.nan, dtype=np.float32)
+    for name, column in options.tags.items():
+        values[column] = number(tags.get(name, ""))
+    try:
+        calculated = calculate(mol, options.calculated)
+    except ValueError:  # one calculator failed: ask each alone, so that the others keep their value
+        calculated = {}
+        for name in options.calculated:
+            try:
+                calculated |= calculate(mol, [name])
+            except ValueError:
+                continue
+    for name, value in calculated.items():
+        values[options.calculated[name]] = value
+    return values
+
+
+def number(text: str) -> float:
+    """Read a finite number that float32 can hold; anything else is NaN, that is, unknown."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if abs(value) < 3e38 else math.nan
+
+
+def stack(rows: Sequence[Row], properties: int) -> Arrays:
+    """Concatenate rows into the arrays of `moldiff.datasets.layout`; bonds are uint16 until the folder is written."""
+    sizes = [len(row.positions) for row in rows]
+    bonds = [len(row.arrays.bonds) for row in rows]
+    return {
+        "positions": _concatenate([row.positions for row in rows], np.int16, (3,)),
+        "atom_type": _concatenate([row.arrays.atom_type for row in rows], np.uint8, ()),
+        "charge": _concatenate([row.arrays.charge for row in rows], np.uint8, ()),
+        "bonds": _concatenate([row.arrays.bonds for row in rows], np.uint16, (3,)),
+        "atom_offsets": np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64),
+        "bond_offsets": np.concatenate([[0], np.cumsum(bonds, dtype=np.int64)]).astype(np.int64),
+        "properties": np.array([row.properties for row in rows], dtype=np.float32).reshape(len(rows), properties),
+        "split": np.array([row.split for row in rows], dtype=np.uint8),
+        "keys": np.array([row.keys for row in rows], dtype=np.uint64).reshape(len(rows), 2),
+    }
+
+
+def _concatenate(arrays: list[np.ndarray], dtype: type, tail: tuple[int, ...]) -> np.ndarray:
+    return np.concatenate(arrays).astype(dtype) if arrays else np.zeros((0, *tail), dtype)
+
+
+def merge(parts: Sequence[Arrays]) -> Arrays:
+    """Concatenate the arrays of consecutive parts (at least one)."""
+    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if not name.endswith("_offsets")}
+    for name in ("atom_offsets", "bond_offsets"):
+        counts = np.concatenate([np.diff(part[name]) for part in parts])
+        merged[name] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+    return merged

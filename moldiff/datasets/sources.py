@@ -1,0 +1,122 @@
+"""Which files to read, as streams of text records: single files, and PyG's copy of QM9 with its table of properties."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moldiff.chem.io import TextRecord, read_texts
+from moldiff.errors import MoldiffError
+from moldiff.files import sha256_of
+
+CHUNK_RECORDS = 256
+TAG_SAMPLE = 1000  # records at the head of each file that tell which tags it has
+
+PYG_FILES = ("gdb9.sdf", "gdb9.sdf.csv", "uncharacterized.txt")
+INCONSISTENT = "qm9: failed the consistency check of the data set's authors"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: a molecule file, or the SDF of PyG's QM9 with the two files beside it (``companions``)."""
+
+    path: Path
+    companions: tuple[Path, ...] = ()
+
+    def texts(self) -> Iterator[TextRecord]:
+        """Yield the records; errors as in `moldiff.chem.io.read_texts`."""
+        return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path)
+
+    def hashes(self) -> list[dict[str, str]]:
+        """Return file name and SHA-256 of every file of the source."""
+        return [{"file": path.name, "sha256": sha256_of(path)} for path in (self.path, *self.companions)]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive records of one file, sent to a worker as text."""
+
+    source: str
+    records: list[TextRecord]
+
+
+def find_sources(paths: Sequence[Path]) -> list[Source]:
+    """Return the sources for the given files or PyG folders, after a look at the head of each.
+
+    Raises:
+        MoldiffError: no path, the same path twice, or a file that is missing, empty, unknown or unreadable.
+    """
+    if not paths:
+        raise MoldiffError("no input file given")
+    resolved = [path.resolve() for path in paths]
+    if twice := [path for path, full in zip(paths, resolved, strict=True) if resolved.count(full) > 1]:
+        raise MoldiffError(f"{twice[0]} is given twice")
+    sources = [_pyg_source(path) if path.is_dir() else Source(path) for path in paths]
+    for source in sources:
+        next(source.texts())  # a broken third file should not be noticed after an hour with the first two
+    return sources
+
+
+def chunks(sources: Sequence[Source]) -> Iterator[Chunk]:
+    """Yield the records of all sources in order, `CHUNK_RECORDS` at a time."""
+    for source in sources:
+        texts = source.texts()
+        while records := list(itertools.islice(texts, CHUNK_RECORDS)):
+            yield Chunk(source.path.name, records)
+
+
+def tag_names(sources: Sequence[Source], *, thorough: bool) -> list[str]:
+    """Return the tag or column names of the sources, in order of appearance, from the head of each or from all records."""
+    names: dict[str, None] = {}
+    for source in sources:
+        for record in itertools.islice(source.texts(), None if thorough else TAG_SAMPLE):
+            names |= dict.fromkeys(record.tags)
+    return list(names)
+
+
+def _pyg_source(folder: Path) -> Source:
+    """Find PyG's QM9 in its root folder or in the folder ``raw`` below it."""
+    for candidate in (folder, folder / "raw"):
+        if all((candidate / name).is_file() for name in PYG_FILES):
+            sdf, table, inconsistent = (candidate / name for name in PYG_FILES)
+            return Source(sdf, (table, inconsistent))
+    raise MoldiffError(f"{folder} is a folder without PyG's QM9 ({', '.join(PYG_FILES)}, also in raw/); give a molecule file")
+
+
+def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecord]:
+    """Yield PyG's molecules with the columns of its table as lower-case tags.
+
+    Only names, elements and coordinates come from the SDF: its bond orders are wrong for about one molecule in four, so bonds
+    are perceived from the geometry, as for the original archive.
+    """
+    failed = _inconsistent_molecules(inconsistent)
+    with open(table, encoding="utf-8", newline="") as handle:
+        rows = csv.DictReader(handle)
+        if "mol_id" not in (rows.fieldnames or ()):
+            raise MoldiffError(f"{table} is not the property table of QM9 (no column mol_id)")
+        for record, row in itertools.zip_longest(read_texts(sdf), rows):
+            if record is None or row is None or record.name != row["mol_id"]:
+                raise MoldiffError(f"{sdf} and {table} do not hold the same molecules in the same order")
+            tags = {name.lower(): value or "" for name, value in row.items() if name and name != "mol_id"}
+            reason = record.reason or (INCONSISTENT if record.index + 1 in failed else "")
+            text = "" if reason else _block_to_xyz(record.text)
+            yield dataclasses.replace(record, kind="xyz", text=text, tags=tags, reason=reason)
+
+
+def _inconsistent_molecules(path: Path) -> set[int]:
+    """Read the numbers (from 1) in the first column of the list of inconsistent molecules; its head and foot are prose."""
+    first_words = (line.split()[:1] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return {int(words[0]) for words in first_words if words and words[0].isdigit()}
+
+
+def _block_to_xyz(block: str) -> str:
+    """Write the atoms of a V2000 mol block as .xyz; a text that is no mol block gives one that is no .xyz either."""
+    lines = block.splitlines()
+    counts = lines[3][:3].strip() if len(lines) > 3 else ""
+    atoms = [line.split() for line in lines[4 : 4 + int(counts)]] if counts.isdigit() else []
+    rows = [" ".join((fields[3], *fields[:3])) for fields in atoms if len(fields) > 3]
+    return "\n".join([str(len(atoms)), lines[0] if lines else "", *rows, ""])

@@ -1,0 +1,148 @@
+"""Statistics of the training split: what noise, priors, size sampling and normalisation need to know about the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from moldiff.datasets.layout import POSITION_UNIT, Arrays
+from moldiff.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class PropertyStatistics:
+    """One property over the molecules of which it is known; all values but ``known`` in ``unit``.
+
+    Attributes:
+        unit: the unit, an empty string for a pure number.
+        known: number of molecules with a value; with none, the other figures are 0 and std is 1.
+        std: population standard deviation; 1 if it would be 0, so that it can always divide.
+        q01: 1 % quantile (q99 likewise).
+    """
+
+    unit: str
+    mean: float
+    std: float
+    minimum: float
+    maximum: float
+    q01: float
+    q99: float
+    known: int
+
+    @classmethod
+    def of(cls, values: np.ndarray, unit: str) -> PropertyStatistics:
+        """Summarise (M,) values; NaN means unknown."""
+        known = values[np.isfinite(values)].astype(np.float64)
+        if known.size == 0:
+            return cls(unit, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0)
+        q01, q99 = np.quantile(known, (0.01, 0.99))
+        std = float(known.std())
+        # A constant column has a standard deviation of rounding noise (1e-8 of the value), not of exactly zero.
+        std = std if std > 1e-6 * max(1.0, float(np.abs(known).max())) else 1.0
+        mean, minimum, maximum = float(known.mean()), float(known.min()), float(known.max())
+        return cls(unit, mean, std, minimum, maximum, float(q01), float(q99), int(known.size))
+
+
+@dataclass(frozen=True)
+class DatasetStatistics:
+    """Statistics of the molecules of one split.
+
+    Attributes:
+        size_counts: number of atoms n -> number of molecules, ascending in n.
+        marginals: class frequencies that sum to 1, per field: "atom_type" and "charge" per atom, "bond_type" per
+            unordered pair of atoms of a molecule, class 0 (no bond) included.
+        position_std: n -> root mean square coordinate in angstrom per degree of freedom, sqrt(sum |x|^2 / (3 (n - 1))),
+            root of the mean over the molecules of that size; sizes above one atom only.
+        properties: name -> `PropertyStatistics`.
+    """
+
+    size_counts: dict[int, int]
+    marginals: dict[str, list[float]]
+    position_std: dict[int, float]
+    properties: dict[str, PropertyStatistics]
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON types (keys become strings); `from_json` reads them back."""
+        return {
+            "size_counts": {str(n): count for n, count in self.size_counts.items()},
+            "marginals": self.marginals,
+            "position_std": {str(n): value for n, value in self.position_std.items()},
+            "properties": {name: vars(value) for name, value in self.properties.items()},
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, dict[str, object]]) -> DatasetStatistics:
+        """Build statistics from `to_json`'s output; ValueError, KeyError, TypeError or AttributeError otherwise."""
+        return cls(
+            size_counts={int(n): int(str(count)) for n, count in value["size_counts"].items()},
+            marginals={field: _floats(row) for field, row in value["marginals"].items()},
+            position_std={int(n): float(str(std)) for n, std in value["position_std"].items()},
+            properties={name: PropertyStatistics(**_mapping(row)) for name, row in value["properties"].items()},
+        )
+
+
+def compute_statistics(
+    arrays: Arrays, indices: np.ndarray, vocabulary: Vocabulary, names: Sequence[str], units: Sequence[str]
+) -> DatasetStatistics:
+    """Compute the statistics of the molecules ``indices`` (M,) of a prepared folder's arrays.
+
+    Args:
+        arrays: the arrays of `moldiff.datasets.layout`.
+        indices: rows of the molecules to describe.
+        vocabulary: class labels; gives the number of classes.
+        names: property names, one per column of ``arrays["properties"]``.
+        units: their units.
+    """
+    sizes = np.diff(arrays["atom_offsets"])
+    chosen = np.zeros(len(sizes), dtype=bool)
+    chosen[indices] = True
+    atom_owner = np.repeat(np.arange(len(sizes)), sizes)
+    bond_owner = np.repeat(np.arange(len(sizes)), np.diff(arrays["bond_offsets"]))
+    atoms = chosen[atom_owner]
+
+    counts = np.bincount(sizes[indices])
+    squares = (arrays["positions"].astype(np.float64) ** 2).sum(1) * POSITION_UNIT**2
+    per_molecule = np.bincount(atom_owner, weights=squares, minlength=len(sizes))
+    position_std = {}
+    for n in np.flatnonzero(counts).tolist():
+        if n > 1:
+            mean_square = per_molecule[indices][sizes[indices] == n].mean() / (3 * (n - 1))
+            position_std[n] = float(np.sqrt(mean_square))
+
+    bonds = np.bincount(arrays["bonds"][chosen[bond_owner], 2], minlength=vocabulary.sizes["bond_type"])
+    bonds[0] = (sizes[indices] * (sizes[indices] - 1) // 2).sum() - bonds[1:].sum()
+    marginals = {"bond_type": _frequencies(bonds)}
+    for field in ("atom_type", "charge"):
+        marginals[field] = _frequencies(np.bincount(arrays[field][atoms], minlength=vocabulary.sizes[field]))
+
+    columns = arrays["properties"][indices]
+    return DatasetStatistics(
+        size_counts={n: int(counts[n]) for n in np.flatnonzero(counts).tolist()},
+        marginals=marginals,
+        position_std=position_std,
+        properties={
+            name: PropertyStatistics.of(columns[:, p], unit) for p, (name, unit) in enumerate(zip(names, units, strict=True))
+        },
+    )
+
+
+def _frequencies(counts: np.ndarray) -> list[float]:
+    total = counts.sum()
+    if total == 0:  # only single atoms: no pair exists, so "no bond" is as good as certain
+        return [1.0] + [0.0] * (len(counts) - 1)
+    frequencies: list[float] = (counts / total).tolist()
+    return frequencies
+
+
+def _floats(value: object) -> list[float]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list of numbers, not {value!r}")
+    return [float(x) for x in value]
+
+
+def _mapping(value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise TypeError(f"expected an object, not {value!r}")
+    return value
