@@ -1,1 +1,1 @@
-"""Everything that needs RDKit, and nothing else does: molecules in, arrays out, and back, with reasons when it fails."""
+"""Everything that needs RDKit, and nothing else does: molecules in, arrays out, and back, with reasons for failures."""

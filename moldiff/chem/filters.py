@@ -1,4 +1,4 @@
-"""Checks of one molecule as pure functions: molecule in, named result out. No exception for a bad molecule, no repair."""
+"""Checks of one molecule as pure functions: molecule in, named result out. No exceptions, no repair."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moldiff.chem.sanitize import coordinate_refusal
 from moldiff.chem.valence import unlisted_hydrogens
 
 BOND_RANGE = (0.70, 1.30)  # length over the sum of covalent radii
-CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; the closest hydrogen bonds of force fields come to 0.55
+CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; hydrogen bonds of force fields come to 0.55
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def _result(name: str, value: float, detail: str) -> CheckResult:
 
 
 def finite_coordinates(mol: Chem.Mol) -> CheckResult:
-    """Pass if there is a conformer and every coordinate is finite and below 9999 angstrom. Value: number of conformers."""
+    """Pass if there is a conformer with finite coordinates below 9999 angstrom. Value: number of conformers."""
     count = mol.GetNumConformers()
     detail = coordinate_refusal(mol.GetConformer().GetPositions()) if count else "no conformer"
     return _result("finite_coordinates", float(count), detail)
@@ -59,9 +59,10 @@ def no_radicals(mol: Chem.Mol) -> CheckResult:
 def no_open_valences(mol: Chem.Mol) -> CheckResult:
     """Pass if no atom lacks a hydrogen. Value: number of hydrogens that are missing.
 
-    Where some hydrogens are atoms of the molecule, all must be: what RDKit would still add is an open valence. In a molecule
-    without a single hydrogen atom they are taken as left out on purpose, unless an atom says that it has none (NoImplicit); such
-    an atom with bonds to spare carries radical electrons after sanitising, which are counted here too.
+    Where some hydrogens are atoms of the molecule, all must be: what RDKit would still add is an open valence. In a
+    molecule without a single hydrogen atom they are taken as left out on purpose, unless an atom says that it has none
+    (NoImplicit); such an atom with bonds to spare carries radical electrons after sanitising, which are counted here
+    too.
     """
     implied = unlisted_hydrogens(mol)
     missing = 0
@@ -73,7 +74,7 @@ def no_open_valences(mol: Chem.Mol) -> CheckResult:
 
 
 def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
-    """Pass if every bond length is within `BOND_RANGE` of the sum of covalent radii. Value: the ratio furthest from 1."""
+    """Pass if every bond is within `BOND_RANGE` of the sum of covalent radii. Value: the ratio furthest from 1."""
     if mol.GetNumConformers() == 0:
         return CheckResult("bond_lengths_plausible", False, None, "no conformer")
     pos = mol.GetConformer().GetPositions()
@@ -94,7 +95,8 @@ def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
 def no_clashes(mol: Chem.Mol) -> CheckResult:
     """Pass if atoms three or more bonds apart (or in two fragments) keep their distance.
 
-    Value: the smallest distance over the sum of van der Waals radii, which must reach `CLASH_RATIO`; None without such a pair.
+    Value: the smallest distance over the sum of van der Waals radii, which must reach `CLASH_RATIO`; None without such
+    a pair.
     """
     if mol.GetNumConformers() == 0:
         return CheckResult("no_clashes", False, None, "no conformer")
@@ -144,7 +146,10 @@ def is_valid_and_connected(conversion: Conversion) -> tuple[bool, str]:
 
 
 def mark_duplicates(smiles: list[str | None]) -> list[int | None]:
-    """Return for each entry the index of its first occurrence if it came before, else None. None entries are never duplicates."""
+    """Return for each entry the index of its first occurrence if that came earlier, else None.
+
+    None entries (molecules without SMILES) are never duplicates.
+    """
     first: dict[str, int] = {}
     marks: list[int | None] = []
     for index, text in enumerate(smiles):

@@ -1,4 +1,4 @@
-"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys, and the split that follows from them."""
+"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys, and the split by them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 
 
 def canonical_smiles(mol: Chem.Mol, *, stereo: bool) -> str:
-    """Return RDKit's canonical SMILES of a sanitised molecule, hydrogens removed, with or without stereo and isotopes."""
+    """Return the canonical SMILES of a sanitised molecule without hydrogens, with or without stereo and isotopes."""
     with rdBase.BlockLogs():
         if stereo:
             return str(Chem.MolToSmiles(without_hydrogens(mol)))
@@ -48,7 +48,7 @@ def text_key(text: str) -> int:
 
 
 def split_of(block: str) -> str:
-    """Return "train", "validation" or "test" (90/5/5 %) for an InChIKey block: the same molecule, the same side, always."""
+    """Return "train", "validation" or "test" (90/5/5 %) for an InChIKey block: one molecule, one side, always."""
     fraction = text_key(block) / 2**64
     if fraction < TEST_FRACTION:
         return "test"

@@ -19,8 +19,16 @@ from moldiff.chem.sources import SUFFIXES, TextRecord, read_texts
 from moldiff.files import atomic_writer
 
 __all__ = [
-    "SUFFIXES", "Record", "TextRecord", "embed", "mol_to_sdf_record", "parse", "read_records", "read_texts", "write_sdf",
-]  # fmt: skip
+    "SUFFIXES",
+    "Record",
+    "TextRecord",
+    "embed",
+    "mol_to_sdf_record",
+    "parse",
+    "read_records",
+    "read_texts",
+    "write_sdf",
+]
 
 
 @dataclass(frozen=True)

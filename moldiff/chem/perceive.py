@@ -16,7 +16,13 @@ MAX_ITERATIONS = 20_000  # of RDKit's search over bond orders, which is exponent
 
 @dataclass(frozen=True)
 class Geometry:
-    """Atoms of an .xyz file: element symbols, (n, 3) float64 angstrom, and the SMILES that a QM9 file ends with ("" if none)."""
+    """Atoms of an .xyz file.
+
+    Attributes:
+        symbols: n element symbols.
+        pos: (n, 3) float64, angstrom.
+        smiles: the SMILES of the relaxed molecule that a QM9 file ends with, "" if there is none.
+    """
 
     symbols: tuple[str, ...]
     pos: np.ndarray
@@ -24,7 +30,7 @@ class Geometry:
 
 
 def parse_xyz(text: str) -> Geometry | str:
-    """Parse .xyz text, also QM9's extended form (numbers like 1.2*^-6, SMILES after the frequencies); a reason if it is none."""
+    """Parse .xyz text, also QM9's extended form (numbers like 1.2*^-6, SMILES at the end); a reason if it is none."""
     lines = text.splitlines()
     try:
         n = int(lines[0])
@@ -40,8 +46,11 @@ def parse_xyz(text: str) -> Geometry | str:
     return Geometry(symbols, pos, smiles[-1] if smiles else "")
 
 
-def perceive(symbols: tuple[str, ...], pos: np.ndarray, *, template: str = "", charge: int = 0) -> tuple[Chem.Mol | None, str]:
-    """Return a sanitised molecule with bonds, formal charges and stereo perceived from the geometry, or None and a reason.
+def perceive(
+    symbols: tuple[str, ...], pos: np.ndarray, *, template: str = "", charge: int = 0
+) -> tuple[Chem.Mol | None, str]:
+    """Return a sanitised molecule with bonds, formal charges and stereo perceived from the geometry, or None and a
+    reason.
 
     Args:
         symbols: n element symbols, hydrogens included.

@@ -33,7 +33,7 @@ class Property:
 
 @cache
 def _sascorer() -> ModuleType:
-    """Load RDKit's contributed synthetic-accessibility score (Ertl and Schuffenhauer 2009), which is no importable package."""
+    """Load RDKit's synthetic-accessibility score (Ertl and Schuffenhauer 2009), contributed, not importable."""
     path = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
     spec = importlib.util.spec_from_file_location("moldiff_rdkit_sascorer", path)
     if spec is None or spec.loader is None or not path.is_file():

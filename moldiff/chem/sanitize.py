@@ -66,4 +66,5 @@ def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
         return "kekulize: aromatic bonds without a Kekule form"
     if isinstance(error, Chem.MolSanitizeException):
         return f"sanitize: {type(error).__name__}"
-    return f"rdkit: {str(error).strip().splitlines()[-1][:80]}" if str(error).strip() else f"rdkit: {type(error).__name__}"
+    message = str(error).strip() or type(error).__name__
+    return f"rdkit: {message.splitlines()[-1][:80]}"

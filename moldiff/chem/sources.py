@@ -1,7 +1,7 @@
 """Molecule files as streams of text records, without RDKit: cheap to read in one process and to send to others.
 
-`moldiff.chem.io.parse` turns a record into a molecule. Nothing is unpacked to disk, and limits apply before anything is parsed:
-a record of a megabyte, a SMILES of 10 kB.
+`moldiff.chem.io.parse` turns a record into a molecule. Nothing is unpacked to disk, and limits apply before anything
+is parsed: a record of a megabyte, a SMILES of 10 kB.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ def read_texts(path: Path) -> Iterator[TextRecord]:
     """Return an iterator over the records of a molecule file, chosen by its suffix (see `SUFFIXES`).
 
     Raises:
-        MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says. What the first bytes
+        MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says. What the
+        first bytes
             show is raised here, the rest while iterating.
     """
     reader = next((reader for suffix, reader in _READERS.items() if path.name.lower().endswith(suffix)), None)
@@ -165,7 +166,8 @@ def _columns(path: Path, header: Iterable[str]) -> tuple[str, str | None]:
     """Return the SMILES column and the name column (None if there is none), found without regard to case."""
     lower = {column.strip().lower(): column for column in header}
     if "smiles" not in lower:
-        raise MoldiffError(f"{path} has no column 'smiles'; its columns are {', '.join(map(str, lower.values()))[:200]}")
+        names = ", ".join(lower.values())
+        raise MoldiffError(f"{path} has no column 'smiles'; its columns are {names[:200]}")
     return lower["smiles"], next((lower[name] for name in _NAME_COLUMNS if name in lower), None)
 
 
@@ -207,9 +209,9 @@ def _read_xyz(path: Path) -> Iterator[TextRecord]:
 
 
 def _xyz_record(index: int, stem: str, text: str) -> TextRecord:
-    """Return a record of an .xyz text; the comment line of a QM9 file gives its name and the 15 properties (source units)."""
+    """Return a record of an .xyz text; a QM9 file's comment line gives its name and 15 properties (source units)."""
     if not text:
-        return TextRecord(index, "xyz", stem, "", reason=f"too large: file of more than {MAX_RECORD} characters, or empty")
+        return TextRecord(index, "xyz", stem, "", reason=f"too large: more than {MAX_RECORD} characters, or empty")
     lines = text.splitlines()
     fields = lines[1].split() if len(lines) > 1 else []
     if len(fields) == len(QM9_TAGS) + 2 and fields[0] == "gdb":

@@ -1,7 +1,7 @@
 """Stability: does every atom have a valence that its element and formal charge allow?
 
-Valences are sums of integer bond orders; aromatic bonds are Kekulised first. (A sum of 1.5s cast to an integer is the bug that
-inflated the published stability of several models.)
+Valences are sums of integer bond orders; aromatic bonds are Kekulised first. (A sum of 1.5s cast to an integer is the
+bug that inflated the published stability of several models.)
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from types import MappingProxyType
 
 from rdkit import Chem, rdBase
 
-# Closed-shell valences (hydrogens counted) of main-group atoms by element and formal charge; isolated ions have valence 0.
+# Closed-shell valences (hydrogens counted) of main-group atoms by element and formal charge; isolated ions have
+# valence 0.
 ALLOWED_VALENCES: Mapping[tuple[str, int], frozenset[int]] = MappingProxyType(
     {
         key: frozenset(valences)
@@ -80,16 +81,16 @@ _ORDER = {Chem.BondType.SINGLE: 1, Chem.BondType.DOUBLE: 2, Chem.BondType.TRIPLE
 
 
 def is_stable(symbol: str, charge: int, valence: int) -> bool:
-    """Return whether `ALLOWED_VALENCES` has this valence; an element or charge that is not in the table is never stable."""
+    """Return whether `ALLOWED_VALENCES` has this valence; an element and charge not in the table are never stable."""
     return valence in ALLOWED_VALENCES.get((symbol, charge), frozenset())
 
 
 def atom_stability(mol: Chem.Mol) -> list[bool]:
     """Return for each atom whether its valence is allowed; works on sanitised and unsanitised molecules.
 
-    Hydrogens that are no atoms of the molecule count only if none is (a file of heavy atoms): where hydrogens are atoms, a
-    missing one is an open valence. An aromatic system without a Kekule form makes its atoms unstable, and so does a bond that is
-    neither single, double nor triple (dative, zero order).
+    Hydrogens that are no atoms of the molecule count only if none is (a file of heavy atoms): where hydrogens are
+    atoms, a missing one is an open valence. An aromatic system without a Kekule form makes its atoms unstable, and so
+    does a bond that is neither single, double nor triple (dative, zero order).
     """
     copy = Chem.Mol(mol)
     unstable: set[int] = set()
