@@ -1,0 +1,213 @@
+"""Every YAML file of the package as a pydantic model: an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from moldiff.errors import MoldiffError, nearest_name
+
+_MAX_BYTES = 1 << 20
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are refused, values are not edited after loading, numbers are finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class NetworkConfig(Section):
+    """Sizes of the equivariant network (`moldiff.nn.network`)."""
+
+    layers: Count = 6
+    node_width: Count = 192
+    pair_width: Count = 64
+    pair_hidden: Count = 96
+    vectors: Count = 32
+    heads: Count = 8
+    l_max: Annotated[int, Field(ge=1, le=2)] = 1
+    global_width: Count = 128
+
+
+class CurveConfig(Section):
+    """Noise levels along t (`moldiff.diffusion.curve.NoiseCurve`)."""
+
+    sigma_min: Positive = 0.01
+    sigma_max: Positive = 25.0
+    abar_end: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
+    exponent_pos: Positive = 1.65
+    exponent_atom_type: Positive = 1.0
+    exponent_charge: Positive = 1.0
+    exponent_bond_type: Positive = 1.3
+
+
+class DensityConfig(Section):
+    """Where training falls on the curve (`moldiff.diffusion.curve.TrainingDensity`)."""
+
+    lognormal_share: Share = 0.65
+    sigma_median: Positive = 0.3
+    sigma_spread: Positive = 1.2
+    independent_share: Share = 0.22
+    clean_graph_share: Share = 0.33
+
+
+class LossConfig(Section):
+    """Weights of the four fields' losses."""
+
+    pos: Positive = 1.0
+    atom_type: Positive = 0.5
+    charge: Positive = 0.5
+    bond_type: Positive = 2.0
+
+
+class OptimizerConfig(Section):
+    """Optimiser, learning rate (warm-up, stable, decay), EMA and guards."""
+
+    learning_rate: Positive = 1.2e-3
+    warmup_steps: Annotated[int, Field(ge=0)] = 500
+    decay_steps: Annotated[int, Field(ge=0)] = 0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    gradient_clip: Positive = 1.0
+    ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    muon: bool = False
+
+
+class TrainingConfig(Section):
+    """Length and pace of a training run."""
+
+    steps: Count = 100_000
+    batch_size: Count = 48
+    seed: Annotated[int, Field(ge=0)] = 0
+    self_conditioning: Share = 0.5
+    property_dropout: Share = 0.5
+    bf16: bool = True
+    compile: bool = False
+    log_every: Count = 50
+    validate_every: Count = 2000
+    validation_molecules: Count = 1024
+    checkpoint_every: Count = 1000
+    device: str = "auto"
+    devices: Count = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+
+
+class TrainConfig(Section):
+    """A whole training file: data folder, output folder and every section."""
+
+    data: Path
+    output: Path
+    conditions: tuple[str, ...] = ()
+    network: NetworkConfig = NetworkConfig()
+    curve: CurveConfig = CurveConfig()
+    density: DensityConfig = DensityConfig()
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def load_config(path: Path, overrides: list[str]) -> TrainConfig:
+    """Read a training file and apply ``key=value`` overrides (dotted keys, YAML values).
+
+    Raises:
+        MoldiffError: unreadable or unsafe YAML, unknown key (names the nearest), value of a wrong type or range.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise MoldiffError(f"config {path} cannot be read: {error.strerror or error}") from error
+    if len(raw) > _MAX_BYTES:
+        raise MoldiffError(f"config {path} is larger than 1 MiB; that is not a config file")
+    values = _parse_yaml(raw.decode("utf-8", errors="replace"), str(path))
+    if not isinstance(values, dict):
+        raise MoldiffError(f"config {path} must hold keys and values, not {type(values).__name__}")
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
+        _set(values, key.strip(), _parse_yaml(text, f"--set {key}"), override)
+    return validate(TrainConfig, values, str(path))
+
+
+def validate(model: type[S], values: dict[str, Any], source: str) -> S:
+    """Build a section from plain values; every problem becomes one MoldiffError line that names the key."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        location = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(model)
+            raise MoldiffError(f"{source}: unknown key '{location}'{nearest_name(location, known)}") from error
+        raise MoldiffError(f"{source}: {location}: {problem['msg'].lower()} (got {problem['input']!r})") from error
+
+
+def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Return every dotted key of a config model."""
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys
+
+
+def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> None:
+    """Set a dotted key in nested dictionaries."""
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise MoldiffError(f"--set {override!r}: '{parent}' is a value, not a section")
+    values[last] = value
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which 1e-3 is a number, NO is text, duplicate keys and aliases are errors."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not allowed")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.YAMLError(f"key '{key}' stands twice")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$"),
+    list("-+0123456789."),
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tTfF"))
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML safely; MoldiffError in one line."""
+    try:
+        value = _Loader(text).get_single_data()
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise MoldiffError(f"{source} is not valid YAML: {reason[:200]}") from error
+    if isinstance(value, float) and not math.isfinite(value):
+        raise MoldiffError(f"{source}: numbers must be finite")
+    return value

@@ -1,0 +1,19 @@
+"""The one exception that users are meant to read."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MoldiffError(Exception):
+    """Bad input or a failed run. The message is one line: what is wrong, where, and what to do.
+
+    The command line prints it after ``error:`` and exits with status 2; library callers may catch it.
+    """
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean '{close[0]}'?)" if close else ""

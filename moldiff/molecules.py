@@ -1,0 +1,119 @@
+"""The two containers that every part of the package passes on: `MolBatch` and `MolPrediction`.
+
+Letters used in every shape: B molecules, N padded atoms, A elements, C formal charges, K bond classes (class 0 = no bond),
+P properties.
+
+| field      | MolBatch                              | MolPrediction           |
+|------------|---------------------------------------|-------------------------|
+| pos        | (B, N, 3) float, angstrom, zero mean  | (B, N, 3) angstrom      |
+| atom_type  | (B, N) int64 class index              | (B, N, A) logits        |
+| charge     | (B, N) int64 class index              | (B, N, C) logits        |
+| bond_type  | (B, N, N) int64, symmetric, zero diagonal | (B, N, N, K) logits, symmetric |
+| mask       | (B, N) bool, True = a real atom; real atoms come first |        |
+| properties | (B, P) float32, natural units, NaN = not given |                |
+| ids        | (B,) int64, identity of the molecule (data row or draw number) | |
+
+Padded entries are zero in every field; of a prediction they mean nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+FIELDS = ("pos", "atom_type", "charge", "bond_type")
+
+
+@dataclass(frozen=True)
+class MolBatch:
+    """A padded batch of molecules; shapes and units in the module's table. Never edited in place: see `replace`."""
+
+    pos: Tensor
+    atom_type: Tensor
+    charge: Tensor
+    bond_type: Tensor
+    mask: Tensor
+    properties: Tensor
+    ids: Tensor
+
+    def replace(self, **fields: Tensor) -> MolBatch:
+        """Return a copy with some fields exchanged; an unknown field name raises TypeError."""
+        return dataclasses.replace(self, **fields)
+
+    def to(self, device: torch.device | str) -> MolBatch:
+        """Return the batch with every tensor on ``device``."""
+        return MolBatch(**{f.name: getattr(self, f.name).to(device) for f in dataclasses.fields(self)})
+
+    def __len__(self) -> int:
+        return self.mask.shape[0]
+
+    def __getitem__(self, rows: slice | Tensor) -> MolBatch:
+        """Return the molecules selected by a slice or an index tensor along B."""
+        return MolBatch(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """(B,) int64: number of real atoms of each molecule."""
+        return self.mask.sum(1)
+
+    @property
+    def pair_mask(self) -> Tensor:
+        """(B, N, N) bool: True for ordered pairs of two different real atoms."""
+        return pair_mask(self.mask)
+
+
+@dataclass(frozen=True)
+class MolPrediction:
+    """The denoiser's estimate of the clean molecule: coordinates and logits; shapes in the module's table."""
+
+    pos: Tensor
+    atom_type: Tensor
+    charge: Tensor
+    bond_type: Tensor
+
+    def replace(self, **fields: Tensor) -> MolPrediction:
+        """Return a copy with some fields exchanged."""
+        return dataclasses.replace(self, **fields)
+
+    def detach(self) -> MolPrediction:
+        """Return the prediction cut off from the gradient tape."""
+        return MolPrediction(**{name: getattr(self, name).detach() for name in FIELDS})
+
+
+def pair_mask(mask: Tensor) -> Tensor:
+    """Return (B, N, N) bool, True for ordered pairs of two different real atoms, from the (B, N) atom mask."""
+    both = mask[:, :, None] & mask[:, None, :]
+    return both & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+
+
+@dataclass(frozen=True)
+class MolArrays:
+    """One molecule of n atoms as NumPy arrays: what the data set stores and what RDKit conversion takes and gives.
+
+    Attributes:
+        pos: (n, 3) float, angstrom.
+        atom_type: (n,) int, element class.
+        charge: (n,) int, charge class.
+        bonds: (m, 3) int, rows (i, j, bond class) with i < j and class > 0, each unordered pair at most once.
+    """
+
+    pos: np.ndarray
+    atom_type: np.ndarray
+    charge: np.ndarray
+    bonds: np.ndarray
+
+
+def unbatch(batch: MolBatch) -> list[MolArrays]:
+    """Split a batch into one `MolArrays` per molecule, without padding, on the CPU."""
+    pos, atom_type = batch.pos.float().cpu().numpy(), batch.atom_type.cpu().numpy()
+    charge, bond_type = batch.charge.cpu().numpy(), batch.bond_type.cpu().numpy()
+    molecules = []
+    for row, n in enumerate(batch.n_atoms.tolist()):
+        i, j = np.nonzero(np.triu(bond_type[row, :n, :n], k=1))
+        bonds = np.stack([i, j, bond_type[row, i, j]], axis=1).astype(np.int64)
+        molecules.append(MolArrays(pos[row, :n], atom_type[row, :n], charge[row, :n], bonds))
+    return molecules

@@ -1,0 +1,1 @@
+"""The raw E(3)-equivariant network: embeddings, layers, and the whole."""

@@ -1,0 +1,164 @@
+"""One layer of the network: pair messages, attention and plain sums into the nodes, equivariant updates.
+
+Shapes: B molecules, N padded atoms, D node width, E pair width, P pair hidden width, V equivariant channels, M = components of
+one equivariant channel (3 for l = 1, 3 + 5 with l = 2), H heads. Matrix products may run in bfloat16 under autocast; the
+residual streams and the geometry stay in their own precision.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from moldiff.config import NetworkConfig
+from moldiff.nn.embedding import RadialBasis
+
+_TYPICAL_ATOMS = 18  # sums over atoms are divided by a constant of this order: a count must stay a count
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a layer sees of the coordinates: radial (B, N, N, R) features, directions (B, N, N, M) spherical harmonics."""
+
+    radial: Tensor
+    directions: Tensor
+
+
+def equivariant_irreps(channels: int, l_max: int) -> o3.Irreps:
+    """Return the layout of node vectors: ``channels`` copies of each l from 1 to l_max, parity (-1)^l."""
+    return o3.Irreps([(channels, (l, (-1) ** l)) for l in range(1, l_max + 1)])
+
+
+class GeometryFeatures(nn.Module):
+    """Distances and directions of all ordered pairs.
+
+    Forward: pos (B, N, 3) angstrom -> Geometry.
+    """
+
+    def __init__(self, l_max: int) -> None:
+        super().__init__()
+        self.radial = RadialBasis()
+        self.degrees = list(range(1, l_max + 1))
+
+    def forward(self, pos: Tensor) -> Geometry:
+        difference = pos[:, None, :, :] - pos[:, :, None, :]
+        # the softening keeps the gradient finite for coincident atoms and on the diagonal
+        distance = torch.sqrt((difference**2).sum(-1) + 1e-6)
+        unit = difference / (distance[..., None] + 0.1)
+        directions = o3.spherical_harmonics(self.degrees, unit, normalize=False, normalization="component")
+        return Geometry(self.radial(distance), directions)
+
+
+class EquivariantLinear(nn.Module):
+    """e3nn's equivariant linear map between channels, on the layout (B, N, V, 3) for l = 1, (..., 5) for l = 2.
+
+    Equivariant features are kept as one tensor (..., V, M) whose last axis concatenates the degrees; e3nn's own layout
+    flattens each degree separately.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, l_max: int) -> None:
+        super().__init__()
+        self.linear = o3.Linear(equivariant_irreps(channels_in, l_max), equivariant_irreps(channels_out, l_max))
+        self.widths = [2 * l + 1 for l in range(1, l_max + 1)]
+
+    def forward(self, features: Tensor) -> Tensor:
+        parts = [part.flatten(-2) for part in features.split(self.widths, dim=-1)]
+        mapped = self.linear(torch.cat(parts, dim=-1))
+        channels = mapped.shape[-1] // sum(self.widths)
+        outputs = mapped.split([channels * width for width in self.widths], dim=-1)
+        return torch.cat([part.unflatten(-1, (channels, -1)) for part in outputs], dim=-1)
+
+
+class EquivariantNorm(nn.Module):
+    """Divide by the root mean square over channels and components, per atom: (B, N, V, M) -> same."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features * torch.rsqrt((features**2).mean((-2, -1), keepdim=True) + 1e-4)
+
+
+class PairMessages(nn.Module):
+    """Messages of all ordered pairs from node, pair and geometric features; updates the pair stream."""
+
+    def __init__(self, config: NetworkConfig, radial_size: int) -> None:
+        super().__init__()
+        hidden, self.angular = config.pair_hidden, config.vectors // 2
+        self.from_nodes = nn.Linear(config.node_width, 2 * hidden)
+        self.norm = nn.LayerNorm(config.pair_width)
+        self.from_pair = nn.Linear(config.pair_width + radial_size + 2 * self.angular, hidden, bias=False)
+        self.project = EquivariantLinear(config.vectors, 2 * self.angular, config.l_max)
+        self.hidden = nn.Linear(hidden, hidden)
+        self.sizes = [config.pair_width, config.heads, config.vectors, config.vectors]
+        self.output = nn.Linear(hidden, sum(self.sizes))
+
+    def forward(
+        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return messages (B, N, N, P) and their read-outs: pair update, attention logits, two sets of vector weights."""
+        sender, receiver = self.from_nodes(nodes).chunk(2, dim=-1)
+        near, far = self.project(vectors).chunk(2, dim=-2)
+        # projections of both atoms' vectors on the direction between them: what a distance cannot say about angles
+        here = near @ geometry.directions.transpose(-1, -2)
+        there = far @ geometry.directions.transpose(1, 2).transpose(-1, -2)
+        angles = torch.cat([here.transpose(-1, -2), there.permute(0, 3, 1, 2)], dim=-1)
+        pair_input = torch.cat([self.norm(pairs), geometry.radial, angles], dim=-1)
+        message = self.from_pair(pair_input) + receiver[:, :, None] + sender[:, None]
+        message = nn.functional.silu(self.hidden(nn.functional.silu(message)))
+        update, attention, directions, vectors_weight = self.output(message).split(self.sizes, dim=-1)
+        return message, update, attention, directions, vectors_weight
+
+
+class EquivariantLayer(nn.Module):
+    """Pair messages -> nodes (attention and plain sum), vectors, pairs; then a node-wise update of scalars and vectors."""
+
+    def __init__(self, config: NetworkConfig, radial_size: int) -> None:
+        super().__init__()
+        width, vectors = config.node_width, config.vectors
+        self.heads = config.heads
+        self.modulate = nn.Linear(config.global_width, 4 * width)
+        self.norm_nodes, self.norm_mixed = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
+        self.norm_vectors = EquivariantNorm()
+        self.messages = PairMessages(config, radial_size)
+        self.value = nn.Linear(width, width)
+        self.gather = nn.Linear(width + config.pair_hidden, width)
+        self.gather_vectors = EquivariantLinear(vectors, vectors, config.l_max)
+        self.mix_vectors = EquivariantLinear(vectors, 2 * vectors, config.l_max)
+        self.expand = nn.Linear(width + vectors, 2 * width)
+        self.contract = nn.Linear(2 * width, width + vectors)
+        nn.init.zeros_(self.modulate.weight)
+        nn.init.zeros_(self.modulate.bias)
+
+    def forward(
+        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry, context: Tensor, pair_mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return updated nodes (B, N, D), vectors (B, N, V, M), pairs (B, N, N, E); context (B, G) modulates the norms."""
+        scale1, shift1, scale2, shift2 = self.modulate(context)[:, None].chunk(4, dim=-1)
+        normed = self.norm_nodes(nodes) * (1 + scale1) + shift1
+        directed = self.norm_vectors(vectors)
+        message, update, attention, to_direction, to_vectors = self.messages(normed, directed, pairs, geometry)
+
+        pairs = pairs + update
+        weights = torch.softmax(attention.float().masked_fill(~pair_mask[..., None], -1e9), dim=2)
+        values = self.value(normed).unflatten(-1, (self.heads, -1))
+        attended = torch.einsum("bijh,bjhc->bihc", weights.to(values.dtype), values).flatten(-2)
+        keep = pair_mask[..., None].to(message.dtype)
+        # a softmax average cannot count bonds, a plain sum can
+        summed = (message * keep).sum(2) / math.sqrt(_TYPICAL_ATOMS)
+        nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
+
+        toward = (to_direction * keep).transpose(-1, -2) @ geometry.directions.to(message.dtype)
+        mixed = torch.einsum("bijv,bjvm->bivm", to_vectors * keep, directed.to(message.dtype))
+        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(_TYPICAL_ATOMS)
+        return self._update_nodes(nodes, vectors, scale2, shift2) + (pairs,)
+
+    def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix scalars with the inner products of vectors, gate the vectors by scalars; atom by atom."""
+        left, right = self.mix_vectors(self.norm_vectors(vectors)).chunk(2, dim=-2)
+        invariants = (left * right).sum(-1)
+        normed = self.norm_mixed(nodes) * (1 + scale) + shift
+        hidden = nn.functional.silu(self.expand(torch.cat([normed, invariants.to(normed.dtype)], dim=-1)))
+        change, gate = self.contract(hidden).split([nodes.shape[-1], vectors.shape[-2]], dim=-1)
+        return nodes + change, vectors + gate[..., None] * left

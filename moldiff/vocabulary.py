@@ -1,0 +1,53 @@
+"""Which elements, formal charges and bond orders a data set or a model knows, and their class indices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NO_BOND = "none"
+BOND_ORDERS = (NO_BOND, "single", "double", "triple", "aromatic")
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Class labels of the three categorical fields, in index order.
+
+    Attributes:
+        elements: element symbols, sorted by atomic number, for example ("H", "C", "N", "O").
+        charges: formal charges, ascending, for example (-1, 0, 1).
+        bonds: names out of `BOND_ORDERS`, in that order, the first always "none".
+        explicit_hydrogens: False for a set of heavy atoms whose hydrogens are placed afterwards.
+    """
+
+    elements: tuple[str, ...]
+    charges: tuple[int, ...]
+    bonds: tuple[str, ...]
+    explicit_hydrogens: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.elements or not self.charges or self.bonds[:1] != (NO_BOND,):
+            raise ValueError(f"a vocabulary needs elements, charges and bonds that start with 'none', not {self}")
+        if unknown := set(self.bonds) - set(BOND_ORDERS):
+            raise ValueError(f"unknown bond orders {sorted(unknown)}; known are {', '.join(BOND_ORDERS)}")
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of classes of each categorical field, by field name."""
+        return {"atom_type": len(self.elements), "charge": len(self.charges), "bond_type": len(self.bonds)}
+
+    def to_json(self) -> dict[str, object]:
+        """Return plain JSON types; `from_json` reads them back."""
+        return {
+            "elements": list(self.elements),
+            "charges": list(self.charges),
+            "bonds": list(self.bonds),
+            "explicit_hydrogens": self.explicit_hydrogens,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, object]) -> Vocabulary:
+        """Build a vocabulary from `to_json`'s output; ValueError, KeyError or TypeError if it is not one."""
+        elements, charges, bonds = value["elements"], value["charges"], value["bonds"]
+        if not (isinstance(elements, list) and isinstance(charges, list) and isinstance(bonds, list)):
+            raise TypeError("elements, charges and bonds must be lists")
+        return cls(tuple(elements), tuple(charges), tuple(bonds), bool(value["explicit_hydrogens"]))
