@@ -1,0 +1,340 @@
+"""The command line: parse, call one function, print. Heavy imports live inside the commands, so that help is instant.
+
+Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2; Ctrl-C is status 130.
+Anything else is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from moldiff.errors import MoldiffError
+from moldiff.version import VERSION
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
+_ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
+models_app = typer.Typer(help="List the built-in models; describe any model folder.")
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+
+class Bonds(StrEnum):
+    """How the bonds of rings such as benzene are stored."""
+
+    aromatic = "aromatic"
+    kekule = "kekule"
+
+
+class Hydrogens(StrEnum):
+    """Whether hydrogens are atoms of the model, or placed afterwards."""
+
+    explicit = "explicit"
+    implicit = "implicit"
+
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
+    except MoldiffError as error:
+        message = str(error)
+    except _ParsingError as error:
+        message = _parsing_message(error)
+    else:
+        if status == 130:
+            typer.echo("interrupted", err=True)
+        return status
+    typer.echo("error: " + " ".join(message.split()), err=True)
+    return 2
+
+
+def _parsing_message(error: Exception) -> str:
+    """Return one line for an unknown option or a bad value, with the command whose help tells more."""
+    context = getattr(error, "ctx", None)
+    where = f" (see {context.command_path} --help)" if context is not None else ""
+    return str(getattr(error, "format_message", error.__str__)()).rstrip(".") + where
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moldiff {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show details and every library's warnings.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Generate 3D molecules with an E(3)-equivariant diffusion model.
+
+    [bold]moldiff generate -n 100 -o molecules.sdf[/bold] makes 100 molecules with the built-in model.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.addLevelName(logging.INFO, "info")
+    logging.getLogger("moldiff").setLevel(logging.DEBUG if verbose else logging.INFO)
+    if not verbose:
+        # Other libraries' deprecation notes help nobody at a command line; moldiff itself warns through logging.
+        warnings.simplefilter("ignore")
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@data_app.callback(invoke_without_command=True)
+@models_app.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Show the group's help when no command is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@data_app.command("prepare")
+def data_prepare(
+    files: Annotated[
+        list[Path], typer.Argument(help=".sdf(.gz), .smi, .csv, .parquet, QM9's .tar.bz2, or PyG's QM9 folder.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    properties: Annotated[
+        str, typer.Option("-p", "--properties", help="Tags, columns or RDKit properties: logp,tpsa,qed,...")
+    ] = "",
+    bonds: Annotated[
+        Bonds, typer.Option(help="Keep an aromatic bond class, or spell rings as single and double.")
+    ] = Bonds.aromatic,
+    hydrogens: Annotated[Hydrogens, typer.Option(help="implicit: heavy atoms only.")] = Hydrogens.explicit,
+    vocabulary_of: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Use this model's elements, charges and bonds, to fine-tune it.")
+    ] = None,
+    fragments: Annotated[
+        bool, typer.Option("--fragments", help="Keep molecules of several fragments (salts).")
+    ] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds for the conformer of one SMILES.")] = 20,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn molecule files into a prepared training set."""
+    from moldiff.datasets.prepare import prepare
+
+    vocabulary = None
+    if vocabulary_of is not None:
+        from moldiff.checkpoint import load_model_folder
+        from moldiff.inspection import vocabulary_of_model
+
+        vocabulary = vocabulary_of_model(load_model_folder(vocabulary_of))
+    with _progress("molecules read", None) as progress:
+        report = prepare(
+            files,
+            out,
+            properties=_split(properties),
+            bonds=bonds.value,
+            hydrogens=hydrogens.value,
+            vocabulary=vocabulary,
+            fragments=fragments,
+            workers=workers,
+            overwrite=overwrite,
+            seed=seed,
+            timeout_s=timeout,
+            progress=progress,
+        )
+    splits = ", ".join(f"{count} {name}" for name, count in report.splits.items())
+    typer.echo(f"{report.read} read = {report.kept} kept ({splits}) + {report.read - report.kept} dropped")
+    for reason, count in report.dropped.items():
+        typer.echo(f"  {count} dropped: {reason}")
+    typer.echo(f"written to {out}; 'moldiff data info {out}' shows it")
+
+
+@data_app.command("info")
+def data_info(
+    folder: Annotated[Path, typer.Argument(help="A folder made by 'moldiff data prepare'.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Also check every array against its hash.")] = False,
+) -> None:
+    """Show what a prepared set holds and what was dropped, with histograms."""
+    from moldiff.datasets.info import render
+    from moldiff.datasets.prepared import PreparedDataset
+
+    render(PreparedDataset.open(folder, verify=verify), _console())
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="A training file, for example configs/qm9.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set training.steps=1000")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="auto|FOLDER", help="Go on from the last (or this) checkpoint.")
+    ] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="HH:MM:SS", help="Stop in time and save.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights (fine-tuning).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder, instead of the file's.")] = None,
+) -> None:
+    """Train a model, or fine-tune one, on a prepared set."""
+    from moldiff.training.run import train as run_training
+
+    run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
+
+
+@app.command()
+def generate(
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many molecules.")] = 100,
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
+        "molecules.sdf"
+    ),
+    model: Annotated[str | None, typer.Option(help="A built-in model or a model folder.")] = None,
+    n_atoms: Annotated[
+        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="The way from noise to molecules.")] = None,
+    seed: Seed = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
+    ] = None,
+    device: Device = "auto",
+    until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
+    keep_invalid: Annotated[
+        bool, typer.Option("--keep-invalid", help="Write the failed ones too, with reasons.")
+    ] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Generate molecules into an SDF with bonds and charges."""
+    from moldiff.checkpoint import DEFAULT_MODEL
+    from moldiff.sampling.generate import generate_files
+
+    with _progress("molecules", number) as progress:
+        summary = generate_files(
+            out,
+            n=number,
+            model=model or DEFAULT_MODEL,
+            n_atoms=None if n_atoms is None else parse_range(n_atoms, "--n-atoms"),
+            steps=steps,
+            sampler=sampler,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            until_valid=until_valid,
+            keep_invalid=keep_invalid,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    typer.echo(summary.line())
+
+
+@app.command()
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Any SDF (.sdf or .sdf.gz).")],
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="DIR|SDF|MODEL", help="Compare with a prepared set, an SDF or a model's training data."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report.json and the plots.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the molecules of any SDF: validity, stability, novelty, geometry."""
+    from moldiff.evaluation.report import evaluate as run_evaluation
+
+    run_evaluation(file, reference, out, overwrite=overwrite).render(_console())
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """List the built-in models with their hashes."""
+    from moldiff.inspection import render_models
+
+    if not render_models(_console()):
+        raise typer.Exit(2)
+
+
+@models_app.command("info")
+def models_info(model: Annotated[str, typer.Argument(help="A built-in model or a model folder.")]) -> None:
+    """Show what a model knows: elements, sizes, properties with units and ranges, its card."""
+    from moldiff.checkpoint import load_model_folder
+    from moldiff.inspection import render_model
+
+    render_model(load_model_folder(model), _console())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: versions, devices, built-in models, equivariance."""
+    from moldiff.inspection import render_doctor
+
+    if not render_doctor(_console()):
+        raise typer.Exit(2)
+
+
+def parse_range(text: str, option: str) -> tuple[int, int]:
+    """Return (first, last) of ``18`` or ``15..22``, both at least 1; MoldiffError names the option."""
+    match = re.fullmatch(r"(\d{1,6})(?:\.\.(\d{1,6}))?", text.strip(), flags=re.ASCII)
+    if match:
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if 1 <= first <= last:
+            return first, last
+    raise MoldiffError(f"{option} {text}: expected a number such as 18 or a range such as 15..22, from 1 up")
+
+
+def _console() -> Console:
+    """Return the standard output without markup: names and paths may hold brackets."""
+    from rich.console import Console
+
+    return Console(markup=False, highlight=False)
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+@contextlib.contextmanager
+def _progress(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
+    """Yield a function that takes the number done so far and draws a bar with time left; None without a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

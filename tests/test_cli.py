@@ -1,0 +1,228 @@
+"""The command line: exit codes, one line per failure, nothing half-written."""
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import moldiff.datasets.prepare
+from moldiff import cli
+from moldiff.checkpoint import save_model_folder
+from moldiff.errors import MoldiffError
+from moldiff.version import VERSION
+from moldiff.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Iterator[None]:
+    """The command line sets up logging and warnings for its process; undo it for the next test."""
+    root, package = logging.getLogger(), logging.getLogger("moldiff")
+    handlers, level, package_level = root.handlers[:], root.level, package.level
+    with warnings.catch_warnings():
+        yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    package.setLevel(package_level)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    statistics = {
+        "size_counts": {"5": 10, "9": 30},
+        "marginals": {"atom_type": [0.5, 0.3, 0.1, 0.1]},
+        "position_std": {"5": 1.2, "9": 1.3},
+        "properties": {
+            "logp": {"unit": "", "mean": 0.5, "std": 1.0, "minimum": -3.0, "maximum": 4.0, "q01": -2.25, "q99": 2.75},
+        },
+    }
+    statistics["properties"]["logp"]["known"] = 40
+    config = {"vocabulary": VOCABULARY.to_json(), "statistics": statistics, "conditions": ["logp"]}
+    folder = tmp_path / "model[1]"
+    weights = {"w": torch.ones(11, 11), "steps": torch.tensor([3])}
+    save_model_folder(
+        folder, weights=weights, config=config, references={}, card="# Test card\n\nFor tests.", half=True
+    )
+    return folder
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def assert_one_line(status: int, out: str, err: str, *words: str) -> None:
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    for word in words:
+        assert word in err
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["--help"]):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert all(name in out for name in ("generate", "train", "evaluate", "data", "models", "doctor"))
+    assert run(capsys, "--version") == (0, f"moldiff {VERSION}\n", "")
+    for group, command in (("data", "prepare"), ("models", "list")):
+        status, out, _ = run(capsys, group)
+        assert (status, command in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["genrate"], ["genrate", "generate"]),
+        (["generate", "--stepps", "5"], ["--stepps"]),
+        (["generate", "-n", "-3"], ["-n", "moldiff generate --help"]),
+        (["generate", "-n", "many"], ["-n"]),
+        (["generate", "--seed", "-1"], ["--seed"]),
+        (["generate", "--batch-size", "0"], ["--batch-size"]),
+        (["data", "prepare"], ["files"]),
+        (["data", "prepare", "x.sdf", "-o", "out", "--bonds", "dashed"], ["dashed", "kekule"]),
+        (["data", "prepare", "x.sdf", "-o", "out", "--workers", "0"], ["--workers"]),
+        (["models", "info", "no-such-model"], ["no-such-model"]),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert_one_line(*run(capsys, *arguments), *words)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("18", (18, 18)), ("15..22", (15, 22)), ("1..1", (1, 1)), (" 7 ", (7, 7))]
+)
+def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> None:
+    assert cli.parse_range(text, "--n-atoms") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-3", "22..15", "0..5", "5..", "..5", "5.5", "5...7", "a", "1e3", "٣", "9" * 99]
+)
+def test_other_texts_are_no_range(text: str) -> None:
+    with pytest.raises(MoldiffError, match="--n-atoms"):
+        cli.parse_range(text, "--n-atoms")
+
+
+def test_an_error_of_several_lines_is_printed_as_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MoldiffError("first\n  second")
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    assert run(capsys, "data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: first second\n")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["data", "prepare", "x.sdf", "-o", "out"])
+
+
+def test_ctrl_c_is_status_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", interrupt)
+    assert run(capsys, "data", "prepare", "x.sdf", "-o", "out") == (130, "", "interrupted\n")
+
+
+def test_models_info_shows_classes_ranges_and_card(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    status, out, err = run(capsys, "models", "info", model)
+    assert (status, err) == (0, "")
+    assert "model[1]" in out, "brackets in a path are not markup"
+    for words in (
+        "121",
+        "H C N O",
+        "-1 0 +1",
+        "single double triple aromatic",
+        "5 to 9 in 40",
+        "logp",
+        "-2.25",
+        "2.75",
+        "Test card",
+    ):
+        assert words in out
+
+
+def test_models_info_refuses_a_damaged_model(capsys: pytest.CaptureFixture[str], model: Path) -> None:
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    assert_one_line(*run(capsys, "models", "info", model), "model.safetensors", "corrupt")
+
+
+def test_models_info_refuses_a_configuration_without_vocabulary(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    weights = {"w": torch.ones(1)}
+    save_model_folder(tmp_path / "m", weights=weights, config={"vocabulary": {}}, references={}, card="", half=False)
+    assert_one_line(*run(capsys, "models", "info", tmp_path / "m"), "vocabulary")
+
+
+def test_models_list_and_doctor(
+    capsys: pytest.CaptureFixture[str], model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moldiff import checkpoint
+
+    monkeypatch.setattr(checkpoint, "pretrained_folder", lambda: model.parent)
+    sha256 = checkpoint.load_model_folder(model).sha256
+    status, out, _ = run(capsys, "models", "list")
+    assert status == 0
+    assert "model[1]" in out
+    assert sha256 in out
+    status, out, _ = run(capsys, "doctor")
+    assert status == 0
+    for words in (f"moldiff {VERSION}", "torch", "rdkit", "cpu: ", sha256):
+        assert words in out
+    (model / "card.md").write_text("another card")
+    for command in (["models", "list"], ["doctor"]):
+        status, out, _ = run(capsys, *command)
+        assert status == 2
+        assert "corrupt" in out
+
+
+def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> None:
+    """A process that is busy in a command, and Ctrl-C: status 130, one line, no traceback."""
+    code = (
+        "import sys, time, moldiff.datasets.prepare as module, moldiff.cli as cli\n"
+        "module.prepare = lambda *a, **k: (print('busy', flush=True), time.sleep(60))\n"
+        "sys.exit(cli.main(['data', 'prepare', 'x.sdf', '-o', 'out']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(cli.__file__).parents[1],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "busy\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert time.monotonic() - start < 10

@@ -1,0 +1,201 @@
+"""The shape of the package, read from its source: who imports whom, what starts fast, and what is never used."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import moldiff.errors
+
+PACKAGE = Path(moldiff.errors.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+# Components (a folder or a module of moldiff/) from the lowest layer up; a component imports only from layers below its
+# own and from itself. In the lowest layer modules may import each other.
+BASE = {
+    "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
+    "checkpoint",
+}  # fmt: skip
+LAYERS = [
+    BASE,
+    {"chem", "diffusion", "nn"},
+    {"datasets"},
+    {"sampling", "evaluation"},
+    {"training", "screening"},
+    {"inspection"},
+    {"cli"},
+]
+HEAVY = {
+    "torch",
+    "numpy",
+    "rdkit",
+    "scipy",
+    "pandas",
+    "pyarrow",
+    "e3nn",
+    "matplotlib",
+    "pytorch_lightning",
+    "torch_geometric",
+}
+
+
+def component(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+    """Yield (imported module, only for type checking) for every import statement, local ones included."""
+
+    def visit(node: ast.AST, typing_only: bool) -> Iterator[tuple[str, bool]]:
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            typing_only = True
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, typing_only) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            # "from moldiff import files" imports moldiff.files.
+            names = [f"moldiff.{alias.name}" for alias in node.names] if node.module == "moldiff" else [node.module]
+            yield from ((name, typing_only) for name in names)
+        for child in ast.iter_child_nodes(node):
+            yield from visit(child, typing_only)
+
+    yield from visit(tree, False)
+
+
+def layer_of(name: str) -> int:
+    return next((index for index, layer in enumerate(LAYERS) if name in layer), -1)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = component(path)
+    if own == "__init__":
+        return
+    assert layer_of(own) >= 0, f"{own} has no layer: say in this test where it belongs"
+    for module, _ in imports_of(ast.parse(path.read_text())):
+        root, _, rest = module.partition(".")
+        if root != "moldiff" or not rest:
+            continue
+        other = rest.split(".")[0]
+        allowed = other == own or layer_of(other) < layer_of(own) or {own, other} <= BASE
+        assert layer_of(other) >= 0, f"{path.name} imports {module}, which has no layer"
+        assert allowed, f"{path.name} ({own}) may not import {module}"
+
+
+@pytest.mark.parametrize(
+    ("library", "owner"), [("rdkit", "chem"), ("torch_geometric", "datasets"), ("pytorch_lightning", "training")]
+)
+def test_a_library_stays_in_the_one_folder_that_owns_it(library: str, owner: str) -> None:
+    users = set()
+    for path in SOURCES:
+        for module, typing_only in imports_of(ast.parse(path.read_text())):
+            if module.split(".")[0] == library and not typing_only:
+                users.add(component(path))
+    assert users <= {owner}
+
+
+BANNED_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}
+BANNED_CALLS = {
+    "eval", "exec", "compile", "__import__", "print", "os.system", "os.popen", "os.fork", "yaml.load", "yaml.load_all",
+    "yaml.unsafe_load", "yaml.full_load", "yaml.dump", "ssl._create_unverified_context", "torch.save",
+    "load_from_checkpoint",
+}  # fmt: skip
+BANNED_ARGUMENTS = {("weights_only", "False"), ("shell", "True"), ("allow_pickle", "True"), ("verify", "False")}
+
+
+def offences(source: str) -> list[str]:
+    """Return what in a source file is never used in this package."""
+    tree, found = ast.parse(source), []
+    found += [f"import {module}" for module, _ in imports_of(tree) if module.split(".")[0] in BANNED_MODULES]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            arguments = {(keyword.arg, ast.unparse(keyword.value)) for keyword in node.keywords}
+            if name in BANNED_CALLS or name.endswith(".load_from_checkpoint"):
+                found.append(f"{name}()")
+            if name == "torch.load" and ("weights_only", "True") not in arguments:
+                found.append("torch.load without weights_only=True")
+            found += [f"{name}({key}={value})" for key, value in sorted(arguments & BANNED_ARGUMENTS, key=str)]
+            if name.endswith("get_context") and [ast.unparse(argument) for argument in node.args] != ["'spawn'"]:
+                found.append("processes that are not spawned")
+        elif isinstance(node, ast.ExceptHandler) and node.type is None:
+            found.append("bare except")
+        elif (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.args.kwarg is not None
+            and node.name != "replace"
+        ):
+            found.append(f"{node.name} swallows **{node.args.kwarg.arg}")
+    words = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+    return found + [word for word in words if word in source]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_nothing_unsafe_or_unfinished_is_in_the_package(path: Path) -> None:
+    assert offences(path.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from pickle import loads",
+        "def f():\n    import dill",
+        "yaml.load(text, Loader=yaml.Loader)",
+        "eval(text)",
+        "print(1)",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "subprocess.run(command, shell=True)",
+        "numpy.load(path, allow_pickle=True)",
+        "Task.load_from_checkpoint(path)",
+        "multiprocessing.get_context('fork')",
+        "try:\n    f()\nexcept:\n    pass",
+        "def f(**options): pass",
+        "x = 1  # TO" + "DO: more",
+    ],
+)
+def test_the_check_above_finds_what_it_should(source: str) -> None:
+    assert offences(source) != []
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
+    return result.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import moldiff",
+        "import moldiff.cli; moldiff.cli.main(['--help'])",
+        "import moldiff.cli; moldiff.cli.main(['generate', '--help'])",
+        "import moldiff.cli; moldiff.cli.main(['generate', '-n', '-3'])",
+    ],
+)
+def test_starting_loads_nothing_heavy(code: str) -> None:
+    assert run_python(f"import sys; {code}; print(sorted({HEAVY} & set(sys.modules)))") == "[]"
+
+
+def test_help_takes_less_than_half_a_second() -> None:
+    # The best of five: the machine may be busy, and the first call compiles the sources.
+    code = (
+        "import subprocess, sys, time\n"
+        "def seconds():\n"
+        "    start = time.perf_counter()\n"
+        "    subprocess.run([sys.executable, '-m', 'moldiff.cli', '--help'], check=True, stdout=subprocess.DEVNULL)\n"
+        "    return time.perf_counter() - start\n"
+        "print(min(seconds() for _ in range(5)))"
+    )
+    assert float(run_python(code)) < 0.5
+
+
+def test_pretrained_models_fit_into_the_wheel() -> None:
+    files = [path for path in (PACKAGE / "pretrained").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert sum(path.stat().st_size for path in files) <= 24 * 2**20
