@@ -1,4 +1,4 @@
-"""Generate molecules: the same as ``moldiff generate``, for those who look for a script; ``--help`` lists the options."""
+"""Generate molecules: the same as ``moldiff generate``, for those who look for a script (``--help``: the options)."""
 
 from __future__ import annotations
 
