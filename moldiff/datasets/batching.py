@@ -33,7 +33,7 @@ class BatchPlan:
     batches of ``batch_size`` rows. Cutting goes on across the end of a permutation, so no batch is padded or dropped
     and, in the long run, every molecule is drawn equally often (within a bucket the counts never differ by more
     than one). Epoch e holds floor((e + 1) c / batch_size) - floor(e c / batch_size) batches of a bucket of c molecules,
-    in a seeded order; a bucket smaller than a batch is therefore only met every few epochs, repeating its molecules then.
+    in a seeded order; a bucket smaller than a batch is therefore only met every few epochs, repeating its molecules.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class BatchPlan:
             raise ValueError(f"expected as many indices as sizes and at least one, not {len(rows)} and {len(sizes)}")
         if batch_size < 1 or batch_size % world_size or not 0 <= rank < world_size:
             raise ValueError(
-                f"batch_size {batch_size} must be a positive multiple of world_size {world_size}, with rank {rank} below it"
+                f"batch_size {batch_size} must be a positive multiple of world_size {world_size}, rank {rank} below it"
             )
         self.batch_size, self.seed, self._rank, self._world_size = batch_size, seed, rank, world_size
         self._buckets = group_by_width(np.asarray(sizes), rows)
@@ -82,7 +82,7 @@ class BatchPlan:
         return list(self._widths)
 
     def batch(self, step: int) -> tuple[Tensor, int]:
-        """Return ((batch_size / world_size,) int64 rows of the data set, padded width) of training step ``step`` >= 0."""
+        """Return the int64 data set rows (batch_size / world_size,) and the padded width of training step ``step``."""
         if step < 0:
             raise ValueError(f"steps count from 0, not {step}")
         epoch = self._epoch_of(step)
@@ -146,8 +146,8 @@ def group_by_width(sizes: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]
 def _shuffled(count: int, key: tuple[int, ...]) -> np.ndarray:
     """Return a permutation of 0 .. count - 1 that depends only on ``key``.
 
-    Sorting raw Philox output, not `Generator.permutation`: NumPy promises the same bits in every version (NEP 19) for the
-    former only, and a resumed run may meet another NumPy.
+    Sorting raw Philox output, not `Generator.permutation`: NumPy promises the same bits in every version (NEP 19) for
+    the former only, and a resumed run may meet another NumPy.
     """
     bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(count)
     return np.argsort(bits, kind="stable")

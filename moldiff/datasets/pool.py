@@ -55,8 +55,8 @@ def _ignore_interrupts() -> None:
 class _Crew:
     """A process pool that is started anew when a worker dies.
 
-    Text goes to the workers and arrays come back. Processes are spawned, not forked: forking a process with torch's threads can
-    deadlock.
+    Text goes to the workers and arrays come back. Processes are spawned, not forked: forking a process with torch's
+    threads can deadlock.
     """
 
     def __init__(self, workers: int, options: RowOptions) -> None:
@@ -81,8 +81,8 @@ class _Crew:
     def first_result(self, waiting: deque[tuple[Chunk, Future[Part]]]) -> Part:
         """Take the first chunk off the queue and return its part.
 
-        A dead worker fails every queued chunk without telling which one killed it. So the first is run alone, split until the
-        guilty record is found, and the others are queued again.
+        A dead worker fails every queued chunk without telling which one killed it. So the first is run alone, split
+        until the guilty record is found, and the others are queued again.
         """
         chunk, future = waiting.popleft()
         try:

@@ -27,7 +27,7 @@ from moldiff.vocabulary import Vocabulary
 Progress = Callable[[int], None]
 
 # Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
-TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3", "angstrom": "angstrom"}
+TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3"}
 # The property names of the original QM9 archive and of PyG's copy (Ramakrishnan et al. 2014, table 3).
 QM9_UNITS = {
     "a": "GHz", "b": "GHz", "c": "GHz", "mu": "debye", "alpha": "bohr^3", "homo": "Eh", "lumo": "Eh", "gap": "Eh",
@@ -103,7 +103,7 @@ def prepare(
     sources = find_sources([Path(file) for file in files])
     tags, calculated = _resolve_properties(properties, sources)
     options = RowOptions(
-        vocabulary=vocabulary or wide_vocabulary(aromatic=bonds == "aromatic", explicit_hydrogens=hydrogens == "explicit"),
+        vocabulary=vocabulary or wide_vocabulary(bonds == "aromatic", hydrogens == "explicit"),
         tags=tags,
         calculated=calculated,
         seed=seed,
@@ -121,14 +121,11 @@ def prepare(
     arrays = _gather(parts, dropped)
     if vocabulary is None:
         vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
-    columns = [
-        {"name": name, "unit": PROPERTIES[name].unit if name in calculated else tag_unit(name), "source": _origin(name, tags)}
-        for name in properties
-    ]
+    columns = [_column(name, calculated=name in calculated) for name in properties]
     _refuse_unknown_columns(arrays, columns)
     train = np.flatnonzero(arrays["split"] == 0)
     if not len(train):
-        raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add more molecules")
+        raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add molecules")
     statistics = compute_statistics(arrays, train, vocabulary, list(properties), [column["unit"] for column in columns])
     report = PrepareReport(
         out=out,
@@ -147,7 +144,7 @@ def prepare(
 
 
 def kind_of(reason: str) -> str:
-    """Return the reason without its leading count, so that "3 hydrogens ..." and "5 hydrogens ..." are counted together."""
+    """Return the reason without its leading count: "3 hydrogens ..." and "5 hydrogens ..." are counted together."""
     return re.sub(r"^\d+ ", "", reason)
 
 
@@ -156,8 +153,10 @@ def tag_unit(name: str) -> str:
     return QM9_UNITS.get(name) or TAG_UNITS.get(name.rsplit("_", 1)[-1].lower() if "_" in name else "", "")
 
 
-def _origin(name: str, tags: dict[str, int]) -> str:
-    return "tag" if name in tags else "rdkit"
+def _column(name: str, *, calculated: bool) -> dict[str, str]:
+    """Describe a property column for dataset.json."""
+    unit = PROPERTIES[name].unit if calculated else tag_unit(name)
+    return {"name": name, "unit": unit, "source": "rdkit" if calculated else "tag"}
 
 
 def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, properties: Sequence[str]) -> None:
@@ -183,8 +182,8 @@ def _refuse_folder(out: Path, overwrite: bool) -> None:
 def _resolve_properties(names: Sequence[str], sources: Sequence[Source]) -> tuple[dict[str, int], dict[str, int]]:
     """Split the names into tags and calculated properties, each with its column.
 
-    A tag goes before a calculator of the same name. The first records of each file tell the tags; only for a name that is
-    then still unknown all records are read, since a tag may be there for a few molecules only.
+    A tag goes before a calculator of the same name. The first records of each file tell the tags; only for a name that
+    is then still unknown all records are read, since a tag may be there for a few molecules only.
     """
     if not names:
         return {}, {}
@@ -195,8 +194,8 @@ def _resolve_properties(names: Sequence[str], sources: Sequence[Source]) -> tupl
         if name not in known and name not in PROPERTIES:
             everything = [*known, *PROPERTIES]
             raise MoldiffError(
-                f"unknown property '{name}'{nearest_name(name, everything)}; the files have: {', '.join(known) or 'no tags'}; "
-                f"RDKit computes: {', '.join(PROPERTIES)}"
+                f"unknown property '{name}'{nearest_name(name, everything)}; "
+                f"the files have: {', '.join(known) or 'no tags'}; RDKit computes: {', '.join(PROPERTIES)}"
             )
     tags = {name: column for column, name in enumerate(names) if name in known}
     return tags, {name: column for column, name in enumerate(names) if name not in known}
@@ -206,7 +205,7 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
-        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most frequent reason ({count}): {reason}")
+        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}")
     arrays = merge([part.arrays for part in parts])
     if int(np.diff(arrays["atom_offsets"]).max()) <= 256:
         arrays["bonds"] = arrays["bonds"].astype(np.uint8)
@@ -214,7 +213,7 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
 
 
 def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
-    """Take the classes that never occur out of the vocabulary and renumber the arrays (in place); charge 0 always stays."""
+    """Take out the classes that never occur and renumber the arrays (in place); charge 0 always stays."""
     elements = np.unique(arrays["atom_type"])
     charges = np.union1d(np.unique(arrays["charge"]), [wide.charges.index(0)])
     orders = np.union1d(np.unique(arrays["bonds"][:, 2]), [0])

@@ -1,4 +1,4 @@
-"""A prepared data set: memory-mapped on disk, or as tensors on a device from which batches are assembled by indexing."""
+"""A prepared data set: memory-mapped on disk, or as tensors on a device from which batches are gathered by indexing."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from moldiff.files import read_json
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.vocabulary import Vocabulary
 
+MAKE_ONE = "make one with: moldiff data prepare"
+PREPARE_AGAIN = "prepare the data set again"
+
 
 @dataclass(frozen=True)
 class PropertyInfo:
-    """A property column: its name, its unit ("" for a pure number) and whether it was read ("tag") or computed ("rdkit")."""
+    """A property column: name, unit ("1" for a plain number, "" if not known), and source, "tag" (read) or "rdkit"."""
 
     name: str
     unit: str
@@ -61,23 +64,21 @@ class PreparedDataset:
         """
         folder = Path(folder)
         if not (folder / "dataset.json").is_file():
-            raise MoldiffError(f"{folder} is not a prepared data set (no dataset.json); make one with: moldiff data prepare")
+            raise MoldiffError(f"{folder} is not a prepared data set (no dataset.json); {MAKE_ONE}")
         info = read_json(folder / "dataset.json")
         if not isinstance(info, dict) or info.get("format") != FORMAT:
-            raise MoldiffError(f"{folder}/dataset.json does not describe a prepared data set; make one with: moldiff data prepare")
-        if info.get("version") != FORMAT_VERSION:
-            raise MoldiffError(
-                f"{folder} has format version {info.get('version')}, this package reads {FORMAT_VERSION}; prepare it again"
-            )
+            raise MoldiffError(f"{folder}/dataset.json does not describe a prepared data set; {MAKE_ONE}")
+        if (version := info.get("version")) != FORMAT_VERSION:
+            raise MoldiffError(f"{folder} has format version {version}, not {FORMAT_VERSION}; {PREPARE_AGAIN}")
         try:
             vocabulary = Vocabulary.from_json(info["vocabulary"])
             statistics = DatasetStatistics.from_json(info["statistics"])
             properties = tuple(PropertyInfo(**row) for row in info["properties"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MoldiffError(f"{folder}/dataset.json is damaged ({error}); prepare the data set again") from error
+            raise MoldiffError(f"{folder}/dataset.json is damaged ({error}); {PREPARE_AGAIN}") from error
         dataset = cls(folder, open_arrays(folder), vocabulary, statistics, properties, info)
         if dataset.arrays["properties"].shape[1] != len(properties) or len(dataset) != info.get("molecules"):
-            raise MoldiffError(f"{folder}/dataset.json and the arrays do not belong together; prepare the data set again")
+            raise MoldiffError(f"{folder}/dataset.json and the arrays do not belong together; {PREPARE_AGAIN}")
         if verify:
             dataset.verify()
         return dataset
@@ -85,7 +86,7 @@ class PreparedDataset:
     def verify(self) -> None:
         """Raise MoldiffError unless the arrays are those that dataset.json was written for."""
         if data_hash(self.arrays) != self.info.get("data_hash"):
-            raise MoldiffError(f"{self.folder} is damaged: its arrays do not match their hash; prepare the data set again")
+            raise MoldiffError(f"{self.folder} is damaged: its arrays do not match their hash; {PREPARE_AGAIN}")
 
     def __len__(self) -> int:
         return len(self.arrays["split"])
@@ -128,9 +129,9 @@ class PreparedDataset:
         try:
             names = (self.folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
         except (OSError, UnicodeDecodeError) as error:
-            raise MoldiffError(f"{self.folder}/names.txt cannot be read ({error}); prepare the data set again") from error
+            raise MoldiffError(f"{self.folder}/names.txt cannot be read ({error}); {PREPARE_AGAIN}") from error
         if len(names) != len(self):
-            raise MoldiffError(f"{self.folder}/names.txt has {len(names)} names for {len(self)} molecules; prepare it again")
+            raise MoldiffError(f"{self.folder}/names.txt has {len(names)} names, not {len(self)}; {PREPARE_AGAIN}")
         return names
 
     def property_columns(self, names: Sequence[str]) -> list[int]:
@@ -150,7 +151,8 @@ class PreparedDataset:
             MoldiffError: the data set holds a class that ``vocabulary`` does not have, or other hydrogens.
         """
         if vocabulary.explicit_hydrogens != self.vocabulary.explicit_hydrogens:
-            raise MoldiffError(f"{self.folder} was prepared with other hydrogens (explicit or implicit) than the model expects")
+            expected = "explicit" if vocabulary.explicit_hydrogens else "implicit"
+            raise MoldiffError(f"the model expects {expected} hydrogens, unlike {self.folder}; {PREPARE_AGAIN}")
         tables = {}
         for field, own, other in (
             ("atom_type", self.vocabulary.elements, vocabulary.elements),

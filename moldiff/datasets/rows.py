@@ -20,17 +20,18 @@ from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-# Every element in order of its atomic number. Records are first written in a vocabulary that has everything; when all are
-# read, the classes that never occurred are taken out, so that one pass over the files is enough.
-ELEMENTS = tuple(
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo Tc Ru "
-    "Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At "
-    "Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()
+# Every element by atomic number. Records are first written in a vocabulary that has everything; when all are read, the
+# classes that never occurred are taken out, so that one pass over the files is enough.
+SYMBOLS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo "
+    "Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg "
+    "Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
 )
+ELEMENTS = tuple(SYMBOLS.split())
 CHARGES = tuple(range(-8, 9))
 
 
-def wide_vocabulary(*, aromatic: bool, explicit_hydrogens: bool) -> Vocabulary:
+def wide_vocabulary(aromatic: bool, explicit_hydrogens: bool) -> Vocabulary:
     """Return the vocabulary that holds every element, the charges -8 .. 8 and every bond order."""
     return Vocabulary(ELEMENTS, CHARGES, BOND_ORDERS if aromatic else BOND_ORDERS[:-1], explicit_hydrogens)
 
@@ -92,7 +93,7 @@ class Part:
 
 
 def make_part(source: str, records: Iterable[Record], options: RowOptions) -> Part:
-    """Turn records of the file ``source`` into a `Part`; a record that cannot be kept becomes a `Dropped` with the reason."""
+    """Turn records of the file ``source`` into a `Part`; one that cannot be kept becomes a `Dropped`."""
     rows, dropped = [], []
     for record in records:
         try:
@@ -202,8 +203,9 @@ def _concatenate(arrays: list[np.ndarray], dtype: type, tail: tuple[int, ...]) -
 
 def merge(parts: Sequence[Arrays]) -> Arrays:
     """Concatenate the arrays of consecutive parts (at least one)."""
-    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if not name.endswith("_offsets")}
-    for name in ("atom_offsets", "bond_offsets"):
+    offsets = ("atom_offsets", "bond_offsets")
+    merged = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name not in offsets}
+    for name in offsets:
         counts = np.concatenate([np.diff(part[name]) for part in parts])
         merged[name] = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
     return merged

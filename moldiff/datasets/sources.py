@@ -70,7 +70,7 @@ def chunks(sources: Sequence[Source]) -> Iterator[Chunk]:
 
 
 def tag_names(sources: Sequence[Source], *, thorough: bool) -> list[str]:
-    """Return the tag or column names of the sources, in order of appearance, from the head of each or from all records."""
+    """Return the tag or column names in order of appearance, from the head of each source or from all records."""
     names: dict[str, None] = {}
     for source in sources:
         for record in itertools.islice(source.texts(), None if thorough else TAG_SAMPLE):
@@ -84,14 +84,14 @@ def _pyg_source(folder: Path) -> Source:
         if all((candidate / name).is_file() for name in PYG_FILES):
             sdf, table, inconsistent = (candidate / name for name in PYG_FILES)
             return Source(sdf, (table, inconsistent))
-    raise MoldiffError(f"{folder} is a folder without PyG's QM9 ({', '.join(PYG_FILES)}, also in raw/); give a molecule file")
+    raise MoldiffError(f"{folder} is a folder without PyG's QM9 ({', '.join(PYG_FILES)}); give a molecule file")
 
 
 def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecord]:
     """Yield PyG's molecules with the columns of its table as lower-case tags.
 
-    Only names, elements and coordinates come from the SDF: its bond orders are wrong for about one molecule in four, so bonds
-    are perceived from the geometry, as for the original archive.
+    Only names, elements and coordinates come from the SDF: its bond orders are wrong for about one molecule in four, so
+    bonds are perceived from the geometry, as for the original archive.
     """
     failed = _inconsistent_molecules(inconsistent)
     with open(table, encoding="utf-8", newline="") as handle:
@@ -108,7 +108,7 @@ def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecor
 
 
 def _inconsistent_molecules(path: Path) -> set[int]:
-    """Read the numbers (from 1) in the first column of the list of inconsistent molecules; its head and foot are prose."""
+    """Read the numbers (from 1) in the first column of the list of inconsistent molecules; head and foot are prose."""
     first_words = (line.split()[:1] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     return {int(words[0]) for words in first_words if words and words[0].isdigit()}
 

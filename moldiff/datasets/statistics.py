@@ -16,7 +16,7 @@ class PropertyStatistics:
     """One property over the molecules of which it is known; all values but ``known`` in ``unit``.
 
     Attributes:
-        unit: the unit, an empty string for a pure number.
+        unit: the unit; "1" for a plain number, "" if it is not known.
         known: number of molecules with a value; with none, the other figures are 0 and std is 1.
         std: population standard deviation; 1 if it would be 0, so that it can always divide.
         q01: 1 % quantile (q99 likewise).
@@ -123,7 +123,8 @@ def compute_statistics(
         marginals=marginals,
         position_std=position_std,
         properties={
-            name: PropertyStatistics.of(columns[:, p], unit) for p, (name, unit) in enumerate(zip(names, units, strict=True))
+            name: PropertyStatistics.of(values, unit)
+            for name, unit, values in zip(names, units, columns.T, strict=True)
         },
     )
 
