@@ -14,7 +14,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason, size_refusal
+from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, sanitize_reason, size_refusal
 from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
@@ -123,7 +123,7 @@ def decode(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
         chemistry.
     """
     _check_arrays(arrays, vocabulary)
-    if reason := _refusal(arrays):
+    if reason := _refusal(arrays, vocabulary):
         return Conversion(None, None, reason)
     raw = _build(arrays, vocabulary, aromatic=False)
     try:
@@ -151,9 +151,16 @@ def _check_arrays(arrays: MolArrays, vocabulary: Vocabulary) -> None:
             raise ValueError("a pair of atoms has two bonds")
 
 
-def _refusal(arrays: MolArrays) -> str:
+def _refusal(arrays: MolArrays, vocabulary: Vocabulary) -> str:
     """Return why RDKit should not see these arrays, or an empty string."""
-    return size_refusal(len(arrays.atom_type), arrays.bonds[:, :2]) or coordinate_refusal(arrays.pos)
+    if reason := size_refusal(len(arrays.atom_type), arrays.bonds[:, :2]) or coordinate_refusal(arrays.pos):
+        return reason
+    table = Chem.GetPeriodicTable()
+    for element, charge in sorted(set(zip(arrays.atom_type.tolist(), arrays.charge.tolist(), strict=True))):
+        symbol = vocabulary.elements[element]
+        if reason := charge_refusal(vocabulary.charges[charge], table.GetAtomicNumber(symbol), symbol):
+            return reason
+    return ""
 
 
 def _build(arrays: MolArrays, vocabulary: Vocabulary, *, aromatic: bool) -> Chem.RWMol:

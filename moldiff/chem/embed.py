@@ -5,8 +5,9 @@ from __future__ import annotations
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from moldiff.chem.sanitize import MAX_ATOMS, short_message
+
 MMFF_ITERATIONS = 1000
-MAX_ATOMS = 999
 
 
 def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, str]:
@@ -35,7 +36,7 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
                 return None, f"embedding: no conformer within {timeout_s} s"
             reason = _relax(full)
         except (ValueError, RuntimeError) as error:
-            return None, f"embedding: {str(error).strip().splitlines()[-1][:80]}"
+            return None, f"embedding: {short_message(error)}"
         if reason:
             return None, reason
         Chem.AssignStereochemistryFrom3D(full)

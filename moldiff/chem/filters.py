@@ -84,6 +84,8 @@ def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
         first, second = bond.GetBeginAtom(), bond.GetEndAtom()
         length = float(np.linalg.norm(pos[first.GetIdx()] - pos[second.GetIdx()]))
         radii = table.GetRcovalent(first.GetAtomicNum()) + table.GetRcovalent(second.GetAtomicNum())
+        if radii == 0.0:  # two dummy atoms: no expectation
+            continue
         ratio = length / radii
         if not abs(ratio - 1.0) <= abs(worst - 1.0):
             worst = ratio
@@ -104,7 +106,8 @@ def no_clashes(mol: Chem.Mol) -> CheckResult:
     table = Chem.GetPeriodicTable()
     radii = np.array([table.GetRvdw(atom.GetAtomicNum()) for atom in mol.GetAtoms()])
     bonds_between = Chem.GetDistanceMatrix(mol)
-    i, j = np.nonzero(np.triu(bonds_between >= 3, k=1))
+    # a pair of dummy atoms has no radii and no expectation
+    i, j = np.nonzero(np.triu((bonds_between >= 3) & (radii[:, None] + radii[None, :] > 0.0), k=1))
     if len(i) == 0:
         return CheckResult("no_clashes", True)
     ratios = np.linalg.norm(pos[i] - pos[j], axis=1) / (radii[i] + radii[j])

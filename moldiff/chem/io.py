@@ -14,7 +14,7 @@ from rdkit import Chem, rdBase
 
 from moldiff.chem.embed import embed
 from moldiff.chem.perceive import parse_xyz, perceive
-from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason
+from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message
 from moldiff.chem.sources import SUFFIXES, TextRecord, read_texts
 from moldiff.files import atomic_writer
 
@@ -143,14 +143,18 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
     Line breaks in the name and the tags become blanks, and "$$$$" cannot end the record early.
 
     Raises:
-        ValueError: no conformer, or coordinates that are not finite or do not fit the format's columns.
+        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, aromatic bonds
+            without a Kekule form, or atoms that RDKit cannot write.
     """
     if mol.GetNumConformers() == 0:
         raise ValueError("no conformer to write")
     if reason := coordinate_refusal(mol.GetConformer().GetPositions()):
         raise ValueError(reason)
-    with rdBase.BlockLogs():
-        block = Chem.MolToMolBlock(mol, kekulize=True)
+    try:
+        with rdBase.BlockLogs():
+            block = Chem.MolToMolBlock(mol, kekulize=True)
+    except RuntimeError as error:
+        raise ValueError(short_message(error)) from error
     lines = [_one_line(name)[:80], *block.splitlines()[1:]]
     for tag, value in tags.items():
         clean = _one_line(tag).replace("<", "").replace(">", "")

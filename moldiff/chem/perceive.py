@@ -9,7 +9,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason
+from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message
 
 MAX_ITERATIONS = 20_000  # of RDKit's search over bond orders, which is exponential in the worst case
 
@@ -73,7 +73,7 @@ def perceive(
             if mol is not None:
                 Chem.AssignStereochemistryFrom3D(mol)
     except (ValueError, RuntimeError) as error:
-        return None, f"perception: {str(error).strip().splitlines()[-1][:80]}"
+        return None, f"perception: {short_message(error)}"
     return mol, reason
 
 

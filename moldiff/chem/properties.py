@@ -13,6 +13,8 @@ from types import MappingProxyType, ModuleType
 from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 
+from moldiff.chem.sanitize import short_message
+
 
 @dataclass(frozen=True)
 class Property:
@@ -82,7 +84,7 @@ def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
             try:
                 value = float(entry.function(bare))
             except (ValueError, RuntimeError, ZeroDivisionError) as error:
-                raise ValueError(f"{entry.name}: {str(error).strip().splitlines()[0][:80]}") from error
+                raise ValueError(f"{entry.name}: {short_message(error)}") from error
             if not math.isfinite(value):
                 raise ValueError(f"{entry.name}: not a finite number")
             values[entry.name] = value

@@ -10,6 +10,7 @@ from rdkit import Chem
 MAX_ATOMS = 999  # the V2000 format has three digits for a count
 MAX_DEGREE = 16
 MAX_BONDS_PER_ATOM = 4
+MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at 3000 (a C60 cage has 31)
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _VALENCE = re.compile(r", (\d+), is greater")
@@ -33,6 +34,8 @@ def size_refusal(n_atoms: int, bond_ends: np.ndarray) -> str:
         return f"too many bonds: {degree} on one atom"
     if len(bond_ends) > MAX_BONDS_PER_ATOM * n_atoms:
         return f"too many bonds: {len(bond_ends)} among {n_atoms} atoms"
+    if (rings := len(bond_ends) - n_atoms + 1) > MAX_RINGS:
+        return f"too many rings: at least {rings}"
     return ""
 
 
@@ -51,7 +54,15 @@ def mol_refusal(mol: Chem.Mol) -> str:
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
         return reason
+    for atom in mol.GetAtoms():
+        if reason := charge_refusal(atom.GetFormalCharge(), atom.GetAtomicNum(), atom.GetSymbol()):
+            return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
+
+
+def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
+    """Return why an atom cannot have this charge, or an empty string. (RDKit looks up an element without electrons.)"""
+    return f"charge: {symbol}{charge:+d} has lost more electrons than it has" if charge > max(atomic_number, 0) else ""
 
 
 def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
@@ -66,5 +77,10 @@ def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
         return "kekulize: aromatic bonds without a Kekule form"
     if isinstance(error, Chem.MolSanitizeException):
         return f"sanitize: {type(error).__name__}"
-    message = str(error).strip() or type(error).__name__
-    return f"rdkit: {message.splitlines()[-1][:80]}"
+    return f"rdkit: {short_message(error)}"
+
+
+def short_message(error: Exception) -> str:
+    """Return the telling line of an RDKit error: a violated condition is named in the second line, after a heading."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[1 if lines[0].endswith("Violation") and len(lines) > 1 else 0][:80]
