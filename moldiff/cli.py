@@ -24,6 +24,8 @@ from moldiff.version import VERSION
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from moldiff.evaluation.reference import Reference
+
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -44,6 +46,14 @@ class Bonds(StrEnum):
 class Hydrogens(StrEnum):
     """Whether hydrogens are atoms of the model, or placed afterwards."""
 
+    explicit = "explicit"
+    implicit = "implicit"
+
+
+class FileHydrogens(StrEnum):
+    """The same question for a file of unknown origin."""
+
+    auto = "auto"
     explicit = "explicit"
     implicit = "implicit"
 
@@ -251,18 +261,54 @@ def generate(
 
 @app.command()
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="Any SDF (.sdf or .sdf.gz).")],
+    file: Annotated[Path, typer.Argument(help="Any .sdf or .sdf.gz.")],
     reference: Annotated[
         str | None,
-        typer.Option(metavar="DIR|SDF|MODEL", help="Compare with a prepared set, an SDF or a model's training data."),
+        typer.Option(metavar="MODEL|DIR|SDF", help="Compare with a model's training data, a prepared set or an SDF."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report.json and the plots.")] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report.json, a CSV and plots.")] = None,
+    requested: Annotated[
+        int | None, typer.Option(min=1, help="Molecules asked for, if the file leaves out failed ones.")
+    ] = None,
+    hydrogens: Annotated[
+        FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks.")
+    ] = FileHydrogens.auto,
+    posebusters: Annotated[int, typer.Option(min=0, help="Records for PoseBusters, drawn at random.")] = 1000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes for PoseBusters.")] = 1,
+    seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the molecules of any SDF: validity, stability, novelty, geometry."""
+    from moldiff.evaluation.output import check_output, render, write_report
     from moldiff.evaluation.report import evaluate as run_evaluation
 
-    run_evaluation(file, reference, out, overwrite=overwrite).render(_console())
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    with _progress("records", None) as progress:
+        report = run_evaluation(
+            file,
+            reference=None if reference is None else _load_reference(reference),
+            requested=requested,
+            hydrogens=hydrogens.value,
+            posebusters=posebusters,
+            workers=workers,
+            seed=seed,
+            progress=None if progress is None else lambda _, done: progress(done),
+        )
+    if out is not None:
+        write_report(report, out, overwrite=overwrite)
+    render(report, _console())
+
+
+def _load_reference(name: str) -> Reference:
+    """Return the reference inside a model (checked like any model), or the one that a path stands for."""
+    from moldiff.checkpoint import SUMS_FILE, list_models, load_model_folder
+    from moldiff.evaluation.reference import Reference
+    from moldiff.evaluation.references import load_reference
+
+    if name in list_models() or (Path(name) / SUMS_FILE).is_file():
+        return Reference.from_tensors(load_model_folder(name).references)
+    return load_reference(Path(name))
 
 
 @models_app.command("list")

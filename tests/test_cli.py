@@ -20,6 +20,7 @@ from moldiff.errors import MoldiffError
 from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
 
+SAMPLE = Path(__file__).parents[1] / "data" / "sample.sdf"
 VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
 
 
@@ -226,3 +227,95 @@ def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> No
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 10
+
+
+SDF = """ethanol
+  test
+
+  3  2  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.0000 C   0  0
+    1.5200    0.0000    0.0000 C   0  0
+    2.0000    1.3400    0.0000 O   0  0
+  1  2  1  0
+  2  3  1  0
+M  END
+$$$$
+"""
+BAD_FILES = {
+    "empty.sdf": "",
+    "text.sdf": "this is not a molecule\n" * 5,
+    "nan.sdf": SDF.replace("1.5200", "   nan"),
+    "wrong.xyzzy": SDF,
+}
+
+
+@pytest.mark.parametrize("command", ["prepare", "evaluate"])
+@pytest.mark.parametrize("name", ["missing.sdf", "empty.sdf", "text.sdf", "wrong.xyzzy"])
+def test_a_bad_molecule_file_is_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if name in BAD_FILES:
+        Path(name).write_text(BAD_FILES[name])
+    before = os.listdir(tmp_path)
+    arguments = ["data", "prepare"] if command == "prepare" else ["evaluate"]
+    assert_one_line(*run(capsys, *arguments, name, "-o", "out"), name)
+    assert os.listdir(tmp_path) == before
+
+
+def test_coordinates_that_are_no_numbers_never_become_data(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("nan.sdf").write_text(BAD_FILES["nan.sdf"])
+    assert_one_line(*run(capsys, "data", "prepare", "nan.sdf", "-o", "out"))
+    assert os.listdir(tmp_path) == ["nan.sdf"]
+    status, out, _ = run(capsys, "evaluate", "nan.sdf", "--posebusters", "0")
+    assert status == 0
+    assert "1 molecules = 0 valid + 1 invalid" in out
+
+
+def test_prepare_and_evaluate_on_real_molecules(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    records = SAMPLE.read_text().split("$$$$\n")[:40]
+    Path("in.sdf").write_text("".join(f"{record}$$$$\n" for record in records))
+    status, out, err = run(capsys, "data", "prepare", "in.sdf", "-o", "set", "-p", "logp, gfn2_gap_eV")
+    assert (status, err) == (0, "")
+    assert "40 read = 40 kept" in out
+    status, out, err = run(capsys, "evaluate", "in.sdf", "--reference", "set", "--posebusters", "0", "-o", "report")
+    assert (status, err) == (0, "")
+    assert "40 valid + 0 invalid" in out
+    assert (tmp_path / "report" / "report.json").is_file()
+    for command in (["data", "prepare", "in.sdf", "-o", "set"], ["evaluate", "in.sdf", "-o", "report"]):
+        assert_one_line(*run(capsys, *command), "exists already", "--overwrite")
+    assert_one_line(*run(capsys, "data", "prepare", "in.sdf", "-o", "new", "-p", "lopg"), "lopg", "did you mean 'logp'")
+    assert_one_line(*run(capsys, "evaluate", "in.sdf", "--reference", "in.csv"), "in.csv")
+    assert_one_line(*run(capsys, "data", "info", "report"), "report")
+    assert sorted(os.listdir(tmp_path)) == ["in.sdf", "report", "set"]
+
+
+def test_a_set_for_fine_tuning_takes_the_vocabulary_of_the_model(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+) -> None:
+    from moldiff.datasets.prepared import PreparedDataset
+
+    monkeypatch.chdir(tmp_path)
+    Path("in.sdf").write_text("$$$$\n".join(SAMPLE.read_text().split("$$$$\n")[:20]) + "$$$$\n")
+    status, _, err = run(capsys, "data", "prepare", "in.sdf", "-o", "set", "--vocabulary-of", model)
+    assert (status, err) == (0, "")
+    assert PreparedDataset.open(tmp_path / "set").vocabulary == VOCABULARY
+
+
+@pytest.mark.parametrize("command", ["prepare", "evaluate"])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, command: str) -> None:
+    """A limit of 2 kB for every file stands for the full disk: the write fails in the same place."""
+    arguments = ["data", "prepare"] if command == "prepare" else ["evaluate", "--posebusters", "0"]
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
+        f"from moldiff.cli import main; sys.exit(main({[*arguments, str(SAMPLE), '-o', 'out']}))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert_one_line(result.returncode, result.stdout, result.stderr, "out", "could not be written")
+    assert os.listdir(tmp_path) == []
