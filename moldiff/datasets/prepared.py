@@ -74,6 +74,7 @@ class PreparedDataset:
             vocabulary = Vocabulary.from_json(info["vocabulary"])
             statistics = DatasetStatistics.from_json(info["statistics"])
             properties = tuple(PropertyInfo(**row) for row in info["properties"])
+            _check_report(info)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MoldiffError(f"{folder}/dataset.json is damaged ({error}); {PREPARE_AGAIN}") from error
         dataset = cls(folder, open_arrays(folder), vocabulary, statistics, properties, info)
@@ -171,6 +172,13 @@ class PreparedDataset:
     def _check_row(self, row: int) -> None:
         if not 0 <= row < len(self):
             raise IndexError(f"row {row} is outside 0 .. {len(self) - 1}")
+
+
+def _check_report(info: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError unless the entries that `moldiff data info` shows are there."""
+    for key, kind in (("data_hash", str), ("records", int), ("distinct", int), ("dropped", dict), ("sources", list)):
+        if not isinstance(info[key], kind):
+            raise TypeError(f"{key} is no {kind.__name__}")
 
 
 class DeviceArrays:

@@ -13,6 +13,7 @@ from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
 from moldiff.chem.io import Record, embed
 from moldiff.chem.properties import calculate
+from moldiff.datasets.elements import ELEMENTS
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
@@ -20,14 +21,8 @@ from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-# Every element by atomic number. Records are first written in a vocabulary that has everything; when all are read, the
-# classes that never occurred are taken out, so that one pass over the files is enough.
-SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb Mo "
-    "Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg "
-    "Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-)
-ELEMENTS = tuple(SYMBOLS.split())
+# Records are first written in a vocabulary that has everything; when all are read, the classes that never occurred are
+# taken out, so that one pass over the files is enough.
 CHARGES = tuple(range(-8, 9))
 
 

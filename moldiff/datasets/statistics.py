@@ -32,6 +32,22 @@ class PropertyStatistics:
     known: int
 
     @classmethod
+    def from_json(cls, value: object) -> PropertyStatistics:
+        """Build from a JSON object of the fields; ValueError, KeyError or TypeError if it is none."""
+        if not isinstance(value, dict):
+            raise TypeError(f"expected an object, not {value!r}")
+        return cls(
+            unit=str(value["unit"]),
+            mean=float(value["mean"]),
+            std=float(value["std"]),
+            minimum=float(value["minimum"]),
+            maximum=float(value["maximum"]),
+            q01=float(value["q01"]),
+            q99=float(value["q99"]),
+            known=int(value["known"]),
+        )
+
+    @classmethod
     def of(cls, values: np.ndarray, unit: str) -> PropertyStatistics:
         """Summarise (M,) values; NaN means unknown."""
         known = values[np.isfinite(values)].astype(np.float64)
@@ -79,7 +95,7 @@ class DatasetStatistics:
             size_counts={int(n): int(str(count)) for n, count in value["size_counts"].items()},
             marginals={field: _floats(row) for field, row in value["marginals"].items()},
             position_std={int(n): float(str(std)) for n, std in value["position_std"].items()},
-            properties={name: PropertyStatistics(**_mapping(row)) for name, row in value["properties"].items()},
+            properties={name: PropertyStatistics.from_json(row) for name, row in value["properties"].items()},
         )
 
 
@@ -141,9 +157,3 @@ def _floats(value: object) -> list[float]:
     if not isinstance(value, list):
         raise TypeError(f"expected a list of numbers, not {value!r}")
     return [float(x) for x in value]
-
-
-def _mapping(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(f"expected an object, not {value!r}")
-    return value
