@@ -50,8 +50,8 @@ def judge(mol: Chem.Mol, *, explicit_hydrogens: bool) -> Conversion:
 
     Args:
         mol: as `read_block` gives it.
-        explicit_hydrogens: True = every hydrogen is an atom of the record, so a missing one is an open valence, although a
-            file reader would fill it in silently; False = RDKit places the missing hydrogens.
+        explicit_hydrogens: True = every hydrogen is an atom of the record, so a missing one is an open valence,
+            although a file reader would fill it in silently; False = RDKit places the missing hydrogens.
     """
     bonds = list(mol.GetBonds())
     names = {bond.GetBondType(): BOND_NAMES.get(bond.GetBondType(), "") for bond in bonds}

@@ -1,0 +1,153 @@
+"""Every record of a file, judged: one `Assessment` per record, also for those that are no molecule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.graph import symbol
+from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io import read_texts
+from moldiff.chem.judge import has_hydrogens, judge, read_block, without_implied_hydrogens
+from moldiff.chem.valence import atom_stability
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.distance_rule import stable_atoms
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+Hydrogens = Literal["auto", "explicit", "implicit"]
+MISSING = "missing: not in the file"
+"""Reason of a molecule that was requested but has no record."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The verdict on one record.
+
+    Attributes:
+        index: position in the file, from 0.
+        name: title of the record.
+        valid: sanitises, is one fragment, has no radical and no open valence.
+        reason: why it is not valid (code word, colon, detail); "" if it is.
+        sanitises: RDKit accepts it, whatever its fragments and radicals.
+        n_atoms: atoms of the record, 0 if it could not be parsed.
+        stable_atoms: atoms whose integer bond orders sum to an allowed valence of their element and charge.
+        distance_stable_atoms: atoms that are stable under EDM's distance table.
+        smiles, smiles_stereo: canonical SMILES without and with stereo of a valid molecule, "" otherwise.
+        mol: the sanitised molecule if valid, else None.
+    """
+
+    index: int
+    name: str
+    valid: bool
+    reason: str
+    sanitises: bool
+    n_atoms: int
+    stable_atoms: int
+    distance_stable_atoms: int
+    smiles: str
+    smiles_stereo: str
+    mol: Mol | None
+
+    @property
+    def stable(self) -> bool:
+        """All atoms are stable by their bonds."""
+        return 0 < self.n_atoms == self.stable_atoms
+
+    @property
+    def distance_stable(self) -> bool:
+        """All atoms are stable under EDM's distance table."""
+        return 0 < self.n_atoms == self.distance_stable_atoms
+
+
+def unreadable(index: int, name: str, reason: str) -> Assessment:
+    """Return the assessment of a record without a molecule."""
+    return Assessment(index, name, False, reason, False, 0, 0, 0, "", "", None)
+
+
+def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
+    """Yield (index, name, unsanitised molecule or None, reason) of every record of an SDF.
+
+    Raises:
+        MoldiffError: the file is missing, empty, damaged or no SDF.
+    """
+    if not path.name.lower().endswith((".sdf", ".sdf.gz")):
+        raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
+    for record in read_texts(path):
+        mol, reason = read_block(record)
+        yield record.index, record.name, mol, reason
+
+
+def detect_hydrogens(path: Path) -> Literal["explicit", "implicit"]:
+    """Return "explicit" if any record of an SDF has a hydrogen atom, else "implicit"."""
+    found = any(mol is not None and has_hydrogens(mol) for _, _, mol, _ in read_blocks(path))
+    return "explicit" if found else "implicit"
+
+
+def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Assessment:
+    """Judge one unsanitised molecule; see `Assessment`."""
+    conversion = judge(mol, explicit_hydrogens=explicit_hydrogens)
+    valid, reason = is_valid_and_connected(conversion)
+    if conversion.mol is not None:
+        final = conversion.mol
+    else:
+        final = without_implied_hydrogens(mol) if explicit_hydrogens else mol
+    symbols = [symbol(atom.GetAtomicNum()) for atom in final.GetAtoms()]
+    positions = final.GetConformer().GetPositions() if final.GetNumConformers() else np.full((len(symbols), 3), np.nan)
+    return Assessment(
+        index=index,
+        name=name,
+        valid=valid,
+        reason=reason,
+        sanitises=conversion.mol is not None,
+        n_atoms=len(symbols),
+        stable_atoms=sum(atom_stability(final)),
+        distance_stable_atoms=int(stable_atoms(symbols, positions).sum()),
+        smiles=canonical_smiles(final, stereo=False) if valid else "",
+        smiles_stereo=canonical_smiles(final, stereo=True) if valid else "",
+        mol=final if valid else None,
+    )
+
+
+def assess_file(
+    path: Path,
+    *,
+    hydrogens: Hydrogens = "auto",
+    requested: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[list[Assessment], Literal["explicit", "implicit"]]:
+    """Judge every record of an SDF.
+
+    Args:
+        path: .sdf or .sdf.gz.
+        hydrogens: whether the file holds every hydrogen as an atom; "auto" looks.
+        requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`.
+        progress: called with the number of records done so far.
+
+    Returns:
+        One assessment per requested molecule, in file order, and the convention that was used.
+
+    Raises:
+        MoldiffError: the file is no SDF, or holds more records than were requested.
+    """
+    if requested is not None and requested < 1:
+        raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
+    convention = detect_hydrogens(path) if hydrogens == "auto" else hydrogens
+    rows = []
+    for index, name, mol, reason in read_blocks(path):
+        if mol is None:
+            rows.append(unreadable(index, name, reason))
+        else:
+            rows.append(assess(mol, index, name, explicit_hydrogens=convention == "explicit"))
+        if progress is not None:
+            progress(len(rows))
+    if requested is not None and len(rows) > requested:
+        raise MoldiffError(f"{path} holds {len(rows)} records, more than the {requested} that were requested")
+    rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
+    return rows, convention

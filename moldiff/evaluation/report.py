@@ -1,0 +1,115 @@
+"""`evaluate`: every figure of merit of an SDF, against any reference, and the folder with the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
+from moldiff.evaluation.compare import compare
+from moldiff.evaluation.diversity import diversity
+from moldiff.evaluation.output import check_output, write_report
+from moldiff.evaluation.posebusters import PoseBustersResult, run_posebusters
+from moldiff.evaluation.reference import Reference
+from moldiff.evaluation.references import load_reference
+from moldiff.evaluation.results import EvaluationReport
+from moldiff.evaluation.sample import Sample
+from moldiff.evaluation.validity import stability, validity
+from moldiff.files import sha256_of
+
+POSEBUSTERS_RECORDS = 1000
+"""Records that PoseBusters sees by default: 20 s for molecules of QM9's size, 2 minutes for drugs, on one core."""
+
+Progress = Callable[[str, int], None]
+"""Called with the name of a stage (reference, chemistry, geometry, posebusters) and the number of records done."""
+
+
+def evaluate(
+    path: Path,
+    reference: Reference | Path | str | None = None,
+    out: Path | None = None,
+    *,
+    requested: int | None = None,
+    hydrogens: Hydrogens = "auto",
+    posebusters: int = POSEBUSTERS_RECORDS,
+    workers: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Evaluate an SDF; records that cannot be parsed and files without a valid molecule are fine.
+
+    Args:
+        path: .sdf or .sdf.gz.
+        reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
+            nothing.
+        out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
+        requested: how many molecules were asked for, if failed ones are not in the file; they count as invalid.
+        hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
+        posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
+        workers: processes for PoseBusters (started by spawn: a script needs its ``if __name__ == "__main__"``).
+        seed: of that draw.
+        overwrite: replace an older report in ``out``.
+        progress: see `Progress`.
+
+    Raises:
+        MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
+        ``out`` is taken or cannot be written.
+    """
+    if posebusters < 0:
+        raise MoldiffError(f"the number of records for PoseBusters must not be negative, but it is {posebusters}")
+    if workers < 1:
+        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    clock = _Clock(progress)
+    # The file before the reference: its errors show at once, a reference can take half a minute.
+    rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
+    clock.stage("reference")
+    if reference is not None and not isinstance(reference, Reference):
+        reference = load_reference(reference)
+    clock.stage("geometry")
+    sample = Sample.of([row.mol for row in rows if row.mol is not None])
+    comparison = compare(sample, reference) if reference is not None else None
+    metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
+    busted = _posebusters(rows, posebusters, workers, seed, clock) if posebusters else None
+    report = EvaluationReport(
+        path=path,
+        sha256=sha256_of(path),
+        hydrogens=convention,
+        rows=rows,
+        metrics=metrics | (busted.rates() if busted is not None else {}),
+        sample=sample,
+        reference=reference,
+        comparison=comparison,
+        posebusters=busted,
+        seconds=clock.seconds(),
+    )
+    if out is not None:
+        write_report(report, out, overwrite=overwrite)
+    return report
+
+
+def _posebusters(rows: list[Assessment], most: int, workers: int, seed: int, clock: _Clock) -> PoseBustersResult:
+    return run_posebusters(rows, most=most, workers=workers, seed=seed, progress=clock.stage("posebusters"))
+
+
+class _Clock:
+    """Wall time of consecutive stages, and who is told about their progress."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._starts: dict[str, float] = {}
+
+    def stage(self, name: str) -> Callable[[int], None] | None:
+        """Begin a stage; return what to call with the number of records done."""
+        self._starts[name] = time.perf_counter()
+        return None if self._progress is None else partial(self._progress, name)
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time of each stage, the last one until now."""
+        ends = [*list(self._starts.values())[1:], time.perf_counter()]
+        return {name: end - start for (name, start), end in zip(self._starts.items(), ends, strict=True)}

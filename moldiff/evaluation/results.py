@@ -1,0 +1,138 @@
+"""`EvaluationReport`: everything that an evaluation found, and report.json, version 1.
+
+A change of meaning raises the version; new keys may appear. ``distance`` stands for {n, mean, reference_mean, w1,
+floor}: the Wasserstein-1 distance to the reference, and that of as many real molecules; null where too few values
+were found.
+
+| key             | content                                                                                    |
+|-----------------|--------------------------------------------------------------------------------------------|
+| format, version | "moldiff-evaluation", 1                                                                    |
+| file, sha256    | name and hash of the evaluated file                                                        |
+| hydrogens       | "explicit" (every hydrogen is an atom of the file) or "implicit" (RDKit placed them)       |
+| counts          | requested = valid + invalid; in_file; unparsable                                           |
+| failures        | code word -> full reason -> count, of the records that are not valid and connected         |
+| metrics         | name -> {value, standard_error, interval95, count, n}; value = count / n, null if n = 0    |
+| geometry        | null without reference, or bond, angle, torsion -> {unit, w1, floor, measured, unknown,    |
+|                 | types: label -> distance}                                                                  |
+| properties      | name -> {unit, n, mean, std}, with a reference also {reference_mean, w1, floor}            |
+| composition     | size, element, charge, bond -> {counts, total_variation}                                   |
+| posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
+| reference       | null, or {source, molecules}                                                               |
+| versions        | moldiff, rdkit                                                                             |
+| seconds         | wall time of each stage                                                                    |
+
+Rates are over all requested molecules, except: atom rates (over the atoms that could be read), ``unique`` and
+``..._of_valid`` (over the valid molecules), ``novel`` (over the unique ones), ``posebusters`` (over the records drawn).
+Geometry, properties and composition are those of the valid molecules, whole molecules always, never a fragment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moldiff.evaluation.assess import MISSING, Assessment
+from moldiff.evaluation.compare import Comparison, summaries
+from moldiff.evaluation.posebusters import PoseBustersResult
+from moldiff.evaluation.rates import Rate
+from moldiff.evaluation.reference import Reference
+from moldiff.evaluation.sample import KINDS, Sample
+from moldiff.evaluation.table import render
+from moldiff.evaluation.validity import failures
+from moldiff.version import VERSION
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+FORMAT = "moldiff-evaluation"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All results of one file; the module's table says what each means.
+
+    Attributes:
+        path: the evaluated file.
+        sha256: its hash.
+        hydrogens: the convention that was used.
+        rows: one assessment per requested molecule, in file order.
+        metrics: name -> rate.
+        sample: the valid molecules.
+        reference: None if there was none.
+        comparison: None without a reference.
+        posebusters: None if not run.
+        seconds: stage -> wall time.
+    """
+
+    path: Path
+    sha256: str
+    hydrogens: str
+    rows: list[Assessment]
+    metrics: dict[str, Rate]
+    sample: Sample
+    reference: Reference | None
+    comparison: Comparison | None
+    posebusters: PoseBustersResult | None
+    seconds: dict[str, float]
+
+    def counts(self) -> dict[str, int]:
+        """Return requested, in_file, unparsable, valid and invalid; requested = valid + invalid."""
+        valid = sum(row.valid for row in self.rows)
+        missing = sum(row.reason == MISSING for row in self.rows)
+        return {
+            "requested": len(self.rows),
+            "in_file": len(self.rows) - missing,
+            "unparsable": sum(row.n_atoms == 0 for row in self.rows) - missing,
+            "valid": valid,
+            "invalid": len(self.rows) - valid,
+        }
+
+    def render(self, console: Console) -> None:
+        """Print counts, rates with standard errors, distances with floors, and reasons."""
+        render(self, console)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of report.json as plain JSON types."""
+        reference = self.reference
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "file": self.path.name,
+            "sha256": self.sha256,
+            "hydrogens": self.hydrogens,
+            "counts": self.counts(),
+            "failures": failures(self.rows),
+            "metrics": {name: rate.to_json() for name, rate in self.metrics.items()},
+            "geometry": self._geometry(),
+            "properties": self._properties(),
+            "composition": self._composition(),
+            "posebusters": self.posebusters.to_json() if self.posebusters else None,
+            "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
+            "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
+
+    def _geometry(self) -> dict[str, Any] | None:
+        if self.comparison is None:
+            return None
+        return {kind: found.to_json(KINDS[kind]) for kind, found in self.comparison.geometry.items()}
+
+    def _properties(self) -> dict[str, dict[str, Any]]:
+        result = summaries(self.sample)
+        for name, distance in self.comparison.properties.items() if self.comparison else ():
+            result[name] |= {
+                "reference_mean": distance.reference_mean,
+                "w1": distance.w1,
+                "floor": distance.floor,
+            }
+        return result
+
+    def _composition(self) -> dict[str, dict[str, Any]]:
+        variation = self.comparison.composition if self.comparison else {}
+        return {
+            name: {"counts": counts, "total_variation": variation.get(name)}
+            for name, counts in self.sample.composition().items()
+        }

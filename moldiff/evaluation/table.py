@@ -1,0 +1,74 @@
+"""A report as a table for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from moldiff.evaluation.rates import Rate
+from moldiff.evaluation.sample import KINDS
+from moldiff.evaluation.validity import failures
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from moldiff.evaluation.results import EvaluationReport
+
+MOST_REASONS = 10
+
+_LABELS = {
+    "valid_connected": "valid & connected",
+    "sanitised": "sanitised (RDKit accepts it)",
+    "atom_stability": "stable atoms (bonds of the file)",
+    "molecule_stability": "stable molecules (bonds of the file)",
+    "edm_atom_stability": "stable atoms (EDM distance table)",
+    "edm_molecule_stability": "stable molecules (EDM distance table)",
+    "unique": "unique, of the valid",
+    "unique_stereo": "unique with stereo, of the valid",
+    "novel": "novel, of the unique",
+    "novel_stereo": "novel with stereo, of the unique",
+    "valid_unique_novel": "valid, unique and novel",
+    "valid_unique_novel_stereo": "valid, unique and novel with stereo",
+    "posebusters": "PoseBusters (mol_fast)",
+    "posebusters_of_valid": "PoseBusters, of the valid",
+}
+
+
+def render(report: EvaluationReport, console: Console) -> None:
+    """Print the report: counts, rates with standard errors, distances with floors, reasons."""
+    from rich.table import Table
+
+    counts = report.counts()
+    console.print(
+        f"{report.path.name}: {counts['requested']} molecules = {counts['valid']} valid + {counts['invalid']} invalid"
+        f" ({counts['unparsable']} unparsable, {counts['requested'] - counts['in_file']} not in the file);"
+        f" {report.hydrogens} hydrogens"
+    )
+    table = Table("rate", "%", "± s.e.", "95 % interval", "n", box=None)
+    for name, rate in report.metrics.items():
+        table.add_row(_LABELS[name], *_cells(rate))
+    console.print(table)
+    if report.comparison is not None and report.reference is not None:
+        console.print(f"Wasserstein-1 distances to {report.reference.source} (floor: as many training molecules)")
+        table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
+        for kind, found in report.comparison.geometry.items():
+            table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
+        for name, distance in report.comparison.properties.items():
+            table.add_row(name, _number(distance.w1), _number(distance.floor), "", "")
+        console.print(table)
+    reasons = [(reason, n) for details in failures(report.rows).values() for reason, n in details.items()]
+    if reasons:
+        table = Table("why not valid", "molecules", box=None)
+        for reason, n in sorted(reasons, key=lambda item: -item[1])[:MOST_REASONS]:
+            table.add_row(reason, str(n))
+        console.print(table)
+
+
+def _cells(rate: Rate) -> tuple[str, str, str, str]:
+    if rate.value is None or rate.interval is None:
+        return "-", "-", "-", "0"
+    error = "-" if rate.standard_error is None else f"{rate.standard_error:.2%}"
+    return f"{rate.value:.2%}", error, f"{rate.interval[0]:.1%} to {rate.interval[1]:.1%}", str(rate.n)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,44 @@
+"""Validity and stability over all records of a file, and why the others failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from moldiff.evaluation.assess import Assessment
+from moldiff.evaluation.rates import Rate, clustered
+
+
+def validity(rows: Sequence[Assessment]) -> dict[str, Rate]:
+    """Return ``valid_connected`` (sanitises, one piece, no radical or open valence) and ``sanitised``, of all."""
+    return {
+        "valid_connected": Rate(sum(row.valid for row in rows), len(rows)),
+        "sanitised": Rate(sum(row.sanitises for row in rows), len(rows)),
+    }
+
+
+def stability(rows: Sequence[Assessment]) -> dict[str, Rate]:
+    """Return stability by the bonds of the file, and by EDM's distance table (``edm_...``).
+
+    A molecule is stable if all its atoms are; a record without a molecule is not. Atom rates are over the atoms that
+    could be read; their errors treat the atoms of one molecule as dependent.
+    """
+    sizes = [row.n_atoms for row in rows]
+    return {
+        "atom_stability": clustered([row.stable_atoms for row in rows], sizes),
+        "molecule_stability": Rate(sum(row.stable for row in rows), len(rows)),
+        "edm_atom_stability": clustered([row.distance_stable_atoms for row in rows], sizes),
+        "edm_molecule_stability": Rate(sum(row.distance_stable for row in rows), len(rows)),
+    }
+
+
+def failures(rows: Sequence[Assessment]) -> dict[str, dict[str, int]]:
+    """Return code word -> full reason -> count of the records that are not valid, most frequent first."""
+    words: Counter[str] = Counter()
+    details: dict[str, Counter[str]] = {}
+    for row in rows:
+        if not row.valid:
+            word = row.reason.split(":", 1)[0]
+            words[word] += 1
+            details.setdefault(word, Counter())[row.reason] += 1
+    return {word: dict(details[word].most_common()) for word, _ in words.most_common()}
