@@ -109,13 +109,14 @@ class BatchPlan:
 
     def _epoch_schedule(self, epoch: int) -> list[tuple[int, int]]:
         """The batches of an epoch in order: (bucket, first place in the bucket's stream)."""
-        before, after = epoch * self._counts // self.batch_size, (epoch + 1) * self._counts // self.batch_size
-        batches = [
-            (bucket, number * self.batch_size)
-            for bucket, (first, last) in enumerate(zip(before.tolist(), after.tolist(), strict=True))
-            for number in range(first, last)
-        ]
-        return [batches[k] for k in _shuffled(len(batches), (self.seed, 0, epoch))]
+        number, after = epoch * self._counts // self.batch_size, (epoch + 1) * self._counts // self.batch_size
+        buckets = np.repeat(np.arange(len(number)), after - number)
+        schedule = []
+        # Only the order of the buckets is random: within a bucket the stream is read from front to back.
+        for bucket in buckets[_shuffled(len(buckets), (self.seed, 0, epoch))].tolist():
+            schedule.append((bucket, int(number[bucket]) * self.batch_size))
+            number[bucket] += 1
+        return schedule
 
     def _permutation(self, bucket: int, turn: int) -> np.ndarray:
         """The order in which a bucket's molecules are drawn the ``turn``-th time through it."""

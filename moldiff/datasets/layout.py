@@ -18,13 +18,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import secrets
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer
+from moldiff.files import atomic_writer, sync_folder
 
 FORMAT = "moldiff-dataset"
 FORMAT_VERSION = 1
@@ -58,6 +62,33 @@ def data_hash(arrays: Arrays) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``out`` that takes its place when the block ends without an error.
+
+    On an error the new folder goes away and what stood under ``out`` is as before.
+
+    Raises:
+        MoldiffError: a folder cannot be made or moved there, or something in the block cannot be written.
+    """
+    token = secrets.token_hex(4)
+    temporary, old = (out.with_name(f".{out.name}.{token}.{word}") for word in ("part", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+        sync_folder(out.parent)
+    except OSError as error:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def write_arrays(folder: Path, arrays: Arrays) -> None:
     """Write every array of `DTYPES` as ``<name>.npy`` into ``folder``."""
     for name in DTYPES:
@@ -75,25 +106,14 @@ def open_arrays(folder: Path) -> Arrays:
     for name, dtypes in DTYPES.items():
         path = folder / f"{name}.npy"
         try:
-            array = _open_array(path)
-        except (OSError, ValueError, EOFError) as error:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError, OverflowError) as error:
             raise MoldiffError(f"{path} is missing or damaged ({error}); prepare the data set again") from error
         if array.dtype.name not in dtypes:
             raise MoldiffError(f"{path} holds {array.dtype.name}, expected {' or '.join(dtypes)}; prepare it again")
         arrays[name] = array
     _check_shapes(folder, arrays)
     return arrays
-
-
-def _open_array(path: Path) -> np.ndarray:
-    """Memory-map one array; an array without elements, which cannot be mapped, is read."""
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:
-        array: np.ndarray = np.load(path, allow_pickle=False)
-        if array.size:
-            raise
-        return array
 
 
 def _check_shapes(folder: Path, arrays: Arrays) -> None:

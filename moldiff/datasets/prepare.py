@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import secrets
-import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff import files as package_files
 from moldiff.chem.properties import PROPERTIES
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -22,6 +19,7 @@ from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabul
 from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
 from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
@@ -98,7 +96,9 @@ def prepare(
         MoldiffError: bad arguments, an unreadable file, an unknown property, or no molecule that could be kept.
     """
     out = Path(out)
-    _check_arguments(bonds, hydrogens, workers, timeout_s, properties)
+    _check_arguments(bonds, hydrogens, workers, timeout_s, seed)
+    if twice := [name for name, count in Counter(properties).items() if count > 1]:
+        raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     _refuse_folder(out, overwrite)
     sources = find_sources([Path(file) for file in files])
     tags, calculated = _resolve_properties(properties, sources)
@@ -110,36 +110,25 @@ def prepare(
         timeout_s=timeout_s,
         fragments=fragments,
     )
-    parts: list[Part] = []
-    read = 0
-    for part in map_chunks(chunks(sources), options, workers):
-        parts.append(part)
-        read += len(part.names) + len(part.dropped)
-        if progress is not None:
-            progress(read)
-    dropped = [entry for part in parts for entry in part.dropped]
-    arrays = _gather(parts, dropped)
-    if vocabulary is None:
-        vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
-    columns = [_column(name, calculated=name in calculated) for name in properties]
-    _refuse_unknown_columns(arrays, columns)
-    train = np.flatnonzero(arrays["split"] == 0)
-    if not len(train):
-        raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add molecules")
-    statistics = compute_statistics(arrays, train, vocabulary, list(properties), [column["unit"] for column in columns])
-    report = PrepareReport(
-        out=out,
-        read=read,
-        kept=len(arrays["split"]),
-        distinct=len(np.unique(arrays["keys"][:, 1])),
-        splits={name: int((arrays["split"] == k).sum()) for k, name in enumerate(layout.SPLITS)},
-        dropped=dict(Counter(kind_of(entry.reason) for entry in dropped).most_common()),
-        vocabulary=vocabulary,
-        statistics=statistics,
-    )
-    recorded = {"bonds": bonds, "hydrogens": hydrogens, "fragments": fragments, "seed": seed, "timeout_s": timeout_s}
-    info = _describe(report, columns, sources, recorded, layout.data_hash(arrays))
-    _write_folder(out, arrays, [name for part in parts for name in part.names], dropped, info)
+    # Made before the long work starts, so that a place where nothing can be written is noticed at once.
+    with layout.new_folder(out) as folder:
+        parts: list[Part] = []
+        read = 0
+        for part in map_chunks(chunks(sources), options, workers):
+            parts.append(part)
+            read += len(part.names) + len(part.dropped)
+            if progress is not None:
+                progress(read)
+        dropped = [entry for part in parts for entry in part.dropped]
+        arrays = _gather(parts, dropped)
+        if vocabulary is None:
+            vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
+        qm9 = all(source.is_qm9 for source in sources)
+        columns = [_column(name, calculated=name in calculated, qm9=qm9) for name in properties]
+        statistics = _training_statistics(arrays, vocabulary, columns)
+        report = _report(out, arrays, dropped, vocabulary, statistics)
+        info = _describe(report, columns, sources, options, layout.data_hash(arrays))
+        _write_files(folder, arrays, [name for part in parts for name in part.names], dropped, info)
     return report
 
 
@@ -148,18 +137,20 @@ def kind_of(reason: str) -> str:
     return re.sub(r"^\d+ ", "", reason)
 
 
-def tag_unit(name: str) -> str:
-    """Return the unit that a tag's name tells, or an empty string: gfn2_gap_eV -> eV."""
-    return QM9_UNITS.get(name) or TAG_UNITS.get(name.rsplit("_", 1)[-1].lower() if "_" in name else "", "")
+def tag_unit(name: str, *, qm9: bool) -> str:
+    """Return the unit that a tag's name tells (gfn2_gap_eV: eV) or an empty string; ``qm9``: also QM9's short names."""
+    if qm9 and name in QM9_UNITS:
+        return QM9_UNITS[name]
+    return TAG_UNITS.get(name.rsplit("_", 1)[-1].lower(), "") if "_" in name else ""
 
 
-def _column(name: str, *, calculated: bool) -> dict[str, str]:
+def _column(name: str, *, calculated: bool, qm9: bool) -> dict[str, str]:
     """Describe a property column for dataset.json."""
-    unit = PROPERTIES[name].unit if calculated else tag_unit(name)
+    unit = PROPERTIES[name].unit if calculated else tag_unit(name, qm9=qm9)
     return {"name": name, "unit": unit, "source": "rdkit" if calculated else "tag"}
 
 
-def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, properties: Sequence[str]) -> None:
+def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, seed: int) -> None:
     if bonds not in ("aromatic", "kekule"):
         raise MoldiffError(f"bonds must be aromatic or kekule, not '{bonds}'")
     if hydrogens not in ("explicit", "implicit"):
@@ -168,13 +159,13 @@ def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, p
         raise MoldiffError(f"workers must be at least 1, not {workers}")
     if timeout_s < 1:
         raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
-    if twice := [name for name, count in Counter(properties).items() if count > 1]:
-        raise MoldiffError(f"property '{twice[0]}' is asked for twice")
+    if not 0 <= seed < 2**31:
+        raise MoldiffError(f"the seed must lie in 0 .. 2147483647, not {seed}")
 
 
 def _refuse_folder(out: Path, overwrite: bool) -> None:
     """Refuse to write over anything that is not a prepared folder, whatever the user says."""
-    package_files.refuse_existing(out, overwrite)
+    refuse_existing(out, overwrite)
     if out.exists() and not (out / "dataset.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
         raise MoldiffError(f"{out} exists and is not a prepared data set; it is not replaced, choose another name")
 
@@ -228,17 +219,41 @@ def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
     )
 
 
-def _refuse_unknown_columns(arrays: Arrays, columns: Sequence[dict[str, str]]) -> None:
+def _training_statistics(
+    arrays: Arrays, vocabulary: Vocabulary, columns: Sequence[dict[str, str]]
+) -> DatasetStatistics:
+    """Describe the training split; MoldiffError if it is empty or a property is unknown for every molecule kept."""
     for column, entry in enumerate(columns):
         if not np.isfinite(arrays["properties"][:, column]).any():
             raise MoldiffError(f"property '{entry['name']}' is no finite number in any of the molecules kept")
+    train = np.flatnonzero(arrays["split"] == layout.SPLITS.index("train"))
+    if not len(train):
+        raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add molecules")
+    names, units = [entry["name"] for entry in columns], [entry["unit"] for entry in columns]
+    return compute_statistics(arrays, train, vocabulary, names, units)
+
+
+def _report(
+    out: Path, arrays: Arrays, dropped: Sequence[Dropped], vocabulary: Vocabulary, statistics: DatasetStatistics
+) -> PrepareReport:
+    kept = len(arrays["split"])
+    return PrepareReport(
+        out=out,
+        read=kept + len(dropped),
+        kept=kept,
+        distinct=len(np.unique(arrays["keys"][:, 1])),
+        splits={name: int((arrays["split"] == k).sum()) for k, name in enumerate(layout.SPLITS)},
+        dropped=dict(Counter(kind_of(entry.reason) for entry in dropped).most_common()),
+        vocabulary=vocabulary,
+        statistics=statistics,
+    )
 
 
 def _describe(
     report: PrepareReport,
     columns: Sequence[dict[str, str]],
     sources: Sequence[Source],
-    options: dict[str, object],
+    options: RowOptions,
     data_hash: str,
 ) -> dict[str, object]:
     """The content of dataset.json; file names without their folders, so that a set can be passed on."""
@@ -253,30 +268,25 @@ def _describe(
         "dropped": report.dropped,
         "vocabulary": report.vocabulary.to_json(),
         "properties": list(columns),
-        "options": options,
+        "options": {
+            "bonds": "aromatic" if "aromatic" in options.vocabulary.bonds else "kekule",
+            "hydrogens": "explicit" if options.vocabulary.explicit_hydrogens else "implicit",
+            "fragments": options.fragments,
+            "seed": options.seed,
+            "timeout_s": options.timeout_s,
+        },
         "sources": [entry for source in sources for entry in source.hashes()],
         "statistics": report.statistics.to_json(),
     }
 
 
-def _write_folder(
-    out: Path, arrays: Arrays, names: list[str], dropped: Sequence[Dropped], info: dict[str, object]
+def _write_files(
+    folder: Path, arrays: Arrays, names: list[str], dropped: Sequence[Dropped], info: dict[str, object]
 ) -> None:
-    """Write everything into a temporary sibling of ``out`` and rename it; on any error the sibling goes away."""
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
-        layout.write_arrays(temporary, arrays)
-        package_files.write_text(temporary / "names.txt", "".join(f"{name}\n" for name in names))
-        with package_files.atomic_writer(temporary / "dropped.csv") as handle:
-            table = csv.writer(handle, lineterminator="\n")
-            table.writerow(("source", "index", "name", "reason"))
-            table.writerows((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
-        package_files.write_json(temporary / "dataset.json", info)
-        if out.exists():
-            shutil.rmtree(out)
-        temporary.rename(out)
-        package_files.sync_folder(out.parent)
-    except OSError as error:
-        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    layout.write_arrays(folder, arrays)
+    write_text(folder / "names.txt", "".join(f"{name}\n" for name in names))
+    with atomic_writer(folder / "dropped.csv") as handle:
+        table = csv.writer(handle, lineterminator="\n")
+        table.writerow(("source", "index", "name", "reason"))
+        table.writerows((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
+    write_json(folder / "dataset.json", info)

@@ -27,6 +27,11 @@ class Source:
     path: Path
     companions: tuple[Path, ...] = ()
 
+    @property
+    def is_qm9(self) -> bool:
+        """Whether the tags are those of QM9's authors: PyG's copy or the original archive."""
+        return bool(self.companions) or self.path.name.lower().endswith(".tar.bz2")
+
     def texts(self) -> Iterator[TextRecord]:
         """Yield the records; errors as in `moldiff.chem.io.read_texts`."""
         return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path)
