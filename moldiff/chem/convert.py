@@ -23,6 +23,9 @@ __all__ = ["Conversion", "EncodingError", "Survey", "build_vocabulary", "decode"
 
 HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic system
 
+# RDKit's clean-up rewrites charges and bonds (a nitro group with five-bonded nitrogen): that would be a repair
+SANITIZE_WITHOUT_REPAIR = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
+
 _ORDERS = {name: order for order, name in BOND_NAMES.items()}
 
 
@@ -37,8 +40,8 @@ class Conversion:
     Attributes:
         mol: sanitised molecule with a 3D conformer, no implicit hydrogens, stereo assigned from the geometry; None if
             it failed.
-        raw: the same atoms, coordinates and bonds unsanitised (aromatic bonds as single), for writing failures to a
-            file; None if not even that can be built.
+        raw: the same atoms, coordinates and bonds unsanitised, for writing failures to a file; Kekulised where that is
+            possible, else with aromatic bonds. None if not even that can be built.
         reason: empty if it worked, else a code word, a colon and detail: "valence: N with 5 bonds".
     """
 
@@ -125,14 +128,14 @@ def decode(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
     _check_arrays(arrays, vocabulary)
     if reason := _refusal(arrays, vocabulary):
         return Conversion(None, None, reason)
-    raw = _build(arrays, vocabulary, aromatic=False)
+    raw = _raw(arrays, vocabulary)
     try:
         with rdBase.BlockLogs():
             mol = _sanitised(arrays, vocabulary)
             Chem.AssignStereochemistryFrom3D(mol)
     except (ValueError, RuntimeError) as error:
-        return Conversion(None, Chem.Mol(raw), sanitize_reason(error, raw))
-    return Conversion(mol, Chem.Mol(raw), "")
+        return Conversion(None, raw, sanitize_reason(error, raw))
+    return Conversion(mol, raw, "")
 
 
 def _check_arrays(arrays: MolArrays, vocabulary: Vocabulary) -> None:
@@ -163,8 +166,8 @@ def _refusal(arrays: MolArrays, vocabulary: Vocabulary) -> str:
     return ""
 
 
-def _build(arrays: MolArrays, vocabulary: Vocabulary, *, aromatic: bool) -> Chem.RWMol:
-    """Return the unsanitised molecule; aromatic bonds as such, or as single bonds that any file format can hold."""
+def _build(arrays: MolArrays, vocabulary: Vocabulary) -> Chem.RWMol:
+    """Return the unsanitised molecule."""
     mol = Chem.RWMol()
     for element, charge in zip(arrays.atom_type.tolist(), arrays.charge.tolist(), strict=True):
         atom = Chem.Atom(vocabulary.elements[element])
@@ -173,8 +176,6 @@ def _build(arrays: MolArrays, vocabulary: Vocabulary, *, aromatic: bool) -> Chem
         mol.AddAtom(atom)
     for i, j, bond_class in arrays.bonds.tolist():
         order = _ORDERS[vocabulary.bonds[bond_class]]
-        if order == Chem.BondType.AROMATIC and not aromatic:
-            order = Chem.BondType.SINGLE
         mol.AddBond(i, j, order)
         if order == Chem.BondType.AROMATIC:
             mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
@@ -185,15 +186,26 @@ def _build(arrays: MolArrays, vocabulary: Vocabulary, *, aromatic: bool) -> Chem
     for index, (x, y, z) in enumerate(arrays.pos.astype(np.float64).tolist()):
         conformer.SetAtomPosition(index, Point3D(x, y, z))
     mol.AddConformer(conformer, assignId=True)
-    if not aromatic:
-        mol.UpdatePropertyCache(strict=False)
     return mol
 
 
+def _raw(arrays: MolArrays, vocabulary: Vocabulary) -> Chem.Mol:
+    """Return the unsanitised molecule, Kekulised if it has a Kekule form, whatever else is wrong with it."""
+    mol = _build(arrays, vocabulary)
+    mol.UpdatePropertyCache(strict=False)
+    try:
+        with rdBase.BlockLogs():
+            Chem.Kekulize(mol, clearAromaticFlags=True)
+    except (ValueError, RuntimeError):
+        mol = _build(arrays, vocabulary)
+        mol.UpdatePropertyCache(strict=False)
+    return mol.GetMol()
+
+
 def _sanitised(arrays: MolArrays, vocabulary: Vocabulary) -> Chem.Mol:
-    mol = _build(arrays, vocabulary, aromatic=True)
+    mol = _build(arrays, vocabulary)
     if vocabulary.explicit_hydrogens:
-        Chem.SanitizeMol(mol)
+        Chem.SanitizeMol(mol, SANITIZE_WITHOUT_REPAIR)
         return mol.GetMol()
     full = Chem.AddHs(_with_ring_hydrogens(mol).GetMol(), addCoords=True)
     for atom in full.GetAtoms():
@@ -225,7 +237,7 @@ def _with_ring_hydrogens(mol: Chem.RWMol) -> Chem.RWMol:
         for index in chosen:
             trial.GetAtomWithIdx(index).SetNumExplicitHs(1)
         try:
-            Chem.SanitizeMol(trial)
+            Chem.SanitizeMol(trial, SANITIZE_WITHOUT_REPAIR)
         except Chem.KekulizeException as error:
             failure = error
             continue

@@ -140,11 +140,12 @@ def _parse_geometry(text: str) -> tuple[Chem.Mol | None, str]:
 def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
     """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
 
-    Line breaks in the name and the tags become blanks, and "$$$$" cannot end the record early.
+    Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
+    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and "$$$$" cannot end the record early.
 
     Raises:
-        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, aromatic bonds
-            without a Kekule form, or atoms that RDKit cannot write.
+        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that
+            RDKit cannot write.
     """
     if mol.GetNumConformers() == 0:
         raise ValueError("no conformer to write")
@@ -152,7 +153,7 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
         raise ValueError(reason)
     try:
         with rdBase.BlockLogs():
-            block = Chem.MolToMolBlock(mol, kekulize=True)
+            block = _mol_block(mol)
     except RuntimeError as error:
         raise ValueError(short_message(error)) from error
     lines = [_one_line(name)[:80], *block.splitlines()[1:]]
@@ -160,6 +161,13 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
         clean = _one_line(tag).replace("<", "").replace(">", "")
         lines += [f">  <{clean}>", _one_line(value), ""]
     return "\n".join([*lines, "$$$$", ""])
+
+
+def _mol_block(mol: Chem.Mol) -> str:
+    try:
+        return str(Chem.MolToMolBlock(mol, kekulize=True))
+    except (Chem.KekulizeException, Chem.AtomKekulizeException):
+        return str(Chem.MolToMolBlock(mol, kekulize=False, includeStereo=False))
 
 
 def _one_line(text: str) -> str:
