@@ -91,15 +91,15 @@ def _size_bins(counts: dict[int, int]) -> tuple[list[str], list[int]]:
 def _print_histogram(console: Console, title: str, labels: Iterable[str], values: Sequence[float]) -> None:
     """Print a bar per label, as long as the terminal allows; whole numbers are counts, others shares of one."""
     labels = list(labels)
-    room = console.width - max(map(len, labels)) - 14
+    shown = [str(value) if isinstance(value, int) else f"{100 * value:.4g} %" for value in values]
+    room = console.width - max(map(len, labels)) - max(map(len, shown)) - 6  # two blanks to each of three columns
     table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_column()
     largest = max(values, default=0)
-    for label, value in zip(labels, values, strict=True):
-        shown = str(value) if isinstance(value, int) else f"{100 * value:.4g} %"
-        table.add_row(escape(label), shown, bar(value / largest if largest else 0.0, min(room, BAR_WIDTH)))
+    for label, text, value in zip(labels, shown, values, strict=True):
+        table.add_row(escape(label), text, bar(value / largest if largest else 0.0, min(room, BAR_WIDTH)))
     console.print(table)
 
 

@@ -106,7 +106,8 @@ def open_arrays(folder: Path) -> Arrays:
     for name, dtypes in DTYPES.items():
         path = folder / f"{name}.npy"
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            # Not np.load, which would also look into zip files and pickles.
+            array = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError, EOFError, OverflowError) as error:
             raise MoldiffError(f"{path} is missing or damaged ({error}); prepare the data set again") from error
         if array.dtype.name not in dtypes:
