@@ -210,7 +210,8 @@ def train(
     """Train a model, or fine-tune one, on a prepared set."""
     from moldiff.training.run import train as run_training
 
-    run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
+    folder = run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
+    typer.echo(f"model written to {folder}; 'moldiff generate --model {folder}' uses it")
 
 
 @app.command()

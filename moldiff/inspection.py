@@ -102,7 +102,7 @@ def render_model(model: ModelFolder, console: Console) -> None:
 
 
 def render_doctor(console: Console) -> bool:
-    """Print versions, devices and the built-in models with their hashes; return False if something is wrong."""
+    """Print versions, devices, built-in models with hashes and equivariance errors; return False if one is wrong."""
     console.print(f"moldiff {VERSION}, Python {platform.python_version()}, {platform.platform()}", soft_wrap=True)
     console.print("\nlibraries")
     healthy = True
@@ -117,7 +117,33 @@ def render_doctor(console: Console) -> bool:
     for line in describe_devices():
         console.print(f"  {line}")
     console.print("\nbuilt-in models")
-    return render_models(console) and healthy
+    healthy = render_models(console) and healthy
+    console.print("\nequivariance: largest relative error under rotation, reflection, translation and permutation")
+    return _render_equivariance(console) and healthy
+
+
+def _render_equivariance(console: Console) -> bool:
+    """Print the equivariance error of each built-in model in both precisions; return False if one is too large."""
+    import torch
+
+    from moldiff.model import MoleculeModel
+    from moldiff.selfcheck import TOLERANCE, equivariance_error
+
+    healthy = True
+    for name in list_models():
+        try:
+            model = MoleculeModel.from_folder(load_model_folder(name))
+        except MoldiffError as error:
+            console.print(f"  {name:<18} not measured: {error}", soft_wrap=True)
+            healthy = False
+            continue
+        for dtype in (torch.float32, torch.float64):
+            measured = equivariance_error(model, dtype)
+            passed = measured < TOLERANCE[dtype]
+            healthy = healthy and passed
+            verdict = "ok" if passed else f"TOO LARGE, must be below {TOLERANCE[dtype]:.0e}"
+            console.print(f"  {name:<18} {measured:.1e} in {str(dtype).removeprefix('torch.')}, {verdict}")
+    return healthy
 
 
 def _parameters(model: ModelFolder) -> int:

@@ -17,11 +17,10 @@ import moldiff.datasets.prepare
 from moldiff import cli
 from moldiff.checkpoint import save_model_folder
 from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
 from moldiff.version import VERSION
-from moldiff.vocabulary import Vocabulary
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample.sdf"
-VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
 
 
 @pytest.fixture(autouse=True)
@@ -37,22 +36,11 @@ def restored_logging() -> Iterator[None]:
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> Path:
-    statistics = {
-        "size_counts": {"5": 10, "9": 30},
-        "marginals": {"atom_type": [0.5, 0.3, 0.1, 0.1]},
-        "position_std": {"5": 1.2, "9": 1.3},
-        "properties": {
-            "logp": {"unit": "", "mean": 0.5, "std": 1.0, "minimum": -3.0, "maximum": 4.0, "q01": -2.25, "q99": 2.75},
-        },
-    }
-    statistics["properties"]["logp"]["known"] = 40
-    config = {"vocabulary": VOCABULARY.to_json(), "statistics": statistics, "conditions": ["logp"]}
-    folder = tmp_path / "model[1]"
-    weights = {"w": torch.ones(11, 11), "steps": torch.tensor([3])}
-    save_model_folder(
-        folder, weights=weights, config=config, references={}, card="# Test card\n\nFor tests.", half=True
-    )
+def model(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    """A model folder whose name has the brackets of rich's markup."""
+    folder, weights = tmp_path / "model[1]", tiny_model.denoiser.state_dict()
+    card = "# Test card\n\nFor tests."
+    save_model_folder(folder, weights=weights, config=tiny_model.config_json(), references={}, card=card, half=True)
     return folder
 
 
@@ -156,11 +144,10 @@ def test_models_info_shows_classes_ranges_and_card(capsys: pytest.CaptureFixture
     assert (status, err) == (0, "")
     assert "model[1]" in out, "brackets in a path are not markup"
     for words in (
-        "121",
         "H C N O",
         "-1 0 +1",
         "single double triple aromatic",
-        "5 to 9 in 40",
+        "5 to 15 in 60",
         "logp",
         "-2.25",
         "2.75",
@@ -297,7 +284,11 @@ def test_prepare_and_evaluate_on_real_molecules(
 
 
 def test_a_set_for_fine_tuning_takes_the_vocabulary_of_the_model(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: Path
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: Path,
+    tiny_model: MoleculeModel,
 ) -> None:
     from moldiff.datasets.prepared import PreparedDataset
 
@@ -305,7 +296,7 @@ def test_a_set_for_fine_tuning_takes_the_vocabulary_of_the_model(
     Path("in.sdf").write_text("$$$$\n".join(SAMPLE.read_text().split("$$$$\n")[:20]) + "$$$$\n")
     status, _, err = run(capsys, "data", "prepare", "in.sdf", "-o", "set", "--vocabulary-of", model)
     assert (status, err) == (0, "")
-    assert PreparedDataset.open(tmp_path / "set").vocabulary == VOCABULARY
+    assert PreparedDataset.open(tmp_path / "set").vocabulary == tiny_model.vocabulary
 
 
 @pytest.mark.parametrize("command", ["prepare", "evaluate"])
@@ -319,3 +310,31 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, command: str
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert_one_line(result.returncode, result.stdout, result.stderr, "out", "could not be written")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "words"),
+    [
+        ("data: set\noutput: run\ntraning: {}\n", [], ["traning", "training"]),
+        ("data: set\noutput: run\n", ["--set", "training.stepps=5"], ["stepps", "steps"]),
+        ("data: set\noutput: run\n", ["--set", "training.steps=-5"], ["training.steps"]),
+        ("data: set\noutput: run\n", ["--set", "training.steps"], ["key=value"]),
+        ("data: set\noutput: run\n", [], ["set"]),
+        ("data: set\noutput: run\n", ["--max-time", "soon"], ["--max-time", "soon"]),
+        ("data: set\noutput: run\n", ["--resume", "nowhere"], ["nowhere"]),
+        ("- a list\n", [], ["config.yaml"]),
+        ("data: [\n", [], ["config.yaml"]),
+    ],
+)
+def test_a_bad_training_file_or_option_is_one_line(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    options: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.yaml").write_text(text)
+    assert_one_line(*run(capsys, "train", "config.yaml", *options), *words)
+    assert os.listdir(tmp_path) == ["config.yaml"]
