@@ -14,7 +14,7 @@ from rdkit import Chem, rdBase
 
 from moldiff.chem.embed import embed
 from moldiff.chem.perceive import parse_xyz, perceive
-from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message
+from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
 from moldiff.chem.sources import SUFFIXES, TextRecord, read_texts
 from moldiff.files import atomic_writer
 
@@ -83,7 +83,7 @@ def _parse_block(block: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
     except (ValueError, RuntimeError) as error:
         return None, None, sanitize_reason(error, Chem.Mol())
     if raw is None:
-        return None, None, "mol block: RDKit cannot read it"
+        return None, None, unreadable_reason(block)
     if reason := mol_refusal(raw):
         return None, None, reason
     mol = Chem.Mol(raw)
@@ -141,7 +141,8 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
     """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
 
     Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
-    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and "$$$$" cannot end the record early.
+    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and
+    "$$$$" in them cannot end the record early.
 
     Raises:
         ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that

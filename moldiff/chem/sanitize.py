@@ -13,6 +13,7 @@ MAX_BONDS_PER_ATOM = 4
 MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at 3000 (a C60 cage has 31)
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
+_NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _VALENCE = re.compile(r", (\d+), is greater")
 
 
@@ -78,6 +79,12 @@ def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
     if isinstance(error, Chem.MolSanitizeException):
         return f"sanitize: {type(error).__name__}"
     return f"rdkit: {short_message(error)}"
+
+
+def unreadable_reason(block: str) -> str:
+    """Return why RDKit could not read a mol block: coordinates that are no numbers, or else just that."""
+    bad = sum(bool(_NOT_FINITE.search(line[:31])) for line in block.splitlines()[4:])
+    return f"non-finite coordinates: {bad} atoms" if bad else "mol block: RDKit cannot read it"
 
 
 def short_message(error: Exception) -> str:

@@ -86,7 +86,7 @@ def _guarded(path: Path, reader: Callable[[Path], Iterator[TextRecord]]) -> Iter
 
 def _open_text(path: Path) -> io.TextIOBase:
     if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline=None)  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline=None)
     return open(path, encoding="utf-8-sig", errors="replace", newline=None)
 
 
