@@ -99,7 +99,7 @@ def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecor
     bonds are perceived from the geometry, as for the original archive.
     """
     failed = _inconsistent_molecules(inconsistent)
-    with open(table, encoding="utf-8", newline="") as handle:
+    with open(table, encoding="utf-8", errors="replace", newline="") as handle:
         rows = csv.DictReader(handle)
         if "mol_id" not in (rows.fieldnames or ()):
             raise MoldiffError(f"{table} is not the property table of QM9 (no column mol_id)")

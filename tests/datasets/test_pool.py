@@ -1,0 +1,76 @@
+"""A record that kills its worker costs that record and no other."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+from moldiff.chem.io import read_texts
+from moldiff.chem.sources import TextRecord
+from moldiff.datasets.pool import CRASHED, _Crew, map_chunks
+from moldiff.datasets.rows import Dropped, Part, RowOptions, wide_vocabulary
+from moldiff.datasets.sources import Chunk
+
+OPTIONS = RowOptions(wide_vocabulary(True, True), {}, {"logp": 0}, 0, 20, False)
+
+
+class Bomb(dict):
+    """Ends the process that unpickles it, as a crash of RDKit would."""
+
+    def __reduce__(self) -> tuple:
+        return os._exit, (11,)
+
+
+class BrittlePool:
+    """Stands for a process pool that dies, with all that is queued, on a record named "deadly"."""
+
+    started = 0
+
+    def __init__(self) -> None:
+        BrittlePool.started += 1
+        self.futures: list[Future] = []
+        self.broken = False
+
+    def submit(self, function: Callable, chunk: Chunk, options: RowOptions) -> Future:
+        if self.broken:
+            raise BrokenProcessPool
+        self.broken = any(record.name == "deadly" for record in chunk.records)
+        future: Future = Future()
+        if self.broken:
+            future.set_exception(BrokenProcessPool())
+        else:
+            future.set_result(function(chunk, options))
+        return future
+
+    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
+        self.broken = True
+
+
+def check(parts: list[Part], groups: list[list[TextRecord]]) -> None:
+    """Everything is there in its order except the deadly record, which is listed with the reason."""
+    assert [part.names for part in parts] == [[r.name for r in group if r.name != "deadly"] for group in groups]
+    dropped = [entry for part in parts for entry in part.dropped]
+    assert dropped == [Dropped("a.sdf", 1, "deadly", CRASHED)]
+    assert [part.arrays["properties"].shape for part in parts] == [(len(part.names), 1) for part in parts]
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+def test_a_crash_costs_one_record(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """The deadly record stands in the middle of ten, after ``first`` harmless chunks."""
+    monkeypatch.setattr(_Crew, "_start", lambda self: BrittlePool())
+    monkeypatch.setattr(BrittlePool, "started", 0)
+    records = list(read_texts(sample_sdf))
+    groups = [records[start : start + 10] for start in range(100, 190, 10)]
+    groups[first][4] = TextRecord(1, "sdf", "deadly", "")
+    check(list(map_chunks([Chunk("a.sdf", group) for group in groups], OPTIONS, 2)), groups)
+    assert BrittlePool.started <= 3 + 4  # once for the start, then alone, then by halves of ten
+
+
+def test_a_real_process_dies(sample_sdf: Path) -> None:
+    records = list(read_texts(sample_sdf))[:3]
+    records[1] = TextRecord(1, "sdf", "deadly", "", Bomb())
+    groups = [records[:1], records[1:2], records[2:]]
+    check(list(map_chunks([Chunk("a.sdf", group) for group in groups], OPTIONS, 2)), groups)

@@ -1,0 +1,271 @@
+"""What is stored is what was read, the same on any number of workers, and bad input leaves nothing behind."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.convert import decode
+from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
+from moldiff.datasets.prepare import kind_of, prepare, tag_unit
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.vocabulary import Vocabulary
+
+BLOCK = """{name}
+     by hand        3D
+
+  {n}  {m}  0  0  0  0  0  0  0  0999 V2000
+{rows}M  END
+{tags}$$$$
+"""
+
+
+def sdf_record(name: str, atoms: list[tuple], bonds: list[tuple[int, int, int]], tags: str = "") -> str:
+    """Write a V2000 record by hand, so that anything can be wrong with it; at most 9 atoms and bonds."""
+    rows = "".join(f"{x:10.4f}{y:10.4f}{z:10.4f} {symbol:<3} 0  0\n" for symbol, x, y, z in atoms)
+    rows += "".join(f"{i:3d}{j:3d}{order:3d}  0\n" for i, j, order in bonds)
+    return BLOCK.format(name=name, n=len(atoms), m=len(bonds), rows=rows, tags=tags)
+
+
+WATER = [("O", 0.0, 0.0, 0.0), ("H", 0.96, 0.0, 0.0), ("H", -0.24, 0.93, 0.0)]
+OH = [(1, 2, 1), (1, 3, 1)]
+
+
+def folder_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_what_is_stored_is_what_was_read(sample_sdf: Path, sample: PreparedDataset) -> None:
+    """Each row decodes to the molecule of the file: same graph, same stereo, same geometry."""
+    molecules = list(Chem.SDMolSupplier(str(sample_sdf), removeHs=False))
+    assert len(molecules) == len(sample) == 200
+    for row, mol in enumerate(molecules):
+        Chem.AssignStereochemistryFrom3D(mol)
+        conversion = decode(sample.molecule(row), sample.vocabulary)
+        assert conversion.mol is not None
+        assert canonical_smiles(conversion.mol, stereo=True) == canonical_smiles(mol, stereo=True)
+        exact = mol.GetConformer().GetPositions()
+        assert np.abs(sample.molecule(row).pos - (exact - exact.mean(0))).max() < 0.00051
+        assert sample.name(row) == mol.GetProp("_Name")
+        flat, full = (text_key(canonical_smiles(mol, stereo=stereo)) for stereo in (False, True))
+        assert sample.arrays["keys"][row].tolist() == [flat, full]
+        assert ("train", "validation", "test")[sample.arrays["split"][row]] == split_of(inchikey_block(mol))
+        logp, gap, heavy = sample.arrays["properties"][row].tolist()
+        assert gap == np.float32(mol.GetProp("gfn2_gap_eV"))
+        assert heavy == mol.GetNumHeavyAtoms()
+        assert logp == pytest.approx(Chem.Crippen.MolLogP(mol), abs=1e-5)
+
+
+def test_the_split_does_not_depend_on_the_other_molecules(
+    sample: PreparedDataset, sample_sdf: Path, tmp_path: Path
+) -> None:
+    records = sample_sdf.read_text().split("$$$$\n")[:-1]
+    path = tmp_path / "reversed.sdf"
+    path.write_text("".join(f"{record}$$$$\n" for record in records[:50][::-1]))
+    prepare([path], tmp_path / "out")
+    assert PreparedDataset.open(tmp_path / "out").arrays["split"].tolist() == sample.arrays["split"][:50][::-1].tolist()
+    counts = Counter(sample.arrays["split"].tolist())
+    assert counts[0] > 160
+    assert counts[1] > 0
+    assert counts[2] > 0
+
+
+def test_kekule_and_implicit_hydrogens(sample_sdf: Path, sample: PreparedDataset, tmp_path: Path) -> None:
+    prepare([sample_sdf], tmp_path / "kekule", bonds="kekule")
+    kekule = PreparedDataset.open(tmp_path / "kekule")
+    assert kekule.vocabulary.bonds == ("none", "single", "double", "triple")
+    assert np.array_equal(kekule.arrays["keys"], sample.arrays["keys"])
+    prepare([sample_sdf], tmp_path / "heavy", hydrogens="implicit")
+    heavy = PreparedDataset.open(tmp_path / "heavy")
+    assert "H" not in heavy.vocabulary.elements
+    assert not heavy.vocabulary.explicit_hydrogens
+    assert np.array_equal(heavy.sizes, sample.arrays["properties"][:, 2])
+    assert np.array_equal(heavy.arrays["keys"], sample.arrays["keys"])
+    assert np.array_equal(heavy.arrays["split"], sample.arrays["split"])
+
+
+def test_two_workers_write_the_same_bytes(sample_sdf: Path, tmp_path: Path) -> None:
+    big = tmp_path / "big.sdf"
+    bad = sdf_record("bad", [("C", 0.0, 0.0, 0.0)], [(1, 2, 9)])
+    big.write_text((sample_sdf.read_text() + bad) * 4)  # several chunks
+    done: list[int] = []
+    one = prepare([big], tmp_path / "one", properties=["logp"], workers=1)
+    two = prepare([big], tmp_path / "two", properties=["logp"], workers=2, progress=done.append)
+    assert folder_bytes(tmp_path / "one") == folder_bytes(tmp_path / "two")
+    assert one.read == two.read == done[-1] == 804
+    assert done == sorted(done)
+
+
+def test_every_record_is_accounted_for(tmp_path: Path) -> None:
+    far = [("O", 0.0, 0.0, 0.0), ("H", 0.96, 0.0, 0.0), ("H", 0.0, 70.0, 0.0)]
+    records = [
+        sdf_record("fine", WATER, OH, ">  <x>\n1.5\n\n"),
+        sdf_record("no tag", WATER, OH),
+        sdf_record("text tag", WATER, OH, ">  <x>\nunknown\n\n"),
+        sdf_record("infinite tag", WATER, OH, ">  <x>\ninf\n\n"),
+        sdf_record("not finite", [("O", float("nan"), 0.0, 0.0), *WATER[1:]], OH),
+        sdf_record("hydrogens missing", WATER[:2], OH[:1]),
+        sdf_record("six bonds", [("C", 0.0, 0.0, 0.1), *WATER[1:] * 3], [(1, k, 1) for k in range(2, 8)]),
+        sdf_record("two fragments", WATER + [(s, x + 5, y, z) for s, x, y, z in WATER], [*OH, (4, 5, 1), (4, 6, 1)]),
+        sdf_record("far", far, OH),
+        sdf_record("a point", [(symbol, 0.0, 0.0, 0.001 * k) for k, (symbol, *_) in enumerate(WATER)], OH),
+        sdf_record("dummy", [("*", 0.0, 0.0, 0.5), *WATER[1:2]], [(1, 2, 1)]),
+        "garbage\n\n\nnot a block\n$$$$\n",
+    ]
+    path = tmp_path / "mixed.sdf"
+    path.write_text("".join(records))
+    report = prepare([path], tmp_path / "out", properties=["x"])
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert dataset.names() == ["fine", "no tag", "text tag", "infinite tag"]
+    assert np.array_equal(dataset.arrays["properties"][:, 0], [1.5, np.nan, np.nan, np.nan], equal_nan=True)
+    assert report.statistics.properties["x"].known == 1
+    rows = list(csv.DictReader((tmp_path / "out" / "dropped.csv").open()))
+    assert [row["name"] for row in rows][:7] == [
+        "not finite", "hydrogens missing", "six bonds", "two fragments", "far", "a point", "dummy",
+    ]  # fmt: skip
+    assert [int(row["index"]) for row in rows] == list(range(4, 12))
+    assert all(row["reason"] and row["source"] == "mixed.sdf" for row in rows)
+    assert report.read == report.kept + sum(report.dropped.values()) == 12
+    assert Counter(kind_of(row["reason"]) for row in rows) == report.dropped
+    assert dataset.info["dropped"] == report.dropped
+
+
+def test_a_models_vocabulary_drops_what_it_does_not_know(
+    sample_sdf: Path, sample: PreparedDataset, tmp_path: Path
+) -> None:
+    model = Vocabulary(("H", "C", "O", "F"), (-1, 0, 1), ("none", "single", "double", "triple"))
+    report = prepare([sample_sdf], tmp_path / "out", vocabulary=model)
+    assert report.vocabulary == model
+    assert 0 < report.kept < 200
+    assert list(report.dropped) == ["element N is outside the vocabulary"]
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert dataset.vocabulary == model
+    assert dataset.info["options"]["bonds"] == "kekule"
+
+
+def test_more_than_256_atoms(tmp_path: Path) -> None:
+    """Atom indices no longer fit a byte; the bonds come back as they were."""
+    chain = Chem.AddHs(Chem.MolFromSmiles("C" * 90))
+    positions = np.random.default_rng(0).uniform(-10, 10, (chain.GetNumAtoms(), 3))
+    conformer = Chem.Conformer(chain.GetNumAtoms())
+    conformer.SetPositions(positions)
+    conformer.Set3D(True)
+    chain.AddConformer(conformer)
+    path = tmp_path / "chain.sdf"
+    path.write_text(Chem.MolToMolBlock(chain) + "$$$$\n")
+    prepare([path], tmp_path / "out")
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert dataset.arrays["bonds"].dtype == np.uint16
+    bonds = {frozenset(row[:2]) for row in dataset.molecule(0).bonds.tolist()}
+    assert bonds == {frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in chain.GetBonds()}
+
+
+def test_dataset_json_names_files_without_folders(sample_folder: Path, sample_sdf: Path) -> None:
+    text = (sample_folder / "dataset.json").read_text()
+    assert str(sample_sdf.parent) not in text
+    assert json.loads(text)["sources"][0]["file"] == "sample.sdf"
+
+
+def test_units_of_tags() -> None:
+    assert tag_unit("gfn2_gap_eV", qm9=False) == "eV"
+    assert tag_unit("gap", qm9=True) == "Eh"
+    assert tag_unit("gap", qm9=False) == ""
+    assert tag_unit("d", qm9=False) == ""
+    assert kind_of("3 hydrogens without coordinates") == "hydrogens without coordinates"
+
+
+# Bad input: one clear line, and nothing left behind.
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("missing.sdf", None, "cannot be read: No such file"),
+        ("empty.sdf", "", "is empty"),
+        ("prose.sdf", "This is not a molecule.\n" * 30, "not an SDF"),
+        ("molecules.docx", "x", "unknown suffix; known are .sdf"),
+        ("columns.csv", "a,b\n1,2\n", "no column 'smiles'"),
+        ("empty.sdf.gz", "not gzip", "damaged"),
+        ("table.parquet", "no parquet", "not a Parquet file"),
+        ("blank.smi", "\n\n", "holds no molecules"),
+        ("wrong.smi", "C1CC\nxx\n", "none of the 2 records could be kept"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1])
+def test_bad_files(sample_sdf: Path, tmp_path: Path, name: str, content: str | None, message: str, place: int) -> None:
+    path = tmp_path / "in" / name
+    path.parent.mkdir()
+    if content is not None:
+        path.write_text(content)
+    files = [path] if place == 0 else [sample_sdf, path]
+    if place and "could be kept" in message:
+        return
+    with pytest.raises(MoldiffError, match=message) as caught:
+        prepare(files, tmp_path / "out" / "set")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"properties": ["lopg"]}, "unknown property 'lopg' .did you mean 'logp'"),
+        ({"properties": ["gfn2_gap_ev"]}, "did you mean 'gfn2_gap_eV'"),
+        ({"properties": ["smiles"]}, "'smiles' is no finite number in any"),
+        ({"properties": ["qed", "qed"]}, "asked for twice"),
+        ({"bonds": "aromatics"}, "aromatic or kekule"),
+        ({"hydrogens": "none"}, "explicit or implicit"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"seed": -1}, "the seed must lie in"),
+        ({"timeout_s": 0}, "timeout must be at least 1"),
+    ],
+)
+def test_bad_arguments(sample_sdf: Path, tmp_path: Path, arguments: dict, message: str) -> None:
+    with pytest.raises(MoldiffError, match=message):
+        prepare([sample_sdf], tmp_path / "out", **arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stands_under_the_name_is_safe(sample_sdf: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([sample_sdf], out)
+    before = folder_bytes(out)
+    with pytest.raises(MoldiffError, match="exists already"):
+        prepare([sample_sdf], out)
+    broken = tmp_path / "broken.smi"
+    broken.write_text("C1CC\n")
+    with pytest.raises(MoldiffError, match="could be kept"):
+        prepare([broken], out, overwrite=True)
+    assert folder_bytes(out) == before
+    assert prepare([sample_sdf], out, bonds="kekule", overwrite=True).vocabulary.bonds[-1] == "triple"
+    assert folder_bytes(out) != before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.smi", "out"]
+
+
+def test_overwrite_replaces_nothing_but_prepared_sets(sample_sdf: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.txt").write_text("years of work")
+    for out in (precious, precious / "chapter.txt"):
+        with pytest.raises(MoldiffError, match="is not replaced"):
+            prepare([sample_sdf], out, overwrite=True)
+    assert (precious / "chapter.txt").read_text() == "years of work"
+    with pytest.raises(MoldiffError, match="is not a folder"):
+        prepare([sample_sdf], precious / "chapter.txt" / "set")
+
+
+def test_a_full_disk_leaves_nothing(sample_sdf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MoldiffError, match="No space left"):
+        prepare([sample_sdf], tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
