@@ -39,6 +39,7 @@ class NetworkConfig(Section):
     heads: Count = 8
     l_max: Annotated[int, Field(ge=1, le=2)] = 1
     global_width: Count = 128
+    geometry_every: Count = 1
 
 
 class CurveConfig(Section):
@@ -92,6 +93,7 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     self_conditioning: Share = 0.5
     property_dropout: Share = 0.5
+    unconditional_share: Share = 0.5
     bf16: bool = True
     compile: bool = False
     log_every: Count = 50
@@ -190,7 +192,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")]
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")
+    ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(

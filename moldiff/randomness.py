@@ -35,7 +35,9 @@ class Stream(enum.IntEnum):
     CORRECTOR = 8
 
 
-def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return four words of 32 random bits for each counter.
 
     Args:
@@ -93,7 +95,9 @@ class NoiseSource:
         u0, u1, u2, u3 = (_to_unit(word) for word in words)
         radius0, radius1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
         angle0, angle1 = 2 * math.pi * u1, 2 * math.pi * u3
-        return torch.stack([radius0 * torch.cos(angle0), radius0 * torch.sin(angle0), radius1 * torch.cos(angle1)], dim=-1)
+        return torch.stack(
+            [radius0 * torch.cos(angle0), radius0 * torch.sin(angle0), radius1 * torch.cos(angle1)], dim=-1
+        )
 
     def _words(self, ids: Tensor, draw: int, stream: Stream, elements: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return four (B, E) words; ids up to 2^56 (the high part shares a counter word with the stream's 8 bits)."""

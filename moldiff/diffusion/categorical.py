@@ -68,7 +68,9 @@ class CategoricalProcess:
         result = step * (abar_s * weight + (1 - abar_s) * limit * weight.sum(-1, keepdim=True))
         return result / result.sum(-1, keepdim=True)
 
-    def reverse_step(self, x_t: Tensor, probabilities: Tensor, abar_t: Tensor, abar_s: Tensor, uniform: Tensor) -> Tensor:
+    def reverse_step(
+        self, x_t: Tensor, probabilities: Tensor, abar_t: Tensor, abar_s: Tensor, uniform: Tensor
+    ) -> Tensor:
         """Draw x_s ~ p(x_s | x_t), see `posterior`; uniform has x_t's shape."""
         return sample_index(self.posterior(x_t, probabilities, abar_t, abar_s), uniform)
 
@@ -86,7 +88,9 @@ class CategoricalProcess:
     def kl_prior(self, x_0: Tensor, abar: Tensor) -> Tensor:
         """Return KL(q(x_T | x_0) || pi) of each variable in nats, x_0's shape."""
         marginal = self.marginal(x_0, abar)
-        return (torch.special.xlogy(marginal, marginal) - torch.special.xlogy(marginal, self.limit.to(x_0.device))).sum(-1)
+        return (torch.special.xlogy(marginal, marginal) - torch.special.xlogy(marginal, self.limit.to(x_0.device))).sum(
+            -1
+        )
 
 
 def _expand(level: Tensor, dimensions: int) -> Tensor:

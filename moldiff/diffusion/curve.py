@@ -12,7 +12,9 @@ from torch import Tensor
 
 from moldiff.diffusion.levels import Levels
 
-_SIGMA_REFERENCE = 1.3  # angstrom; where the coordinate curve passes the middle of its angle range, about QM9's sigma_data
+_SIGMA_REFERENCE = (
+    1.3  # angstrom; where the coordinate curve passes the middle of its angle range, about QM9's sigma_data
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class NoiseCurve:
     @property
     def _pos(self) -> AngleCurve:
         log_reference = math.log(_SIGMA_REFERENCE)
-        return AngleCurve(math.log(self.sigma_min) - log_reference, math.log(self.sigma_max) - log_reference, self.exponents["pos"])
+        return AngleCurve(
+            math.log(self.sigma_min) - log_reference, math.log(self.sigma_max) - log_reference, self.exponents["pos"]
+        )
 
     def _category(self, field: str) -> AngleCurve:
         half_logit = 0.5 * math.log((1 - self.abar_end) / self.abar_end)

@@ -67,6 +67,12 @@ class PreconditionedDenoiser(nn.Module):
         pos = center(batch.pos, batch.mask)
         anchor = c_skip[:, None, None].to(dtype) * pos
         raw = self.network(
-            batch, anchor, c_out.to(dtype), c_in[:, None, None].to(dtype) * pos, levels.stacked().to(dtype), condition, previous
+            batch,
+            anchor,
+            c_out.to(dtype),
+            c_in[:, None, None].to(dtype) * pos,
+            levels.stacked().to(dtype),
+            condition,
+            previous,
         )
         return raw.replace(pos=anchor + c_out[:, None, None].to(dtype) * center(raw.pos, batch.mask))

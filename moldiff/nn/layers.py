@@ -65,6 +65,11 @@ class EquivariantLinear(nn.Module):
         self.linear = o3.Linear(equivariant_irreps(channels_in, l_max), equivariant_irreps(channels_out, l_max))
         self.widths = [2 * l + 1 for l in range(1, l_max + 1)]
 
+    def scale_weights(self, factor: float) -> None:
+        """Multiply the initial weights."""
+        with torch.no_grad():
+            self.linear.weight.mul_(factor)
+
     def forward(self, features: Tensor) -> Tensor:
         parts = [part.flatten(-2) for part in features.split(self.widths, dim=-1)]
         mapped = self.linear(torch.cat(parts, dim=-1))
@@ -92,21 +97,27 @@ class PairMessages(nn.Module):
         self.project = EquivariantLinear(config.vectors, 2 * self.angular, config.l_max)
         self.hidden = nn.Linear(hidden, hidden)
         self.sizes = [config.pair_width, config.heads, config.vectors, config.vectors]
-        self.output = nn.Linear(hidden, sum(self.sizes))
+        # without a bias, a masked message reads out as zero
+        self.output = nn.Linear(hidden, sum(self.sizes), bias=False)
 
     def forward(
-        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry
+        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry, pair_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return messages (B, N, N, P) and their read-outs: pair update, attention logits, two sets of vector weights."""
+        """Return messages (B, N, N, P) and their read-outs: pair update, attention logits, two sets of vector weights.
+
+        All of them are zero where there is no pair of two different real atoms.
+        """
         sender, receiver = self.from_nodes(nodes).chunk(2, dim=-1)
         near, far = self.project(vectors).chunk(2, dim=-2)
         # projections of both atoms' vectors on the direction between them: what a distance cannot say about angles
         here = near @ geometry.directions.transpose(-1, -2)
         there = far @ geometry.directions.transpose(1, 2).transpose(-1, -2)
         angles = torch.cat([here.transpose(-1, -2), there.permute(0, 3, 1, 2)], dim=-1)
-        pair_input = torch.cat([self.norm(pairs), geometry.radial, angles], dim=-1)
-        message = self.from_pair(pair_input) + receiver[:, :, None] + sender[:, None]
+        # joined in the precision of the matrix products: half the memory traffic under autocast
+        joined = torch.cat([self.norm(pairs).to(here.dtype), geometry.radial.to(here.dtype), angles], dim=-1)
+        message = self.from_pair(joined) + receiver[:, :, None] + sender[:, None]
         message = nn.functional.silu(self.hidden(nn.functional.silu(message)))
+        message = message * pair_mask[..., None].to(message.dtype)
         update, attention, directions, vectors_weight = self.output(message).split(self.sizes, dim=-1)
         return message, update, attention, directions, vectors_weight
 
@@ -138,19 +149,20 @@ class EquivariantLayer(nn.Module):
         scale1, shift1, scale2, shift2 = self.modulate(context)[:, None].chunk(4, dim=-1)
         normed = self.norm_nodes(nodes) * (1 + scale1) + shift1
         directed = self.norm_vectors(vectors)
-        message, update, attention, to_direction, to_vectors = self.messages(normed, directed, pairs, geometry)
+        message, update, attention, to_direction, to_vectors = self.messages(
+            normed, directed, pairs, geometry, pair_mask
+        )
 
         pairs = pairs + update
         weights = torch.softmax(attention.float().masked_fill(~pair_mask[..., None], -1e9), dim=2)
         values = self.value(normed).unflatten(-1, (self.heads, -1))
         attended = torch.einsum("bijh,bjhc->bihc", weights.to(values.dtype), values).flatten(-2)
-        keep = pair_mask[..., None].to(message.dtype)
         # a softmax average cannot count bonds, a plain sum can
-        summed = (message * keep).sum(2) / math.sqrt(_TYPICAL_ATOMS)
+        summed = message.sum(2) / math.sqrt(_TYPICAL_ATOMS)
         nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
 
-        toward = (to_direction * keep).transpose(-1, -2) @ geometry.directions.to(message.dtype)
-        mixed = torch.einsum("bijv,bjvm->bivm", to_vectors * keep, directed.to(message.dtype))
+        toward = to_direction.transpose(-1, -2) @ geometry.directions.to(message.dtype)
+        mixed = torch.einsum("bijv,bjvm->bivm", to_vectors, directed.to(message.dtype))
         vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(_TYPICAL_ATOMS)
         return self._update_nodes(nodes, vectors, scale2, shift2) + (pairs,)
 

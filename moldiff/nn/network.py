@@ -27,7 +27,7 @@ class EquivariantNetwork(nn.Module):
         self, config: NetworkConfig, classes: dict[str, int], property_mean: Tensor, property_std: Tensor
     ) -> None:
         super().__init__()
-        self.classes, self.l_max = classes, config.l_max
+        self.classes, self.l_max, self.geometry_every = classes, config.l_max, config.geometry_every
         width, pair = config.node_width, config.pair_width
         atoms = classes["atom_type"] + classes["charge"]
         self.context = GlobalEmbedding(config.global_width, property_mean, property_std)
@@ -37,7 +37,11 @@ class EquivariantNetwork(nn.Module):
         self.embed_vectors = EquivariantLinear(2, config.vectors, 1)
         self.layers = nn.ModuleList(EquivariantLayer(config, self.geometry.radial.size) for _ in range(config.layers))
         self.to_coordinates = nn.ModuleList(EquivariantLinear(config.vectors, 1, 1) for _ in range(config.layers))
-        self.read_nodes = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atoms))
+        for linear in self.to_coordinates:
+            linear.scale_weights(0.1)  # the first estimate is the preconditioner's, c_skip x
+        self.read_nodes = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atoms)
+        )
         self.pair_from_nodes = nn.Linear(width, pair)
         self.read_pairs = nn.Sequential(
             nn.LayerNorm(pair), nn.Linear(pair, pair), nn.SiLU(), nn.Linear(pair, classes["bond_type"])
@@ -58,25 +62,36 @@ class EquivariantNetwork(nn.Module):
         context = self.context(levels, batch.n_atoms, condition, previous is not None)
         nodes, vectors, pairs = self._embed(batch, anchor, scale, scaled, context, previous)
         raw = torch.zeros_like(anchor)
-        for layer, to_coordinates in zip(self.layers, self.to_coordinates, strict=True):
-            # distances are measured on the current estimate of the clean molecule, in angstrom
-            geometry = self.geometry(anchor + scale * raw)
+        for number, (layer, to_coordinates) in enumerate(zip(self.layers, self.to_coordinates, strict=True)):
+            if number % self.geometry_every == 0:
+                # distances are measured on the current estimate of the clean molecule, in angstrom
+                geometry = self.geometry(anchor + scale * raw)
             nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pair_mask)
             vectors = vectors * atom_mask[..., None]
             raw = raw + to_coordinates(vectors[..., :3])[..., 0, :].to(raw.dtype) * atom_mask
         return self._read_out(raw, nodes, pairs)
 
     def _embed(
-        self, batch: MolBatch, anchor: Tensor, scale: Tensor, scaled: Tensor, context: Tensor, previous: MolPrediction | None
+        self,
+        batch: MolBatch,
+        anchor: Tensor,
+        scale: Tensor,
+        scaled: Tensor,
+        context: Tensor,
+        previous: MolPrediction | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return the initial nodes (B, N, D), vectors (B, N, V, M) and pairs (B, N, N, E)."""
         dtype, n = anchor.dtype, anchor.shape[1]
         one_hot = {
-            field: nn.functional.one_hot(getattr(batch, field), count).to(dtype) for field, count in self.classes.items()
+            field: nn.functional.one_hot(getattr(batch, field), count).to(dtype)
+            for field, count in self.classes.items()
         }
         if previous is None:
             believed = {field: torch.zeros_like(value) for field, value in one_hot.items()}
-            step, radial = torch.zeros_like(anchor), self.geometry.radial(torch.zeros_like(one_hot["bond_type"][..., 0])) * 0
+            step, radial = (
+                torch.zeros_like(anchor),
+                self.geometry.radial(torch.zeros_like(one_hot["bond_type"][..., 0])) * 0,
+            )
         else:
             believed = {field: torch.softmax(getattr(previous, field).to(dtype), dim=-1) for field in self.classes}
             step = (previous.pos - anchor) / scale

@@ -1,0 +1,148 @@
+"""Numbered draws: which sizes, which micro-batches. A draw is a function of (model, seed, number, settings) alone.
+
+Micro-batches have fixed shapes: the padded width follows from a molecule's own size, the number of rows is a constant of
+the device. So the arithmetic that makes a molecule does not depend on how many are asked for or in which batch it falls.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.datasets.batching import bucket_width
+from moldiff.diffusion.curve import uniform_grid
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import MolArrays, MolBatch, unbatch
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.sampler import sample
+from moldiff.sampling.solvers import Solver
+
+logger = logging.getLogger(__name__)
+
+ROWS = {"cpu": 8, "cuda": 256, "mps": 64}  # rows of a micro-batch
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw: its number, its arrays, or the step at which its state stopped being finite."""
+
+    number: int
+    arrays: MolArrays | None
+    failed_at: int
+
+
+class Drawer:
+    """Makes numbered draws from a model.
+
+    Args:
+        model: on the device that the work is done on.
+        solver: update rule.
+        steps: network evaluations for each draw.
+        seed: of the run.
+        sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
+    """
+
+    def __init__(
+        self, model: MoleculeModel, solver: Solver, steps: int, seed: int, sizes: tuple[int, int] | None = None
+    ) -> None:
+        self.model, self.solver, self.grid, self.source = model, solver, uniform_grid(steps), NoiseSource(seed)
+        self.device = next(model.denoiser.parameters()).device
+        self.rows = ROWS[self.device.type]
+        self._sizes, self._cumulative = size_distribution(model.statistics.size_counts, sizes)
+
+    def size(self, numbers: Tensor) -> np.ndarray:
+        """Return the number of atoms of draws ``numbers`` (M,)."""
+        uniform = self.source.uniform(numbers, 0, Stream.SIZE, 1)[:, 0].double().numpy()
+        places = np.searchsorted(self._cumulative, uniform * self._cumulative[-1], side="right")
+        return self._sizes[np.minimum(places, len(self._sizes) - 1)]
+
+    def draw(self, first: int, count: int) -> Iterator[Draw]:
+        """Yield draws first .. first + count - 1, grouped by width, not in order."""
+        numbers = np.arange(first, first + count)
+        sizes = self.size(torch.from_numpy(numbers))
+        widths = np.array([bucket_width(int(n)) for n in sizes])
+        for width in np.unique(widths).tolist():
+            chosen = widths == width
+            yield from self._draw_width(numbers[chosen], sizes[chosen], width)
+
+    def _draw_width(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> Iterator[Draw]:
+        """Draw molecules of one width in micro-batches; halve these while memory does not suffice."""
+        start = 0
+        while start < len(numbers):
+            part = slice(start, start + self.rows)
+            try:
+                draws = self._micro_batch(numbers[part], sizes[part], width)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if self.rows == 1:
+                    raise MoldiffError(
+                        f"memory does not suffice for one molecule of {sizes[start]} atoms on {self.device}"
+                    ) from error
+                self.rows //= 2
+                logger.warning(
+                    "out of memory: going on with %d molecules at a time (last digits may differ)", self.rows
+                )
+                gc.collect()
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            yield from draws
+            start += self.rows
+
+    def _micro_batch(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> list[Draw]:
+        """Run one micro-batch of exactly ``rows`` rows; missing ones repeat the last draw and are thrown away."""
+        fill = np.minimum(np.arange(self.rows), len(numbers) - 1)
+        template = empty_batch(
+            torch.from_numpy(sizes[fill]), torch.from_numpy(numbers[fill]), width, self._conditions()
+        )
+        model = self.model
+        result = sample(
+            model.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
+        )
+        arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
+        return [
+            Draw(number, arrays[row] if failed[row] < 0 else None, failed[row])
+            for row, number in enumerate(numbers.tolist())
+        ]
+
+    def _conditions(self) -> int:
+        return len(self.model.conditions)
+
+
+def size_distribution(counts: dict[int, int], allowed: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return sizes (S,) and cumulative weights (S,): training frequencies within the allowed range.
+
+    Where the range holds no size seen in training, every size in it is equally likely.
+    """
+    low, high = allowed or (min(counts), max(counts))
+    sizes = np.arange(low, high + 1)
+    weights = np.array([counts.get(int(n), 0) for n in sizes], dtype=np.float64)
+    return sizes, np.cumsum(weights if weights.any() else np.ones_like(weights))
+
+
+def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolBatch:
+    """Return a template of molecules of given sizes (B,), all fields zero, every property free."""
+    count = len(sizes)
+    mask = torch.arange(width)[None, :] < sizes[:, None]
+    return MolBatch(
+        pos=torch.zeros(count, width, 3),
+        atom_type=torch.zeros(count, width, dtype=torch.int64),
+        charge=torch.zeros(count, width, dtype=torch.int64),
+        bond_type=torch.zeros(count, width, width, dtype=torch.int64),
+        mask=mask,
+        properties=torch.full((count, properties), torch.nan),
+        ids=ids.to(torch.int64),
+    )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """The CPU allocator raises a plain RuntimeError; its text is all there is to go by."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

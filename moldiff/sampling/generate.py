@@ -1,0 +1,287 @@
+"""Generation as users know it: ``generate`` returns molecules, ``generate_files`` writes SDF, CSV and run.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
+from moldiff.devices import resolve_device
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.files import atomic_writer, refuse_existing, write_json
+from moldiff.model import MoleculeModel
+from moldiff.sampling.draws import Drawer
+from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.version import VERSION
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_STEPS = 50
+DEFAULT_BATCH_SIZE = 512
+_DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; see `generate` for the meaning of each field."""
+
+    n: int
+    model: str
+    n_atoms: tuple[int, int] | None
+    steps: int
+    sampler: str
+    seed: int
+    batch_size: int
+    device: str
+    until_valid: bool
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of every draw.
+
+    Attributes:
+        requested: molecules asked for; without ``until_valid`` also the number of draws.
+        counts: status -> draws; they add up to ``drawn``.
+        reasons: code of each reason -> draws.
+        unique: different SMILES among the valid.
+        seconds: wall time from request to result.
+        output: the SDF.
+    """
+
+    requested: int
+    drawn: int
+    counts: dict[str, int]
+    reasons: dict[str, int]
+    unique: int
+    seconds: float
+    output: str
+
+    def line(self) -> str:
+        """Return the accounting line."""
+        label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
+        parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
+        return (
+            f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
+        )
+
+
+def generate(
+    n: int,
+    *,
+    model: str | Path = DEFAULT_MODEL,
+    n_atoms: tuple[int, int] | int | None = None,
+    steps: int = DEFAULT_STEPS,
+    sampler: str = DEFAULT_SOLVER,
+    seed: int = 0,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    device: str = "auto",
+    until_valid: bool = False,
+    keep_invalid: bool = False,
+) -> list[Mol]:
+    """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
+
+    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status`` and ``reason``. It is a function
+    of (model, seed, number, n_atoms, steps, sampler), not of n or the batch size.
+
+    Args:
+        n: number of draws; with ``until_valid`` the number of valid molecules.
+        model: a built-in model's name or a model folder.
+        n_atoms: number of atoms or inclusive range; None = as in the training data.
+        steps: network evaluations for each molecule.
+        sampler: one of `moldiff.sampling.solvers.SOLVERS`.
+        seed: 0 <= seed < 2^64.
+        batch_size: draws at a time.
+        device: auto, cpu, cuda, cuda:<number> or mps.
+        until_valid: draw on until there are n valid molecules.
+        keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
+
+    Raises:
+        MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws.
+    """
+    sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
+    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid)
+    check_request(request)
+    loaded = MoleculeModel.from_folder(load_model_folder(request.model), resolve_device(device))
+    accountant = Accountant(loaded.vocabulary)
+    molecules = []
+    for outcome in outcomes(request, loaded, accountant, None):
+        if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
+            for name in ("moldiff_id", "status", "reason"):
+                outcome.mol.SetProp(name, str(outcome.row()[name]))
+            molecules.append(outcome.mol)
+    if problem := shortage(request, accountant):
+        raise MoldiffError(problem)
+    return molecules
+
+
+def generate_files(
+    out: Path,
+    *,
+    n: int,
+    model: str = DEFAULT_MODEL,
+    n_atoms: tuple[int, int] | None = None,
+    steps: int | None = None,
+    sampler: str | None = None,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str = "auto",
+    until_valid: bool = False,
+    keep_invalid: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Summary:
+    """Generate molecules into ``out`` (SDF), the CSV beside it and run.json; arguments as in `generate`.
+
+    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three files
+    appear only when they are complete.
+
+    Raises:
+        MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files are
+            written first.
+    """
+    started = time.monotonic()
+    request = Request(
+        n,
+        model,
+        n_atoms,
+        DEFAULT_STEPS if steps is None else steps,
+        DEFAULT_SOLVER if sampler is None else sampler,
+        seed,
+        DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
+        device,
+        until_valid,
+    )
+    check_request(request)
+    table, run_file = output_names(out)
+    for path in (out, table, run_file):
+        refuse_existing(path, overwrite)
+    folder = load_model_folder(model)
+    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
+    accountant = Accountant(loaded.vocabulary)
+    with ExitStack() as stack:
+        rows = stack.enter_context(atomic_writer(table))
+        records = stack.enter_context(atomic_writer(out))
+        writer = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        for outcome in outcomes(request, loaded, accountant, progress):
+            writer.writerow(outcome.row())
+            if keep_invalid or outcome.status == "valid":
+                records.write(outcome.sdf_record(seed, folder.name) or "")
+    drawn = sum(accountant.counts.values())
+    summary = Summary(
+        n, drawn, accountant.counts, accountant.reasons, accountant.unique, time.monotonic() - started, str(out)
+    )
+    write_json(run_file, run_record(request, summary, folder.sha256, str(next(loaded.denoiser.parameters()).device)))
+    if problem := shortage(request, accountant):
+        raise MoldiffError(f"{problem}; they are in {out}")
+    return summary
+
+
+def outcomes(
+    request: Request, model: MoleculeModel, accountant: Accountant, progress: Progress | None
+) -> Iterator[Outcome]:
+    """Yield the outcome of every draw in the order of the draws, counted; stop at n draws, or at n valid ones."""
+    drawer = Drawer(model, SOLVERS[request.sampler], request.steps, request.seed, request.n_atoms)
+    _warn_about_sizes(request, model)
+    limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
+    first = 0
+    while first < limit:
+        count = min(request.batch_size, limit - first)
+        if request.until_valid:
+            # a few more than are missing: most draws are valid, and a surplus is thrown away
+            count = min(count, max(drawer.rows, int(1.25 * (request.n - accountant.counts["valid"]))))
+        drawn = []
+        for draw in drawer.draw(first, count):
+            drawn.append(draw)
+            if progress is not None and not request.until_valid:
+                progress(first + len(drawn))
+        for draw in sorted(drawn, key=lambda draw: draw.number):
+            yield accountant.take(draw)
+            if request.until_valid and progress is not None:
+                progress(accountant.counts["valid"])
+            if request.until_valid and accountant.counts["valid"] == request.n:
+                return
+        first += count
+
+
+def check_request(request: Request) -> None:
+    """Raise MoldiffError for the first argument that is out of range."""
+    for name in ("n", "steps", "batch_size"):
+        if getattr(request, name) < 1:
+            raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")
+    if not 0 <= request.seed < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {request.seed}")
+    if request.sampler not in SOLVERS:
+        hint = nearest_name(request.sampler, SOLVERS)
+        raise MoldiffError(f"unknown sampler '{request.sampler}'{hint}; known are {', '.join(SOLVERS)}")
+    if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
+        raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
+
+
+def shortage(request: Request, accountant: Accountant) -> str:
+    """Return why there are fewer valid molecules than were asked for, or an empty string."""
+    valid, drawn = accountant.counts["valid"], sum(accountant.counts.values())
+    if not request.until_valid or valid >= request.n:
+        return ""
+    return f"only {valid} of {request.n} molecules were valid in {drawn} draws"
+
+
+def output_names(out: Path) -> tuple[Path, Path]:
+    """Return the names of the CSV and of the run record beside an SDF.
+
+    The record is ``run.json``; where the folder's ``run.json`` belongs to another SDF, it is ``<name>.run.json``.
+    """
+    if out.suffix.lower() != ".sdf":
+        raise MoldiffError(f"{out}: the output must end in .sdf")
+    shared = out.with_name("run.json")
+    try:
+        other = json.loads(shared.read_text(encoding="utf-8"))["output"]
+    except (OSError, ValueError, KeyError, TypeError):
+        other = out.name
+    return out.with_suffix(".csv"), shared if other == out.name else out.with_suffix(".run.json")
+
+
+def run_record(request: Request, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
+    """Return what run.json holds: plain JSON types."""
+    packages = ("torch", "rdkit", "e3nn", "numpy")
+    return {
+        "output": Path(summary.output).name,
+        "command": shlex.join(sys.argv),
+        "request": asdict(request),
+        "model_sha256": model_sha256,
+        "device": device,
+        "requested": summary.requested,
+        "drawn": summary.drawn,
+        "counts": summary.counts,
+        "reasons": summary.reasons,
+        "unique": summary.unique,
+        "network_evaluations_per_molecule": request.steps,
+        "seconds": round(summary.seconds, 2),
+        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},
+    }
+
+
+def _warn_about_sizes(request: Request, model: MoleculeModel) -> None:
+    seen = model.statistics.size_counts
+    if request.n_atoms and (request.n_atoms[0] < min(seen) or request.n_atoms[1] > max(seen)):
+        logger.warning(
+            "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
+            *request.n_atoms, min(seen), max(seen),
+        )  # fmt: skip

@@ -1,0 +1,167 @@
+"""What happens around training steps: progress lines, CSV logs, plots, validation, checkpoints, stopping in time."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from moldiff.molecules import FIELDS
+from moldiff.training.plots import plot_training, plot_validation
+from moldiff.training.task import DenoisingTask
+from moldiff.training.validation import ValidationLoss
+
+logger = logging.getLogger(__name__)
+
+TRAINING_COLUMNS = ("step", "seconds", "learning_rate", "gradient_norm", "molecules_per_second", *FIELDS)
+VALIDATION_COLUMNS = ("step", "field", "bin", "loss")
+
+
+class CsvLog:
+    """A CSV file that grows by rows; on resuming, rows after the checkpoint's step are dropped first."""
+
+    def __init__(self, path: Path, columns: tuple[str, ...], first_step: int) -> None:
+        self.path, self.columns = path, columns
+        kept = [row for row in read_log(path) if int(row["step"]) <= first_step] if path.exists() and first_step else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "w", encoding="utf-8", newline="") as handle:
+            writer = csv.DictWriter(handle, columns)
+            writer.writeheader()
+            writer.writerows(kept)
+
+    def append(self, rows: list[dict[str, object]]) -> None:
+        """Append rows; a reader sees whole rows only after the file is closed."""
+        with open(self.path, "a", encoding="utf-8", newline="") as handle:
+            csv.DictWriter(handle, self.columns).writerows(rows)
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """Read the rows of a log."""
+    with open(path, encoding="utf-8", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+class Progress(pl.Callback):
+    """Logs losses, pace and time left every few steps, to the logger and to ``metrics.csv``."""
+
+    def __init__(self, output: Path, every: int, total: int, first_step: int, batch_size: int) -> None:
+        self.every, self.total, self.batch_size = every, total, batch_size
+        self.log_file = CsvLog(output / "metrics.csv", TRAINING_COLUMNS, first_step)
+        self.started = self.last_time = time.monotonic()
+        self.first_step = self.last_step = first_step
+        self.sums: dict[str, Tensor] = {}
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Add one step's losses; write a line when due."""
+        assert isinstance(pl_module, DenoisingTask)
+        for field, value in pl_module.last_losses.items():
+            self.sums[field] = self.sums.get(field, torch.zeros((), device=value.device)) + value.mean()
+        step = pl_module.step
+        if step % self.every and step != self.total:
+            return
+        now, steps = time.monotonic(), step - self.last_step
+        pace = steps / max(now - self.last_time, 1e-9)
+        means = {field: float(value) / steps for field, value in self.sums.items()}
+        self.log_file.append(
+            [
+                {
+                    "step": step,
+                    "seconds": round(now - self.started, 2),
+                    "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3e}",
+                    "gradient_norm": f"{pl_module.last_gradient_norm:.4g}",
+                    "molecules_per_second": f"{pace * self.batch_size:.1f}",
+                    **{field: f"{value:.5f}" for field, value in means.items()},
+                }
+            ]
+        )
+        left = (self.total - step) / max((step - self.first_step) / (now - self.started), 1e-9)
+        losses = "  ".join(f"{field} {value:.4f}" for field, value in means.items())
+        logger.info(
+            "step %d/%d  %s  %.0f molecules/s  %s left",
+            step,
+            self.total,
+            losses,
+            pace * self.batch_size,
+            duration(left),
+        )
+        self.sums, self.last_time, self.last_step = {}, now, step
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as 45 s, 3 min 20 s or 2 h 05 min."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class Validation(pl.Callback):
+    """Validates the averaged weights on multiples of a step count, whatever happened before (a resume, an epoch's end)."""
+
+    def __init__(
+        self, output: Path, every: int, total: int, first_step: int, run: Callable[[DenoisingTask], ValidationLoss]
+    ) -> None:
+        self.output, self.every, self.total, self.run = output, every, total, run
+        self.log_file = CsvLog(output / "validation.csv", VALIDATION_COLUMNS, first_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Validate when due and draw the plots."""
+        assert isinstance(pl_module, DenoisingTask)
+        if pl_module.step % self.every and pl_module.step != self.total:
+            return
+        result = self.run(pl_module)
+        self.log_file.append(
+            [
+                {"step": pl_module.step, "field": field, "bin": number, "loss": f"{value:.6f}"}
+                for field, values in result.per_bin.items()
+                for number, value in enumerate(values.tolist())
+            ]
+        )
+        summary = "  ".join(f"{field} {value:.4f}" for field, value in result.mean.items())
+        logger.info(
+            "step %d  validation (averaged weights)  %s  total %.4f",
+            pl_module.step,
+            summary,
+            result.total(pl_module.weights),
+        )
+        plot_training(read_log(self.output / "metrics.csv"), self.output / "metrics.png")
+        plot_validation(read_log(self.output / "validation.csv"), self.output / "validation.png")
+
+
+class Checkpoints(pl.Callback):
+    """Saves on multiples of a step count, at the end, when time is up, and when the process is asked to stop (SIGTERM)."""
+
+    def __init__(self, every: int, max_seconds: float | None, save: Callable[[DenoisingTask], None]) -> None:
+        self.every, self.save = every, save
+        self.deadline = None if max_seconds is None else time.monotonic() + max_seconds
+        self.terminated = False
+        self.out_of_time = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take over SIGTERM: the step under way is finished and saved."""
+        signal.signal(signal.SIGTERM, self._terminate)
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self.terminated = True
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Save when due; stop when asked to or out of time."""
+        assert isinstance(pl_module, DenoisingTask)
+        self.out_of_time = self.deadline is not None and time.monotonic() > self.deadline
+        # every process must stop at the same step
+        stop = trainer.strategy.reduce_boolean_decision(self.terminated or self.out_of_time, all=False)
+        if stop or pl_module.step % self.every == 0 or pl_module.step == pl_module.config.training.steps:
+            self.save(pl_module)
+        if stop:
+            trainer.should_stop = True

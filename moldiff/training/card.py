@@ -1,0 +1,31 @@
+"""The card that a trained model carries: what it is, what it was trained on, how, and what it is not for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from moldiff.model import MoleculeModel
+
+
+def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
+    """Return the card as Markdown."""
+    sizes = model.statistics.size_counts
+    conditions = ", ".join(model.conditions) or "none"
+    return f"""# A moldiff model
+
+Generates 3D molecules: coordinates, atom types, charges and bonds.
+
+- Elements: {", ".join(model.vocabulary.elements)}; charges: {", ".join(f"{charge:+d}" for charge in model.vocabulary.charges)};
+  bonds: {", ".join(model.vocabulary.bonds)}
+- Atoms per molecule in training: {min(sizes)} to {max(sizes)}
+- Properties it can be asked for: {conditions}
+- Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
+- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
+- Trained on {provenance["device"]} ({provenance["threads"]} threads), torch {provenance["torch"]}, {provenance["date"]}
+
+## Intended use
+Proposing molecules like those of its training data, for research. Mirror images are equally likely.
+
+## Out of scope
+The model knows nothing of synthesis, toxicity or activity. It must not be used to look for harmful substances.
+"""

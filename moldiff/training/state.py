@@ -1,0 +1,156 @@
+"""Checkpoints of a training run: tensors as safetensors, the rest as JSON, hashed, two kept, never half-written.
+
+A checkpoint is a folder ``step-00001000`` with ``state.safetensors`` (weights, their average, optimiser moments) and
+``state.json`` (step, hash, the configuration). With batches and noise as pure functions of (seed, step), that is all that a
+resumed run needs to equal an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from moldiff.errors import MoldiffError
+from moldiff.files import read_json, sha256_of, sync_folder, write_json
+
+_TENSORS, _STATE = "state.safetensors", "state.json"
+_PREFIX = "step-"
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a checkpoint holds.
+
+    Attributes:
+        step: number of steps taken.
+        weights, average: state of the denoiser and of its moving average, by name.
+        average_count: how often the average was updated.
+        optimizers: one state dictionary of plain tensors for each optimiser: "<parameter number>.<entry>" -> tensor.
+        config: the training configuration as plain JSON.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    average: dict[str, Tensor]
+    average_count: int
+    optimizers: list[dict[str, Tensor]]
+    config: dict[str, Any]
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return an optimiser's moments as named tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{entry}": torch.as_tensor(value) for number, row in state.items() for entry, value in row.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put moments back that `flatten_optimizer` took."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, entry = key.partition(".")
+        state.setdefault(int(number), {})[entry] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def save_state(folder: Path, state: TrainingState) -> Path:
+    """Write a checkpoint below ``folder``, check it by reading it back, and drop all but the last two.
+
+    Raises:
+        MoldiffError: it could not be written completely; older checkpoints are untouched.
+    """
+    final = folder / f"{_PREFIX}{state.step:08d}"
+    temporary = folder / f".{final.name}.part"
+    tensors = {f"weights.{name}": value for name, value in state.weights.items()}
+    tensors |= {f"average.{name}": value for name, value in state.average.items()}
+    for number, moments in enumerate(state.optimizers):
+        tensors |= {f"optimizer{number}.{name}": value for name, value in moments.items()}
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        with open(temporary / _TENSORS, "wb") as handle:
+            handle.write(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+            handle.flush()
+            os.fsync(handle.fileno())
+        write_json(
+            temporary / _STATE,
+            {
+                "format": 1,
+                "step": state.step,
+                "average_count": state.average_count,
+                "optimizers": len(state.optimizers),
+                "sha256": sha256_of(temporary / _TENSORS),
+                "config": state.config,
+            },
+        )
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        sync_folder(folder)
+    except OSError as error:
+        raise MoldiffError(f"checkpoint {final} could not be written: {error.strerror or error}") from error
+    load_state(final)
+    for old in list_states(folder)[:-_KEPT]:
+        shutil.rmtree(old, ignore_errors=True)
+    return final
+
+
+def list_states(folder: Path) -> list[Path]:
+    """Return the checkpoints below ``folder``, oldest first."""
+    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read one checkpoint.
+
+    Raises:
+        MoldiffError: a file is missing, damaged or of another format.
+    """
+    info = read_json(path / _STATE)
+    try:
+        data = (path / _TENSORS).read_bytes()
+        if info["format"] != 1 or sha256_of(path / _TENSORS) != info["sha256"]:
+            raise MoldiffError(f"checkpoint {path} is damaged: its content does not match its hash")
+        groups: dict[str, dict[str, Tensor]] = {}
+        for name, value in load(data).items():
+            group, _, rest = name.partition(".")
+            groups.setdefault(group, {})[rest] = value
+        return TrainingState(
+            step=info["step"],
+            weights=groups["weights"],
+            average=groups["average"],
+            average_count=info["average_count"],
+            optimizers=[groups.get(f"optimizer{number}", {}) for number in range(info["optimizers"])],
+            config=info["config"],
+        )
+    except OSError as error:
+        raise MoldiffError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
+    except (KeyError, TypeError, SafetensorError, json.JSONDecodeError) as error:
+        raise MoldiffError(f"checkpoint {path} is not a moldiff checkpoint ({error})") from error
+
+
+def latest_state(folder: Path) -> TrainingState | None:
+    """Return the newest readable checkpoint below ``folder``; None if there is none at all.
+
+    Raises:
+        MoldiffError: there are checkpoints, but not one of them can be read.
+    """
+    problem: MoldiffError | None = None
+    for path in reversed(list_states(folder)):
+        try:
+            return load_state(path)
+        except MoldiffError as error:
+            problem = problem or error
+    if problem is not None:
+        raise problem
+    return None

@@ -1,0 +1,129 @@
+"""The Lightning module: wires data, noise, denoiser, loss and optimisers. Every random choice is a function of (seed, step)."""
+
+from __future__ import annotations
+
+import math
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from moldiff.config import TrainConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays
+from moldiff.diffusion.curve import TrainingDensity
+from moldiff.diffusion.joint import draw_noise
+from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.training.optimizers import build_optimizers, learning_rate_factor
+
+
+class DenoisingTask(pl.LightningModule):
+    """One training step: rows of the data set -> noisy batch -> prediction -> loss -> weights.
+
+    Args:
+        model: the model to train.
+        config: the whole training configuration.
+        arrays: the data set on the training device.
+        plan: which rows form the batch of each step.
+        first_step: step number at which this run starts (0, or where a checkpoint ended).
+    """
+
+    def __init__(
+        self, model: MoleculeModel, config: TrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.denoiser = model.denoiser
+        self.model, self.config, self.arrays, self.plan = model, config, arrays, plan
+        self.step = first_step
+        self.density = TrainingDensity(**config.density.model_dump())
+        self.source = NoiseSource(config.training.seed)
+        self.weights = config.loss.model_dump()
+        average = get_ema_multi_avg_fn(config.optimizer.ema)
+        # outside the module tree: Lightning and DDP must not treat the average as parameters to train
+        self._average = [AveragedModel(self.denoiser, multi_avg_fn=average)]
+        self.last_losses: dict[str, Tensor] = {}
+        self.last_gradient_norm = math.nan
+
+    @property
+    def average(self) -> AveragedModel:
+        """The exponential moving average of the weights."""
+        return self._average[0]
+
+    @property
+    def averaged_denoiser(self) -> PreconditionedDenoiser:
+        """The denoiser with averaged weights: what is validated and saved as the model."""
+        module = self.average.module
+        assert isinstance(module, PreconditionedDenoiser)
+        return module
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Return one or two optimisers; the learning rate is set in `training_step`."""
+        return build_optimizers(self, self.config.optimizer)
+
+    def setup_batch(self, step: int) -> tuple[MolBatch, Levels, MolBatch]:
+        """Return (clean, levels, noisy with its condition in ``properties``) of a step: a pure function of (seed, step)."""
+        indices, width = self.plan.batch(step)
+        clean = self.arrays.assemble(indices, width)
+        density_noise = self.source.uniform(clean.ids, step, Stream.TIME, 5)
+        levels = self.model.curve.levels(*self.density.sample(density_noise, self.model.curve))
+        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, clean.ids, step, width))
+        return clean, levels, noisy.replace(properties=self._drop_properties(clean, step))
+
+    def _drop_properties(self, clean: MolBatch, step: int) -> Tensor:
+        """Return (B, P) properties with some set to NaN: all of a row's, or each by itself, so that any subset is learned."""
+        count = clean.properties.shape[1]
+        uniform = self.source.uniform(clean.ids, step, Stream.CONDITION, count + 1)
+        training = self.config.training
+        dropped = (uniform[:, 1:] < training.property_dropout) | (uniform[:, :1] < training.unconditional_share)
+        return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
+
+    def training_step(self, batch: Tensor, batch_index: int) -> None:
+        """Take one step; ``batch`` holds the step number."""
+        step = int(batch)
+        if step != self.step:
+            raise RuntimeError(f"the data gives step {step}, the task stands at {self.step}")
+        clean, levels, noisy = self.setup_batch(step)
+        with torch.autocast(clean.pos.device.type, torch.bfloat16, enabled=self.config.training.bf16):
+            previous = None
+            if self._self_conditioned(step):
+                with torch.no_grad():
+                    previous = self.denoiser(noisy, levels, noisy.properties, None).detach()
+            prediction = self.denoiser(noisy, levels, noisy.properties, previous)
+        losses = self.model.diffusion.loss(clean, levels, prediction)
+        total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()
+        self.last_losses = {field: value.detach() for field, value in losses.items()}
+        self._update(total, step)
+        self.step = step + 1
+
+    def _self_conditioned(self, step: int) -> bool:
+        """One coin per batch, so that shapes stay static and both ways are learned."""
+        coin = self.source.uniform(torch.zeros(1, dtype=torch.int64), step, Stream.SELF_CONDITIONING, 1)
+        return float(coin) < self.config.training.self_conditioning
+
+    def _update(self, loss: Tensor, step: int) -> None:
+        """Backward, guard, clip, step and average."""
+        optimizers = self.optimizers()
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        factor = learning_rate_factor(step, self.config.training.steps, self.config.optimizer)
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
+            for group in optimizer.param_groups:
+                group["lr"] = self.config.optimizer.learning_rate * factor
+        self.manual_backward(loss)
+        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.optimizer.gradient_clip)
+        self.last_gradient_norm = float(norm)
+        if not math.isfinite(self.last_gradient_norm):
+            raise MoldiffError(
+                f"step {step}: the loss or its gradient is not finite (loss {float(loss)}); nothing was updated. "
+                "Resume from the last checkpoint with a lower optimizer.learning_rate or training.bf16=false"
+            )
+        for optimizer in optimizers:
+            optimizer.step()
+        self.average.update_parameters(self.denoiser)
