@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 MAX_CELLS = 128
-FLOOR_SIZES = (100, 300, 1000, 3000, 10000)
+FLOOR_SIZES = (30, 100, 300, 1000, 3000, 10000)
 """Numbers of molecules for which a reference stores the distance between training and held-out molecules."""
 
 
@@ -70,7 +70,12 @@ def summarise(values: np.ndarray) -> Distribution:
     if not len(values) or not np.all(np.isfinite(values)):
         raise ValueError("a distribution needs at least one value, all of them finite")
     ordered = np.sort(np.asarray(values, dtype=np.float64))
-    cells = np.array([cell.mean() for cell in np.array_split(ordered, min(MAX_CELLS, len(ordered)))])
+    # The integral of the quantile function over equal steps, so that a value may be shared by two cells.
+    integral = np.concatenate([[0.0], np.cumsum(ordered)]) / len(ordered)
+    count = min(MAX_CELLS, len(ordered))
+    cells = (
+        np.diff(np.interp(np.arange(count + 1) / count, np.arange(len(ordered) + 1) / len(ordered), integral)) * count
+    )
     return Distribution(cells, len(ordered), float(ordered.mean()), float(ordered.std()))
 
 

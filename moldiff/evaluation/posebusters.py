@@ -129,7 +129,7 @@ def _bust(chunk: Sequence[tuple[int, str]]) -> dict[int, tuple[str, ...]]:
     if molecules:
         table = PoseBusters(config=CONFIG).bust(molecules)
         # A check that could not be run is missing in the table, and no pass.
-        passed = table.fillna(False).to_numpy(dtype=bool)
+        passed = table.astype(object).where(table.notna(), False).to_numpy(dtype=bool)
         for index, flags in zip(indices, passed, strict=True):
             failed[index] = tuple(name for name, flag in zip(table.columns, flags, strict=True) if not flag)
     return failed

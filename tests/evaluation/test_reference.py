@@ -1,0 +1,236 @@
+"""References: what they keep, how they travel, and that the floor separates real from distorted molecules."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from moldiff.checkpoint import save_model_folder
+from moldiff.chem.graph import MolGraph
+from moldiff.chem.identity import text_key
+from moldiff.datasets.prepare import prepare
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.assess import Assessment, assess_file
+from moldiff.evaluation.compare import compare
+from moldiff.evaluation.distributions import summarise
+from moldiff.evaluation.reference import Reference, TrainingKeys, build_reference, distances, weighted_average
+from moldiff.evaluation.references import load_reference, reference_from_dataset, reference_from_sdf
+from moldiff.evaluation.sample import KINDS, Sample
+
+
+@pytest.fixture(scope="module")
+def rows(sample_path: Path) -> list[Assessment]:
+    return assess_file(sample_path)[0]
+
+
+@pytest.fixture(scope="module")
+def sample(rows: list[Assessment]) -> Sample:
+    return Sample.of([row.mol for row in rows if row.mol is not None])
+
+
+@pytest.fixture(scope="module")
+def halves(sample: Sample) -> tuple[Sample, Sample]:
+    return sample.take(np.arange(0, 200, 2)), sample.take(np.arange(1, 200, 2))
+
+
+@pytest.fixture(scope="module")
+def reference(halves: tuple[Sample, Sample]) -> Reference:
+    keys = TrainingKeys.of(np.array([[3, 30], [1, 10], [2**64 - 1, 20]], dtype=np.uint64))
+    return build_reference("held-out half", halves[0], halves[1], keys)
+
+
+def distorted(sample: Sample, noise: float) -> Sample:
+    generator = np.random.default_rng(0)
+    graphs = (
+        MolGraph(g.numbers, g.charges, g.positions + noise * generator.normal(size=g.positions.shape), g.bonds)
+        for g in sample.graphs
+    )
+    return Sample(tuple(graphs), sample.properties)
+
+
+def test_real_molecules_sit_at_the_floor_and_distorted_ones_above(
+    reference: Reference, halves: tuple[Sample, Sample]
+) -> None:
+    real, noisy = compare(halves[1], reference), compare(distorted(halves[1], 0.05), reference)
+    for kind in ("bond", "angle"):
+        w1, floor = real.geometry[kind].w1, real.geometry[kind].floor
+        assert w1 is not None
+        assert floor == pytest.approx(w1, rel=0.05)  # the same 100 training molecules
+        assert noisy.geometry[kind].w1 > 2 * floor
+    assert real.geometry["bond"].measured > 0.9
+    assert real.geometry["bond"].types["C-C"].w1 < 0.01
+
+
+def test_the_reference_itself_has_distance_zero(reference: Reference, halves: tuple[Sample, Sample]) -> None:
+    own = compare(halves[0], reference)
+    assert own.geometry["bond"].w1 < 5e-4
+    assert own.geometry["bond"].unknown == 0.0
+    assert all(value == 0.0 for value in own.composition.values())
+    for name, distance in own.properties.items():
+        assert distance.w1 == pytest.approx(0.0, abs=0.02 * max(1.0, abs(distance.reference_mean))), name
+
+
+def test_json_round_trip_is_small_and_exact(reference: Reference) -> None:
+    text = json.dumps(reference.to_json(), allow_nan=False)
+    assert len(text) < 300_000
+    back = Reference.from_json(json.loads(text), reference.keys)
+    assert back.to_json() == reference.to_json()
+    assert list(back.geometry["bond"]) == list(reference.geometry["bond"])
+
+
+def test_tensors_carry_keys_with_all_64_bits(reference: Reference) -> None:
+    back = Reference.from_tensors(reference.to_tensors())
+    assert back.to_json() == reference.to_json()
+    assert back.keys is not None
+    assert back.keys.graph.tolist() == [1, 3, 2**64 - 1]
+    assert back.keys.stereo.tolist() == [10, 20, 30]
+
+
+def test_tensors_without_keys(reference: Reference) -> None:
+    tensors = {name: value for name, value in reference.to_tensors().items() if name == "reference_json"}
+    assert Reference.from_tensors(tensors).keys is None
+    with pytest.raises(MoldiffError, match="no reference distributions"):
+        Reference.from_tensors({})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "not one of moldiff's"),
+        ({"version": 99}, "version 99"),
+        ({"geometry": {}}, "damaged"),
+        ({"properties": {"logp": {"cells": [None], "count": 1, "mean": 0, "std": 0}}}, "damaged"),
+        ({"composition": {"size": {"3": "many"}}}, "damaged"),
+    ],
+)
+def test_damaged_references_are_refused(change: dict, message: str, reference: Reference) -> None:
+    with pytest.raises(MoldiffError, match=message):
+        Reference.from_json(reference.to_json() | change)
+    with pytest.raises(MoldiffError, match="not one of moldiff's"):
+        Reference.from_json([])  # type: ignore[arg-type]
+
+
+def test_types_are_the_most_frequent_ones_in_order(reference: Reference) -> None:
+    counts = [entry.distribution.count for entry in reference.geometry["torsion"].values()]
+    assert counts == sorted(counts, reverse=True)
+    assert len(counts) == 60
+    assert next(iter(reference.geometry["bond"])) == "C-H"
+
+
+def test_average_is_weighted_by_the_reference() -> None:
+    assert weighted_average({"C-C": 0.1, "C-H": 0.4}, {"C-C": 30, "C-H": 10, "N-N": 99}) == pytest.approx(0.175)
+    assert weighted_average({}, {"C-C": 30}) is None
+
+
+def test_rare_types_get_no_distance() -> None:
+    many, few = np.linspace(1, 2, 20), np.linspace(1, 2, 19)
+    targets = {"C-C": summarise(many), "C-N": summarise(many), "C-O": summarise(few), "N-N": summarise(many)}
+    found = distances({"C-C": many, "C-N": few, "C-O": many}, targets)
+    assert set(found) == {"C-C"}
+
+
+def test_types_that_the_reference_does_not_know_are_reported(reference: Reference) -> None:
+    far = [[float(2 * k), 0.0, 0.0] for k in range(4)]
+    strange = MolGraph(np.array([14, 9, 6, 1]), np.zeros(4, int), np.array(far), np.array([[0, 1, 1], [2, 3, 1]]))
+    found = compare(Sample((strange,), {name: np.zeros(1) for name in reference.properties}), reference)
+    assert found.geometry["bond"].unknown == 0.5
+    assert found.geometry["bond"].w1 is None
+    assert found.geometry["bond"].measured == 0.0
+    assert 0.3 < found.composition["element"] < 1.0
+
+
+def test_nothing_to_build_from(sample: Sample) -> None:
+    with pytest.raises(MoldiffError, match="no valid molecule"):
+        build_reference("nothing", sample.take(np.array([], dtype=int)), None, None)
+
+
+def test_failed_calculators_leave_nan_and_are_left_out(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    from moldiff.evaluation import sample as module
+
+    def calculate(mol: object, names: list[str]) -> dict[str, float]:
+        if "qed" in names:
+            raise ValueError("qed: no")
+        return dict.fromkeys(names, 2.0)
+
+    monkeypatch.setattr(module, "calculate", calculate)
+    monkeypatch.setattr(module, "graph", lambda mol: sample.graphs[0])
+    found = Sample.of([None, None])  # type: ignore[list-item]
+    assert np.isnan(found.properties["qed"]).all()
+    assert found.properties["logp"].tolist() == [2.0, 2.0]
+    assert len(found.known_properties()["qed"]) == 0
+    assert "qed" not in build_reference("two", found, None, None).properties
+
+
+def test_from_an_sdf_the_floor_comes_from_splits(sample_path: Path, rows: list[Assessment]) -> None:
+    reference = reference_from_sdf(sample_path)
+    assert (reference.molecules, set(reference.geometry)) == (200, set(KINDS))
+    assert reference.averages["bond"].sizes == (30, 100)
+    assert 0 < reference.averages["bond"].at(100) < 0.01
+    assert reference.keys is not None
+    assert text_key(rows[7].smiles) in reference.keys.graph.tolist()
+
+
+def test_an_sdf_without_a_valid_molecule_is_no_reference(
+    record: Callable[..., str], write: Callable[..., Path]
+) -> None:
+    path = write(record("lone", [("C", 0.0, 0.0, 0.0), ("H", 9.0, 0.0, 0.0)], []))
+    with pytest.raises(MoldiffError, match="no valid molecule"):
+        load_reference(path)
+
+
+@pytest.fixture(scope="module")
+def prepared(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    prepare([sample_path], folder, workers=1)
+    return folder
+
+
+def test_from_a_prepared_set_it_is_the_held_out_molecules(prepared: Path) -> None:
+    dataset = PreparedDataset.open(prepared)
+    reference = reference_from_dataset(dataset)
+    held_out = len(dataset.indices("validation")) + len(dataset.indices("test"))
+    assert 0 < reference.molecules == held_out < 60
+    assert reference.keys is not None
+    assert len(reference.keys.graph) == len(dataset.indices("train"))
+    train = dataset.indices("train")[0]
+    assert dataset.arrays["keys"][train, 0] in reference.keys.graph
+    assert reference.averages["bond"].sizes == (30, 100)
+    assert str(prepared.parent) not in reference.source
+
+
+def test_drawing_fewer_molecules_is_reproducible(prepared: Path) -> None:
+    dataset = PreparedDataset.open(prepared)
+    one, two, other = (reference_from_dataset(dataset, most=8, seed=seed).to_json() for seed in (0, 0, 1))
+    assert one == two != other
+    assert one["molecules"] == 8
+
+
+def test_every_kind_of_path(prepared: Path, reference: Reference, tmp_path: Path) -> None:
+    assert load_reference(prepared).molecules < 60
+    model = tmp_path / "model"
+    save_model_folder(model, weights={}, config={}, references=reference.to_tensors(), card="x", half=False)
+    assert load_reference(str(model)).to_json() == reference.to_json()
+    file = tmp_path / "reference.json"
+    file.write_text(json.dumps(reference.to_json()))
+    assert load_reference(file).keys is None
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nowhere", "does not exist"), ("folder", "is no reference"), ("x.txt", "is no")]
+)
+def test_what_is_no_reference_is_one_line(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "x.txt").write_text("no")
+    with pytest.raises(MoldiffError, match=message):
+        load_reference(tmp_path / name)
+
+
+def test_a_damaged_model_reference_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "reference.safetensors").write_bytes(b"12345678901234567890")
+    with pytest.raises(MoldiffError, match="damaged"):
+        load_reference(tmp_path)
