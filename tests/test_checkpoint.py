@@ -141,6 +141,12 @@ def test_the_list_cannot_reach_outside_the_folder(folder: Path) -> None:
     refused(folder, "not a list")
 
 
+def test_a_file_is_listed_once(folder: Path) -> None:
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join([*lines, lines[0]]))
+    refused(folder, "not a list")
+
+
 def test_a_pickle_in_place_of_the_weights_is_never_executed(folder: Path, tmp_path: Path) -> None:
     marker = tmp_path / "executed"
 
