@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import time
+
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
@@ -16,7 +19,8 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
     Args:
         mol: sanitised molecule; existing coordinates are ignored.
         seed: seed of ETKDGv3; the same seed gives the same conformer.
-        timeout_s: limit of the embedding in whole seconds (RDKit checks it itself; 0 = none).
+        timeout_s: limit of the embedding in whole seconds (0 = none). RDKit checks it between its attempts; the set-up
+            before them grows with the cube of the size, to about 7 s for 900 atoms.
 
     Returns:
         (molecule, "") or (None, reason). A molecule without MMFF94s parameters is relaxed with UFF.
@@ -27,13 +31,9 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
         full = Chem.AddHs(Chem.Mol(mol))
         if full.GetNumAtoms() > MAX_ATOMS:
             return None, f"embedding: too large, {full.GetNumAtoms()} atoms"
-        parameters = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed
-        parameters.timeout = timeout_s
-        parameters.numThreads = 1
         try:
-            if rdDistGeom.EmbedMolecule(full, parameters) != 0:
-                return None, f"embedding: no conformer within {timeout_s} s"
+            if not _place(full, seed, timeout_s):
+                return None, f"embedding: no conformer found (limit {timeout_s} s)"
             reason = _relax(full)
         except (ValueError, RuntimeError) as error:
             return None, f"embedding: {short_message(error)}"
@@ -41,6 +41,23 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
             return None, reason
         Chem.AssignStereochemistryFrom3D(full)
     return full, ""
+
+
+def _place(mol: Chem.Mol, seed: int, timeout_s: int) -> bool:
+    """Embed in place; large flexible molecules often need random starting coordinates, so these are tried second."""
+    deadline = time.monotonic() + timeout_s
+    for random_start in (False, True):
+        left = math.ceil(deadline - time.monotonic())
+        if timeout_s and left <= 0:
+            break
+        parameters = rdDistGeom.ETKDGv3()
+        parameters.randomSeed = seed
+        parameters.timeout = left if timeout_s else 0
+        parameters.numThreads = 1
+        parameters.useRandomCoords = random_start
+        if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
+            return True
+    return False
 
 
 def _relax(mol: Chem.Mol) -> str:

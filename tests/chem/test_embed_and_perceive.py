@@ -1,5 +1,6 @@
 """3D from SMILES and bonds from 3D."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,18 @@ def test_the_seed_decides() -> None:
 def test_embedding_failures_have_reasons() -> None:
     assert embed(Chem.Mol(), seed=1, timeout_s=5) == (None, "embedding: no atoms")
     assert embed(Chem.MolFromSmiles("C" * 400), seed=1, timeout_s=5) == (None, "embedding: too large, 1202 atoms")
-    mol, reason = embed(Chem.MolFromSmiles("[C@H]12C[C@@H]1[C@]23CC3(C#CC4)CC4"), seed=1, timeout_s=2)
-    assert (mol is None) == reason.startswith("embedding")
+    cyclopropyne = Chem.MolFromSmiles("C1#CC1")
+    assert embed(cyclopropyne, seed=1, timeout_s=2) == (None, "embedding: no conformer found (limit 2 s)")
+    platinum = embed(Chem.MolFromSmiles("O[Pt]"), seed=1, timeout_s=2)
+    assert platinum == (None, "embedding: no force field has parameters for this molecule")
+
+
+def test_embedding_stops_at_its_time_limit() -> None:
+    chain = Chem.MolFromSmiles("C" * 130)
+    started = time.monotonic()
+    mol, reason = embed(chain, seed=1, timeout_s=1)
+    assert mol is None and reason == "embedding: no conformer found (limit 1 s)"
+    assert time.monotonic() - started < 4
 
 
 def test_perception_finds_what_the_file_says() -> None:
