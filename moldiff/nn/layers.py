@@ -157,6 +157,8 @@ class EquivariantLayer(nn.Module):
         weights = torch.softmax(attention.float().masked_fill(~pair_mask[..., None], -1e9), dim=2)
         values = self.value(normed).unflatten(-1, (self.heads, -1))
         attended = torch.einsum("bijh,bjhc->bihc", weights.to(values.dtype), values).flatten(-2)
+        # an atom alone in its molecule has nothing to attend to; its softmax would average the padding
+        attended = attended * pair_mask.any(2)[..., None].to(attended.dtype)
         # a softmax average cannot count bonds, a plain sum can
         summed = message.sum(2) / math.sqrt(_TYPICAL_ATOMS)
         nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
