@@ -217,15 +217,15 @@ def train(
 @app.command()
 def generate(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many molecules.")] = 100,
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
         "molecules.sdf"
     ),
-    model: Annotated[str | None, typer.Option(help="A built-in model or a model folder.")] = None,
+    model: Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")] = None,
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="The way from noise to molecules.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps, 50 by default.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="The update rule, ddpm by default.")] = None,
     seed: Seed = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")

@@ -1,9 +1,19 @@
 """Fixtures that several folders of tests use."""
 
+import logging
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 import torch
 from torch import nn
 
+from moldiff import cli
+from moldiff.checkpoint import save_model_folder
 from moldiff.config import CurveConfig, NetworkConfig
 from moldiff.datasets.statistics import DatasetStatistics, PropertyStatistics
 from moldiff.model import MoleculeModel
@@ -35,3 +45,63 @@ def tiny_model() -> MoleculeModel:
             nn.init.normal_(parameter, std=0.1)
     model.denoiser.eval().requires_grad_(False)
     return model
+
+
+@pytest.fixture
+def model(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    """A model folder whose name has the brackets of rich's markup."""
+    folder, weights = tmp_path / "model[1]", tiny_model.denoiser.state_dict()
+    card = "# Test card\n\nFor tests."
+    save_model_folder(folder, weights=weights, config=tiny_model.config_json(), references={}, card=card, half=True)
+    return folder
+
+
+class Result(NamedTuple):
+    """What a command left: its exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+
+    def assert_refused(self, *words: str) -> None:
+        """Assert that it ended with status 2 and one line on the standard error that holds the words."""
+        assert self.status == 2
+        assert self.out == ""
+        assert self.err.startswith("error: ")
+        assert self.err.count("\n") == 1
+        for word in words:
+            assert word in self.err
+
+
+@pytest.fixture
+def restored_logging() -> Iterator[None]:
+    """The command line sets up logging and warnings for its process; undo it for the next test."""
+    root, package = logging.getLogger(), logging.getLogger("moldiff")
+    handlers, level, package_level = root.handlers[:], root.level, package.level
+    with warnings.catch_warnings():
+        yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    package.setLevel(package_level)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], restored_logging: None) -> Callable[..., Result]:
+    """Run the command line in this process: ``run("generate", "-n", "3")``."""
+
+    def call(*arguments: str | Path) -> Result:
+        status = cli.main([str(argument) for argument in arguments])
+        return Result(status, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def run_python() -> Callable[..., Result]:
+    """Run Python in a process of its own: ``run_python("-c", code, cwd=folder)``."""
+
+    def call(*arguments: str | Path, cwd: Path) -> Result:
+        process = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, cwd=cwd, check=False)
+        return Result(process.returncode, process.stdout, process.stderr)
+
+    return call
