@@ -7,10 +7,7 @@ and no energy. The set grew over versions of that package, so the version is par
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -18,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.chem.io import TextRecord, mol_to_sdf_record, parse
-from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
+from moldiff.evaluation.pool import map_chunks
 from moldiff.evaluation.rates import Rate
 
 if TYPE_CHECKING:
@@ -93,22 +90,11 @@ def run_posebusters(
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     failed: dict[int, tuple[str, ...]] = {}
 
-    def collect(chunk: dict[int, tuple[str, ...]]) -> None:
+    done = map_chunks(_bust, chunks, workers=workers if len(texts) >= FEW else 1, what="PoseBusters")
+    for chunk in done:
         failed.update(chunk)
         if progress is not None:
             progress(len(failed))
-
-    if workers <= 1 or len(texts) < FEW:
-        for chunk in chunks:
-            collect(_bust(chunk))
-        return PoseBustersResult(version("posebusters"), len(chosen), failed)
-    context = multiprocessing.get_context("spawn")  # never fork: torch may hold threads
-    try:
-        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context) as pool:
-            for result in pool.map(_bust, chunks):
-                collect(result)
-    except BrokenProcessPool as error:
-        raise MoldiffError("a PoseBusters worker process died; try again with workers = 1 or without it") from error
     return PoseBustersResult(version("posebusters"), len(chosen), failed)
 
 

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
+from moldiff.evaluation.assess import Hydrogens, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.diversity import diversity
 from moldiff.evaluation.output import check_output, write_report
-from moldiff.evaluation.posebusters import PoseBustersResult, run_posebusters
+from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.references import load_reference
+from moldiff.evaluation.relaxation import check_installed, run_relaxation
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import Sample
 from moldiff.evaluation.validity import stability, validity
@@ -24,7 +25,7 @@ POSEBUSTERS_RECORDS = 1000
 """Records that PoseBusters sees by default: 20 s for molecules of QM9's size, 2 minutes for drugs, on one core."""
 
 Progress = Callable[[str, int], None]
-"""Called with the name of a stage (reference, chemistry, geometry, posebusters) and the number of records done."""
+"""Called with a stage (chemistry, reference, geometry, posebusters, relaxation) and the number of records done."""
 
 
 def evaluate(
@@ -35,6 +36,7 @@ def evaluate(
     requested: int | None = None,
     hydrogens: Hydrogens = "auto",
     posebusters: int = POSEBUSTERS_RECORDS,
+    relax: int = 0,
     workers: int = 1,
     seed: int = 0,
     overwrite: bool = False,
@@ -50,21 +52,24 @@ def evaluate(
         requested: how many molecules were asked for, if failed ones are not in the file; they count as invalid.
         hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
         posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
-        workers: processes for PoseBusters (started by spawn: a script needs its ``if __name__ == "__main__"``).
+        relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
+        workers: processes for these two (started by spawn: a script needs its ``if __name__ == "__main__"``).
         seed: of that draw.
         overwrite: replace an older report in ``out``.
         progress: see `Progress`.
 
     Raises:
         MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
-        ``out`` is taken or cannot be written.
+        ``out`` is taken or cannot be written; tblite is missing.
     """
-    if posebusters < 0:
-        raise MoldiffError(f"the number of records for PoseBusters must not be negative, but it is {posebusters}")
+    if posebusters < 0 or relax < 0:
+        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
     if workers < 1:
         raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
     if out is not None:
         check_output(out, overwrite=overwrite)
+    if relax:
+        check_installed()
     clock = _Clock(progress)
     # The file before the reference: its errors show at once, a reference can take half a minute.
     rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
@@ -75,7 +80,13 @@ def evaluate(
     sample = Sample.of([row.mol for row in rows if row.mol is not None])
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
-    busted = _posebusters(rows, posebusters, workers, seed, clock) if posebusters else None
+    busted = relaxed = None
+    if posebusters:
+        told = clock.stage("posebusters")
+        busted = run_posebusters(rows, most=posebusters, workers=workers, seed=seed, progress=told)
+    if relax:
+        told = clock.stage("relaxation")
+        relaxed = run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
     report = EvaluationReport(
         path=path,
         sha256=sha256_of(path),
@@ -86,15 +97,12 @@ def evaluate(
         reference=reference,
         comparison=comparison,
         posebusters=busted,
+        relaxation=relaxed,
         seconds=clock.seconds(),
     )
     if out is not None:
         write_report(report, out, overwrite=overwrite)
     return report
-
-
-def _posebusters(rows: list[Assessment], most: int, workers: int, seed: int, clock: _Clock) -> PoseBustersResult:
-    return run_posebusters(rows, most=most, workers=workers, seed=seed, progress=clock.stage("posebusters"))
 
 
 class _Clock:

@@ -17,6 +17,8 @@ were found.
 | properties      | name -> {unit, n, mean, std}, with a reference also {reference_mean, w1, floor}            |
 | composition     | size, element, charge, bond -> {counts, total_variation}                                   |
 | posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
+| relaxation      | null if not run, or {method, unit, n, failed, unconverged, median, mean, q90, median_rmsd} |
+|                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
 | reference       | null, or {source, molecules}                                                               |
 | versions        | moldiff, rdkit                                                                             |
 | seconds         | wall time of each stage                                                                    |
@@ -38,6 +40,7 @@ from moldiff.evaluation.compare import Comparison, summaries
 from moldiff.evaluation.posebusters import PoseBustersResult
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
+from moldiff.evaluation.relaxation import RelaxationResult
 from moldiff.evaluation.sample import KINDS, Sample
 from moldiff.evaluation.table import render
 from moldiff.evaluation.validity import failures
@@ -64,6 +67,7 @@ class EvaluationReport:
         reference: None if there was none.
         comparison: None without a reference.
         posebusters: None if not run.
+        relaxation: None if not run.
         seconds: stage -> wall time.
     """
 
@@ -76,6 +80,7 @@ class EvaluationReport:
     reference: Reference | None
     comparison: Comparison | None
     posebusters: PoseBustersResult | None
+    relaxation: RelaxationResult | None
     seconds: dict[str, float]
 
     def counts(self) -> dict[str, int]:
@@ -110,6 +115,7 @@ class EvaluationReport:
             "properties": self._properties(),
             "composition": self._composition(),
             "posebusters": self.posebusters.to_json() if self.posebusters else None,
+            "relaxation": self.relaxation.to_json() if self.relaxation else None,
             "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
             "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},

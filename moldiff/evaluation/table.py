@@ -55,6 +55,12 @@ def render(report: EvaluationReport, console: Console) -> None:
         for name, distance in report.comparison.properties.items():
             table.add_row(name, _number(distance.w1), _number(distance.floor), "", "")
         console.print(table)
+    if report.relaxation is not None:
+        relaxed = report.relaxation.to_json()
+        console.print(
+            f"GFN2-xTB relaxation of {relaxed['n']} valid molecules: median {_number(relaxed['median'])} kcal/mol,"
+            f" mean {_number(relaxed['mean'])}, 90 % below {_number(relaxed['q90'])}; {relaxed['failed']} failed"
+        )
     reasons = [(reason, n) for details in failures(report.rows).values() for reason, n in details.items()]
     if reasons:
         table = Table("why not valid", "molecules", box=None)

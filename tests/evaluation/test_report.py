@@ -23,7 +23,7 @@ from moldiff.evaluation.results import EvaluationReport
 GARBAGE = "garbage\n\n\nnot a molecule\n$$$$\n"
 KEYS = {
     "format", "version", "file", "sha256", "hydrogens", "counts", "failures", "metrics", "geometry", "properties",
-    "composition", "posebusters", "reference", "versions", "seconds",
+    "composition", "posebusters", "relaxation", "reference", "versions", "seconds",
 }  # fmt: skip
 METRICS = [
     "valid_connected", "sanitised",
@@ -233,16 +233,17 @@ def test_a_failed_write_leaves_nothing_half_done(
     def full(path: Path, value: object) -> None:
         raise MoldiffError(f"{path} could not be written: No space left on device")
 
+    monkeypatch.setattr(output, "draw", lambda *_: {"bonds.png": b"picture"})
     monkeypatch.setattr(output, "write_json", full)
     with pytest.raises(MoldiffError, match="No space left"):
         write_report(real, tmp_path / "report")
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("posebusters", "workers"), [(-1, 1), (10, 0)])
-def test_negative_counts_are_one_line(posebusters: int, workers: int, water: str, write: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("numbers", [{"posebusters": -1}, {"relax": -1}, {"workers": 0}])
+def test_negative_counts_are_one_line(numbers: dict[str, int], water: str, write: Callable[..., Path]) -> None:
     with pytest.raises(MoldiffError, match="number of"):
-        evaluate(write(water), posebusters=posebusters, workers=workers)
+        evaluate(write(water), **numbers)
 
 
 def test_progress_names_the_stages(water: str, write: Callable[..., Path]) -> None:
