@@ -127,7 +127,7 @@ def _render_equivariance(console: Console) -> bool:
     import torch
 
     from moldiff.model import MoleculeModel
-    from moldiff.selfcheck import TOLERANCE, equivariance_error
+    from moldiff.selfcheck import TOLERANCE, equivariance_errors
 
     healthy = True
     for name in list_models():
@@ -138,11 +138,11 @@ def _render_equivariance(console: Console) -> bool:
             healthy = False
             continue
         for dtype in (torch.float32, torch.float64):
-            measured = equivariance_error(model, dtype)
+            motion, measured = max(equivariance_errors(model, dtype).items(), key=lambda item: item[1])
             passed = measured < TOLERANCE[dtype]
             healthy = healthy and passed
             verdict = "ok" if passed else f"TOO LARGE, must be below {TOLERANCE[dtype]:.0e}"
-            console.print(f"  {name:<18} {measured:.1e} in {str(dtype).removeprefix('torch.')}, {verdict}")
+            console.print(f"  {name:<18} {measured:.1e} in {str(dtype).removeprefix('torch.')} ({motion}), {verdict}")
     return healthy
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,45 +17,91 @@ from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 _SIGMAS = (0.05, 0.5, 3.0, 20.0)  # angstrom, one molecule each
 _SHIFT = 3.0  # angstrom
+_SMALLEST = 1e-30
 
 
-def equivariance_error(model: MoleculeModel, dtype: torch.dtype, *, seed: int = 0) -> float:
-    """Return the largest relative error of the denoiser under rotation, reflection, translation and permutation.
+@dataclass(frozen=True)
+class _Motion:
+    """What is done to each molecule: x -> turn x + shift, atoms taken in ``order``.
 
-    Random molecules of different sizes at four noise levels are denoised as they are and transformed. The transforms
-    are made in float64, so that the error is the denoiser's own; it is relative to the largest absolute value of each
-    output field.
+    Attributes:
+        turn: (B, 3, 3) orthogonal, float64.
+        shift: (B, 1, 3) angstrom, float64.
+        order: (B, N) int64.
+    """
+
+    turn: Tensor
+    shift: Tensor
+    order: Tensor
+
+    def move_batch(self, batch: MolBatch) -> MolBatch:
+        """Return the molecules after the motion; the padding stays zero."""
+        fields = {name: _take(getattr(batch, name), self.order, name == "bond_type") for name in FIELDS}
+        moved = batch.replace(**fields)
+        return moved.replace(pos=(_rotate(moved.pos, self.turn) + self.shift) * moved.mask[..., None])
+
+    def move_prediction(self, prediction: MolPrediction) -> MolPrediction:
+        """Return what the denoiser owes to the moved molecules: coordinates turn but do not shift, they are centred."""
+        fields = {name: _take(getattr(prediction, name), self.order, name == "bond_type") for name in FIELDS}
+        return MolPrediction(**fields).replace(pos=_rotate(fields["pos"].double(), self.turn).to(prediction.pos.dtype))
+
+
+def equivariance_errors(model: MoleculeModel, dtype: torch.dtype, *, seed: int = 0) -> dict[str, float]:
+    """Return the largest relative error of the denoiser under "rotation", "reflection", "translation", "permutation".
+
+    Random molecules of different sizes at four noise levels are denoised as they are and moved, without and with
+    self-conditioning, without and with a condition. The motions are made in float64, so that the error is the
+    denoiser's own; it is relative to the largest absolute value of each output field.
 
     Args:
         model: the model; its weights are copied.
         dtype: the precision of the test.
-        seed: of the molecules and the transforms.
+        seed: of the molecules and the motions.
     """
     generator = torch.Generator().manual_seed(seed)
     denoiser = copy.deepcopy(model.denoiser).cpu().to(dtype).eval()
     batch, levels, condition = _random_input(model, generator)
-    count, width = batch.mask.shape
-    mirror = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[:count, None, None]
-    turn = mirror * rotations_from_normals(torch.randn(count, 4, generator=generator, dtype=torch.float64))
-    order = _permutations(batch.n_atoms.tolist(), width, generator)
-    shift = _SHIFT * torch.randn(count, 1, 3, generator=generator, dtype=torch.float64)
-    moved = _permute_batch(batch, order)
-    moved = moved.replace(pos=(_rotate(moved.pos, turn) + shift) * moved.mask[..., None])
-
-    worst = 0.0
-    previous: MolPrediction | None = None
-    previous_moved: MolPrediction | None = None
+    levels, condition = _cast_levels(levels, dtype), condition.to(dtype)
     with torch.no_grad():
-        for _ in range(2):  # the second time with self-conditioning
-            plain = denoiser(_cast(batch, dtype), _cast_levels(levels, dtype), condition.to(dtype), previous)
-            turned = denoiser(_cast(moved, dtype), _cast_levels(levels, dtype), condition.to(dtype), previous_moved)
-            expected = _permute_prediction(plain, order)
-            expected = expected.replace(pos=_rotate(expected.pos.double(), turn))
-            for field in FIELDS:
-                mask = moved.mask if field != "bond_type" else moved.pair_mask
-                found, wanted = getattr(turned, field).double()[mask], getattr(expected, field).double()[mask]
-                worst = max(worst, float((found - wanted).abs().max() / wanted.abs().max()))
-            previous, previous_moved = plain, expected.replace(pos=expected.pos.to(dtype))
+        plain = denoiser(_cast(batch, dtype), levels, condition, None)
+        plain_again = denoiser(_cast(batch, dtype), levels, condition, plain)
+        errors = {}
+        for name, motion in _motions(batch, generator).items():
+            moved = motion.move_batch(batch)
+            expected = motion.move_prediction(plain)
+            found = denoiser(_cast(moved, dtype), levels, condition, None)
+            found_again = denoiser(_cast(moved, dtype), levels, condition, expected)
+            errors[name] = max(
+                _relative_error(found, expected, moved),
+                _relative_error(found_again, motion.move_prediction(plain_again), moved),
+            )
+    return errors
+
+
+def _motions(batch: MolBatch, generator: torch.Generator) -> dict[str, _Motion]:
+    """Return one random motion of each kind."""
+    count, width = batch.mask.shape
+    turn = rotations_from_normals(torch.randn(count, 4, generator=generator, dtype=torch.float64))
+    stay = torch.eye(3, dtype=torch.float64).expand(count, 3, 3)
+    shift = _SHIFT * torch.randn(count, 1, 3, generator=generator, dtype=torch.float64)
+    nowhere = torch.zeros_like(shift)
+    as_is = torch.arange(width).expand(count, -1)
+    return {
+        "rotation": _Motion(turn, nowhere, as_is),
+        "reflection": _Motion(-turn, nowhere, as_is),
+        "translation": _Motion(stay, shift, as_is),
+        "permutation": _Motion(stay, nowhere, _permutations(batch.n_atoms.tolist(), width, generator)),
+    }
+
+
+def _relative_error(found: MolPrediction, expected: MolPrediction, batch: MolBatch) -> float:
+    """Return the largest difference over real atoms and pairs, relative to a field's largest value; inf for NaN."""
+    worst = 0.0
+    for field in FIELDS:
+        mask = batch.pair_mask if field == "bond_type" else batch.mask
+        got, wanted = getattr(found, field).double()[mask], getattr(expected, field).double()[mask]
+        error = (got - wanted).abs().max() / wanted.abs().max().clamp(min=_SMALLEST)
+        worst = max(worst, float(error.nan_to_num(nan=torch.inf)))
     return worst
 
 
@@ -98,14 +145,6 @@ def _take(value: Tensor, order: Tensor, pairs: bool) -> Tensor:
     if pairs:
         return value[rows[:, :, None], order[:, :, None], order[:, None, :]]
     return value[rows, order]
-
-
-def _permute_batch(batch: MolBatch, order: Tensor) -> MolBatch:
-    return batch.replace(**{name: _take(getattr(batch, name), order, name == "bond_type") for name in FIELDS})
-
-
-def _permute_prediction(prediction: MolPrediction, order: Tensor) -> MolPrediction:
-    return MolPrediction(**{name: _take(getattr(prediction, name), order, name == "bond_type") for name in FIELDS})
 
 
 def _rotate(pos: Tensor, turn: Tensor) -> Tensor:

@@ -9,12 +9,17 @@ from torch import Tensor, nn
 from moldiff.diffusion.levels import Levels
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.selfcheck import TOLERANCE, equivariance_error
+from moldiff.selfcheck import TOLERANCE, equivariance_errors
+
+MOTIONS = {"rotation", "reflection", "translation", "permutation"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_the_network_is_equivariant(tiny_model: MoleculeModel, dtype: torch.dtype) -> None:
-    assert 0 < equivariance_error(tiny_model, dtype) < TOLERANCE[dtype]
+    errors = equivariance_errors(tiny_model, dtype)
+    assert set(errors) == MOTIONS
+    assert all(0 <= error < TOLERANCE[dtype] for error in errors.values())
+    assert errors["rotation"] > 0
 
 
 Change = Callable[[MolBatch, MolPrediction], MolPrediction]
@@ -38,10 +43,9 @@ def stretched(batch: MolBatch, out: MolPrediction) -> MolPrediction:
 
 
 def handed(batch: MolBatch, out: MolPrediction) -> MolPrediction:
-    """Add the signed volume of the first three neighbours: turns and shifts leave it alone, a mirror does not."""
-    edges = (batch.pos.roll(-shift, 1) - batch.pos for shift in (1, 2, 3))
-    a, b, c = edges
-    volume = (torch.linalg.cross(a, b) * c).sum(-1).mean(1)[:, None, None]
+    """Add the signed volume of the first four atoms: turns and shifts leave it alone, a mirror does not."""
+    a, b, c = (batch.pos[:, atom] - batch.pos[:, 0] for atom in (1, 2, 3))
+    volume = (torch.linalg.cross(a, b) * c).sum(-1)[:, None, None]
     return out.replace(atom_type=out.atom_type + 0.01 * volume)
 
 
@@ -58,7 +62,23 @@ def ordered(batch: MolBatch, out: MolPrediction) -> MolPrediction:
     return out.replace(bond_type=out.bond_type + 0.01 * torch.arange(n)[None, :, None, None])
 
 
-@pytest.mark.parametrize("change", [stretched, handed, anchored, numbered, ordered], ids=lambda change: change.__name__)
-def test_a_broken_network_is_caught(tiny_model: MoleculeModel, change: Change) -> None:
+def poisoned(batch: MolBatch, out: MolPrediction) -> MolPrediction:
+    return out.replace(charge=out.charge * torch.nan)
+
+
+@pytest.mark.parametrize(
+    ("change", "caught"),
+    [
+        (stretched, {"rotation", "reflection"}),
+        (handed, {"reflection", "permutation"}),
+        (anchored, {"translation"}),
+        (numbered, {"permutation"}),
+        (ordered, {"permutation"}),
+        (poisoned, MOTIONS),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_broken_network_is_caught(tiny_model: MoleculeModel, change: Change, caught: set[str]) -> None:
     broken = MoleculeModel(**{**vars(tiny_model), "denoiser": Broken(tiny_model.denoiser, change)})
-    assert equivariance_error(broken, torch.float32) > 3 * TOLERANCE[torch.float32]
+    errors = equivariance_errors(broken, torch.float32)
+    assert {motion for motion, error in errors.items() if error > 3 * TOLERANCE[torch.float32]} == caught

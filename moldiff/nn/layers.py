@@ -154,7 +154,8 @@ class EquivariantLayer(nn.Module):
         )
 
         pairs = pairs + update
-        weights = torch.softmax(attention.float().masked_fill(~pair_mask[..., None], -1e9), dim=2)
+        attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
+        weights = torch.softmax(attention.masked_fill(~pair_mask[..., None], -1e9), dim=2)
         values = self.value(normed).unflatten(-1, (self.heads, -1))
         attended = torch.einsum("bijh,bjhc->bihc", weights.to(values.dtype), values).flatten(-2)
         # an atom alone in its molecule has nothing to attend to; its softmax would average the padding
