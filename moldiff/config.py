@@ -82,7 +82,7 @@ class OptimizerConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_clip: Positive = 1.0
     ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    muon: bool = False
+    muon_learning_rate: Annotated[float, Field(ge=0)] = 0.0
 
 
 class TrainingConfig(Section):

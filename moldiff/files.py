@@ -1,7 +1,8 @@
 """Writing files so that a final name never holds half a file.
 
-Everything that the package leaves on disk goes through these functions: a temporary file in the same folder, flush, fsync,
-rename, fsync of the folder. An error (a full disk, a read-only folder) removes the temporary file and reaches the caller.
+Everything that the package leaves on disk goes through these functions: a temporary file in the same folder, flush,
+fsync, rename, fsync of the folder. An error (a full disk, a read-only folder) removes the temporary file and reaches
+the caller.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb" if binary else "w", **({} if binary else {"encoding": "utf-8", "newline": "\n"})) as handle:
+        text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": "\n"}
+        with open(temporary, "wb" if binary else "w", **text) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())

@@ -1,4 +1,4 @@
-"""A whole generative model: denoiser, noise, vocabulary and statistics, built from a configuration or a model folder."""
+"""A whole generative model: denoiser, noise, vocabulary and statistics, built from a configuration or a folder."""
 
 from __future__ import annotations
 

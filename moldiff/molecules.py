@@ -1,7 +1,7 @@
 """The two containers that every part of the package passes on: `MolBatch` and `MolPrediction`.
 
-Letters used in every shape: B molecules, N padded atoms, A elements, C formal charges, K bond classes (class 0 = no bond),
-P properties.
+Letters used in every shape: B molecules, N padded atoms, A elements, C formal charges, K bond classes (class 0 = no
+bond), P properties.
 
 | field      | MolBatch                              | MolPrediction           |
 |------------|---------------------------------------|-------------------------|

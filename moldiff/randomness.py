@@ -1,8 +1,10 @@
-"""Noise as a pure function of (seed, molecule id, draw, stream, element): the same on every batch size, order and device.
+"""Noise as a pure function of (seed, molecule id, draw, stream, element): the same on every batch size, order and
+device.
 
-Counter-based generator Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), written in int64
-tensor arithmetic so that one call serves a whole batch and gives the same bits on every device. The key is the run's seed, the
-counter is (element, draw, id, stream): nothing is stored, nothing has to be advanced, a restart needs no state.
+Counter-based generator Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), written in
+int64 tensor arithmetic so that one call serves a whole batch and gives the same bits on every device. The key is the
+run's seed, the counter is (element, draw, id, stream): nothing is stored, nothing has to be advanced, a restart needs
+no state.
 """
 
 from __future__ import annotations

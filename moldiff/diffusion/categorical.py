@@ -1,9 +1,9 @@
 """Categorical diffusion in continuous time towards a limit distribution pi (D3PM, Austin et al. 2021).
 
-The kernel between two times is Q_{t|s} = r I + (1 - r) 1 pi^T with r = abar_t / abar_s, so posteriors are closed for any
-stride. It is exact for one variable. Several variables that are sampled independently given x_t are exact only in the limit
-of many steps: one factorised step errs by 1/K^2, so K steps err by 1/K in total variation (measured order 1.00; joint
-distributions of special symmetry, such as two equal binary variables, do better).
+The kernel between two times is Q_{t|s} = r I + (1 - r) 1 pi^T with r = abar_t / abar_s, so posteriors are closed for
+any stride. It is exact for one variable. Several variables that are sampled independently given x_t are exact only in
+the limit of many steps: one factorised step errs by 1/K^2, so K steps err by 1/K in total variation (measured order
+1.00; joint distributions of special symmetry, such as two equal binary variables, do better).
 """
 
 from __future__ import annotations

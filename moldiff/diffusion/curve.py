@@ -1,5 +1,5 @@
-"""How noise levels run along t in [0, 1] (the curve), where training falls on it (the density), where sampling steps fall
-(the grid). t = 0 is data, t = 1 is noise. Everything is computed in float64 and in log space.
+"""How noise levels run along t in [0, 1] (the curve), where training falls on it (the density), where sampling steps
+fall (the grid). t = 0 is data, t = 1 is noise. Everything is computed in float64 and in log space.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _SIGMA_REFERENCE = (
 class AngleCurve:
     """ln tan of an angle that grows as t^exponent from ``start`` to ``end``: a cosine schedule between finite ends.
 
-    With abar = cos^2(angle), logit abar = -2 ln tan(angle) (Nichol and Dhariwal 2021; the exponent follows Vignac et al.
+    With abar = cos^2(angle), logit abar = -2 ln tan(angle) (Nichol and Dhariwal 2021; the exponent follows Vignac et
+    al.
     2023, "MiDi", eq. 5: a larger one keeps a field cleaner at the same t, so that it is resolved first in reverse).
 
     Attributes:
@@ -91,7 +92,8 @@ class NoiseCurve:
 
 @dataclass(frozen=True)
 class TrainingDensity:
-    """Where training falls on the curve: part log-normal in sigma, the rest uniform in t, a share with independent times.
+    """Where training falls on the curve: part log-normal in sigma, the rest uniform in t, a share with independent
+    times.
 
     Attributes:
         lognormal_share: share of the rows whose sigma is drawn log-normally.

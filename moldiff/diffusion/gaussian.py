@@ -1,6 +1,7 @@
 """Gaussian diffusion of coordinates, variance-exploding: x_t = x_0 + sigma_t n with n of zero centre of mass.
 
-The variance-preserving (DDPM) view is the rescaled x / sqrt(1 + sigma^2 / sigma_data^2); posteriors given x_0 are the same.
+The variance-preserving (DDPM) view is the rescaled x / sqrt(1 + sigma^2 / sigma_data^2); posteriors given x_0 are the
+same.
 A molecule of N atoms has 3 (N - 1) degrees of freedom: every noise is projected on the zero-mean subspace.
 """
 
@@ -29,8 +30,8 @@ class GaussianProcess:
         """Return x_s for sigma_s < sigma_t, from the estimate x_0 of the clean coordinates.
 
         eta = 1 is the exact posterior q(x_s | x_t, x_0) (ancestral DDPM, Ho et al. 2020 eq. 7, in VE form): mean
-        x_0 + (sigma_s^2 / sigma_t^2) (x_t - x_0), variance sigma_s^2 (sigma_t^2 - sigma_s^2) / sigma_t^2. eta = 0 is DDIM
-        (Song et al. 2021, eq. 12); values between scale that standard deviation.
+        x_0 + (sigma_s^2 / sigma_t^2) (x_t - x_0), variance sigma_s^2 (sigma_t^2 - sigma_s^2) / sigma_t^2. eta = 0 is
+        DDIM (Song et al. 2021, eq. 12); values between scale that standard deviation.
 
         Args:
             sigma_t, sigma_s: (B,) angstrom; sigma_s may be 0.

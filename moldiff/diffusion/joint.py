@@ -18,8 +18,8 @@ CATEGORIES = FIELDS[1:]
 
 @dataclass(frozen=True)
 class JointNoise:
-    """Random numbers for one draw of every field: pos (B, N, 3) standard normal, the others uniform in (0, 1) with the shape
-    of their field (bond_type symmetric)."""
+    """Random numbers for one draw of every field: pos (B, N, 3) standard normal, the others uniform in (0, 1) with the
+    shape of their field (bond_type symmetric)."""
 
     pos: Tensor
     atom_type: Tensor
@@ -70,7 +70,7 @@ class JointDiffusion:
     def reverse_categories(
         self, noisy: MolBatch, prediction: MolPrediction, at: Levels, to: Levels, noise: JointNoise
     ) -> MolBatch:
-        """Return ``noisy`` with its categories moved from level ``at`` to the cleaner level ``to``; coordinates untouched."""
+        """Return ``noisy`` with its categories moved from level ``at`` to the cleaner ``to``; coordinates stay."""
         fields = {}
         for field, process in self.categories.items():
             probabilities = torch.softmax(getattr(prediction, field).double(), dim=-1)
@@ -83,8 +83,8 @@ class JointDiffusion:
     def reverse_step(
         self, noisy: MolBatch, prediction: MolPrediction, at: Levels, to: Levels, noise: JointNoise, eta: float = 1.0
     ) -> MolBatch:
-        """Return a draw at the cleaner level ``to``: ancestral (eta = 1) or DDIM (eta = 0) for coordinates, the exact posterior
-        of each variable for categories."""
+        """Return a draw at the cleaner level ``to``: ancestral (eta = 1) or DDIM (eta = 0) for coordinates, the exact
+        posterior of each variable for categories."""
         pos = self.pos.reverse_step(noisy.pos, prediction.pos, at.sigma, to.sigma, noise.pos, noisy.mask, eta)
         return self.reverse_categories(noisy, prediction, at, to, noise).replace(pos=pos)
 
@@ -96,8 +96,8 @@ class JointDiffusion:
     def loss(self, clean: MolBatch, levels: Levels, prediction: MolPrediction) -> dict[str, Tensor]:
         """Return each field's loss per molecule, (B,) float32: means per atom, and per unordered pair for bonds.
 
-        Coordinates: squared error times (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, which gives the raw network's target
-        unit variance at every level (Karras et al. 2022, table 1). Categories: cross-entropy in nats.
+        Coordinates: squared error times (sigma^2 + sigma_data^2) / (sigma sigma_data)^2, which gives the raw network's
+        target unit variance at every level (Karras et al. 2022, table 1). Categories: cross-entropy in nats.
         """
         sigma, sigma_data = levels.sigma.double(), self.sigma_data(clean.mask).double()
         weight = ((sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2 / 3).float()

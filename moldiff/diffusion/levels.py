@@ -18,8 +18,8 @@ class Levels:
 
     Attributes:
         pos: ln sigma, sigma in angstrom (x_t = x_0 + sigma n).
-        atom_type, charge, bond_type: logit abar = ln(abar / (1 - abar)), where abar is the probability that a variable still
-            holds its clean class through the noising itself.
+        atom_type, charge, bond_type: logit abar = ln(abar / (1 - abar)), where abar is the probability that a variable
+            still holds its clean class through the noising itself.
     """
 
     pos: Tensor

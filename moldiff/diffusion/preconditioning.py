@@ -1,6 +1,7 @@
 """Wraps the raw network once, so that all other code sees only D(x, sigma), the estimate of the clean molecule.
 
-Karras et al. 2022, "Elucidating the design space of diffusion-based generative models", table 1: D = c_skip x + c_out F.
+Karras et al. 2022, "Elucidating the design space of diffusion-based generative models", table 1:
+D = c_skip x + c_out F.
 """
 
 from __future__ import annotations

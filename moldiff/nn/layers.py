@@ -1,8 +1,8 @@
 """One layer of the network: pair messages, attention and plain sums into the nodes, equivariant updates.
 
-Shapes: B molecules, N padded atoms, D node width, E pair width, P pair hidden width, V equivariant channels, M = components of
-one equivariant channel (3 for l = 1, 3 + 5 with l = 2), H heads. Matrix products may run in bfloat16 under autocast; the
-residual streams and the geometry stay in their own precision.
+Shapes: B molecules, N padded atoms, D node width, E pair width, P pair hidden width, V equivariant channels, M =
+components of one equivariant channel (3 for l = 1, 3 + 5 with l = 2), H heads. Matrix products may run in bfloat16
+under autocast; the residual streams and the geometry stay in their own precision.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TYPICAL_ATOMS = 18  # sums over atoms are divided by a constant of this order: 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a layer sees of the coordinates: radial (B, N, N, R) features, directions (B, N, N, M) spherical harmonics."""
+    """What a layer sees of the coordinates: radial features (B, N, N, R), spherical harmonics (B, N, N, M)."""
 
     radial: Tensor
     directions: Tensor
@@ -123,7 +123,7 @@ class PairMessages(nn.Module):
 
 
 class EquivariantLayer(nn.Module):
-    """Pair messages -> nodes (attention and plain sum), vectors, pairs; then a node-wise update of scalars and vectors."""
+    """Pair messages -> nodes (attention and plain sum), vectors, pairs; then scalars and vectors atom by atom."""
 
     def __init__(self, config: NetworkConfig, radial_size: int) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class EquivariantLayer(nn.Module):
     def forward(
         self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry, context: Tensor, pair_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return updated nodes (B, N, D), vectors (B, N, V, M), pairs (B, N, N, E); context (B, G) modulates the norms."""
+        """Return new nodes (B, N, D), vectors (B, N, V, M), pairs (B, N, N, E); context (B, G) modulates the norms."""
         scale1, shift1, scale2, shift2 = self.modulate(context)[:, None].chunk(4, dim=-1)
         normed = self.norm_nodes(nodes) * (1 + scale1) + shift1
         directed = self.norm_vectors(vectors)
@@ -167,7 +167,7 @@ class EquivariantLayer(nn.Module):
         toward = to_direction.transpose(-1, -2) @ geometry.directions.to(message.dtype)
         mixed = torch.einsum("bijv,bjvm->bivm", to_vectors, directed.to(message.dtype))
         vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(_TYPICAL_ATOMS)
-        return self._update_nodes(nodes, vectors, scale2, shift2) + (pairs,)
+        return *self._update_nodes(nodes, vectors, scale2, shift2), pairs
 
     def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Mix scalars with the inner products of vectors, gate the vectors by scalars; atom by atom."""

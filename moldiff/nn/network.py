@@ -1,4 +1,4 @@
-"""The whole raw network: noisy molecule in, unit-scale coordinates F and logits out. E(3)-equivariant, dense and padded."""
+"""The whole raw network: noisy molecule in, unit-scale coordinates F and logits out. E(3)-equivariant and padded."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatu
 class EquivariantNetwork(nn.Module):
     """Denoising network on the complete graph of a molecule.
 
-    Coordinates come out as vectors (they turn, reflect and permute with the input), logits as scalars. Mirror images are
-    equally likely by construction. See `moldiff.diffusion.preconditioning.RawNetwork` for the arguments of `forward`.
+    Coordinates come out as vectors (they turn, reflect and permute with the input), logits as scalars. Mirror images
+    are equally likely by construction. See `moldiff.diffusion.preconditioning.RawNetwork` for the arguments of
+    `forward`.
 
     Args:
         config: sizes.
@@ -36,9 +37,10 @@ class EquivariantNetwork(nn.Module):
         self.embed_pairs = nn.Linear(2 * classes["bond_type"] + self.geometry.radial.size, pair)
         self.embed_vectors = EquivariantLinear(2, config.vectors, 1)
         self.layers = nn.ModuleList(EquivariantLayer(config, self.geometry.radial.size) for _ in range(config.layers))
-        self.to_coordinates = nn.ModuleList(EquivariantLinear(config.vectors, 1, 1) for _ in range(config.layers))
-        for linear in self.to_coordinates:
+        coordinates = [EquivariantLinear(config.vectors, 1, 1) for _ in range(config.layers)]
+        for linear in coordinates:
             linear.scale_weights(0.1)  # the first estimate is the preconditioner's, c_skip x
+        self.to_coordinates = nn.ModuleList(coordinates)
         self.read_nodes = nn.Sequential(
             nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atoms)
         )

@@ -1,7 +1,8 @@
 """Numbered draws: which sizes, which micro-batches. A draw is a function of (model, seed, number, settings) alone.
 
-Micro-batches have fixed shapes: the padded width follows from a molecule's own size, the number of rows is a constant of
-the device. So the arithmetic that makes a molecule does not depend on how many are asked for or in which batch it falls.
+Micro-batches have fixed shapes: the padded width follows from a molecule's own size, the number of rows is a constant
+of the device. So the arithmetic that makes a molecule does not depend on how many are asked for or in which batch it
+falls.
 """
 
 from __future__ import annotations

@@ -97,8 +97,8 @@ def generate(
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
-    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status`` and ``reason``. It is a function
-    of (model, seed, number, n_atoms, steps, sampler), not of n or the batch size.
+    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status`` and ``reason``. It is a
+    function of (model, seed, number, n_atoms, steps, sampler), not of n or the batch size.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -149,12 +149,12 @@ def generate_files(
 ) -> Summary:
     """Generate molecules into ``out`` (SDF), the CSV beside it and run.json; arguments as in `generate`.
 
-    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three files
-    appear only when they are complete.
+    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
+    files appear only when they are complete.
 
     Raises:
-        MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files are
-            written first.
+        MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files
+            are written first.
     """
     started = time.monotonic()
     request = Request(

@@ -26,8 +26,9 @@ class Outcome:
 
     Attributes:
         number: the draw's number, its ``moldiff_id``.
-        status: "valid" (sanitises, one fragment, no radicals or open valences, plausible geometry), "invalid" (chemistry
-            fails), "filtered" (sound chemistry, implausible bond lengths or clashes) or "failed" (no finite state).
+        status: "valid" (sanitises, one fragment, no radicals or open valences, plausible geometry), "invalid"
+            (chemistry fails), "filtered" (sound chemistry, implausible bond lengths or clashes) or "failed" (no finite
+            state).
         reason: empty if valid.
         mol: the molecule; of an invalid one the unsanitised molecule, None if there is nothing to show.
         smiles: canonical SMILES with stereo of valid and filtered molecules, else empty.

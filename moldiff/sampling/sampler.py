@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def sample(
     state = diffusion.sample_prior(template, curve.levels(times[0]), draw_noise(source, template.ids, 0, n))
     failed_at = torch.full((batch,), -1, dtype=torch.int64, device=device)
     prediction: MolPrediction | None = None
-    for number, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True), start=1):
+    for number, (t, s) in enumerate(pairwise(times), start=1):
         at = curve.levels(t)
         with torch.no_grad():
             prediction = denoiser(state, at, template.properties, prediction)

@@ -27,11 +27,12 @@ class Solver(Protocol):
 
 @dataclass(frozen=True)
 class Ancestral:
-    """DDPM and DDIM: coordinates by the Gaussian posterior with its noise scaled by ``eta``, categories by their posterior.
+    """DDPM and DDIM: coordinates by the Gaussian posterior with its noise scaled by ``eta``, categories by their
+    posterior.
 
     Attributes:
-        eta: 1 = ancestral (Ho et al. 2020), 0 = DDIM (Song et al. 2021), which equals Euler steps of the probability-flow
-            ODE in sigma. Categories are drawn from their exact posterior in both.
+        eta: 1 = ancestral (Ho et al. 2020), 0 = DDIM (Song et al. 2021), which equals Euler steps of the
+            probability-flow ODE in sigma. Categories are drawn from their exact posterior in both.
     """
 
     eta: float

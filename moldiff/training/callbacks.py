@@ -107,7 +107,7 @@ def duration(seconds: float) -> str:
 
 
 class Validation(pl.Callback):
-    """Validates the averaged weights on multiples of a step count, whatever happened before (a resume, an epoch's end)."""
+    """Validates the averaged weights on multiples of a step count, whatever came before (a resume, an epoch end)."""
 
     def __init__(
         self, output: Path, every: int, total: int, first_step: int, run: Callable[[DenoisingTask], ValidationLoss]
@@ -140,7 +140,7 @@ class Validation(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves on multiples of a step count, at the end, when time is up, and when the process is asked to stop (SIGTERM)."""
+    """Saves on multiples of a step count, at the end, when time is up, and on a request to stop (SIGTERM)."""
 
     def __init__(self, every: int, max_seconds: float | None, save: Callable[[DenoisingTask], None]) -> None:
         self.every, self.save = every, save

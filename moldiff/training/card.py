@@ -15,8 +15,9 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
 
 Generates 3D molecules: coordinates, atom types, charges and bonds.
 
-- Elements: {", ".join(model.vocabulary.elements)}; charges: {", ".join(f"{charge:+d}" for charge in model.vocabulary.charges)};
-  bonds: {", ".join(model.vocabulary.bonds)}
+- Elements: {", ".join(model.vocabulary.elements)}
+- Charges: {", ".join(f"{charge:+d}" for charge in model.vocabulary.charges)}
+- Bonds: {", ".join(model.vocabulary.bonds)}
 - Atoms per molecule in training: {min(sizes)} to {max(sizes)}
 - Properties it can be asked for: {conditions}
 - Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})

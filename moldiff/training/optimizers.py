@@ -22,18 +22,27 @@ def learning_rate_factor(step: int, total: int, config: OptimizerConfig) -> floa
 
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
-    """Return the optimisers of a model: AdamW for everything, or Muon (Jordan et al. 2024) for the hidden matrices.
+    """Return the optimisers of a model: AdamW, and Muon (Jordan et al. 2024) for the hidden matrices if it has a rate.
 
     Muon orthogonalises the update of a matrix; embeddings of classes, read-outs, biases and norms stay with AdamW.
     """
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         hidden = parameter.dim() == 2 and ".layers." in name and ".modulate." not in name
-        (matrices if hidden and config.muon else others).append(parameter)
+        (matrices if hidden and config.muon_learning_rate else others).append(parameter)
     adam = torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    if not matrices:
-        return [adam]
-    muon = torch.optim.Muon(
-        matrices, lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    optimizers: list[torch.optim.Optimizer] = [adam]
+    if matrices:
+        optimizers.append(_muon(matrices, config))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def _muon(matrices: list[nn.Parameter], config: OptimizerConfig) -> torch.optim.Optimizer:
+    """Return Muon with a rate on AdamW's scale: updates have a root mean square of 0.2 (Liu et al. 2025, eq. 4)."""
+    return torch.optim.Muon(
+        matrices, lr=config.muon_learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
     )
-    return [adam, muon]

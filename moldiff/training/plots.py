@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moldiff.files import atomic_writer
@@ -30,7 +31,7 @@ def plot_validation(rows: list[dict[str, str]], path: Path) -> None:
     _draw(curves, f"t (0 = data, 1 = noise), step {steps[-1]}", path, "o")
 
 
-def _draw(curves: dict[str, tuple[list[int] | list[float], list[float]]], label: str, path: Path, marker: str) -> None:
+def _draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, path: Path, marker: str) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 6), layout="constrained")

@@ -1,8 +1,8 @@
 """Checkpoints of a training run: tensors as safetensors, the rest as JSON, hashed, two kept, never half-written.
 
 A checkpoint is a folder ``step-00001000`` with ``state.safetensors`` (weights, their average, optimiser moments) and
-``state.json`` (step, hash, the configuration). With batches and noise as pure functions of (seed, step), that is all that a
-resumed run needs to equal an uninterrupted one.
+``state.json`` (step, hash, the configuration). With batches and noise as pure functions of (seed, step), that is all
+that a resumed run needs to equal an uninterrupted one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Lightning module: wires data, noise, denoiser, loss and optimisers. Every random choice is a function of (seed, step)."""
+"""The Lightning module: wires data, noise, denoiser, loss and optimisers. Randomness is a function of (seed, step)."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class DenoisingTask(pl.LightningModule):
         return build_optimizers(self, self.config.optimizer)
 
     def setup_batch(self, step: int) -> tuple[MolBatch, Levels, MolBatch]:
-        """Return (clean, levels, noisy with its condition in ``properties``) of a step: a pure function of (seed, step)."""
+        """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
         indices, width = self.plan.batch(step)
         clean = self.arrays.assemble(indices, width)
         density_noise = self.source.uniform(clean.ids, step, Stream.TIME, 5)
@@ -77,7 +77,7 @@ class DenoisingTask(pl.LightningModule):
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, step))
 
     def _drop_properties(self, clean: MolBatch, step: int) -> Tensor:
-        """Return (B, P) properties with some set to NaN: all of a row's, or each by itself, so that any subset is learned."""
+        """Return (B, P) properties, some set to NaN: all of a row's, or each by itself, so that any subset works."""
         count = clean.properties.shape[1]
         uniform = self.source.uniform(clean.ids, step, Stream.CONDITION, count + 1)
         training = self.config.training
@@ -115,7 +115,7 @@ class DenoisingTask(pl.LightningModule):
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
-                group["lr"] = self.config.optimizer.learning_rate * factor
+                group["lr"] = group["initial_lr"] * factor
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.optimizer.gradient_clip)
         self.last_gradient_norm = float(norm)

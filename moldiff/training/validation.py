@@ -1,4 +1,4 @@
-"""Validation loss per field and noise-level bin, always with the same molecules, times and noise, so that runs compare."""
+"""Validation loss per field and noise-level bin, always with the same molecules, times and noise."""
 
 from __future__ import annotations
 
