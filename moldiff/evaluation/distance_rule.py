@@ -62,7 +62,7 @@ def bond_orders(symbols: list[str], positions: np.ndarray) -> np.ndarray:
     distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
     closer = distance < _THRESHOLDS[:, element[:, None], element[None]]
     # The tiers are nested: a triple bond is also shorter than the double and the single bond's threshold.
-    orders = np.cumprod(closer, axis=0).sum(0)
+    orders = closer.sum(0)
     np.fill_diagonal(orders, 0)
     return orders
 

@@ -127,7 +127,8 @@ def relax(numbers: Sequence[int], positions: Sequence[Sequence[float]], charge: 
         charge: total charge in elementary charges; all electrons paired.
 
     Returns:
-        The result, or None if the energy is not finite, the self-consistent field does not converge or an element is unknown to the method.
+        The result, or None if the self-consistent field does not converge, the energy is not finite or an element is
+        unknown to the method.
     """
     from scipy.optimize import minimize
     from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
