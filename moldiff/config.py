@@ -111,6 +111,7 @@ class TrainConfig(Section):
     data: Path
     output: Path
     conditions: tuple[str, ...] = ()
+    init_from: str | None = None
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
     density: DensityConfig = DensityConfig()

@@ -191,6 +191,7 @@ class DeviceArrays:
         *,
         properties: Sequence[str] | None = None,
         vocabulary: Vocabulary | None = None,
+        absent_as_unknown: bool = False,
     ) -> None:
         """Copy a data set to a device.
 
@@ -199,14 +200,19 @@ class DeviceArrays:
             device: where the tensors live and the batches are made.
             properties: names of the property columns of a batch, in this order; by default all.
             vocabulary: class indices of the batches, for a model with its own vocabulary; by default the data set's.
+            absent_as_unknown: a property that the data set lacks is NaN throughout; otherwise it is a MoldiffError.
         """
         arrays = dataset.arrays
         tables = dataset.class_tables(vocabulary or dataset.vocabulary)
-        columns = dataset.property_columns(dataset.property_names if properties is None else properties)
+        names = tuple(dataset.property_names if properties is None else properties)
+        present = [name for name in names if name in dataset.property_names] if absent_as_unknown else list(names)
+        columns = dataset.property_columns(present)
+        values = np.full((len(dataset), len(names)), np.nan, dtype=np.float32)
+        values[:, [names.index(name) for name in present]] = arrays["properties"][:, columns]
         bonds = np.array(arrays["bonds"], dtype=np.uint8 if arrays["bonds"].dtype == np.uint8 else np.int32)
         bonds[:, 2] = tables["bond_type"][arrays["bonds"][:, 2]]
         self.device = torch.device(device)
-        self.property_names = tuple(dataset.property_names[column] for column in columns)
+        self.property_names = names
         self._sizes = torch.from_numpy(dataset.sizes)  # stays in main memory: checks must not wait for the device
         self._max_bonds = _max_bonds_up_to(dataset.sizes, np.diff(arrays["bond_offsets"]))
         self._positions = self._copy(arrays["positions"])
@@ -215,7 +221,7 @@ class DeviceArrays:
         self._bonds = self._copy(bonds)
         self._atom_offsets = self._copy(arrays["atom_offsets"])
         self._bond_offsets = self._copy(arrays["bond_offsets"])
-        self._properties = self._copy(arrays["properties"][:, columns])
+        self._properties = self._copy(values)
 
     def _copy(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def train(
         overrides: ``key=value`` with dotted keys.
         resume: ``auto`` goes on from the newest checkpoint if there is one; a path goes on from that checkpoint.
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
-        init_from: model folder or built-in name whose weights (and vocabulary) the run starts from.
+        init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
+            vocabulary and conditions are taken, the file's sections on them are not read.
         out: output folder, instead of the file's.
 
     Returns:
@@ -80,9 +82,11 @@ def train(
     config = load_config(config_path, overrides)
     if out is not None:
         config = config.model_copy(update={"output": out})
+    if init_from is not None:
+        config = config.model_copy(update={"init_from": init_from})
     seconds = None if max_time is None else parse_duration(max_time)
     state = _find_state(config, resume)
-    return TrainingRun(config, state, init_from, seconds).fit()
+    return TrainingRun(config, state, seconds).fit()
 
 
 def parse_duration(text: str) -> float:
@@ -112,11 +116,11 @@ def _find_state(config: TrainConfig, resume: str | None) -> TrainingState | None
 class TrainingRun:
     """One process's part of a training run, put together from a configuration."""
 
-    def __init__(
-        self, config: TrainConfig, state: TrainingState | None, init_from: str | None, max_seconds: float | None
-    ) -> None:
+    def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         training = config.training
-        self.config, self.state, self.max_seconds, self.init_from = config, state, max_seconds, init_from
+        if state is not None and config.init_from is None:
+            config = config.model_copy(update={"init_from": state.config.get("init_from")})
+        self.config, self.state, self.max_seconds = config, state, max_seconds
         self.device = resolve_device(training.device)
         if training.threads:
             torch.set_num_threads(training.threads)
@@ -129,7 +133,11 @@ class TrainingRun:
             else self.device
         )
         self.arrays = DeviceArrays(
-            self.dataset, device, properties=list(self.model.conditions), vocabulary=self.model.vocabulary
+            self.dataset,
+            device,
+            properties=self.model.conditions,
+            vocabulary=self.model.vocabulary,
+            absent_as_unknown=config.init_from is not None,
         )
         rows = self.dataset.indices("train")
         plan = BatchPlan(
@@ -147,11 +155,8 @@ class TrainingRun:
     def _build_model(self) -> MoleculeModel:
         """Return the model with fresh weights, or with those of ``init_from``."""
         torch.manual_seed(self.config.training.seed)
-        if self.init_from is not None and self.state is None:
-            folder = load_model_folder(self.init_from)
-            model = MoleculeModel.from_folder(folder)
-            model.denoiser.requires_grad_(True).train()
-            return model
+        if self.config.init_from is not None:
+            return self._adapted_model(self.config.init_from)
         statistics = self.dataset.statistics
         for name in self.config.conditions:
             if name not in statistics.properties:
@@ -163,6 +168,16 @@ class TrainingRun:
         return MoleculeModel.build(
             self.config.network, self.config.curve, self.dataset.vocabulary, statistics, self.config.conditions
         )
+
+    def _adapted_model(self, name: str) -> MoleculeModel:
+        """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
+        model = MoleculeModel.from_folder(load_model_folder(name))
+        model.denoiser.requires_grad_(True).train()
+        statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
+        missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
+        if missing:
+            logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
+        return replace(model, statistics=statistics)
 
     def fit(self) -> Path:
         """Train to the end, to the time limit or to SIGTERM; save; return the model folder."""
