@@ -134,10 +134,13 @@ def assess_file(
         One assessment per requested molecule, in file order, and the convention that was used.
 
     Raises:
-        MoldiffError: the file is no SDF, or holds more records than were requested.
+        MoldiffError: the file is no SDF, empty without ``requested``, or holds more records than were requested.
     """
     if requested is not None and requested < 1:
         raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
+    if requested is not None and path.is_file() and path.stat().st_size == 0:
+        # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
+        return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
     convention = detect_hydrogens(path) if hydrogens == "auto" else hydrogens
     rows = []
     for index, name, mol, reason in read_blocks(path):

@@ -134,6 +134,13 @@ def test_requested_molecules_without_a_record_have_failed(water: str, write: Cal
     assert [row.index for row in rows] == [0, 1, 2, 3, 4]
 
 
+def test_an_empty_file_is_all_missing_if_the_number_is_known(write: Callable[..., Path]) -> None:
+    rows, _ = assess_file(write(), requested=3)
+    assert [row.reason for row in rows] == [MISSING] * 3
+    with pytest.raises(MoldiffError, match="is empty"):
+        assess_file(write())
+
+
 @pytest.mark.parametrize("requested", [1, 0, -3])
 def test_fewer_requested_than_there_are_is_an_error(requested: int, water: str, write: Callable[..., Path]) -> None:
     with pytest.raises(MoldiffError, match="requested"):
