@@ -330,6 +330,20 @@ def models_info(model: Annotated[str, typer.Argument(help="A built-in model or a
     render_model(load_model_folder(model), _console())
 
 
+@models_app.command("pack")
+def models_pack(
+    model: Annotated[str, typer.Argument(help="A model folder, for example runs/qm9/model.")],
+    data: Annotated[Path, typer.Option(help="The prepared set that it was trained on.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    full: Annotated[bool, typer.Option("--full", help="Keep the weights in full precision.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make a trained model ready to be given away: half precision, references for evaluation and novelty."""
+    from moldiff.training.pack import pack
+
+    typer.echo(f"{pack(model, data, out, half=not full, overwrite=overwrite)}  {out}")
+
+
 @app.command()
 def doctor() -> None:
     """Check this installation: versions, devices, built-in models, equivariance."""

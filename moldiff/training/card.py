@@ -10,6 +10,7 @@ from moldiff.model import MoleculeModel
 def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     """Return the card as Markdown."""
     sizes = model.statistics.size_counts
+    source = f", commit {provenance['commit']}" if provenance["commit"] else ""
     conditions = ", ".join(model.conditions) or "none"
     return f"""# A moldiff model
 
@@ -22,7 +23,10 @@ Generates 3D molecules: coordinates, atom types, charges and bonds.
 - Properties it can be asked for: {conditions}
 - Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
 - Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
-- Trained on {provenance["device"]} ({provenance["threads"]} threads), torch {provenance["torch"]}, {provenance["date"]}
+- Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {provenance["torch"]}, until
+  {provenance["date"]}
+- Command: `{provenance["command"]}`
+- Source: moldiff {provenance["moldiff"]}{source}
 
 ## Intended use
 Proposing molecules like those of its training data, for research. Mirror images are equally likely.

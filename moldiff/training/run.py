@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -24,8 +25,9 @@ from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import write_json
 from moldiff.model import MoleculeModel, load_weights
-from moldiff.training.callbacks import Checkpoints, Progress, Validation, duration
+from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.card import training_card
+from moldiff.training.provenance import hardware, source_commit
 from moldiff.training.state import (
     TrainingState,
     flatten_optimizer,
@@ -36,6 +38,7 @@ from moldiff.training.state import (
 )
 from moldiff.training.task import DenoisingTask
 from moldiff.training.validation import ValidationLoss, validate_denoiser
+from moldiff.version import VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -244,6 +247,7 @@ class TrainingRun:
             average_count=int(task.average.n_averaged),
             optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
             config=self.config.model_dump(mode="json"),
+            seconds=self._seconds(),
         )
         path = save_state(self.config.output / "checkpoints", state)
         save_model_folder(
@@ -264,16 +268,22 @@ class TrainingRun:
             "molecules_seen": task.step * self.config.training.batch_size,
             "data_sha256": str(self.dataset.info["data_hash"]),
             "training_molecules": len(self.dataset.indices("train")),
+            "seconds": round(self._seconds()),
             "date": datetime.now(UTC).date().isoformat(),
+            "hardware": hardware(self.device),
+            "command": shlex.join(["moldiff", *sys.argv[1:]]),
+            "moldiff": VERSION,
+            "commit": source_commit(),
             "torch": torch.__version__,
-            "device": self.device.type,
-            "threads": torch.get_num_threads(),
-            "seconds_this_run": round(time.monotonic() - self.started),
             "config": self.config.model_dump(mode="json"),
         }
 
+    def _seconds(self) -> float:
+        """Time spent on training, earlier runs included."""
+        return time.monotonic() - self.started + (self.state.seconds if self.state else 0.0)
+
     def _references(self) -> dict[str, torch.Tensor]:
-        """Return what travels with the model: keys of the training molecules, a sample of (size, conditions) rows."""
+        """Return what travels with every saved model: keys of the training molecules; `pack` adds the rest."""
         rows = self.dataset.indices("train")
         keys = torch.from_numpy(self.dataset.arrays["keys"][rows].view("int64").copy())
         return {"training_keys": keys}
@@ -296,6 +306,3 @@ class _Restore(pl.Callback):
         pl_module.average.n_averaged.fill_(self.state.average_count)
         for optimizer, moments in zip(trainer.optimizers, self.state.optimizers, strict=True):
             restore_optimizer(optimizer, moments)
-
-
-__all__ = ["StepNumbers", "TrainingRun", "duration", "parse_duration", "train"]

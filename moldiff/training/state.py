@@ -37,6 +37,7 @@ class TrainingState:
         average_count: how often the average was updated.
         optimizers: one state dictionary of plain tensors for each optimiser: "<parameter number>.<entry>" -> tensor.
         config: the training configuration as plain JSON.
+        seconds: time spent on training so far, all runs together.
     """
 
     step: int
@@ -45,6 +46,7 @@ class TrainingState:
     average_count: int
     optimizers: list[dict[str, Tensor]]
     config: dict[str, Any]
+    seconds: float
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -89,6 +91,7 @@ def save_state(folder: Path, state: TrainingState) -> Path:
                 "format": 1,
                 "step": state.step,
                 "average_count": state.average_count,
+                "seconds": state.seconds,
                 "optimizers": len(state.optimizers),
                 "sha256": sha256_of(temporary / _TENSORS),
                 "config": state.config,
@@ -132,6 +135,7 @@ def load_state(path: Path) -> TrainingState:
             average_count=info["average_count"],
             optimizers=[groups.get(f"optimizer{number}", {}) for number in range(info["optimizers"])],
             config=info["config"],
+            seconds=float(info["seconds"]),
         )
     except OSError as error:
         raise MoldiffError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
