@@ -75,9 +75,7 @@ def perceive(
     return mol, reason
 
 
-def _perceived(
-    symbols: tuple[str, ...], pos: np.ndarray, template: str, charge: int
-) -> tuple[Chem.Mol | None, str]:
+def _perceived(symbols: tuple[str, ...], pos: np.ndarray, template: str, charge: int) -> tuple[Chem.Mol | None, str]:
     """Return the first perception without formal charges, else the first that sanitises, else the template's."""
     unconnected = _atoms(symbols, pos)
     graphs: dict[frozenset[tuple[int, int]], Chem.Mol] = {}
