@@ -95,7 +95,6 @@ class TrainingConfig(Section):
     property_dropout: Share = 0.5
     unconditional_share: Share = 0.5
     bf16: bool = True
-    compile: bool = False
     log_every: Count = 50
     validate_every: Count = 2000
     validation_molecules: Count = 1024

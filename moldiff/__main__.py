@@ -1,0 +1,7 @@
+"""``python -m moldiff``: the command line where the console script is not on the path."""
+
+import sys
+
+from moldiff.cli import main
+
+sys.exit(main())
