@@ -1,6 +1,6 @@
 """Compare training recipes at equal molecules, batches and noise, by validation loss. Writes a Markdown table.
 
-    python scripts/benchmark_recipe.py data/qm9 --kekule data/qm9_kekule --work runs/recipes -o scripts/results/ablations.md
+    python scripts/benchmark_recipe.py data/qm9 --kekule data/qm9_kekule -o scripts/results/ablations.md
 
 Each variant is a short `moldiff train configs/qm9.yaml` that ends in a decay. A variant that is finished is not run
 again, so the script can be stopped and started. The loss is that of the averaged weights on held-out molecules, always
