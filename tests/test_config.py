@@ -1,0 +1,131 @@
+"""Training files: what they may hold, overrides, and one line for each mistake."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moldiff.config import TrainConfig, load_config
+from moldiff.errors import MoldiffError
+
+BASE = "data: d\noutput: o\n"
+Read = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Read:
+    """Load a training file of some text with some overrides."""
+
+    def load(text: str, *overrides: str) -> TrainConfig:
+        path = tmp_path / "train.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load_config(path, list(overrides))
+
+    return load
+
+
+def refusal(read: Read, text: str, *overrides: str) -> str:
+    """Return the one line that refuses a file."""
+    with pytest.raises(MoldiffError) as caught:
+        read(text, *overrides)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.name)
+def test_the_files_of_the_repository_are_valid(path: Path) -> None:
+    assert load_config(path, []).training.steps > 0
+
+
+def test_what_is_not_given_has_its_default(read: Read) -> None:
+    config = read(BASE + "network: {layers: 3}\n")
+    assert config.network.layers == 3
+    assert config.network.node_width == 192
+    assert config.data == Path("d")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("netwrok: {}\n", "unknown key 'netwrok' (did you mean 'network'?)"),
+        ("network: {layer: 3}\n", "unknown key 'network.layer' (did you mean 'network.layers'?)"),
+        ("training: {batchsize: 3}\n", "unknown key 'training.batchsize' (did you mean 'training.batch_size'?)"),
+        ("zzzzzzzz: 1\n", "unknown key 'zzzzzzzz'"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(read: Read, text: str, words: str) -> None:
+    assert words in refusal(read, BASE + text)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.step=3", "did you mean 'training.steps'?"),
+        ("training.steps=0", "training.steps"),
+        ("training.steps=many", "got 'many'"),
+        ("training.steps=1.5", "got 1.5"),
+        ("training.batch_size=-1", "greater than or equal to 1"),
+        ("optimizer.ema=1", "less than 1"),
+        ("optimizer.learning_rate=.nan", "learning_rate"),
+        ("optimizer.learning_rate=.inf", "learning_rate"),
+        ("optimizer.learning_rate=1e999", "finite"),
+        ("network.l_max=3", "less than or equal to 2"),
+        ("training.steps", "must look like key=value"),
+        ("=3", "must look like key=value"),
+        ("data.folder=3", "'data' is a value, not a section"),
+        ("network=3", "network"),
+        ("training.steps=[1", "not valid YAML"),
+    ],
+)
+def test_a_bad_override_names_the_key(read: Read, override: str, words: str) -> None:
+    assert words in refusal(read, BASE, override)
+
+
+def test_overrides_win_and_may_open_a_section(read: Read) -> None:
+    config = read(
+        BASE + "training: {steps: 5}\n",
+        "training.steps=7",
+        "optimizer.learning_rate=1e-3",
+        "conditions=[logp, qed]",
+        "training.bf16=false",
+        "data=a=b",
+    )
+    assert config.training.steps == 7
+    assert config.optimizer.learning_rate == 1e-3
+    assert config.conditions == ("logp", "qed")
+    assert config.training.bf16 is False
+    assert config.data == Path("a=b")
+
+
+@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("2E2", 200.0), (".5", 0.5), ("3", 3.0), ("1.5e+1", 15.0)])
+def test_numbers_in_scientific_notation_are_numbers(read: Read, text: str, value: float) -> None:
+    assert read(f"{BASE}optimizer: {{learning_rate: {text}}}\n").optimizer.learning_rate == value
+
+
+@pytest.mark.parametrize("word", ["NO", "no", "yes", "on", "off"])
+def test_words_stay_words(read: Read, word: str) -> None:
+    assert read(f"{BASE}conditions: [{word}]\n").conditions == (word,)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BASE + "data: twice\n", "key 'data' stands twice"),
+        ("a: &x 1\nb: *x\n", "aliases are not allowed"),
+        (BASE + "init_from: !!python/object/apply:os.getcwd []\n", "not valid YAML"),
+        ("- 1\n- 2\n", "must hold keys and values, not list"),
+        ("", "must hold keys and values"),
+        (BASE + "---\na: 1\n", "not valid YAML"),
+        ("a: " + "[" * 5000, "not valid YAML"),
+        ("output: o\n", "data: field required"),
+        ("data: " + "x" * (1 << 20), "larger than 1 MiB"),
+    ],
+    ids=["duplicate", "alias", "object", "list", "empty", "two documents", "deep", "missing", "large"],
+)
+def test_files_that_are_no_training_files(read: Read, text: str, words: str) -> None:
+    assert words in refusal(read, text)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"none\.yaml cannot be read: No such file"):
+        load_config(tmp_path / "none.yaml", [])

@@ -1,0 +1,101 @@
+"""A final name never holds half a file, whatever goes wrong on the way."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, read_json, refuse_existing, sha256_of, write_json, write_text
+
+
+def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "a.txt"
+    with atomic_writer(path) as handle:
+        handle.write("Å\n")
+        handle.flush()
+        assert not path.exists()
+    assert path.read_bytes() == "Å\n".encode()
+    with atomic_writer(path, binary=True) as handle:
+        handle.write(b"\x00\r\n")
+    assert path.read_bytes() == b"\x00\r\n"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("before", [None, "old"])
+def test_an_error_leaves_what_was_there(tmp_path: Path, error: BaseException, before: str | None) -> None:
+    path = tmp_path / "a.txt"
+    if before is not None:
+        path.write_text(before)
+    expected = MoldiffError if isinstance(error, OSError) else type(error)
+    with pytest.raises(expected), atomic_writer(path) as handle:
+        handle.write("half")
+        raise error
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([] if before is None else [before])
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_disk_that_is_full_at_the_end_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(MoldiffError, match=r"a\.txt could not be written: No space left on device"):
+        write_text(tmp_path / "a.txt", "text")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_content_is_on_the_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for name in ("fsync", "replace"):
+        original = getattr(os, name)
+
+        def recorded(*arguments: object, name: str = name, original: object = original) -> None:
+            calls.append(name)
+            original(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(os, name, recorded)
+    write_text(tmp_path / "a.txt", "text")
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
+
+
+def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MoldiffError, match="could not be written"):
+        write_text(tmp_path / "file" / "a.txt", "text")
+    with pytest.raises(MoldiffError, match="is not a folder"):
+        refuse_existing(tmp_path / "file" / "deep" / "a.txt", overwrite=True)
+
+
+def test_an_existing_file_is_replaced_only_when_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("mine")
+    with pytest.raises(MoldiffError, match="exists already; choose another name or pass --overwrite"):
+        refuse_existing(tmp_path / "a.txt", overwrite=False)
+    refuse_existing(tmp_path / "a.txt", overwrite=True)
+    refuse_existing(tmp_path / "new" / "b.txt", overwrite=False)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_holds_no_nan(tmp_path: Path, number: float) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(tmp_path / "a.json", {"x": number})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_round_trip_and_hash(tmp_path: Path) -> None:
+    value = {"x": [1, 2.5, None, "Å"]}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json") == value == json.loads((tmp_path / "a.json").read_text())
+    assert sha256_of(tmp_path / "a.json") == hashlib.sha256((tmp_path / "a.json").read_bytes()).hexdigest()
+
+
+def test_json_that_cannot_be_read_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"a\.json cannot be read: No such file"):
+        read_json(tmp_path / "a.json")
+    for text in (b"{", b"\xff\xfe"):
+        (tmp_path / "b.json").write_bytes(text)
+        with pytest.raises(MoldiffError, match=r"b\.json is not valid JSON"):
+            read_json(tmp_path / "b.json")
