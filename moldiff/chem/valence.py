@@ -6,8 +6,10 @@ bug that inflated the published stability of several models.)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from types import MappingProxyType
+from typing import NamedTuple
 
 from rdkit import Chem, rdBase
 
@@ -78,6 +80,27 @@ ALLOWED_VALENCES: Mapping[tuple[str, int], frozenset[int]] = MappingProxyType(
 )
 
 _ORDER = {Chem.BondType.SINGLE: 1, Chem.BondType.DOUBLE: 2, Chem.BondType.TRIPLE: 3}
+
+
+class ClosedShell(NamedTuple):
+    """A state of an atom: element symbol, formal charge, valence (hydrogens counted), and whether it may sit in an
+    aromatic ring without a double bond, because it has a lone pair or an empty orbital."""
+
+    symbol: str
+    charge: int
+    valence: int
+    gives_to_ring: bool
+
+
+def closed_shell_states(elements: Iterable[str], charges: Iterable[int]) -> list[ClosedShell]:
+    """Return every allowed state of atoms of these elements and formal charges, by element, charge, valence."""
+    table, states = Chem.GetPeriodicTable(), []
+    for symbol, charge in product(elements, charges):
+        for valence in sorted(ALLOWED_VALENCES.get((symbol, charge), ())):
+            electrons = table.GetNOuterElecs(symbol) - charge
+            lone_pair, empty_orbital = electrons - valence >= 2, electrons + valence <= 6
+            states.append(ClosedShell(symbol, charge, valence, lone_pair or empty_orbital))
+    return states
 
 
 def is_stable(symbol: str, charge: int, valence: int) -> bool:

@@ -8,6 +8,7 @@ import torch
 
 from moldiff.checkpoint import load_model_folder, save_model_folder
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.seen import seen_chemistry
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.references import reference_from_dataset
 
@@ -18,8 +19,8 @@ def pack(model: str, data: Path, out: Path, *, half: bool = True, overwrite: boo
     """Write a model folder with references and return its SHA-256.
 
     Added are hashed keys of the training molecules (novelty), histograms of held-out geometry and properties
-    (evaluation without the data set) and rows of (number of atoms, conditions), of which sizes and wanted properties
-    are drawn jointly.
+    (evaluation without the data set), the chemistry seen in training (structured decoding) and rows of (number of
+    atoms, conditions), of which sizes and wanted properties are drawn jointly.
 
     Args:
         model: a model folder, for example that of a training run.
@@ -37,6 +38,7 @@ def pack(model: str, data: Path, out: Path, *, half: bool = True, overwrite: boo
     if trained_on != dataset.info["data_hash"]:
         raise MoldiffError(f"{folder.path} was not trained on {data}: the hash of the data differs")
     references = reference_from_dataset(dataset).to_tensors()
+    references |= seen_chemistry(dataset).to_tensors()
     references["condition_rows"] = condition_rows(dataset, folder.config["conditions"])
     return save_model_folder(
         out,
