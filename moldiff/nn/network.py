@@ -113,4 +113,6 @@ class EquivariantNetwork(nn.Module):
         ends = self.pair_from_nodes(nodes)
         symmetric = pairs + pairs.transpose(1, 2) + ends[:, :, None] + ends[:, None]
         bond_type = self.read_pairs(symmetric)
+        # sums in another order round differently: the mean of both directions is symmetric to the last bit
+        bond_type = 0.5 * (bond_type + bond_type.transpose(1, 2))
         return MolPrediction(raw, atom_type.to(raw.dtype), charge.to(raw.dtype), bond_type.to(raw.dtype))
