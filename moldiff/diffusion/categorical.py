@@ -73,11 +73,31 @@ class CategoricalProcess:
         result = step * (abar_s * weight + (1 - abar_s) * limit * weight.sum(-1, keepdim=True))
         return result / result.sum(-1, keepdim=True)
 
+    def redrawn(self, probabilities: Tensor, abar: Tensor) -> Tensor:
+        """Return the sum over x_0 of p(x_0) q(x_s | x_0), float64 (B, ..., K): x_s without a memory of x_t."""
+        abar = _expand(abar, probabilities.dim())
+        weight = probabilities.double()
+        return abar * weight + (1 - abar) * self.limit.to(weight.device) * weight.sum(-1, keepdim=True)
+
     def reverse_step(
-        self, x_t: Tensor, probabilities: Tensor, abar_t: Tensor, abar_s: Tensor, uniform: Tensor
+        self,
+        x_t: Tensor,
+        probabilities: Tensor,
+        abar_t: Tensor,
+        abar_s: Tensor,
+        uniform: Tensor,
+        redraw: Tensor | None = None,
     ) -> Tensor:
-        """Draw x_s ~ p(x_s | x_t), see `posterior`; uniform has x_t's shape."""
-        return sample_index(self.posterior(x_t, probabilities, abar_t, abar_s), uniform)
+        """Draw x_s ~ p(x_s | x_t), see `posterior`; uniform has x_t's shape.
+
+        With probability ``redraw`` (B,), corrector noise: x_s comes from `redrawn` instead. With p(x_0 | x_t) exact,
+        both keep the law of a single variable exact at any stride, as x_t and x_s need only share their x_0 (the
+        categorical counterpart of Song et al. 2021, "Denoising diffusion implicit models", eq. 7).
+        """
+        chances = self.posterior(x_t, probabilities, abar_t, abar_s)
+        if redraw is not None:
+            chances = torch.lerp(chances, self.redrawn(probabilities, abar_s), _expand(redraw, chances.dim()))
+        return sample_index(chances, uniform)
 
     def loss(self, logits: Tensor, x_0: Tensor) -> Tensor:
         """Return the cross-entropy -ln p(x_0) of each variable, x_0's shape, float32."""

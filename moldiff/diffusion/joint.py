@@ -67,26 +67,54 @@ class JointDiffusion:
             fields[field] = _keep(drawn, field, clean)
         return clean.replace(**fields)
 
+    def noise_further(self, noisy: MolBatch, at: Levels, to: Levels, noise: JointNoise) -> MolBatch:
+        """Return a draw at the noisier level ``to``, q(x_to | x_at) of every field."""
+        sigma = torch.sqrt((to.sigma.double() ** 2 - at.sigma.double() ** 2).clamp(min=0))
+        fields = {"pos": self.pos.sample_marginal(noisy.pos, sigma, noise.pos, noisy.mask)}
+        for field, process in self.categories.items():
+            ratio = to.abar(field) / at.abar(field)
+            fields[field] = _keep(
+                process.sample_marginal(getattr(noisy, field), ratio, getattr(noise, field)), field, noisy
+            )
+        return noisy.replace(**fields)
+
     def reverse_categories(
-        self, noisy: MolBatch, prediction: MolPrediction, at: Levels, to: Levels, noise: JointNoise
+        self,
+        noisy: MolBatch,
+        prediction: MolPrediction,
+        at: Levels,
+        to: Levels,
+        noise: JointNoise,
+        redraw: Tensor | None = None,
     ) -> MolBatch:
-        """Return ``noisy`` with its categories moved from level ``at`` to the cleaner ``to``; coordinates stay."""
+        """Return ``noisy`` with its categories moved from level ``at`` to the cleaner ``to``; coordinates stay.
+
+        Args:
+            redraw: (B,) share of the variables that get corrector noise, see `CategoricalProcess.reverse_step`.
+        """
         fields = {}
         for field, process in self.categories.items():
             probabilities = torch.softmax(getattr(prediction, field).double(), dim=-1)
             drawn = process.reverse_step(
-                getattr(noisy, field), probabilities, at.abar(field), to.abar(field), getattr(noise, field)
+                getattr(noisy, field), probabilities, at.abar(field), to.abar(field), getattr(noise, field), redraw
             )
             fields[field] = _keep(drawn, field, noisy)
         return noisy.replace(**fields)
 
     def reverse_step(
-        self, noisy: MolBatch, prediction: MolPrediction, at: Levels, to: Levels, noise: JointNoise, eta: float = 1.0
+        self,
+        noisy: MolBatch,
+        prediction: MolPrediction,
+        at: Levels,
+        to: Levels,
+        noise: JointNoise,
+        eta: float = 1.0,
+        redraw: Tensor | None = None,
     ) -> MolBatch:
         """Return a draw at the cleaner level ``to``: ancestral (eta = 1) or DDIM (eta = 0) for coordinates, the exact
-        posterior of each variable for categories."""
+        posterior of each variable for categories (``redraw``: see `reverse_categories`)."""
         pos = self.pos.reverse_step(noisy.pos, prediction.pos, at.sigma, to.sigma, noise.pos, noisy.mask, eta)
-        return self.reverse_categories(noisy, prediction, at, to, noise).replace(pos=pos)
+        return self.reverse_categories(noisy, prediction, at, to, noise, redraw).replace(pos=pos)
 
     def decode(self, noisy: MolBatch, prediction: MolPrediction) -> MolBatch:
         """Return the most probable clean molecule: predicted coordinates, argmax of every category."""

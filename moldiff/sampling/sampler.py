@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from moldiff.diffusion.curve import NoiseCurve
-from moldiff.diffusion.joint import JointDiffusion, draw_noise
+from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.solvers import Solver
+from moldiff.sampling.walk import State, Walk
 
 
 @dataclass(frozen=True)
@@ -42,36 +43,48 @@ def sample(
     source: NoiseSource,
     after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
 ) -> Sample:
-    """Draw molecules: one network evaluation for each time of the grid but the last.
+    """Draw molecules: a step of the solver between any two times of the grid, and a last evaluation to decode.
 
     Args:
         template: gives mask (B, N), ids (B,) that key the noise, and ``properties`` (B, P), the condition (NaN = free).
         grid: decreasing times, from 1 to 0; at the last but one, the prediction is decoded.
         solver: how to step between two levels.
         source: random numbers; draw 0 is the prior, draw k the k-th step.
-        after_step: called with (step number, state, prediction) after each evaluation, for watching.
+        after_step: called with (step number, state, prediction) after each step, for watching.
     """
-    batch, n = template.mask.shape
     device = template.mask.device
-    times = [torch.full((batch,), float(t), dtype=torch.float64, device=device) for t in grid]
-    state = diffusion.sample_prior(template, curve.levels(times[0]), draw_noise(source, template.ids, 0, n))
-    failed_at = torch.full((batch,), -1, dtype=torch.int64, device=device)
-    prediction: MolPrediction | None = None
-    for number, (t, s) in enumerate(pairwise(times), start=1):
-        at = curve.levels(t)
-        with torch.no_grad():
-            prediction = denoiser(state, at, template.properties, prediction)
-        finite = torch.isfinite(prediction.pos).all(-1).all(-1) & torch.isfinite(prediction.bond_type).flatten(1).all(
-            -1
-        )
-        failed_at = torch.where((failed_at < 0) & ~finite, number, failed_at)
-        if number < len(times) - 1:
-            noise = draw_noise(source, template.ids, number, n)
-            state = solver.step(diffusion, state, prediction, at, curve.levels(s), noise)
-        else:
-            state = diffusion.decode(state, prediction)
-        if after_step is not None:
-            after_step(number, state, prediction)
-    if prediction is None:
+    times = [torch.full((len(template),), float(t), dtype=torch.float64, device=device) for t in grid]
+    if len(times) < 2:
         raise ValueError("a grid needs at least two times")
-    return Sample(state, prediction, failed_at)
+    walk = Walk(denoiser, diffusion, curve, template.properties, source)
+    state = State(diffusion.sample_prior(template, curve.levels(times[0]), walk.noise(template, step=0)))
+    failed_at = torch.full((len(template),), -1, dtype=torch.int64, device=device)
+    last = len(times) - 1
+    for number, (t, s) in enumerate(pairwise(times[:-1]), start=1):
+        state = solver.step(walk, state, number, t, s)
+        if state.prediction is not None:
+            failed_at = torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
+            if after_step is not None:
+                after_step(number, state.molecules, state.prediction)
+    prediction = walk.denoise(state.molecules, state.prediction, curve.levels(times[-2]))
+    failed_at = torch.where((failed_at < 0) & ~_is_finite(prediction), last, failed_at)
+    molecules = diffusion.decode(state.molecules, prediction)
+    if after_step is not None:
+        after_step(last, molecules, prediction)
+    return Sample(molecules, prediction, failed_at)
+
+
+def evaluations_of(solver: Solver, steps: int) -> int:
+    """Return the network evaluations of a sample on a grid of so many steps; the last step needs one."""
+    return solver.evaluations * (steps - 1) + 1
+
+
+def steps_within(solver: Solver, evaluations: int) -> int:
+    """Return the largest number of steps, at least 1, that needs no more than so many network evaluations."""
+    return (evaluations - 1) // solver.evaluations + 1
+
+
+def _is_finite(prediction: MolPrediction) -> Tensor:
+    """Return (B,) whether a prediction is finite."""
+    fields = [torch.isfinite(getattr(prediction, field)).flatten(1).all(1) for field in FIELDS]
+    return torch.stack(fields).all(0)

@@ -1,53 +1,219 @@
-"""Update rules between two noise levels. A solver is an object; what users know it by is its key in `SOLVERS`."""
+"""Update rules between two noise levels: three frameworks over one denoiser. A solver is an object; what users know it
+by is its key in `SOLVERS`.
+
+Coordinates are variance-exploding, x_t = x_0 + sigma n, and D is the denoiser's estimate of x_0; the score is
+(D - x) / sigma^2, the probability flow dx/dsigma = (x - D) / sigma. Categories ride the same grid: in every solver they
+are drawn from the posterior of each variable, exact at any stride.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
-from moldiff.diffusion.joint import JointDiffusion, JointNoise
+import torch
+from torch import Tensor
+
 from moldiff.diffusion.levels import Levels
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.geometry import center
+from moldiff.molecules import MolPrediction
+from moldiff.sampling.walk import State, Walk
+
+_CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
+_CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k
 
 
 class Solver(Protocol):
-    """One step of a sampler, from the level ``at`` to the cleaner level ``to``, at one network evaluation a step."""
+    """One step of a sampler."""
 
-    def step(
-        self,
-        diffusion: JointDiffusion,
-        noisy: MolBatch,
-        prediction: MolPrediction,
-        at: Levels,
-        to: Levels,
-        noise: JointNoise,
-    ) -> MolBatch: ...
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of one step."""
+        ...
+
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        """Return the state at the cleaner time s.
+
+        Args:
+            walk: model, condition and noise.
+            state: at time t.
+            number: of the step, from 1; keys its noise.
+            t, s: (B,) float64, s < t.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class Ancestral:
-    """DDPM and DDIM: coordinates by the Gaussian posterior with its noise scaled by ``eta``, categories by their
-    posterior.
+    """Exponential integrators of the reverse process: DDPM, DDIM and DPM-Solver++, one evaluation a step.
 
     Attributes:
-        eta: 1 = ancestral (Ho et al. 2020), 0 = DDIM (Song et al. 2021), which equals Euler steps of the
-            probability-flow ODE in sigma. Categories are drawn from their exact posterior in both.
+        eta: share of the ancestral noise in the coordinates: 1 = DDPM (Ho et al. 2020, eq. 7), 0 = DDIM (Song et al.
+            2021, "Denoising diffusion implicit models", eq. 12), which equals Euler steps of the probability flow in
+            sigma and first-order DPM-Solver++.
+        second_order: extrapolate D from the last two evaluations, linearly in ln sigma: DPM-Solver++(2M) (Lu et al.
+            2022, algorithm 2) for eta = 0, SDE-DPM-Solver++(2M) for eta = 1. The first step is of first order.
+        redraw: rate of the categories' corrector noise, see `redraw_share`.
     """
 
     eta: float
+    second_order: bool = False
+    redraw: float = 0.0
+    evaluations: ClassVar[int] = 1
 
-    def step(
-        self,
-        diffusion: JointDiffusion,
-        noisy: MolBatch,
-        prediction: MolPrediction,
-        at: Levels,
-        to: Levels,
-        noise: JointNoise,
-    ) -> MolBatch:
-        return diffusion.reverse_step(noisy, prediction, at, to, noise, self.eta)
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        prediction = walk.denoise(state.molecules, state.prediction, at)
+        estimate = prediction.replace(pos=_extrapolated(state, prediction, at, to)) if self.second_order else prediction
+        noise = walk.noise(state.molecules, number)
+        share = redraw_share(self.redraw, t, s)
+        molecules = walk.diffusion.reverse_step(state.molecules, estimate, at, to, noise, self.eta, share)
+        return State(molecules, prediction, at)
 
 
-SOLVERS: Mapping[str, Solver] = {"ddpm": Ancestral(eta=1.0), "ddim": Ancestral(eta=0.0)}
+@dataclass(frozen=True)
+class EulerMaruyama:
+    """Euler-Maruyama steps of the reverse-time SDE (Song et al. 2021, "Score-based generative modeling through
+    stochastic differential equations", algorithm 2 for the variance-exploding SDE), one evaluation a step:
+    x_s = x_t + (sigma_t^2 - sigma_s^2) score + sqrt(sigma_t^2 - sigma_s^2) n.
+
+    Attributes:
+        redraw: rate of the categories' corrector noise, see `redraw_share`.
+    """
+
+    redraw: float = 0.0
+    evaluations: ClassVar[int] = 1
+
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        noisy, noise = state.molecules, walk.noise(state.molecules, number)
+        prediction = walk.denoise(noisy, state.prediction, at)
+        molecules = walk.diffusion.reverse_categories(noisy, prediction, at, to, noise, redraw_share(self.redraw, t, s))
+        dtype = noisy.pos.dtype
+        shrink = 1 - (to.sigma / at.sigma) ** 2
+        std = torch.sqrt(at.sigma**2 - to.sigma**2)
+        pos = noisy.pos + _rows(shrink, dtype) * (prediction.pos - noisy.pos)
+        return State(
+            molecules.replace(pos=pos + _rows(std, dtype) * center(noise.pos, noisy.mask).to(dtype)), prediction, at
+        )
+
+
+@dataclass(frozen=True)
+class Heun:
+    """Heun steps of the probability-flow ODE, after raising the noise a little (Karras et al. 2022, algorithm 2); two
+    evaluations a step.
+
+    The categories at s are drawn before the second evaluation, because D jumps when they jump.
+
+    Attributes:
+        churn: how far the noise is raised before a step, as a share of the step: sigma grows by the factor 1 + gamma
+            with gamma = min(churn ln(sigma_t / sigma_s), sqrt(2) - 1), and the categories are noised to the same t. On
+            a geometric grid churn is S_churn / ln(sigma_max / sigma_min) of the paper. 0 = plain ODE.
+        redraw: rate of the categories' corrector noise, see `redraw_share`.
+    """
+
+    churn: float = 0.0
+    redraw: float = 0.0
+    evaluations: ClassVar[int] = 2
+
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        if self.churn:
+            state, t = self._raised(walk, state, number, t, s)
+        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        noisy = state.molecules
+        first = walk.denoise(noisy, state.prediction, at)
+        noise, share = walk.noise(noisy, number), redraw_share(self.redraw, t, s)
+        euler = walk.diffusion.reverse_step(noisy, first, at, to, noise, 0.0, share)
+        second = walk.denoise(euler, first, to)
+        dtype = noisy.pos.dtype
+        slope = (noisy.pos - first.pos) / _rows(at.sigma, dtype) + (euler.pos - second.pos) / _rows(to.sigma, dtype)
+        pos = noisy.pos + 0.5 * _rows(to.sigma - at.sigma, dtype) * slope
+        return State(euler.replace(pos=pos), second, to)
+
+    def _raised(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> tuple[State, Tensor]:
+        """Return the state with more noise, and its time."""
+        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        gamma = (self.churn * (at.pos - to.pos)).clamp(max=_CHURN_LIMIT)
+        higher = walk.curve.time_of_sigma(at.sigma * (1 + gamma)).maximum(t)
+        noise = walk.noise(state.molecules, number, _CHURN)
+        molecules = walk.diffusion.noise_further(state.molecules, at, walk.curve.levels(higher), noise)
+        return State(molecules, state.prediction, state.at), higher
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Langevin moves at each level before another solver's step: annealed Langevin dynamics (Song and Ermon 2019,
+    algorithm 1), or predictor and corrector (Song et al. 2021, algorithm 1). One evaluation for each move.
+
+    A move holds the level and the categories. It replaces a share f of the noise's variance,
+    x' = D + sqrt(1 - f) (x - D) + sqrt(f) sigma n: a Langevin step of size (1 - sqrt(1 - f)) sigma^2 whose noise is
+    matched so that the level does not drift where D is locally constant (consistent annealed sampling,
+    Jolicoeur-Martineau et al. 2021, without a change of level). The papers' step size 2 (r |n| / |score|)^2 is
+    2 r^2 sigma^2 in expectation over a molecule's 3 (N - 1) degrees of freedom. It is set so because norms of the
+    drawn numbers would correlate it with the noise, and norms over a batch would tie a molecule to its mates.
+
+    Attributes:
+        predictor: moves from level to level.
+        moves: at each level.
+        share: f, 0 <= f <= 1.
+    """
+
+    predictor: Solver
+    moves: int
+    share: float
+
+    @property
+    def evaluations(self) -> int:
+        return self.moves + self.predictor.evaluations
+
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        at = walk.curve.levels(t)
+        for move in range(self.moves):
+            state = self._move(walk, state, at, walk.pos_noise(state.molecules, number, _CORRECTOR + move))
+        return self.predictor.step(walk, state, number, t, s)
+
+    def _move(self, walk: Walk, state: State, at: Levels, noise: Tensor) -> State:
+        noisy = state.molecules
+        prediction = walk.denoise(noisy, state.prediction, at)
+        dtype = noisy.pos.dtype
+        fresh = _rows(at.sigma, dtype) * center(noise, noisy.mask).to(dtype)
+        away = math.sqrt(1 - self.share) * (noisy.pos - prediction.pos) + math.sqrt(self.share) * fresh
+        return State(noisy.replace(pos=prediction.pos + away), prediction, at)
+
+
+def redraw_share(rate: float, t: Tensor, s: Tensor) -> Tensor | None:
+    """Return (B,) the probability that a variable is drawn anew from its predicted marginal in the step from t to s.
+
+    It is 1 - exp(-rate (t - s)), so that a finer grid redraws equally often; None for rate 0.
+    """
+    return -torch.expm1(-rate * (t - s)) if rate else None
+
+
+def _extrapolated(state: State, prediction: MolPrediction, at: Levels, to: Levels) -> Tensor:
+    """Return D at the middle of the step in ln sigma, on the line through the last two evaluations (Lu et al. 2022,
+    algorithm 2: (1 + 1/2r) D_i - 1/2r D_{i-1}, r the ratio of the last step to this one); D itself where the last
+    evaluation was not at a noisier level."""
+    if state.prediction is None or state.at is None:
+        return prediction.pos
+    last, coming = state.at.pos - at.pos, at.pos - to.pos
+    weight = torch.where(last > 0, 0.5 * coming / last, 0.0)
+    return prediction.pos + _rows(weight, prediction.pos.dtype) * (prediction.pos - state.prediction.pos)
+
+
+def _rows(value: Tensor, dtype: torch.dtype) -> Tensor:
+    """Shape (B,) for coordinates (B, N, 3)."""
+    return value[:, None, None].to(dtype)
+
+
+SOLVERS: Mapping[str, Solver] = {
+    "ddpm": Ancestral(eta=1.0),
+    "ddim": Ancestral(eta=0.0),
+    "langevin": Corrected(Ancestral(eta=0.0), moves=1, share=0.5),
+    "sde": EulerMaruyama(),
+    "ode": Heun(),
+    "dpmpp": Ancestral(eta=0.0, second_order=True),
+    "edm": Heun(churn=1.0),
+}
 DEFAULT_SOLVER = "ddpm"
