@@ -50,6 +50,13 @@ class Hydrogens(StrEnum):
     implicit = "implicit"
 
 
+class Decoding(StrEnum):
+    """How the final prediction becomes a molecule."""
+
+    argmax = "argmax"
+    structured = "structured"
+
+
 class FileHydrogens(StrEnum):
     """The same question for a file of unknown origin."""
 
@@ -226,6 +233,9 @@ def generate(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps, 50 by default.")] = None,
     sampler: Annotated[str | None, typer.Option(help="The update rule, ddpm by default.")] = None,
+    decode: Annotated[
+        Decoding, typer.Option(help="structured: the most probable sound molecule where argmax gives an invalid one.")
+    ] = Decoding.argmax,
     seed: Seed = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
@@ -249,6 +259,7 @@ def generate(
             n_atoms=None if n_atoms is None else parse_range(n_atoms, "--n-atoms"),
             steps=steps,
             sampler=sampler,
+            decode=decode.value,
             seed=seed,
             batch_size=batch_size,
             device=device,

@@ -7,6 +7,7 @@ someone who does not have these.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ class SeenChemistry:
         return {TENSOR: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], source: str) -> SeenChemistry:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> SeenChemistry:
         """Read `to_tensors`'s output.
 
         Raises:

@@ -53,6 +53,9 @@ class Limits:
     seconds: float = 20.0
 
 
+DEFAULT_LIMITS = Limits()
+
+
 @dataclass(frozen=True)
 class Decoded:
     """A solution, or None and the reason: nothing obeys the rules, or a limit was met."""
@@ -66,7 +69,7 @@ def decode_structured(
     vocabulary: Vocabulary,
     states: AtomStates,
     total_charge: int,
-    limits: Limits = Limits(),
+    limits: Limits = DEFAULT_LIMITS,
 ) -> Decoded:
     """Return the most probable molecule that obeys chemistry; see the module's text.
 
@@ -79,6 +82,8 @@ def decode_structured(
         total_charge: sum of the formal charges.
         limits: how far to search.
     """
+    if any(np.isnan(values).any() for values in vars(log_probabilities).values()):
+        return Decoded(None, "the prediction is not finite")
     choices = Choices.of(log_probabilities, vocabulary, states, limits.floor)
     search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits)
     budget, dearest = FIRST_COST, choices.dearest

@@ -20,8 +20,9 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.curve import uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
-from moldiff.molecules import MolArrays, MolBatch, unbatch
+from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.programme import LogProbabilities
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import Solver
 
@@ -32,11 +33,13 @@ ROWS = {"cpu": 8, "cuda": 256, "mps": 64}  # rows of a micro-batch
 
 @dataclass(frozen=True)
 class Draw:
-    """One draw: its number, its arrays, or the step at which its state stopped being finite."""
+    """One draw: its number, its arrays, or the step at which its state stopped being finite; and on demand the
+    log-probabilities behind the arrays."""
 
     number: int
     arrays: MolArrays | None
     failed_at: int
+    log_probabilities: LogProbabilities | None = None
 
 
 class Drawer:
@@ -48,11 +51,19 @@ class Drawer:
         steps: network evaluations for each draw.
         seed: of the run.
         sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
+        keep_predictions: hand over the log-probabilities of the final prediction with every draw.
     """
 
     def __init__(
-        self, model: MoleculeModel, solver: Solver, steps: int, seed: int, sizes: tuple[int, int] | None = None
+        self,
+        model: MoleculeModel,
+        solver: Solver,
+        steps: int,
+        seed: int,
+        sizes: tuple[int, int] | None = None,
+        keep_predictions: bool = False,
     ) -> None:
+        self.keep_predictions = keep_predictions
         self.model, self.solver, self.grid, self.source = model, solver, uniform_grid(steps), NoiseSource(seed)
         self.device = next(model.denoiser.parameters()).device
         self.rows = ROWS[self.device.type]
@@ -109,8 +120,14 @@ class Drawer:
             model.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
         )
         arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
+        beliefs = log_probabilities(result.prediction, result.molecules.n_atoms) if self.keep_predictions else None
         return [
-            Draw(number, arrays[row] if failed[row] < 0 else None, failed[row])
+            Draw(
+                number,
+                arrays[row] if failed[row] < 0 else None,
+                failed[row],
+                beliefs[row] if beliefs is not None and failed[row] < 0 else None,
+            )
             for row, number in enumerate(numbers.tolist())
         ]
 
@@ -127,6 +144,18 @@ def size_distribution(counts: dict[int, int], allowed: tuple[int, int] | None) -
     sizes = np.arange(low, high + 1)
     weights = np.array([counts.get(int(n), 0) for n in sizes], dtype=np.float64)
     return sizes, np.cumsum(weights if weights.any() else np.ones_like(weights))
+
+
+def log_probabilities(prediction: MolPrediction, n_atoms: Tensor) -> list[LogProbabilities]:
+    """Return the normalised log-probabilities of each molecule of a prediction, without padding, on the CPU."""
+    atom_type, charge, bond_type = (
+        torch.log_softmax(logits.double(), dim=-1).float().cpu().numpy()
+        for logits in (prediction.atom_type, prediction.charge, prediction.bond_type)
+    )
+    return [
+        LogProbabilities(atom_type[row, :n].copy(), charge[row, :n].copy(), bond_type[row, :n, :n].copy())
+        for row, n in enumerate(n_atoms.tolist())
+    ]
 
 
 def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolBatch:

@@ -21,6 +21,7 @@ from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer, refuse_existing, write_json
 from moldiff.model import MoleculeModel
+from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, STRUCTURED
 from moldiff.sampling.draws import Drawer
 from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
@@ -50,6 +51,7 @@ class Request:
     batch_size: int
     device: str
     until_valid: bool
+    decode: str = DEFAULT_DECODER
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Summary:
         requested: molecules asked for; without ``until_valid`` also the number of draws.
         counts: status -> draws; they add up to ``drawn``.
         reasons: code of each reason -> draws.
+        decodings: which decoding made the molecule -> status -> draws.
         unique: different SMILES among the valid.
         seconds: wall time from request to result.
         output: the SDF.
@@ -69,6 +72,7 @@ class Summary:
     drawn: int
     counts: dict[str, int]
     reasons: dict[str, int]
+    decodings: dict[str, dict[str, int]]
     unique: int
     seconds: float
     output: str
@@ -77,6 +81,10 @@ class Summary:
         """Return the accounting line."""
         label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
+        if structured := self.decodings.get(STRUCTURED):
+            parts += (
+                f"; {structured['valid']} of the valid by structured decoding, which made {sum(structured.values())}"
+            )
         return (
             f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
         )
@@ -94,11 +102,13 @@ def generate(
     device: str = "auto",
     until_valid: bool = False,
     keep_invalid: bool = False,
+    decode: str = DEFAULT_DECODER,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
-    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status`` and ``reason``. It is a
-    function of (model, seed, number, n_atoms, steps, sampler), not of n or the batch size.
+    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
+    ``decoding``. It is a function of (model, seed, number, n_atoms, steps, sampler, decode), not of n or the batch
+    size.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -111,19 +121,24 @@ def generate(
         device: auto, cpu, cuda, cuda:<number> or mps.
         until_valid: draw on until there are n valid molecules.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
+        decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
+            obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
+            any of its kind in training then counts as a failure.
 
     Raises:
-        MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws.
+        MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
+            model that does not carry what structured decoding needs.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
-    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid)
+    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode)
     check_request(request)
-    loaded = MoleculeModel.from_folder(load_model_folder(request.model), resolve_device(device))
-    accountant = Accountant(loaded.vocabulary)
+    folder = load_model_folder(request.model)
+    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
+    accountant = Accountant(DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)))
     molecules = []
     for outcome in outcomes(request, loaded, accountant, None):
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
-            for name in ("moldiff_id", "status", "reason"):
+            for name in ("moldiff_id", "status", "reason", "decoding"):
                 outcome.mol.SetProp(name, str(outcome.row()[name]))
             molecules.append(outcome.mol)
     if problem := shortage(request, accountant):
@@ -144,6 +159,7 @@ def generate_files(
     device: str = "auto",
     until_valid: bool = False,
     keep_invalid: bool = False,
+    decode: str = DEFAULT_DECODER,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
@@ -167,6 +183,7 @@ def generate_files(
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,
         until_valid,
+        decode,
     )
     check_request(request)
     table, run_file = output_names(out)
@@ -174,7 +191,7 @@ def generate_files(
         refuse_existing(path, overwrite)
     folder = load_model_folder(model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    accountant = Accountant(loaded.vocabulary)
+    accountant = Accountant(DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)))
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
@@ -186,7 +203,14 @@ def generate_files(
                 records.write(outcome.sdf_record(seed, folder.name) or "")
     drawn = sum(accountant.counts.values())
     summary = Summary(
-        n, drawn, accountant.counts, accountant.reasons, accountant.unique, time.monotonic() - started, str(out)
+        n,
+        drawn,
+        accountant.counts,
+        accountant.reasons,
+        accountant.decodings,
+        accountant.unique,
+        time.monotonic() - started,
+        str(out),
     )
     write_json(run_file, run_record(request, summary, folder.sha256, str(next(loaded.denoiser.parameters()).device)))
     if problem := shortage(request, accountant):
@@ -198,7 +222,8 @@ def outcomes(
     request: Request, model: MoleculeModel, accountant: Accountant, progress: Progress | None
 ) -> Iterator[Outcome]:
     """Yield the outcome of every draw in the order of the draws, counted; stop at n draws, or at n valid ones."""
-    drawer = Drawer(model, SOLVERS[request.sampler], request.steps, request.seed, request.n_atoms)
+    keep = accountant.decoder.needs_prediction
+    drawer = Drawer(model, SOLVERS[request.sampler], request.steps, request.seed, request.n_atoms, keep)
     _warn_about_sizes(request, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
     first = 0
@@ -231,6 +256,9 @@ def check_request(request: Request) -> None:
     if request.sampler not in SOLVERS:
         hint = nearest_name(request.sampler, SOLVERS)
         raise MoldiffError(f"unknown sampler '{request.sampler}'{hint}; known are {', '.join(SOLVERS)}")
+    if request.decode not in DECODERS:
+        hint = nearest_name(request.decode, DECODERS)
+        raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")
     if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
         raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
 
@@ -271,6 +299,7 @@ def run_record(request: Request, summary: Summary, model_sha256: str, device: st
         "drawn": summary.drawn,
         "counts": summary.counts,
         "reasons": summary.reasons,
+        "decodings": summary.decodings,
         "unique": summary.unique,
         "network_evaluations_per_molecule": request.steps,
         "seconds": round(summary.seconds, 2),

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from moldiff.chem.convert import decode
-from moldiff.chem.filters import check, is_valid_and_connected
+from moldiff.chem.filters import check
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import mol_to_sdf_record
 from moldiff.chem.properties import PROPERTIES, calculate
+from moldiff.sampling.decoders import Decoder
 from moldiff.sampling.draws import Draw
-from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 STATUSES = ("valid", "invalid", "filtered", "withheld", "failed")
-COLUMNS = ("moldiff_id", "status", "reason", "smiles", "duplicate_of", "n_atoms", *PROPERTIES)
+COLUMNS = (
+    "moldiff_id", "status", "reason", "decoding", "changed", "smiles", "duplicate_of", "n_atoms", *PROPERTIES,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,15 @@ class Outcome:
     Attributes:
         number: the draw's number, its ``moldiff_id``.
         status: "valid" (sanitises, one fragment, no radicals or open valences, plausible geometry), "invalid"
-            (chemistry fails), "filtered" (sound chemistry, implausible bond lengths or clashes) or "failed" (no finite
-            state).
+            (chemistry fails), "filtered" (sound chemistry, implausible bond lengths or clashes; of structured decoding
+            also a bond length unlike those of training) or "failed" (no finite state).
         reason: empty if valid.
         mol: the molecule; of an invalid one the unsanitised molecule, None if there is nothing to show.
         smiles: canonical SMILES with stereo of valid and filtered molecules, else empty.
         properties: RDKit properties of valid and filtered molecules.
         duplicate_of: number of the first draw with the same SMILES, None if this is it.
+        decoding: which decoding made the molecule, "argmax" or "structured"; empty for a failed draw.
+        changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
     """
 
     number: int
@@ -43,6 +46,8 @@ class Outcome:
     smiles: str = ""
     properties: dict[str, float] = field(default_factory=dict)
     duplicate_of: int | None = None
+    decoding: str = ""
+    changed: int = 0
 
     def row(self) -> dict[str, object]:
         """Return the CSV row, one value for each of `COLUMNS`."""
@@ -52,6 +57,8 @@ class Outcome:
             "moldiff_id": self.number,
             "status": self.status,
             "reason": self.reason,
+            "decoding": self.decoding,
+            "changed": self.changed if self.decoding else "",
             "smiles": self.smiles,
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
@@ -73,20 +80,24 @@ class Accountant:
     """Turns draws into outcomes, marks duplicates in draw order and counts every status and reason.
 
     Args:
-        vocabulary: class labels of the draws.
+        decoder: makes molecules of draws.
     """
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self.vocabulary = vocabulary
+    def __init__(self, decoder: Decoder) -> None:
+        self.decoder = decoder
         self.counts = dict.fromkeys(STATUSES, 0)
+        self.decodings: dict[str, dict[str, int]] = {}  # which decoding made the molecule -> status -> draws
         self.reasons: dict[str, int] = {}
         self.unique = 0
         self._first: dict[str, int] = {}
 
     def take(self, draw: Draw) -> Outcome:
         """Convert, check and count one draw. Draws must come in the order of their numbers."""
-        outcome = assess(draw, self.vocabulary)
+        outcome = assess(draw, self.decoder)
         self.counts[outcome.status] += 1
+        if outcome.decoding:
+            made = self.decodings.setdefault(outcome.decoding, dict.fromkeys(STATUSES[:3], 0))
+            made[outcome.status] += 1
         if outcome.reason:
             code = outcome.reason.partition(":")[0]
             self.reasons[code] = self.reasons.get(code, 0) + 1
@@ -96,23 +107,22 @@ class Accountant:
         if first == outcome.number:
             self.unique += 1
             return outcome
-        return Outcome(
-            outcome.number, outcome.status, outcome.reason, outcome.mol, outcome.smiles, outcome.properties, first
-        )
+        return replace(outcome, duplicate_of=first)
 
 
-def assess(draw: Draw, vocabulary: Vocabulary) -> Outcome:
+def assess(draw: Draw, decoder: Decoder) -> Outcome:
     """Return what became of a draw, before duplicates are marked."""
     if draw.arrays is None:
         return Outcome(draw.number, "failed", f"not finite: at step {draw.failed_at}", None)
-    conversion = decode(draw.arrays, vocabulary)
-    valid, reason = is_valid_and_connected(conversion)
-    if not valid or conversion.mol is None:
-        return Outcome(draw.number, "invalid", reason, conversion.mol or conversion.raw)
-    mol = conversion.mol
-    smiles = canonical_smiles(mol, stereo=True)
-    properties = calculate(mol, PROPERTIES)
-    for result in check(mol):
-        if not result.passed:
-            return Outcome(draw.number, "filtered", f"{result.name}: {result.detail}", mol, smiles, properties)
-    return Outcome(draw.number, "valid", "", mol, smiles, properties)
+    judged = decoder.judge(draw)
+    outcome = Outcome(
+        draw.number, judged.status, judged.reason, judged.shown, decoding=judged.decoding, changed=judged.changed
+    )
+    mol = judged.conversion.mol
+    if judged.status == "invalid" or mol is None:
+        return outcome
+    outcome = replace(outcome, smiles=canonical_smiles(mol, stereo=True), properties=calculate(mol, PROPERTIES))
+    problems = (result for result in check(mol) if not result.passed)
+    if outcome.status == "valid" and (problem := next(problems, None)):
+        return replace(outcome, status="filtered", reason=f"{problem.name}: {problem.detail}")
+    return outcome
