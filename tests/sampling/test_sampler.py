@@ -1,0 +1,193 @@
+"""The sampling loop: symmetry of whole molecules, what is passed on from step to step, and the guard against NaN."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.curve import uniform_grid
+from moldiff.diffusion.joint import draw_noise
+from moldiff.diffusion.levels import Levels
+from moldiff.geometry import rotations_from_normals
+from moldiff.model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.draws import empty_batch
+from moldiff.sampling.sampler import Sample, sample
+from moldiff.sampling.solvers import SOLVERS
+
+SIZES = torch.tensor([5, 9, 9])
+WIDTH = 10
+EYE = torch.eye(3, dtype=torch.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class MovedNoise(NoiseSource):
+    """Float64 noise of atoms taken in another order, turned and shifted.
+
+    Attributes:
+        order: (B, N).
+        turn: (3, 3) orthogonal.
+        shift: (3,) in units of the noise.
+    """
+
+    order: Tensor
+    turn: Tensor = EYE
+    shift: Tensor = EYE[0] * 0
+
+    def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+        numbers = super().normal(ids, draw, stream, n).double()
+        return numbers.gather(1, self.order[..., None].expand(-1, -1, 3)) @ self.turn.T + self.shift
+
+    def uniform(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+        return super().uniform(ids, draw, stream, n).gather(1, self.order)
+
+    def uniform_pairs(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+        return take_pairs(super().uniform_pairs(ids, draw, stream, n), self.order)
+
+
+def take_pairs(values: Tensor, order: Tensor) -> Tensor:
+    rows = torch.arange(len(order))[:, None, None]
+    return values[rows, order[:, :, None], order[:, None, :]]
+
+
+def draw(model: MoleculeModel, solver: str, steps: int, source: NoiseSource, denoiser: object = None) -> Sample:
+    template = empty_batch(SIZES, torch.arange(len(SIZES)), WIDTH, len(model.conditions))
+    return sample(
+        denoiser or model.denoiser,  # type: ignore[arg-type]
+        model.diffusion,
+        model.curve,
+        template,
+        uniform_grid(steps),
+        SOLVERS[solver],
+        source,
+    )
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_moved_noise_makes_moved_molecules(tiny_model: MoleculeModel, solver: str) -> None:
+    model = dataclasses.replace(tiny_model, denoiser=copy.deepcopy(tiny_model.denoiser).double())
+    generator = torch.Generator().manual_seed(0)
+    as_is = torch.arange(WIDTH).expand(len(SIZES), -1)
+    order = torch.stack([torch.cat([torch.randperm(n, generator=generator), torch.arange(n, WIDTH)]) for n in SIZES])
+    mirror = -rotations_from_normals(torch.randn(1, 4, generator=generator, dtype=torch.float64))[0]
+    steps = 50 if solver == "ddpm" else 6
+    plain = draw(model, solver, steps, MovedNoise(1, as_is)).molecules
+    moved = draw(model, solver, steps, MovedNoise(1, order, mirror, torch.tensor([1.0, -2.0, 0.5]).double())).molecules
+    assert float(plain.pos.abs().max()) > 0.1
+    expected = plain.pos.gather(1, order[..., None].expand(-1, -1, 3)) @ mirror.T
+    assert float((moved.pos - expected).abs().max()) < 1e-8
+    assert torch.equal(moved.atom_type, plain.atom_type.gather(1, order))
+    assert torch.equal(moved.charge, plain.charge.gather(1, order))
+    assert torch.equal(moved.bond_type, take_pairs(plain.bond_type, order))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_molecules_are_well_formed_and_keep_their_ids(tiny_model: MoleculeModel, solver: str) -> None:
+    molecules = draw(tiny_model, solver, 3, NoiseSource(0)).molecules
+    assert float(molecules.pos.sum(1).abs().max()) < 1e-3
+    assert torch.equal(molecules.bond_type, molecules.bond_type.transpose(1, 2))
+    assert not molecules.bond_type[~molecules.pair_mask].any()
+    assert not any(getattr(molecules, field)[~molecules.mask].any() for field in FIELDS[:3])
+    assert molecules.n_atoms.tolist() == SIZES.tolist()
+    assert molecules.ids.tolist() == [0, 1, 2]
+
+
+class Watched:
+    """A denoiser that notes what it is given and may spoil what it gives.
+
+    Args:
+        model: whose denoiser it calls.
+        spoil: changes a prediction, given the number of the evaluation, from 1.
+    """
+
+    def __init__(
+        self, model: MoleculeModel, spoil: Callable[[int, MolPrediction], MolPrediction] | None = None
+    ) -> None:
+        self.model, self.spoil = model, spoil
+        self.calls: list[tuple[MolBatch, Levels, Tensor, MolPrediction | None]] = []
+        self.answers: list[MolPrediction] = []
+
+    def __call__(
+        self, batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None
+    ) -> MolPrediction:
+        self.calls.append((batch, levels, condition, previous))
+        answer = self.model.denoiser(batch, levels, condition, previous)
+        self.answers.append(answer if self.spoil is None else self.spoil(len(self.calls), answer))
+        return self.answers[-1]
+
+
+def test_the_loop_hands_on_levels_condition_and_the_last_prediction(tiny_model: MoleculeModel) -> None:
+    watched, grid = Watched(tiny_model), uniform_grid(4)
+    template = empty_batch(SIZES, torch.arange(3), WIDTH, 1).replace(
+        properties=torch.tensor([[1.0], [2.0], [torch.nan]])
+    )
+    diffusion, curve, source = tiny_model.diffusion, tiny_model.curve, NoiseSource(3)
+    found = sample(watched, diffusion, curve, template, grid, SOLVERS["ddpm"], source)
+    assert len(watched.calls) == 4
+    assert [call[3] for call in watched.calls] == [None, *watched.answers[:-1]]
+    state = diffusion.sample_prior(
+        template, curve.levels(grid[:1].expand(3)), draw_noise(source, template.ids, 0, WIDTH)
+    )
+    steps = list(pairwise(grid.tolist()))
+    for number, (batch, at, condition, _) in enumerate(watched.calls):
+        t, s = (torch.full((3,), time, dtype=torch.float64) for time in steps[number])
+        torch.testing.assert_close(condition, template.properties, equal_nan=True)
+        assert torch.equal(at.stacked(), curve.levels(t).stacked())
+        for field in FIELDS:
+            assert torch.equal(getattr(batch, field), getattr(state, field))
+        noise = draw_noise(source, template.ids, number + 1, WIDTH)
+        state = diffusion.reverse_step(batch, watched.answers[number], at, curve.levels(s), noise)
+    decoded = diffusion.decode(batch, watched.answers[-1])
+    assert all(torch.equal(getattr(found.molecules, field), getattr(decoded, field)) for field in FIELDS)
+    assert found.prediction is watched.answers[-1]
+
+
+def test_every_step_can_be_watched(tiny_model: MoleculeModel) -> None:
+    seen = []
+    sample(
+        tiny_model.denoiser, tiny_model.diffusion, tiny_model.curve, empty_batch(SIZES, torch.arange(3), WIDTH, 1),
+        uniform_grid(3), SOLVERS["ddpm"], NoiseSource(0), lambda number, state, prediction: seen.append(number),
+    )  # fmt: skip
+    assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("field", FIELDS)
+def test_a_state_that_is_not_finite_is_found_and_harms_no_mate(
+    tiny_model: MoleculeModel, field: str, value: float
+) -> None:
+    def spoil(number: int, prediction: MolPrediction) -> MolPrediction:
+        if number != 3:  # finite again at the fourth evaluation: the row stays marked
+            return prediction.replace(**{name: getattr(prediction, name).nan_to_num(0, 0, 0) for name in FIELDS})
+        values = getattr(prediction, field).clone()
+        values[1, 0] = value
+        return prediction.replace(**{field: values})
+
+    good = draw(tiny_model, "ddpm", 5, NoiseSource(0))
+    bad = draw(tiny_model, "ddpm", 5, NoiseSource(0), Watched(tiny_model, spoil))
+    assert good.failed_at.tolist() == [-1, -1, -1]
+    assert bad.failed_at.tolist() == [-1, 3, -1]
+    for name in FIELDS:
+        assert torch.equal(getattr(bad.molecules, name)[[0, 2]], getattr(good.molecules, name)[[0, 2]])
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_a_failure_at_the_last_evaluation_counts(tiny_model: MoleculeModel, solver: str) -> None:
+    def spoil(_: int, prediction: MolPrediction) -> MolPrediction:
+        return prediction.replace(pos=prediction.pos * torch.tensor([1.0, 1.0, torch.nan])[:, None, None])
+
+    assert draw(tiny_model, solver, 1, NoiseSource(0), Watched(tiny_model, spoil)).failed_at.tolist() == [-1, -1, 1]
+
+
+def test_a_grid_of_one_time_is_refused(tiny_model: MoleculeModel) -> None:
+    template = empty_batch(SIZES, torch.arange(3), WIDTH, 1)
+    with pytest.raises(ValueError, match="at least two times"):
+        sample(
+            tiny_model.denoiser, tiny_model.diffusion, tiny_model.curve, template, torch.ones(1), SOLVERS["ddpm"],
+            NoiseSource(0),
+        )  # fmt: skip
