@@ -24,8 +24,6 @@ from moldiff.version import VERSION
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from moldiff.evaluation.reference import Reference
-
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 
@@ -68,6 +66,7 @@ class FileHydrogens(StrEnum):
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -82,7 +81,9 @@ def main(arguments: list[str] | None = None) -> int:
         if status == 130:
             typer.echo("interrupted", err=True)
         return status
-    typer.echo("error: " + " ".join(message.split()), err=True)
+    # One line, whatever bytes of a broken file it quotes: control characters could garble the terminal.
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    typer.echo(f"error: {line}", err=True)
     return 2
 
 
@@ -151,13 +152,14 @@ def data_prepare(
     fragments: Annotated[
         bool, typer.Option("--fragments", help="Keep molecules of several fragments (salts).")
     ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    workers: Workers = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds for the conformer of one SMILES.")] = 20,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn molecule files into a prepared training set."""
     from moldiff.datasets.prepare import prepare
+    from moldiff.devices import usable_cores
 
     vocabulary = None
     if vocabulary_of is not None:
@@ -174,7 +176,7 @@ def data_prepare(
             hydrogens=hydrogens.value,
             vocabulary=vocabulary,
             fragments=fragments,
-            workers=workers,
+            workers=workers or usable_cores(),
             overwrite=overwrite,
             seed=seed,
             timeout_s=timeout,
@@ -286,41 +288,35 @@ def evaluate(
         FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks.")
     ] = FileHydrogens.auto,
     posebusters: Annotated[int, typer.Option(min=0, help="Records for PoseBusters, drawn at random.")] = 1000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes for PoseBusters.")] = 1,
+    relax: Annotated[
+        int, typer.Option(min=0, help="Valid molecules that GFN2-xTB relaxes, drawn at random (extra: xtb).")
+    ] = 0,
+    fcd: Annotated[bool, typer.Option("--fcd", help="Also the Frechet ChemNet distance (extra: eval).")] = False,
+    workers: Workers = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure the molecules of any SDF: validity, stability, novelty, geometry."""
-    from moldiff.evaluation.output import check_output, render, write_report
+    from moldiff.devices import usable_cores
     from moldiff.evaluation.report import evaluate as run_evaluation
+    from moldiff.evaluation.table import render
 
-    if out is not None:
-        check_output(out, overwrite=overwrite)
     with _progress("records", None) as progress:
         report = run_evaluation(
             file,
-            reference=None if reference is None else _load_reference(reference),
+            reference,
+            out,
             requested=requested,
             hydrogens=hydrogens.value,
             posebusters=posebusters,
-            workers=workers,
+            relax=relax,
+            fcd=fcd,
+            workers=workers or usable_cores(),
             seed=seed,
+            overwrite=overwrite,
             progress=None if progress is None else lambda _, done: progress(done),
         )
-    if out is not None:
-        write_report(report, out, overwrite=overwrite)
     render(report, _console())
-
-
-def _load_reference(name: str) -> Reference:
-    """Return the reference inside a model (checked like any model), or the one that a path stands for."""
-    from moldiff.checkpoint import SUMS_FILE, list_models, load_model_folder
-    from moldiff.evaluation.reference import Reference
-    from moldiff.evaluation.references import load_reference
-
-    if name in list_models() or (Path(name) / SUMS_FILE).is_file():
-        return Reference.from_tensors(load_model_folder(name).references)
-    return load_reference(Path(name))
 
 
 @models_app.command("list")

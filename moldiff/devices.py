@@ -1,7 +1,8 @@
-"""Choosing the device that the tensors live on, by the words of the command line and of the config files."""
+"""What this machine computes with: the device that tensors live on, by the words of the user, and its CPU cores."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from moldiff.errors import MoldiffError
@@ -35,6 +36,13 @@ def resolve_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise MoldiffError("--device mps: this PyTorch sees no MPS device; use --device cpu")
     return torch.device(name)
+
+
+def usable_cores() -> int:
+    """Return how many CPU cores this process may use: `taskset`, containers and schedulers can allow less than all."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def describe_devices() -> list[str]:

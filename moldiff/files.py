@@ -20,14 +20,29 @@ from moldiff.errors import MoldiffError
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
-    """Raise MoldiffError if ``path`` exists and may not be replaced, or if its parent is not a folder."""
-    if path.exists() and not overwrite:
-        raise MoldiffError(f"{path} exists already; choose another name or pass --overwrite")
-    parent = path.parent
-    while not parent.exists() and parent != parent.parent:
-        parent = parent.parent
+    """Raise MoldiffError if ``path`` exists and may not be replaced, or cannot be made where it should be.
+
+    Checked before long work, so that its result is not lost at the end; a full disk still shows only then.
+    """
+    try:
+        if path.exists() and not overwrite:
+            raise MoldiffError(f"{path} exists already; choose another name or pass --overwrite")
+        parent = path.parent
+        while not parent.exists() and parent != parent.parent:
+            parent = parent.parent
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise MoldiffError(f"{str(path)[:100]} cannot be written: {error.strerror or error}") from error
     if not parent.is_dir():
         raise MoldiffError(f"{path} cannot be written: {parent} is not a folder")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise MoldiffError(f"{path} cannot be written: no permission to write into {parent}")
+
+
+def refuse_existing_file(path: Path, overwrite: bool) -> None:
+    """Like `refuse_existing`, and refuse a folder even with ``overwrite``: a file cannot take its place."""
+    refuse_existing(path, overwrite)
+    if path.is_dir():
+        raise MoldiffError(f"{path} is a folder, not a file; choose another name")
 
 
 @contextlib.contextmanager

@@ -14,10 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.diversity import known
 from moldiff.evaluation.plots import draw
 from moldiff.evaluation.results import EvaluationReport
-from moldiff.evaluation.table import render
 from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
-
-__all__ = ["check_output", "molecules_csv", "render", "write_report"]
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
@@ -46,6 +43,7 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
     check_output(out, overwrite=overwrite)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
+        temporary.mkdir(parents=True)
         for name, picture in draw(report.sample, report.reference, report.comparison).items():
             with atomic_writer(temporary / name, binary=True) as handle:
                 handle.write(picture)

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 PANELS = 12
 """Types of each kind that are drawn, the most frequent ones of the reference (or of the sample without one)."""
 _COLUMNS = 4
-_BINS = 60
-_SAMPLE, _REFERENCE = "#c1440e", "#b8bcc4"
+_FEWEST_BINS, _MOST_BINS = 16, 60
+_WHOLE_NUMBERS = 40  # a quantity of whole numbers that spans at most this much gets a bar for each
+_SAMPLE, _REFERENCE = "#b5350b", "#c5ccd6"
+_UNITS = {"angstrom": "Å", "degree": "degrees", "angstrom^2": "Å²", "1": ""}
+_HEADINGS = {"bond": "Bond lengths", "angle": "Bond angles", "torsion": "Torsions"}
+_COMPOSITION_TITLES = {
+    "size": "atoms per molecule", "element": "elements", "charge": "formal charges", "bond": "bonds",
+}  # fmt: skip
 
 
 def draw(sample: Sample, reference: Reference | None, comparison: Comparison | None) -> dict[str, bytes]:
@@ -29,107 +35,137 @@ def draw(sample: Sample, reference: Reference | None, comparison: Comparison | N
     if not len(sample):
         return {}
     pictures = {}
+    against = f" against {reference.source}" if reference else ""
     values = sample.geometry()
     for kind, unit in KINDS.items():
         entries = reference.geometry[kind] if reference else {}
         names = list(entries) or sorted(values[kind], key=lambda name: -len(values[kind][name]))
-        shown = [name for name in names if name in entries or name in values[kind]][:PANELS]
+        shown = names[:PANELS]
         distances = comparison.geometry[kind].types if comparison else {}
         if shown:
-            pictures[f"{kind}s.png"] = _grid(shown, values[kind], entries, distances, dict.fromkeys(shown, unit))
+            heading = f"{_HEADINGS[kind]} of {len(sample)} valid molecules{against}"
+            units = dict.fromkeys(shown, unit)
+            pictures[f"{kind}s.png"] = _grid(heading, shown, values[kind], entries, distances, units)
     units = {name: PROPERTIES[name].unit for name in sample.properties}
     pictures["properties.png"] = _grid(
+        f"Properties of {len(sample)} valid molecules{against}",
         list(units),
         sample.known_properties(),
         reference.properties if reference else {},
         comparison.properties if comparison else {},
         units,
     )
-    pictures["composition.png"] = _composition(sample, reference)
+    pictures["composition.png"] = _composition(
+        f"Composition of {len(sample)} valid molecules{against}", sample, reference
+    )
     return pictures
 
 
 def _grid(
+    heading: str,
     names: list[str],
     values: dict[str, np.ndarray],
     entries: dict[str, Entry],
     distances: dict[str, Distance],
     units: dict[str, str],
 ) -> bytes:
-    figure, axes = _panels(len(names))
+    figure, axes = _panels(len(names), heading)
     for name, ax in zip(names, axes, strict=False):
+        unit = _UNITS.get(units[name], units[name])
         _histogram(ax, values.get(name, np.zeros(0)), entries.get(name))
-        ax.set_xlabel("" if units[name] == "1" else units[name], fontsize=8)
-        ax.set_title(_title(name, distances.get(name)), fontsize=9)
-    return _png(figure, axes[0])
+        ax.set_title(name.replace("_", " "), fontsize=10, loc="left", fontweight="bold")
+        ax.set_title(_distance_text(distances.get(name), unit), fontsize=7.5, loc="right", color="0.35")
+        ax.set_xlabel(unit, fontsize=8, labelpad=1)
+    return _png(figure, axes[: len(names)])
 
 
-def _title(name: str, distance: Distance | None) -> str:
+def _distance_text(distance: Distance | None, unit: str) -> str:
     if distance is None or distance.w1 is None:
-        return name
+        return ""
     floor = "" if distance.floor is None else f" (floor {distance.floor:.2g})"
-    return f"{name}: W1 {distance.w1:.2g}{floor}"
+    return f"$W_1$ {distance.w1:.2g}{floor}{unit and ' ' + unit.replace('degrees', '°')}"
 
 
 def _histogram(ax: Axes, values: np.ndarray, entry: Entry | None) -> None:
     """Draw the reference as an area and the sample as a line, over the range that holds the bulk of both."""
+    edges = _edges(values, entry)
+    width = edges[1] - edges[0]
+    if entry is not None:
+        density = entry.distribution.density(edges) / width
+        ax.stairs(density, edges, fill=True, color=_REFERENCE, label="reference")
+    if len(values):
+        density = np.histogram(values, edges)[0] / (len(values) * width)
+        ax.stairs(density, edges, color=_SAMPLE, linewidth=1.3, label="sample")
+    ax.set_xlim(edges[0], edges[-1])
+    ax.set_ylim(bottom=0)
+    ax.locator_params("x", nbins=6, steps=[1, 2, 3, 5, 6, 10])
+    ax.set_yticks([])
+    ax.spines[["left"]].set_visible(False)
+
+
+def _edges(values: np.ndarray, entry: Entry | None) -> np.ndarray:
+    """Return the borders of the bins: between whole numbers, or evenly spaced and fewer for a small sample."""
     ends = [np.quantile(values, (0.002, 0.998))] if len(values) else []
     if entry is not None:
         ends.append(entry.distribution.cells[[0, -1]])
-    if not ends:
-        return
-    low, high = float(np.min(ends)), float(np.max(ends))
+    low, high = (float(np.min(ends)), float(np.max(ends))) if ends else (0.0, 1.0)
+    if len(values) and np.array_equal(values, np.rint(values)) and high - low <= _WHOLE_NUMBERS:
+        return np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
     margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.01
-    edges = np.linspace(low - margin, high + margin, _BINS + 1)
-    width = edges[1] - edges[0]
-    if entry is not None:
-        ax.stairs(entry.distribution.density(edges) / width, edges, fill=True, color=_REFERENCE, label="reference")
-    if len(values):
-        density = np.histogram(values, edges)[0] / (len(values) * width)
-        ax.stairs(density, edges, color=_SAMPLE, linewidth=1.2, label="sample")
-    ax.set_yticks([])
-    ax.tick_params(labelsize=7)
+    bins = int(np.clip(2 * math.sqrt(len(values)), _FEWEST_BINS, _MOST_BINS))
+    return np.linspace(low - margin, high + margin, bins + 1)
 
 
-def _composition(sample: Sample, reference: Reference | None) -> bytes:
-    figure, axes = _panels(len(COMPOSITION))
+def _composition(heading: str, sample: Sample, reference: Reference | None) -> bytes:
+    figure, axes = _panels(len(COMPOSITION), heading)
     counts = sample.composition()
     for field, ax in zip(COMPOSITION, axes, strict=False):
         theirs = reference.composition.get(field, {}) if reference else {}
         names = list(dict.fromkeys([*theirs, *counts[field]]))
         if field in ("size", "charge"):
             names.sort(key=int)
-        place = np.arange(len(names))
-        for shift, label, colour, found in (
-            (-0.2, "reference", _REFERENCE, theirs),
-            (0.2, "sample", _SAMPLE, counts[field]),
-        ):
-            if total := sum(found.values()):
-                ax.bar(place + shift, [found.get(n, 0) / total for n in names], 0.4, color=colour, label=label)
+        _shares(ax, names, theirs, -0.2, _REFERENCE, "reference")
+        _shares(ax, names, counts[field], 0.2, _SAMPLE, "sample")
         step = math.ceil(len(names) / 12)
-        ax.set_xticks(place[::step], names[::step], fontsize=7)
-        ax.tick_params(axis="y", labelsize=7)
-        ax.set_title({"size": "atoms per molecule", "charge": "formal charge"}.get(field, field), fontsize=9)
-    return _png(figure, axes[0])
+        ax.set_xticks(range(0, len(names), step), [name.replace("+0", "0") for name in names[::step]])
+        ax.set_title(_COMPOSITION_TITLES[field], fontsize=10, loc="left", fontweight="bold")
+        ax.set_ylabel("%", fontsize=8)
+    return _png(figure, axes)
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _shares(ax: Axes, names: list[str], counts: dict[str, int], shift: float, colour: str, label: str) -> None:
+    """Draw the percentage of each class; a number stands above each bar where there are few, as some are tiny."""
+    if not (total := sum(counts.values())):
+        return
+    percent = [100 * counts.get(name, 0) / total for name in names]
+    bars = ax.bar([place + shift for place in range(len(names))], percent, 0.4, color=colour, label=label)
+    if len(names) <= 6:
+        ax.bar_label(bars, [f"{value:.3g}" for value in percent], fontsize=6.5, padding=1, color="0.3")
+
+
+def _panels(count: int, heading: str) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     rows = math.ceil(count / _COLUMNS)
-    figure = Figure(figsize=(3.0 * _COLUMNS, 2.1 * rows + 0.3), layout="constrained")
+    figure = Figure(figsize=(3.1 * _COLUMNS, 2.0 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)  # the canvas draws; no window system, no global state of pyplot
-    axes = figure.subplots(rows, _COLUMNS, squeeze=False).ravel().tolist()
+    figure.suptitle(heading, x=0.008, ha="left", fontsize=11)
+    axes: list[Axes] = figure.subplots(rows, _COLUMNS, squeeze=False).ravel().tolist()
+    for ax in axes:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=7.5, length=2.5, pad=2)
     for ax in axes[count:]:
         ax.set_axis_off()
     return figure, axes
 
 
-def _png(figure: Figure, first: Axes) -> bytes:
-    handles, labels = first.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside upper right", ncols=2, fontsize=8, frameon=False)
+def _png(figure: Figure, axes: list[Axes]) -> bytes:
+    found = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }  # one panel may show only one of the two
+    if found:
+        figure.legend(list(found.values()), list(found), loc="outside upper right", ncols=2, fontsize=9, frameon=False)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
     return buffer.getvalue()

@@ -17,12 +17,12 @@ class Rate:
     Attributes:
         count: how many had the property.
         n: how many were asked. With n = 0 the value and its error are None: nothing was measured.
-        cluster_error: the standard error where the n trials are not independent; None = binomial.
+        effective: number of independent trials that would tell as much as these n; None = n.
     """
 
     count: int
     n: int
-    cluster_error: float | None = None
+    effective: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.count <= self.n:
@@ -38,22 +38,23 @@ class Rate:
         """Standard error of `value`; 0 at 0 % and 100 %, where `interval` tells more."""
         if self.value is None:
             return None
-        if self.cluster_error is not None:
-            return self.cluster_error
-        return math.sqrt(self.value * (1 - self.value) / self.n)
+        return math.sqrt(self.value * (1 - self.value) / self._trials)
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval: Wilson's (1927), or value +- 1.96 cluster errors clipped to [0, 1]."""
+        """Wilson's 95 % interval (1927), of the effective number of trials (Korn and Graubard 1998)."""
         if self.value is None:
             return None
-        if self.cluster_error is not None:
-            return max(0.0, self.value - _Z95 * self.cluster_error), min(1.0, self.value + _Z95 * self.cluster_error)
-        denominator = 1 + _Z95**2 / self.n
-        centre = (self.value + _Z95**2 / (2 * self.n)) / denominator
-        variance = self.value * (1 - self.value) / self.n + _Z95**2 / (4 * self.n**2)
+        n = self._trials
+        denominator = 1 + _Z95**2 / n
+        centre = (self.value + _Z95**2 / (2 * n)) / denominator
+        variance = self.value * (1 - self.value) / n + _Z95**2 / (4 * n**2)
         half = _Z95 * math.sqrt(variance) / denominator
         return max(0.0, centre - half), min(1.0, centre + half)
+
+    @property
+    def _trials(self) -> float:
+        return self.n if self.effective is None else self.effective
 
     def to_json(self) -> dict[str, object]:
         """Return value, standard_error, interval95, count and n as plain JSON types."""
@@ -81,5 +82,7 @@ def clustered(counts: list[int], sizes: list[int]) -> Rate:
     share = successes.sum() / total
     # Linearised ratio estimator: the residual of each cluster is independent, its trials are not.
     scatter = float(np.sum((successes - share * trials) ** 2))
-    error = math.sqrt(scatter * clusters / (clusters - 1)) / total if clusters > 1 else None
-    return Rate(int(successes.sum()), total, error)
+    if clusters == 1 or scatter < 1e-9:  # nothing tells how dependent the trials of a cluster are: as if fully
+        return Rate(int(successes.sum()), total, float(np.count_nonzero(trials)))
+    variance = scatter * clusters / (clusters - 1) / total**2
+    return Rate(int(successes.sum()), total, float(share * (1 - share) / variance))

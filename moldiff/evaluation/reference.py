@@ -1,13 +1,14 @@
 """What a sample is compared with: distributions of held-out molecules and the hashed keys of the training molecules.
 
-A `Reference` fits into a model folder (about 150 kB of distributions, 16 bytes per training molecule), so that a
-stranger without the data set gets the same figures. It also holds the floor: the distance that as many real molecules
-of the training split have to the held-out ones. A model at its floor cannot be told from the data by that figure.
+A `Reference` fits into a model folder (about 250 kB of text, 16 bytes per training molecule), so that a stranger
+without the data set gets the same figures. It also holds the floor: the distance that as many real molecules of the
+training split have to the held-out ones. A model at its floor cannot be told from the data by that figure.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,7 @@ class Reference:
         properties: property name -> entry.
         composition: as `Sample.composition`.
         keys: training molecules, or None if novelty cannot be told.
+        smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
     """
 
     source: str
@@ -74,6 +76,7 @@ class Reference:
     properties: dict[str, Entry]
     composition: dict[str, dict[str, int]]
     keys: TrainingKeys | None
+    smiles: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the keys as plain JSON types."""
@@ -89,6 +92,7 @@ class Reference:
             "averages": {kind: floor.to_json(_DECIMALS[kind] + 2) for kind, floor in self.averages.items()},
             "properties": {name: _entry_json(e, _PROPERTY_DECIMALS) for name, e in self.properties.items()},
             "composition": self.composition,
+            "smiles": list(self.smiles),
         }
 
     @classmethod
@@ -113,6 +117,7 @@ class Reference:
                 properties={name: _entry(entry) for name, entry in value["properties"].items()},
                 composition={k: {c: int(n) for c, n in v.items()} for k, v in value["composition"].items()},
                 keys=keys,
+                smiles=tuple(str(text) for text in value.get("smiles", [])),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MoldiffError(f"the reference is damaged ({error!r}); build it again") from error
@@ -132,7 +137,9 @@ class Reference:
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reference:
         """Read `to_tensors`'s output; MoldiffError if there is no reference among the tensors or it is damaged."""
         if "reference_json" not in tensors:
-            raise MoldiffError("the model folder holds no reference distributions; pass --reference DIR or SDF instead")
+            raise MoldiffError(
+                "the model holds no reference distributions ('moldiff models pack' adds them); pass a data set or an SDF"
+            )
         try:
             value = json.loads(bytes(tensors["reference_json"].numpy()))
         except ValueError as error:
@@ -144,7 +151,13 @@ class Reference:
 
 
 def build_reference(
-    source: str, held_out: Sample, training: Sample | None, keys: TrainingKeys | None, *, seed: int = 0
+    source: str,
+    held_out: Sample,
+    training: Sample | None,
+    keys: TrainingKeys | None,
+    *,
+    smiles: Sequence[str] = (),
+    seed: int = 0,
 ) -> Reference:
     """Summarise held-out molecules and measure the floor.
 
@@ -153,6 +166,7 @@ def build_reference(
         held_out: molecules that the model has not seen.
         training: molecules of the training split, for the floor; None = draws of ``held_out`` against the rest of it.
         keys: all training molecules.
+        smiles: canonical, without stereo, of the held-out molecules, for the Frechet ChemNet distance.
         seed: which molecules the floor draws.
 
     Raises:
@@ -184,6 +198,7 @@ def build_reference(
         },
         composition=held_out.composition(),
         keys=keys,
+        smiles=tuple(smiles),
     )
 
 

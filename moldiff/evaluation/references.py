@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moldiff.checkpoint import SUMS_FILE, list_models, load_model_folder
 from moldiff.chem.convert import decode
-from moldiff.chem.identity import text_key
+from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Hydrogens, assess_file
@@ -22,44 +23,32 @@ if TYPE_CHECKING:
 
 MOST_MOLECULES = 5000
 """Held-out and training molecules that are drawn from a data set; about 20 s for the two."""
-_MODEL_REFERENCE = "reference.safetensors"
-_BUILT_IN = Path(__file__).parents[1] / "pretrained"
 
 
 def load_reference(name_or_path: Path | str, *, hydrogens: Hydrogens = "auto") -> Reference:
     """Load or build the reference that a name or path stands for.
 
     Args:
-        name_or_path: a prepared data set (its held-out molecules; novel against its training split), an .sdf or
-            .sdf.gz (its valid molecules; novel against the same), a model folder or the name of a built-in model, or
-            a JSON file of `Reference.to_json`.
+        name_or_path: the name of a built-in model, a model folder, a prepared data set (its held-out molecules; novel
+            against its training split), an .sdf or .sdf.gz (its valid molecules; novel against the same), or a JSON
+            file of `Reference.to_json`.
         hydrogens: how to read an SDF.
 
     Raises:
         MoldiffError: it is none of these, or damaged.
     """
     path = Path(name_or_path)
-    if len(path.parts) == 1 and (_BUILT_IN / path / _MODEL_REFERENCE).is_file():
-        path = _BUILT_IN / path
+    if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
+        return Reference.from_tensors(load_model_folder(name_or_path).references)
     if (path / "dataset.json").is_file():
         return reference_from_dataset(PreparedDataset.open(path))
-    if (path / _MODEL_REFERENCE).is_file():
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        try:
-            return Reference.from_tensors(load_file(path / _MODEL_REFERENCE))
-        except (SafetensorError, OSError) as error:
-            raise MoldiffError(f"{path / _MODEL_REFERENCE} is damaged ({error})") from error
     if path.name.lower().endswith((".sdf", ".sdf.gz")):
         return reference_from_sdf(path, hydrogens=hydrogens)
     if path.suffix == ".json":
         return Reference.from_json(read_json(path))
     if not path.exists():
         raise MoldiffError(f"the reference {path} does not exist")
-    raise MoldiffError(
-        f"{path} is no reference; give a prepared data set, an .sdf, a model folder or a reference's .json"
-    )
+    raise MoldiffError(f"{path} is no reference; give a prepared data set, an .sdf, a model or a reference's .json")
 
 
 def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int = 0) -> Reference:
@@ -68,11 +57,10 @@ def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int =
     valid = [row for row in rows if row.mol is not None]
     if not valid:
         raise MoldiffError(f"the reference {path} holds no valid molecule")
-    keys = TrainingKeys.of(
-        np.stack([_keys([r.smiles for r in valid]), _keys([r.smiles_stereo for r in valid])], axis=1)
-    )
-    sample = Sample.of([row.mol for row in valid])
-    return build_reference(f"{len(valid)} valid molecules of {path.name}", sample, None, keys, seed=seed)
+    smiles = [row.smiles for row in valid]
+    keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
+    sample, source = Sample.of([row.mol for row in valid]), f"{len(valid)} valid molecules of {path.name}"
+    return build_reference(source, sample, None, keys, smiles=smiles, seed=seed)
 
 
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
@@ -90,13 +78,17 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     train = dataset.indices("train")
     held_out = np.concatenate([dataset.indices("validation"), dataset.indices("test")])
     keys = TrainingKeys.of(np.asarray(dataset.arrays["keys"][train]))
-    name = dataset.folder.resolve().name
-    if not len(held_out):
-        sample = Sample.of(_molecules(dataset, _draw(train, most, generator)))
-        return build_reference(f"training molecules of {name} (it has no held-out ones)", sample, None, keys, seed=seed)
-    sample = Sample.of(_molecules(dataset, _draw(held_out, most, generator)))
-    training = Sample.of(_molecules(dataset, _draw(train, most, generator))) if len(train) else None
-    return build_reference(f"{len(sample)} held-out molecules of {name}", sample, training, keys, seed=seed)
+    name, training = dataset.folder.resolve().name, None
+    if len(held_out):
+        molecules = _molecules(dataset, _draw(held_out, most, generator))
+        source = f"{len(molecules)} held-out molecules of {name}"
+        if len(train):
+            training = Sample.of(_molecules(dataset, _draw(train, most, generator)))
+    else:
+        molecules = _molecules(dataset, _draw(train, most, generator))
+        source = f"training molecules of {name} (it has no held-out ones)"
+    smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
+    return build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
 
 
 def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.assess import Hydrogens, assess_file
+from moldiff.evaluation import chemnet, relaxation
+from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.diversity import diversity
+from moldiff.evaluation.generation import read_generation
 from moldiff.evaluation.output import check_output, write_report
 from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.references import load_reference
-from moldiff.evaluation.relaxation import check_installed, run_relaxation
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import Sample
 from moldiff.evaluation.validity import stability, validity
@@ -25,7 +26,7 @@ POSEBUSTERS_RECORDS = 1000
 """Records that PoseBusters sees by default: 20 s for molecules of QM9's size, 2 minutes for drugs, on one core."""
 
 Progress = Callable[[str, int], None]
-"""Called with a stage (chemistry, reference, geometry, posebusters, relaxation) and the number of records done."""
+"""Called with a stage (chemistry, reference, geometry, posebusters, relaxation, fcd) and the number of records done."""
 
 
 def evaluate(
@@ -37,6 +38,7 @@ def evaluate(
     hydrogens: Hydrogens = "auto",
     posebusters: int = POSEBUSTERS_RECORDS,
     relax: int = 0,
+    fcd: bool = False,
     workers: int = 1,
     seed: int = 0,
     overwrite: bool = False,
@@ -53,23 +55,25 @@ def evaluate(
         hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
         posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
         relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
-        workers: processes for these two (started by spawn: a script needs its ``if __name__ == "__main__"``).
+        fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
+        workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
         seed: of that draw.
         overwrite: replace an older report in ``out``.
         progress: see `Progress`.
 
     Raises:
         MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
-        ``out`` is taken or cannot be written; tblite is missing.
+        ``out`` is taken or cannot be written; tblite or fcd is missing.
     """
-    if posebusters < 0 or relax < 0:
-        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
-    if workers < 1:
-        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+    _check_numbers(posebusters, relax, workers)
     if out is not None:
         check_output(out, overwrite=overwrite)
     if relax:
-        check_installed()
+        relaxation.check_installed()
+    if fcd:
+        chemnet.check_installed()
+        if reference is None:
+            raise MoldiffError("the Frechet ChemNet distance needs a reference: pass --reference too")
     clock = _Clock(progress)
     # The file before the reference: its errors show at once, a reference can take half a minute.
     rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
@@ -80,16 +84,20 @@ def evaluate(
     sample = Sample.of([row.mol for row in rows if row.mol is not None])
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
-    busted = relaxed = None
+    busted = relaxed = distance = None
     if posebusters:
         told = clock.stage("posebusters")
         busted = run_posebusters(rows, most=posebusters, workers=workers, seed=seed, progress=told)
     if relax:
         told = clock.stage("relaxation")
-        relaxed = run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
+        relaxed = relaxation.run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
+    if fcd and reference is not None:
+        clock.stage("fcd")
+        distance = _chemnet_distance(rows, reference, seed)
+    sha256 = sha256_of(path)
     report = EvaluationReport(
         path=path,
-        sha256=sha256_of(path),
+        sha256=sha256,
         hydrogens=convention,
         rows=rows,
         metrics=metrics | (busted.rates() if busted is not None else {}),
@@ -98,11 +106,26 @@ def evaluate(
         comparison=comparison,
         posebusters=busted,
         relaxation=relaxed,
+        fcd=distance,
+        generation=read_generation(path, sha256),
         seconds=clock.seconds(),
     )
     if out is not None:
         write_report(report, out, overwrite=overwrite)
     return report
+
+
+def _check_numbers(posebusters: int, relax: int, workers: int) -> None:
+    if posebusters < 0 or relax < 0:
+        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
+    if workers < 1:
+        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+
+
+def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> chemnet.ChemNetDistance:
+    if not reference.smiles:
+        raise MoldiffError("this reference holds no SMILES for the Frechet ChemNet distance; compare with a data set")
+    return chemnet.chemnet_distance([row.smiles for row in rows if row.valid], reference.smiles, seed=seed)
 
 
 class _Clock:

@@ -19,6 +19,10 @@ were found.
 | posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
 | relaxation      | null if not run, or {method, unit, n, failed, unconverged, median, mean, q90, median_rmsd} |
 |                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
+| fcd             | null if not run, or {value, floor, n, reference, version}: Frechet ChemNet distance of the |
+|                 | n valid molecules to the reference's, and that of as many reference molecules to the rest  |
+| generation      | null without a run record of just this file beside it, or {sampler, evaluations, drawn,    |
+|                 | seconds_per_1000, device, batch_size, model_sha256}                                        |
 | reference       | null, or {source, molecules}                                                               |
 | versions        | moldiff, rdkit                                                                             |
 | seconds         | wall time of each stage                                                                    |
@@ -33,21 +37,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moldiff.evaluation.assess import MISSING, Assessment
+from moldiff.evaluation.chemnet import ChemNetDistance
 from moldiff.evaluation.compare import Comparison, summaries
+from moldiff.evaluation.generation import Generation
 from moldiff.evaluation.posebusters import PoseBustersResult
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
 from moldiff.evaluation.sample import KINDS, Sample
-from moldiff.evaluation.table import render
 from moldiff.evaluation.validity import failures
 from moldiff.version import VERSION
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 FORMAT = "moldiff-evaluation"
 FORMAT_VERSION = 1
@@ -68,6 +70,8 @@ class EvaluationReport:
         comparison: None without a reference.
         posebusters: None if not run.
         relaxation: None if not run.
+        fcd: None if not run.
+        generation: how the file was made, None if that is not on record.
         seconds: stage -> wall time.
     """
 
@@ -81,6 +85,8 @@ class EvaluationReport:
     comparison: Comparison | None
     posebusters: PoseBustersResult | None
     relaxation: RelaxationResult | None
+    fcd: ChemNetDistance | None
+    generation: Generation | None
     seconds: dict[str, float]
 
     def counts(self) -> dict[str, int]:
@@ -94,10 +100,6 @@ class EvaluationReport:
             "valid": valid,
             "invalid": len(self.rows) - valid,
         }
-
-    def render(self, console: Console) -> None:
-        """Print counts, rates with standard errors, distances with floors, and reasons."""
-        render(self, console)
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of report.json as plain JSON types."""
@@ -116,6 +118,8 @@ class EvaluationReport:
             "composition": self._composition(),
             "posebusters": self.posebusters.to_json() if self.posebusters else None,
             "relaxation": self.relaxation.to_json() if self.relaxation else None,
+            "fcd": self.fcd.to_json() if self.fcd else None,
+            "generation": self.generation.to_json() if self.generation else None,
             "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
             "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},

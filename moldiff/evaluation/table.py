@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from moldiff.chem.properties import PROPERTIES
 from moldiff.evaluation.rates import Rate
+from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import KINDS
 from moldiff.evaluation.validity import failures
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from moldiff.evaluation.results import EvaluationReport
 
 MOST_REASONS = 10
 
@@ -43,18 +43,28 @@ def render(report: EvaluationReport, console: Console) -> None:
         f" ({counts['unparsable']} unparsable, {counts['requested'] - counts['in_file']} not in the file);"
         f" {report.hydrogens} hydrogens"
     )
+    if (made := report.generation) is not None:
+        console.print(made.line())
+        if made.drawn > counts["requested"]:
+            console.print(f"rates are over the records of the file; --requested {made.drawn} counts all draws")
     table = Table("rate", "%", "± s.e.", "95 % interval", "n", box=None)
     for name, rate in report.metrics.items():
         table.add_row(_LABELS[name], *_cells(rate))
     console.print(table)
     if report.comparison is not None and report.reference is not None:
-        console.print(f"Wasserstein-1 distances to {report.reference.source} (floor: as many training molecules)")
+        console.print(f"Wasserstein-1 distances to {report.reference.source} (floor: as many real molecules)")
         table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
         for kind, found in report.comparison.geometry.items():
             table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
         for name, distance in report.comparison.properties.items():
-            table.add_row(name, _number(distance.w1), _number(distance.floor), "", "")
+            unit = PROPERTIES[name].unit
+            table.add_row(name, _number(distance.w1), _number(distance.floor), unit.replace("1", ""), "")
         console.print(table)
+    if report.fcd is not None:
+        console.print(
+            f"Frechet ChemNet distance of {report.fcd.n} valid molecules: {_number(report.fcd.value)}"
+            f" (floor {_number(report.fcd.floor)}: as many reference molecules)"
+        )
     if report.relaxation is not None:
         relaxed = report.relaxation.to_json()
         console.print(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import atomic_writer, refuse_existing, write_json
+from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, STRUCTURED
 from moldiff.sampling.draws import Drawer
@@ -188,7 +188,7 @@ def generate_files(
     check_request(request)
     table, run_file = output_names(out)
     for path in (out, table, run_file):
-        refuse_existing(path, overwrite)
+        refuse_existing_file(path, overwrite)
     folder = load_model_folder(model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
     accountant = Accountant(DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)))
@@ -291,6 +291,7 @@ def run_record(request: Request, summary: Summary, model_sha256: str, device: st
     packages = ("torch", "rdkit", "e3nn", "numpy")
     return {
         "output": Path(summary.output).name,
+        "output_sha256": sha256_of(Path(summary.output)),
         "command": shlex.join(sys.argv),
         "request": asdict(request),
         "model_sha256": model_sha256,

@@ -68,6 +68,13 @@ def test_cluster_error_is_the_spread_over_repetitions() -> None:
     assert np.mean(errors) == pytest.approx(np.std(shares), rel=0.1)
 
 
+def test_where_all_succeed_the_interval_is_that_of_the_clusters() -> None:
+    rate = clustered([20] * 100, [20] * 100)
+    assert (rate.n, rate.standard_error) == (2000, 0.0)
+    assert rate.interval == pytest.approx(Rate(100, 100).interval)
+    assert clustered([7], [10]).interval == pytest.approx(Rate(7, 10, effective=1.0).interval)
+
+
 def test_clusters_without_trials() -> None:
     assert clustered([], []).value is None
     assert clustered([0, 0], [0, 0]).value is None

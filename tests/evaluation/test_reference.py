@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from moldiff.checkpoint import save_model_folder
 from moldiff.chem.graph import MolGraph
@@ -213,7 +214,8 @@ def test_drawing_fewer_molecules_is_reproducible(prepared: Path) -> None:
 def test_every_kind_of_path(prepared: Path, reference: Reference, tmp_path: Path) -> None:
     assert load_reference(prepared).molecules < 60
     model = tmp_path / "model"
-    save_model_folder(model, weights={}, config={}, references=reference.to_tensors(), card="x", half=False)
+    tensors = reference.to_tensors()
+    save_model_folder(model, weights={"w": torch.ones(1)}, config={}, references=tensors, card="x", half=False)
     assert load_reference(str(model)).to_json() == reference.to_json()
     file = tmp_path / "reference.json"
     file.write_text(json.dumps(reference.to_json()))
@@ -230,7 +232,17 @@ def test_what_is_no_reference_is_one_line(name: str, message: str, tmp_path: Pat
         load_reference(tmp_path / name)
 
 
-def test_a_damaged_model_reference_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "reference.safetensors").write_bytes(b"12345678901234567890")
+def test_a_model_without_a_reference_or_with_a_damaged_one_is_one_line(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    save_model_folder(model, weights={"w": torch.ones(1)}, config={}, references={}, card="x", half=False)
+    with pytest.raises(MoldiffError, match="no reference distributions"):
+        load_reference(model)
+    tensors = {"reference_json": torch.zeros(9, dtype=torch.uint8)}
+    save_model_folder(
+        model, weights={"w": torch.ones(1)}, config={}, references=tensors, card="x", half=False, overwrite=True
+    )
     with pytest.raises(MoldiffError, match="damaged"):
-        load_reference(tmp_path)
+        load_reference(model)
+    (model / "reference.safetensors").write_bytes(b"12345678901234567890")
+    with pytest.raises(MoldiffError, match="corrupt"):
+        load_reference(model)

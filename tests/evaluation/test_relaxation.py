@@ -15,6 +15,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import assess_file, unreadable
 from moldiff.evaluation.relaxation import BOHR, check_installed, relax, run_relaxation
 from moldiff.evaluation.report import evaluate
+from moldiff.evaluation.table import render
 
 WATER = [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]]
 
@@ -88,5 +89,5 @@ def test_nothing_to_relax_is_none(write: Callable[..., Path]) -> None:
     report = evaluate(write(nothing), relax=5)
     assert report.to_json()["relaxation"]["median"] is None
     console = Console(file=io.StringIO(), width=140)
-    report.render(console)
+    render(report, console)
     assert "relaxation of 0 valid molecules" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -19,11 +19,12 @@ from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.references import reference_from_sdf
 from moldiff.evaluation.report import evaluate
 from moldiff.evaluation.results import EvaluationReport
+from moldiff.evaluation.table import render
 
 GARBAGE = "garbage\n\n\nnot a molecule\n$$$$\n"
 KEYS = {
     "format", "version", "file", "sha256", "hydrogens", "counts", "failures", "metrics", "geometry", "properties",
-    "composition", "posebusters", "relaxation", "reference", "versions", "seconds",
+    "composition", "posebusters", "relaxation", "fcd", "generation", "reference", "versions", "seconds",
 }  # fmt: skip
 METRICS = [
     "valid_connected", "sanitised",
@@ -55,7 +56,7 @@ def real(halves: tuple[Path, Path], reference: Reference, tmp_path_factory: pyte
 
 def table(report: EvaluationReport) -> str:
     console = Console(file=io.StringIO(), width=140, markup=False, highlight=False)
-    report.render(console)
+    render(report, console)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert isinstance(text, str)
     return text

@@ -1,0 +1,98 @@
+"""Frechet ChemNet distance (Preuer et al. 2018, J. Chem. Inf. Model. 58:1736) of the valid molecules to a reference.
+
+SMILES pass through ChemNet, a network trained on bioassays of drug-like molecules; the distance is the one between two
+Gaussians with the means and covariances of its 512 activations. It has no unit and falls with the number of molecules,
+so the distance of as many reference molecules to the other ones stands beside it as the floor. Needs the extra
+``eval``: the package fcd, which holds the weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import numpy as np
+
+from moldiff.errors import MoldiffError
+
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class ChemNetDistance:
+    """The distance of a sample to a reference.
+
+    Attributes:
+        value: the squared Frechet distance, as the literature reports it; None with fewer than 2 molecules on a side.
+        floor: that of n reference molecules to the rest; None if they are fewer than 2 n.
+        n, reference: molecules of the sample and of the reference.
+    """
+
+    value: float | None
+    floor: float | None
+    n: int
+    reference: int
+
+    def to_json(self) -> dict[str, float | int | str | None]:
+        """Return the attributes and the version of fcd."""
+        return {**vars(self), "version": version("fcd")}
+
+
+def check_installed() -> None:
+    """Raise MoldiffError unless fcd is there."""
+    if importlib.util.find_spec("fcd") is None:
+        raise MoldiffError("the Frechet ChemNet distance needs fcd; install it with: pip install 'moldiff[eval]'")
+
+
+def chemnet_distance(smiles: Sequence[str], reference: Sequence[str], *, seed: int = 0) -> ChemNetDistance:
+    """Measure canonical SMILES without stereo against those of a reference, about 10 ms for each on one core.
+
+    Args:
+        smiles: of the n valid molecules, repeated ones included.
+        reference: of the held-out molecules.
+        seed: which reference molecules give the floor.
+
+    Raises:
+        MoldiffError: fcd is not installed.
+    """
+    check_installed()
+    n = len(smiles)
+    if min(n, len(reference)) < 2:
+        return ChemNetDistance(None, None, n, len(reference))
+    known = activations(reference)
+    floor = None
+    if 2 * n <= len(reference):
+        order = np.random.default_rng(seed).permutation(len(reference))
+        floor = frechet(known[order[:n]], known[order[n:]])
+    return ChemNetDistance(frechet(activations(smiles), known), floor, n, len(reference))
+
+
+def activations(smiles: Sequence[str]) -> np.ndarray:
+    """Return (len(smiles), 512) float64 activations of ChemNet's last hidden layer."""
+    import torch
+    from fcd import load_ref_model
+    from fcd.utils import SmilesDataset
+    from torch.utils.data import DataLoader
+
+    distinct, places = np.unique(np.asarray(smiles), return_inverse=True)
+    network = load_ref_model()
+    with torch.inference_mode():
+        batches = DataLoader(SmilesDataset(distinct.tolist()), batch_size=BATCH)
+        parts = [network(batch.transpose(1, 2).float()).numpy() for batch in batches]
+    return np.concatenate(parts).astype(np.float64)[places]
+
+
+def frechet(first: np.ndarray, second: np.ndarray) -> float:
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the Gaussians through (n, F) and (m, F) points, n, m > 1.
+
+    The root's trace comes from the symmetric matrix C1^(1/2) C2 C1^(1/2), which has the same eigenvalues as C1 C2 but
+    keeps them real where a covariance is singular (fewer points than features).
+    """
+    shift = first.mean(0) - second.mean(0)
+    left, right = (np.atleast_2d(np.cov(points, rowvar=False)) for points in (first, second))
+    values, vectors = np.linalg.eigh(left)
+    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
+    overlap = np.sqrt(np.linalg.eigvalsh(root @ right @ root).clip(min=0)).sum()
+    return float(shift @ shift + np.trace(left) + np.trace(right) - 2 * overlap)
