@@ -7,7 +7,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from moldiff.datasets.layout import SPLITS
@@ -27,26 +26,28 @@ _FULL = "█"
 def render(dataset: PreparedDataset, console: Console) -> None:
     """Print a summary of a prepared data set: counts, dropped records, sizes, classes and properties.
 
+    The console must not read markup: names and paths may hold brackets.
+
     Histograms of sizes and classes are those of the training split, as in its statistics; properties are those of all
     molecules.
     """
     info, statistics = dataset.info, dataset.statistics
-    console.print(f"[bold]{escape(str(dataset.folder))}[/bold]: {len(dataset)} molecules, {info['distinct']} distinct")
+    console.print(f"{dataset.folder}: {len(dataset)} molecules, {info['distinct']} distinct")
     console.print(", ".join(f"{len(dataset.indices(split))} {split}" for split in SPLITS))
     console.print(f"data hash {info['data_hash']}")
     for source in info["sources"]:
-        console.print(f"from {escape(source['file'])} (SHA-256 {source['sha256']})")
+        console.print(f"from {source['file']} (SHA-256 {source['sha256']})")
     hydrogens = "explicit" if dataset.vocabulary.explicit_hydrogens else "implicit"
     console.print(f"{hydrogens} hydrogens, bond classes: {', '.join(dataset.vocabulary.bonds)}")
 
     dropped = sum(info["dropped"].values())
     console.print(f"\n{info['records']} records read = {len(dataset)} kept + {dropped} dropped")
     for reason, count in list(info["dropped"].items())[:DROPPED_SHOWN]:
-        console.print(f"  {count:>8}  {escape(reason)}", highlight=False)
+        console.print(f"  {count:>8}  {reason}")
     if (more := len(info["dropped"]) - DROPPED_SHOWN) > 0:
         console.print(f"  and {more} more reasons")
     if dropped:
-        console.print(f"  every one is listed in {escape(str(dataset.folder / 'dropped.csv'))}")
+        console.print(f"  every one is listed in {dataset.folder / 'dropped.csv'}")
 
     _print_histogram(console, "atoms of a molecule (train)", *_size_bins(statistics.size_counts))
     vocabulary = dataset.vocabulary
@@ -93,13 +94,13 @@ def _print_histogram(console: Console, title: str, labels: Iterable[str], values
     labels = list(labels)
     shown = [str(value) if isinstance(value, int) else f"{100 * value:.4g} %" for value in values]
     room = console.width - max(map(len, labels)) - max(map(len, shown)) - 6  # two blanks to each of three columns
-    table = Table(title=f"\n{escape(title)}", title_justify="left", box=None, show_header=False, padding=(0, 1))
+    table = Table(title=f"\n{title}", title_justify="left", box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     table.add_column(justify="right")
     table.add_column()
     largest = max(values, default=0)
     for label, text, value in zip(labels, shown, values, strict=True):
-        table.add_row(escape(label), text, bar(value / largest if largest else 0.0, min(room, BAR_WIDTH)))
+        table.add_row(label, text, bar(value / largest if largest else 0.0, min(room, BAR_WIDTH)))
     console.print(table)
 
 

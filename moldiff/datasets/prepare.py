@@ -24,12 +24,16 @@ from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
 
+WITHOUT_HYDROGENS = "hydrogens without coordinates"  # `kind_of` what `moldiff.chem.convert.encode` says
+
 # Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
 TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3"}
 # The property names of the original QM9 archive and of PyG's copy (Ramakrishnan et al. 2014, table 3).
 QM9_UNITS = {
     "a": "GHz", "b": "GHz", "c": "GHz", "mu": "debye", "alpha": "bohr^3", "homo": "Eh", "lumo": "Eh", "gap": "Eh",
     "r2": "bohr^2", "zpve": "Eh", "u0": "Eh", "u": "Eh", "h": "Eh", "g": "Eh", "cv": "cal/(mol K)",
+    "u298": "Eh", "h298": "Eh", "g298": "Eh",
+    "u0_atom": "kcal/mol", "u298_atom": "kcal/mol", "h298_atom": "kcal/mol", "g298_atom": "kcal/mol",
 }  # fmt: skip
 
 
@@ -196,7 +200,8 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
-        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}")
+        hint = "; add them, or prepare with --hydrogens implicit" if reason == WITHOUT_HYDROGENS else ""
+        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}")
     arrays = merge([part.arrays for part in parts])
     if int(np.diff(arrays["atom_offsets"]).max()) <= 256:
         arrays["bonds"] = arrays["bonds"].astype(np.uint8)

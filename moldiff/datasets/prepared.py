@@ -74,7 +74,7 @@ class PreparedDataset:
             vocabulary = Vocabulary.from_json(info["vocabulary"])
             statistics = DatasetStatistics.from_json(info["statistics"])
             properties = tuple(PropertyInfo(**row) for row in info["properties"])
-            _check_report(info)
+            _check_description(info, vocabulary, statistics, properties)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MoldiffError(f"{folder}/dataset.json is damaged ({error}); {PREPARE_AGAIN}") from error
         dataset = cls(folder, open_arrays(folder), vocabulary, statistics, properties, info)
@@ -174,8 +174,18 @@ class PreparedDataset:
             raise IndexError(f"row {row} is outside 0 .. {len(self) - 1}")
 
 
-def _check_report(info: dict[str, Any]) -> None:
-    """Raise KeyError or TypeError unless the entries that `moldiff data info` shows are there."""
+def _check_description(
+    info: dict[str, Any],
+    vocabulary: Vocabulary,
+    statistics: DatasetStatistics,
+    properties: Sequence[PropertyInfo],
+) -> None:
+    """Raise KeyError, TypeError or ValueError unless the parts of dataset.json fit together and none is missing."""
+    for field, size in vocabulary.sizes.items():
+        if len(statistics.marginals[field]) != size:
+            raise ValueError(f"{len(statistics.marginals[field])} frequencies for {size} classes of {field}")
+    if list(statistics.properties) != [entry.name for entry in properties]:
+        raise ValueError("the statistics are those of other properties")
     for key, kind in (("data_hash", str), ("records", int), ("distinct", int), ("dropped", dict), ("sources", list)):
         if not isinstance(info[key], kind):
             raise TypeError(f"{key} is no {kind.__name__}")

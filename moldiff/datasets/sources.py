@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     """
     if not paths:
         raise MoldiffError("no input file given")
-    resolved = [path.resolve() for path in paths]
+    resolved = [os.path.realpath(path) for path in paths]  # unlike Path.resolve, this takes a loop of links calmly
     if twice := [path for path, full in zip(paths, resolved, strict=True) if resolved.count(full) > 1]:
         raise MoldiffError(f"{twice[0]} is given twice")
     sources = [_pyg_source(path) if path.is_dir() else Source(path) for path in paths]

@@ -10,6 +10,8 @@ import numpy as np
 from moldiff.datasets.layout import POSITION_UNIT, Arrays
 from moldiff.vocabulary import Vocabulary
 
+CATEGORICAL = ("atom_type", "charge", "bond_type")
+
 
 @dataclass(frozen=True)
 class PropertyStatistics:
@@ -91,12 +93,15 @@ class DatasetStatistics:
     @classmethod
     def from_json(cls, value: dict[str, dict[str, object]]) -> DatasetStatistics:
         """Build statistics from `to_json`'s output; ValueError, KeyError, TypeError or AttributeError otherwise."""
-        return cls(
+        found = cls(
             size_counts={int(n): int(str(count)) for n, count in value["size_counts"].items()},
-            marginals={field: _floats(row) for field, row in value["marginals"].items()},
+            marginals={field: _floats(value["marginals"][field]) for field in CATEGORICAL},
             position_std={int(n): float(str(std)) for n, std in value["position_std"].items()},
             properties={name: PropertyStatistics.from_json(row) for name, row in value["properties"].items()},
         )
+        if not found.size_counts:
+            raise ValueError("the statistics count no molecule")
+        return found
 
 
 def compute_statistics(
