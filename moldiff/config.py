@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from moldiff.errors import MoldiffError, nearest_name
 
@@ -40,6 +40,12 @@ class NetworkConfig(Section):
     l_max: Annotated[int, Field(ge=1, le=2)] = 1
     global_width: Count = 128
     geometry_every: Count = 1
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> NetworkConfig:
+        if self.node_width % self.heads:
+            raise ValueError(f"heads {self.heads} must divide node_width {self.node_width}")
+        return self
 
 
 class CurveConfig(Section):
@@ -152,6 +158,8 @@ def validate(model: type[S], values: dict[str, Any], source: str) -> S:
         if problem["type"] == "extra_forbidden":
             known = _known_keys(model)
             raise MoldiffError(f"{source}: unknown key '{location}'{nearest_name(location, known)}") from error
+        if problem["type"] == "value_error":  # raised by a section about several of its keys
+            raise MoldiffError(f"{source}: {location}: {problem['ctx']['error']}") from error
         raise MoldiffError(f"{source}: {location}: {problem['msg'].lower()} (got {problem['input']!r})") from error
 
 

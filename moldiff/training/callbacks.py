@@ -15,6 +15,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer
 from moldiff.molecules import FIELDS
 from moldiff.training.plots import plot_training, plot_validation
 from moldiff.training.task import DenoisingTask
@@ -32,16 +34,18 @@ class CsvLog:
     def __init__(self, path: Path, columns: tuple[str, ...], first_step: int) -> None:
         self.path, self.columns = path, columns
         kept = [row for row in read_log(path) if int(row["step"]) <= first_step] if path.exists() and first_step else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline="") as handle:
+        with atomic_writer(path) as handle:
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
             writer.writerows(kept)
 
     def append(self, rows: list[dict[str, object]]) -> None:
         """Append rows; a reader sees whole rows only after the file is closed."""
-        with open(self.path, "a", encoding="utf-8", newline="") as handle:
-            csv.DictWriter(handle, self.columns).writerows(rows)
+        try:
+            with open(self.path, "a", encoding="utf-8", newline="") as handle:
+                csv.DictWriter(handle, self.columns).writerows(rows)
+        except OSError as error:
+            raise MoldiffError(f"{self.path} could not be written: {error.strerror or error}") from error
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

@@ -42,6 +42,9 @@ from moldiff.version import VERSION
 
 logger = logging.getLogger(__name__)
 
+# Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
 
 class StepNumbers(Dataset[int]):
     """The step numbers of a run: all that a batch is made from."""
@@ -127,7 +130,7 @@ class TrainingRun:
         self.device = resolve_device(training.device)
         if training.threads:
             torch.set_num_threads(training.threads)
-        self.dataset = PreparedDataset.open(config.data)
+        self.dataset = PreparedDataset.open(config.data, verify=True)
         self.model = self._build_model()
         self.rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = (
