@@ -49,7 +49,7 @@ class Limits:
     """
 
     floor: float = 1e-8
-    nodes: int = 5_000
+    nodes: int = 1_000
     seconds: float = 20.0
 
 

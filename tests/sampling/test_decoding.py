@@ -1,0 +1,330 @@
+"""The integer programme: against brute force on small molecules, and on real molecules whose prediction is spoilt."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.convert import encode
+from moldiff.chem.valence import closed_shell_states
+from moldiff.molecules import MolArrays
+from moldiff.sampling.decoding import Limits, Solution, decode_structured
+from moldiff.sampling.programme import AtomStates, LogProbabilities
+from moldiff.vocabulary import Vocabulary
+
+FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+SMALL = Vocabulary(("H", "C", "O"), (-1, 0, 1), ("none", "single", "double"))
+ORDERS = {"none": (0,), "single": (1,), "double": (2,), "triple": (3,), "aromatic": (1, 2)}
+
+
+def states_of(vocabulary: Vocabulary) -> AtomStates:
+    states = closed_shell_states(vocabulary.elements, vocabulary.charges)
+    return AtomStates(
+        np.array([vocabulary.elements.index(s.symbol) for s in states]),
+        np.array([vocabulary.charges.index(s.charge) for s in states]),
+        np.array([s.charge for s in states]),
+        np.array([s.valence for s in states]),
+        np.array([s.gives_to_ring for s in states]),
+    )
+
+
+def normalised(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def random_beliefs(n: int, vocabulary: Vocabulary, seed: int, favoured: str = "") -> LogProbabilities:
+    """Random log-probabilities; those of one bond class may be raised."""
+    generator = np.random.default_rng(seed)
+    bond = generator.normal(size=(n, n, len(vocabulary.bonds)))
+    if favoured:
+        bond[:, :, vocabulary.bonds.index(favoured)] += 2.0
+    return LogProbabilities(
+        normalised(2 * generator.normal(size=(n, len(vocabulary.elements)))),
+        normalised(generator.normal(size=(n, len(vocabulary.charges)))),
+        normalised(bond + bond.swapaxes(0, 1)),
+    )
+
+
+def is_connected(n: int, edges: list[tuple[int, int]]) -> bool:
+    reached, grown = {0}, True
+    while grown:
+        more = {end for edge in edges if reached & set(edge) for end in edge} - reached
+        reached, grown = reached | more, bool(more)
+    return len(reached) == n
+
+
+def brute_force(beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int) -> float:
+    """Return the highest log-probability of a sound molecule by trying every one; -inf if there is none."""
+    n, states, best = len(beliefs.atom_type), states_of(vocabulary), -np.inf
+    pairs = list(itertools.combinations(range(n), 2))
+    options = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in ORDERS[name]]
+    score = beliefs.atom_type[:, states.element] + beliefs.charge[:, states.charge]
+    tables = [[beliefs.bond_type[i, j, kind] for kind, _ in options] for i, j in pairs]
+    for chosen in itertools.product(range(len(options)), repeat=len(pairs)):
+        bonds = [options[k] for k in chosen]
+        valence, aromatic, double = [0] * n, [0] * n, [False] * n
+        for (kind, order), pair in zip(bonds, pairs, strict=True):
+            for i in pair:
+                valence[i] += order
+                aromatic[i] += vocabulary.bonds[kind] == "aromatic"
+                double[i] |= order == 2
+        if max(valence) > 4 or min(valence) < 1 or 1 in aromatic:
+            continue
+        if not is_connected(n, [pair for (_, order), pair in zip(bonds, pairs, strict=True) if order]):
+            continue
+        sums = {0: sum(tables[p][k] for p, k in enumerate(chosen))}  # total charge -> best score
+        for i in range(n):
+            allowed = (states.valence == valence[i]) & (states.ring | (not aromatic[i] or double[i]))
+            new: dict[int, float] = {}
+            for state in np.flatnonzero(allowed).tolist():
+                for charge, value in sums.items():
+                    key = charge + int(states.formal[state])
+                    new[key] = max(new.get(key, -np.inf), value + score[i, state])
+            sums = new
+        best = max(best, sums.get(total_charge, -np.inf))
+    return float(best)
+
+
+def score_of(solution: Solution, beliefs: LogProbabilities) -> float:
+    """Return the summed log-probabilities of a solution."""
+    n = len(beliefs.atom_type)
+    kinds = np.zeros((n, n), dtype=int)
+    kinds[solution.bonds[:, 0], solution.bonds[:, 1]] = solution.bonds[:, 2]
+    atoms = np.arange(n)
+    total = beliefs.atom_type[atoms, solution.atom_type].sum() + beliefs.charge[atoms, solution.charge].sum()
+    return float(total + sum(beliefs.bond_type[i, j, kinds[i, j]] for i, j in itertools.combinations(range(n), 2)))
+
+
+def assert_sound(solution: Solution, vocabulary: Vocabulary, total_charge: int) -> None:
+    """Assert valence, total charge, connectivity and what aromatic bonds ask for."""
+    n, states = len(solution.atom_type), states_of(vocabulary)
+    known = {(int(e), int(c), int(v)) for e, c, v in zip(states.element, states.charge, states.valence, strict=True)}
+    aromatic = solution.bonds[:, 2] == FULL.bonds.index("aromatic")
+    for i in range(n):
+        at = (solution.bonds[:, :2] == i).any(axis=1)
+        assert (int(solution.atom_type[i]), int(solution.charge[i]), int(solution.orders[at].sum())) in known
+        assert (at & aromatic).sum() != 1
+    for (_, _, kind), order in zip(solution.bonds.tolist(), solution.orders.tolist(), strict=True):
+        assert order in ORDERS[vocabulary.bonds[kind]]
+    assert np.array(vocabulary.charges)[solution.charge].sum() == total_charge
+    assert is_connected(n, [(i, j) for i, j, _ in solution.bonds.tolist()])
+
+
+@pytest.mark.parametrize("total_charge", [0, 1])
+@pytest.mark.parametrize(
+    ("n", "vocabulary", "favoured", "seeds"),
+    [(3, FULL, "", 6), (3, FULL, "aromatic", 6), (4, FULL, "aromatic", 1), (4, SMALL, "", 4), (5, SMALL, "none", 1)],
+)
+def test_the_optimum_is_that_of_brute_force(
+    n: int, vocabulary: Vocabulary, favoured: str, seeds: int, total_charge: int
+) -> None:
+    for seed in range(seeds):
+        beliefs = random_beliefs(n, vocabulary, seed, favoured)
+        best = brute_force(beliefs, vocabulary, total_charge)
+        found = decode_structured(
+            beliefs, vocabulary, states_of(vocabulary), total_charge, Limits(floor=1e-12)
+        ).solution
+        if found is None:
+            assert best == -np.inf
+            continue
+        assert_sound(found, vocabulary, total_charge)
+        assert score_of(found, beliefs) == pytest.approx(best, abs=1e-4)
+        upper = sum(values.max(-1).sum() for values in (beliefs.atom_type, beliefs.charge))
+        upper += beliefs.bond_type.max(-1)[np.triu_indices(n, k=1)].sum()
+        assert found.lost == pytest.approx(upper - best, abs=1e-4)
+
+
+def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    conformer.Set3D(True)
+    mol.AddConformer(conformer)
+    return encode(mol, vocabulary)
+
+
+def beliefs_of(arrays: MolArrays, vocabulary: Vocabulary, seed: int, sure: float = 8.0) -> LogProbabilities:
+    """A prediction that favours a molecule, with noise on every logit."""
+    generator = np.random.default_rng(seed)
+    n = len(arrays.atom_type)
+
+    def logits(classes: np.ndarray, count: int) -> np.ndarray:
+        return sure * np.eye(count)[classes] + generator.normal(size=(*classes.shape, count))
+
+    kinds = np.zeros((n, n), dtype=int)
+    kinds[arrays.bonds[:, 0], arrays.bonds[:, 1]] = arrays.bonds[:, 2]
+    bond = logits(kinds + kinds.T, len(vocabulary.bonds))
+    return LogProbabilities(
+        normalised(logits(arrays.atom_type, len(vocabulary.elements))),
+        normalised(logits(arrays.charge, len(vocabulary.charges))),
+        normalised((bond + bond.swapaxes(0, 1)) / 2),
+    )
+
+
+def with_bond(beliefs: LogProbabilities, i: int, j: int, kind: int, margin: float) -> LogProbabilities:
+    """Make a class of one bond the most probable one, by a margin in nats over the best one so far."""
+    bond = beliefs.bond_type.copy()
+    bond[i, j, kind] = bond[i, j].max() + margin
+    bond[i, j] = bond[j, i] = normalised(bond[i, j])
+    return replace(beliefs, bond_type=bond)
+
+
+def assert_same(solution: Solution | None, arrays: MolArrays) -> None:
+    assert solution is not None
+    assert np.array_equal(solution.atom_type, arrays.atom_type)
+    assert np.array_equal(solution.charge, arrays.charge)
+    assert np.array_equal(solution.bonds, arrays.bonds)
+
+
+REAL = {
+    "benzene": "c1ccccc1",
+    "pyridine": "c1ccncc1",
+    "pyrrole": "c1cc[nH]c1",
+    "furan": "c1ccoc1",
+    "pyridone": "O=c1cccc[nH]1",
+    "nitromethane": "C[N+](=O)[O-]",
+    "glycine zwitterion": "[NH3+]CC(=O)[O-]",
+    "carbon monoxide": "[C-]#[O+]",
+    "isocyanide": "C[N+]#[C-]",
+    "imidazole": "c1c[nH]cn1",
+    "indole": "c1ccc2[nH]ccc2c1",
+    "norbornane": "C1CC2CCC1C2",
+    "bicyclobutane": "C1C2CC12",
+    "propellane": "C1C23CC1(C2)C3",
+    "ethynyl": "C#CC(=O)N",
+}
+
+
+@pytest.mark.parametrize("smiles", REAL.values(), ids=REAL.keys())
+def test_a_real_molecule_comes_back_from_a_spoilt_prediction(smiles: str) -> None:
+    arrays = arrays_of(smiles)
+    charges = int(np.array(FULL.charges)[arrays.charge].sum())
+    for seed, (i, j, kind) in enumerate(arrays.bonds.tolist()[:4]):
+        beliefs = beliefs_of(arrays, FULL, seed)
+        wrong = 2 if FULL.bonds[kind] != "double" else 1
+        spoilt = with_bond(beliefs, i, j, wrong, margin=1.0)
+        assert spoilt.bond_type[i, j].argmax() == wrong
+        found = decode_structured(spoilt, FULL, states_of(FULL), charges).solution
+        assert_same(found, arrays)
+        assert found is not None
+        assert found.lost == pytest.approx(1.0, abs=1e-3)  # the margin is all that has to be given up
+
+
+@pytest.mark.parametrize("smiles", ["c1cc[nH]c1", "c1ccc2[nH]ccc2c1", "O=c1cccc[nH]1"])
+def test_the_orders_are_a_kekule_form(smiles: str) -> None:
+    arrays = arrays_of(smiles)
+    found = decode_structured(beliefs_of(arrays, FULL, 0), FULL, states_of(FULL), 0).solution
+    assert found is not None
+    mol = Chem.RWMol()
+    for element in found.atom_type:
+        mol.AddAtom(Chem.Atom(FULL.elements[element]))
+    kinds = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
+    for (i, j, _), order in zip(found.bonds.tolist(), found.orders.tolist(), strict=True):
+        mol.AddBond(i, j, kinds[order])
+    Chem.SanitizeMol(mol)
+    assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == Chem.CanonSmiles(smiles)
+
+
+def test_two_sound_molecules_in_one_cloud_are_joined_through_cuts() -> None:
+    """Hydrogen and water are each sound, and what the prediction says; a single molecule must be found instead."""
+    beliefs = beliefs_of(arrays_of("[H][H].O", SMALL), SMALL, 3, sure=3.0)
+    found = decode_structured(beliefs, SMALL, states_of(SMALL), 0, Limits(floor=1e-12)).solution
+    assert found is not None
+    assert found.cuts > 0
+    assert_sound(found, SMALL, 0)
+    assert score_of(found, beliefs) == pytest.approx(brute_force(beliefs, SMALL, 0), abs=1e-4)
+
+
+def test_molecules_that_cannot_be_joined_are_a_reason() -> None:
+    hydrogen = states_of(FULL).take(states_of(FULL).element == FULL.elements.index("H"))
+    decoded = decode_structured(beliefs_of(arrays_of("[H][H].[H][H]"), FULL, 0), FULL, hydrogen, 0)
+    assert (decoded.solution, decoded.reason) == (None, "no molecule obeys valence and connectivity")
+
+
+@pytest.mark.parametrize("total_charge", [-1, 0, 1])
+def test_the_total_charge_is_kept(total_charge: int) -> None:
+    beliefs = beliefs_of(arrays_of("CN"), FULL, 0, sure=5.0)
+    found = decode_structured(beliefs, FULL, states_of(FULL), total_charge).solution
+    assert found is not None
+    assert_sound(found, FULL, total_charge)
+
+
+def test_without_explicit_hydrogens_valences_may_stay_open() -> None:
+    heavy = Vocabulary(("C", "N", "O"), (-1, 0, 1), FULL.bonds, explicit_hydrogens=False)
+    arrays = arrays_of("Cc1cc[nH]c1", heavy)
+    i, j, _ = arrays.bonds[1].tolist()
+    spoilt = with_bond(beliefs_of(arrays, heavy, 0), i, j, heavy.bonds.index("triple"), margin=1.0)
+    assert_same(decode_structured(spoilt, heavy, states_of(heavy), 0).solution, arrays)
+
+
+def test_a_vocabulary_without_aromatic_bonds() -> None:
+    kekule = Vocabulary(FULL.elements, FULL.charges, FULL.bonds[:4])
+    arrays = arrays_of("c1ccncc1", kekule)
+    i, j, kind = arrays.bonds[0].tolist()
+    spoilt = with_bond(beliefs_of(arrays, kekule, 0), i, j, 3 - kind, margin=1.0)
+    assert_same(decode_structured(spoilt, kekule, states_of(kekule), 0).solution, arrays)
+
+
+def test_a_single_atom_is_an_ion() -> None:
+    alone = LogProbabilities(normalised(np.zeros((1, 4))), normalised(np.zeros((1, 3))), np.zeros((1, 1, 5)))
+    found = decode_structured(alone, FULL, states_of(FULL), 1).solution
+    assert found is not None
+    assert (FULL.elements[found.atom_type[0]], FULL.charges[found.charge[0]], len(found.bonds)) == ("H", 1, 0)
+    assert decode_structured(alone, FULL, states_of(FULL), 0).solution is None
+
+
+def test_a_bond_below_the_floor_is_never_formed() -> None:
+    arrays = arrays_of("CC")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    bond = beliefs.bond_type.copy()
+    bond[0, 1] = bond[1, 0] = normalised(np.array([0.0, -15.0, -30.0, -30.0, -30.0]))
+    beliefs = replace(beliefs, bond_type=bond)
+    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-8)).solution, arrays)
+    higher = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-6)).solution
+    assert higher is None or [0, 1] not in higher.bonds[:, :2].tolist()
+
+
+@pytest.mark.parametrize("total_charge", [0, 3])
+def test_no_such_molecule_is_a_reason(total_charge: int) -> None:
+    """Nothing is made of hydrogens alone, three of them, and no charge can be had that no atom has."""
+    states = states_of(FULL).take(states_of(FULL).element == 0)
+    decoded = decode_structured(random_beliefs(3, FULL, 0), FULL, states, total_charge)
+    assert decoded.solution is None
+    assert decoded.reason == (
+        "no molecule with a total charge of +3 obeys valence and connectivity"
+        if total_charge
+        else "no molecule obeys valence and connectivity"
+    )
+
+
+def test_meeting_a_limit_is_a_reason() -> None:
+    beliefs = random_beliefs(8, FULL, 0)
+    late = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(seconds=0.01))
+    assert (late.solution, late.reason) == (None, "time limit of 0.01 s")
+    far = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(nodes=1))
+    assert (far.solution, far.reason) == (None, "limit of 1 nodes")
+
+
+def test_what_is_not_a_number_is_a_reason() -> None:
+    beliefs = random_beliefs(4, FULL, 0)
+    decoded = decode_structured(replace(beliefs, charge=beliefs.charge * np.nan), FULL, states_of(FULL), 0)
+    assert (decoded.solution, decoded.reason) == (None, "the prediction is not finite")
+
+
+def test_forbidden_classes_may_have_probability_zero() -> None:
+    arrays = arrays_of("CO")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    masked = beliefs.atom_type.copy()
+    masked[:, FULL.elements.index("N")] = -np.inf
+    spoilt = with_bond(replace(beliefs, atom_type=normalised(masked)), 0, 1, 2, margin=1.0)
+    assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0).solution, arrays)
+
+
+def test_the_same_prediction_gives_the_same_molecule() -> None:
+    beliefs = random_beliefs(5, FULL, 1)
+    one, other = (decode_structured(beliefs, FULL, states_of(FULL), 0).solution for _ in range(2))
+    assert one is not None and other is not None
+    assert np.array_equal(one.bonds, other.bonds)
+    assert np.array_equal(one.orders, other.orders)
+    assert (one.lost, one.nodes, one.cuts) == (other.lost, other.nodes, other.cuts)
