@@ -73,3 +73,10 @@ def test_arguments_are_left_as_they_were(tiny_model: MoleculeModel, make_inputs:
         for argument in ("batch", "levels", "previous"):
             assert torch.equal(getattr(getattr(inputs, argument), name), getattr(getattr(untouched, argument), name))
     torch.testing.assert_close(inputs.condition, untouched.condition, rtol=0, atol=0, equal_nan=True)
+
+
+def test_previous_coordinates_count_by_their_orientation_too(tiny_model: MoleculeModel, make_inputs: Make) -> None:
+    inputs = make_inputs(tiny_model, torch.float32)
+    mirrored = inputs.previous.replace(pos=-inputs.previous.pos)  # all distances stay
+    other = dataclasses.replace(inputs, previous=mirrored)
+    assert difference(denoise(tiny_model, inputs), denoise(tiny_model, other), 0) > 1e-5

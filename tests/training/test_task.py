@@ -1,0 +1,100 @@
+"""One training step: its batch is a function of (seed, step) alone, and shares come out as they were asked for."""
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from moldiff.config import load_config
+from moldiff.molecules import FIELDS, MolBatch
+from moldiff.training.run import TrainingRun
+from moldiff.training.task import DenoisingTask
+
+Make = Callable[..., DenoisingTask]
+
+
+@pytest.fixture
+def make_task(training_file: Callable[..., Path]) -> Make:
+    """Build the task of a training file with some overrides."""
+
+    def make(*overrides: str) -> DenoisingTask:
+        return TrainingRun(load_config(training_file(), list(overrides)), None, None).task
+
+    return make
+
+
+def same(one: MolBatch, other: MolBatch) -> bool:
+    return all(torch.equal(getattr(one, field), getattr(other, field)) for field in FIELDS)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(make_task: Make) -> None:
+    task, again, other = make_task(), make_task(), make_task("training.seed=1")
+    clean, levels, noisy = task.setup_batch(3)
+    for earlier in (0, 1):
+        again.setup_batch(earlier)  # what came before does not matter
+    clean_again, levels_again, noisy_again = again.setup_batch(3)
+    assert same(clean, clean_again)
+    assert same(noisy, noisy_again)
+    assert torch.equal(levels.stacked(), levels_again.stacked())
+    torch.testing.assert_close(noisy.properties, noisy_again.properties, rtol=0, atol=0, equal_nan=True)
+    assert not torch.equal(levels.stacked(), task.setup_batch(4)[1].stacked())
+    assert not torch.equal(levels.stacked(), other.setup_batch(3)[1].stacked())
+
+
+def test_the_same_molecule_meets_other_noise_in_another_step(make_task: Make) -> None:
+    task = make_task("training.batch_size=32")
+    seen: dict[int, dict[int, tuple[float, float]]] = {}  # molecule -> step -> level and noise
+    for step in range(40):
+        clean, levels, noisy = task.setup_batch(step)
+        standard = (noisy.pos - clean.pos)[:, 0, 0] / levels.sigma
+        for number, *values in zip(clean.ids.tolist(), levels.pos.tolist(), standard.tolist(), strict=True):
+            seen.setdefault(number, {})[step] = (values[0], values[1])
+    repeated = [list(values.values()) for values in seen.values() if len(values) > 1]
+    assert repeated
+    for values in repeated:
+        level, noise = zip(*values, strict=True)
+        assert len(set(level)) == len(values)
+        assert min(abs(a - b) for a, b in itertools.combinations(noise, 2)) > 1e-4
+
+
+def test_noise_has_the_size_of_its_level(make_task: Make) -> None:
+    task = make_task("training.batch_size=64")
+    clean, levels, noisy = task.setup_batch(0)
+    difference = ((noisy.pos - clean.pos) ** 2).sum((1, 2)) / (3 * (clean.n_atoms - 1))
+    ratio = difference / levels.sigma**2
+    assert float(ratio.mean()) == pytest.approx(1, abs=0.15)
+    untouched = (noisy.atom_type == clean.atom_type) & clean.mask
+    clean_rows = levels.abar("atom_type") > 0.999
+    assert bool(((untouched.sum(1) / clean.n_atoms)[clean_rows] > 0.9).all())
+
+
+@pytest.mark.parametrize(("each", "whole"), [(0.5, 0.5), (0.3, 0.1), (0.0, 0.0), (0.0, 1.0)])
+def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, whole: float) -> None:
+    task, count = make_task(f"training.property_dropout={each}", f"training.unconditional_share={whole}"), 20_000
+    clean, _, _ = task.setup_batch(0)
+    many = clean.replace(properties=torch.ones(count, 2), ids=torch.arange(count))
+    kept = ~torch.isnan(task._drop_properties(many, 0))
+    for found, expected in (
+        (kept[:, 0], (1 - whole) * (1 - each)),
+        (kept[:, 1], (1 - whole) * (1 - each)),
+        (kept.all(1), (1 - whole) * (1 - each) ** 2),
+    ):
+        error = math.sqrt(expected * (1 - expected) / count)
+        assert abs(float(found.double().mean()) - expected) <= 3 * error
+
+
+def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:
+    task = make_task("training.property_dropout=0", "training.unconditional_share=0")
+    clean, _, _ = task.setup_batch(0)
+    absent = clean.replace(properties=torch.full_like(clean.properties, torch.nan))
+    assert bool(torch.isnan(task._drop_properties(absent, 0)).all())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_self_conditioning_is_as_frequent_as_asked(make_task: Make, share: float) -> None:
+    task, steps = make_task(f"training.self_conditioning={share}"), 2000
+    found = sum(task._self_conditioned(step) for step in range(steps)) / steps
+    assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / steps)
