@@ -85,7 +85,7 @@ def distances(report: dict[str, Any]) -> dict[str, str]:
         rows[f"W1 of {kind}s, {found['unit']} (floor)"] = f"{found['w1']:.4g} ({found['floor']:.2g})"
         for label in BONDS if kind == "bond" else ():
             entry = found["types"].get(label)
-            if entry:
+            if entry and entry["w1"] is not None and entry["floor"] is not None:
                 rows[f"W1 of {label} lengths, {found['unit']} (floor)"] = f"{entry['w1']:.4f} ({entry['floor']:.4f})"
     return rows
 
