@@ -16,13 +16,18 @@ import statistics
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import rdkit
 import torch
 
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.devices import usable_cores
+from moldiff.training.provenance import hardware
+from moldiff.version import VERSION
 
 PROPERTIES = ["logp", "tpsa", "mw", "hbd", "hba", "rotatable_bonds", "rings", "fsp3", "heavy_atom_count"]
 BATCH = 512
@@ -114,7 +119,7 @@ def main() -> None:
     """Read the arguments, measure, print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, help="molecule file to prepare")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="processes; by default one for each core")
     parser.add_argument("--steps", type=int, default=400, help="batches to assemble")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
@@ -128,9 +133,10 @@ def main() -> None:
         [
             "# The data path, measured",
             "",
-            f"`python scripts/benchmark_data.py {arguments.file.name} --workers {arguments.workers}` on "
-            f"{os.cpu_count()} cores ({platform.machine()}), Python {platform.python_version()}, "
-            f"torch {torch.__version__}.",
+            f"`python scripts/benchmark_data.py {arguments.file.name} --workers {arguments.workers} --steps "
+            f"{arguments.steps} --device {arguments.device}`, {datetime.now(UTC).date().isoformat()}, "
+            f"{hardware(torch.device('cpu'))}, {usable_cores()} cores, moldiff {VERSION}, "
+            f"Python {platform.python_version()}, torch {torch.__version__}, RDKit {rdkit.__version__}.",
             "",
             "| what | figure |",
             "|---|---|",

@@ -1,9 +1,11 @@
 """Device names: what is there is found, what is not there is one clear line."""
 
+import os
+
 import pytest
 import torch
 
-from moldiff.devices import describe_devices, resolve_device
+from moldiff.devices import describe_devices, resolve_device, usable_cores
 from moldiff.errors import MoldiffError
 
 
@@ -35,6 +37,15 @@ def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(MoldiffError, match="unknown device"):
         resolve_device(name)
+
+
+def test_usable_cores_are_those_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
+    assert usable_cores() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for count, expected in ((4, 4), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
+        assert usable_cores() == expected
 
 
 def test_the_cpu_is_described_first() -> None:

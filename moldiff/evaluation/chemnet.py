@@ -87,12 +87,15 @@ def activations(smiles: Sequence[str]) -> np.ndarray:
 def frechet(first: np.ndarray, second: np.ndarray) -> float:
     """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of the Gaussians through (n, F) and (m, F) points, n, m > 1.
 
-    The root's trace comes from the symmetric matrix C1^(1/2) C2 C1^(1/2), which has the same eigenvalues as C1 C2 but
-    keeps them real where a covariance is singular (fewer points than features).
+    With C = R^T R, the root's trace is the sum of the singular values of R1 R2^T: exact also where a covariance is
+    singular (fewer points than features), where the matrix root of C1 C2 turns complex.
     """
     shift = first.mean(0) - second.mean(0)
-    left, right = (np.atleast_2d(np.cov(points, rowvar=False)) for points in (first, second))
-    values, vectors = np.linalg.eigh(left)
-    root = vectors * np.sqrt(values.clip(min=0)) @ vectors.T
-    overlap = np.sqrt(np.linalg.eigvalsh(root @ right @ root).clip(min=0)).sum()
-    return float(shift @ shift + np.trace(left) + np.trace(right) - 2 * overlap)
+    left, right = _factor(first), _factor(second)
+    overlap = np.linalg.svd(left @ right.T, compute_uv=False).sum()
+    return float(shift @ shift + np.sum(left**2) + np.sum(right**2) - 2 * overlap)
+
+
+def _factor(points: np.ndarray) -> np.ndarray:
+    """Return R, (min(n, F), F), with R^T R the covariance of (n, F) points."""
+    return np.linalg.qr((points - points.mean(0)) / np.sqrt(len(points) - 1), mode="r")

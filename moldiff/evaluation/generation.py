@@ -16,6 +16,7 @@ class Generation:
 
     Attributes:
         sampler: name of the update rule.
+        decoding: how predictions became molecules; "argmax" is the plain way, any other makes another kind of row.
         evaluations: of the network, for each molecule.
         drawn: molecules drawn, whether the file holds them or not.
         seconds_per_1000: wall seconds for 1,000 draws, loading the model included.
@@ -25,6 +26,7 @@ class Generation:
     """
 
     sampler: str
+    decoding: str
     evaluations: int
     drawn: int
     seconds_per_1000: float
@@ -39,8 +41,8 @@ class Generation:
     def line(self) -> str:
         """Return one line for the terminal."""
         return (
-            f"{self.drawn} drawn by {self.sampler}: {self.evaluations} network evaluations each, "
-            f"{self.seconds_per_1000:.4g} s per 1,000 molecules on {self.device} (batch size {self.batch_size})"
+            f"{self.drawn} drawn by {self.sampler}, {self.decoding} decoding: {self.evaluations} network evaluations "
+            f"each, {self.seconds_per_1000:.4g} s per 1,000 molecules on {self.device} (batch size {self.batch_size})"
         )
 
 
@@ -52,6 +54,7 @@ def read_generation(path: Path, sha256: str) -> Generation | None:
             if value["output_sha256"] == sha256:
                 return Generation(
                     sampler=str(value["request"]["sampler"]),
+                    decoding=str(value["request"]["decode"]),
                     evaluations=int(value["network_evaluations_per_molecule"]),
                     drawn=int(value["drawn"]),
                     seconds_per_1000=1000 * float(value["seconds"]) / int(value["drawn"]),

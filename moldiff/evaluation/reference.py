@@ -138,7 +138,7 @@ class Reference:
         """Read `to_tensors`'s output; MoldiffError if there is no reference among the tensors or it is damaged."""
         if "reference_json" not in tensors:
             raise MoldiffError(
-                "the model holds no reference distributions ('moldiff models pack' adds them); pass a data set or an SDF"
+                "the model holds no reference distributions ('moldiff models pack' adds them); pass a data set or SDF"
             )
         try:
             value = json.loads(bytes(tensors["reference_json"].numpy()))

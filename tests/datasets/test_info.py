@@ -12,7 +12,7 @@ from moldiff.datasets.prepared import PreparedDataset
 
 
 def rendered(dataset: PreparedDataset, width: int) -> str:
-    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, markup=False)
     render(dataset, console)
     return console.file.getvalue()
 

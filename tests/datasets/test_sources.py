@@ -58,6 +58,62 @@ def test_pyg_folder(pyg_folder: Path, sample_sdf: Path, tmp_path: Path) -> None:
     assert np.array_equal(dataset.arrays["keys"], keys[[0, 2, 3, 4, 5]])
 
 
+PYG_COLUMNS = "mol_id,A,B,C,mu,alpha,homo,lumo,gap,r2,zpve,u0,u298,h298,g298,cv,u0_atom,u298_atom,h298_atom,g298_atom"
+PYG_TABLE = """
+gdb_1,157.7118,157.70997,157.70699,0.0,13.21,-0.3877,0.1171,0.5048,35.3641,0.044749,-40.47893,-40.476062,-40.475117,\
+-40.498597,6.469,-395.999594594,-398.643290011,-401.014646522,-372.471772148
+gdb_2,293.60975,293.54111,191.39397,1.6256,9.46,-0.257,0.0829,0.3399,26.1563,0.034358,-56.525887,-56.523026,-56.522082,\
+-56.544961,6.316,-276.861363327,-278.620271120,-280.399259105,-259.338802070
+"""
+PYG_SDF = """gdb_1
+ -OEChem-03231823253D
+
+  5  4  0     0  0  0  0  0  0999 V2000
+   -0.0127    1.0858    0.0080 C   0  0  0  0  0  0  0  0  0  0  0  0
+    0.0022   -0.0060    0.0020 H   0  0  0  0  0  0  0  0  0  0  0  0
+    1.0117    1.4638    0.0003 H   0  0  0  0  0  0  0  0  0  0  0  0
+   -0.5408    1.4475   -0.8766 H   0  0  0  0  0  0  0  0  0  0  0  0
+   -0.5238    1.4379    0.9064 H   0  0  0  0  0  0  0  0  0  0  0  0
+  1  2  1  0  0  0  0
+  1  3  1  0  0  0  0
+  1  4  1  0  0  0  0
+  1  5  1  0  0  0  0
+M  END
+$$$$
+gdb_2
+ -OEChem-03231823253D
+
+  4  3  0     0  0  0  0  0  0999 V2000
+   -0.0404    1.0241    0.0626 N   0  0  0  0  0  0  0  0  0  0  0  0
+    0.0173    0.0125   -0.0274 H   0  0  0  0  0  0  0  0  0  0  0  0
+    0.9158    1.3587   -0.0288 H   0  0  0  0  0  0  0  0  0  0  0  0
+   -0.5203    1.3435   -0.7755 H   0  0  0  0  0  0  0  0  0  0  0  0
+  1  2  1  0  0  0  0
+  1  3  1  0  0  0  0
+  1  4  1  0  0  0  0
+M  END
+$$$$
+"""
+
+
+def test_pyg_files_as_they_are(tmp_path: Path) -> None:
+    """Methane and ammonia as PyG unpacks them, with every column and its unit."""
+    (tmp_path / "gdb9.sdf").write_text(PYG_SDF)
+    (tmp_path / "gdb9.sdf.csv").write_text(PYG_COLUMNS + PYG_TABLE)
+    (tmp_path / "uncharacterized.txt").write_text("prose\n" * 9 + "     21  C  C\n" + "prose\n")
+    names = PYG_COLUMNS.lower().split(",")[1:]
+    prepare([tmp_path], tmp_path / "out", properties=names)
+    dataset = PreparedDataset.open(tmp_path / "out")
+    assert dataset.names() == ["gdb_1", "gdb_2"]
+    assert dataset.sizes.tolist() == [5, 4]
+    values = dict(zip(names, dataset.arrays["properties"].T.tolist(), strict=True))
+    assert values["gap"] == pytest.approx([0.5048, 0.3399])
+    assert values["u0_atom"] == pytest.approx([-395.999594594, -276.861363327])
+    units = {entry.name: entry.unit for entry in dataset.properties}
+    assert "" not in units.values()
+    assert (units["u298"], units["g298_atom"], units["mu"], units["r2"]) == ("Eh", "kcal/mol", "debye", "bohr^2")
+
+
 def test_pyg_raw_folder_itself(pyg_folder: Path) -> None:
     assert find_sources([pyg_folder / "raw"])[0].path == pyg_folder / "raw" / "gdb9.sdf"
 

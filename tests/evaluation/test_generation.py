@@ -13,7 +13,7 @@ from moldiff.evaluation.generation import Generation, read_generation
 HASH = "a" * 64
 RECORD: dict[str, Any] = {
     "output_sha256": HASH,
-    "request": {"sampler": "ddpm", "batch_size": 64},
+    "request": {"sampler": "ddpm", "decode": "argmax", "batch_size": 64},
     "network_evaluations_per_molecule": 50,
     "drawn": 40,
     "seconds": 8.0,
@@ -27,8 +27,8 @@ def test_seconds_are_for_a_thousand_draws(tmp_path: Path, name: str) -> None:
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / name).write_text(json.dumps(RECORD))
     found = read_generation(tmp_path / "new.sdf", HASH)
-    assert found == Generation("ddpm", 50, 40, 200.0, "cpu", 64, "b" * 64)
-    assert "40 drawn by ddpm: 50 network evaluations each, 200 s per 1,000 molecules on cpu" in found.line()
+    assert found == Generation("ddpm", "argmax", 50, 40, 200.0, "cpu", 64, "b" * 64)
+    assert "40 drawn by ddpm, argmax decoding: 50 network evaluations each, 200 s per 1,000" in found.line()
 
 
 @pytest.mark.parametrize(

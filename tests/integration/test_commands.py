@@ -66,13 +66,16 @@ def test_prepare_and_evaluate_on_real_molecules(run: Run, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     records = SAMPLE.read_text().split("$$$$\n")[:40]
     Path("in.sdf").write_text("".join(f"{record}$$$$\n" for record in records))
-    status, out, err = run("data", "prepare", "in.sdf", "-o", "set", "-p", "logp, gfn2_gap_eV")
+    status, out, err = run("data", "prepare", "in.sdf", "-o", "set", "-p", "logp, gfn2_gap_eV", "--workers", "1")
     assert (status, err) == (0, "")
     assert "40 read = 40 kept" in out
     status, out, err = run("evaluate", "in.sdf", "--reference", "set", "--posebusters", "0", "-o", "report")
     assert (status, err) == (0, "")
     assert "40 valid + 0 invalid" in out
     assert (tmp_path / "report" / "report.json").is_file()
+    status, out, err = run("data", "info", "set")
+    assert (status, err) == (0, "")
+    assert out.startswith("set: 40 molecules, 40 distinct\n")
     for command in (["data", "prepare", "in.sdf", "-o", "set"], ["evaluate", "in.sdf", "-o", "report"]):
         run(*command).assert_refused("exists already", "--overwrite")
     run("data", "prepare", "in.sdf", "-o", "new", "-p", "lopg").assert_refused("lopg", "did you mean 'logp'")
@@ -92,7 +95,7 @@ def test_a_set_for_fine_tuning_takes_the_vocabulary_of_the_model(
 
     monkeypatch.chdir(tmp_path)
     Path("in.sdf").write_text("$$$$\n".join(SAMPLE.read_text().split("$$$$\n")[:20]) + "$$$$\n")
-    status, _, err = run("data", "prepare", "in.sdf", "-o", "set", "--vocabulary-of", model)
+    status, _, err = run("data", "prepare", "in.sdf", "-o", "set", "--vocabulary-of", model, "--workers", "1")
     assert (status, err) == (0, "")
     assert PreparedDataset.open(tmp_path / "set").vocabulary == tiny_model.vocabulary
 
@@ -101,7 +104,7 @@ def test_a_set_for_fine_tuning_takes_the_vocabulary_of_the_model(
 def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: Path, model: Path, command: str) -> None:
     """A limit of 2 kB for every file stands for the full disk: the write fails in the same place."""
     arguments = {
-        "prepare": ["data", "prepare", str(SAMPLE), "-o", "out"],
+        "prepare": ["data", "prepare", str(SAMPLE), "-o", "out", "--workers", "1"],
         "evaluate": ["evaluate", "--posebusters", "0", str(SAMPLE), "-o", "out"],
         "generate": [
             "generate",

@@ -1,0 +1,222 @@
+"""Files that people really have, at the command line: good ones in odd shapes work, bad ones are one line, exit 2."""
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moldiff.checkpoint import load_model_folder, save_model_folder
+from moldiff.datasets.prepare import prepare
+
+Run = Callable[..., Any]
+
+RECORDS = [f"{text}$$$$\n" for text in (Path(__file__).parents[2] / "data" / "sample.sdf").read_text().split("$$$$\n")]
+GOOD = "".join(RECORDS[:12])
+NOISE = np.random.default_rng(0).integers(0, 256, 3000, dtype=np.uint8).tobytes()
+BARE = """bare carbon skeleton
+  test    3D
+
+  2  1  0  0  0  0  0  0  0  0999 V2000
+    0.0000    0.0000    0.2000 C   0  0
+    1.5200    0.0000    0.0000 C   0  0
+  1  2  1  0
+M  END
+$$$$
+"""
+V3000 = """water
+  test    3D
+
+  0  0  0     0  0            999 V3000
+M  V30 BEGIN CTAB
+M  V30 COUNTS 3 2 0 0 0
+M  V30 BEGIN ATOM
+M  V30 1 O 0.0 0.0 0.1 0
+M  V30 2 H 0.96 0.0 0.0 0
+M  V30 3 H -0.24 0.93 0.0 0
+M  V30 END ATOM
+M  V30 BEGIN BOND
+M  V30 1 1 1 2
+M  V30 2 1 1 3
+M  V30 END BOND
+M  V30 END CTAB
+M  END
+$$$$
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def put(name: str, content: str | bytes) -> None:
+    Path(name).write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        ("windows.sdf", GOOD.replace("\n", "\r\n"), 12),
+        ("mark.sdf", "\ufeff" + GOOD, 12),
+        ("latin.sdf", GOOD.replace("gdb_", "géb_").encode("latin-1"), 12),
+        ("odd [b] 'name'\n.sdf", GOOD, 12),
+        ("v3000.sdf", V3000, 1),
+        ("cut.sdf", GOOD[: GOOD.rindex("M  END") - 40], 11),
+        ("long.sdf", GOOD + "x" * 1_100_000 + "\n$$$$\n", 12),
+        ("zip.SDF.GZ", gzip.compress(GOOD.encode()), 12),
+        ("table.csv", b"SMILES,name,note\nCCO,\xe9thanol,a\nnonsense,b,c\n,d,e\nC\x00O,f,g\n", 1),
+    ],
+)
+def test_odd_but_sound_files_work(run: Run, name: str, content: str | bytes, kept: int) -> None:
+    put(name, content)
+    status, out, err = run("data", "prepare", name, "-o", "out", "--workers", "1")
+    assert (status, err) == (0, "")
+    assert f"= {kept} kept" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("noise.sdf", NOISE, ["noise.sdf", "not an SDF"]),
+        ("noise.sdf.gz", NOISE, ["noise.sdf.gz", "damaged"]),
+        ("noise.csv", NOISE, ["noise.csv", "smiles"]),
+        ("noise.smi", NOISE, ["smiles"]),
+        ("noise.parquet", NOISE, ["noise.parquet", "not a Parquet file"]),
+        ("noise.tar.bz2", NOISE, ["noise.tar.bz2", "damaged"]),
+        ("cut.sdf.gz", gzip.compress(GOOD.encode())[:-500], ["cut.sdf.gz", "damaged after"]),
+        ("columns.csv", "name,x\na,1\n", ["columns.csv", "no column 'smiles'", "name, x"]),
+        ("header.csv", "smiles\n", ["header.csv", "no molecules"]),
+        ("lines.sdf", "\n" * 40, ["lines.sdf", "no molecules"]),
+        ("marks.sdf", "$$$$\n" * 200, ["marks.sdf", "not an SDF"]),
+        ("bare.sdf", BARE, ["hydrogens without coordinates", "--hydrogens implicit"]),
+        ("big.smi", "C" * 20_000 + "\n", ["too large"]),
+        ("element.sdf", BARE.replace(" C  ", " Xx "), ["RDKit cannot read it"]),
+        ("", None, ["folder"]),
+        ("missing.sdf", None, ["missing.sdf", "No such file"]),
+    ],
+)
+def test_unusable_files_are_one_line(run: Run, name: str, content: str | bytes | None, words: list[str]) -> None:
+    if content is not None:
+        put(name, content)
+    before = os.listdir()
+    result = run("data", "prepare", name, "-o", "out", "--workers", "1")
+    result.assert_refused(*words)
+    assert result.err[:-1].isprintable(), "bytes of the file do not reach the terminal"
+    assert os.listdir() == before
+
+
+def test_links_that_run_in_a_circle(run: Run) -> None:
+    os.symlink("loop.sdf", "loop.sdf")
+    for command in (["data", "prepare", "loop.sdf", "-o", "out"], ["evaluate", "loop.sdf"]):
+        run(*command).assert_refused("loop.sdf", "cannot be read")
+
+
+def test_the_same_file_twice(run: Run) -> None:
+    put("a.sdf", GOOD)
+    run("data", "prepare", "a.sdf", "./a.sdf", "-o", "out").assert_refused("given twice")
+
+
+@pytest.mark.parametrize("out", ["n" * 300, "file", "file/out", "locked/out"])
+def test_places_where_nothing_can_be_written_show_at_once(run: Run, monkeypatch: pytest.MonkeyPatch, out: str) -> None:
+    put("a.sdf", GOOD)
+    put("file", "text")
+    Path("locked").mkdir()
+    access = os.access
+    # Tests may run as root, to whom every folder is open.
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked" and access(path, mode))
+    before = sorted(os.listdir())
+    run("data", "prepare", "a.sdf", "-o", out, "--overwrite").assert_refused(out[:5])
+    run("evaluate", "a.sdf", "-o", out, "--overwrite").assert_refused(out[:5])
+    run("generate", "--model", "none", "-o", f"{out}.sdf" if out != "file" else "locked").assert_refused()
+    assert sorted(os.listdir()) == before
+
+
+def test_a_folder_in_the_place_of_the_output_shows_before_the_work(run: Run, model: Path) -> None:
+    Path("new.sdf").mkdir()
+    options = ["--model", model, "-n", "2", "--steps", "1", "--n-atoms", "5", "--overwrite"]
+    run("generate", *options, "-o", "new.sdf").assert_refused("new.sdf", "is a folder")
+
+
+@pytest.fixture
+def prepared(here: Path) -> Path:
+    put("a.sdf", GOOD)
+    prepare(["a.sdf"], "set", properties=["logp"])
+    return here / "set"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("vocabulary", "elements"), []),
+        (("vocabulary",), None),
+        (("statistics", "size_counts"), {}),
+        (("statistics", "marginals"), {}),
+        (("statistics", "marginals", "charge"), [0.5, 0.25, 0.25]),
+        (("statistics", "properties"), {}),
+        (("properties",), [{"name": "logp"}]),
+        (("dropped",), 3),
+        (("molecules",), 5),
+        (("version",), 99),
+        (("format",), "other"),
+    ],
+)
+def test_a_malformed_description_of_a_prepared_set(run: Run, prepared: Path, keys: tuple[str, ...], value: Any) -> None:
+    description = json.loads((prepared / "dataset.json").read_text())
+    place = description
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (prepared / "dataset.json").write_text(json.dumps(description))
+    run("data", "info", "set").assert_refused("set", "prepare")
+
+
+@pytest.mark.parametrize("name", ["positions", "atom_type", "bonds", "split"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "noise", "values"])
+def test_damaged_arrays_of_a_prepared_set(run: Run, prepared: Path, name: str, damage: str) -> None:
+    path = prepared / f"{name}.npy"
+    if damage == "gone":
+        path.unlink()
+    elif damage == "values":
+        array = np.load(path)
+        array.flat[0] = 77  # no such class
+        np.save(path, array)
+    else:
+        path.write_bytes(path.read_bytes()[:-3] if damage == "cut" else NOISE)
+    put("train.yaml", "data: set\noutput: run\n")
+    run("data", "info", "set", "--verify").assert_refused("set", "prepare")
+    run("train", "train.yaml").assert_refused("set", "prepare")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("change", ["weights", "vocabulary", "statistics", "nothing"])
+def test_a_foreign_model_folder(run: Run, model: Path, change: str) -> None:
+    """Folders whose hashes are right and whose contents are another network's."""
+    folder = load_model_folder(model)
+    config, weights = json.loads(json.dumps(folder.config)), dict(folder.weights)
+    if change == "weights":
+        weights = {"layer": weights.popitem()[1]}
+    elif change == "vocabulary":
+        config["vocabulary"]["elements"].pop()
+    elif change == "statistics":
+        config["statistics"]["size_counts"] = {}
+    else:
+        config = {}
+    save_model_folder(Path("other"), weights=weights, config=config, references={}, card="", half=False)
+    run("generate", "--model", "other", "-n", "1", "-o", "new.sdf").assert_refused("other")
+    if change in ("statistics", "nothing"):
+        run("models", "info", "other").assert_refused("other")
+    shutil.rmtree("other")
+    assert not Path("new.sdf").exists()
+
+
+def test_heads_that_do_not_divide_the_width(run: Run) -> None:
+    put("train.yaml", "data: set\noutput: run\nnetwork: {heads: 5}\n")
+    run("train", "train.yaml").assert_refused("train.yaml: network: heads 5 must divide node_width 192")
