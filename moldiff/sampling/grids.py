@@ -1,0 +1,77 @@
+"""Where sampling steps fall. A grid is a decreasing list of times, so categories ride along whatever it is laid out in;
+what users know it by is its key in `GRIDS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.curve import NoiseCurve, uniform_grid
+
+_SIGMA_LAST = 0.03  # angstrom; below it a molecule only settles by less than its bonds vibrate
+
+
+class Grid(Protocol):
+    """Lays out the steps of a sampler."""
+
+    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+        """Return steps + 1 decreasing times from 1 to 0, float64; at the last but one the molecule is decoded."""
+        ...
+
+
+@dataclass(frozen=True)
+class UniformGrid:
+    """Evenly spaced in t."""
+
+    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+        return uniform_grid(steps)
+
+
+@dataclass(frozen=True)
+class KarrasGrid:
+    """sigma^(1/rho) evenly spaced (Karras et al. 2022, eq. 5).
+
+    Attributes:
+        rho: larger = more steps at little noise; 7 is the paper's.
+        sigma_last: coordinate noise at which the molecule is decoded, angstrom.
+    """
+
+    rho: float = 7.0
+    sigma_last: float = _SIGMA_LAST
+
+    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+        high, low = curve.sigma_max ** (1 / self.rho), self.sigma_last ** (1 / self.rho)
+        return _times(curve, (high + (low - high) * _places(steps)) ** self.rho)
+
+
+@dataclass(frozen=True)
+class LogSnrGrid:
+    """ln sigma evenly spaced, and with it the log signal-to-noise ratio (Lu et al. 2022, "DPM-Solver", section 3.4).
+
+    Attributes:
+        sigma_last: coordinate noise at which the molecule is decoded, angstrom.
+    """
+
+    sigma_last: float = _SIGMA_LAST
+
+    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+        return _times(curve, curve.sigma_max * (self.sigma_last / curve.sigma_max) ** _places(steps))
+
+
+def _places(steps: int) -> Tensor:
+    """Return steps numbers from 0 to 1, float64."""
+    return torch.linspace(0, 1, steps, dtype=torch.float64)
+
+
+def _times(curve: NoiseCurve, sigma: Tensor) -> Tensor:
+    """Return the times of decreasing noise levels (M,), the first exactly 1, and 0 behind them."""
+    ends = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
+    return torch.cat([ends[0], curve.time_of_sigma(sigma)[1:], ends[1]])
+
+
+GRIDS: Mapping[str, Grid] = {"uniform": UniformGrid(), "karras": KarrasGrid(), "logsnr": LogSnrGrid()}
+DEFAULT_GRID = "uniform"
