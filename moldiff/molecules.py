@@ -19,6 +19,7 @@ Padded entries are zero in every field; of a prediction they mean nothing.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,6 +106,29 @@ class MolArrays:
     atom_type: np.ndarray
     charge: np.ndarray
     bonds: np.ndarray
+
+
+def collate(molecules: Sequence[MolArrays], ids: Tensor, width: int, properties: Tensor) -> MolBatch:
+    """Pad molecules into a batch on the CPU.
+
+    Args:
+        molecules: B molecules of at most ``width`` atoms.
+        ids: (B,) identities.
+        width: padded number of atoms N.
+        properties: (B, P), NaN = not given.
+    """
+    count = len(molecules)
+    pos, mask = torch.zeros(count, width, 3), torch.zeros(count, width, dtype=torch.bool)
+    atom_type, charge = (torch.zeros(count, width, dtype=torch.int64) for _ in range(2))
+    bond_type = torch.zeros(count, width, width, dtype=torch.int64)
+    for row, molecule in enumerate(molecules):
+        n = len(molecule.atom_type)
+        pos[row, :n] = torch.from_numpy(molecule.pos)
+        atom_type[row, :n], charge[row, :n] = torch.from_numpy(molecule.atom_type), torch.from_numpy(molecule.charge)
+        i, j, kind = torch.from_numpy(molecule.bonds).unbind(1)
+        bond_type[row, i, j] = bond_type[row, j, i] = kind
+        mask[row, :n] = True
+    return MolBatch(pos, atom_type, charge, bond_type, mask, properties, ids)
 
 
 def unbatch(batch: MolBatch) -> list[MolArrays]:

@@ -52,14 +52,51 @@ def sample(
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.
     """
-    device = template.mask.device
-    times = [torch.full((len(template),), float(t), dtype=torch.float64, device=device) for t in grid]
-    if len(times) < 2:
+    walk, times = Walk(denoiser, diffusion, curve, template.properties, source), _times(grid, template)
+    prior = diffusion.sample_prior(template, curve.levels(times[0]), walk.noise(template, step=0))
+    return _descend(walk, State(prior), times, solver, after_step)
+
+
+def resample(
+    denoiser: Denoiser,
+    diffusion: JointDiffusion,
+    curve: NoiseCurve,
+    molecules: MolBatch,
+    grid: Tensor,
+    solver: Solver,
+    source: NoiseSource,
+    attempt: int,
+) -> Sample:
+    """Noise clean molecules to the first time of a grid and walk down again; arguments as for `sample`.
+
+    Args:
+        molecules: clean; they also give mask, ids and condition.
+        grid: decreasing times, from one below 1 to 0.
+        attempt: from 1 up; each has noise of its own.
+    """
+    walk = Walk(denoiser, diffusion, curve, molecules.properties, source, attempt)
+    times = _times(grid, molecules)
+    noisy = diffusion.noise(molecules, curve.levels(times[0]), walk.noise(molecules, step=0))
+    return _descend(walk, State(noisy), times, solver, None)
+
+
+def _times(grid: Tensor, batch: MolBatch) -> list[Tensor]:
+    """Return each time of a grid for every molecule, (B,) float64."""
+    if len(grid) < 2:
         raise ValueError("a grid needs at least two times")
-    walk = Walk(denoiser, diffusion, curve, template.properties, source)
-    state = State(diffusion.sample_prior(template, curve.levels(times[0]), walk.noise(template, step=0)))
-    failed_at = torch.full((len(template),), -1, dtype=torch.int64, device=device)
-    last = len(times) - 1
+    return [torch.full((len(batch),), float(t), dtype=torch.float64, device=batch.mask.device) for t in grid]
+
+
+def _descend(
+    walk: Walk,
+    state: State,
+    times: list[Tensor],
+    solver: Solver,
+    after_step: Callable[[int, MolBatch, MolPrediction], None] | None,
+) -> Sample:
+    """Walk down the times from a state at the first of them, and decode."""
+    diffusion, curve, last = walk.diffusion, walk.curve, len(times) - 1
+    failed_at = torch.full((len(state.molecules),), -1, dtype=torch.int64, device=state.molecules.mask.device)
     for number, (t, s) in enumerate(pairwise(times[:-1]), start=1):
         state = solver.step(walk, state, number, t, s)
         if state.prediction is not None:

@@ -13,7 +13,7 @@ from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream
 
-_PART_SHIFT = 20  # a draw's number is step + part * 2^20
+_PART_SHIFT, _ATTEMPT_SHIFT = 20, 26  # a draw's number is step + part * 2^20 + attempt * 2^26
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Walk:
         curve: noise levels along t.
         condition: (B, P) wanted properties, NaN = free.
         source: random numbers.
+        attempt: 0, or the k-th walk of the same molecules; its noise is independent of the others'.
     """
 
     denoiser: Denoiser
@@ -48,6 +49,7 @@ class Walk:
     curve: NoiseCurve
     condition: Tensor
     source: NoiseSource
+    attempt: int = 0
 
     def denoise(self, molecules: MolBatch, previous: MolPrediction | None, at: Levels) -> MolPrediction:
         """Evaluate the network once, without a gradient tape."""
@@ -57,8 +59,11 @@ class Walk:
     def noise(self, molecules: MolBatch, step: int, part: int = 0) -> JointNoise:
         """Return fresh noise for every field: a function of the seed, each molecule's id, the step (0 = the prior) and
         the part. Different parts of a step are independent."""
-        return draw_noise(self.source, molecules.ids, step + (part << _PART_SHIFT), molecules.mask.shape[1])
+        return draw_noise(self.source, molecules.ids, self._draw(step, part), molecules.mask.shape[1])
 
     def pos_noise(self, molecules: MolBatch, step: int, part: int) -> Tensor:
         """Return the coordinates' share of `noise` alone, (B, N, 3) standard normal."""
-        return self.source.normal(molecules.ids, step + (part << _PART_SHIFT), Stream.POS, molecules.mask.shape[1])
+        return self.source.normal(molecules.ids, self._draw(step, part), Stream.POS, molecules.mask.shape[1])
+
+    def _draw(self, step: int, part: int) -> int:
+        return step + (part << _PART_SHIFT) + (self.attempt << _ATTEMPT_SHIFT)
