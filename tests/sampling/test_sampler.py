@@ -55,8 +55,19 @@ def take_pairs(values: Tensor, order: Tensor) -> Tensor:
     return values[rows, order[:, :, None], order[:, None, :]]
 
 
-def draw(model: MoleculeModel, solver: str, steps: int, source: NoiseSource, denoiser: object = None) -> Sample:
-    template = empty_batch(SIZES, torch.arange(len(SIZES)), WIDTH, len(model.conditions))
+Watch = Callable[[int, MolBatch, MolPrediction], None]
+
+
+def draw(
+    model: MoleculeModel,
+    solver: str,
+    steps: int,
+    source: NoiseSource,
+    denoiser: object = None,
+    watch: Watch | None = None,
+    sizes: Tensor = SIZES,
+) -> Sample:
+    template = empty_batch(sizes, torch.arange(len(sizes)), WIDTH, len(model.conditions))
     return sample(
         denoiser or model.denoiser,  # type: ignore[arg-type]
         model.diffusion,
@@ -65,6 +76,7 @@ def draw(model: MoleculeModel, solver: str, steps: int, source: NoiseSource, den
         uniform_grid(steps),
         SOLVERS[solver],
         source,
+        watch,
     )
 
 
@@ -87,14 +99,18 @@ def test_moved_noise_makes_moved_molecules(tiny_model: MoleculeModel, solver: st
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_molecules_are_well_formed_and_keep_their_ids(tiny_model: MoleculeModel, solver: str) -> None:
-    molecules = draw(tiny_model, solver, 3, NoiseSource(0)).molecules
-    assert float(molecules.pos.sum(1).abs().max()) < 1e-3
-    assert torch.equal(molecules.bond_type, molecules.bond_type.transpose(1, 2))
-    assert not molecules.bond_type[~molecules.pair_mask].any()
-    assert not any(getattr(molecules, field)[~molecules.mask].any() for field in FIELDS[:3])
-    assert molecules.n_atoms.tolist() == SIZES.tolist()
-    assert molecules.ids.tolist() == [0, 1, 2]
+def test_molecules_are_well_formed_at_every_step(tiny_model: MoleculeModel, solver: str) -> None:
+    states: list[MolBatch] = []
+    draw(tiny_model, solver, 4, NoiseSource(0), watch=lambda number, state, prediction: states.append(state))
+    assert len(states) == 4
+    for state in states:
+        scale = float(state.pos.abs().max())
+        assert float(state.pos.sum(1).abs().max()) < 1e-5 * scale
+        assert torch.equal(state.bond_type, state.bond_type.transpose(1, 2))
+        assert not state.bond_type[~state.pair_mask].any()
+        assert not any(getattr(state, field)[~state.mask].any() for field in FIELDS[:3])
+        assert state.n_atoms.tolist() == SIZES.tolist()
+        assert state.ids.tolist() == [0, 1, 2]
 
 
 class Watched:
@@ -147,15 +163,6 @@ def test_the_loop_hands_on_levels_condition_and_the_last_prediction(tiny_model: 
     assert found.prediction is watched.answers[-1]
 
 
-def test_every_step_can_be_watched(tiny_model: MoleculeModel) -> None:
-    seen = []
-    sample(
-        tiny_model.denoiser, tiny_model.diffusion, tiny_model.curve, empty_batch(SIZES, torch.arange(3), WIDTH, 1),
-        uniform_grid(3), SOLVERS["ddpm"], NoiseSource(0), lambda number, state, prediction: seen.append(number),
-    )  # fmt: skip
-    assert seen == [1, 2, 3]
-
-
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("field", FIELDS)
 def test_a_state_that_is_not_finite_is_found_and_harms_no_mate(
@@ -191,3 +198,11 @@ def test_a_grid_of_one_time_is_refused(tiny_model: MoleculeModel) -> None:
             tiny_model.denoiser, tiny_model.diffusion, tiny_model.curve, template, torch.ones(1), SOLVERS["ddpm"],
             NoiseSource(0),
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_and_two_atoms_are_molecules_too(tiny_model: MoleculeModel, solver: str) -> None:
+    result = draw(tiny_model, solver, 4, NoiseSource(0), sizes=torch.tensor([1, 2]))
+    assert result.failed_at.tolist() == [-1, -1]
+    assert not result.molecules.pos[0].any()
+    assert bool(result.molecules.pos[1, :2].any())
