@@ -233,8 +233,15 @@ def generate(
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Sampling steps, 50 by default.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="The update rule, ddpm by default.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Network evaluations per molecule, 50 by default; ode and edm take half.")
+    ] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="ddpm, ddim, langevin, sde, ode, dpmpp or edm; ddpm by default.")
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr; uniform by default.")
+    ] = None,
     decode: Annotated[
         Decoding, typer.Option(help="structured: the most probable sound molecule where argmax gives an invalid one.")
     ] = Decoding.argmax,
@@ -261,6 +268,7 @@ def generate(
             n_atoms=None if n_atoms is None else parse_range(n_atoms, "--n-atoms"),
             steps=steps,
             sampler=sampler,
+            grid=grid,
             decode=decode.value,
             seed=seed,
             batch_size=batch_size,

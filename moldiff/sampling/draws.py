@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from moldiff.datasets.batching import bucket_width
-from moldiff.diffusion.curve import uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.sampling.programme import LogProbabilities
-from moldiff.sampling.sampler import sample
+from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
 
 logger = logging.getLogger(__name__)
@@ -48,23 +48,31 @@ class Drawer:
     Args:
         model: on the device that the work is done on.
         solver: update rule.
-        steps: network evaluations for each draw.
+        evaluations: network evaluations for each draw, at most; see `evaluations`.
         seed: of the run.
         sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
         keep_predictions: hand over the log-probabilities of the final prediction with every draw.
+        grid: where the steps fall.
+
+    Attributes:
+        evaluations: real number of network evaluations for each draw: as many as whole steps of the solver allow.
     """
 
     def __init__(
         self,
         model: MoleculeModel,
         solver: Solver,
-        steps: int,
+        evaluations: int,
         seed: int,
         sizes: tuple[int, int] | None = None,
         keep_predictions: bool = False,
+        grid: Grid = GRIDS[DEFAULT_GRID],
     ) -> None:
         self.keep_predictions = keep_predictions
-        self.model, self.solver, self.grid, self.source = model, solver, uniform_grid(steps), NoiseSource(seed)
+        self.model, self.solver, self.source = model, solver, NoiseSource(seed)
+        steps = steps_within(solver, evaluations)
+        self.evaluations = evaluations_of(solver, steps)
+        self.grid = grid.times(model.curve, steps)
         self.device = next(model.denoiser.parameters()).device
         self.rows = ROWS[self.device.type]
         self._sizes, self._cumulative = size_distribution(model.statistics.size_counts, sizes)
@@ -119,17 +127,7 @@ class Drawer:
         result = sample(
             model.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
         )
-        arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
-        beliefs = log_probabilities(result.prediction, result.molecules.n_atoms) if self.keep_predictions else None
-        return [
-            Draw(
-                number,
-                arrays[row] if failed[row] < 0 else None,
-                failed[row],
-                beliefs[row] if beliefs is not None and failed[row] < 0 else None,
-            )
-            for row, number in enumerate(numbers.tolist())
-        ]
+        return draws_of(result, numbers.tolist(), self.keep_predictions)
 
     def _conditions(self) -> int:
         return len(self.model.conditions)
@@ -144,6 +142,21 @@ def size_distribution(counts: dict[int, int], allowed: tuple[int, int] | None) -
     sizes = np.arange(low, high + 1)
     weights = np.array([counts.get(int(n), 0) for n in sizes], dtype=np.float64)
     return sizes, np.cumsum(weights if weights.any() else np.ones_like(weights))
+
+
+def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:
+    """Return the first rows of a sample as draws of these numbers."""
+    arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
+    beliefs = log_probabilities(result.prediction, result.molecules.n_atoms) if keep_predictions else None
+    return [
+        Draw(
+            number,
+            arrays[row] if failed[row] < 0 else None,
+            failed[row],
+            beliefs[row] if beliefs is not None and failed[row] < 0 else None,
+        )
+        for row, number in enumerate(numbers)
+    ]
 
 
 def log_probabilities(prediction: MolPrediction, n_atoms: Tensor) -> list[LogProbabilities]:

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.devices import resolve_device
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, STRUCTURED
-from moldiff.sampling.draws import Drawer
+from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
-from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.sampling.request import Request, check_request
+from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -36,22 +37,6 @@ DEFAULT_STEPS = 50
 DEFAULT_BATCH_SIZE = 512
 _DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is asked for; see `generate` for the meaning of each field."""
-
-    n: int
-    model: str
-    n_atoms: tuple[int, int] | None
-    steps: int
-    sampler: str
-    seed: int
-    batch_size: int
-    device: str
-    until_valid: bool
-    decode: str = DEFAULT_DECODER
 
 
 @dataclass(frozen=True)
@@ -103,6 +88,7 @@ def generate(
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
+    grid: str = DEFAULT_GRID,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
@@ -114,7 +100,8 @@ def generate(
         n: number of draws; with ``until_valid`` the number of valid molecules.
         model: a built-in model's name or a model folder.
         n_atoms: number of atoms or inclusive range; None = as in the training data.
-        steps: network evaluations for each molecule.
+        steps: network evaluations for each molecule. A sampler of k evaluations a step takes as many steps as fit; the
+            real number is in run.json and in the CSV.
         sampler: one of `moldiff.sampling.solvers.SOLVERS`.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time.
@@ -124,13 +111,14 @@ def generate(
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
             obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
             any of its kind in training then counts as a failure.
+        grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
 
     Raises:
         MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
             model that does not carry what structured decoding needs.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
-    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode)
+    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid)
     check_request(request)
     folder = load_model_folder(request.model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
@@ -160,6 +148,7 @@ def generate_files(
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
+    grid: str | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
@@ -184,6 +173,7 @@ def generate_files(
         device,
         until_valid,
         decode,
+        DEFAULT_GRID if grid is None else grid,
     )
     check_request(request)
     table, run_file = output_names(out)
@@ -195,10 +185,10 @@ def generate_files(
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(rows, (*COLUMNS, "evaluations"), lineterminator="\n")
         writer.writeheader()
         for outcome in outcomes(request, loaded, accountant, progress):
-            writer.writerow(outcome.row())
+            writer.writerow(outcome.row() | {"evaluations": request.evaluations})
             if keep_invalid or outcome.status == "valid":
                 records.write(outcome.sdf_record(seed, folder.name) or "")
     drawn = sum(accountant.counts.values())
@@ -223,7 +213,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield the outcome of every draw in the order of the draws, counted; stop at n draws, or at n valid ones."""
     keep = accountant.decoder.needs_prediction
-    drawer = Drawer(model, SOLVERS[request.sampler], request.steps, request.seed, request.n_atoms, keep)
+    drawer = request.drawer(model, keep)
     _warn_about_sizes(request, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
     first = 0
@@ -244,23 +234,6 @@ def outcomes(
             if request.until_valid and accountant.counts["valid"] == request.n:
                 return
         first += count
-
-
-def check_request(request: Request) -> None:
-    """Raise MoldiffError for the first argument that is out of range."""
-    for name in ("n", "steps", "batch_size"):
-        if getattr(request, name) < 1:
-            raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")
-    if not 0 <= request.seed < 1 << 64:
-        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {request.seed}")
-    if request.sampler not in SOLVERS:
-        hint = nearest_name(request.sampler, SOLVERS)
-        raise MoldiffError(f"unknown sampler '{request.sampler}'{hint}; known are {', '.join(SOLVERS)}")
-    if request.decode not in DECODERS:
-        hint = nearest_name(request.decode, DECODERS)
-        raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")
-    if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
-        raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
 
 
 def shortage(request: Request, accountant: Accountant) -> str:
@@ -302,7 +275,7 @@ def run_record(request: Request, summary: Summary, model_sha256: str, device: st
         "reasons": summary.reasons,
         "decodings": summary.decodings,
         "unique": summary.unique,
-        "network_evaluations_per_molecule": request.steps,
+        "network_evaluations_per_molecule": request.evaluations,
         "seconds": round(summary.seconds, 2),
         "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},
     }

@@ -1,0 +1,61 @@
+"""What is asked of a generation, and whether it makes sense."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.model import MoleculeModel
+from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
+from moldiff.sampling.draws import Drawer
+from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.sampler import evaluations_of, steps_within
+from moldiff.sampling.solvers import SOLVERS
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for; see `moldiff.sampling.generate.generate` for the meaning of each field."""
+
+    n: int
+    model: str
+    n_atoms: tuple[int, int] | None
+    steps: int
+    sampler: str
+    seed: int
+    batch_size: int
+    device: str
+    until_valid: bool
+    decode: str = DEFAULT_DECODER
+    grid: str = DEFAULT_GRID
+
+    def drawer(self, model: MoleculeModel, keep_predictions: bool) -> Drawer:
+        """Return what makes the draws."""
+        solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
+        return Drawer(model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid)
+
+    @property
+    def evaluations(self) -> int:
+        """The real number of network evaluations for each draw: no more than ``steps``."""
+        solver = SOLVERS[self.sampler]
+        return evaluations_of(solver, steps_within(solver, self.steps))
+
+
+def check_request(request: Request) -> None:
+    """Raise MoldiffError for the first argument that is out of range."""
+    for name in ("n", "steps", "batch_size"):
+        if getattr(request, name) < 1:
+            raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")
+    if not 0 <= request.seed < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {request.seed}")
+    if request.sampler not in SOLVERS:
+        hint = nearest_name(request.sampler, SOLVERS)
+        raise MoldiffError(f"unknown sampler '{request.sampler}'{hint}; known are {', '.join(SOLVERS)}")
+    if request.grid not in GRIDS:
+        hint = nearest_name(request.grid, GRIDS)
+        raise MoldiffError(f"unknown grid '{request.grid}'{hint}; known are {', '.join(GRIDS)}")
+    if request.decode not in DECODERS:
+        hint = nearest_name(request.decode, DECODERS)
+        raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")
+    if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
+        raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
