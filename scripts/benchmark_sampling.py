@@ -1,0 +1,151 @@
+"""Measure sampling: network cost against molecule size and rows, and where the time of a generation goes.
+
+    python scripts/benchmark_sampling.py qm9 -o scripts/results/sampling.md
+
+Run it while nothing else runs. Figures are medians after a warm-up. A "molecule evaluation" is one molecule through the
+network once; a molecule costs as many as its sampler has evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import platform
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.datasets.batching import bucket_width
+from moldiff.devices import resolve_device
+from moldiff.diffusion.joint import draw_noise
+from moldiff.model import MoleculeModel
+from moldiff.randomness import NoiseSource
+from moldiff.sampling.decoders import ArgmaxDecoder
+from moldiff.sampling.draws import ROWS, Drawer, empty_batch
+from moldiff.sampling.generate import DEFAULT_STEPS
+from moldiff.sampling.outcome import Accountant
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.training.provenance import hardware
+
+SIZES = (10, 18, 29, 60, 120)
+ROW_COUNTS = (1, 4, 8, 16, 32)
+WARM_UP, REPEATS = 2, 7
+
+
+def synchronised(device: torch.device) -> float:
+    """Return the time once the device has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def median_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """Return the median time of a call."""
+    times = []
+    for _ in range(WARM_UP + REPEATS):
+        start = synchronised(device)
+        work()
+        times.append(synchronised(device) - start)
+    return statistics.median(times[WARM_UP:])
+
+
+def network_seconds(model: MoleculeModel, device: torch.device, n_atoms: int, rows: int) -> float:
+    """Return the seconds of one network evaluation of ``rows`` molecules of ``n_atoms`` atoms."""
+    width = bucket_width(n_atoms)
+    ids = torch.arange(rows)
+    template = empty_batch(torch.full((rows,), n_atoms), ids, width, len(model.conditions)).to(device)
+    levels = model.curve.levels(torch.full((rows,), 0.5, dtype=torch.float64, device=device))
+    noisy = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, width))
+    with torch.no_grad():
+        previous = model.denoiser(noisy, levels, template.properties, None)
+        return median_seconds(lambda: model.denoiser(noisy, levels, template.properties, previous), device)
+
+
+def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, float]:
+    """Return the seconds of a generation of n molecules: network, rest of the sampling loop, RDKit."""
+    network, started = 0.0, 0.0
+
+    def before(*_: object) -> None:
+        nonlocal started
+        started = synchronised(device)
+
+    def after(*_: object) -> None:
+        nonlocal network
+        network += synchronised(device) - started
+
+    hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
+    drawer = Drawer(model, SOLVERS[DEFAULT_SOLVER], DEFAULT_STEPS, seed=0)
+    start = synchronised(device)
+    draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
+    drawn = synchronised(device)
+    accountant = Accountant(ArgmaxDecoder(model.vocabulary))
+    for draw in draws:
+        accountant.take(draw).sdf_record(0, "benchmark")
+    end = time.perf_counter()
+    for hook in hooks:
+        hook.remove()
+    return {
+        "network": network,
+        "noise, posteriors, the rest of the loop": drawn - start - network,
+        "RDKit: conversion, checks, properties, records": end - drawn,
+    }
+
+
+def main() -> None:
+    """Read the arguments, measure, print and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="built-in model or model folder")
+    parser.add_argument("-n", type=int, default=100, help="molecules of the generation")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
+    arguments = parser.parse_args()
+    device = resolve_device(arguments.device)
+    model = MoleculeModel.from_folder(load_model_folder(arguments.model), device)
+    rows = ROWS[device.type]
+
+    lines = [
+        "# Sampling, measured",
+        "",
+        f"`python scripts/benchmark_sampling.py {Path(arguments.model).name} -n {arguments.n}`, "
+        f"{datetime.date.today()}, {hardware(device)}, torch {torch.__version__}, Python {platform.python_version()}.",
+        "",
+        f"## Cost against size ({rows} rows)",
+        "",
+        "| atoms | ms per molecule evaluation | relative to 18 atoms |",
+        "|---|---|---|",
+    ]
+    cost = {n: network_seconds(model, device, n, rows) / rows for n in SIZES}
+    lines += [f"| {n} | {1e3 * seconds:.2f} | {seconds / cost[18]:.2f} |" for n, seconds in cost.items()]
+    lines += ["", "## Cost against rows (18 atoms)", "", "| rows | ms per molecule evaluation |", "|---|---|"]
+    lines += [f"| {count} | {1e3 * network_seconds(model, device, 18, count) / count:.2f} |" for count in ROW_COUNTS]
+
+    parts = shares(model, device, arguments.n)
+    total = sum(parts.values())
+    lines += [
+        "",
+        f"## A generation of {arguments.n} molecules, {DEFAULT_SOLVER}, {DEFAULT_STEPS} evaluations",
+        "",
+        f"{arguments.n / total:.1f} molecules/s without imports and loading.",
+        "",
+        "| part | seconds | share |",
+        "|---|---|---|",
+        *(f"| {name} | {seconds:.2f} | {seconds / total:.1%} |" for name, seconds in parts.items()),
+        "",
+        f"Peak memory of the process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB.",
+    ]
+    if device.type == "cuda":
+        lines.append(f"Peak memory on the device: {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB.")
+    text = "\n".join([*lines, ""])
+    print(text)
+    if arguments.out is not None:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
