@@ -92,6 +92,7 @@ def check(mutants: list[Mutant], folder: Path) -> dict[str, str]:
         else:
             shutil.copy2(source, target)
     sys.dont_write_bytecode = True  # a file that changes twice in a second would leave stale bytecode
+    os.environ["COLUMNS"] = "200"  # of pytest's summary
     sys.path.insert(0, str(folder))
     before = Path.cwd()
     os.chdir(folder)
@@ -123,6 +124,8 @@ def judge(mutant: Mutant, path: Path) -> str:
     finally:
         path.write_text(text, encoding="utf-8")
     if status == pytest.ExitCode.TESTS_FAILED:
+        # to be read: a mutant that is killed by a slip of its own (a NameError, say) proves nothing
+        print("".join(line + "\n" for line in log.splitlines() if line.startswith(("FAILED", "ERROR"))), end="")
         return KILLED
     if status == pytest.ExitCode.OK:
         return SURVIVED

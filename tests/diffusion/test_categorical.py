@@ -104,6 +104,17 @@ def sampling_error(process: CategoricalProcess, data: Tensor, stride: int) -> fl
     return float(0.5 * (law - data).abs().sum())
 
 
+def redrawing_error(process: CategoricalProcess, data: Tensor, stride: int) -> float:
+    """Return the largest total variation to the exact law at s of variables redrawn at t under Bayes' rule."""
+    abar, classes, error = schedule(), len(process.limit), 0.0
+    for s in range(0, STEPS - stride + 1):
+        joint = data[:, None] * kernel(process.limit, abar[s + stride])
+        bayes = (joint / joint.sum(0)).T  # [x_t, x_0]
+        law = joint.sum(0) @ process.redrawn(bayes, abar[s].expand(classes))
+        error = max(error, float(0.5 * (law - data @ kernel(process.limit, abar[s])).abs().sum()))
+    return error
+
+
 class TransposedKernel(CategoricalProcess):
     """Q[to, from] in place of Q[from, to]."""
 
@@ -194,6 +205,12 @@ def test_the_reverse_chain_returns_data_with_an_empty_class() -> None:
         sampling_error(CategoricalProcess(skewed(3)), torch.tensor([0.7, 0.0, 0.3], dtype=torch.float64), stride=10)
         < EXACT
     )
+
+
+@pytest.mark.parametrize("stride", [1, 50])
+def test_redrawn_variables_have_the_exact_law(stride: int) -> None:
+    data = torch.tensor([0.2, 0.7, 0.1], dtype=torch.float64)
+    assert redrawing_error(CategoricalProcess(skewed(3)), data, stride) < EXACT
 
 
 @pytest.mark.parametrize("mutant", [TransposedKernel, OneStepLate, OneStepKernel, NoEvidence, OnePercentOff])

@@ -27,7 +27,7 @@ def diffusion() -> JointDiffusion:
 
 
 def molecules(sizes: Tensor = SIZES, width: int = WIDTH) -> MolBatch:
-    """Return molecules whose classes and coordinates follow from atom numbers, so that they do not depend on the width."""
+    """Return molecules whose classes and coordinates follow from atom numbers and so do not depend on the width."""
     number = torch.arange(width)
     mask = number[None] < sizes[:, None]
     both = mask[:, :, None] & mask[:, None, :] & ~torch.eye(width, dtype=torch.bool)

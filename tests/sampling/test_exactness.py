@@ -17,7 +17,7 @@ from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling.draws import empty_batch
 from moldiff.sampling.sampler import Sample, sample
-from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.solvers import SOLVERS, Ancestral, Solver
 
 SPREAD = 1.3  # angstrom
 CURVE = curve_from_config(CurveConfig())
@@ -33,7 +33,7 @@ def run(
     denoiser: Denoiser,
     rows: int,
     steps: int,
-    solver: str,
+    solver: Solver,
     source: NoiseSource,
     condition: Tensor | None = None,
     n: int = 2,
@@ -48,7 +48,7 @@ def run(
         states.append(state)
 
     diffusion = JointDiffusion(LIMITS, torch.full((n + 1,), SPREAD))
-    result = sample(denoiser, diffusion, CURVE, template, uniform_grid(steps), SOLVERS[solver], source, keep)
+    result = sample(denoiser, diffusion, CURVE, template, uniform_grid(steps), solver, source, keep)
     return result, states[-2]
 
 
@@ -90,7 +90,7 @@ class LouderNoise(NoiseSource):
 
 def test_ddim_is_euler_along_the_probability_flow() -> None:
     source, levels = DoubleNoise(2), sigmas(12)
-    found = run(toy, 3, 12, "ddim", source)[0].molecules.pos
+    found = run(toy, 3, 12, SOLVERS["ddim"], source)[0].molecules.pos
     noise = draw_noise(source, torch.arange(3), 0, 2).pos
     x = (levels[0] ** 2 + SPREAD**2) ** 0.5 * (noise - noise.mean(1, keepdim=True))
     for at, to in pairwise(levels[:-1]):
@@ -110,7 +110,7 @@ def ancestral_variance(steps: int) -> float:
 
 def deviations(source: NoiseSource) -> tuple[float, float]:
     """Return by how many standard errors ancestral samples miss that variance, and a p-value of their normality."""
-    found = run(toy, 50_000, 8, "ddpm", source)[0].molecules.pos
+    found = run(toy, 50_000, 8, SOLVERS["ddpm"], source)[0].molecules.pos
     relative = ((found[:, 0] - found[:, 1]) / 2**0.5).flatten().double() / ancestral_variance(8) ** 0.5
     excess = (float((relative**2).mean()) - 1) / (2 / len(relative)) ** 0.5
     return excess, float(stats.kstest((relative / relative.std()).numpy(), "norm").pvalue)
@@ -126,7 +126,7 @@ def test_noise_one_percent_too_large_is_rejected() -> None:
     assert abs(deviations(LouderNoise(0))[0]) > 3
 
 
-def frequencies_p_value(denoiser: Denoiser, solver: str, field: str) -> float:
+def frequencies_p_value(denoiser: Denoiser, solver: Solver, field: str) -> float:
     """Return the chi-square p-value of a field's classes before the decoding against their law at that level."""
     steps = 8
     state = run(denoiser, 10_000, steps, solver, NoiseSource(4))[1]
@@ -136,8 +136,11 @@ def frequencies_p_value(denoiser: Denoiser, solver: str, field: str) -> float:
     return float(stats.chisquare(torch.bincount(values, minlength=3), law.numpy() * len(values)).pvalue)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_single_categories_are_exact_in_every_solver(solver: str) -> None:
+EVERY = {**SOLVERS, "redrawing": Ancestral(eta=1.0, redraw=3.0)}
+
+
+@pytest.mark.parametrize("solver", EVERY.values(), ids=EVERY.keys())
+def test_single_categories_are_exact_in_every_solver(solver: Solver) -> None:
     assert min(frequencies_p_value(toy, solver, field) for field in CATEGORIES) > 1e-3
 
 
@@ -146,7 +149,7 @@ def test_a_denoiser_that_trusts_a_class_too_much_is_rejected(field: str) -> None
     def off(batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None) -> MolPrediction:
         return toy(batch, levels.replace(**{field: getattr(levels, field) + 1}), condition, previous)
 
-    assert frequencies_p_value(off, "ddpm", field) < 1e-6
+    assert frequencies_p_value(off, SOLVERS["ddpm"], field) < 1e-6
 
 
 class FewMolecules:
@@ -199,7 +202,7 @@ class FewMolecules:
 def test_a_few_molecules_come_back_in_their_shares(solver: str) -> None:
     data = FewMolecules()
     condition = torch.tensor([torch.nan, 1.0]).repeat(1500)
-    found = data.recognise(run(data, 3000, 60, solver, NoiseSource(1), condition, n=3)[0].molecules)
+    found = data.recognise(run(data, 3000, 60, SOLVERS[solver], NoiseSource(1), condition, n=3)[0].molecules)
     assert float((found >= 0).double().mean()) > 0.995
     free, wanted = (torch.bincount(part[part >= 0], minlength=4) for part in (found[::2], found[1::2]))
     assert stats.chisquare(free, data.shares.numpy() * int(free.sum())).pvalue > 1e-3
