@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import atomic_writer, refuse_existing, sync_folder
+from moldiff.files import atomic_writer, named, refuse_existing, sync_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -220,9 +220,10 @@ def _write_folder(folder: Path, payload: dict[str, bytes]) -> None:
     temporary, previous = (folder.with_name(f".{folder.name}.{token}.{kind}") for kind in ("part", "old"))
     try:
         temporary.mkdir(parents=True)
-        for name, data in payload.items():
-            with atomic_writer(temporary / name, binary=True) as handle:
-                handle.write(data)
+        with named(temporary, folder):
+            for name, data in payload.items():
+                with atomic_writer(temporary / name, binary=True) as handle:
+                    handle.write(data)
         if folder.exists():
             os.replace(folder, previous)
         os.replace(temporary, folder)

@@ -69,6 +69,15 @@ def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
             temporary.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def named(temporary: Path, final: Path) -> Iterator[None]:
+    """Let errors about a file in ``temporary`` name the place ``final`` that it was meant for."""
+    try:
+        yield
+    except MoldiffError as error:
+        raise MoldiffError(str(error).replace(str(temporary), str(final))) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make a rename inside ``folder`` durable (a no-op where folders cannot be opened, as on Windows)."""
     with contextlib.suppress(OSError):

@@ -13,6 +13,8 @@ import pytest
 import torch
 
 import moldiff.datasets.prepare
+import moldiff.devices
+import moldiff.evaluation.report
 from moldiff import checkpoint, cli
 from moldiff.checkpoint import save_model_folder
 from moldiff.errors import MoldiffError
@@ -80,6 +82,28 @@ def test_an_error_of_several_lines_is_printed_as_one(run: Run, monkeypatch: pyte
 
     monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
     assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: first second\n")
+
+
+def test_letters_that_no_terminal_should_get_are_question_marks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MoldiffError("columns \x1b[2J\x07 and \u00e9")
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: columns ?[2J? and \u00e9\n")
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], 3), (["--workers", "2"], 2)])
+def test_every_usable_core_works_by_default(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: int
+) -> None:
+    def tell(*arguments: object, workers: int, **others: object) -> None:
+        raise MoldiffError(f"{workers} workers")
+
+    monkeypatch.setattr(moldiff.devices, "usable_cores", lambda: 3)
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", tell)
+    monkeypatch.setattr(moldiff.evaluation.report, "evaluate", tell)
+    for command in (["data", "prepare", "x.sdf", "-o", "out"], ["evaluate", "x.sdf"]):
+        assert run(*command, *options) == (2, "", f"error: {expected} workers\n")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +174,9 @@ def test_models_list_and_doctor(run: Run, model: Path, monkeypatch: pytest.Monke
 def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> None:
     """A process that is busy in a command, and Ctrl-C: status 130, one line, no traceback."""
     code = (
-        "import sys, time, moldiff.datasets.prepare as module, moldiff.cli as cli\n"
+        "import signal, sys, time, moldiff.datasets.prepare as module, moldiff.cli as cli\n"
+        # a shell that started the tests in the background lets its children ignore Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "module.prepare = lambda *a, **k: (print('busy', flush=True), time.sleep(60))\n"
         "sys.exit(cli.main(['data', 'prepare', 'x.sdf', '-o', 'out']))"
     )

@@ -28,6 +28,7 @@ LAYERS = [
     {"training", "screening"},
     {"inspection"},
     {"cli"},
+    {"__main__"},
 ]
 HEAVY = {
     "torch",

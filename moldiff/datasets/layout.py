@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, sync_folder
+from moldiff.files import atomic_writer, named, sync_folder
 
 FORMAT = "moldiff-dataset"
 FORMAT_VERSION = 1
@@ -75,7 +76,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     temporary, old = (out.with_name(f".{out.name}.{token}.{word}") for word in ("part", "old"))
     try:
         temporary.mkdir(parents=True)
-        yield temporary
+        with named(temporary, out):
+            yield temporary
         if out.exists():
             out.rename(old)
         temporary.rename(out)
@@ -92,8 +94,12 @@ def new_folder(out: Path) -> Iterator[Path]:
 def write_arrays(folder: Path, arrays: Arrays) -> None:
     """Write every array of `DTYPES` as ``<name>.npy`` into ``folder``."""
     for name in DTYPES:
+        content = (
+            io.BytesIO()
+        )  # NumPy writes around Python's file object, and its errors do not say that a disk is full
+        np.lib.format.write_array(content, np.ascontiguousarray(arrays[name]), allow_pickle=False)
         with atomic_writer(folder / f"{name}.npy", binary=True) as handle:
-            np.lib.format.write_array(handle, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            handle.write(content.getbuffer())
 
 
 def open_arrays(folder: Path) -> Arrays:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from moldiff.chem.compact import from_bytes, to_bytes
 from moldiff.chem.filters import is_valid_and_connected
 from moldiff.chem.graph import symbol
 from moldiff.chem.identity import canonical_smiles
@@ -40,7 +41,7 @@ class Assessment:
         stable_atoms: atoms whose integer bond orders sum to an allowed valence of their element and charge.
         distance_stable_atoms: atoms that are stable under EDM's distance table.
         smiles, smiles_stereo: canonical SMILES without and with stereo of a valid molecule, "" otherwise.
-        mol: the sanitised molecule if valid, else None.
+        stored: the sanitised molecule as bytes if valid, else None; see `mol`.
     """
 
     index: int
@@ -53,7 +54,12 @@ class Assessment:
     distance_stable_atoms: int
     smiles: str
     smiles_stereo: str
-    mol: Mol | None
+    stored: bytes | None
+
+    @property
+    def mol(self) -> Mol | None:
+        """A new copy of the sanitised molecule if it is valid, else None."""
+        return None if self.stored is None else from_bytes(self.stored)
 
     @property
     def stable(self) -> bool:
@@ -111,7 +117,7 @@ def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Asse
         distance_stable_atoms=int(stable_atoms(symbols, positions).sum()),
         smiles=canonical_smiles(final, stereo=False) if valid else "",
         smiles_stereo=canonical_smiles(final, stereo=True) if valid else "",
-        mol=final if valid else None,
+        stored=to_bytes(final) if valid else None,
     )
 
 

@@ -98,4 +98,4 @@ def frechet(first: np.ndarray, second: np.ndarray) -> float:
 
 def _factor(points: np.ndarray) -> np.ndarray:
     """Return R, (min(n, F), F), with R^T R the covariance of (n, F) points."""
-    return np.linalg.qr((points - points.mean(0)) / np.sqrt(len(points) - 1), mode="r")
+    return np.linalg.qr((points - points.mean(0)) / np.sqrt(len(points) - 1)).R

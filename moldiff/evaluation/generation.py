@@ -17,7 +17,7 @@ class Generation:
     Attributes:
         sampler: name of the update rule.
         decoding: how predictions became molecules; "argmax" is the plain way, any other makes another kind of row.
-        evaluations: of the network, for each molecule.
+        evaluations: of the network, for each molecule on average.
         drawn: molecules drawn, whether the file holds them or not.
         seconds_per_1000: wall seconds for 1,000 draws, loading the model included.
         device: as torch names it.
@@ -27,7 +27,7 @@ class Generation:
 
     sampler: str
     decoding: str
-    evaluations: int
+    evaluations: float
     drawn: int
     seconds_per_1000: float
     device: str
@@ -41,7 +41,7 @@ class Generation:
     def line(self) -> str:
         """Return one line for the terminal."""
         return (
-            f"{self.drawn} drawn by {self.sampler}, {self.decoding} decoding: {self.evaluations} network evaluations "
+            f"{self.drawn} drawn by {self.sampler}, {self.decoding} decoding: {self.evaluations:g} network evaluations "
             f"each, {self.seconds_per_1000:.4g} s per 1,000 molecules on {self.device} (batch size {self.batch_size})"
         )
 
@@ -55,7 +55,7 @@ def read_generation(path: Path, sha256: str) -> Generation | None:
                 return Generation(
                     sampler=str(value["request"]["sampler"]),
                     decoding=str(value["request"]["decode"]),
-                    evaluations=int(value["network_evaluations_per_molecule"]),
+                    evaluations=float(value["network_evaluations_per_molecule"]),
                     drawn=int(value["drawn"]),
                     seconds_per_1000=1000 * float(value["seconds"]) / int(value["drawn"]),
                     device=str(value["device"]),

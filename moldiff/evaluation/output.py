@@ -14,7 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.diversity import known
 from moldiff.evaluation.plots import draw
 from moldiff.evaluation.results import EvaluationReport
-from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
+from moldiff.files import atomic_writer, named, refuse_existing, write_json, write_text
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
@@ -44,11 +44,12 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
     try:
         temporary.mkdir(parents=True)
-        for name, picture in draw(report.sample, report.reference, report.comparison).items():
-            with atomic_writer(temporary / name, binary=True) as handle:
-                handle.write(picture)
-        write_text(temporary / MOLECULES_FILE, molecules_csv(report))
-        write_json(temporary / REPORT_FILE, report.to_json())
+        with named(temporary, out):
+            for name, picture in draw(report.sample, report.reference, report.comparison).items():
+                with atomic_writer(temporary / name, binary=True) as handle:
+                    handle.write(picture)
+            write_text(temporary / MOLECULES_FILE, molecules_csv(report))
+            write_json(temporary / REPORT_FILE, report.to_json())
         out.mkdir(exist_ok=True)
         for name in (REPORT_FILE, MOLECULES_FILE, *PICTURES):
             (out / name).unlink(missing_ok=True)  # an older report's; nothing else in the folder is touched

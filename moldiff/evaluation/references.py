@@ -54,13 +54,13 @@ def load_reference(name_or_path: Path | str, *, hydrogens: Hydrogens = "auto") -
 def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int = 0) -> Reference:
     """Build a reference from the valid molecules of an SDF; draws against the rest measure the floor."""
     rows, _ = assess_file(path, hydrogens=hydrogens)
-    valid = [row for row in rows if row.mol is not None]
+    valid = [row for row in rows if row.valid]
     if not valid:
         raise MoldiffError(f"the reference {path} holds no valid molecule")
     smiles = [row.smiles for row in valid]
     keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
-    sample, source = Sample.of([row.mol for row in valid]), f"{len(valid)} valid molecules of {path.name}"
-    return build_reference(source, sample, None, keys, smiles=smiles, seed=seed)
+    source = f"{len(valid)} valid molecules of {path.name}"
+    return build_reference(source, Sample.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
 
 
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:

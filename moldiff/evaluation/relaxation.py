@@ -94,7 +94,7 @@ def run_relaxation(
         MoldiffError: tblite is not installed, or a worker process died.
     """
     check_installed()
-    valid = [row for row in rows if row.mol is not None]
+    valid = [row for row in rows if row.valid]
     chosen = list(range(len(valid)))
     if len(valid) > most:
         chosen = sorted(np.random.default_rng(seed).choice(len(valid), size=most, replace=False).tolist())

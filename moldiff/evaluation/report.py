@@ -81,7 +81,7 @@ def evaluate(
     if reference is not None and not isinstance(reference, Reference):
         reference = load_reference(reference)
     clock.stage("geometry")
-    sample = Sample.of([row.mol for row in rows if row.mol is not None])
+    sample = Sample.of(row.mol for row in rows if row.valid)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
     busted = relaxed = distance = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,11 +38,14 @@ class Sample:
     properties: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, molecules: Sequence[Mol]) -> Sample:
-        """Measure sanitised molecules with a conformer."""
-        rows = [_properties(mol) for mol in molecules]
+    def of(cls, molecules: Iterable[Mol]) -> Sample:
+        """Measure sanitised molecules with a conformer, one at a time."""
+        graphs, rows = [], []
+        for mol in molecules:
+            graphs.append(graph(mol))
+            rows.append(_properties(mol))
         columns = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
-        return cls(tuple(graph(mol) for mol in molecules), columns)
+        return cls(tuple(graphs), columns)
 
     def __len__(self) -> int:
         return len(self.graphs)

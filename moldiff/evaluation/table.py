@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from rich.console import Console
+from rich.table import Table
 
 from moldiff.chem.properties import PROPERTIES
+from moldiff.evaluation.compare import Comparison
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import KINDS
 from moldiff.evaluation.validity import failures
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MOST_REASONS = 10
 
@@ -35,48 +34,63 @@ _LABELS = {
 
 def render(report: EvaluationReport, console: Console) -> None:
     """Print the report: counts, rates with standard errors, distances with floors, reasons."""
-    from rich.table import Table
-
-    counts = report.counts()
-    console.print(
-        f"{report.path.name}: {counts['requested']} molecules = {counts['valid']} valid + {counts['invalid']} invalid"
-        f" ({counts['unparsable']} unparsable, {counts['requested'] - counts['in_file']} not in the file);"
-        f" {report.hydrogens} hydrogens"
-    )
-    if (made := report.generation) is not None:
-        console.print(made.line())
-        if made.drawn > counts["requested"]:
-            console.print(f"rates are over the records of the file; --requested {made.drawn} counts all draws")
+    for line in _head(report):
+        console.print(line, soft_wrap=True)
     table = Table("rate", "%", "± s.e.", "95 % interval", "n", box=None)
     for name, rate in report.metrics.items():
         table.add_row(_LABELS[name], *_cells(rate))
     console.print(table)
     if report.comparison is not None and report.reference is not None:
-        console.print(f"Wasserstein-1 distances to {report.reference.source} (floor: as many real molecules)")
-        table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
-        for kind, found in report.comparison.geometry.items():
-            table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
-        for name, distance in report.comparison.properties.items():
-            unit = PROPERTIES[name].unit
-            table.add_row(name, _number(distance.w1), _number(distance.floor), unit.replace("1", ""), "")
+        source = report.reference.source
+        console.print(f"Wasserstein-1 distances to {source} (floor: as many real molecules)", soft_wrap=True)
+        console.print(_distances(report.comparison))
+    for line in _extras(report):
+        console.print(line, soft_wrap=True)
+    if reasons := [item for details in failures(report.rows).values() for item in details.items()]:
+        table = Table("why not valid", "molecules", box=None)
+        for reason, n in sorted(reasons, key=lambda item: -item[1])[:MOST_REASONS]:
+            table.add_row(reason, str(n))
         console.print(table)
+
+
+def _head(report: EvaluationReport) -> list[str]:
+    counts = report.counts()
+    lines = [
+        f"{report.path.name}: {counts['requested']} molecules = {counts['valid']} valid + {counts['invalid']} invalid"
+        f" ({counts['unparsable']} unparsable, {counts['requested'] - counts['in_file']} not in the file);"
+        f" {report.hydrogens} hydrogens"
+    ]
+    if (made := report.generation) is not None:
+        lines.append(made.line())
+        if made.drawn > counts["requested"]:
+            lines.append(f"rates are over the records of the file; --requested {made.drawn} counts all draws")
+    return lines
+
+
+def _distances(comparison: Comparison) -> Table:
+    table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
+    for kind, found in comparison.geometry.items():
+        table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
+    for name, distance in comparison.properties.items():
+        unit = PROPERTIES[name].unit
+        table.add_row(name, _number(distance.w1), _number(distance.floor), "" if unit == "1" else unit, "")
+    return table
+
+
+def _extras(report: EvaluationReport) -> list[str]:
+    lines = []
     if report.fcd is not None:
-        console.print(
+        lines.append(
             f"Frechet ChemNet distance of {report.fcd.n} valid molecules: {_number(report.fcd.value)}"
             f" (floor {_number(report.fcd.floor)}: as many reference molecules)"
         )
     if report.relaxation is not None:
         relaxed = report.relaxation.to_json()
-        console.print(
+        lines.append(
             f"GFN2-xTB relaxation of {relaxed['n']} valid molecules: median {_number(relaxed['median'])} kcal/mol,"
             f" mean {_number(relaxed['mean'])}, 90 % below {_number(relaxed['q90'])}; {relaxed['failed']} failed"
         )
-    reasons = [(reason, n) for details in failures(report.rows).values() for reason, n in details.items()]
-    if reasons:
-        table = Table("why not valid", "molecules", box=None)
-        for reason, n in sorted(reasons, key=lambda item: -item[1])[:MOST_REASONS]:
-            table.add_row(reason, str(n))
-        console.print(table)
+    return lines
 
 
 def _cells(rate: Rate) -> tuple[str, str, str, str]:

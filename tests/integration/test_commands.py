@@ -126,7 +126,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: P
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
         f"from moldiff.cli import main; sys.exit(main({arguments}))"
     )
-    run_python("-c", code, cwd=tmp_path).assert_refused("out", "could not be written")
+    written = {"prepare": "out/positions.npy", "evaluate": "out/bonds.png", "generate": "out."}[command]
+    run_python("-c", code, cwd=tmp_path).assert_refused(f"error: {written}", "could not be written: File too large")
     assert os.listdir(tmp_path) == before
 
 
