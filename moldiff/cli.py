@@ -245,6 +245,9 @@ def generate(
     decode: Annotated[
         Decoding, typer.Option(help="structured: the most probable sound molecule where argmax gives an invalid one.")
     ] = Decoding.argmax,
+    renoise: Annotated[
+        int, typer.Option(min=0, help="Noise what is not valid a little and denoise it again, up to so many times.")
+    ] = 0,
     seed: Seed = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
@@ -270,6 +273,7 @@ def generate(
             sampler=sampler,
             grid=grid,
             decode=decode.value,
+            renoise=renoise,
             seed=seed,
             batch_size=batch_size,
             device=device,

@@ -5,28 +5,25 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
+from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.model import MoleculeModel
-from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, STRUCTURED
+from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, Decoder
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
+from moldiff.sampling.record import Summary, run_record
+from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.version import VERSION
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -37,42 +34,6 @@ DEFAULT_STEPS = 50
 DEFAULT_BATCH_SIZE = 512
 _DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
 Progress = Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What became of every draw.
-
-    Attributes:
-        requested: molecules asked for; without ``until_valid`` also the number of draws.
-        counts: status -> draws; they add up to ``drawn``.
-        reasons: code of each reason -> draws.
-        decodings: which decoding made the molecule -> status -> draws.
-        unique: different SMILES among the valid.
-        seconds: wall time from request to result.
-        output: the SDF.
-    """
-
-    requested: int
-    drawn: int
-    counts: dict[str, int]
-    reasons: dict[str, int]
-    decodings: dict[str, dict[str, int]]
-    unique: int
-    seconds: float
-    output: str
-
-    def line(self) -> str:
-        """Return the accounting line."""
-        label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
-        parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
-        if structured := self.decodings.get(STRUCTURED):
-            parts += (
-                f"; {structured['valid']} of the valid by structured decoding, which made {sum(structured.values())}"
-            )
-        return (
-            f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
-        )
 
 
 def generate(
@@ -89,12 +50,13 @@ def generate(
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
     grid: str = DEFAULT_GRID,
+    renoise: int = 0,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
-    ``decoding``. It is a function of (model, seed, number, n_atoms, steps, sampler, decode), not of n or the batch
-    size.
+    ``decoding``. It is a function of (model, seed, number, n_atoms, steps, sampler, grid, decode, renoise), not of n
+    or the batch size.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -112,19 +74,22 @@ def generate(
             obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
             any of its kind in training then counts as a failure.
         grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
+        renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
 
     Raises:
         MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
             model that does not carry what structured decoding needs.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
-    request = Request(n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid)
+    request = Request(
+        n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise
+    )
     check_request(request)
     folder = load_model_folder(request.model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    accountant = Accountant(DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)))
+    decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
     molecules = []
-    for outcome in outcomes(request, loaded, accountant, None):
+    for outcome in outcomes(request, loaded, decoder, accountant, None):
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
             for name in ("moldiff_id", "status", "reason", "decoding"):
                 outcome.mol.SetProp(name, str(outcome.row()[name]))
@@ -149,6 +114,7 @@ def generate_files(
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
     grid: str | None = None,
+    renoise: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
@@ -174,6 +140,7 @@ def generate_files(
         until_valid,
         decode,
         DEFAULT_GRID if grid is None else grid,
+        renoise,
     )
     check_request(request)
     table, run_file = output_names(out)
@@ -181,14 +148,14 @@ def generate_files(
         refuse_existing_file(path, overwrite)
     folder = load_model_folder(model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    accountant = Accountant(DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)))
+    decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, (*COLUMNS, "evaluations"), lineterminator="\n")
+        writer = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for outcome in outcomes(request, loaded, accountant, progress):
-            writer.writerow(outcome.row() | {"evaluations": request.evaluations})
+        for outcome in outcomes(request, loaded, decoder, accountant, progress):
+            writer.writerow(outcome.row())
             if keep_invalid or outcome.status == "valid":
                 records.write(outcome.sdf_record(seed, folder.name) or "")
     drawn = sum(accountant.counts.values())
@@ -198,6 +165,8 @@ def generate_files(
         accountant.counts,
         accountant.reasons,
         accountant.decodings,
+        accountant.renoised,
+        accountant.evaluations,
         accountant.unique,
         time.monotonic() - started,
         str(out),
@@ -209,11 +178,11 @@ def generate_files(
 
 
 def outcomes(
-    request: Request, model: MoleculeModel, accountant: Accountant, progress: Progress | None
+    request: Request, model: MoleculeModel, decoder: Decoder, accountant: Accountant, progress: Progress | None
 ) -> Iterator[Outcome]:
     """Yield the outcome of every draw in the order of the draws, counted; stop at n draws, or at n valid ones."""
-    keep = accountant.decoder.needs_prediction
-    drawer = request.drawer(model, keep)
+    drawer = request.drawer(model, decoder.needs_prediction)
+    renoiser = Renoiser(drawer)
     _warn_about_sizes(request, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
     first = 0
@@ -227,8 +196,10 @@ def outcomes(
             drawn.append(draw)
             if progress is not None and not request.until_valid:
                 progress(first + len(drawn))
-        for draw in sorted(drawn, key=lambda draw: draw.number):
-            yield accountant.take(draw)
+        drawn.sort(key=lambda draw: draw.number)
+        for outcome in renoiser.settle(drawn, decoder, request.renoise):
+            evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
+            yield accountant.take(replace(outcome, evaluations=evaluations))
             if request.until_valid and progress is not None:
                 progress(accountant.counts["valid"])
             if request.until_valid and accountant.counts["valid"] == request.n:
@@ -257,28 +228,6 @@ def output_names(out: Path) -> tuple[Path, Path]:
     except (OSError, ValueError, KeyError, TypeError):
         other = out.name
     return out.with_suffix(".csv"), shared if other == out.name else out.with_suffix(".run.json")
-
-
-def run_record(request: Request, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
-    """Return what run.json holds: plain JSON types."""
-    packages = ("torch", "rdkit", "e3nn", "numpy")
-    return {
-        "output": Path(summary.output).name,
-        "output_sha256": sha256_of(Path(summary.output)),
-        "command": shlex.join(sys.argv),
-        "request": asdict(request),
-        "model_sha256": model_sha256,
-        "device": device,
-        "requested": summary.requested,
-        "drawn": summary.drawn,
-        "counts": summary.counts,
-        "reasons": summary.reasons,
-        "decodings": summary.decodings,
-        "unique": summary.unique,
-        "network_evaluations_per_molecule": request.evaluations,
-        "seconds": round(summary.seconds, 2),
-        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},
-    }
 
 
 def _warn_about_sizes(request: Request, model: MoleculeModel) -> None:

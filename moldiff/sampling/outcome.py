@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 STATUSES = ("valid", "invalid", "filtered", "withheld", "failed")
 COLUMNS = (
-    "moldiff_id", "status", "reason", "decoding", "changed", "smiles", "duplicate_of", "n_atoms", *PROPERTIES,
+    "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
+    *PROPERTIES, "evaluations",
 )  # fmt: skip
 
 
@@ -37,6 +38,8 @@ class Outcome:
         duplicate_of: number of the first draw with the same SMILES, None if this is it.
         decoding: which decoding made the molecule, "argmax" or "structured"; empty for a failed draw.
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
+        renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
+        evaluations: of the network, for all of that.
     """
 
     number: int
@@ -48,6 +51,8 @@ class Outcome:
     duplicate_of: int | None = None
     decoding: str = ""
     changed: int = 0
+    renoised: int = 0
+    evaluations: int = 0
 
     def row(self) -> dict[str, object]:
         """Return the CSV row, one value for each of `COLUMNS`."""
@@ -59,6 +64,8 @@ class Outcome:
             "reason": self.reason,
             "decoding": self.decoding,
             "changed": self.changed if self.decoding else "",
+            "renoised": self.renoised,
+            "evaluations": self.evaluations,
             "smiles": self.smiles,
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
@@ -77,23 +84,24 @@ class Outcome:
 
 
 class Accountant:
-    """Turns draws into outcomes, marks duplicates in draw order and counts every status and reason.
+    """Marks duplicates in draw order and counts every status and reason."""
 
-    Args:
-        decoder: makes molecules of draws.
-    """
-
-    def __init__(self, decoder: Decoder) -> None:
-        self.decoder = decoder
+    def __init__(self) -> None:
         self.counts = dict.fromkeys(STATUSES, 0)
         self.decodings: dict[str, dict[str, int]] = {}  # which decoding made the molecule -> status -> draws
         self.reasons: dict[str, int] = {}
+        self.renoised = {"draws": 0, "attempts": 0, "valid": 0}
+        self.evaluations = 0
         self.unique = 0
         self._first: dict[str, int] = {}
 
-    def take(self, draw: Draw) -> Outcome:
-        """Convert, check and count one draw. Draws must come in the order of their numbers."""
-        outcome = assess(draw, self.decoder)
+    def take(self, outcome: Outcome) -> Outcome:
+        """Count one outcome and mark it if it is a duplicate. Outcomes must come in the order of their numbers."""
+        self.evaluations += outcome.evaluations
+        if outcome.renoised:
+            self.renoised["draws"] += 1
+            self.renoised["attempts"] += outcome.renoised
+            self.renoised["valid"] += outcome.status == "valid"
         self.counts[outcome.status] += 1
         if outcome.decoding:
             made = self.decodings.setdefault(outcome.decoding, dict.fromkeys(STATUSES[:3], 0))

@@ -9,6 +9,7 @@ from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Drawer
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.renoise import MAX_ATTEMPTS
 from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS
 
@@ -28,6 +29,7 @@ class Request:
     until_valid: bool
     decode: str = DEFAULT_DECODER
     grid: str = DEFAULT_GRID
+    renoise: int = 0
 
     def drawer(self, model: MoleculeModel, keep_predictions: bool) -> Drawer:
         """Return what makes the draws."""
@@ -46,6 +48,8 @@ def check_request(request: Request) -> None:
     for name in ("n", "steps", "batch_size"):
         if getattr(request, name) < 1:
             raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")
+    if not 0 <= request.renoise <= MAX_ATTEMPTS:
+        raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {request.renoise}")
     if not 0 <= request.seed < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {request.seed}")
     if request.sampler not in SOLVERS:

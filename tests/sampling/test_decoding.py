@@ -226,6 +226,18 @@ def test_the_orders_are_a_kekule_form(smiles: str) -> None:
     assert Chem.MolToSmiles(Chem.RemoveHs(mol)) == Chem.CanonSmiles(smiles)
 
 
+def test_a_ring_without_pi_electrons_is_not_aromatic() -> None:
+    """The prediction calls the ring of cyclopropane aromatic; its atoms have nothing to give to the ring."""
+    arrays = arrays_of("C1CC1")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        beliefs = with_bond(beliefs, i, j, FULL.bonds.index("aromatic"), margin=1.0)
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
+    assert_same(found, arrays)
+    assert found is not None
+    assert found.lost == pytest.approx(3.0, abs=1e-3)
+
+
 def test_two_sound_molecules_in_one_cloud_are_joined_through_cuts() -> None:
     """Hydrogen and water are each sound, and what the prediction says; a single molecule must be found instead."""
     beliefs = beliefs_of(arrays_of("[H][H].O", SMALL), SMALL, 3, sure=3.0)

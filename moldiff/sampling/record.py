@@ -1,0 +1,81 @@
+"""What is told of a generation: one line for the terminal, run.json for the files."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from moldiff.files import sha256_of
+from moldiff.sampling.decoders import STRUCTURED
+from moldiff.sampling.request import Request
+from moldiff.version import VERSION
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of every draw.
+
+    Attributes:
+        requested: molecules asked for; without ``until_valid`` also the number of draws.
+        counts: status -> draws; they add up to ``drawn``.
+        reasons: code of each reason -> draws.
+        decodings: which decoding made the molecule -> status -> draws.
+        renoised: draws that were noised and walked down again, attempts at that, draws that were valid in the end.
+        evaluations: of the network, over all draws.
+        unique: different SMILES among the valid.
+        seconds: wall time from request to result.
+        output: the SDF.
+    """
+
+    requested: int
+    drawn: int
+    counts: dict[str, int]
+    reasons: dict[str, int]
+    decodings: dict[str, dict[str, int]]
+    renoised: dict[str, int]
+    evaluations: int
+    unique: int
+    seconds: float
+    output: str
+
+    def line(self) -> str:
+        """Return the accounting line."""
+        label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
+        parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
+        if structured := self.decodings.get(STRUCTURED):
+            parts += (
+                f"; {structured['valid']} of the valid by structured decoding, which made {sum(structured.values())}"
+            )
+        if self.renoised["draws"]:
+            parts += f"; {self.renoised['valid']} of the valid by re-noising {self.renoised['draws']} failed ones"
+        return (
+            f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
+        )
+
+
+def run_record(request: Request, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
+    """Return what run.json holds: plain JSON types."""
+    packages = ("torch", "rdkit", "e3nn", "numpy")
+    return {
+        "output": Path(summary.output).name,
+        "output_sha256": sha256_of(Path(summary.output)),
+        "command": shlex.join(sys.argv),
+        "request": asdict(request),
+        "model_sha256": model_sha256,
+        "device": device,
+        "requested": summary.requested,
+        "drawn": summary.drawn,
+        "counts": summary.counts,
+        "reasons": summary.reasons,
+        "decodings": summary.decodings,
+        "renoised": summary.renoised,
+        "unique": summary.unique,
+        "network_evaluations_per_molecule": round(summary.evaluations / summary.drawn, 3),
+        "seconds": round(summary.seconds, 2),
+        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},
+    }

@@ -1,0 +1,87 @@
+"""A second chance for failed draws: noised a little and walked down again, instead of drawn afresh from pure noise.
+
+Most of a failed molecule is sound, and the late steps, where bonds and types are settled, are few: a new attempt costs
+a fraction of a new draw. It is biased towards what was there before, so it is an option, counted apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from moldiff.datasets.batching import bucket_width
+from moldiff.molecules import collate
+from moldiff.sampling.decoders import Decoder
+from moldiff.sampling.draws import Draw, Drawer, draws_of
+from moldiff.sampling.outcome import Outcome, assess
+from moldiff.sampling.sampler import evaluations_of, resample
+
+RENOISE_TIME = 0.5  # up to which a failed molecule is noised
+MAX_ATTEMPTS = 32
+
+
+class Renoiser:
+    """Makes new attempts at draws, with the model, solver, seed and grid of a drawer.
+
+    Args:
+        drawer: made the draws.
+        start: latest time at which an attempt starts; it starts at the drawer's last time before that.
+
+    Attributes:
+        evaluations: network evaluations of an attempt.
+    """
+
+    def __init__(self, drawer: Drawer, start: float = RENOISE_TIME) -> None:
+        self.drawer = drawer
+        late = drawer.grid[drawer.grid <= start]
+        self.grid = late if len(late) > 1 else drawer.grid[-2:]
+        self.evaluations = evaluations_of(drawer.solver, len(self.grid) - 1)
+
+    def settle(self, draws: list[Draw], decoder: Decoder, attempts: int) -> Iterator[Outcome]:
+        """Yield the outcome of each draw in order, after up to so many attempts at those that are not valid.
+
+        Every attempt starts from the draw itself. Where none is valid, the draw's own outcome stands. A draw that did
+        not stay finite has nothing to start from.
+        """
+        outcomes = {draw.number: assess(draw, decoder) for draw in draws}
+        for number in range(1, attempts + 1):
+            failed = [draw for draw in draws if outcomes[draw.number].status != "valid"]
+            for draw in self.attempt(failed, number).values():
+                new = assess(draw, decoder)
+                kept = new if new.status == "valid" else outcomes[draw.number]
+                outcomes[draw.number] = replace(kept, renoised=number)
+        yield from (outcomes[draw.number] for draw in draws)
+
+    def attempt(self, draws: list[Draw], number: int) -> dict[int, Draw]:
+        """Return a new draw for each draw that has arrays, by its number.
+
+        An attempt is a function of the draw and the attempt's number, from 1 to `MAX_ATTEMPTS`, not of its batch.
+        """
+        by_width: dict[int, list[Draw]] = {}
+        for draw in draws:
+            if draw.arrays is not None:
+                by_width.setdefault(bucket_width(len(draw.arrays.atom_type)), []).append(draw)
+        found: dict[int, Draw] = {}
+        for width, some in by_width.items():
+            for first in range(0, len(some), self.drawer.rows):
+                found |= self._micro_batch(some[first : first + self.drawer.rows], width, number)
+        return found
+
+    def _micro_batch(self, draws: list[Draw], width: int, number: int) -> dict[int, Draw]:
+        """Run one micro-batch of the drawer's shape; missing rows repeat the last draw and are thrown away."""
+        drawer, model = self.drawer, self.drawer.model
+        filled = draws + draws[-1:] * (drawer.rows - len(draws))
+        numbers = [draw.number for draw in filled]
+        molecules = collate(
+            [draw.arrays for draw in filled if draw.arrays is not None],
+            torch.tensor(numbers),
+            width,
+            torch.full((len(filled), len(model.conditions)), torch.nan),
+        ).to(drawer.device)
+        result = resample(
+            model.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
+        )
+        new = draws_of(result, numbers[: len(draws)], drawer.keep_predictions)
+        return {draw.number: draw for draw in new}
