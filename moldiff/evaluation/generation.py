@@ -17,6 +17,7 @@ class Generation:
     Attributes:
         sampler: name of the update rule.
         decoding: how predictions became molecules; "argmax" is the plain way, any other makes another kind of row.
+        renoise: how often a failed draw could be noised and denoised again; above 0 it is another kind of row too.
         evaluations: of the network, for each molecule on average.
         drawn: molecules drawn, whether the file holds them or not.
         seconds_per_1000: wall seconds for 1,000 draws, loading the model included.
@@ -27,6 +28,7 @@ class Generation:
 
     sampler: str
     decoding: str
+    renoise: int
     evaluations: float
     drawn: int
     seconds_per_1000: float
@@ -40,9 +42,11 @@ class Generation:
 
     def line(self) -> str:
         """Return one line for the terminal."""
+        again = f", failed ones re-noised up to {self.renoise} times" if self.renoise else ""
         return (
-            f"{self.drawn} drawn by {self.sampler}, {self.decoding} decoding: {self.evaluations:g} network evaluations "
-            f"each, {self.seconds_per_1000:.4g} s per 1,000 molecules on {self.device} (batch size {self.batch_size})"
+            f"{self.drawn} drawn by {self.sampler}, {self.decoding} decoding{again}: {self.evaluations:g} network "
+            f"evaluations each, {self.seconds_per_1000:.4g} s per 1,000 molecules on {self.device} "
+            f"(batch size {self.batch_size})"
         )
 
 
@@ -55,6 +59,7 @@ def read_generation(path: Path, sha256: str) -> Generation | None:
                 return Generation(
                     sampler=str(value["request"]["sampler"]),
                     decoding=str(value["request"]["decode"]),
+                    renoise=int(value["request"].get("renoise", 0)),
                     evaluations=float(value["network_evaluations_per_molecule"]),
                     drawn=int(value["drawn"]),
                     seconds_per_1000=1000 * float(value["seconds"]) / int(value["drawn"]),

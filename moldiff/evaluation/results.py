@@ -21,8 +21,8 @@ were found.
 |                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
 | fcd             | null if not run, or {value, floor, n, reference, version}: Frechet ChemNet distance of the |
 |                 | n valid molecules to the reference's, and that of as many reference molecules to the rest  |
-| generation      | null without a run record of just this file beside it, or {sampler, decoding, evaluations, |
-|                 | drawn, seconds_per_1000, device, batch_size, model_sha256}                                 |
+| generation      | null without a run record of just this file beside it, or {sampler, decoding, renoise,     |
+|                 | evaluations, drawn, seconds_per_1000, device, batch_size, model_sha256}                    |
 | reference       | null, or {source, molecules}                                                               |
 | versions        | moldiff, rdkit                                                                             |
 | seconds         | wall time of each stage                                                                    |

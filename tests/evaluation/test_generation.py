@@ -27,8 +27,16 @@ def test_seconds_are_for_a_thousand_draws(tmp_path: Path, name: str) -> None:
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / name).write_text(json.dumps(RECORD))
     found = read_generation(tmp_path / "new.sdf", HASH)
-    assert found == Generation("ddpm", "argmax", 50, 40, 200.0, "cpu", 64, "b" * 64)
+    assert found == Generation("ddpm", "argmax", 0, 50, 40, 200.0, "cpu", 64, "b" * 64)
     assert "40 drawn by ddpm, argmax decoding: 50 network evaluations each, 200 s per 1,000" in found.line()
+
+
+def test_a_file_with_repaired_molecules_says_so(tmp_path: Path) -> None:
+    request = RECORD["request"] | {"decode": "structured", "renoise": 3}
+    (tmp_path / "run.json").write_text(json.dumps(RECORD | {"request": request}))
+    found = read_generation(tmp_path / "new.sdf", HASH)
+    assert found is not None
+    assert "structured decoding, failed ones re-noised up to 3 times" in found.line()
 
 
 @pytest.mark.parametrize(
