@@ -140,6 +140,7 @@ def _lengths(dataset: PreparedDataset, train: np.ndarray) -> dict[Kind, tuple[in
     for code in np.unique(codes).tolist():
         chosen = lengths[codes == code]
         atoms, bond = divmod(code, classes)
-        kind = bond_kind(*(vocabulary.elements[k] for k in divmod(atoms, elements)), vocabulary.bonds[bond])
+        one, other = divmod(atoms, elements)
+        kind = bond_kind(vocabulary.elements[one], vocabulary.elements[other], vocabulary.bonds[bond])
         found[kind] = (len(chosen), round(float(chosen.min()), 4), round(float(chosen.max()), 4))
     return found
