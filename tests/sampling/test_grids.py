@@ -1,0 +1,44 @@
+"""Grids: times from 1 to 0, laid out as their formulas say."""
+
+import math
+
+import pytest
+import torch
+
+from moldiff.config import CurveConfig
+from moldiff.model import curve_from_config
+from moldiff.sampling.grids import GRIDS, KarrasGrid, LogSnrGrid, UniformGrid
+
+CURVE = curve_from_config(CurveConfig())
+
+
+@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
+def test_times_fall_from_one_to_zero(name: str, steps: int) -> None:
+    times = GRIDS[name].times(CURVE, steps)
+    assert times.dtype == torch.float64
+    assert len(times) == steps + 1
+    assert float(times[0]) == 1
+    assert float(times[-1]) == 0
+    assert (times.diff() < 0).all()
+
+
+def test_uniform_is_even_in_t() -> None:
+    assert torch.allclose(UniformGrid().times(CURVE, 4), torch.tensor([1, 0.75, 0.5, 0.25, 0]).double())
+
+
+def test_karras_is_the_papers_formula() -> None:
+    grid = KarrasGrid(rho=7, sigma_last=0.02)
+    sigma = CURVE.levels(grid.times(CURVE, 20)[:-1]).sigma
+    for i in range(20):  # Karras et al. 2022, eq. 5
+        expected = (25 ** (1 / 7) + i / 19 * (0.02 ** (1 / 7) - 25 ** (1 / 7))) ** 7
+        assert float(sigma[i]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_log_snr_has_equal_ratios() -> None:
+    log_sigma = CURVE.levels(LogSnrGrid(sigma_last=0.05).times(CURVE, 11)[:-1]).pos
+    assert torch.allclose(log_sigma.diff(), torch.full((10,), math.log(0.05 / 25) / 10).double(), atol=1e-6)
+
+
+def test_a_large_rho_is_even_in_the_logarithm() -> None:
+    assert torch.allclose(KarrasGrid(rho=1e6).times(CURVE, 9), LogSnrGrid().times(CURVE, 9), atol=1e-4)
