@@ -80,9 +80,10 @@ def _distances(comparison: Comparison) -> Table:
 def _extras(report: EvaluationReport) -> list[str]:
     lines = []
     if report.fcd is not None:
+        floor = "" if report.fcd.floor is None else f" (floor {_number(report.fcd.floor)}: as many reference molecules)"
         lines.append(
-            f"Frechet ChemNet distance of {report.fcd.n} valid molecules: {_number(report.fcd.value)}"
-            f" (floor {_number(report.fcd.floor)}: as many reference molecules)"
+            f"Frechet ChemNet distance of {report.fcd.n} valid molecules to {report.fcd.reference} of the reference: "
+            f"{_number(report.fcd.value)}{floor}"
         )
     if report.relaxation is not None:
         relaxed = report.relaxation.to_json()
