@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from multiprocessing import get_context
 from moldiff.chem.io import parse
 from moldiff.datasets.rows import Dropped, Part, RowOptions, make_part, merge
 from moldiff.datasets.sources import Chunk
+from moldiff.errors import MoldiffError
 
 CRASHED = "the worker process crashed on this record"
 CHUNKS_AHEAD = 3  # submitted chunks per worker: enough to keep it busy, few enough to bound the memory
@@ -96,8 +98,16 @@ class _Crew:
             return part
 
     def _restart(self) -> None:
+        """Start a new pool; MoldiffError if its processes die without any record, which no splitting would cure."""
         self.stop()
         self._pool = self._start()
+        try:
+            self._pool.submit(os.getpid).result()
+        except BrokenProcessPool as error:
+            raise MoldiffError(
+                "worker processes die before they see a molecule; try one worker"
+                " (and a script that starts several needs its: if __name__ == '__main__')"
+            ) from error
 
     def _alone(self, chunk: Chunk) -> Part:
         """Convert one chunk with nothing else in the pool; a record that kills its worker becomes a dropped one."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from moldiff.chem.sources import TextRecord
 from moldiff.datasets.pool import CRASHED, _Crew, map_chunks
 from moldiff.datasets.rows import Dropped, Part, RowOptions, wide_vocabulary
 from moldiff.datasets.sources import Chunk
+from moldiff.errors import MoldiffError
 
 OPTIONS = RowOptions(wide_vocabulary(True, True), {}, {"logp": 0}, 0, 20, False)
 
@@ -34,15 +36,16 @@ class BrittlePool:
         self.futures: list[Future] = []
         self.broken = False
 
-    def submit(self, function: Callable, chunk: Chunk, options: RowOptions) -> Future:
+    def submit(self, function: Callable, *arguments: Any) -> Future:
         if self.broken:
             raise BrokenProcessPool
-        self.broken = any(record.name == "deadly" for record in chunk.records)
+        chunks = [argument for argument in arguments if isinstance(argument, Chunk)]
+        self.broken = any(record.name == "deadly" for chunk in chunks for record in chunk.records)
         future: Future = Future()
         if self.broken:
             future.set_exception(BrokenProcessPool())
         else:
-            future.set_result(function(chunk, options))
+            future.set_result(function(*arguments))
         return future
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
@@ -67,6 +70,20 @@ def test_a_crash_costs_one_record(sample_sdf: Path, monkeypatch: pytest.MonkeyPa
     groups[first][4] = TextRecord(1, "sdf", "deadly", "")
     check(list(map_chunks([Chunk("a.sdf", group) for group in groups], OPTIONS, 2)), groups)
     assert BrittlePool.started <= 3 + 4  # once for the start, then alone, then by halves of ten
+
+
+def test_workers_that_cannot_even_start_are_one_error(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a script without its main guard: no record is to blame, so none is hunted down."""
+
+    def broken_from_the_start(crew: _Crew) -> BrittlePool:
+        pool = BrittlePool()
+        pool.broken = True
+        return pool
+
+    monkeypatch.setattr(_Crew, "_start", broken_from_the_start)
+    chunks = [Chunk("a.sdf", list(read_texts(sample_sdf))[:4])]
+    with pytest.raises(MoldiffError, match="one worker"):
+        list(map_chunks(chunks, OPTIONS, 2))
 
 
 def test_a_real_process_dies(sample_sdf: Path) -> None:
