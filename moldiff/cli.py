@@ -53,6 +53,7 @@ class Decoding(StrEnum):
 
     argmax = "argmax"
     structured = "structured"
+    fitted = "fitted"
 
 
 class FileHydrogens(StrEnum):
@@ -243,7 +244,11 @@ def generate(
         str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr; uniform by default.")
     ] = None,
     decode: Annotated[
-        Decoding, typer.Option(help="structured: the most probable sound molecule where argmax gives an invalid one.")
+        Decoding,
+        typer.Option(
+            help="Where argmax gives an invalid molecule: structured takes the most probable sound one, "
+            "fitted the most probable one whose bond lengths occur in training."
+        ),
     ] = Decoding.argmax,
     renoise: Annotated[
         int, typer.Option(min=0, help="Noise what is not valid a little and denoise it again, up to so many times.")

@@ -61,6 +61,24 @@ class SeenChemistry:
                 return f"{label}, seen in training: {shortest:.3f} to {longest:.3f} (+-{widening:g})"
         return ""
 
+    def fitting(self, pos: np.ndarray, vocabulary: Vocabulary, widening: float) -> np.ndarray:
+        """Return (n, n, K, A, A) bool: whether a bond of a class between two elements was seen at a pair's distance.
+
+        Args:
+            pos: (n, 3) angstrom.
+            vocabulary: gives K bond classes and A elements.
+            widening: angstrom allowed beyond the range at either end.
+        """
+        distances = np.linalg.norm(pos[:, None].astype(np.float64) - pos[None, :], axis=-1)
+        fits = np.zeros((*distances.shape, len(vocabulary.bonds), *[len(vocabulary.elements)] * 2), dtype=bool)
+        for (first, second, bond), (_, shortest, longest) in self.lengths.items():
+            if {first, second} <= set(vocabulary.elements) and bond in vocabulary.bonds:
+                a, b, k = (vocabulary.elements.index(first), vocabulary.elements.index(second),
+                           vocabulary.bonds.index(bond))  # fmt: skip
+                inside = (distances >= shortest - widening) & (distances <= longest + widening)
+                fits[:, :, k, a, b] = fits[:, :, k, b, a] = inside
+        return fits
+
     def to_tensors(self) -> dict[str, Tensor]:
         """Return the tensor for a model folder: JSON text as bytes."""
         import torch

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LENGTH_WIDENING = 0.05  # angstrom beyond the range of bond lengths seen in training, at either end
-ARGMAX, STRUCTURED = "argmax", "structured"
+ARGMAX, STRUCTURED, FITTED = "argmax", "structured", "fitted"
 DEFAULT_DECODER = ARGMAX
 
 
@@ -39,7 +39,7 @@ class Judgement:
         status: "valid" (sanitises, one fragment, no radicals or open valences), "invalid", or "filtered": a sound
             molecule that structured decoding found, with a bond length unlike those of training.
         reason: empty if valid.
-        decoding: which decoding made the molecule, "argmax" or "structured".
+        decoding: which decoding made the molecule, "argmax", "structured" or "fitted".
         changed: atom types, charges and bonds that differ from plain decoding; 0 for that.
     """
 
@@ -93,11 +93,14 @@ class StructuredDecoder:
     Attributes:
         vocabulary: class labels.
         seen: chemistry of the training split.
+        fitted: look only among molecules that keep the rule of bond lengths. (A ring may still come out as aromatic
+            whose bonds the solution calls single and double, so the rule is applied in any case.)
         limits: how far to search.
     """
 
     vocabulary: Vocabulary
     seen: SeenChemistry
+    fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
     needs_prediction: bool = True
 
@@ -108,7 +111,8 @@ class StructuredDecoder:
             return plain
         assert draw.arrays is not None and draw.log_probabilities is not None
         charge = self.total_charge(draw.arrays)
-        found = decode_structured(draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits)
+        fits = self.seen.fitting(draw.arrays.pos, self.vocabulary, LENGTH_WIDENING) if self.fitted else None
+        found = decode_structured(draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits)
         if found.solution is None:
             reason = f"decoding: {found.reason} (argmax: {plain.reason})"
             return Judgement(plain.conversion, "invalid", reason)
@@ -140,12 +144,12 @@ class StructuredDecoder:
         bonds = np.concatenate([solution.bonds[:, :2], solution.orders[:, None]], axis=1)
         conversion = decode(MolArrays(plain.pos, solution.atom_type, solution.charge, bonds), kekule)
         valid, reason = is_valid_and_connected(conversion)
-        changed = differences(plain, solution)
+        changed, name = differences(plain, solution), FITTED if self.fitted else STRUCTURED
         if not valid or conversion.mol is None:
-            return Judgement(conversion, "invalid", f"decoding: {reason}", STRUCTURED, changed)
+            return Judgement(conversion, "invalid", f"decoding: {reason}", name, changed)
         if problem := length_problem(conversion.mol, self.vocabulary, self.seen):
-            return Judgement(conversion, "filtered", f"decoded_length: {problem}", STRUCTURED, changed)
-        return Judgement(conversion, "valid", "", STRUCTURED, changed)
+            return Judgement(conversion, "filtered", f"decoded_length: {problem}", name, changed)
+        return Judgement(conversion, "valid", "", name, changed)
 
 
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: SeenChemistry) -> str:
@@ -173,8 +177,13 @@ def _structured(vocabulary: Vocabulary, references: Mapping[str, Tensor], source
     return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source))
 
 
+def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str) -> Decoder:
+    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), fitted=True)
+
+
 DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str], Decoder]] = {
     ARGMAX: _argmax,
     STRUCTURED: _structured,
+    FITTED: _fitted,
 }
 """Name -> function of a model's vocabulary, the reference tensors of its folder, and a name for error messages."""

@@ -6,7 +6,8 @@ maximised over all choices in which
 
 - every atom is in a known state (element, formal charge, valence), and its bond orders add up to that valence;
 - the formal charges add up to a given total;
-- all atoms hang together.
+- all atoms hang together;
+- if asked for, every bond is one that its two elements may have at that place.
 
 An aromatic bond takes an integer order, 1 or 2, in the programme, so that a Kekule form comes with every solution. An
 atom with an aromatic bond has at least two of them, and a double bond, a lone pair or an empty orbital to give to the
@@ -70,6 +71,7 @@ def decode_structured(
     states: AtomStates,
     total_charge: int,
     limits: Limits = DEFAULT_LIMITS,
+    fits: np.ndarray | None = None,
 ) -> Decoded:
     """Return the most probable molecule that obeys chemistry; see the module's text.
 
@@ -81,10 +83,12 @@ def decode_structured(
         states: what an atom may be.
         total_charge: sum of the formal charges.
         limits: how far to search.
+        fits: (n, n, K, A, A) bool, symmetric under exchange of both atoms and elements: whether a pair of atoms may
+            have a bond of a class if it is of two elements. None = always.
     """
     if any(np.isnan(values).any() for values in vars(log_probabilities).values()):
         return Decoded(None, "the prediction is not finite")
-    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor)
+    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor, fits)
     search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits)
     budget, dearest = FIRST_COST, choices.dearest
     while True:
@@ -93,7 +97,8 @@ def decode_structured(
             return Decoded(None, search.stopped)
         if found is None and budget >= dearest:
             charge = f" with a total charge of {total_charge:+d}" if total_charge else ""
-            return Decoded(None, f"no molecule{charge} obeys valence and connectivity")
+            rules = "valence and connectivity" if fits is None else "valence, connectivity and bond lengths"
+            return Decoded(None, f"no molecule{charge} obeys {rules}")
         if found is not None and (found.lost <= budget or budget >= dearest):
             return Decoded(found, "")
         # A molecule that costs less than this one consists of choices that cost less.

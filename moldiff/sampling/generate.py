@@ -72,7 +72,8 @@ def generate(
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
             obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
-            any of its kind in training then counts as a failure.
+            any of its kind in training then counts as a failure. "fitted" looks only among molecules without such
+            lengths.
         grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
 

@@ -36,7 +36,7 @@ class Outcome:
         smiles: canonical SMILES with stereo of valid and filtered molecules, else empty.
         properties: RDKit properties of valid and filtered molecules.
         duplicate_of: number of the first draw with the same SMILES, None if this is it.
-        decoding: which decoding made the molecule, "argmax" or "structured"; empty for a failed draw.
+        decoding: which decoding made the molecule, "argmax", "structured" or "fitted"; empty for a failed draw.
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
         renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
         evaluations: of the network, for all of that.

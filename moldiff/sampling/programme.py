@@ -93,6 +93,7 @@ class Choices:
         pair, kind, order, bond_cost: (Q,) row of ``pairs``, bond class, integer order, cost. An aromatic bond is there
             twice, as single and as double.
         aromatic: (Q,) bool.
+        fits: (Q, A, A) bool, the elements that the two atoms of a bond may have, or None: any.
         tie: (Q,) float, tiny costs that choose among Kekule forms.
     """
 
@@ -109,10 +110,22 @@ class Choices:
     bond_cost: np.ndarray
     aromatic: np.ndarray
     tie: np.ndarray
+    fits: np.ndarray | None
 
     @classmethod
-    def of(cls, values: LogProbabilities, vocabulary: Vocabulary, states: AtomStates, floor: float) -> Choices:
-        """List all choices; bonds only where their probability reaches ``floor``."""
+    def of(
+        cls,
+        values: LogProbabilities,
+        vocabulary: Vocabulary,
+        states: AtomStates,
+        floor: float,
+        fits: np.ndarray | None,
+    ) -> Choices:
+        """List all choices; bonds only where their probability reaches ``floor``.
+
+        Args:
+            fits: (n, n, K, A, A) bool: whether a pair of atoms may have a bond of a class if it is of two elements.
+        """
         n = len(values.atom_type)
         if n > 1 and vocabulary.explicit_hydrogens:
             states = states.take(states.valence > 0)  # an atom without bonds hangs on nothing
@@ -121,6 +134,8 @@ class Choices:
         i, j = np.triu_indices(n, k=1)
         bond = _costs(values.bond_type[i, j])  # (P, K)
         likely = values.bond_type[i, j] >= math.log(floor)
+        if fits is not None:
+            likely &= fits[i, j].any(axis=(2, 3))
         names = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in _ORDERS.get(name, ())]
         rows = [np.flatnonzero(likely[:, kind]) for kind, _ in names]
         counts = [len(row) for row in rows]
@@ -141,6 +156,7 @@ class Choices:
             bond_cost=bond[pair, kind],
             aromatic=aromatic,
             tie=np.where(aromatic, _tie(bond[pair], vocabulary, order), 0.0),
+            fits=None if fits is None else fits[i[pair], j[pair], kind],
         )
 
     @property
@@ -197,6 +213,8 @@ class Programme:
             self._add_atom_rows(total_charge)
             self._add_pair_rows(np.flatnonzero(c.unbound_cost > budget))
             self._add_aromatic_rows()
+            if c.fits is not None:
+                self._add_element_rows(c.fits[self._q])
 
     def _bonds(self, chosen: np.ndarray) -> np.ndarray:
         """Return the variables of the bonds that a (q,) mask selects."""
@@ -236,6 +254,18 @@ class Programme:
                 self._add_at_most(self._bonds(this), self._bonds(at & self._aromatic & (self._pair != p)))
                 gives = np.flatnonzero((self._atom == i) & self._state.ring)
                 self._add_at_most(self._bonds(this), np.concatenate([gives, self._bonds(at & (self._order == 2))]))
+
+    def _add_element_rows(self, fits: np.ndarray) -> None:
+        """A bond and an element of its first atom ask its second atom for an element that fits both."""
+        variables = [np.flatnonzero(self._atom == i) for i in range(self.choices.n)]
+        for q, (i, j) in enumerate(self._ends.tolist()):
+            first, second = (self._state.element[variables[k]] for k in (i, j))
+            for element in np.unique(first).tolist():
+                fitting = fits[q, element][second]
+                if not fitting.all():
+                    left, right = variables[i][first == element], variables[j][fitting]
+                    weights = np.concatenate([[1.0], np.ones(len(left)), -np.ones(len(right))])
+                    self._add(np.concatenate([[len(self._o) + q], left, right]), weights, -np.inf, 1.0)
 
     def constraints(self, fragments: list[np.ndarray]) -> tuple[csr_array, np.ndarray, np.ndarray]:
         """Return the sparse (R, V) matrix and lower and upper bounds (R,), with a cut for each fragment.

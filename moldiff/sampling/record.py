@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.files import sha256_of
-from moldiff.sampling.decoders import STRUCTURED
+from moldiff.sampling.decoders import FITTED, STRUCTURED
 from moldiff.sampling.request import Request
 from moldiff.version import VERSION
 
@@ -47,10 +47,9 @@ class Summary:
         """Return the accounting line."""
         label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
-        if structured := self.decodings.get(STRUCTURED):
-            parts += (
-                f"; {structured['valid']} of the valid by structured decoding, which made {sum(structured.values())}"
-            )
+        for name in (STRUCTURED, FITTED):
+            if made := self.decodings.get(name):
+                parts += f"; {made['valid']} of the valid by {name} decoding, which made {sum(made.values())}"
         if self.renoised["draws"]:
             parts += f"; {self.renoised['valid']} of the valid by re-noising {self.renoised['draws']} failed ones"
         return (

@@ -86,6 +86,24 @@ def test_lengths_are_held_against_the_widened_range(length: float, problem: str)
     assert SEEN.length_problem(bond, VOCABULARY, 0.05) == problem
 
 
+def test_what_fits_a_place_is_what_is_no_problem_there() -> None:
+    pos = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.16], [0.0, 0.0, 2.25]])
+    fits = SEEN.fitting(pos, VOCABULARY, 0.05)
+    assert fits.shape == (3, 3, 3, 3, 3)
+    assert np.array_equal(fits, fits.transpose(1, 0, 2, 4, 3))
+    assert not fits[:, :, 0].any()
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        for kind in (1, 2):
+            for a in range(3):
+                for b in range(3):
+                    elements = np.array([0, 0, 0])
+                    elements[i], elements[j] = a, b
+                    bond = MolArrays(pos, elements, np.array([1, 1, 1]), np.array([[i, j, kind]]))
+                    assert fits[i, j, kind, a, b] == (SEEN.length_problem(bond, VOCABULARY, 0.05) == "")
+    assert fits[0, 1, 1, 1, 0]
+    assert fits[0, 1, 2, 1, 2]
+
+
 def test_a_kind_never_seen_is_a_problem_at_any_length() -> None:
     pos = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.2]])
     double = MolArrays(pos, np.array([2, 1]), np.array([1, 1]), np.array([[0, 1, 2]]))

@@ -90,6 +90,37 @@ def test_the_lengths_of_plain_molecules_are_not_held_against_them() -> None:
     assert StructuredDecoder(FULL, SEEN).judge(draw(lost=0, scale=1.2)).status == "valid"
 
 
+def test_fitted_decoding_looks_among_molecules_of_seen_lengths() -> None:
+    """H-O-C is broken. H-N=O is the most probable molecule, but at this distance water is what it must have been."""
+    pos = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], dtype=np.float32)
+    broken = MolArrays(pos, np.array([3, 0, 1]), np.ones(3, dtype=np.int64), np.array([[0, 1, 1], [0, 2, 1]]))
+    spoilt = draw(broken, lost=0)
+    assert spoilt.log_probabilities is not None
+    beliefs = spoilt.log_probabilities
+    atom_type = np.log([[1e-9, 1e-9, 0.3, 0.7], [1.0, 1e-9, 1e-9, 1e-9], [0.02, 0.5, 0.08, 0.4]])
+    bond_type = beliefs.bond_type.copy()
+    bond_type[0, 2] = bond_type[2, 0] = np.log([0.05, 0.6, 0.35, 1e-9, 1e-9])
+    spoilt = replace(spoilt, log_probabilities=LogProbabilities(atom_type, beliefs.charge, bond_type))
+    seen = replace(
+        SEEN,
+        atoms={**SEEN.atoms, ("N", 0): 1},
+        lengths={**SEEN.lengths, ("H", "N", "single"): (1, 1.0, 1.05), ("N", "O", "double"): (1, 1.2, 1.2)},
+    )
+    judged = StructuredDecoder(FULL, seen).judge(spoilt)
+    assert (judged.status, judged.decoding, judged.changed) == ("filtered", "structured", 3)
+    assert "double N-O of 0.960 angstrom" in judged.reason
+    judged = StructuredDecoder(FULL, seen, fitted=True).judge(spoilt)
+    assert (judged.status, judged.decoding, judged.changed) == ("valid", "fitted", 1)
+    assert judged.conversion.mol is not None
+    assert Chem.MolToSmiles(Chem.RemoveHs(judged.conversion.mol)) == "O"
+
+
+def test_no_molecule_of_seen_lengths_is_a_reason() -> None:
+    judged = StructuredDecoder(FULL, SEEN, fitted=True).judge(draw(scale=1.3))
+    assert (judged.status, judged.decoding) == ("invalid", "argmax")
+    assert judged.reason.startswith("decoding: no molecule obeys valence, connectivity and bond lengths (argmax: ")
+
+
 def test_only_elements_and_charges_seen_together_are_proposed() -> None:
     """Three hydrogens on a carbon: CH3- is the cheapest molecule, unless no such anion was seen."""
     methyl = MolArrays(METHANE.pos[:4], METHANE.atom_type[:4], METHANE.charge[:4], METHANE.bonds[:3])
@@ -118,7 +149,7 @@ def test_the_total_charge_is_the_plain_one_if_seen_else_the_most_frequent(
 
 
 def test_a_limit_leaves_the_plain_molecule_invalid() -> None:
-    judged = StructuredDecoder(FULL, SEEN, Limits(seconds=0.0)).judge(draw())
+    judged = StructuredDecoder(FULL, SEEN, limits=Limits(seconds=0.0)).judge(draw())
     assert (judged.status, judged.decoding) == ("invalid", "argmax")
     assert judged.reason.startswith("decoding: time limit of 0 s (argmax: ")
 

@@ -55,8 +55,12 @@ def is_connected(n: int, edges: list[tuple[int, int]]) -> bool:
     return len(reached) == n
 
 
-def brute_force(beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int) -> float:
+def brute_force(
+    beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int, fits: np.ndarray | None = None
+) -> float:
     """Return the highest log-probability of a sound molecule by trying every one; -inf if there is none."""
+    if fits is not None:
+        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits)
     n, states, best = len(beliefs.atom_type), states_of(vocabulary), -np.inf
     pairs = list(itertools.combinations(range(n), 2))
     options = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in ORDERS[name]]
@@ -85,6 +89,22 @@ def brute_force(beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge:
             sums = new
         best = max(best, sums.get(total_charge, -np.inf))
     return float(best)
+
+
+def brute_force_by_elements(
+    beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int, fits: np.ndarray
+) -> float:
+    """The same, with a rule for bonds: each choice of elements leaves some bonds; the rest is as without a rule."""
+    n, best = len(beliefs.atom_type), -np.inf
+    for elements in itertools.product(range(len(vocabulary.elements)), repeat=n):
+        atom_type, bond_type = np.full_like(beliefs.atom_type, -np.inf), beliefs.bond_type.copy()
+        atom_type[range(n), elements] = beliefs.atom_type[range(n), elements]
+        for i, j in itertools.permutations(range(n), 2):
+            allowed = fits[i, j, :, elements[i], elements[j]].copy()
+            allowed[0] = True
+            bond_type[i, j, ~allowed] = -np.inf
+        best = max(best, brute_force(LogProbabilities(atom_type, beliefs.charge, bond_type), vocabulary, total_charge))
+    return best
 
 
 def score_of(solution: Solution, beliefs: LogProbabilities) -> float:
@@ -134,6 +154,26 @@ def test_the_optimum_is_that_of_brute_force(
         upper = sum(values.max(-1).sum() for values in (beliefs.atom_type, beliefs.charge))
         upper += beliefs.bond_type.max(-1)[np.triu_indices(n, k=1)].sum()
         assert found.lost == pytest.approx(upper - best, abs=1e-4)
+
+
+def test_bonds_fit_their_elements_as_well_as_brute_force_can() -> None:
+    n, kinds, elements, mattered = 3, len(FULL.bonds), len(FULL.elements), 0
+    for seed in range(6):
+        beliefs = random_beliefs(n, FULL, seed)
+        fits = np.random.default_rng(seed).random((n, n, kinds, elements, elements)) < 0.3
+        fits |= fits.transpose(1, 0, 2, 4, 3)
+        best = brute_force(beliefs, FULL, 0, fits)
+        mattered += best < brute_force(beliefs, FULL, 0)
+        found = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-12), fits)
+        if found.solution is None:
+            assert best == -np.inf
+            assert found.reason == "no molecule obeys valence, connectivity and bond lengths"
+            continue
+        assert_sound(found.solution, FULL, 0)
+        assert score_of(found.solution, beliefs) == pytest.approx(best, abs=1e-4)
+        for i, j, kind in found.solution.bonds.tolist():
+            assert fits[i, j, kind, found.solution.atom_type[i], found.solution.atom_type[j]]
+    assert mattered >= 3
 
 
 def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:
