@@ -212,8 +212,10 @@ SOLVERS: Mapping[str, Solver] = {
     "ddim": Ancestral(eta=0.0),
     "langevin": Corrected(Ancestral(eta=0.0), moves=1, share=0.5),
     "sde": EulerMaruyama(),
+    "sde_pc": Corrected(EulerMaruyama(), moves=1, share=0.3),
     "ode": Heun(),
     "dpmpp": Ancestral(eta=0.0, second_order=True),
+    "dpmpp_sde": Ancestral(eta=1.0, second_order=True),
     "edm": Heun(churn=1.0),
 }
 DEFAULT_SOLVER = "ddpm"

@@ -150,6 +150,21 @@ def by_dpm_solver(times: Tensor) -> np.ndarray:
     return x
 
 
+def by_dpm_solver_sde(times: Tensor) -> np.ndarray:
+    """SDE-DPM-Solver++(2M), Lu et al. 2022, section 6 (second order), in the same variables."""
+    levels, chain = walk_levels(times), Chain(len(times) - 1)
+    x, estimates = prior(chain, levels[0]), []
+    for step, (at, to) in enumerate(itertools.pairwise(levels)):
+        estimates.append(wiener(at) * x)
+        h = math.log(at / to)
+        x = to / at * math.exp(-h) * x - math.expm1(-2 * h) * estimates[-1]
+        if step:
+            r = math.log(levels[step - 1] / at) / h
+            x = x - 0.5 * math.expm1(-2 * h) * (estimates[-1] - estimates[-2]) / r
+        x = x + to * math.sqrt(-math.expm1(-2 * h)) * chain.unit(step + 1)
+    return x
+
+
 def by_sde(times: Tensor, moves: int = 0, share: float = 0.0, predictor_noise: float = 1.0) -> np.ndarray:
     """Langevin moves, then reverse diffusion (Song et al. 2021, algorithm 2) or, without its noise, an Euler step."""
     levels, chain = walk_levels(times), Chain(len(times) - 1)
@@ -188,9 +203,10 @@ FORMULAS: dict[str, tuple[Solver, Callable[[Tensor], np.ndarray]]] = {
     "ddim": (SOLVERS["ddim"], lambda times: by_ddim(times, 0.0)),
     "langevin": (Corrected(Ancestral(0.0), 2, 0.3), lambda times: by_sde(times, 2, 0.3, predictor_noise=0)),
     "sde": (SOLVERS["sde"], by_sde),
-    "corrected": (Corrected(EulerMaruyama(), 1, 0.1), lambda times: by_sde(times, 1, 0.1)),
+    "corrected": (SOLVERS["sde_pc"], lambda times: by_sde(times, 1, 0.3)),
     "ode": (SOLVERS["ode"], lambda times: by_edm(times, 0.0)),
     "dpmpp": (SOLVERS["dpmpp"], by_dpm_solver),
+    "dpmpp_sde": (SOLVERS["dpmpp_sde"], by_dpm_solver_sde),
     "edm": (Heun(churn=0.7), lambda times: by_edm(times, 0.7)),
 }
 TIMES = {name: grid.times(CURVE, 9) for name, grid in GRIDS.items()}
@@ -304,7 +320,7 @@ def bias(solver: Solver, steps: int, sigma_last: float = 0.3) -> float:
         (SOLVERS["ode"], 2),
         (SOLVERS["dpmpp"], 2),
         (SOLVERS["edm"], 2),
-        (Ancestral(eta=1.0, second_order=True), 2),
+        (SOLVERS["dpmpp_sde"], 2),
     ],
 )
 def test_the_variance_converges_with_the_order_of_the_solver(solver: Solver, order: int) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,13 @@ def test_the_real_number_of_evaluations_is_in_the_files(model: Path, tmp_path: P
     assert record["request"]["steps"] == 6
     assert record["request"]["grid"] == "logsnr"
     assert {row["evaluations"] for row in csv.DictReader((tmp_path / "m.csv").open())} == {str(real)}
+
+
+def test_the_help_names_every_sampler_and_grid(run: Callable[..., tuple[int, str, str]]) -> None:
+    _, out, _ = run("generate", "--help")
+    words = " ".join(out.replace("│", " ").split()).replace(",", "").split()
+    assert set(SOLVERS) <= set(words)
+    assert set(GRIDS) <= set(word.rstrip(";.") for word in words)
 
 
 def test_an_unknown_grid_is_one_line_with_a_hint(model: Path, tmp_path: Path) -> None:
