@@ -89,7 +89,7 @@ def test_the_help_names_every_sampler_and_grid(run: Callable[..., tuple[int, str
     _, out, _ = run("generate", "--help")
     words = " ".join(out.replace("│", " ").split()).replace(",", "").split()
     assert set(SOLVERS) <= set(words)
-    assert set(GRIDS) <= set(word.rstrip(";.") for word in words)
+    assert set(GRIDS) <= {word.rstrip(";.") for word in words}
 
 
 def test_an_unknown_grid_is_one_line_with_a_hint(model: Path, tmp_path: Path) -> None:
