@@ -238,7 +238,8 @@ def generate(
         int | None, typer.Option(min=1, help="Network evaluations per molecule, 50 by default; ode and edm take half.")
     ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="ddpm, ddim, langevin, sde, ode, dpmpp or edm; ddpm by default.")
+        str | None,
+        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; ddpm by default."),
     ] = None,
     grid: Annotated[
         str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr; uniform by default.")
