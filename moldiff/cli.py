@@ -7,6 +7,7 @@ Anything else is a bug and shows its traceback.
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import re
 import sys
@@ -72,6 +73,10 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names may hold bytes that are no text, and not every terminal knows the bars of a histogram.
+            stream.reconfigure(errors="replace")
     try:
         status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
     except MoldiffError as error:

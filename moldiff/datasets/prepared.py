@@ -189,6 +189,10 @@ def _check_description(
     for key, kind in (("data_hash", str), ("records", int), ("distinct", int), ("dropped", dict), ("sources", list)):
         if not isinstance(info[key], kind):
             raise TypeError(f"{key} is no {kind.__name__}")
+    if not all(isinstance(count, int) for count in info["dropped"].values()):
+        raise TypeError("dropped holds more than counts")
+    if not all(isinstance(source[key], str) for source in info["sources"] for key in ("file", "sha256")):
+        raise TypeError("a source is not a file and its hash")
 
 
 class DeviceArrays:

@@ -113,6 +113,18 @@ def test_unusable_files_are_one_line(run: Run, name: str, content: str | bytes |
     assert os.listdir() == before
 
 
+def test_file_names_that_are_no_text(run: Run) -> None:
+    name, out = (os.fsdecode(raw) for raw in (b"n\xff.sdf", b"o\xff"))
+    put(name, GOOD)
+    status, text, err = run("data", "prepare", name, "-o", out, "--workers", "1")
+    assert (status, err) == (0, "")
+    assert "written to o?" in text
+    status, text, err = run("evaluate", name, "--posebusters", "0", "--reference", out)
+    assert (status, err) == (0, "")
+    assert text.startswith("n?.sdf: 12 molecules = 12 valid")
+    run("data", "prepare", name, "-o", out).assert_refused("o? exists already")
+
+
 def test_links_that_run_in_a_circle(run: Run) -> None:
     os.symlink("loop.sdf", "loop.sdf")
     for command in (["data", "prepare", "loop.sdf", "-o", "out"], ["evaluate", "loop.sdf"]):
@@ -163,6 +175,8 @@ def prepared(here: Path) -> Path:
         (("statistics", "properties"), {}),
         (("properties",), [{"name": "logp"}]),
         (("dropped",), 3),
+        (("dropped",), {"too large": "many"}),
+        (("sources",), [{"file": "a.sdf"}]),
         (("molecules",), 5),
         (("version",), 99),
         (("format",), "other"),
@@ -190,7 +204,7 @@ def test_damaged_arrays_of_a_prepared_set(run: Run, prepared: Path, name: str, d
         np.save(path, array)
     else:
         path.write_bytes(path.read_bytes()[:-3] if damage == "cut" else NOISE)
-    put("train.yaml", "data: set\noutput: run\n")
+    put("train.yaml", "data: set\noutput: run\ntraining: {steps: 1}\nnetwork: {layers: 1, node_width: 16, heads: 2}\n")
     run("data", "info", "set", "--verify").assert_refused("set", "prepare")
     run("train", "train.yaml").assert_refused("set", "prepare")
     assert not Path("run").exists()
