@@ -1,0 +1,59 @@
+"""Packing: what a stranger without the data set gets, and that it is that of the model's own data."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.seen import SeenChemistry, seen_chemistry
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.reference import Reference
+from moldiff.sampling.generate import generate_files
+from moldiff.training.pack import pack
+from moldiff.training.run import train
+
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def trained(training_file: Write) -> Path:
+    return train(training_file(), ["training.steps=1", "training.validate_every=1"])
+
+
+def test_a_packed_model_carries_what_its_users_need(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    out = tmp_path / "packed"
+    digest = pack(str(trained), prepared, out)
+    folder, before, dataset = load_model_folder(out), load_model_folder(trained), PreparedDataset.open(prepared)
+    assert folder.sha256 == digest
+    assert (folder.config, folder.card) == (before.config, before.card)
+    for name, weight in before.weights.items():
+        assert torch.equal(folder.weights[name], weight.half().float()), name
+    assert SeenChemistry.from_tensors(folder.references, "packed") == seen_chemistry(dataset)
+    assert Reference.from_tensors(folder.references).keys is not None
+    rows = folder.references["condition_rows"].numpy()
+    train_rows = dataset.indices("train")
+    assert np.array_equal(rows[:, 0], dataset.sizes[train_rows])
+    column = dataset.property_columns(["logp"])
+    assert np.array_equal(rows[:, 1:], dataset.arrays["properties"][train_rows][:, column])
+    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(out), steps=2, decode="structured")
+    assert sum(summary.counts.values()) == 2
+
+
+def test_full_precision_is_kept_on_demand(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    pack(str(trained), prepared, tmp_path / "packed", half=False)
+    before, after = load_model_folder(trained), load_model_folder(tmp_path / "packed")
+    assert all(torch.equal(after.weights[name], weight) for name, weight in before.weights.items())
+
+
+def test_other_data_is_refused(trained: Path, tmp_path: Path) -> None:
+    from moldiff.datasets.prepare import prepare
+
+    sample = Path(__file__).parents[2] / "data" / "sample.sdf"
+    prepare([sample], tmp_path / "other", properties=["qed"])
+    with pytest.raises(MoldiffError, match=r"was not trained on .*other"):
+        pack(str(trained), tmp_path / "other", tmp_path / "packed")
+    assert not (tmp_path / "packed").exists()
