@@ -302,9 +302,11 @@ def test_steps_agree_with_the_literature_in_other_variables(eta: float) -> None:
         abar_t, abar_s = 1 / (1 + at**2), 1 / (1 + to**2)
         found = one_step(x_t, x_0, at, to, noise, eta) * abar_s.sqrt()
         expected = variance_preserving_step(x_t * abar_t.sqrt(), x_0, abar_t, abar_s, noise, eta)
-        assert torch.allclose(found, expected, atol=1e-10)
+        assert torch.allclose(found, expected, rtol=0, atol=1e-10)
         if eta == 1:
-            assert torch.allclose(found, ancestral_step(x_t * abar_t.sqrt(), x_0, abar_t, abar_s, noise), atol=1e-10)
+            assert torch.allclose(
+                found, ancestral_step(x_t * abar_t.sqrt(), x_0, abar_t, abar_s, noise), rtol=0, atol=1e-10
+            )
 
 
 def test_ddim_is_an_euler_step_of_the_probability_flow_and_first_order_dpm_solver() -> None:
@@ -314,8 +316,8 @@ def test_ddim_is_an_euler_step_of_the_probability_flow_and_first_order_dpm_solve
         euler = x_t + (to - at) * (x_t - x_0) / at  # dx/dsigma = (x - D) / sigma, Karras et al. 2022, eq. 3
         log_ratio = at.log() - to.log()  # h of Lu et al. 2022, DPM-Solver++ eq. 9 with alpha = 1
         dpm = (to / at) * x_t - (torch.exp(-log_ratio) - 1) * x_0
-        assert torch.allclose(found, euler, atol=1e-10)
-        assert torch.allclose(found, dpm, atol=1e-10)
+        assert torch.allclose(found, euler, rtol=0, atol=1e-10)
+        assert torch.allclose(found, dpm, rtol=0, atol=1e-10)
 
 
 def test_the_last_step_to_zero_noise_returns_the_estimate() -> None:
