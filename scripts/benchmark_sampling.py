@@ -28,7 +28,7 @@ from moldiff.randomness import NoiseSource
 from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.draws import ROWS, Drawer, empty_batch
 from moldiff.sampling.generate import DEFAULT_STEPS
-from moldiff.sampling.outcome import Accountant
+from moldiff.sampling.outcome import Accountant, assess
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.training.provenance import hardware
 
@@ -83,9 +83,9 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
     start = synchronised(device)
     draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
-    accountant = Accountant(ArgmaxDecoder(model.vocabulary))
+    decoder, accountant = ArgmaxDecoder(model.vocabulary), Accountant()
     for draw in draws:
-        accountant.take(draw).sdf_record(0, "benchmark")
+        accountant.take(assess(draw, decoder)).sdf_record(0, "benchmark")
     end = time.perf_counter()
     for hook in hooks:
         hook.remove()
