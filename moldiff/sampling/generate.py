@@ -73,7 +73,8 @@ def generate(
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
             obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
             any of its kind in training then counts as a failure. "fitted" looks only among molecules without such
-            lengths.
+            lengths. Its search ends after a number of steps or, as a safety net, 20 s for a molecule: only where it
+            meets the latter does the result depend on the machine.
         grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
 

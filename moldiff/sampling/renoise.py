@@ -45,6 +45,9 @@ class Renoiser:
         Every attempt starts from the draw itself. Where none is valid, the draw's own outcome stands. A draw that did
         not stay finite has nothing to start from.
         """
+        if not attempts:
+            yield from (assess(draw, decoder) for draw in draws)
+            return
         outcomes = {draw.number: assess(draw, decoder) for draw in draws}
         for number in range(1, attempts + 1):
             failed = [draw for draw in draws if outcomes[draw.number].status != "valid"]
