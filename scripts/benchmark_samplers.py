@@ -159,7 +159,9 @@ def table(rows: Sequence[dict[str, str]]) -> Iterable[str]:
     yield f"| sampler | grid | evaluations | {' | '.join(heads)} | s per 1,000 | n |"
     yield "|---" * (len(heads) + 5) + "|"
     order = [HELD_OUT, *SOLVERS]
-    for row in sorted(rows, key=lambda row: (order.index(row["sampler"]), row["grid"], int(row["asked"]), row["n"])):
+    for row in sorted(
+        rows, key=lambda row: (order.index(row["sampler"]), row["grid"], int(row["asked"]), int(row["n"]))
+    ):
         cells = [figure(row, name, 100, 1) for name in RATES]
         cells += [figure(row, kind, 1, 4 if kind == "bond" else 2) for kind in KINDS]
         yield (

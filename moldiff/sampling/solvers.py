@@ -23,6 +23,7 @@ from moldiff.sampling.walk import State, Walk
 
 _CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
 _CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k
+_MOST_MOVES = 60  # a step's noise has 64 parts
 
 
 class Solver(Protocol):
@@ -156,13 +157,17 @@ class Corrected:
 
     Attributes:
         predictor: moves from level to level.
-        moves: at each level.
+        moves: at each level, at most 60.
         share: f, 0 <= f <= 1.
     """
 
     predictor: Solver
     moves: int
     share: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.moves <= _MOST_MOVES or not 0 <= self.share <= 1:
+            raise ValueError(f"not 0 .. {_MOST_MOVES} moves of a share in 0 .. 1: {self.moves} of {self.share}")
 
     @property
     def evaluations(self) -> int:

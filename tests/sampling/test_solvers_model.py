@@ -92,6 +92,12 @@ def test_the_help_names_every_sampler_and_grid(run: Callable[..., tuple[int, str
     assert set(GRIDS) <= {word.rstrip(";.") for word in words}
 
 
+@pytest.mark.parametrize(("moves", "share"), [(-1, 0.5), (61, 0.5), (1, -0.1), (1, 1.1)])
+def test_moves_out_of_range_are_refused(moves: int, share: float) -> None:
+    with pytest.raises(ValueError, match="moves of a share"):
+        Corrected(Ancestral(0.0), moves, share)
+
+
 def test_an_unknown_grid_is_one_line_with_a_hint(model: Path, tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=r"unknown grid 'karas'.*did you mean 'karras'"):
         generate_files(tmp_path / "m.sdf", n=1, model=str(model), grid="karas")
