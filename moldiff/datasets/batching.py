@@ -83,15 +83,32 @@ class BatchPlan:
 
     def batch(self, step: int) -> tuple[Tensor, int]:
         """Return the int64 data set rows (batch_size / world_size,) and the padded width of training step ``step``."""
+        bucket, places = self._places(step)
+        width, count = self._widths[bucket], int(self._counts[bucket])
+        members = self._buckets[width]
+        drawn = [members[self._order(bucket, place // count)[place % count]] for place in places.tolist()]
+        return torch.tensor(drawn, dtype=torch.int64), width
+
+    def turns(self, step: int) -> Tensor:
+        """Return (batch_size / world_size,) int64: a molecule's turn in the global batch of ``step``, from 0.
+
+        Where a bucket holds fewer molecules than a batch, a molecule stands in it several times, each in another turn.
+        """
+        bucket, places = self._places(step)
+        turns = places // int(self._counts[bucket])
+        return torch.from_numpy(turns - self._start(step)[1] // int(self._counts[bucket]))
+
+    def _places(self, step: int) -> tuple[int, np.ndarray]:
+        """Return the bucket of a step, and this process's places in the bucket's stream."""
+        bucket, start = self._start(step)
+        return bucket, np.arange(start, start + self.batch_size)[self._rank :: self._world_size]
+
+    def _start(self, step: int) -> tuple[int, int]:
+        """Return the bucket of a step, and the first place of its batch in the bucket's stream."""
         if step < 0:
             raise ValueError(f"steps count from 0, not {step}")
         epoch = self._epoch_of(step)
-        bucket, start = self._epoch(epoch)[step - self._first_step(epoch)]
-        width = self._widths[bucket]
-        members, count = self._buckets[width], int(self._counts[bucket])
-        places = np.arange(start, start + self.batch_size)[self._rank :: self._world_size]
-        drawn = [members[self._order(bucket, place // count)[place % count]] for place in places.tolist()]
-        return torch.tensor(drawn, dtype=torch.int64), width
+        return self._epoch(epoch)[step - self._first_step(epoch)]
 
     def _first_step(self, epoch: int) -> int:
         """Number of batches before ``epoch``."""

@@ -11,6 +11,7 @@ _FINE_SPACING = 0.08  # angstrom: a C-C single and double bond differ by 0.2
 _FINE_END = 2.6
 _COARSE_END = 12.0
 _COARSE_COUNT = 16
+_ORDINARY = 4.0  # standard deviations
 
 
 class RadialBasis(nn.Module):
@@ -55,6 +56,16 @@ class FourierFeatures(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 
+def tempered(standard: Tensor) -> Tensor:
+    """Return a standardised value (any shape) unchanged within +-4, and growing as a logarithm beyond, smoothly.
+
+    A property of a molecule unlike the training data (20 standard deviations are nothing unusual for a size) must not
+    drown everything else.
+    """
+    beyond = (standard.abs() - _ORDINARY).clamp(min=0)
+    return standard.clamp(-_ORDINARY, _ORDINARY) + standard.sign() * torch.log1p(beyond)
+
+
 class GlobalEmbedding(nn.Module):
     """What holds for a whole molecule: levels, size, wanted properties, whether a previous prediction is given.
 
@@ -86,6 +97,7 @@ class GlobalEmbedding(nn.Module):
             given = torch.isfinite(condition)
             standard = (condition.to(dtype) - self.property_mean.to(dtype)) / self.property_std.to(dtype)
             # the condition is masked before it meets any weight, so NaN never spreads
-            features = torch.cat([torch.where(given, standard, torch.zeros_like(standard)), given.to(dtype)], dim=-1)
+            known = torch.where(given, tempered(standard), torch.zeros_like(standard))
+            features = torch.cat([known, given.to(dtype)], dim=-1)
             hidden = hidden + self.properties(features)
         return self.output(hidden)

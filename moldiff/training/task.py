@@ -22,6 +22,8 @@ from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.training.optimizers import build_optimizers, learning_rate_factor
 
+_TURN_SHIFT = 40  # above every row number
+
 
 class DenoisingTask(pl.LightningModule):
     """One training step: rows of the data set -> noisy batch -> prediction -> loss -> weights.
@@ -71,15 +73,17 @@ class DenoisingTask(pl.LightningModule):
         """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
         indices, width = self.plan.batch(step)
         clean = self.arrays.assemble(indices, width)
-        density_noise = self.source.uniform(clean.ids, step, Stream.TIME, 5)
+        # a molecule that stands several times in a batch, as in small data sets, gets other noise each time
+        keys = clean.ids + (self.plan.turns(step).to(clean.ids.device) << _TURN_SHIFT)
+        density_noise = self.source.uniform(keys, step, Stream.TIME, 5)
         levels = self.model.curve.levels(*self.density.sample(density_noise, self.model.curve))
-        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, clean.ids, step, width))
-        return clean, levels, noisy.replace(properties=self._drop_properties(clean, step))
+        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width))
+        return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
 
-    def _drop_properties(self, clean: MolBatch, step: int) -> Tensor:
+    def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
         """Return (B, P) properties, some set to NaN: all of a row's, or each by itself, so that any subset works."""
         count = clean.properties.shape[1]
-        uniform = self.source.uniform(clean.ids, step, Stream.CONDITION, count + 1)
+        uniform = self.source.uniform(keys, step, Stream.CONDITION, count + 1)
         training = self.config.training
         dropped = (uniform[:, 1:] < training.property_dropout) | (uniform[:, :1] < training.unconditional_share)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)

@@ -85,6 +85,17 @@ def test_a_bucket_smaller_than_a_batch_is_rare_not_repeated() -> None:
     assert (rows == 0).sum() == 4 * 16
 
 
+def test_turns_tell_the_copies_of_a_molecule_in_a_batch_apart() -> None:
+    plan = BatchPlan(np.full(5, 9), 12, seed=0)
+    for step in range(20):
+        rows, turns = plan.batch(step)[0].tolist(), plan.turns(step).tolist()
+        assert len(set(zip(rows, turns, strict=True))) == 12
+        assert turns[0] == 0
+    ranks = [BatchPlan(np.full(5, 9), 12, seed=0, rank=rank, world_size=3) for rank in range(3)]
+    assert all(torch.equal(ranks[rank].turns(7), plan.turns(7)[rank::3]) for rank in range(3))
+    assert not BatchPlan(SIZES, 16, seed=0).turns(0).any()
+
+
 def test_rows_of_the_data_set_are_returned() -> None:
     indices = np.arange(1000, 1500)
     rows, _ = BatchPlan(SIZES, 16, seed=0, indices=indices).batch(3)

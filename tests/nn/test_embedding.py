@@ -2,12 +2,13 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
 from torch import Tensor
 
-from moldiff.nn.embedding import FourierFeatures, GlobalEmbedding, RadialBasis
+from moldiff.nn.embedding import FourierFeatures, GlobalEmbedding, RadialBasis, tempered
 
 LEVELS = torch.tensor([[-3.0, 2.0, 1.0, 0.0], [3.0, -2.0, -1.0, 5.0]])
 SIZES = torch.tensor([9, 18])
@@ -99,3 +100,15 @@ def test_every_level_the_size_and_self_conditioning_matter(embedding: GlobalEmbe
 def test_a_model_without_properties_needs_none() -> None:
     embedding = GlobalEmbedding(16, torch.zeros(0), torch.zeros(0))
     assert bool(torch.isfinite(embedding(LEVELS, SIZES, torch.zeros(2, 0), False)).all())
+
+
+def test_ordinary_properties_enter_as_they_are_and_far_ones_are_tempered() -> None:
+    ordinary = torch.linspace(-4, 4, 33, dtype=torch.float64)
+    assert torch.equal(tempered(ordinary), ordinary)
+    far = torch.tensor([4.0, 4.5, 6.0, 20.0, 1e6], dtype=torch.float64)
+    assert bool((tempered(far).diff() > 0).all())  # the order stays
+    assert float(tempered(far)[3]) == pytest.approx(4 + math.log(17))
+    assert torch.equal(tempered(-far), -tempered(far))
+    assert float(tempered(far)[-1]) < 20
+    just = torch.tensor(4.0 + 1e-6, dtype=torch.float64)
+    assert float(tempered(just) - 4) == pytest.approx(1e-6, rel=1e-3)  # no step, no kink

@@ -60,6 +60,17 @@ def test_the_same_molecule_meets_other_noise_in_another_step(make_task: Make) ->
         assert min(abs(a - b) for a, b in itertools.combinations(noise, 2)) > 1e-4
 
 
+def test_a_molecule_that_stands_twice_in_a_batch_meets_other_noise(make_task: Make) -> None:
+    task = make_task("training.batch_size=96")  # more rows than the small data set has molecules of a width
+    clean, levels, noisy = task.setup_batch(0)
+    first = int(clean.ids[0])
+    rows = (clean.ids == first).nonzero()[:, 0].tolist()
+    assert len(rows) > 1
+    assert len({float(levels.pos[row]) for row in rows}) == len(rows)
+    standard = [float((noisy.pos - clean.pos)[row, 0, 0] / levels.sigma[row]) for row in rows]
+    assert min(abs(a - b) for a, b in itertools.combinations(standard, 2)) > 1e-4
+
+
 def test_noise_has_the_size_of_its_level(make_task: Make) -> None:
     task = make_task("training.batch_size=64")
     clean, levels, noisy = task.setup_batch(0)
@@ -76,7 +87,7 @@ def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, 
     task, count = make_task(f"training.property_dropout={each}", f"training.unconditional_share={whole}"), 20_000
     clean, _, _ = task.setup_batch(0)
     many = clean.replace(properties=torch.ones(count, 2), ids=torch.arange(count))
-    kept = ~torch.isnan(task._drop_properties(many, 0))
+    kept = ~torch.isnan(task._drop_properties(many, many.ids, 0))
     for found, expected in (
         (kept[:, 0], (1 - whole) * (1 - each)),
         (kept[:, 1], (1 - whole) * (1 - each)),
@@ -90,7 +101,7 @@ def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:
     task = make_task("training.property_dropout=0", "training.unconditional_share=0")
     clean, _, _ = task.setup_batch(0)
     absent = clean.replace(properties=torch.full_like(clean.properties, torch.nan))
-    assert bool(torch.isnan(task._drop_properties(absent, 0)).all())
+    assert bool(torch.isnan(task._drop_properties(absent, absent.ids, 0)).all())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
