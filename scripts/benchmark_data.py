@@ -26,6 +26,7 @@ from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import usable_cores
+from moldiff.files import write_text
 from moldiff.training.provenance import hardware
 from moldiff.version import VERSION
 
@@ -146,8 +147,7 @@ def main() -> None:
     )
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import torch
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.seen import SeenChemistry
+from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import (
     LENGTH_WIDENING,
@@ -207,8 +208,7 @@ def main() -> None:
     text = report(arguments)
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ import torch
 from moldiff.chem.convert import decode
 from moldiff.chem.io import mol_to_sdf_record, write_sdf
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.files import write_text
 from moldiff.training.provenance import hardware
 
 RATES = {
@@ -143,8 +144,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from moldiff.files import write_text
 from moldiff.training.provenance import hardware
 
 FIELDS = ("pos", "atom_type", "bond_type")
@@ -133,8 +134,7 @@ def main() -> None:
     text = table(results, arguments.steps, arguments)
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from moldiff.evaluation.references import load_reference
 from moldiff.evaluation.report import evaluate
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import KINDS
+from moldiff.files import write_text
 from moldiff.sampling.generate import generate_files
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.solvers import SOLVERS
@@ -233,8 +234,7 @@ def main() -> None:
             append_row(path, run(cell, arguments, reference))
         rows = [row for row in read_rows(path) if row["model_sha256"] == sha256]
         if arguments.out is not None:
-            arguments.out.parent.mkdir(parents=True, exist_ok=True)
-            arguments.out.write_text(text(rows, arguments, reference), encoding="utf-8")
+            write_text(arguments.out, text(rows, arguments, reference))
         print(list(table(rows[-1:]))[-1], flush=True)
 
 

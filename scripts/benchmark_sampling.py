@@ -23,6 +23,7 @@ from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import resolve_device
 from moldiff.diffusion.joint import draw_noise
+from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.decoders import ArgmaxDecoder
@@ -143,8 +144,7 @@ def main() -> None:
     text = "\n".join([*lines, ""])
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":

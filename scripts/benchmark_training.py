@@ -26,6 +26,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.devices import resolve_device
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
+from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource
@@ -121,8 +122,7 @@ def main() -> None:
     text = "\n".join([*lines, ""])
     print(text)
     if arguments.out is not None:
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(text, encoding="utf-8")
+        write_text(arguments.out, text)
 
 
 if __name__ == "__main__":
