@@ -20,11 +20,13 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
+from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.programme import LogProbabilities
 from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
+from moldiff.sampling.starts import FreeStarts, Starts
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +55,11 @@ class Drawer:
         sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
         keep_predictions: hand over the log-probabilities of the final prediction with every draw.
         grid: where the steps fall.
+        starts: size and condition of each draw; None = the training data's sizes within ``sizes``, nothing wanted.
+        guidance: how strongly the condition pulls; None = plain conditioning.
 
     Attributes:
+        denoiser: guided. One call takes ``evaluations_per_call`` network evaluations.
         evaluations: real number of network evaluations for each draw: as many as whole steps of the solver allow.
     """
 
@@ -67,21 +72,27 @@ class Drawer:
         sizes: tuple[int, int] | None = None,
         keep_predictions: bool = False,
         grid: Grid = GRIDS[DEFAULT_GRID],
+        starts: Starts | None = None,
+        guidance: Guidance | None = None,
     ) -> None:
         self.keep_predictions = keep_predictions
         self.model, self.solver, self.source = model, solver, NoiseSource(seed)
-        steps = steps_within(solver, evaluations)
-        self.evaluations = evaluations_of(solver, steps)
+        self.denoiser = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        self.evaluations_per_call = 1 if guidance is None else guidance.evaluations
+        steps = steps_within(solver, max(1, evaluations // self.evaluations_per_call))
+        self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
         self.grid = grid.times(model.curve, steps)
         self.device = next(model.denoiser.parameters()).device
         self.rows = ROWS[self.device.type]
-        self._sizes, self._cumulative = size_distribution(model.statistics.size_counts, sizes)
+        self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
 
     def size(self, numbers: Tensor) -> np.ndarray:
         """Return the number of atoms of draws ``numbers`` (M,)."""
-        uniform = self.source.uniform(numbers, 0, Stream.SIZE, 1)[:, 0].double().numpy()
-        places = np.searchsorted(self._cumulative, uniform * self._cumulative[-1], side="right")
-        return self._sizes[np.minimum(places, len(self._sizes) - 1)]
+        return self._starts.draw(numbers, self.source)[0]
+
+    def condition(self, numbers: Tensor) -> np.ndarray:
+        """Return what draws ``numbers`` (M,) are conditioned on, (M, P) float32, NaN = free."""
+        return self._starts.draw(numbers, self.source)[1]
 
     def draw(self, first: int, count: int) -> Iterator[Draw]:
         """Yield draws first .. first + count - 1, grouped by width, not in order."""
@@ -120,28 +131,13 @@ class Drawer:
     def _micro_batch(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> list[Draw]:
         """Run one micro-batch of exactly ``rows`` rows; missing ones repeat the last draw and are thrown away."""
         fill = np.minimum(np.arange(self.rows), len(numbers) - 1)
-        template = empty_batch(
-            torch.from_numpy(sizes[fill]), torch.from_numpy(numbers[fill]), width, self._conditions()
-        )
-        model = self.model
+        model, ids = self.model, torch.from_numpy(numbers[fill])
+        template = empty_batch(torch.from_numpy(sizes[fill]), ids, width, len(model.conditions))
+        template = template.replace(properties=torch.from_numpy(self.condition(ids)))
         result = sample(
-            model.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
+            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
         )
         return draws_of(result, numbers.tolist(), self.keep_predictions)
-
-    def _conditions(self) -> int:
-        return len(self.model.conditions)
-
-
-def size_distribution(counts: dict[int, int], allowed: tuple[int, int] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return sizes (S,) and cumulative weights (S,): training frequencies within the allowed range.
-
-    Where the range holds no size seen in training, every size in it is equally likely.
-    """
-    low, high = allowed or (min(counts), max(counts))
-    sizes = np.arange(low, high + 1)
-    weights = np.array([counts.get(int(n), 0) for n in sizes], dtype=np.float64)
-    return sizes, np.cumsum(weights if weights.any() else np.ones_like(weights))
 
 
 def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:

@@ -6,11 +6,13 @@ import csv
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import torch
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.devices import resolve_device
@@ -24,6 +26,7 @@ from moldiff.sampling.record import Summary, run_record
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.solvers import DEFAULT_SOLVER
+from moldiff.sampling.steering import NO_WISHES, Steering, Wishes, steer
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -51,12 +54,14 @@ def generate(
     decode: str = DEFAULT_DECODER,
     grid: str = DEFAULT_GRID,
     renoise: int = 0,
+    targets: Sequence[str] = (),
+    guidance: float | Mapping[str, float] | None = None,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
-    ``decoding``. It is a function of (model, seed, number, n_atoms, steps, sampler, grid, decode, renoise), not of n
-    or the batch size.
+    ``decoding``, and for each target ``target_<name>``, ``<name>`` as measured and ``error_<name>``. It is a function
+    of the model, its number and the other arguments, not of n or the batch size.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -77,23 +82,29 @@ def generate(
             meets the latter does the result depend on the machine.
         grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
+        targets: wanted property values, such as "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60". Of a range, every draw
+            gets a value of its own. Sizes are drawn to match unless ``n_atoms`` is given.
+        guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
+            two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
 
     Raises:
         MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
-            model that does not carry what structured decoding needs.
+            model that does not carry what structured decoding or targets need, a target that the model does not know.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
     request = Request(
-        n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise
-    )
+        n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
+        Wishes(tuple(targets), dict(guidance) if isinstance(guidance, Mapping) else guidance),
+    )  # fmt: skip
     check_request(request)
     folder = load_model_folder(request.model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
+    steering = steer(request.wishes, loaded, folder.references, str(folder.path), sizes)
     decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
     molecules = []
-    for outcome in outcomes(request, loaded, decoder, accountant, None):
+    for outcome in outcomes(request, loaded, decoder, steering, accountant, None):
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
-            for name in ("moldiff_id", "status", "reason", "decoding"):
+            for name in ("moldiff_id", "status", "reason", "decoding", *outcome.aims):
                 outcome.mol.SetProp(name, str(outcome.row()[name]))
             molecules.append(outcome.mol)
     if problem := shortage(request, accountant):
@@ -117,10 +128,12 @@ def generate_files(
     decode: str = DEFAULT_DECODER,
     grid: str | None = None,
     renoise: int = 0,
+    wishes: Wishes = NO_WISHES,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
-    """Generate molecules into ``out`` (SDF), the CSV beside it and run.json; arguments as in `generate`.
+    """Generate molecules into ``out`` (SDF), the CSV beside it and run.json; arguments as in `generate`, with
+    targets and guidance in ``wishes``.
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
     files appear only when they are complete.
@@ -143,6 +156,7 @@ def generate_files(
         decode,
         DEFAULT_GRID if grid is None else grid,
         renoise,
+        wishes,
     )
     check_request(request)
     table, run_file = output_names(out)
@@ -150,13 +164,14 @@ def generate_files(
         refuse_existing_file(path, overwrite)
     folder = load_model_folder(model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
+    steering = steer(wishes, loaded, folder.references, str(folder.path), n_atoms)
     decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(rows, (*COLUMNS, *steering.aims.columns), lineterminator="\n")
         writer.writeheader()
-        for outcome in outcomes(request, loaded, decoder, accountant, progress):
+        for outcome in outcomes(request, loaded, decoder, steering, accountant, progress):
             writer.writerow(outcome.row())
             if keep_invalid or outcome.status == "valid":
                 records.write(outcome.sdf_record(seed, folder.name) or "")
@@ -172,6 +187,7 @@ def generate_files(
         accountant.unique,
         time.monotonic() - started,
         str(out),
+        steering.aims.results(),
     )
     write_json(run_file, run_record(request, summary, folder.sha256, str(next(loaded.denoiser.parameters()).device)))
     if problem := shortage(request, accountant):
@@ -180,10 +196,16 @@ def generate_files(
 
 
 def outcomes(
-    request: Request, model: MoleculeModel, decoder: Decoder, accountant: Accountant, progress: Progress | None
+    request: Request,
+    model: MoleculeModel,
+    decoder: Decoder,
+    steering: Steering,
+    accountant: Accountant,
+    progress: Progress | None,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of every draw in the order of the draws, counted; stop at n draws, or at n valid ones."""
-    drawer = request.drawer(model, decoder.needs_prediction)
+    """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n valid
+    ones."""
+    drawer = request.drawer(model, decoder.needs_prediction, steering)
     renoiser = Renoiser(drawer)
     _warn_about_sizes(request, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
@@ -199,9 +221,11 @@ def outcomes(
             if progress is not None and not request.until_valid:
                 progress(first + len(drawn))
         drawn.sort(key=lambda draw: draw.number)
+        wanted = drawer.condition(torch.arange(first, first + count))
         for outcome in renoiser.settle(drawn, decoder, request.renoise):
+            measured = steering.aims.measure(outcome, wanted[outcome.number - first])
             evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-            yield accountant.take(replace(outcome, evaluations=evaluations))
+            yield accountant.take(replace(measured, evaluations=evaluations))
             if request.until_valid and progress is not None:
                 progress(accountant.counts["valid"])
             if request.until_valid and accountant.counts["valid"] == request.n:

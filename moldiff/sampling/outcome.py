@@ -40,6 +40,7 @@ class Outcome:
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
         renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
         evaluations: of the network, for all of that.
+        aims: of each property with a target, what was wanted, what was measured and the error, by column.
     """
 
     number: int
@@ -53,11 +54,12 @@ class Outcome:
     changed: int = 0
     renoised: int = 0
     evaluations: int = 0
+    aims: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
-        """Return the CSV row, one value for each of `COLUMNS`."""
+        """Return the CSV row, one value for each of `COLUMNS` and of ``aims``."""
         row: dict[str, object] = dict.fromkeys(COLUMNS, "")
-        row |= {name: f"{value:.6g}" for name, value in self.properties.items()}
+        row |= {name: f"{value:.6g}" for name, value in (self.properties | self.aims).items()}
         return row | {
             "moldiff_id": self.number,
             "status": self.status,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.files import sha256_of
+from moldiff.sampling.aims import AimResult
 from moldiff.sampling.decoders import FITTED, STRUCTURED
 from moldiff.sampling.request import Request
 from moldiff.version import VERSION
@@ -30,6 +31,7 @@ class Summary:
         unique: different SMILES among the valid.
         seconds: wall time from request to result.
         output: the SDF.
+        aims: how each target was met.
     """
 
     requested: int
@@ -42,6 +44,7 @@ class Summary:
     unique: int
     seconds: float
     output: str
+    aims: tuple[AimResult, ...] = ()
 
     def line(self) -> str:
         """Return the accounting line."""
@@ -74,6 +77,7 @@ def run_record(request: Request, summary: Summary, model_sha256: str, device: st
         "decodings": summary.decodings,
         "renoised": summary.renoised,
         "unique": summary.unique,
+        "targets": [asdict(aim) for aim in summary.aims],
         "network_evaluations_per_molecule": round(summary.evaluations / summary.drawn, 3),
         "seconds": round(summary.seconds, 2),
         "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},

@@ -37,7 +37,7 @@ class Renoiser:
         self.drawer = drawer
         late = drawer.grid[drawer.grid <= start]
         self.grid = late if len(late) > 1 else drawer.grid[-2:]
-        self.evaluations = evaluations_of(drawer.solver, len(self.grid) - 1)
+        self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
 
     def settle(self, draws: list[Draw], decoder: Decoder, attempts: int) -> Iterator[Outcome]:
         """Yield the outcome of each draw in order, after up to so many attempts at those that are not valid.
@@ -76,15 +76,15 @@ class Renoiser:
         """Run one micro-batch of the drawer's shape; missing rows repeat the last draw and are thrown away."""
         drawer, model = self.drawer, self.drawer.model
         filled = draws + draws[-1:] * (drawer.rows - len(draws))
-        numbers = [draw.number for draw in filled]
+        numbers = torch.tensor([draw.number for draw in filled])
         molecules = collate(
             [draw.arrays for draw in filled if draw.arrays is not None],
-            torch.tensor(numbers),
+            numbers,
             width,
-            torch.full((len(filled), len(model.conditions)), torch.nan),
+            torch.from_numpy(drawer.condition(numbers)),
         ).to(drawer.device)
         result = resample(
-            model.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
+            drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
         )
-        new = draws_of(result, numbers[: len(draws)], drawer.keep_predictions)
+        new = draws_of(result, numbers[: len(draws)].tolist(), drawer.keep_predictions)
         return {draw.number: draw for draw in new}

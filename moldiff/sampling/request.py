@@ -10,8 +10,8 @@ from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Drawer
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.renoise import MAX_ATTEMPTS
-from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.steering import NO_WISHES, Steering, Wishes
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,13 @@ class Request:
     decode: str = DEFAULT_DECODER
     grid: str = DEFAULT_GRID
     renoise: int = 0
+    wishes: Wishes = NO_WISHES
 
-    def drawer(self, model: MoleculeModel, keep_predictions: bool) -> Drawer:
+    def drawer(self, model: MoleculeModel, keep_predictions: bool, steering: Steering) -> Drawer:
         """Return what makes the draws."""
         solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
-        return Drawer(model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid)
-
-    @property
-    def evaluations(self) -> int:
-        """The real number of network evaluations for each draw: no more than ``steps``."""
-        solver = SOLVERS[self.sampler]
-        return evaluations_of(solver, steps_within(solver, self.steps))
+        starts, guidance = steering.starts, steering.guidance
+        return Drawer(model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid, starts, guidance)
 
 
 def check_request(request: Request) -> None:

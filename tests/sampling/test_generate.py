@@ -16,9 +16,10 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
 from moldiff.sampling import draws, generate
-from moldiff.sampling.draws import Draw, Drawer, size_distribution
+from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files, output_names
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.starts import size_distribution
 
 TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
 METHANE = MolArrays(

@@ -1,0 +1,139 @@
+"""What was wanted against what came out: measured on every molecule by the true calculator, and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.sampling.outcome import Outcome
+from moldiff.sampling.targets import Target
+
+
+@dataclass(frozen=True)
+class AimResult:
+    """How one target was met.
+
+    Attributes:
+        name: the property.
+        asked: what was asked for, for example "6..8".
+        band: ends within which a molecule is as wanted; infinite ends are None.
+        draws: all draws.
+        measured: valid molecules with a measured value.
+        mean_absolute_error: of these, measured minus the value that the draw was conditioned on.
+        in_band: valid molecules within the band.
+        note: why nothing could be measured.
+    """
+
+    name: str
+    asked: str
+    band: tuple[float | None, float | None]
+    draws: int
+    measured: int
+    mean_absolute_error: float | None
+    in_band: int
+    note: str = ""
+
+    def line(self) -> str:
+        """Return the line for the terminal."""
+        if self.note:
+            return f"{self.name}{self.asked}: not measured, {self.note}"
+        error = "-" if self.mean_absolute_error is None else f"{self.mean_absolute_error:.3g}"
+        low, high = ("" if end is None else f"{end:.4g}" for end in self.band)
+        share = self.in_band / max(self.draws, 1)
+        return (
+            f"{self.name}{self.asked}: mean absolute error {error} over {self.measured} valid molecules; "
+            f"{self.in_band} of {self.draws} draws ({share:.1%}) valid and within {low}..{high}"
+        )
+
+
+@dataclass
+class Aims:
+    """Measures outcomes one by one and sums up.
+
+    Attributes:
+        targets: what is wanted.
+        statistics: of the properties in the training data.
+        conditions: the model's properties, in the order of a draw's condition.
+    """
+
+    targets: Sequence[Target]
+    statistics: Mapping[str, PropertyStatistics]
+    conditions: Sequence[str]
+    _draws: int = 0
+    _errors: dict[str, list[float]] = field(default_factory=dict)
+    _in_band: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the CSV beside the usual ones."""
+        return tuple(
+            column
+            for target in self.targets
+            for column in (
+                f"target_{target.name}",
+                *([] if target.name in PROPERTIES else [target.name]),
+                f"error_{target.name}",
+            )
+        )
+
+    def measure(self, outcome: Outcome, condition: np.ndarray) -> Outcome:
+        """Return an outcome with target, measured value and error (measured - target) of each property, and count it.
+
+        Args:
+            outcome: of a draw; only valid and filtered molecules are measured.
+            condition: (P,) what the draw was conditioned on.
+        """
+        self._draws += 1
+        values = dict(outcome.properties)
+        electronic = is_installed() and any(target.name in GFN2_PROPERTIES for target in self.targets)
+        if electronic and outcome.mol is not None and outcome.status in ("valid", "filtered"):
+            values |= gfn2_properties(outcome.mol)
+        found: dict[str, float] = {}
+        for target in self.targets:
+            wanted = float(condition[self.conditions.index(target.name)])
+            found[f"target_{target.name}"] = wanted
+            if target.name in values:
+                value = values[target.name]
+                found |= {target.name: value, f"error_{target.name}": value - wanted}
+                if outcome.status == "valid":
+                    self._count(target, value, wanted)
+        return replace(outcome, aims=found)
+
+    def _count(self, target: Target, value: float, wanted: float) -> None:
+        low, high = target.band(self.statistics[target.name].std)
+        self._errors.setdefault(target.name, []).append(abs(value - wanted))
+        self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+
+    def results(self) -> tuple[AimResult, ...]:
+        """Return how each target was met so far."""
+        results = []
+        for target in self.targets:
+            errors = self._errors.get(target.name, [])
+            low, high = target.band(self.statistics[target.name].std)
+            results.append(
+                AimResult(
+                    target.name,
+                    target.text,
+                    (low if np.isfinite(low) else None, high if np.isfinite(high) else None),
+                    self._draws,
+                    len(errors),
+                    float(np.mean(errors)) if errors else None,
+                    self._in_band.get(target.name, 0),
+                    _note(target.name),
+                )
+            )
+        return tuple(results)
+
+
+def _note(name: str) -> str:
+    """Return why a property cannot be measured; empty if it can."""
+    if name in PROPERTIES or (name in GFN2_PROPERTIES and is_installed()):
+        return ""
+    if name in GFN2_PROPERTIES:
+        return "it needs tblite: pip install 'moldiff[xtb]'"
+    return "moldiff has no calculator of it"

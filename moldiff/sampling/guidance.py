@@ -1,0 +1,130 @@
+"""Classifier-free guidance (Ho and Salimans 2022): towards a condition, further than plain conditioning goes.
+
+With one scale w, D = D_u + w (D_c - D_u), on coordinates and on the logits of every category: w = 0 is the unguided
+denoiser, w = 1 plain conditioning. At each noise level the score is that of p_t(x)^(1 - w) p_t(x | c)^w; a chain of
+such levels does not end in that law of clean data, so guidance sharpens, and is no sampler of a reweighted law.
+
+With a scale for each property, let S(v) be the conditions whose scale is at least v. Then D = the integral over v from
+0 of D_S(v), with what is left of D_u so that coefficients add up to 1: for scales 2 and 1, D(both) + D(first) - D_u.
+Equal scales give the formula above, scale 1 for all plain conditioning, scale 0 leaves a property free. Each distinct
+scale costs a network evaluation, and so does D_u unless the largest scale is 1.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.levels import Denoiser, Levels
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+
+DEFAULT_GUIDANCE = 1.0
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """A combination of predictions under parts of the condition.
+
+    Attributes:
+        terms: pairs of a coefficient and which properties are given to that prediction (P bools); coefficients add up
+            to 1 and are not 0.
+    """
+
+    terms: tuple[tuple[float, tuple[bool, ...]], ...]
+
+    @classmethod
+    def of(cls, scales: Sequence[float]) -> Guidance:
+        """Return the guidance of a scale for each property (P,), each at least 0."""
+        terms, below = [], 0.0
+        for scale in sorted(set(scales) - {0.0}):
+            terms.append((scale - below, tuple(own >= scale for own in scales)))
+            below = scale
+        if below != 1:
+            terms.insert(0, (1 - below, (False,) * len(scales)))
+        return cls(tuple(terms))
+
+    @property
+    def evaluations(self) -> int:
+        """Network evaluations of one guided prediction."""
+        return len(self.terms)
+
+    def wrap(self, denoiser: Denoiser) -> Denoiser:
+        """Return the guided denoiser."""
+        return GuidedDenoiser(denoiser, self)
+
+
+@dataclass(frozen=True)
+class GuidedDenoiser:
+    """A `Denoiser` that combines predictions of another; its own last prediction is the self-conditioning of them all.
+
+    Attributes:
+        denoiser: evaluated once for each term.
+        guidance: which terms.
+    """
+
+    denoiser: Denoiser
+    guidance: Guidance
+
+    def __call__(
+        self, batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None
+    ) -> MolPrediction:
+        parts = []
+        for coefficient, given in self.guidance.terms:
+            kept = torch.tensor(given, dtype=torch.bool, device=condition.device)
+            shown = torch.where(kept, condition, torch.nan)
+            parts.append((coefficient, self.denoiser(batch, levels, shown, previous)))
+        if len(parts) == 1:  # its coefficient is 1
+            return parts[0][1]
+        fields = {
+            field: sum(
+                (c * getattr(part, field) for c, part in parts[1:]), start=parts[0][0] * getattr(parts[0][1], field)
+            )
+            for field in FIELDS
+        }
+        return MolPrediction(**fields)
+
+
+def parse_guidance(text: str) -> float | dict[str, float]:
+    """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither."""
+    scales: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.rpartition("=")
+        name = name.strip()
+        if not re.fullmatch(r"\s*\d*\.?\d+([eE][-+]?\d+)?\s*", number, flags=re.ASCII) or bool(name) != bool(equals):
+            raise MoldiffError(
+                f"guidance '{text}': expected a scale such as 2.0, or logp=2,tpsa=1; scales are 0 or more"
+            )
+        if name in scales:
+            raise MoldiffError(f"guidance '{text}': two scales for '{name}'")
+        scales[name] = float(number)
+    if "" not in scales:
+        return scales
+    if len(scales) > 1:
+        raise MoldiffError(f"guidance '{text}': either one scale for all, or a scale for each property")
+    return scales[""]
+
+
+def guidance_for(scale: float | Mapping[str, float], conditions: Sequence[str], asked: Sequence[str]) -> Guidance:
+    """Return the guidance towards the properties asked for.
+
+    Args:
+        scale: for all of them, or by name; those that are not named have `DEFAULT_GUIDANCE`.
+        conditions: the model's properties, in order.
+        asked: those with a target.
+
+    Raises:
+        MoldiffError: a scale is negative or no number, or named for a property without a target.
+    """
+    named = dict.fromkeys(asked, scale) if isinstance(scale, int | float) else dict(scale)
+    for name, value in named.items():
+        if name not in asked:
+            raise MoldiffError(f"guidance for '{name}'{nearest_name(name, asked)}, which has no target")
+        if not (math.isfinite(value) and value >= 0):
+            raise MoldiffError(f"guidance must be a number from 0 up, not {value}")
+    return Guidance.of([float(named.get(name, DEFAULT_GUIDANCE)) if name in asked else 0.0 for name in conditions])

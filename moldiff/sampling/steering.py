@@ -1,0 +1,95 @@
+"""From what a user wishes to what the sampler needs: sizes and conditions, guidance, and the measuring of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.sampling.aims import Aims
+from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
+from moldiff.sampling.starts import FreeStarts, Starts, TargetStarts
+from moldiff.sampling.targets import Target, check_known, parse_targets
+
+CONDITION_ROWS = "condition_rows"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What molecules should be like, in the user's words; see `moldiff.sampling.generate.generate`."""
+
+    targets: tuple[str, ...] = ()
+    guidance: float | dict[str, float] | None = None
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What steers a run.
+
+    Attributes:
+        aims: measures what was wanted.
+        starts: size and condition of each draw.
+        guidance: how strongly conditions pull; None = nothing is wanted.
+    """
+
+    aims: Aims
+    starts: Starts
+    guidance: Guidance | None
+
+
+def steer(
+    wishes: Wishes, model: MoleculeModel, references: Mapping[str, Tensor], source: str, sizes: tuple[int, int] | None
+) -> Steering:
+    """Return what steers a run.
+
+    Args:
+        wishes: of the user.
+        model: that is asked.
+        references: reference tensors of its folder.
+        source: the folder, for error messages.
+        sizes: allowed numbers of atoms, inclusive; None = all.
+
+    Raises:
+        MoldiffError: a wish is none, or the model cannot be asked for it.
+    """
+    known = model.statistics.properties
+    targets = parse_targets(wishes.targets, model.conditions, known)
+    aims = Aims(targets, known, model.conditions)
+    if not targets:
+        if isinstance(wishes.guidance, dict):
+            for name in wishes.guidance:
+                check_known(name, model.conditions, known)
+        if wishes.guidance is not None:
+            raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
+        return Steering(aims, FreeStarts(model.statistics.size_counts, sizes, len(model.conditions)), None)
+    scale = DEFAULT_GUIDANCE if wishes.guidance is None else wishes.guidance
+    guidance = guidance_for(scale, model.conditions, [target.name for target in targets])
+    return Steering(aims, _target_starts(targets, model, references, source, sizes), guidance)
+
+
+def _target_starts(
+    targets: tuple[Target, ...],
+    model: MoleculeModel,
+    references: Mapping[str, Tensor],
+    source: str,
+    sizes: tuple[int, int] | None,
+) -> TargetStarts:
+    rows = references.get(CONDITION_ROWS)
+    if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(model.conditions):
+        raise MoldiffError(
+            f"{source} does not carry the sizes and properties of training molecules, which targets need; "
+            "'moldiff models pack' adds them"
+        )
+    columns = [1 + model.conditions.index(target.name) for target in targets]
+    table = rows.double().numpy()
+    if not np.isfinite(table[:, columns]).all(1).any():
+        raise MoldiffError(f"{source}: no training molecule has all of {', '.join(target.name for target in targets)}")
+    std = np.array([model.statistics.properties[name].std for name in model.conditions])
+    return TargetStarts(targets, model.conditions, table, std, model.statistics.size_counts, sizes)

@@ -1,0 +1,117 @@
+"""Wanted property values as users write them: ``logp=2.5``, ``gfn2_gap_eV=6..8``, ``tpsa<60``."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError, nearest_name
+
+logger = logging.getLogger(__name__)
+
+VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_NAME = r"\s*(?P<name>[^=<>\s]+)\s*"
+_FORMS = re.compile(
+    rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
+    rf"|<=?\s*(?P<most>{_NUMBER})\s*|>=?\s*(?P<least>{_NUMBER})\s*)",
+    flags=re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A wanted value (``low`` = ``high``), range or one-sided bound (an infinite end) of one property, natural units.
+
+    Attributes:
+        name: the property.
+        low, high: inclusive ends.
+        text: what the user wrote after the name.
+    """
+
+    name: str
+    low: float
+    high: float
+    text: str
+
+    @property
+    def is_value(self) -> bool:
+        """Whether one value is wanted, not a range."""
+        return self.low == self.high
+
+    def distance(self, value: float) -> float:
+        """Return how far a value lies outside; 0 inside."""
+        return max(self.low - value, value - self.high, 0.0)
+
+    def band(self, std: float) -> tuple[float, float]:
+        """Return the ends within which a molecule is as wanted: of the range, or `VALUE_BAND` ``std`` to both sides."""
+        margin = VALUE_BAND * std if self.is_value else 0.0
+        return self.low - margin, self.high + margin
+
+
+def parse_target(text: str) -> Target:
+    """Read one target; MoldiffError if it is none.
+
+    ``name=2.5`` is a value, ``name=6..8`` a range, ``name<60`` and ``name>60`` are bounds (<= and >= say the same).
+    """
+    match = _FORMS.fullmatch(text)
+    if match is None:
+        raise MoldiffError(f"target '{text}': expected name=2.5, name=6..8, name<60 or name>60")
+    low, high, most, least = match["low"], match["high"], match["most"], match["least"]
+    if most is not None:
+        low, high = "-inf", most
+    elif least is not None:
+        low, high = least, "inf"
+    ends = float(low), float(low if high is None else high)
+    if ends[0] > ends[1]:
+        raise MoldiffError(f"target '{text}': the range is empty, {low} is more than {high}")
+    if not any(map(math.isfinite, ends)):
+        raise MoldiffError(f"target '{text}': the number is too large")
+    return Target(match["name"], *ends, text=text.strip()[len(match["name"]) :].strip())
+
+
+def parse_targets(
+    words: Sequence[str], conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]
+) -> tuple[Target, ...]:
+    """Read targets and check them against what a model can be asked for; warn of those outside its training range.
+
+    Args:
+        words: the targets, as in `parse_target`.
+        conditions: properties that the model knows.
+        statistics: of these properties in the training data.
+
+    Raises:
+        MoldiffError: a target is none, of an unknown property, or a second one of the same property.
+    """
+    targets = [parse_target(text) for text in words]
+    for place, target in enumerate(targets):
+        check_known(target.name, conditions, statistics)
+        if any(target.name == earlier.name for earlier in targets[:place]):
+            raise MoldiffError(f"'{target.name}' has two targets; write a range as {target.name}=1..3")
+        row = statistics[target.name]
+        if target.high < row.q01 or target.low > row.q99:
+            logger.warning(
+                "target %s%s lies outside the 1 to 99 %% range of the training data, %.4g to %.4g: expect to miss it",
+                target.name, target.text, row.q01, row.q99,
+            )  # fmt: skip
+    return tuple(targets)
+
+
+def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]) -> None:
+    """Raise MoldiffError for a property that the model cannot be asked for; it lists those that it can."""
+    if name in conditions:
+        return
+    known = ", ".join(_describe(known, statistics[known]) for known in conditions)
+    raise MoldiffError(
+        f"the model knows no property '{name}'{nearest_name(name, conditions)}; "
+        f"it can be asked for (1 to 99 % of its training data): {known or 'none'}"
+    )
+
+
+def _describe(name: str, row: PropertyStatistics) -> str:
+    unit = "" if row.unit in ("", "1") else f" {row.unit}"
+    return f"{name} ({row.q01:.4g} to {row.q99:.4g}{unit})"
