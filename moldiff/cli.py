@@ -443,12 +443,16 @@ def models_pack(
     data: Annotated[Path, typer.Option(help="The prepared set that it was trained on.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
     full: Annotated[bool, typer.Option("--full", help="Keep the weights in full precision.")] = False,
+    score_molecules: Annotated[
+        int, typer.Option(min=0, help="Score so many held-out molecules, for the z-scores of 'moldiff score'.")
+    ] = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Make a trained model ready to be given away: half precision, references for evaluation and novelty."""
     from moldiff.training.pack import pack
 
-    typer.echo(f"{pack(model, data, out, half=not full, overwrite=overwrite)}  {out}")
+    digest = pack(model, data, out, half=not full, score_molecules=score_molecules, overwrite=overwrite)
+    typer.echo(f"{digest}  {out}")
 
 
 @app.command()

@@ -6,7 +6,6 @@ held-out molecules of its size. Sizes with few of these borrow from their neighb
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,4 +176,4 @@ def _reference(scorer: Scorer, molecules: list[MolArrays], progress: Callable[[i
 
 def _spaced(items: list[Item], most: int) -> list[Item]:
     """Return at most ``most`` items, evenly spaced."""
-    return items[:: max(1, math.ceil(len(items) / most))]
+    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]

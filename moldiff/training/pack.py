@@ -9,13 +9,20 @@ import torch
 from moldiff.checkpoint import load_model_folder, save_model_folder
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.seen import seen_chemistry
+from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.bound import BoundSettings
 from moldiff.evaluation.references import reference_from_dataset
+from moldiff.evaluation.score import Scorer
+from moldiff.evaluation.score_reference import calibrate_on_dataset
+from moldiff.model import MoleculeModel
 
 _CONDITION_ROWS = 10_000
 
 
-def pack(model: str, data: Path, out: Path, *, half: bool = True, overwrite: bool = False) -> str:
+def pack(
+    model: str, data: Path, out: Path, *, half: bool = True, score_molecules: int = 0, overwrite: bool = False
+) -> str:
     """Write a model folder with references and return its SHA-256.
 
     Added are hashed keys of the training molecules (novelty), histograms of held-out geometry and properties
@@ -27,6 +34,8 @@ def pack(model: str, data: Path, out: Path, *, half: bool = True, overwrite: boo
         data: the prepared data set that it was trained on.
         out: folder to write.
         half: store weights in half precision.
+        score_molecules: score up to so many held-out molecules, so that `moldiff score` gives z-scores (100 network
+            evaluations each); 0 = none.
         overwrite: replace an existing model folder.
 
     Raises:
@@ -40,6 +49,9 @@ def pack(model: str, data: Path, out: Path, *, half: bool = True, overwrite: boo
     references = reference_from_dataset(dataset).to_tensors()
     references |= seen_chemistry(dataset).to_tensors()
     references["condition_rows"] = condition_rows(dataset, folder.config["conditions"])
+    if score_molecules:
+        scorer = Scorer(MoleculeModel.from_folder(folder, resolve_device("auto")), BoundSettings())
+        references |= calibrate_on_dataset(scorer, dataset, score_molecules).to_tensors()
     return save_model_folder(
         out,
         weights=folder.weights,

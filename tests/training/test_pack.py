@@ -11,7 +11,9 @@ from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.seen import SeenChemistry, seen_chemistry
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.bound import BoundSettings
 from moldiff.evaluation.reference import Reference
+from moldiff.evaluation.score_reference import ScoreReference
 from moldiff.sampling.generate import generate_files
 from moldiff.training.pack import pack
 from moldiff.training.run import train
@@ -57,3 +59,14 @@ def test_other_data_is_refused(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=r"was not trained on .*other"):
         pack(str(trained), tmp_path / "other", tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
+
+
+def test_scores_of_held_out_molecules_come_along(
+    trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moldiff.evaluation.score_reference.FEWEST_MOLECULES", 8)
+    monkeypatch.setattr("moldiff.training.pack.BoundSettings", lambda: BoundSettings(4, 2, 1))
+    pack(str(trained), prepared, tmp_path / "packed", score_molecules=8)
+    found = ScoreReference.from_tensors(load_model_folder(tmp_path / "packed").references, "packed")
+    assert found is not None
+    assert (found.settings, found.molecules) == (BoundSettings(4, 2, 1), 8)
