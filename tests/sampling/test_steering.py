@@ -1,0 +1,174 @@
+"""Targets through the whole of generation: columns, tags, summaries, refusals; what is measured and what counts."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+
+import moldiff
+from moldiff.checkpoint import save_model_folder
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import MolArrays
+from moldiff.sampling import aims, renoise
+from moldiff.sampling.draws import Draw, Drawer
+from moldiff.sampling.generate import generate_files
+from moldiff.sampling.outcome import Outcome
+from moldiff.sampling.steering import Wishes
+from moldiff.sampling.targets import parse_target
+
+METHANE_LOGP = 0.6361
+TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
+METHANE = MolArrays(
+    np.concatenate([[[0, 0, 0]], TETRAHEDRON]).astype(np.float32),
+    np.array([1, 0, 0, 0, 0]),
+    np.ones(5, dtype=np.int64),
+    np.array([[0, k, 1] for k in range(1, 5)]),
+)
+METHYL = MolArrays(METHANE.pos[:4], METHANE.atom_type[:4], METHANE.charge[:4], METHANE.bonds[:3])
+SQUEEZED = MolArrays(METHANE.pos * 0.3, METHANE.atom_type, METHANE.charge, METHANE.bonds)
+
+
+@pytest.fixture
+def packed(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    """A model folder that carries sizes and logp of training molecules."""
+    rows = torch.tensor([[5.0, 0.7], [5.0, 0.5], [9.0, 0.9], [12.0, 2.0], [15.0, 2.5], [15.0, torch.nan]])
+    folder = tmp_path / "packed"
+    save_model_folder(
+        folder,
+        weights=tiny_model.denoiser.state_dict(),
+        config=tiny_model.config_json(),
+        references={"condition_rows": rows},
+        card="# Test",
+        half=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2, 5, ... squeezed methane."""
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        return (Draw(number, [METHANE, METHYL, SQUEEZED][number % 3], -1) for number in range(first, first + count))
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.with_suffix(".csv").open()))
+
+
+def test_target_measured_value_and_error_of_every_molecule(scripted: None, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    summary = generate_files(out, n=6, model=str(packed), wishes=Wishes(("logp=0.5",)), batch_size=4)
+    rows = rows_of(out)
+    assert [row["target_logp"] for row in rows] == ["0.5"] * 6
+    assert [row["error_logp"] for row in rows] == ["0.1361", "", "0.1361"] * 2
+    assert [row["logp"] for row in rows] == ["0.6361", "", "0.6361"] * 2
+    tags = next(Chem.SDMolSupplier(str(out), removeHs=False)).GetPropsAsDict()
+    assert (tags["target_logp"], tags["error_logp"]) == (0.5, 0.1361)
+    (aim,) = summary.aims
+    assert (aim.draws, aim.measured, aim.in_band) == (6, 2, 2), "filtered and invalid molecules do not count"
+    assert aim.mean_absolute_error == pytest.approx(METHANE_LOGP - 0.5)
+    assert aim.band == (0.25, 0.75)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["targets"][0]["mean_absolute_error"] == pytest.approx(METHANE_LOGP - 0.5)
+    assert record["request"]["wishes"]["targets"] == ["logp=0.5"]
+    assert "2 of 6 draws (33.3%) valid and within 0.25..0.75" in aim.line()
+
+
+def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    summary = generate_files(out, n=30, model=str(packed), wishes=Wishes(("logp>0.8",)))
+    wanted = {row["target_logp"] for row in rows_of(out)}
+    assert wanted == {"0.9", "2", "2.5"}
+    assert summary.aims[0].in_band == 0
+    assert summary.aims[0].band == (0.8, None)
+    other = generate_files(tmp_path / "o.sdf", n=30, model=str(packed), wishes=Wishes(("logp>0.8",)), batch_size=7)
+    assert [row["target_logp"] for row in rows_of(tmp_path / "o.sdf")] == [row["target_logp"] for row in rows_of(out)]
+    assert other.aims[0].mean_absolute_error == summary.aims[0].mean_absolute_error
+
+
+def test_conditions_reach_the_network(packed: Path, tiny_model: MoleculeModel) -> None:
+    arguments: dict[str, Any] = {"n": 2, "model": packed, "steps": 3, "n_atoms": 9, "keep_invalid": True}
+    free, asked, ignored, hard = (
+        [mol.GetConformer().GetPositions() for mol in moldiff.generate(**arguments, **more)]
+        for more in ({}, {"targets": ["logp=2"]}, {"targets": ["logp=2"], "guidance": 0},
+                     {"targets": ["logp=2"], "guidance": {"logp": 1}})
+    )  # fmt: skip
+    assert np.array_equal(free, ignored), "scale 0 is unguided at the same sizes"
+    assert np.array_equal(asked, hard)
+    assert not np.array_equal(free, asked)
+
+
+def test_attempts_are_made_under_the_condition(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, original = [], renoise.resample
+
+    def spy(*arguments: Any) -> Any:
+        seen.append(arguments[3].properties)
+        return original(*arguments)
+
+    monkeypatch.setattr(renoise, "resample", spy)
+    moldiff.generate(2, model=packed, steps=4, targets=["logp=2"], guidance=2, renoise=1)
+    assert seen
+    assert all(bool((properties == 2).all()) for properties in seen)
+
+
+def test_molecules_of_the_python_function_carry_target_and_error(scripted: None, packed: Path) -> None:
+    (mol,) = moldiff.generate(n=2, model=packed, targets=["logp=0.5"])
+    assert mol.GetProp("target_logp") == "0.5"
+    assert mol.GetProp("error_logp") == "0.1361"
+
+
+def test_electronic_properties_are_measured_or_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tblite")
+    known = {"gfn2_gap_eV": PropertyStatistics("eV", 5.0, 2.0, 0.2, 17.0, 1.7, 11.0, 60)}
+    block = Chem.MolFromSmiles("[H][H]")
+    block.AddConformer(Chem.Conformer(2))
+    block.GetConformer().SetAtomPosition(1, (0.74, 0, 0))
+    condition = np.array([np.nan, 7.0])
+    for installed in (True, False):
+        monkeypatch.setattr(aims, "is_installed", lambda installed=installed: installed)
+        meter = aims.Aims([parse_target("gfn2_gap_eV=7")], known, ["logp", "gfn2_gap_eV"])
+        assert meter.columns == ("target_gfn2_gap_eV", "gfn2_gap_eV", "error_gfn2_gap_eV")
+        measured = meter.measure(Outcome(0, "valid", "", block), condition).aims
+        assert measured["target_gfn2_gap_eV"] == 7
+        assert (measured.get("error_gfn2_gap_eV", 0) > 5) == installed
+        assert ("pip install 'moldiff[xtb]'" in meter.results()[0].line()) != installed
+
+
+@pytest.mark.parametrize(
+    ("wishes", "words"),
+    [
+        (Wishes(("logq=1",)), "did you mean 'logp'"),
+        (Wishes((), 2.0), "guidance needs a target"),
+        (Wishes(("logp=1",), {"tpsa": 1.0}), "which has no target"),
+    ],
+)
+def test_wishes_that_cannot_be_met(packed: Path, tmp_path: Path, wishes: Wishes, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        generate_files(tmp_path / "m.sdf", n=1, model=str(packed), wishes=wishes)
+    assert list(tmp_path.glob("m.*")) == []
+
+
+def test_a_model_without_training_rows_cannot_be_asked(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"which targets need; 'moldiff models pack' adds them"):
+        generate_files(tmp_path / "m.sdf", n=1, model=str(model), wishes=Wishes(("logp=1",)))
+
+
+def test_the_command_line(scripted: None, packed: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    command = ("generate", "-n", "3", "--model", packed, "-o", tmp_path / "m.sdf", "--overwrite")
+    result = run(*command, "--target", "logp=0.5", "--guidance", "2.0")
+    assert result.status == 0
+    assert "logp=0.5: mean absolute error 0.136 over 1 valid molecules; 1 of 3 draws" in result.out
+    assert rows_of(tmp_path / "m.sdf")[0]["evaluations"] == "50"
+    run(*command, "--target", "logp").assert_refused("expected name=2.5")
+    run(*command, "--target", "logp=1", "--guidance", "much").assert_refused("guidance 'much'")
