@@ -113,6 +113,8 @@ def test_fine_tuning_starts_from_the_given_weights(training_file: Write, tmp_pat
     before, after = load_model_folder(base).weights, load_model_folder(tuned).weights
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, rtol=0, atol=1e-6)
+    assert f"Started from the weights of: {base}" in load_model_folder(tuned).card
+    assert "Started from" not in load_model_folder(base).card
 
 
 def test_an_unknown_condition_names_the_nearest(training_file: Write) -> None:
