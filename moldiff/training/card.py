@@ -13,7 +13,7 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     source = f", commit {provenance['commit']}" if provenance["commit"] else ""
     conditions = ", ".join(model.conditions) or "none"
     origin = provenance["config"].get("init_from")
-    started = f"\n- Started from the weights of: {origin}" if origin else ""
+    started = f"- Started from the weights of: {origin}\n" if origin else ""
     return f"""# A moldiff model
 
 Generates 3D molecules: coordinates, atom types, charges and bonds.
@@ -23,8 +23,8 @@ Generates 3D molecules: coordinates, atom types, charges and bonds.
 - Bonds: {", ".join(model.vocabulary.bonds)}
 - Atoms per molecule in training: {min(sizes)} to {max(sizes)}
 - Properties it can be asked for: {conditions}
-- Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]}){started}
-- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
+- Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
+{started}- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
 - Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {provenance["torch"]}, until
   {provenance["date"]}
 - Command: `{provenance["command"]}`
