@@ -6,6 +6,7 @@ Every record of a file is yielded, also one that cannot be read: then without a 
 from __future__ import annotations
 
 import gzip
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,9 @@ __all__ = [
     "read_texts",
     "write_sdf",
 ]
+
+_ATOM_LISTS = ("atom.prop.", "atom.iprop.", "atom.dprop.", "atom.bprop.")  # tags that RDKit gives to the atoms
+_LINE = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -160,7 +164,7 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
     lines = [_one_line(name)[:80], *block.splitlines()[1:]]
     for tag, value in tags.items():
         clean = _one_line(tag).replace("<", "").replace(">", "")
-        lines += [f">  <{clean}>", _one_line(value), ""]
+        lines += [f">  <{clean}>", *_value_lines(clean, value), ""]
     return "\n".join([*lines, "$$$$", ""])
 
 
@@ -169,6 +173,12 @@ def _mol_block(mol: Chem.Mol) -> str:
         return str(Chem.MolToMolBlock(mol, kekulize=True))
     except (Chem.KekulizeException, Chem.AtomKekulizeException):
         return str(Chem.MolToMolBlock(mol, kekulize=False, includeStereo=False))
+
+
+def _value_lines(tag: str, value: str) -> list[str]:
+    """Return a tag's value as one line; a list of atom properties in lines of the length that the format allows."""
+    line = _one_line(value)
+    return textwrap.wrap(line, _LINE) if tag.startswith(_ATOM_LISTS) else [line]
 
 
 def _one_line(text: str) -> str:

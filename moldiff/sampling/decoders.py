@@ -41,6 +41,7 @@ class Judgement:
         reason: empty if valid.
         decoding: which decoding made the molecule, "argmax", "structured" or "fitted".
         changed: atom types, charges and bonds that differ from plain decoding; 0 for that.
+        arrays: what was decoded, in the model's classes.
     """
 
     conversion: Conversion
@@ -48,6 +49,7 @@ class Judgement:
     reason: str
     decoding: str = ARGMAX
     changed: int = 0
+    arrays: MolArrays | None = None
 
     @property
     def shown(self) -> Mol | None:
@@ -78,7 +80,7 @@ class ArgmaxDecoder:
         assert draw.arrays is not None
         conversion = decode(draw.arrays, self.vocabulary)
         valid, reason = is_valid_and_connected(conversion)
-        return Judgement(conversion, "valid" if valid else "invalid", reason)
+        return Judgement(conversion, "valid" if valid else "invalid", reason, arrays=draw.arrays)
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class StructuredDecoder:
         found = decode_structured(draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits)
         if found.solution is None:
             reason = f"decoding: {found.reason} (argmax: {plain.reason})"
-            return Judgement(plain.conversion, "invalid", reason)
+            return Judgement(plain.conversion, "invalid", reason, arrays=draw.arrays)
         return self._judge_solution(draw.arrays, found.solution)
 
     def total_charge(self, arrays: MolArrays) -> int:
@@ -145,11 +147,12 @@ class StructuredDecoder:
         conversion = decode(MolArrays(plain.pos, solution.atom_type, solution.charge, bonds), kekule)
         valid, reason = is_valid_and_connected(conversion)
         changed, name = differences(plain, solution), FITTED if self.fitted else STRUCTURED
+        found = MolArrays(plain.pos, solution.atom_type, solution.charge, solution.bonds)
         if not valid or conversion.mol is None:
-            return Judgement(conversion, "invalid", f"decoding: {reason}", name, changed)
+            return Judgement(conversion, "invalid", f"decoding: {reason}", name, changed, found)
         if problem := length_problem(conversion.mol, self.vocabulary, self.seen):
-            return Judgement(conversion, "filtered", f"decoded_length: {problem}", name, changed)
-        return Judgement(conversion, "valid", "", name, changed)
+            return Judgement(conversion, "filtered", f"decoded_length: {problem}", name, changed, found)
+        return Judgement(conversion, "valid", "", name, changed, found)
 
 
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: SeenChemistry) -> str:

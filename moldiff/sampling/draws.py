@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -128,15 +128,28 @@ class Drawer:
             yield from draws
             start += self.rows
 
-    def _micro_batch(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> list[Draw]:
+    def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
+        """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
+        numbers = np.array([number])
+        sizes = self.size(torch.from_numpy(numbers))
+        self._micro_batch(numbers, sizes, bucket_width(int(sizes[0])), after_step)
+
+    def _micro_batch(
+        self,
+        numbers: np.ndarray,
+        sizes: np.ndarray,
+        width: int,
+        after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
+    ) -> list[Draw]:
         """Run one micro-batch of exactly ``rows`` rows; missing ones repeat the last draw and are thrown away."""
         fill = np.minimum(np.arange(self.rows), len(numbers) - 1)
         model, ids = self.model, torch.from_numpy(numbers[fill])
         template = empty_batch(torch.from_numpy(sizes[fill]), ids, width, len(model.conditions))
         template = template.replace(properties=torch.from_numpy(self.condition(ids)))
         result = sample(
-            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source
-        )
+            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
+            after_step,
+        )  # fmt: skip
         return draws_of(result, numbers.tolist(), self.keep_predictions)
 
 

@@ -106,6 +106,9 @@ def generate(
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
             for name in ("moldiff_id", "status", "reason", "decoding", *outcome.aims):
                 outcome.mol.SetProp(name, str(outcome.row()[name]))
+            if outcome.confidence is not None:
+                for name, values in outcome.confidence.tags(outcome.mol.GetNumAtoms()).items():
+                    outcome.mol.SetProp(name, values)
             molecules.append(outcome.mol)
     if problem := shortage(request, accountant):
         raise MoldiffError(problem)
@@ -205,7 +208,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n valid
     ones."""
-    drawer = request.drawer(model, decoder.needs_prediction, steering)
+    drawer = request.drawer(model, True, steering)
     renoiser = Renoiser(drawer)
     _warn_about_sizes(request, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n

@@ -9,6 +9,7 @@ from moldiff.chem.filters import check
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import mol_to_sdf_record
 from moldiff.chem.properties import PROPERTIES, calculate
+from moldiff.sampling.confidence import Confidence, confidence
 from moldiff.sampling.decoders import Decoder
 from moldiff.sampling.draws import Draw
 
@@ -40,6 +41,7 @@ class Outcome:
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
         renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
         evaluations: of the network, for all of that.
+        confidence: how sure the model was of each atom, where the draw carries its log-probabilities.
         aims: of each property with a target, what was wanted, what was measured and the error, by column.
     """
 
@@ -54,6 +56,7 @@ class Outcome:
     changed: int = 0
     renoised: int = 0
     evaluations: int = 0
+    confidence: Confidence | None = None
     aims: dict[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
@@ -79,6 +82,8 @@ class Outcome:
             return None
         tags = {"moldiff_id": str(self.number), "moldiff_seed": str(seed), "moldiff_model": model}
         tags |= {name: str(value) for name, value in self.row().items() if name not in tags and value != ""}
+        if self.confidence is not None:
+            tags |= self.confidence.tags(self.mol.GetNumAtoms())
         try:
             return mol_to_sdf_record(self.mol, f"moldiff_{self.number}", tags)
         except ValueError:
@@ -128,6 +133,8 @@ def assess(draw: Draw, decoder: Decoder) -> Outcome:
     outcome = Outcome(
         draw.number, judged.status, judged.reason, judged.shown, decoding=judged.decoding, changed=judged.changed
     )
+    if judged.arrays is not None and draw.log_probabilities is not None:
+        outcome = replace(outcome, confidence=confidence(judged.arrays, draw.log_probabilities))
     mol = judged.conversion.mol
     if judged.status == "invalid" or mol is None:
         return outcome
