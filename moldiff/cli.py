@@ -276,6 +276,14 @@ def generate(
             "for one.",
         ),
     ] = None,
+    elements: Annotated[
+        str | None, typer.Option(metavar="C,N,O,H", help="The only elements, hydrogen included. Exact.")
+    ] = None,
+    exclude_elements: Annotated[str, typer.Option(metavar="N,...", help="Forbidden elements. Exact.")] = "",
+    formula: Annotated[
+        str | None, typer.Option(metavar="C7H10O2", help="The composition. Exact; it fixes the number of atoms.")
+    ] = None,
+    charge: Annotated[int | None, typer.Option(help="The total charge. Exact.")] = None,
     seed: Seed = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
@@ -293,7 +301,14 @@ def generate(
     from moldiff.sampling.guidance import parse_guidance
     from moldiff.sampling.steering import Wishes
 
-    wishes = Wishes(tuple(targets or ()), None if guidance is None else parse_guidance(guidance))
+    wishes = Wishes(
+        tuple(targets or ()),
+        None if guidance is None else parse_guidance(guidance),
+        None if elements is None else tuple(_split(elements)),
+        tuple(_split(exclude_elements)),
+        formula,
+        charge,
+    )
     with _progress("molecules", number) as progress:
         summary = generate_files(
             out,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.programme import LogProbabilities
@@ -57,9 +58,10 @@ class Drawer:
         grid: where the steps fall.
         starts: size and condition of each draw; None = the training data's sizes within ``sizes``, nothing wanted.
         guidance: how strongly the condition pulls; None = plain conditioning.
+        constraints: what every molecule must obey.
 
     Attributes:
-        denoiser: guided. One call takes ``evaluations_per_call`` network evaluations.
+        denoiser: guided and constrained. One call takes ``evaluations_per_call`` network evaluations.
         evaluations: real number of network evaluations for each draw: as many as whole steps of the solver allow.
     """
 
@@ -74,10 +76,13 @@ class Drawer:
         grid: Grid = GRIDS[DEFAULT_GRID],
         starts: Starts | None = None,
         guidance: Guidance | None = None,
+        constraints: tuple[Constraint, ...] = (),
     ) -> None:
         self.keep_predictions = keep_predictions
         self.model, self.solver, self.source = model, solver, NoiseSource(seed)
-        self.denoiser = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
+        self.constraints = constraints
         self.evaluations_per_call = 1 if guidance is None else guidance.evaluations
         steps = steps_within(solver, max(1, evaluations // self.evaluations_per_call))
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
@@ -150,7 +155,16 @@ class Drawer:
             self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
             after_step,
         )  # fmt: skip
-        return draws_of(result, numbers.tolist(), self.keep_predictions)
+        return draws_of(self.decided(result), numbers.tolist(), self.keep_predictions)
+
+    def decided(self, result: Sample) -> Sample:
+        """Return a sample whose molecules obey the constraints."""
+        molecules, prediction = result.molecules, result.prediction
+        for constraint in self.constraints:
+            prediction = constraint.decide(molecules, prediction)
+        if not self.constraints:
+            return result
+        return replace(result, molecules=self.model.diffusion.decode(molecules, prediction), prediction=prediction)
 
 
 def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
+from moldiff.checkpoint import DEFAULT_MODEL, ModelFolder, load_model_folder
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
@@ -27,6 +27,8 @@ from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.steering import NO_WISHES, Steering, Wishes, steer
+from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
+from moldiff.sampling.verified import VerifiedDecoder
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -56,6 +58,10 @@ def generate(
     renoise: int = 0,
     targets: Sequence[str] = (),
     guidance: float | Mapping[str, float] | None = None,
+    elements: Sequence[str] | None = None,
+    exclude_elements: Sequence[str] = (),
+    formula: str | None = None,
+    charge: int | None = None,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
@@ -86,21 +92,34 @@ def generate(
             gets a value of its own. Sizes are drawn to match unless ``n_atoms`` is given.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
+        elements: symbols of the only elements, hydrogen included; None = all that the model knows.
+        exclude_elements: symbols of forbidden elements.
+        formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.
+        charge: exact total charge.
 
     Raises:
         MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
-            model that does not carry what structured decoding or targets need, a target that the model does not know.
+            model that does not carry what structured decoding or targets need, a target that the model does not know,
+            wishes that contradict each other.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
+    wishes = Wishes(
+        tuple(targets),
+        dict(guidance) if isinstance(guidance, Mapping) else guidance,
+        None if elements is None else tuple(elements),
+        tuple(exclude_elements),
+        formula,
+        charge,
+    )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        Wishes(tuple(targets), dict(guidance) if isinstance(guidance, Mapping) else guidance),
+        wishes,
     )  # fmt: skip
     check_request(request)
     folder = load_model_folder(request.model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
     steering = steer(request.wishes, loaded, folder.references, str(folder.path), sizes)
-    decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
+    decoder, accountant = _decoder(request, loaded, folder, steering), Accountant()
     molecules = []
     for outcome in outcomes(request, loaded, decoder, steering, accountant, None):
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
@@ -132,6 +151,7 @@ def generate_files(
     grid: str | None = None,
     renoise: int = 0,
     wishes: Wishes = NO_WISHES,
+    trajectories: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Summary:
@@ -139,7 +159,8 @@ def generate_files(
     targets and guidance in ``wishes``.
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
-    files appear only when they are complete.
+    files appear only when they are complete. To each of ``trajectories`` (.xyz or .html) goes the path from noise to the
+    first valid molecule, or to draw 0 if none is.
 
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files
@@ -163,21 +184,29 @@ def generate_files(
     )
     check_request(request)
     table, run_file = output_names(out)
-    for path in (out, table, run_file):
+    for path in trajectories:
+        check_suffix(path)
+    for path in (out, table, run_file, *trajectories):
         refuse_existing_file(path, overwrite)
     folder = load_model_folder(model)
     loaded = MoleculeModel.from_folder(folder, resolve_device(device))
     steering = steer(wishes, loaded, folder.references, str(folder.path), n_atoms)
-    decoder, accountant = DECODERS[decode](loaded.vocabulary, folder.references, str(folder.path)), Accountant()
+    decoder, accountant = _decoder(request, loaded, folder, steering), Accountant()
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
         writer = csv.DictWriter(rows, (*COLUMNS, *steering.aims.columns), lineterminator="\n")
         writer.writeheader()
+        shown = None
         for outcome in outcomes(request, loaded, decoder, steering, accountant, progress):
+            shown = outcome.number if shown is None and outcome.status == "valid" else shown
             writer.writerow(outcome.row())
             if keep_invalid or outcome.status == "valid":
                 records.write(outcome.sdf_record(seed, folder.name) or "")
+    if trajectories:
+        frames = trace(request.drawer(loaded, False, steering), shown or 0)
+        for path in trajectories:
+            write_trajectory(path, frames, loaded.vocabulary, f"moldiff_{shown or 0}")
     drawn = sum(accountant.counts.values())
     summary = Summary(
         n,
@@ -210,7 +239,7 @@ def outcomes(
     ones."""
     drawer = request.drawer(model, True, steering)
     renoiser = Renoiser(drawer)
-    _warn_about_sizes(request, model)
+    _warn_about_sizes(steering.sizes, model)
     limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
     first = 0
     while first < limit:
@@ -236,6 +265,11 @@ def outcomes(
         first += count
 
 
+def _decoder(request: Request, model: MoleculeModel, folder: ModelFolder, steering: Steering) -> Decoder:
+    decoder = DECODERS[request.decode](model.vocabulary, folder.references, str(folder.path))
+    return VerifiedDecoder(decoder, steering.constraints) if steering.constraints else decoder
+
+
 def shortage(request: Request, accountant: Accountant) -> str:
     """Return why there are fewer valid molecules than were asked for, or an empty string."""
     valid, drawn = accountant.counts["valid"], sum(accountant.counts.values())
@@ -259,10 +293,10 @@ def output_names(out: Path) -> tuple[Path, Path]:
     return out.with_suffix(".csv"), shared if other == out.name else out.with_suffix(".run.json")
 
 
-def _warn_about_sizes(request: Request, model: MoleculeModel) -> None:
+def _warn_about_sizes(sizes: tuple[int, int] | None, model: MoleculeModel) -> None:
     seen = model.statistics.size_counts
-    if request.n_atoms and (request.n_atoms[0] < min(seen) or request.n_atoms[1] > max(seen)):
+    if sizes and (sizes[0] < min(seen) or sizes[1] > max(seen)):
         logger.warning(
             "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
-            *request.n_atoms, min(seen), max(seen),
+            *sizes, min(seen), max(seen),
         )  # fmt: skip

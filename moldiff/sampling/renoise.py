@@ -86,5 +86,5 @@ class Renoiser:
         result = resample(
             drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
         )
-        new = draws_of(result, numbers[: len(draws)].tolist(), drawer.keep_predictions)
+        new = draws_of(drawer.decided(result), numbers[: len(draws)].tolist(), drawer.keep_predictions)
         return {draw.number: draw for draw in new}

@@ -35,8 +35,10 @@ class Request:
     def drawer(self, model: MoleculeModel, keep_predictions: bool, steering: Steering) -> Drawer:
         """Return what makes the draws."""
         solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
-        starts, guidance = steering.starts, steering.guidance
-        return Drawer(model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid, starts, guidance)
+        return Drawer(
+            model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid,
+            steering.starts, steering.guidance, steering.constraints,
+        )  # fmt: skip
 
 
 def check_request(request: Request) -> None:

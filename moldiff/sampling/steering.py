@@ -11,7 +11,9 @@ from torch import Tensor
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.sampling.aims import Aims
+from moldiff.sampling.constraints import Constraint
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
+from moldiff.sampling.limits import constraints_of, element_mask
 from moldiff.sampling.starts import FreeStarts, Starts, TargetStarts
 from moldiff.sampling.targets import Target, check_known, parse_targets
 
@@ -24,6 +26,10 @@ class Wishes:
 
     targets: tuple[str, ...] = ()
     guidance: float | dict[str, float] | None = None
+    elements: tuple[str, ...] | None = None
+    exclude_elements: tuple[str, ...] = ()
+    formula: str | None = None
+    charge: int | None = None
 
 
 NO_WISHES = Wishes()
@@ -37,11 +43,15 @@ class Steering:
         aims: measures what was wanted.
         starts: size and condition of each draw.
         guidance: how strongly conditions pull; None = nothing is wanted.
+        constraints: what every molecule must obey.
+        sizes: allowed numbers of atoms, inclusive; None = all.
     """
 
     aims: Aims
     starts: Starts
     guidance: Guidance | None
+    constraints: tuple[Constraint, ...]
+    sizes: tuple[int, int] | None
 
 
 def steer(
@@ -60,6 +70,9 @@ def steer(
         MoldiffError: a wish is none, or the model cannot be asked for it.
     """
     known = model.statistics.properties
+    mask = element_mask(wishes.elements, wishes.exclude_elements, model.vocabulary)
+    smallest = min(model.statistics.size_counts)
+    constraints, sizes = constraints_of(mask, wishes.formula, wishes.charge, model.vocabulary, sizes, smallest)
     targets = parse_targets(wishes.targets, model.conditions, known)
     aims = Aims(targets, known, model.conditions)
     if not targets:
@@ -68,10 +81,12 @@ def steer(
                 check_known(name, model.conditions, known)
         if wishes.guidance is not None:
             raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
-        return Steering(aims, FreeStarts(model.statistics.size_counts, sizes, len(model.conditions)), None)
+        return Steering(
+            aims, FreeStarts(model.statistics.size_counts, sizes, len(model.conditions)), None, constraints, sizes
+        )
     scale = DEFAULT_GUIDANCE if wishes.guidance is None else wishes.guidance
     guidance = guidance_for(scale, model.conditions, [target.name for target in targets])
-    return Steering(aims, _target_starts(targets, model, references, source, sizes), guidance)
+    return Steering(aims, _target_starts(targets, model, references, source, sizes), guidance, constraints, sizes)
 
 
 def _target_starts(

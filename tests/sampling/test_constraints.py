@@ -1,0 +1,241 @@
+"""Masks on the prediction against brute force, and samples that never break them."""
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from torch import Tensor
+
+from moldiff.chem.convert import Conversion
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import MolPrediction
+from moldiff.sampling.constraints import FORBIDDEN, Composition, Constraint, ElementMask, FixedSum, TotalCharge
+from moldiff.sampling.decoders import ArgmaxDecoder, Judgement
+from moldiff.sampling.draws import Draw, Drawer, empty_batch
+from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
+from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.starts import FreeStarts
+from moldiff.sampling.verified import VerifiedDecoder
+from moldiff.vocabulary import Vocabulary
+
+ELEMENTS = ("H", "C", "N", "O")
+VOCABULARY = Vocabulary(ELEMENTS, (-1, 0, 1), ("none", "single"))
+SUMS = {
+    "composition": FixedSum("atom_type", ((0, 0), (1, 0), (0, 0), (0, 1)), (True, True, False, True), (2, 1)),
+    "charge": FixedSum("charge", ((-1,), (0,), (2,)), (True, True, True), (1,)),
+}
+
+
+def enumerated(rule: FixedSum, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Return marginals (n, K) and the best choice (n,) over all choices of one molecule's atoms."""
+    chances = torch.log_softmax(logits, dim=-1)
+    n, classes = logits.shape
+    marginals, best, value = torch.zeros(n, classes, dtype=torch.float64), None, -np.inf
+    for choice in itertools.product([k for k in range(classes) if rule.allowed[k]], repeat=n):
+        if tuple(np.sum([rule.steps[k] for k in choice], axis=0)) != rule.total:
+            continue
+        logp = float(sum(chances[i, k] for i, k in enumerate(choice)))
+        for i, k in enumerate(choice):
+            marginals[i, k] += np.exp(logp)
+        if logp > value:
+            best, value = torch.tensor(choice), logp
+    assert best is not None
+    return marginals / marginals.sum(-1, keepdim=True), best
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_conditioning_and_choice_are_those_of_enumeration(name: str) -> None:
+    rule, sizes, width = SUMS[name], [5, 3, 4], 6
+    logits = 2 * torch.randn(3, width, len(rule.steps), generator=torch.Generator().manual_seed(0)).double()
+    mask = torch.arange(width)[None] < torch.tensor(sizes)[:, None]
+    marginals, chosen = rule.conditioned(logits, mask).exp(), rule.most_probable(logits, mask)
+    for row, n in enumerate(sizes):
+        expected, best = enumerated(rule, logits[row, :n])
+        torch.testing.assert_close(marginals[row, :n], expected, rtol=1e-9, atol=1e-12)
+        assert chosen[row, :n].tolist() == best.tolist()
+        assert chosen[row, n:].tolist() == [0] * (width - n)
+    torch.testing.assert_close(marginals[0, 5:], logits[0, 5:].exp())
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_molecule_does_not_depend_on_its_mates_or_the_padding(name: str) -> None:
+    rule = SUMS[name]
+    logits = torch.randn(2, 6, len(rule.steps), generator=torch.Generator().manual_seed(1)).double()
+    mask = torch.arange(6)[None] < torch.tensor([[5], [4]])
+    alone = rule.conditioned(logits[1:, :4], mask[1:, :4])
+    spoilt = logits.clone()
+    spoilt[0] = torch.nan
+    torch.testing.assert_close(rule.conditioned(spoilt, mask)[1:, :4], alone, rtol=1e-12, atol=1e-12)
+    assert (
+        rule.most_probable(spoilt, mask)[1, :4].tolist() == rule.most_probable(logits[1:, :4], mask[1:, :4])[0].tolist()
+    )
+
+
+CONSTRAINTS: dict[str, Constraint] = {
+    "mask": ElementMask(ELEMENTS, (True, True, False, True)),
+    "formula": Composition(ELEMENTS, {"C": 3, "H": 5, "O": 1}),
+    "one element": Composition(ELEMENTS, {"C": 9}),
+    "charge": TotalCharge((-1, 0, 1), -2),
+}
+
+
+def counts_of(draw: Draw) -> dict[str, int]:
+    assert draw.arrays is not None
+    return {ELEMENTS[k]: n for k, n in enumerate(np.bincount(draw.arrays.atom_type, minlength=4)) if n}
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+@pytest.mark.parametrize("steps", [1, 3])
+def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, name: str, steps: int) -> None:
+    starts = FreeStarts({9: 1}, None, 1)
+    drawer = Drawer(
+        tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts, constraints=(CONSTRAINTS[name],), keep_predictions=True
+    )
+    free = list(Drawer(tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts).draw(0, 8))
+    draws = sorted(drawer.draw(0, 8), key=lambda draw: draw.number)
+    attempts = list(Renoiser(drawer).attempt(draws, 1).values())
+    assert len(attempts) == 8
+    broken = 0
+    for some in (draws, attempts, free):
+        for draw in some:
+            assert draw.arrays is not None
+            if name == "mask":
+                good = "N" not in counts_of(draw)
+            elif name == "charge":
+                good = draw.arrays.charge.sum() - 9 == -2
+            else:
+                good = counts_of(draw) == ({"C": 9} if name == "one element" else {"C": 3, "H": 5, "O": 1})
+            assert good or some is free
+            broken += not good
+    assert broken, "without the constraint they break it"
+
+
+def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
+    batch = empty_batch(torch.tensor([9, 9]), torch.arange(2), 9, 1)
+    atoms, charges = torch.zeros(2, 9, 4), torch.zeros(2, 9, 3)
+    atoms[1, 0, 2] = charges[1, 0, 0] = torch.nan
+    prediction = MolPrediction(batch.pos, atoms, charges, torch.zeros(2, 9, 9, 5))
+    levels = tiny_model.curve.levels(torch.full((2,), 0.5, dtype=torch.float64))
+    for constraint in CONSTRAINTS.values():
+        for made in (constraint.condition(batch, levels, prediction), constraint.decide(batch, prediction)):
+            changed = [
+                field for field in ("atom_type", "charge") if getattr(made, field) is not getattr(prediction, field)
+            ]
+            assert len(changed) == 1
+            value = getattr(made, changed[0])
+            assert bool(torch.isfinite(value[0]).all())
+            assert float(value[0].min()) >= FORBIDDEN
+            assert not bool(torch.isfinite(value[1]).all())
+
+
+class Ammonium:
+    """A decoder that makes NH4+ of anything."""
+
+    needs_prediction = True
+
+    def judge(self, draw: Draw) -> Judgement:
+        mol = Chem.AddHs(Chem.MolFromSmiles("[NH4+]"))
+        return Judgement(Conversion(mol, mol, ""), "valid", "", "structured", 3)
+
+
+@pytest.mark.parametrize(
+    ("constraint", "words"),
+    [
+        (CONSTRAINTS["mask"], "constraint: holds N"),
+        (CONSTRAINTS["formula"], "constraint: is H4N1"),
+        (CONSTRAINTS["charge"], "constraint: has a total charge of [+]1"),
+        (TotalCharge((0, 1), 1), ""),
+        (Composition(ELEMENTS, {"N": 1, "H": 4}), ""),
+    ],
+)
+def test_whatever_decodes_a_molecule_that_breaks_a_constraint_is_invalid(constraint: Constraint, words: str) -> None:
+    decoder = VerifiedDecoder(Ammonium(), (constraint,))
+    assert decoder.needs_prediction
+    assert not VerifiedDecoder(ArgmaxDecoder(VOCABULARY), (constraint,)).needs_prediction
+    judged = decoder.judge(Draw(0, None, -1))
+    assert judged.status == ("invalid" if words else "valid")
+    assert judged.reason == words.replace("[+]", "+")
+
+
+def test_formulas() -> None:
+    assert parse_formula("C7H10O2") == {"C": 7, "H": 10, "O": 2}
+    assert parse_formula("CH3CH2OH") == {"C": 2, "H": 6, "O": 1}
+    assert parse_formula("CCl4") == {"C": 1, "Cl": 4}
+    for text in ("", "c6", "C7H10O2+", "C0", "7", "C 2", "C7H10Xx2", "H1000"):
+        with pytest.raises(MoldiffError, match="formula"):
+            parse_formula(text)
+
+
+def test_masks_of_elements(caplog: pytest.LogCaptureFixture) -> None:
+    assert element_mask(None, (), VOCABULARY) is None
+    assert element_mask(ELEMENTS, (), VOCABULARY) is None
+    assert element_mask(("C", "O", "H"), (), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, True))
+    assert element_mask(None, ("N",), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, True))
+    assert element_mask(("C", "O", "H"), ("O",), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, False))
+    assert caplog.text == ""
+    assert element_mask(None, ("F",), VOCABULARY) is None
+    assert "the model does not know F anyway: its elements are H C N O" in caplog.text
+    element_mask(("C",), (), VOCABULARY)
+    assert "hydrogen is not among the allowed elements" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (((), ("Q",)), "exclude-elements: 'Q' is no element symbol"),
+        ((("c",), ()), "elements: 'c' is no element symbol"),
+        ((None, ELEMENTS), "no element is left of the model's H C N O"),
+        ((("C",), ("C",)), "no element is left"),
+    ],
+)
+def test_masks_that_leave_nothing(arguments: Any, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        element_mask(*arguments, VOCABULARY)
+
+
+@pytest.mark.parametrize(
+    ("mask", "formula", "charge", "sizes", "words"),
+    [
+        (None, "C2H6F", None, None, "the model does not know F"),
+        (CONSTRAINTS["mask"], "CH5N", None, None, "contradicts the allowed elements: it holds N"),
+        (None, "CH4O", None, (7, 9), r"has 6 atoms, which contradicts 7\.\.9 atoms"),
+        (None, "CH4O", 1, None, "odd number of electrons: only radicals"),
+        (None, None, -6, (5, 9), "charge -6 is out of reach: 5 atoms"),
+    ],
+)
+def test_contradictions_are_one_line(
+    mask: ElementMask | None, formula: str | None, charge: int | None, sizes: tuple[int, int] | None, words: str
+) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        constraints_of(mask, formula, charge, VOCABULARY, sizes, 3)
+
+
+def test_a_formula_fixes_the_size(caplog: pytest.LogCaptureFixture) -> None:
+    constraints, sizes = constraints_of(None, "CH4O", 0, VOCABULARY, (3, 9), 3)
+    assert sizes == (6, 6)
+    assert [type(constraint) for constraint in constraints] == [Composition, TotalCharge]
+    assert caplog.text == ""
+    constraints_of(None, "CH3O", None, VOCABULARY, None, 3)
+    assert "odd number of electrons" in caplog.text
+    implicit = Vocabulary(("C", "O"), (0,), ("none", "single"), explicit_hydrogens=False)
+    with pytest.raises(MoldiffError, match="a formula needs a model with explicit hydrogens"):
+        constraints_of(None, "CH4O", None, implicit, None, 3)
+
+
+def test_the_command_line(model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    command = ("generate", "-n", "4", "--steps", "2", "--model", model, "-o", tmp_path / "m.sdf", "--overwrite")
+    result = run(*command, "--formula", "C2H6O", "--charge", "0", "--elements", "C,H,O", "--keep-invalid")
+    assert result.status == 0, result.err
+    assert {row["n_atoms"] for row in csv.DictReader((tmp_path / "m.csv").open())} == {"9"}
+    text = (tmp_path / "m.sdf").read_text()
+    assert [text.count(f" {symbol}   0 ") for symbol in ("C", "H", "O", "N")] == [8, 24, 4, 0]
+    run(*command, "--formula", "C2H6O", "--exclude-elements", "O").assert_refused("contradicts the allowed elements")
+    run(*command, "--charge", "-9").assert_refused("charge -9 is out of reach")
