@@ -293,6 +293,13 @@ def generate(
     keep_invalid: Annotated[
         bool, typer.Option("--keep-invalid", help="Write the failed ones too, with reasons.")
     ] = False,
+    trajectory: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the path from noise to the first valid molecule: .xyz, or .html to watch offline.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
@@ -326,6 +333,7 @@ def generate(
             device=device,
             until_valid=until_valid,
             keep_invalid=keep_invalid,
+            trajectories=trajectory or (),
             overwrite=overwrite,
             progress=progress,
         )

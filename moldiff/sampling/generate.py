@@ -159,8 +159,8 @@ def generate_files(
     targets and guidance in ``wishes``.
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
-    files appear only when they are complete. To each of ``trajectories`` (.xyz or .html) goes the path from noise to the
-    first valid molecule, or to draw 0 if none is.
+    files appear only when they are complete. To each of ``trajectories`` (.xyz or .html) goes the path from noise to
+    the first valid molecule, or to draw 0 if none is.
 
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files
