@@ -17,6 +17,7 @@ import moldiff.devices
 import moldiff.evaluation.report
 from moldiff import checkpoint, cli
 from moldiff.checkpoint import save_model_folder
+from moldiff.commands import shared
 from moldiff.errors import MoldiffError
 from moldiff.version import VERSION
 
@@ -65,7 +66,7 @@ def test_a_wrong_call_is_one_line_and_status_2(
     ("text", "expected"), [("18", (18, 18)), ("15..22", (15, 22)), ("1..1", (1, 1)), (" 7 ", (7, 7))]
 )
 def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> None:
-    assert cli.parse_range(text, "--n-atoms") == expected
+    assert shared.parse_range(text, "--n-atoms") == expected
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> N
 )
 def test_other_texts_are_no_range(text: str) -> None:
     with pytest.raises(MoldiffError, match="--n-atoms"):
-        cli.parse_range(text, "--n-atoms")
+        shared.parse_range(text, "--n-atoms")
 
 
 def test_an_error_of_several_lines_is_printed_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ LAYERS = [
     {"sampling", "evaluation", "selfcheck"},
     {"training", "screening"},
     {"inspection"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 ]

@@ -248,6 +248,6 @@ def test_a_draw_carries_the_beliefs_that_its_arrays_come_from(tiny_model: Molecu
 
 
 def test_the_names_are_those_of_the_command_line() -> None:
-    from moldiff.cli import Decoding
+    from moldiff.commands.generation import Decoding
 
     assert set(DECODERS) == {decoding.value for decoding in Decoding}

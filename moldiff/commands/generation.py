@@ -1,0 +1,131 @@
+"""moldiff generate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.commands.shared import Device, Overwrite, Seed, parse_range, progress_bar, split_names
+
+
+class Decoding(StrEnum):
+    """How the final prediction becomes a molecule."""
+
+    argmax = "argmax"
+    structured = "structured"
+    fitted = "fitted"
+
+
+def generate(
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many molecules.")] = 100,
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+        "molecules.sdf"
+    ),
+    model: Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")] = None,
+    n_atoms: Annotated[
+        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Network evaluations per molecule, 50 by default; ode and edm take half.")
+    ] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; ddpm by default."),
+    ] = None,
+    grid: Annotated[
+        str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr; uniform by default.")
+    ] = None,
+    decode: Annotated[
+        Decoding,
+        typer.Option(
+            help="Where argmax gives an invalid molecule: structured takes the most probable sound one, "
+            "fitted the most probable one whose bond lengths occur in training."
+        ),
+    ] = Decoding.argmax,
+    renoise: Annotated[
+        int, typer.Option(min=0, help="Noise what is not valid a little and denoise it again, up to so many times.")
+    ] = 0,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="NAME=VALUE",
+            help="A wanted property, again for more: logp=2.5, 'gfn2_gap_eV=6..8', 'tpsa<60'. "
+            "'moldiff models info' lists what a model can be asked for.",
+        ),
+    ] = None,
+    guidance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="W|NAME=W,...",
+            help="How strongly targets pull: 1 (default) is plain conditioning; more pulls harder, at two evaluations "
+            "for one.",
+        ),
+    ] = None,
+    elements: Annotated[
+        str | None, typer.Option(metavar="C,N,O,H", help="The only elements, hydrogen included. Exact.")
+    ] = None,
+    exclude_elements: Annotated[str, typer.Option(metavar="N,...", help="Forbidden elements. Exact.")] = "",
+    formula: Annotated[
+        str | None, typer.Option(metavar="C7H10O2", help="The composition. Exact; it fixes the number of atoms.")
+    ] = None,
+    charge: Annotated[int | None, typer.Option(help="The total charge. Exact.")] = None,
+    seed: Seed = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
+    ] = None,
+    device: Device = "auto",
+    until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
+    keep_invalid: Annotated[
+        bool, typer.Option("--keep-invalid", help="Write the failed ones too, with reasons.")
+    ] = False,
+    trajectory: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write the path from noise to the first valid molecule: .xyz, or .html to watch offline.",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Generate molecules into an SDF with bonds and charges."""
+    from moldiff.checkpoint import DEFAULT_MODEL
+    from moldiff.sampling.generate import generate_files
+    from moldiff.sampling.guidance import parse_guidance
+    from moldiff.sampling.steering import Wishes
+
+    wishes = Wishes(
+        tuple(targets or ()),
+        None if guidance is None else parse_guidance(guidance),
+        None if elements is None else tuple(split_names(elements)),
+        tuple(split_names(exclude_elements)),
+        formula,
+        charge,
+    )
+    with progress_bar("molecules", number) as progress:
+        summary = generate_files(
+            out,
+            n=number,
+            model=model or DEFAULT_MODEL,
+            n_atoms=None if n_atoms is None else parse_range(n_atoms, "--n-atoms"),
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            decode=decode.value,
+            renoise=renoise,
+            wishes=wishes,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            until_valid=until_valid,
+            keep_invalid=keep_invalid,
+            trajectories=trajectory or (),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    typer.echo(summary.line())
+    for aim in summary.aims:
+        typer.echo(aim.line())

@@ -1,0 +1,29 @@
+"""moldiff train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A training file, for example configs/qm9.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set training.steps=1000")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="auto|FOLDER", help="Go on from the last (or this) checkpoint.")
+    ] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="HH:MM:SS", help="Stop in time and save.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights (fine-tuning).")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder, instead of the file's.")] = None,
+) -> None:
+    """Train a model, or fine-tune one, on a prepared set."""
+    from moldiff.training.run import train as run_training
+
+    folder = run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
+    typer.echo(f"model written to {folder}; 'moldiff generate --model {folder}' uses it")
