@@ -12,13 +12,13 @@ from pathlib import Path
 from moldiff.chem.filters import mark_duplicates
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.diversity import known
-from moldiff.evaluation.plots import draw
+from moldiff.evaluation.plots import draw, draw_similarity
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.files import atomic_writer, named, refuse_existing, write_json, write_text
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
-PICTURES = ("bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png")
+PICTURES = ("bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png")
 COLUMNS = (
     "index", "name", "valid", "reason", "n_atoms", "stable", "edm_stable",
     "smiles", "duplicate_of", "novel", "posebusters",
@@ -45,7 +45,10 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
     try:
         temporary.mkdir(parents=True)
         with named(temporary, out):
-            for name, picture in draw(report.sample, report.reference, report.comparison).items():
+            pictures = draw(report.sample, report.reference, report.comparison)
+            if report.memorisation is not None:
+                pictures["similarity.png"] = draw_similarity(report.memorisation)
+            for name, picture in pictures.items():
                 with atomic_writer(temporary / name, binary=True) as handle:
                     handle.write(picture)
             write_text(temporary / MOLECULES_FILE, molecules_csv(report))

@@ -10,6 +10,7 @@ import numpy as np
 
 from moldiff.chem.properties import PROPERTIES
 from moldiff.evaluation.compare import Comparison, Distance
+from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.reference import Entry, Reference
 from moldiff.evaluation.sample import COMPOSITION, KINDS, Sample
 
@@ -133,6 +134,21 @@ def _composition(heading: str, sample: Sample, reference: Reference | None) -> b
     return _png(figure, axes)
 
 
+def draw_similarity(found: Memorisation) -> bytes:
+    """Return a PNG of the similarities to the nearest training molecule, those of held-out molecules behind."""
+    heading = f"Nearest of {found.training} training molecules"
+    figure, axes = _panels(1, heading, columns=2)
+    edges = np.linspace(0, 1, 41)
+    for values, colour, label, fill in (
+        (found.held_out_nearest, _REFERENCE, "reference", True),
+        (found.nearest, _SAMPLE, "sample", False),
+    ):
+        counts = np.histogram(values, edges)[0]
+        axes[0].stairs(100 * counts / len(values), edges, fill=fill, color=colour, label=label, linewidth=1.3)
+    axes[0].set(xlabel="Tanimoto similarity, ECFP4", ylabel="%")
+    return _png(figure, axes)
+
+
 def _shares(ax: Axes, names: list[str], counts: dict[str, int], shift: float, colour: str, label: str) -> None:
     """Draw the percentage of each class; a number stands above each bar where there are few, as some are tiny."""
     if not (total := sum(counts.values())):
@@ -143,15 +159,15 @@ def _shares(ax: Axes, names: list[str], counts: dict[str, int], shift: float, co
         ax.bar_label(bars, [f"{value:.3g}" for value in percent], fontsize=6.5, padding=1, color="0.3")
 
 
-def _panels(count: int, heading: str) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, heading: str, columns: int = _COLUMNS) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = math.ceil(count / _COLUMNS)
-    figure = Figure(figsize=(3.1 * _COLUMNS, 2.0 * rows + 0.6), layout="constrained")
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(3.1 * columns, 2.0 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)  # the canvas draws; no window system, no global state of pyplot
     figure.suptitle(heading, x=0.008, ha="left", fontsize=11)
-    axes: list[Axes] = figure.subplots(rows, _COLUMNS, squeeze=False).ravel().tolist()
+    axes: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=7.5, length=2.5, pad=2)

@@ -67,6 +67,7 @@ class Reference:
         composition: as `Sample.composition`.
         keys: training molecules, or None if novelty cannot be told.
         smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
+        training_smiles: the same of training molecules; only at hand beside the data set, never stored.
     """
 
     source: str
@@ -77,6 +78,7 @@ class Reference:
     composition: dict[str, dict[str, int]]
     keys: TrainingKeys | None
     smiles: tuple[str, ...]
+    training_smiles: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the keys as plain JSON types."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,17 +79,19 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     train = dataset.indices("train")
     held_out = np.concatenate([dataset.indices("validation"), dataset.indices("test")])
     keys = TrainingKeys.of(np.asarray(dataset.arrays["keys"][train]))
-    name, training = dataset.folder.resolve().name, None
+    name, training, training_smiles = dataset.folder.resolve().name, None, tuple[str, ...]()
     if len(held_out):
         molecules = _molecules(dataset, _draw(held_out, most, generator))
         source = f"{len(molecules)} held-out molecules of {name}"
         if len(train):
-            training = Sample.of(_molecules(dataset, _draw(train, most, generator)))
+            seen = _molecules(dataset, _draw(train, most, generator))
+            training, training_smiles = Sample.of(seen), tuple(canonical_smiles(mol, stereo=False) for mol in seen)
     else:
         molecules = _molecules(dataset, _draw(train, most, generator))
         source = f"training molecules of {name} (it has no held-out ones)"
     smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
-    return build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
+    reference = build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
+    return replace(reference, training_smiles=training_smiles)
 
 
 def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

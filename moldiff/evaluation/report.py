@@ -13,6 +13,7 @@ from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.diversity import diversity
 from moldiff.evaluation.generation import read_generation
+from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.output import check_output, write_report
 from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.reference import Reference
@@ -84,6 +85,7 @@ def evaluate(
     sample = Sample.of(row.mol for row in rows if row.valid)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
+    repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
     busted = relaxed = distance = None
     if posebusters:
         told = clock.stage("posebusters")
@@ -107,6 +109,7 @@ def evaluate(
         posebusters=busted,
         relaxation=relaxed,
         fcd=distance,
+        memorisation=repeats,
         generation=read_generation(path, sha256),
         seconds=clock.seconds(),
     )

@@ -21,6 +21,9 @@ were found.
 |                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
 | fcd             | null if not run, or {value, floor, n, reference, version}: Frechet ChemNet distance of the |
 |                 | n valid molecules to the reference's, and that of as many reference molecules to the rest  |
+| memorisation    | null without a prepared set as reference, or {in_training, held_out_in_training (rates),   |
+|                 | training, sample and held_out: {n, mean, median, share_from: similarity -> share}} of the  |
+|                 | Tanimoto similarity (ECFP4) to the nearest of so many training molecules                   |
 | generation      | null without a run record of just this file beside it, or {sampler, decoding, renoise,     |
 |                 | evaluations, drawn, seconds_per_1000, device, batch_size, model_sha256}                    |
 | reference       | null, or {source, molecules}                                                               |
@@ -43,6 +46,7 @@ from moldiff.evaluation.assess import MISSING, Assessment
 from moldiff.evaluation.chemnet import ChemNetDistance
 from moldiff.evaluation.compare import Comparison, summaries
 from moldiff.evaluation.generation import Generation
+from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.posebusters import PoseBustersResult
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
@@ -71,6 +75,7 @@ class EvaluationReport:
         posebusters: None if not run.
         relaxation: None if not run.
         fcd: None if not run.
+        memorisation: None without a prepared data set as reference.
         generation: how the file was made, None if that is not on record.
         seconds: stage -> wall time.
     """
@@ -86,6 +91,7 @@ class EvaluationReport:
     posebusters: PoseBustersResult | None
     relaxation: RelaxationResult | None
     fcd: ChemNetDistance | None
+    memorisation: Memorisation | None
     generation: Generation | None
     seconds: dict[str, float]
 
@@ -119,6 +125,7 @@ class EvaluationReport:
             "posebusters": self.posebusters.to_json() if self.posebusters else None,
             "relaxation": self.relaxation.to_json() if self.relaxation else None,
             "fcd": self.fcd.to_json() if self.fcd else None,
+            "memorisation": self.memorisation.to_json() if self.memorisation else None,
             "generation": self.generation.to_json() if self.generation else None,
             "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
             "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},

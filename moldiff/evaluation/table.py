@@ -85,6 +85,8 @@ def _extras(report: EvaluationReport) -> list[str]:
             f"Frechet ChemNet distance of {report.fcd.n} valid molecules to {report.fcd.reference} of the reference: "
             f"{_number(report.fcd.value)}{floor}"
         )
+    if report.memorisation is not None:
+        lines.append(report.memorisation.line())
     if report.relaxation is not None:
         relaxed = report.relaxation.to_json()
         lines.append(
