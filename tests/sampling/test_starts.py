@@ -41,6 +41,12 @@ def test_a_value_is_given_exactly_and_sizes_are_those_of_molecules_near_it() -> 
     assert abs(sizes.std() - 5 * np.hypot(BANDWIDTH, 0.1)) < 0.2
 
 
+def test_the_kernel_is_in_standard_deviations() -> None:
+    sizes, _ = draw(starts("gap=10"))
+    assert abs(sizes.mean() - 20) < 0.1
+    assert abs(sizes.std() - 2 * np.hypot(BANDWIDTH * STD[1], 0.2)) < 0.2
+
+
 def test_a_range_gives_the_training_data_inside_it() -> None:
     sizes, conditions = draw(starts("gap=6..8"))
     gap, data = conditions[:, 1], rows()
