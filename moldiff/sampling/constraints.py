@@ -112,9 +112,8 @@ class FixedSum:
         """
         chances, table = self._chances(logits), self._table(mask.shape[1], logits.device)
         forward = [table.certain(len(logits), table.start)]
-        for i in range(mask.shape[1]):
-            moved = torch.logsumexp(forward[i][:, table.before] + chances[:, i, None], dim=-1)
-            forward.append(torch.where(mask[:, i, None], moved, forward[i]))
+        for i in range(mask.shape[1]):  # real atoms come first: behind them, the sums are not used
+            forward.append(torch.logsumexp(forward[i][:, table.before] + chances[:, i, None], dim=-1))
         backward, marginals = table.certain(len(logits), table.end), []
         for i in reversed(range(mask.shape[1])):
             ahead = backward[:, table.after] + chances[:, i, None]  # (B, S, K)
