@@ -34,7 +34,6 @@ class Stream(enum.IntEnum):
     CONDITION = 5
     SELF_CONDITIONING = 6
     SIZE = 7
-    CORRECTOR = 8
 
 
 def philox(

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from benchmark_model import write_held_out
+from cells import Cells
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.errors import MoldiffError
@@ -122,29 +123,6 @@ def run_held_out(cell: dict[str, str], arguments: argparse.Namespace, reference:
     return {**cell, **measured(report, reference), **known}
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the complete rows of an earlier run."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if rows and tuple(rows[0]) != COLUMNS:
-        raise SystemExit(f"{path} was written by another version of this script; give another --work folder")
-    return [row for row in rows if None not in row.values()]
-
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add one row, so that it is on the disk when the next cell begins."""
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def figure(row: dict[str, str], name: str, factor: float, digits: int) -> str:
     """Return "value ± standard error"."""
     if not row[name]:
@@ -216,7 +194,7 @@ def main() -> None:
     """Run the cells that are missing, cheapest first, and write the table after each."""
     arguments = parse()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    path = arguments.work / "cells.csv"
+    cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         sha256 = load_model_folder(arguments.model).sha256
         reference = load_reference(arguments.reference or arguments.data or arguments.model)
@@ -229,10 +207,10 @@ def main() -> None:
         wanted.insert(0, (HELD_OUT, "", "0"))
     for kind in wanted:
         cell = dict(zip(KEY, (sha256, *kind, str(arguments.n), str(arguments.seed)), strict=True))
-        if all(any(row[key] != cell[key] for key in KEY) for row in read_rows(path)):
+        if not cells.holds(cell):
             run = run_held_out if cell["sampler"] == HELD_OUT else run_cell
-            append_row(path, run(cell, arguments, reference))
-        rows = [row for row in read_rows(path) if row["model_sha256"] == sha256]
+            cells.append([run(cell, arguments, reference)])
+        rows = [row for row in cells.rows() if row["model_sha256"] == sha256]
         if arguments.out is not None:
             write_text(arguments.out, text(rows, arguments, reference))
         print(list(table(rows[-1:]))[-1], flush=True)

@@ -22,9 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from cells import Cells
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.errors import MoldiffError
+from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.sampling.generate import generate_files
 from moldiff.sampling.guidance import Guidance
@@ -133,26 +135,6 @@ def measure(name: str, scale: float, arguments: argparse.Namespace, model: Molec
     ]
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the complete rows of an earlier run."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values()]
-
-
-def append_rows(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Add rows, so that they are on the disk when the next cell begins."""
-    new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def figure(row: dict[str, str], name: str, factor: float, digits: int) -> str:
     """Return "value ± standard error"."""
     return f"{factor * float(row[name]):.{digits}f} ± {factor * float(row[f'{name}_se']):.{digits}f}"
@@ -209,7 +191,7 @@ def main() -> None:
     """Run the cells that are missing, and write the table after each."""
     arguments = parse()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    path = arguments.work / "cells.csv"
+    cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         folder = load_model_folder(arguments.model)
         model = MoleculeModel.from_folder(folder)
@@ -220,13 +202,12 @@ def main() -> None:
         for name in arguments.properties:
             for scale in (0.0, *sorted(set(arguments.scales) - {0.0})):
                 cell = shared | {"property": name, "method": f"scale {scale:g}" if scale else UNCONDITIONAL}
-                if all(any(row[key] != cell[key] for key in KEY) for row in read_rows(path)):
-                    append_rows(path, [shared | row for row in measure(name, scale, arguments, model)])
-                rows = [row for row in read_rows(path) if all(row[key] == shared[key] for key in shared)]
+                if not cells.holds(cell):
+                    cells.append([shared | row for row in measure(name, scale, arguments, model)])
+                rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
                 text = page(rows, arguments, units)
                 if arguments.out is not None:
-                    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-                    arguments.out.write_text(text, encoding="utf-8")
+                    write_text(arguments.out, text)
     except MoldiffError as error:
         raise SystemExit(f"error: {error}") from error
     print(text)

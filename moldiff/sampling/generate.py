@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moldiff.checkpoint import DEFAULT_MODEL, ModelFolder, load_model_folder
+from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
@@ -26,7 +26,7 @@ from moldiff.sampling.record import Summary, run_record
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import NO_WISHES, Steering, Wishes, steer
+from moldiff.sampling.steering import NO_WISHES, Wishes, steer
 from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
 from moldiff.sampling.verified import VerifiedDecoder
 
@@ -116,20 +116,18 @@ def generate(
         wishes,
     )  # fmt: skip
     check_request(request)
-    folder = load_model_folder(request.model)
-    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    steering = steer(request.wishes, loaded, folder.references, str(folder.path), sizes)
-    decoder, accountant = _decoder(request, loaded, folder, steering), Accountant()
+    generation = _Generation(request)
     molecules = []
-    for outcome in outcomes(request, loaded, decoder, steering, accountant, None):
+    for outcome in generation.outcomes(None):
         if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
+            row = outcome.row()
             for name in ("moldiff_id", "status", "reason", "decoding", *outcome.aims):
-                outcome.mol.SetProp(name, str(outcome.row()[name]))
+                outcome.mol.SetProp(name, str(row[name]))
             if outcome.confidence is not None:
                 for name, values in outcome.confidence.tags(outcome.mol.GetNumAtoms()).items():
                     outcome.mol.SetProp(name, values)
             molecules.append(outcome.mol)
-    if problem := shortage(request, accountant):
+    if problem := generation.shortage():
         raise MoldiffError(problem)
     return molecules
 
@@ -188,94 +186,103 @@ def generate_files(
         check_suffix(path)
     for path in (out, table, run_file, *trajectories):
         refuse_existing_file(path, overwrite)
-    folder = load_model_folder(model)
-    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    steering = steer(wishes, loaded, folder.references, str(folder.path), n_atoms)
-    decoder, accountant = _decoder(request, loaded, folder, steering), Accountant()
+    generation = _Generation(request)
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, (*COLUMNS, *steering.aims.columns), lineterminator="\n")
+        writer = csv.DictWriter(rows, (*COLUMNS, *generation.steering.aims.columns), lineterminator="\n")
         writer.writeheader()
         shown = None
-        for outcome in outcomes(request, loaded, decoder, steering, accountant, progress):
+        for outcome in generation.outcomes(progress):
             shown = outcome.number if shown is None and outcome.status == "valid" else shown
             writer.writerow(outcome.row())
             if keep_invalid or outcome.status == "valid":
-                records.write(outcome.sdf_record(seed, folder.name) or "")
+                records.write(outcome.sdf_record(seed, generation.folder.name) or "")
     if trajectories:
-        frames = trace(request.drawer(loaded, False, steering), shown or 0)
+        frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
         for path in trajectories:
-            write_trajectory(path, frames, loaded.vocabulary, f"moldiff_{shown or 0}")
-    drawn = sum(accountant.counts.values())
-    summary = Summary(
-        n,
-        drawn,
-        accountant.counts,
-        accountant.reasons,
-        accountant.decodings,
-        accountant.renoised,
-        accountant.evaluations,
-        accountant.unique,
-        time.monotonic() - started,
-        str(out),
-        steering.aims.results(),
-    )
-    write_json(run_file, run_record(request, summary, folder.sha256, str(next(loaded.denoiser.parameters()).device)))
-    if problem := shortage(request, accountant):
+            write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
+    summary = generation.summary(time.monotonic() - started, out)
+    write_json(run_file, run_record(request, summary, generation.folder.sha256, str(generation.device)))
+    if problem := generation.shortage():
         raise MoldiffError(f"{problem}; they are in {out}")
     return summary
 
 
-def outcomes(
-    request: Request,
-    model: MoleculeModel,
-    decoder: Decoder,
-    steering: Steering,
-    accountant: Accountant,
-    progress: Progress | None,
-) -> Iterator[Outcome]:
-    """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n valid
-    ones."""
-    drawer = request.drawer(model, True, steering)
-    renoiser = Renoiser(drawer)
-    _warn_about_sizes(steering.sizes, model)
-    limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
-    first = 0
-    while first < limit:
-        count = min(request.batch_size, limit - first)
-        if request.until_valid:
-            # a few more than are missing: most draws are valid, and a surplus is thrown away
-            count = min(count, max(drawer.rows, int(1.25 * (request.n - accountant.counts["valid"]))))
-        drawn = []
-        for draw in drawer.draw(first, count):
-            drawn.append(draw)
-            if progress is not None and not request.until_valid:
-                progress(first + len(drawn))
-        drawn.sort(key=lambda draw: draw.number)
-        wanted = drawer.condition(torch.arange(first, first + count))
-        for outcome in renoiser.settle(drawn, decoder, request.renoise):
-            measured = steering.aims.measure(outcome, wanted[outcome.number - first])
-            evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-            yield accountant.take(replace(measured, evaluations=evaluations))
-            if request.until_valid and progress is not None:
-                progress(accountant.counts["valid"])
-            if request.until_valid and accountant.counts["valid"] == request.n:
-                return
-        first += count
+class _Generation:
+    """One generation under way: a checked request, and all that answers it.
 
+    Attributes:
+        folder, model: what the request names, loaded.
+        steering: its wishes, held against the model.
+        accountant: counts every outcome that was yielded.
+    """
 
-def _decoder(request: Request, model: MoleculeModel, folder: ModelFolder, steering: Steering) -> Decoder:
-    decoder = DECODERS[request.decode](model.vocabulary, folder.references, str(folder.path))
-    return VerifiedDecoder(decoder, steering.constraints) if steering.constraints else decoder
+    def __init__(self, request: Request) -> None:
+        self.request, self.folder = request, load_model_folder(request.model)
+        source, references = str(self.folder.path), self.folder.references
+        self.model = MoleculeModel.from_folder(self.folder, resolve_device(request.device))
+        self.device = next(self.model.denoiser.parameters()).device
+        self.steering = steer(request.wishes, self.model, references, source, request.n_atoms)
+        self.accountant = Accountant()
+        decoder = DECODERS[request.decode](self.model.vocabulary, references, source)
+        constraints = self.steering.constraints
+        self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
 
+    def outcomes(self, progress: Progress | None) -> Iterator[Outcome]:
+        """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
+        valid ones."""
+        request, accountant = self.request, self.accountant
+        drawer = request.drawer(self.model, True, self.steering)
+        renoiser = Renoiser(drawer)
+        _warn_about_sizes(self.steering.sizes, self.model)
+        limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
+        first = 0
+        while first < limit:
+            count = min(request.batch_size, limit - first)
+            if request.until_valid:
+                # a few more than are missing: most draws are valid, and a surplus is thrown away
+                count = min(count, max(drawer.rows, int(1.25 * (request.n - accountant.counts["valid"]))))
+            drawn = []
+            for draw in drawer.draw(first, count):
+                drawn.append(draw)
+                if progress is not None and not request.until_valid:
+                    progress(first + len(drawn))
+            drawn.sort(key=lambda draw: draw.number)
+            wanted = drawer.condition(torch.arange(first, first + count))
+            for outcome in renoiser.settle(drawn, self._decoder, request.renoise):
+                measured = self.steering.aims.measure(outcome, wanted[outcome.number - first])
+                evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
+                yield accountant.take(replace(measured, evaluations=evaluations))
+                if request.until_valid and progress is not None:
+                    progress(accountant.counts["valid"])
+                if request.until_valid and accountant.counts["valid"] == request.n:
+                    return
+            first += count
 
-def shortage(request: Request, accountant: Accountant) -> str:
-    """Return why there are fewer valid molecules than were asked for, or an empty string."""
-    valid, drawn = accountant.counts["valid"], sum(accountant.counts.values())
-    if not request.until_valid or valid >= request.n:
-        return ""
-    return f"only {valid} of {request.n} molecules were valid in {drawn} draws"
+    def shortage(self) -> str:
+        """Return why there are fewer valid molecules than were asked for, or an empty string."""
+        counts = self.accountant.counts
+        if not self.request.until_valid or counts["valid"] >= self.request.n:
+            return ""
+        return f"only {counts['valid']} of {self.request.n} molecules were valid in {sum(counts.values())} draws"
+
+    def summary(self, seconds: float, out: Path) -> Summary:
+        """Return what became of every draw."""
+        accountant = self.accountant
+        return Summary(
+            self.request.n,
+            sum(accountant.counts.values()),
+            accountant.counts,
+            accountant.reasons,
+            accountant.decodings,
+            accountant.renoised,
+            accountant.evaluations,
+            accountant.unique,
+            seconds,
+            str(out),
+            self.steering.aims.results(),
+        )
 
 
 def output_names(out: Path) -> tuple[Path, Path]:
