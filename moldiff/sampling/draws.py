@@ -11,6 +11,7 @@ import gc
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from moldiff.sampling.programme import LogProbabilities
 from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.starts import FreeStarts, Starts
+from moldiff.workers import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Drawer:
         starts: size and condition of each draw; None = the training data's sizes within ``sizes``, nothing wanted.
         guidance: how strongly the condition pulls; None = plain conditioning.
         constraints: what every molecule must obey.
+        workers: run the micro-batches.
 
     Attributes:
         denoiser: guided and constrained. One call takes ``evaluations_per_call`` network evaluations.
@@ -77,8 +80,9 @@ class Drawer:
         starts: Starts | None = None,
         guidance: Guidance | None = None,
         constraints: tuple[Constraint, ...] = (),
+        workers: Workers = INLINE,
     ) -> None:
-        self.keep_predictions = keep_predictions
+        self.keep_predictions, self.workers = keep_predictions, workers
         self.model, self.solver, self.source = model, solver, NoiseSource(seed)
         guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
@@ -100,54 +104,62 @@ class Drawer:
         return self._starts.draw(numbers, self.source)[1]
 
     def draw(self, first: int, count: int) -> Iterator[Draw]:
-        """Yield draws first .. first + count - 1, grouped by width, not in order."""
+        """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
         numbers = np.arange(first, first + count)
         sizes = self.size(torch.from_numpy(numbers))
         widths = np.array([bucket_width(int(n)) for n in sizes])
+        parts = []
         for width in np.unique(widths).tolist():
-            chosen = widths == width
-            yield from self._draw_width(numbers[chosen], sizes[chosen], width)
+            members = np.flatnonzero(widths == width)
+            parts += [members[start : start + self.rows] for start in range(0, len(members), self.rows)]
 
-    def _draw_width(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> Iterator[Draw]:
-        """Draw molecules of one width in micro-batches; halve these while memory does not suffice."""
-        start = 0
-        while start < len(numbers):
-            part = slice(start, start + self.rows)
-            try:
-                draws = self._micro_batch(numbers[part], sizes[part], width)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
-                if self.rows == 1:
-                    raise MoldiffError(
-                        f"memory does not suffice for one molecule of {sizes[start]} atoms on {self.device}"
-                    ) from error
-                self.rows //= 2
+        def run(part: np.ndarray) -> list[Draw]:
+            return self._within_memory(numbers[part], sizes[part], int(widths[part[0]]))
+
+        return chain.from_iterable(self.workers.map(run, parts))
+
+    def _within_memory(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> list[Draw]:
+        """Run draws of one width as one micro-batch, or as several smaller ones if memory does not suffice."""
+        rows = self.rows
+        try:
+            return [
+                draw
+                for start in range(0, len(numbers), rows)
+                for draw in self._micro_batch(numbers[start : start + rows], sizes[start : start + rows], width, rows)
+            ]
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if rows == 1:
+                raise MoldiffError(
+                    f"memory does not suffice for one molecule of {sizes[0]} atoms on {self.device}"
+                ) from error
+            if self.rows == rows:  # or another micro-batch has halved them meanwhile
+                self.rows = rows // 2
                 logger.warning(
                     "out of memory: going on with %d molecules at a time (last digits may differ)", self.rows
                 )
-                gc.collect()
-                if self.device.type == "cuda":
-                    torch.cuda.empty_cache()
-                continue
-            yield from draws
-            start += self.rows
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return self._within_memory(numbers, sizes, width)
 
     def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
         """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
         numbers = np.array([number])
         sizes = self.size(torch.from_numpy(numbers))
-        self._micro_batch(numbers, sizes, bucket_width(int(sizes[0])), after_step)
+        self._micro_batch(numbers, sizes, bucket_width(int(sizes[0])), self.rows, after_step)
 
     def _micro_batch(
         self,
         numbers: np.ndarray,
         sizes: np.ndarray,
         width: int,
+        rows: int,
         after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
     ) -> list[Draw]:
         """Run one micro-batch of exactly ``rows`` rows; missing ones repeat the last draw and are thrown away."""
-        fill = np.minimum(np.arange(self.rows), len(numbers) - 1)
+        fill = np.minimum(np.arange(rows), len(numbers) - 1)
         model, ids = self.model, torch.from_numpy(numbers[fill])
         template = empty_batch(torch.from_numpy(sizes[fill]), ids, width, len(model.conditions))
         template = template.replace(properties=torch.from_numpy(self.condition(ids)))

@@ -20,6 +20,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, Decoder
+from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
 from moldiff.sampling.record import Summary, run_record
@@ -29,6 +30,7 @@ from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.steering import NO_WISHES, Wishes, steer
 from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
 from moldiff.sampling.verified import VerifiedDecoder
+from moldiff.workers import workers_for
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -233,32 +235,49 @@ class _Generation:
         """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
         valid ones."""
         request, accountant = self.request, self.accountant
-        drawer = request.drawer(self.model, True, self.steering)
-        renoiser = Renoiser(drawer)
         _warn_about_sizes(self.steering.sizes, self.model)
-        limit = request.n * _DRAWS_PER_VALID if request.until_valid else request.n
-        first = 0
-        while first < limit:
-            count = min(request.batch_size, limit - first)
-            if request.until_valid:
+        with workers_for(self.device) as workers:
+            drawer = request.drawer(self.model, True, self.steering, workers)
+            renoiser = Renoiser(drawer)
+            for first, count, draws in self._batches(drawer):
+                drawn = []
+                for draw in draws:
+                    drawn.append(draw)
+                    if progress is not None and not request.until_valid:
+                        progress(first + len(drawn))
+                drawn.sort(key=lambda draw: draw.number)
+                wanted = drawer.condition(torch.arange(first, first + count))
+                for outcome in renoiser.settle(drawn, self._decoder, request.renoise):
+                    measured = self.steering.aims.measure(outcome, wanted[outcome.number - first])
+                    evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
+                    yield accountant.take(replace(measured, evaluations=evaluations))
+                    if request.until_valid and progress is not None:
+                        progress(accountant.counts["valid"])
+                    if request.until_valid and accountant.counts["valid"] == request.n:
+                        return
+
+    def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:
+        """Yield the number of a batch's first draw, how many they are, and the draws."""
+        request, first = self.request, 0
+        if request.until_valid:
+            limit = request.n * _DRAWS_PER_VALID
+            while first < limit:
                 # a few more than are missing: most draws are valid, and a surplus is thrown away
-                count = min(count, max(drawer.rows, int(1.25 * (request.n - accountant.counts["valid"]))))
-            drawn = []
-            for draw in drawer.draw(first, count):
-                drawn.append(draw)
-                if progress is not None and not request.until_valid:
-                    progress(first + len(drawn))
-            drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
-            for outcome in renoiser.settle(drawn, self._decoder, request.renoise):
-                measured = self.steering.aims.measure(outcome, wanted[outcome.number - first])
-                evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-                yield accountant.take(replace(measured, evaluations=evaluations))
-                if request.until_valid and progress is not None:
-                    progress(accountant.counts["valid"])
-                if request.until_valid and accountant.counts["valid"] == request.n:
-                    return
-            first += count
+                count = max(drawer.rows, int(1.25 * (request.n - self.accountant.counts["valid"])))
+                count = min(count, request.batch_size, limit - first)
+                yield first, count, drawer.draw(first, count)
+                first += count
+            return
+        ahead = None
+        for first in range(0, request.n, request.batch_size):
+            count = min(request.batch_size, request.n - first)
+            # the next batch is begun before the last one is converted and written
+            batch = first, count, drawer.draw(first, count)
+            if ahead is not None:
+                yield ahead
+            ahead = batch
+        if ahead is not None:
+            yield ahead
 
     def shortage(self) -> str:
         """Return why there are fewer valid molecules than were asked for, or an empty string."""

@@ -66,25 +66,27 @@ class Renoiser:
         for draw in draws:
             if draw.arrays is not None:
                 by_width.setdefault(bucket_width(len(draw.arrays.atom_type)), []).append(draw)
-        found: dict[int, Draw] = {}
-        for width, some in by_width.items():
-            for first in range(0, len(some), self.drawer.rows):
-                found |= self._micro_batch(some[first : first + self.drawer.rows], width, number)
-        return found
+        rows = self.drawer.rows
+        parts = [some[first : first + rows] for some in by_width.values() for first in range(0, len(some), rows)]
 
-    def _micro_batch(self, draws: list[Draw], width: int, number: int) -> dict[int, Draw]:
+        def run(part: list[Draw]) -> list[Draw]:
+            return self._micro_batch(part, number, rows)
+
+        return {draw.number: draw for made in self.drawer.workers.map(run, parts) for draw in made}
+
+    def _micro_batch(self, draws: list[Draw], number: int, rows: int) -> list[Draw]:
         """Run one micro-batch of the drawer's shape; missing rows repeat the last draw and are thrown away."""
         drawer, model = self.drawer, self.drawer.model
-        filled = draws + draws[-1:] * (drawer.rows - len(draws))
+        filled = draws + draws[-1:] * (rows - len(draws))
         numbers = torch.tensor([draw.number for draw in filled])
+        arrays = [draw.arrays for draw in filled if draw.arrays is not None]
         molecules = collate(
-            [draw.arrays for draw in filled if draw.arrays is not None],
+            arrays,
             numbers,
-            width,
+            bucket_width(len(arrays[0].atom_type)),
             torch.from_numpy(drawer.condition(numbers)),
         ).to(drawer.device)
         result = resample(
             drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
         )
-        new = draws_of(drawer.decided(result), numbers[: len(draws)].tolist(), drawer.keep_predictions)
-        return {draw.number: draw for draw in new}
+        return draws_of(drawer.decided(result), numbers[: len(draws)].tolist(), drawer.keep_predictions)

@@ -12,6 +12,7 @@ from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.steering import NO_WISHES, Steering, Wishes
+from moldiff.workers import INLINE, Workers
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class Request:
     renoise: int = 0
     wishes: Wishes = NO_WISHES
 
-    def drawer(self, model: MoleculeModel, keep_predictions: bool, steering: Steering) -> Drawer:
+    def drawer(
+        self, model: MoleculeModel, keep_predictions: bool, steering: Steering, workers: Workers = INLINE
+    ) -> Drawer:
         """Return what makes the draws."""
         solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
         return Drawer(
             model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid,
-            steering.starts, steering.guidance, steering.constraints,
+            steering.starts, steering.guidance, steering.constraints, workers,
         )  # fmt: skip
 
 

@@ -101,6 +101,20 @@ def test_keep_invalid_writes_what_can_be_written(scripted: None, model: Path, tm
     assert [mol.GetProp("moldiff_id") for mol in supplier] == ["0", "1", "3", "4", "5"]
 
 
+def test_files_do_not_depend_on_the_number_of_threads(model: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    files = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            out = tmp_path / f"{threads}.sdf"
+            generate_files(out, n=40, model=str(model), steps=3, n_atoms=(3, 20), keep_invalid=True, renoise=1)
+            files.append((out.read_bytes(), out.with_suffix(".csv").read_bytes()))
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1]
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 512])
 def test_until_valid_ends_at_the_same_draw(scripted: None, model: Path, tmp_path: Path, batch_size: int) -> None:
     out = tmp_path / f"{batch_size}.sdf"

@@ -1,0 +1,66 @@
+"""Micro-batches side by side. One micro-batch is too small to keep several CPU threads busy, several at once are not.
+
+Each computes on one thread of PyTorch, however many there are: what comes out does not depend on the machine's cores.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Threads that run independent pieces of work; made by `workers_for`.
+
+    Args:
+        executor: runs the pieces; None = they run one after the other, in the caller's thread, when they are asked for.
+        count: pieces that run at a time.
+    """
+
+    def __init__(self, executor: ThreadPoolExecutor | None, count: int) -> None:
+        self._executor, self.count = executor, count
+
+    def map(self, work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """Return the results in the order of the items. Threads begin at once, not when the first is asked for."""
+        if self._executor is None:
+            return map(work, items)
+        return _results(deque(self._executor.submit(work, item) for item in items))
+
+
+def _results(waiting: deque[Future[Result]]) -> Iterator[Result]:
+    """Yield results in order; what nobody waits for any more is not begun."""
+    try:
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+INLINE = Workers(None, 1)
+
+
+@contextmanager
+def workers_for(device: torch.device) -> Iterator[Workers]:
+    """Give the threads that suit a device: on a CPU as many as PyTorch has, elsewhere a single one that keeps the
+    device busy while the caller does other work.
+
+    Until they are given back, an operation of this process's PyTorch uses one CPU thread.
+    """
+    threads = torch.get_num_threads()
+    count = threads if device.type == "cpu" else 1
+    executor = ThreadPoolExecutor(count, thread_name_prefix="moldiff")
+    torch.set_num_threads(1)
+    try:
+        yield Workers(executor, count)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
