@@ -71,8 +71,8 @@ def resample(
 
     Args:
         molecules: clean; they also give mask, ids and condition.
-        grid: decreasing times, from one below 1 to 0.
-        attempt: from 1 up; each has noise of its own.
+        grid: decreasing times, the last 0: (M,), or (M, B) where each molecule has its own.
+        attempt: from 0 up; each has noise of its own.
     """
     walk = Walk(denoiser, diffusion, curve, molecules.properties, source, attempt)
     times = _times(grid, molecules)
@@ -84,7 +84,7 @@ def _times(grid: Tensor, batch: MolBatch) -> list[Tensor]:
     """Return each time of a grid for every molecule, (B,) float64."""
     if len(grid) < 2:
         raise ValueError("a grid needs at least two times")
-    return [torch.full((len(batch),), float(t), dtype=torch.float64, device=batch.mask.device) for t in grid]
+    return [t.to(batch.mask.device, torch.float64).expand(len(batch)) for t in grid]
 
 
 def _descend(

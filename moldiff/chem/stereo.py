@@ -1,0 +1,89 @@
+"""Whether coordinates have the stereo that a molecular graph asks for, or that of its mirror image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+
+_LEFT, _RIGHT = Chem.ChiralType.CHI_TETRAHEDRAL_CCW, Chem.ChiralType.CHI_TETRAHEDRAL_CW
+_OPPOSITE = {_LEFT: _RIGHT, _RIGHT: _LEFT}
+_SAME_SIDE = {
+    Chem.BondStereo.STEREOZ: True,
+    Chem.BondStereo.STEREOCIS: True,
+    Chem.BondStereo.STEREOE: False,
+    Chem.BondStereo.STEREOTRANS: False,
+}
+
+
+@dataclass(frozen=True)
+class StereoMatch:
+    """How coordinates compare with the stereo that is asked for; what is not specified is not counted.
+
+    Attributes:
+        centres: specified tetrahedral centres.
+        as_wanted, inverted: how many of them are so; a flat one is neither.
+        bonds: specified double bonds.
+        bonds_wrong: how many of them have the other configuration.
+    """
+
+    centres: int
+    as_wanted: int
+    inverted: int
+    bonds: int
+    bonds_wrong: int
+
+    @property
+    def right(self) -> bool:
+        """Whether everything is as wanted."""
+        return self.as_wanted == self.centres and not self.bonds_wrong
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether everything is as wanted in the mirror image, but not here."""
+        return not self.right and self.inverted == self.centres and not self.bonds_wrong
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, in a few words; "" where nothing is."""
+        if self.right:
+            return ""
+        parts = []
+        if self.centres:
+            parts.append(f"{self.centres - max(self.as_wanted, self.inverted)} of {self.centres} centres")
+        if self.bonds:
+            parts.append(f"{self.bonds_wrong} of {self.bonds} double bonds")
+        return f"wrong {' and '.join(parts)}"
+
+
+def compare_stereo(mol: Chem.Mol) -> StereoMatch:
+    """Compare the stereo marks of a molecule (wanted) with those of its own conformer (found).
+
+    Args:
+        mol: sanitised, with all the atoms that its marks refer to, and a 3D conformer.
+    """
+    found = Chem.Mol(mol)
+    Chem.AssignAtomChiralTagsFromStructure(found, replaceExistingTags=True)
+    pairs = [
+        (atom.GetChiralTag(), found.GetAtomWithIdx(atom.GetIdx()).GetChiralTag())
+        for atom in mol.GetAtoms()
+        if atom.GetChiralTag() in _OPPOSITE
+    ]
+    pos = mol.GetConformer().GetPositions()
+    bonds = [bond for bond in mol.GetBonds() if bond.GetStereo() in _SAME_SIDE and len(bond.GetStereoAtoms()) == 2]
+    return StereoMatch(
+        centres=len(pairs),
+        as_wanted=sum(wanted == here for wanted, here in pairs),
+        inverted=sum(_OPPOSITE[wanted] == here for wanted, here in pairs),
+        bonds=len(bonds),
+        bonds_wrong=sum(_on_one_side(bond, pos) != _SAME_SIDE[bond.GetStereo()] for bond in bonds),
+    )
+
+
+def _on_one_side(bond: Chem.Bond, pos: np.ndarray) -> bool:
+    """Return whether the two atoms that a double bond's stereo refers to lie on the same side of it."""
+    first, second = bond.GetStereoAtoms()
+    begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    axis = pos[end] - pos[begin]
+    return bool(np.cross(axis, pos[first] - pos[begin]) @ np.cross(axis, pos[second] - pos[end]) > 0)
