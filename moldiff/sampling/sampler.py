@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,6 +32,24 @@ class Sample:
     failed_at: Tensor
 
 
+@dataclass(frozen=True)
+class Underway:
+    """Molecules on their way down.
+
+    Attributes:
+        state: what the solver carries.
+        failed_at: (B,) int64: first step whose state was not finite, -1 = none so far.
+    """
+
+    state: State
+    failed_at: Tensor
+
+    @classmethod
+    def at_start(cls, molecules: MolBatch) -> Underway:
+        """Return molecules before their first step."""
+        return cls(State(molecules), torch.full((len(molecules),), -1, dtype=torch.int64, device=molecules.mask.device))
+
+
 def sample(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
@@ -52,9 +69,9 @@ def sample(
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.
     """
-    walk, times = Walk(denoiser, diffusion, curve, template.properties, source), _times(grid, template)
-    prior = diffusion.sample_prior(template, curve.levels(times[0]), walk.noise(template, step=0))
-    return _descend(walk, State(prior), times, solver, after_step)
+    walk, times = Walk(denoiser, diffusion, curve, template.properties, source), times_of(grid, template)
+    underway = depart(walk, template, times)
+    return arrive(walk, descend(walk, underway, times, solver, range(1, len(times) - 1), after_step), times, after_step)
 
 
 def resample(
@@ -75,37 +92,54 @@ def resample(
         attempt: from 0 up; each has noise of its own.
     """
     walk = Walk(denoiser, diffusion, curve, molecules.properties, source, attempt)
-    times = _times(grid, molecules)
+    times = times_of(grid, molecules)
     noisy = diffusion.noise(molecules, curve.levels(times[0]), walk.noise(molecules, step=0))
-    return _descend(walk, State(noisy), times, solver, None)
+    return arrive(walk, descend(walk, Underway.at_start(noisy), times, solver, range(1, len(times) - 1)), times)
 
 
-def _times(grid: Tensor, batch: MolBatch) -> list[Tensor]:
+def times_of(grid: Tensor, batch: MolBatch) -> list[Tensor]:
     """Return each time of a grid for every molecule, (B,) float64."""
     if len(grid) < 2:
         raise ValueError("a grid needs at least two times")
     return [t.to(batch.mask.device, torch.float64).expand(len(batch)) for t in grid]
 
 
-def _descend(
+def depart(walk: Walk, template: MolBatch, times: list[Tensor]) -> Underway:
+    """Return molecules of pure noise, at the first of the times."""
+    prior = walk.diffusion.sample_prior(template, walk.curve.levels(times[0]), walk.noise(template, step=0))
+    return Underway.at_start(prior)
+
+
+def descend(
     walk: Walk,
-    state: State,
+    underway: Underway,
     times: list[Tensor],
     solver: Solver,
-    after_step: Callable[[int, MolBatch, MolPrediction], None] | None,
-) -> Sample:
-    """Walk down the times from a state at the first of them, and decode."""
-    diffusion, curve, last = walk.diffusion, walk.curve, len(times) - 1
-    failed_at = torch.full((len(state.molecules),), -1, dtype=torch.int64, device=state.molecules.mask.device)
-    for number, (t, s) in enumerate(pairwise(times[:-1]), start=1):
-        state = solver.step(walk, state, number, t, s)
+    steps: range,
+    after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
+) -> Underway:
+    """Take some of the steps 1 .. len(times) - 2, all but the last, which decodes; step k leads to ``times[k]``."""
+    state, failed_at = underway.state, underway.failed_at
+    for number in steps:
+        state = solver.step(walk, state, number, times[number - 1], times[number])
         if state.prediction is not None:
             failed_at = torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
             if after_step is not None:
                 after_step(number, state.molecules, state.prediction)
-    prediction = walk.denoise(state.molecules, state.prediction, curve.levels(times[-2]))
+    return Underway(state, failed_at)
+
+
+def arrive(
+    walk: Walk,
+    underway: Underway,
+    times: list[Tensor],
+    after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
+) -> Sample:
+    """Take the last step: decode what is at the last time but one."""
+    state, failed_at, last = underway.state, underway.failed_at, len(times) - 1
+    prediction = walk.denoise(state.molecules, state.prediction, walk.curve.levels(times[-2]))
     failed_at = torch.where((failed_at < 0) & ~_is_finite(prediction), last, failed_at)
-    molecules = diffusion.decode(state.molecules, prediction)
+    molecules = walk.diffusion.decode(state.molecules, prediction)
     if after_step is not None:
         after_step(last, molecules, prediction)
     return Sample(molecules, prediction, failed_at)
