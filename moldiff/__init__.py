@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from moldiff.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from moldiff.sampling.conformers import conformers
     from moldiff.sampling.generate import generate
+    from moldiff.sampling.vary import vary
 
-__all__ = ["__version__", "generate"]
+__all__ = ["__version__", "conformers", "generate", "vary"]
+
+_MODULES = {
+    "conformers": "moldiff.sampling.conformers",
+    "generate": "moldiff.sampling.generate",
+    "vary": "moldiff.sampling.vary",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import `generate` when it is first asked for: ``import moldiff`` stays fast."""
-    if name == "generate":
-        from moldiff.sampling.generate import generate
-
-        return generate
+    """Import a job when it is first asked for: ``import moldiff`` stays fast."""
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'moldiff' has no attribute '{name}'")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.commands import data, generation, measuring, models, training
+from moldiff.commands import data, generation, measuring, models, training, variation
 from moldiff.errors import MoldiffError
 from moldiff.version import VERSION
 
@@ -100,6 +100,8 @@ data_app.command("prepare")(data.prepare)
 data_app.command("info")(data.info)
 app.command("train")(training.train)
 app.command("generate")(generation.generate)
+app.command("vary")(variation.vary)
+app.command("conformers")(variation.conformers)
 app.command("evaluate")(measuring.evaluate)
 app.command("score")(measuring.score)
 models_app.command("list")(models.show_list)

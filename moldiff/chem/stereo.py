@@ -87,3 +87,10 @@ def _on_one_side(bond: Chem.Bond, pos: np.ndarray) -> bool:
     begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
     axis = pos[end] - pos[begin]
     return bool(np.cross(axis, pos[first] - pos[begin]) @ np.cross(axis, pos[second] - pos[end]) > 0)
+
+
+def with_stereo_of_geometry(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy whose stereo marks are those of its conformer."""
+    copy = Chem.Mol(mol)
+    Chem.AssignStereochemistryFrom3D(copy)
+    return copy

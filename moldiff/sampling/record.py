@@ -8,13 +8,15 @@ import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moldiff.files import sha256_of
 from moldiff.sampling.aims import AimResult
 from moldiff.sampling.decoders import FITTED, STRUCTURED
-from moldiff.sampling.request import Request
 from moldiff.version import VERSION
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Summary:
         )
 
 
-def run_record(request: Request, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
-    """Return what run.json holds: plain JSON types."""
+def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
+    """Return what run.json holds: plain JSON types. The request is a dataclass of these."""
     packages = ("torch", "rdkit", "e3nn", "numpy")
     return {
         "output": Path(summary.output).name,

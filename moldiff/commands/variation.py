@@ -1,0 +1,130 @@
+"""moldiff vary and moldiff conformers: what begins with molecules of a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.commands.generation import Decoding
+from moldiff.commands.shared import Device, Overwrite, Seed, progress_bar
+from moldiff.errors import MoldiffError
+
+_NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
+_STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
+
+Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
+Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
+KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
+
+
+def parse_strength(text: str) -> tuple[float, float]:
+    """Return the ends of ``0.4`` or ``0.1..0.8``; MoldiffError if it is neither."""
+    match = _STRENGTH.fullmatch(text.strip())
+    if match is None:
+        raise MoldiffError(f"--strength {text}: expected a number such as 0.4 or a range such as 0.1..0.8")
+    return float(match[1]), float(match[2] or match[1])
+
+
+def vary(
+    file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Variations of each molecule.")] = 10,
+    strength: Annotated[
+        str,
+        typer.Option(
+            metavar="T|T..T",
+            help="How far a molecule is noised, from near 0 (it comes back) to 1 (any molecule of its size); "
+            "a range is spread over the variations.",
+        ),
+    ] = "0.1..0.8",
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+        "variations.sdf"
+    ),
+    model: Model = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 50 by default.")] = None,
+    sampler: Sampler = None,
+    grid: Grid = None,
+    decode: Annotated[
+        Decoding, typer.Option(help="As in 'moldiff generate': what becomes of an invalid molecule.")
+    ] = Decoding.argmax,
+    seed: Seed = 0,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    keep_invalid: KeepInvalid = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Vary molecules: noise them in part and denoise them again."""
+    from moldiff.checkpoint import DEFAULT_MODEL
+    from moldiff.sampling.answers import count_records
+    from moldiff.sampling.vary import vary_files
+
+    ends = parse_strength(strength)
+    with progress_bar("variations", number * count_records(file)) as progress:
+        told = vary_files(
+            file,
+            out,
+            n=number,
+            strength=ends,
+            model=model or DEFAULT_MODEL,
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            decode=decode.value,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            keep_invalid=keep_invalid,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for line in told.lines():
+        typer.echo(line)
+
+
+def conformers(
+    file: Annotated[Path, typer.Argument(help="Molecules, with coordinates or without: .smi, .csv, .sdf, ...")],
+    number: Annotated[int, typer.Option("-n", "--number", min=1, help="Conformers of each molecule.")] = 10,
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+        "conformers.sdf"
+    ),
+    model: Model = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per draw, 25 by default.")] = None,
+    sampler: Sampler = None,
+    grid: Grid = None,
+    redraws: Annotated[
+        int | None, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often, 10 by default.")
+    ] = None,
+    seed: Seed = 0,
+    batch_size: BatchSize = None,
+    device: Device = "auto",
+    keep_invalid: KeepInvalid = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
+    from moldiff.checkpoint import DEFAULT_MODEL
+    from moldiff.sampling.answers import count_records
+    from moldiff.sampling.conformers import conformer_files
+
+    with progress_bar("conformers", number * count_records(file)) as progress:
+        told = conformer_files(
+            file,
+            out,
+            n=number,
+            model=model or DEFAULT_MODEL,
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            redraws=redraws,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            keep_invalid=keep_invalid,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for line in told.lines():
+        typer.echo(line)

@@ -1,0 +1,327 @@
+"""Jobs that answer the records of a molecule file: so many draws for each record, every one of them accounted for.
+
+What `moldiff.sampling.vary` and `moldiff.sampling.conformers` share: reading, rows, files, counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.chem.convert import EncodingError
+from moldiff.chem.io import Record, mol_to_sdf_record, read_records, read_texts
+from moldiff.devices import resolve_device
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.model import MoleculeModel
+from moldiff.molecules import MolArrays
+from moldiff.sampling.draws import Drawer
+from moldiff.sampling.generate import output_names
+from moldiff.sampling.grids import GRIDS
+from moldiff.sampling.outcome import Accountant, Outcome
+from moldiff.sampling.record import Summary, run_record
+from moldiff.sampling.request import Request, check_request
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.tasks import MOST_DRAWS
+from moldiff.workers import Workers, workers_for
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+Molecules = str | Path | Sequence["Mol"]
+"""A molecule file, or RDKit molecules."""
+Progress = Callable[[int], None]
+RECORD_COLUMNS = ("record", "name", "draw")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every job is asked.
+
+    Attributes:
+        n: draws for each record.
+        model, steps, sampler, grid, seed, batch_size, device: as in `moldiff.sampling.generate.generate`.
+    """
+
+    n: int
+    model: str
+    steps: int
+    sampler: str
+    grid: str
+    seed: int
+    batch_size: int
+    device: str
+
+    def check(self) -> None:
+        """Raise MoldiffError for the first setting that is out of range."""
+        check_request(
+            Request(
+                self.n, self.model, None, self.steps, self.sampler, self.seed, self.batch_size, self.device, False,
+                grid=self.grid,
+            )
+        )  # fmt: skip
+        if self.n > MOST_DRAWS:
+            raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}")
+
+    def drawer(self, model: MoleculeModel, keep_predictions: bool, workers: Workers) -> Drawer:
+        """Return what carries solver, grid, noise and micro-batches."""
+        solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
+        return Drawer(model, solver, self.steps, self.seed, None, keep_predictions, grid, workers=workers)
+
+
+class Prepared(Protocol):
+    """A record that a model can begin with."""
+
+    @property
+    def arrays(self) -> MolArrays: ...
+
+
+Item = TypeVar("Item", bound=Prepared)
+
+
+@dataclass(frozen=True)
+class Ask(Generic[Item]):
+    """One draw that is asked for.
+
+    Attributes:
+        number: among all draws of the run, its ``moldiff_id``.
+        draw: among those of its record, from 0.
+        record: that it answers.
+        item: the record, prepared; None if that is impossible.
+        reason: why; "" if all is well.
+    """
+
+    number: int
+    draw: int
+    record: Record
+    item: Item | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Item]):
+    """What became of one draw.
+
+    Attributes:
+        ask: what was asked.
+        outcome: numbered like it.
+        facts: further columns.
+    """
+
+    ask: Ask[Item]
+    outcome: Outcome
+    facts: dict[str, object] = field(default_factory=dict)
+
+    def row(self, columns: Sequence[str]) -> dict[str, object]:
+        """Return the values of the given columns, "" where there is none."""
+        record = self.ask.record
+        known = {"record": record.index, "name": record.name, "draw": self.ask.draw}
+        values = self.outcome.row() | known | self.facts
+        return {name: values.get(name, "") for name in columns}
+
+    def sdf_record(self, columns: Sequence[str], seed: int, model: str, title: str) -> str | None:
+        """Return the SDF record with tags; None if there is no molecule that a file can hold."""
+        mol, confidence = self.outcome.mol, self.outcome.confidence
+        if mol is None:
+            return None
+        tags = {"moldiff_id": str(self.ask.number), "moldiff_seed": str(seed), "moldiff_model": model}
+        tags |= {name: str(value) for name, value in self.row(columns).items() if value != ""}
+        if confidence is not None:
+            tags |= confidence.tags(mol.GetNumAtoms())
+        try:
+            return mol_to_sdf_record(mol, title, tags)
+        except ValueError:
+            return None
+
+
+def read(molecules: Molecules) -> Iterator[Record]:
+    """Yield the records of a molecule file or of RDKit molecules (sanitised; a title is their property ``_Name``).
+
+    Raises:
+        MoldiffError: the file cannot be read or is empty, or there are no molecules.
+    """
+    if isinstance(molecules, str | Path):
+        return read_records(Path(molecules))
+    if not len(molecules):
+        raise MoldiffError("there are no molecules to begin with")
+    return (
+        Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(molecules)
+    )
+
+
+def count_records(path: Path) -> int:
+    """Return the number of records of a molecule file; MoldiffError if it cannot be read or is empty."""
+    return sum(1 for _ in read_texts(path))
+
+
+class Job(ABC, Generic[Item]):
+    """A checked request and all that answers it.
+
+    Args:
+        settings: of the run.
+
+    Attributes:
+        folder, model, device: what the settings name, loaded.
+        accountant: counts every answer.
+        records: number of records answered.
+        answered: places of those with a valid answer.
+    """
+
+    columns: ClassVar[tuple[str, ...]]
+
+    def __init__(self, settings: Settings) -> None:
+        settings.check()
+        self.settings, self.folder = settings, load_model_folder(settings.model)
+        self.model = MoleculeModel.from_folder(self.folder, resolve_device(settings.device))
+        self.device = next(self.model.denoiser.parameters()).device
+        self.accountant = Accountant()
+        self.records, self.answered = 0, set[int]()
+
+    @abstractmethod
+    def prepare(self, record: Record) -> Item:
+        """Prepare a record that holds a molecule; EncodingError if it cannot be begun with."""
+
+    @abstractmethod
+    def settle(self, asks: list[Ask[Item]], workers: Workers) -> Iterator[Answer[Item]]:
+        """Yield the answers, in order, to asks that all have an item."""
+
+    @abstractmethod
+    def details(self) -> list[str]:
+        """Return lines that tell more than the counts do, after the answers."""
+
+    def title(self, ask: Ask[Item]) -> str:
+        """Return the title of an SDF record."""
+        return f"moldiff_{ask.number}"
+
+    def answers(self, molecules: Molecules, progress: Progress | None = None) -> Iterator[Answer[Item]]:
+        """Yield every answer in order, counted.
+
+        Raises:
+            MoldiffError: the molecules cannot be read, or there is none that can be begun with.
+        """
+        asks = self._asks(read(molecules))
+        done, usable, first_reason = 0, False, ""
+        with workers_for(self.device) as workers:
+            while chunk := list(itertools.islice(asks, self.settings.batch_size)):
+                ready = [ask for ask in chunk if ask.item is not None]
+                settled = {answer.ask.number: answer for answer in self.settle(ready, workers)} if ready else {}
+                usable = usable or bool(ready)
+                for ask in chunk:
+                    first_reason = first_reason or ask.reason
+                    answer = settled.get(ask.number) or Answer(ask, Outcome(ask.number, "failed", ask.reason, None))
+                    self.records += ask.draw == 0
+                    if answer.outcome.status == "valid":
+                        self.answered.add(ask.record.index)
+                    yield replace(answer, outcome=self.accountant.take(answer.outcome))
+                done += len(chunk)
+                if progress is not None:
+                    progress(done)
+        if not usable:
+            where = molecules if isinstance(molecules, str | Path) else "the molecules"
+            raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
+
+    def _asks(self, records: Iterable[Record]) -> Iterator[Ask[Item]]:
+        """Yield the draws that are asked for, record by record."""
+        sizes, warned, number = self.model.statistics.size_counts, False, 0
+        for record in records:
+            item, reason = None, record.reason
+            if record.mol is not None:
+                try:
+                    item = self.prepare(record)
+                except EncodingError as error:
+                    reason = str(error)
+            if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
+                warned = True
+                logger.warning(
+                    "record %d (%s) has %d atoms, outside the training data's %d..%d; expect more failures "
+                    "(more such records are not named)",
+                    record.index, record.name or "no name", len(item.arrays.atom_type), min(sizes), max(sizes),
+                )  # fmt: skip
+            for draw in range(self.settings.n):
+                yield Ask(number, draw, record, item, reason)
+                number += 1
+
+
+def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_invalid: bool) -> list[Mol]:
+    """Return the molecules of answers, with their columns as properties."""
+    found = []
+    for answer in answers:
+        mol = answer.outcome.mol
+        if mol is not None and (keep_invalid or answer.outcome.status == "valid"):
+            for name, value in answer.row(columns).items():
+                mol.SetProp(name, str(value))
+            found.append(mol)
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """A summary and what else there is to tell."""
+
+    summary: Summary
+    details: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the accounting line and the details."""
+        return [self.summary.line(), *self.details]
+
+
+def check_outputs(out: Path, overwrite: bool) -> tuple[Path, Path]:
+    """Return the names of the CSV and the run record; MoldiffError if one of the three files is in the way."""
+    table, run_file = output_names(out)
+    for path in (out, table, run_file):
+        refuse_existing_file(path, overwrite)
+    return table, run_file
+
+
+def write_answers(
+    job: Job[Item],
+    molecules: str | Path,
+    out: Path,
+    *,
+    keep_invalid: bool,
+    overwrite: bool,
+    progress: Progress | None,
+    started: float,
+) -> Told:
+    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json.
+
+    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). The files
+    appear only when they are complete.
+
+    Args:
+        started: `time.monotonic` at the request.
+
+    Raises:
+        MoldiffError: see `Job.answers`; or an output exists, or cannot be written.
+    """
+    table, run_file = check_outputs(out, overwrite)
+    with ExitStack() as stack:
+        rows = stack.enter_context(atomic_writer(table))
+        records = stack.enter_context(atomic_writer(out))
+        writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
+        writer.writeheader()
+        for answer in job.answers(molecules, progress):
+            writer.writerow(answer.row(job.columns))
+            if keep_invalid or answer.outcome.status == "valid":
+                title = job.title(answer.ask)
+                text = answer.sdf_record(job.columns, job.settings.seed, job.folder.name, title)
+                records.write(text or "")
+    accountant, drawn = job.accountant, sum(job.accountant.counts.values())
+    summary = Summary(
+        drawn, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
+        accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
+    )  # fmt: skip
+    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device)))
+    return Told(summary, tuple(job.details()))
