@@ -19,7 +19,8 @@ class Grid(Protocol):
     """Lays out the steps of a sampler."""
 
     def times(self, curve: NoiseCurve, steps: int) -> Tensor:
-        """Return steps + 1 decreasing times from 1 to 0, float64; at the last but one the molecule is decoded."""
+        """Return steps + 1 decreasing times, float64: the first is at most 1, the last 0; at the last but one the
+        molecule is decoded."""
         ...
 
 
@@ -62,6 +63,27 @@ class LogSnrGrid:
         return _times(curve, curve.sigma_max * (self.sigma_last / curve.sigma_max) ** _places(steps))
 
 
+@dataclass(frozen=True)
+class WindowGrid:
+    """Evenly spaced in t between two noise levels: where a molecule takes shape, and nowhere else.
+
+    The walk starts below t = 1. There coordinates are drawn from a Gaussian as wide as noisy data are, categories from
+    their limit, which is their marginal: what is lost are the correlations that are left at that level. The lower the
+    start, the more: molecules come out too compact.
+
+    Attributes:
+        sigma_first: coordinate noise at the start, angstrom. Larger than a molecule's radius.
+        sigma_last: coordinate noise at which the molecule is decoded, angstrom.
+    """
+
+    sigma_first: float = 2.3
+    sigma_last: float = 0.04
+
+    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+        high, low = curve.time_of_sigma(torch.tensor([self.sigma_first, self.sigma_last])).tolist()
+        return torch.cat([high + (low - high) * _places(steps), torch.zeros(1, dtype=torch.float64)])
+
+
 def _places(steps: int) -> Tensor:
     """Return steps numbers from 0 to 1, float64."""
     return torch.linspace(0, 1, steps, dtype=torch.float64)
@@ -73,5 +95,10 @@ def _times(curve: NoiseCurve, sigma: Tensor) -> Tensor:
     return torch.cat([ends[0], curve.time_of_sigma(sigma)[1:], ends[1]])
 
 
-GRIDS: Mapping[str, Grid] = {"uniform": UniformGrid(), "karras": KarrasGrid(), "logsnr": LogSnrGrid()}
+GRIDS: Mapping[str, Grid] = {
+    "uniform": UniformGrid(),
+    "karras": KarrasGrid(),
+    "logsnr": LogSnrGrid(),
+    "window": WindowGrid(),
+}
 DEFAULT_GRID = "uniform"

@@ -1,4 +1,4 @@
-"""Grids: times from 1 to 0, laid out as their formulas say."""
+"""Grids: times that fall to 0, laid out as their formulas say."""
 
 import math
 
@@ -7,18 +7,19 @@ import torch
 
 from moldiff.config import CurveConfig
 from moldiff.model import curve_from_config
-from moldiff.sampling.grids import GRIDS, KarrasGrid, LogSnrGrid, UniformGrid
+from moldiff.sampling.grids import GRIDS, KarrasGrid, LogSnrGrid, UniformGrid, WindowGrid
 
 CURVE = curve_from_config(CurveConfig())
 
 
 @pytest.mark.parametrize("name", GRIDS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 1000])
-def test_times_fall_from_one_to_zero(name: str, steps: int) -> None:
+def test_times_fall_to_zero(name: str, steps: int) -> None:
     times = GRIDS[name].times(CURVE, steps)
     assert times.dtype == torch.float64
     assert len(times) == steps + 1
-    assert float(times[0]) == 1
+    assert float(times[0]) == 1 or name == "window"
+    assert float(times[0]) <= 1
     assert float(times[-1]) == 0
     assert (times.diff() < 0).all()
 
@@ -42,3 +43,14 @@ def test_log_snr_has_equal_ratios() -> None:
 
 def test_a_large_rho_is_even_in_the_logarithm() -> None:
     assert torch.allclose(KarrasGrid(rho=1e6).times(CURVE, 9), LogSnrGrid().times(CURVE, 9), atol=1e-4)
+
+
+def test_a_window_is_even_in_t_between_its_noise_levels() -> None:
+    times = WindowGrid(sigma_first=2.0, sigma_last=0.05).times(CURVE, 7)
+    assert torch.allclose(CURVE.levels(times[[0, 6]]).sigma.double(), torch.tensor([2.0, 0.05]).double(), rtol=1e-6)
+    assert torch.allclose(times[:-1].diff(), (times[6] - times[0]) / 6, atol=1e-12)
+
+
+def test_a_single_step_of_a_window_starts_at_its_first_level() -> None:
+    times = WindowGrid(sigma_first=2.0).times(CURVE, 1)
+    assert float(CURVE.levels(times[:1]).sigma) == pytest.approx(2.0, rel=1e-6)

@@ -188,7 +188,7 @@ def by_edm(times: Tensor, churn: float) -> np.ndarray:
     x = prior(chain, levels[0])
     for step, (at, to) in enumerate(itertools.pairwise(levels), start=1):
         gamma = min(churn * math.log(at / to), math.sqrt(2) - 1)
-        hat = min((1 + gamma) * at, levels[0])
+        hat = min((1 + gamma) * at, CURVE.sigma_max)
         x_hat = x + math.sqrt(hat**2 - at**2) * chain.unit(step, 1)
         d = (1 - wiener(hat)) * x_hat / hat
         x_euler = x_hat + (to - hat) * d
