@@ -34,6 +34,7 @@ class Stream(enum.IntEnum):
     CONDITION = 5
     SELF_CONDITIONING = 6
     SIZE = 7
+    RESAMPLING = 8
 
 
 def philox(

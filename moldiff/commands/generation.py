@@ -36,7 +36,7 @@ def generate(
         typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; ddpm by default."),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr; uniform by default.")
+        str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window; uniform by default.")
     ] = None,
     decode: Annotated[
         Decoding,
@@ -73,6 +73,20 @@ def generate(
         str | None, typer.Option(metavar="C7H10O2", help="The composition. Exact; it fixes the number of atoms.")
     ] = None,
     charge: Annotated[int | None, typer.Option(help="The total charge. Exact.")] = None,
+    score: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCORE",
+            help="Draw by a score: module:function or file.py:function (a list of RDKit molecules in, numbers or None "
+            "out), qed or another property, 'logp=2.5', smarts:PATTERN, similarity:SMILES.",
+        ),
+    ] = None,
+    score_weight: Annotated[
+        float | None, typer.Option(metavar="W", help="Molecules are drawn with the weight exp(W x score).")
+    ] = None,
+    particles: Annotated[
+        int | None, typer.Option(help="Draws that compete by their scores, 16 by default; more are more exact.")
+    ] = None,
     seed: Seed = 0,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
@@ -95,6 +109,7 @@ def generate(
     from moldiff.checkpoint import DEFAULT_MODEL
     from moldiff.sampling.generate import generate_files
     from moldiff.sampling.guidance import parse_guidance
+    from moldiff.sampling.reweighting import asked_for
     from moldiff.sampling.steering import Wishes
 
     wishes = Wishes(
@@ -105,6 +120,7 @@ def generate(
         formula,
         charge,
     )
+    scoring = asked_for(score, score_weight, particles)
     with progress_bar("molecules", number) as progress:
         summary = generate_files(
             out,
@@ -117,6 +133,7 @@ def generate(
             decode=decode.value,
             renoise=renoise,
             wishes=wishes,
+            scoring=scoring,
             seed=seed,
             batch_size=batch_size,
             device=device,
@@ -129,3 +146,5 @@ def generate(
     typer.echo(summary.line())
     for aim in summary.aims:
         typer.echo(aim.line())
+    if scoring is not None and summary.score is not None:
+        typer.echo(summary.score.line(scoring.asked))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,9 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
+from moldiff.chem.scores import ScoreError, ScoreFunction
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
@@ -22,10 +25,11 @@ from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, Decoder
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.grids import DEFAULT_GRID
-from moldiff.sampling.outcome import COLUMNS, Accountant, Outcome
+from moldiff.sampling.outcome import COLUMNS, SCORE_COLUMN, Accountant, Outcome
 from moldiff.sampling.record import Summary, run_record
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
+from moldiff.sampling.reweighting import ReweightedDraws, Scoring, asked_for
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.steering import NO_WISHES, Wishes, steer
 from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
@@ -64,6 +68,9 @@ def generate(
     exclude_elements: Sequence[str] = (),
     formula: str | None = None,
     charge: int | None = None,
+    score: str | ScoreFunction | None = None,
+    score_weight: float | None = None,
+    particles: int | None = None,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
@@ -98,13 +105,22 @@ def generate(
         exclude_elements: symbols of forbidden elements.
         formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.
         charge: exact total charge.
+        score: draw molecules with the weight exp(score_weight x score), by sequential Monte Carlo (see
+            `moldiff.sampling.smc`): a function of a list of RDKit molecules that returns a number for each, or None for
+            one that must not be drawn, or a name (see `moldiff.sampling.scoring.named_score`). Each molecule carries
+            the property ``score``. Molecules that are not valid have no score, so only valid ones are drawn.
+        score_weight: negative for low scores. With 0, every draw is the plain one.
+        particles: draws that compete with each other, 16 by default. The last group is made in full, whatever n is; its
+            surplus is thrown away. Good ones may come in several copies.
 
     Raises:
+        ScoreError: the score function failed; the molecules finished before are its ``molecules``.
         MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
             model that does not carry what structured decoding or targets need, a target that the model does not know,
             wishes that contradict each other.
     """
     sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
+    scoring = asked_for(score, score_weight, particles)
     wishes = Wishes(
         tuple(targets),
         dict(guidance) if isinstance(guidance, Mapping) else guidance,
@@ -115,20 +131,17 @@ def generate(
     )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        wishes,
+        wishes, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
-    generation = _Generation(request)
-    molecules = []
-    for outcome in generation.outcomes(None):
-        if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
-            row = outcome.row()
-            for name in ("moldiff_id", "status", "reason", "decoding", *outcome.aims):
-                outcome.mol.SetProp(name, str(row[name]))
-            if outcome.confidence is not None:
-                for name, values in outcome.confidence.tags(outcome.mol.GetNumAtoms()).items():
-                    outcome.mol.SetProp(name, values)
-            molecules.append(outcome.mol)
+    generation = _Generation(request, scoring)
+    molecules: list[Mol] = []
+    try:
+        for outcome in generation.outcomes(None):
+            if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
+                molecules.append(outcome.tagged_mol())
+    except ScoreError as error:
+        raise ScoreError(str(error), molecules) from error
     if problem := generation.shortage():
         raise MoldiffError(problem)
     return molecules
@@ -151,6 +164,7 @@ def generate_files(
     grid: str | None = None,
     renoise: int = 0,
     wishes: Wishes = NO_WISHES,
+    scoring: Scoring | None = None,
     trajectories: Sequence[Path] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -163,8 +177,8 @@ def generate_files(
     the first valid molecule, or to draw 0 if none is.
 
     Raises:
-        MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, the files
-            are written first.
+        MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, or where
+            a score function fails after some were made, the files are written first.
     """
     started = time.monotonic()
     request = Request(
@@ -181,33 +195,40 @@ def generate_files(
         DEFAULT_GRID if grid is None else grid,
         renoise,
         wishes,
+        None if scoring is None else scoring.asked,
     )
-    check_request(request)
+    check_request(request, bool(trajectories))
     table, run_file = output_names(out)
     for path in trajectories:
         check_suffix(path)
     for path in (out, table, run_file, *trajectories):
         refuse_existing_file(path, overwrite)
-    generation = _Generation(request)
+    generation = _Generation(request, scoring)
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, (*COLUMNS, *generation.steering.aims.columns), lineterminator="\n")
+        writer = csv.DictWriter(rows, (*COLUMNS, *generation.columns), lineterminator="\n")
         writer.writeheader()
-        shown = None
-        for outcome in generation.outcomes(progress):
-            shown = outcome.number if shown is None and outcome.status == "valid" else shown
-            writer.writerow(outcome.row())
-            if keep_invalid or outcome.status == "valid":
-                records.write(outcome.sdf_record(seed, generation.folder.name) or "")
+        shown, problem = None, ""
+        try:
+            for outcome in generation.outcomes(progress):
+                shown = outcome.number if shown is None and outcome.status == "valid" else shown
+                writer.writerow(outcome.row())
+                if keep_invalid or outcome.status == "valid":
+                    records.write(outcome.sdf_record(seed, generation.folder.name) or "")
+        except ScoreError as error:
+            if not any(generation.accountant.counts.values()):
+                raise
+            problem = str(error)
     if trajectories:
         frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
         for path in trajectories:
             write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
-    summary = generation.summary(time.monotonic() - started, out)
+    problem = problem or generation.shortage()
+    summary = generation.summary(time.monotonic() - started, out, problem)
     write_json(run_file, run_record(request, summary, generation.folder.sha256, str(generation.device)))
-    if problem := generation.shortage():
-        raise MoldiffError(f"{problem}; they are in {out}")
+    if problem:
+        raise MoldiffError(f"{problem}; what was made is in {out}")
     return summary
 
 
@@ -218,9 +239,10 @@ class _Generation:
         folder, model: what the request names, loaded.
         steering: its wishes, held against the model.
         accountant: counts every outcome that was yielded.
+        columns: of the CSV beside the usual ones.
     """
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, scoring: Scoring | None = None) -> None:
         self.request, self.folder = request, load_model_folder(request.model)
         source, references = str(self.folder.path), self.folder.references
         self.model = MoleculeModel.from_folder(self.folder, resolve_device(request.device))
@@ -230,6 +252,9 @@ class _Generation:
         decoder = DECODERS[request.decode](self.model.vocabulary, references, source)
         constraints = self.steering.constraints
         self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        self.columns = (*self.steering.aims.columns, *([] if request.reweighting is None else [SCORE_COLUMN]))
+        self._scoring = scoring
+        self._reweighted: ReweightedDraws | None = None
 
     def outcomes(self, progress: Progress | None) -> Iterator[Outcome]:
         """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
@@ -238,23 +263,47 @@ class _Generation:
         _warn_about_sizes(self.steering.sizes, self.model)
         with workers_for(self.device) as workers:
             drawer = request.drawer(self.model, True, self.steering, workers)
-            renoiser = Renoiser(drawer)
-            for first, count, draws in self._batches(drawer):
-                drawn = []
-                for draw in draws:
-                    drawn.append(draw)
-                    if progress is not None and not request.until_valid:
-                        progress(first + len(drawn))
-                drawn.sort(key=lambda draw: draw.number)
-                wanted = drawer.condition(torch.arange(first, first + count))
-                for outcome in renoiser.settle(drawn, self._decoder, request.renoise):
-                    measured = self.steering.aims.measure(outcome, wanted[outcome.number - first])
-                    evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-                    yield accountant.take(replace(measured, evaluations=evaluations))
-                    if request.until_valid and progress is not None:
-                        progress(accountant.counts["valid"])
-                    if request.until_valid and accountant.counts["valid"] == request.n:
-                        return
+            if self._scoring is None:
+                made = self._plain(drawer, None if request.until_valid else progress)
+            else:
+                self._reweighted = ReweightedDraws(drawer, self._decoder, self._scoring)
+                made = self._in_groups(self._reweighted)
+            for outcome, wanted in made:
+                yield accountant.take(self.steering.aims.measure(outcome, wanted))
+                if progress is not None and (request.until_valid or self._reweighted):
+                    progress(self._done())
+                if self._done() == request.n:
+                    return
+
+    def _done(self) -> int:
+        """Return how many of the n that were asked for are there."""
+        counts = self.accountant.counts
+        return counts["valid"] if self.request.until_valid else sum(counts.values())
+
+    def _plain(self, drawer: Drawer, progress: Progress | None) -> Iterator[tuple[Outcome, np.ndarray]]:
+        """Yield the outcome of every draw, and what it was conditioned on."""
+        renoiser = Renoiser(drawer)
+        for first, count, draws in self._batches(drawer):
+            drawn = []
+            for draw in draws:
+                drawn.append(draw)
+                if progress is not None:
+                    progress(first + len(drawn))
+            drawn.sort(key=lambda draw: draw.number)
+            wanted = drawer.condition(torch.arange(first, first + count))
+            for outcome in renoiser.settle(drawn, self._decoder, self.request.renoise):
+                evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
+                yield replace(outcome, evaluations=evaluations), wanted[outcome.number - first]
+
+    def _in_groups(self, draws: ReweightedDraws) -> Iterator[tuple[Outcome, np.ndarray]]:
+        """Yield the outcome of every draw of whole groups, as `_plain` does."""
+        size, first = draws.asked.particles, 0
+        limit = self.request.n * (_DRAWS_PER_VALID if self.request.until_valid else 1)
+        while first * size < limit:
+            missing = math.ceil((self.request.n - self._done()) / size)
+            groups = range(first, first + min(missing, max(1, self.request.batch_size // size)))
+            yield from draws.outcomes(groups)
+            first = groups.stop
 
     def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:
         """Yield the number of a batch's first draw, how many they are, and the draws."""
@@ -280,15 +329,18 @@ class _Generation:
             yield ahead
 
     def shortage(self) -> str:
-        """Return why there are fewer valid molecules than were asked for, or an empty string."""
+        """Return why there are fewer valid molecules than were asked for, or none at all by a score; else ""."""
         counts = self.accountant.counts
+        if self._reweighted is not None and (problem := self._reweighted.problem()):
+            return problem
         if not self.request.until_valid or counts["valid"] >= self.request.n:
             return ""
         return f"only {counts['valid']} of {self.request.n} molecules were valid in {sum(counts.values())} draws"
 
-    def summary(self, seconds: float, out: Path) -> Summary:
+    def summary(self, seconds: float, out: Path, problem: str) -> Summary:
         """Return what became of every draw."""
-        accountant = self.accountant
+        accountant, drawn = self.accountant, self._reweighted
+        thrown_away = 0 if drawn is None else drawn.evaluations - accountant.evaluations
         return Summary(
             self.request.n,
             sum(accountant.counts.values()),
@@ -296,11 +348,13 @@ class _Generation:
             accountant.reasons,
             accountant.decodings,
             accountant.renoised,
-            accountant.evaluations,
+            accountant.evaluations + thrown_away,
             accountant.unique,
             seconds,
             str(out),
             self.steering.aims.results(),
+            None if drawn is None else drawn.result(),
+            problem,
         )
 
 

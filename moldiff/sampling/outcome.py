@@ -23,6 +23,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+SCORE_COLUMN = "score"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one draw.
@@ -31,7 +34,8 @@ class Outcome:
         number: the draw's number, its ``moldiff_id``.
         status: "valid" (sanitises, one fragment, no radicals or open valences, plausible geometry), "invalid"
             (chemistry fails), "filtered" (sound chemistry, implausible bond lengths or clashes; of structured decoding
-            also a bond length unlike those of training) or "failed" (no finite state).
+            also a bond length unlike those of training), "withheld" (the score gave it none) or "failed" (no finite
+            state).
         reason: empty if valid.
         mol: the molecule; of an invalid one the unsanitised molecule, None if there is nothing to show.
         smiles: canonical SMILES with stereo of valid and filtered molecules, else empty.
@@ -43,6 +47,7 @@ class Outcome:
         evaluations: of the network, for all of that.
         confidence: how sure the model was of each atom, where the draw carries its log-probabilities.
         aims: of each property with a target, what was wanted, what was measured and the error, by column.
+        score: of a molecule drawn by score; None if it has none, or no score was asked for.
     """
 
     number: int
@@ -58,10 +63,13 @@ class Outcome:
     evaluations: int = 0
     confidence: Confidence | None = None
     aims: dict[str, float] = field(default_factory=dict)
+    score: float | None = None
 
     def row(self) -> dict[str, object]:
-        """Return the CSV row, one value for each of `COLUMNS` and of ``aims``."""
+        """Return the CSV row, one value for each of `COLUMNS`, of ``aims``, and the score if there is one."""
         row: dict[str, object] = dict.fromkeys(COLUMNS, "")
+        if self.score is not None:
+            row[SCORE_COLUMN] = f"{self.score:.6g}"
         row |= {name: f"{value:.6g}" for name, value in (self.properties | self.aims).items()}
         return row | {
             "moldiff_id": self.number,
@@ -75,6 +83,18 @@ class Outcome:
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
         }
+
+    def tagged_mol(self) -> Mol:
+        """Return the molecule, which there must be, with what is known of it as properties."""
+        assert self.mol is not None
+        row = self.row()
+        scored = () if self.score is None else (SCORE_COLUMN,)
+        for name in ("moldiff_id", "status", "reason", "decoding", *self.aims, *scored):
+            self.mol.SetProp(name, str(row[name]))
+        if self.confidence is not None:
+            for name, values in self.confidence.tags(self.mol.GetNumAtoms()).items():
+                self.mol.SetProp(name, values)
+        return self.mol
 
     def sdf_record(self, seed: int, model: str) -> str | None:
         """Return the SDF record with tags; None if there is no molecule that a file can hold."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.files import sha256_of
 from moldiff.sampling.aims import AimResult
 from moldiff.sampling.decoders import FITTED, STRUCTURED
+from moldiff.sampling.reweighting import ScoreResult
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class Summary:
         seconds: wall time from request to result.
         output: the SDF.
         aims: how each target was met.
+        score: what came of drawing by a score; None if none was asked for.
+        problem: why the run ended early; empty if it did not.
     """
 
     requested: int
@@ -47,6 +50,8 @@ class Summary:
     seconds: float
     output: str
     aims: tuple[AimResult, ...] = ()
+    score: ScoreResult | None = None
+    problem: str = ""
 
     def line(self) -> str:
         """Return the accounting line."""
@@ -80,6 +85,8 @@ def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, 
         "renoised": summary.renoised,
         "unique": summary.unique,
         "targets": [asdict(aim) for aim in summary.aims],
+        "score": None if summary.score is None else asdict(summary.score),
+        "problem": summary.problem,
         "network_evaluations_per_molecule": round(summary.evaluations / summary.drawn, 3),
         "seconds": round(summary.seconds, 2),
         "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},

@@ -10,6 +10,7 @@ from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Drawer
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.renoise import MAX_ATTEMPTS
+from moldiff.sampling.reweighting import Reweighting
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.steering import NO_WISHES, Steering, Wishes
 from moldiff.workers import INLINE, Workers
@@ -32,6 +33,7 @@ class Request:
     grid: str = DEFAULT_GRID
     renoise: int = 0
     wishes: Wishes = NO_WISHES
+    reweighting: Reweighting | None = None
 
     def drawer(
         self, model: MoleculeModel, keep_predictions: bool, steering: Steering, workers: Workers = INLINE
@@ -44,8 +46,13 @@ class Request:
         )  # fmt: skip
 
 
-def check_request(request: Request) -> None:
-    """Raise MoldiffError for the first argument that is out of range."""
+def check_request(request: Request, trajectories: bool = False) -> None:
+    """Raise MoldiffError for the first argument that is out of range.
+
+    Args:
+        request: to check.
+        trajectories: whether the way of a molecule is asked for as well.
+    """
     for name in ("n", "steps", "batch_size"):
         if getattr(request, name) < 1:
             raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")
@@ -64,3 +71,20 @@ def check_request(request: Request) -> None:
         raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")
     if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
         raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
+    if request.reweighting is not None:
+        _check_reweighted(request)
+        if trajectories:
+            raise MoldiffError(
+                "a score and a trajectory do not go together: a molecule's way leads through several draws"
+            )
+
+
+def _check_reweighted(request: Request) -> None:
+    if not SOLVERS[request.sampler].is_stochastic:
+        able = ", ".join(name for name, solver in SOLVERS.items() if solver.is_stochastic)
+        raise MoldiffError(
+            f"the sampler {request.sampler} is deterministic: copies of a molecule would stay alike; a score works "
+            f"with {able}"
+        )
+    if request.renoise:
+        raise MoldiffError("a score and renoise do not go together: what fails has weight zero as it is")

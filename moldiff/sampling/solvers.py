@@ -34,6 +34,11 @@ class Solver(Protocol):
         """Network evaluations of one step."""
         ...
 
+    @property
+    def is_stochastic(self) -> bool:
+        """Whether coordinates are drawn, so that two walks from one state part."""
+        ...
+
     def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
         """Return the state at the cleaner time s.
 
@@ -64,6 +69,10 @@ class Ancestral:
     redraw: float = 0.0
     evaluations: ClassVar[int] = 1
 
+    @property
+    def is_stochastic(self) -> bool:
+        return self.eta > 0
+
     def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
         at, to = walk.curve.levels(t), walk.curve.levels(s)
         prediction = walk.denoise(state.molecules, state.prediction, at)
@@ -86,6 +95,7 @@ class EulerMaruyama:
 
     redraw: float = 0.0
     evaluations: ClassVar[int] = 1
+    is_stochastic: ClassVar[bool] = True
 
     def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
         at, to = walk.curve.levels(t), walk.curve.levels(s)
@@ -118,6 +128,10 @@ class Heun:
     churn: float = 0.0
     redraw: float = 0.0
     evaluations: ClassVar[int] = 2
+
+    @property
+    def is_stochastic(self) -> bool:
+        return self.churn > 0
 
     def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
         if self.churn:
@@ -172,6 +186,10 @@ class Corrected:
     @property
     def evaluations(self) -> int:
         return self.moves + self.predictor.evaluations
+
+    @property
+    def is_stochastic(self) -> bool:
+        return self.predictor.is_stochastic or (self.moves > 0 and self.share > 0)
 
     def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
         at = walk.curve.levels(t)

@@ -1,0 +1,130 @@
+"""Molecules that walk one by one as far as anybody can tell, and in micro-batches as far as the hardware can."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.curve import NoiseCurve
+from moldiff.diffusion.joint import JointDiffusion
+from moldiff.diffusion.levels import Denoiser
+from moldiff.molecules import MolBatch
+from moldiff.randomness import NoiseSource
+from moldiff.sampling.sampler import Sample, Underway, arrive, depart, descend, times_of
+from moldiff.sampling.solvers import Solver
+from moldiff.sampling.walk import Walk
+from moldiff.workers import INLINE, Workers
+
+Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
+Before = TypeVar("Before")
+After = TypeVar("After")
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Takes single molecules down a grid. They go in micro-batches of one shape, so that the arithmetic of a molecule
+    does not depend on its company.
+
+    Attributes:
+        denoiser, diffusion, curve, solver, source: as for `moldiff.sampling.sampler.sample`.
+        grid: decreasing times, from 1 to 0.
+        rows: of a micro-batch.
+        workers: run the micro-batches.
+    """
+
+    denoiser: Denoiser
+    diffusion: JointDiffusion
+    curve: NoiseCurve
+    solver: Solver
+    source: NoiseSource
+    grid: Tensor
+    rows: int
+    workers: Workers = INLINE
+
+    @property
+    def steps(self) -> int:
+        """The last step's number; it decodes."""
+        return len(self.grid) - 1
+
+    def depart(self, templates: Sequence[MolBatch]) -> list[Underway]:
+        """Return one molecule of pure noise for each template of one row."""
+        return self._by_width(
+            templates,
+            [row.mask.shape[1] for row in templates],
+            lambda rows: depart(self._walk(rows), rows, self._at(rows)),
+        )
+
+    def descend(self, particles: Sequence[Underway], steps: range) -> list[Underway]:
+        """Take steps, all before the last one, with each particle of one row; its ids key the noise."""
+
+        def work(rows: Underway) -> Underway:
+            molecules = rows.state.molecules
+            return descend(self._walk(molecules), rows, self._at(molecules), self.solver, steps)
+
+        return self._by_width(particles, [width(one) for one in particles], work)
+
+    def arrive(self, particles: Sequence[Underway]) -> list[Sample]:
+        """Take the last step with each particle of one row."""
+
+        def work(rows: Underway) -> Sample:
+            molecules = rows.state.molecules
+            return arrive(self._walk(molecules), rows, self._at(molecules))
+
+        return self._by_width(particles, [width(one) for one in particles], work)
+
+    def _walk(self, molecules: MolBatch) -> Walk:
+        return Walk(self.denoiser, self.diffusion, self.curve, molecules.properties, self.source)
+
+    def _at(self, molecules: MolBatch) -> list[Tensor]:
+        return times_of(self.grid, molecules)
+
+    def _by_width(
+        self, singles: Sequence[Before], widths: Sequence[int], work: Callable[[Before], After]
+    ) -> list[After]:
+        """Return what comes of each of the singles, worked on in micro-batches of exactly ``rows`` rows of one width;
+        missing rows repeat the last single and are thrown away."""
+        parts = []
+        for wanted in sorted(set(widths)):
+            members = [place for place, own in enumerate(widths) if own == wanted]
+            parts += [members[first : first + self.rows] for first in range(0, len(members), self.rows)]
+
+        def run(part: list[int]) -> list[After]:
+            filled = part + part[-1:] * (self.rows - len(part))
+            made = work(stacked([singles[place] for place in filled]))
+            return [row_of(made, row) for row in range(len(part))]
+
+        found: dict[int, After] = {}
+        for part, made in zip(parts, self.workers.map(run, parts), strict=True):
+            found |= zip(part, made, strict=True)
+        return [found[place] for place in range(len(singles))]
+
+
+def width(particle: Underway) -> int:
+    """Return the padded number of atoms."""
+    return particle.state.molecules.mask.shape[1]
+
+
+def row_of(table: Table, row: int) -> Table:
+    """Return one row of a dataclass of tensors, as a table of one row."""
+    return _mapped([table], lambda tensors: tensors[0][row : row + 1])
+
+
+def stacked(tables: Sequence[Table]) -> Table:
+    """Return the rows of several tables of one width as one table."""
+    return _mapped(tables, torch.cat)
+
+
+def _mapped(tables: Sequence[Table], function: Callable[[list[Tensor]], Tensor]) -> Table:
+    fields: dict[str, object] = {}
+    for field in dataclasses.fields(tables[0]):  # type: ignore[arg-type]
+        values = [getattr(table, field.name) for table in tables]
+        if isinstance(values[0], Tensor):
+            fields[field.name] = function(values)
+        else:
+            fields[field.name] = None if values[0] is None else _mapped(values, function)
+    return dataclasses.replace(tables[0], **fields)  # type: ignore[type-var]

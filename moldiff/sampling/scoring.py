@@ -1,0 +1,116 @@
+"""From a score's name to the scores of molecules, finished or half-made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from moldiff.chem.convert import decode
+from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.scores import (
+    Score,
+    ScoreFunction,
+    gfn2_score,
+    imported_score,
+    property_score,
+    similarity_score,
+    smarts_score,
+)
+from moldiff.chem.sketch import sketch
+from moldiff.chem.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.molecules import unbatch
+from moldiff.sampling.decoders import Decoder
+from moldiff.sampling.draws import Draw, Drawer, draws_of
+from moldiff.sampling.outcome import assess
+from moldiff.sampling.sampler import Sample
+from moldiff.sampling.smc import Scored
+from moldiff.sampling.targets import parse_target
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+def named_score(text: str) -> Score:
+    """Return the score that a user names.
+
+    ``qed`` (an RDKit or GFN2-xTB property), ``logp=2.5``, ``logp=2..3``, ``tpsa<60`` (minus the distance from that),
+    ``smarts:PATTERN`` (1 with a match, else 0), ``similarity:SMILES`` (Tanimoto, ECFP4), ``module:function`` or
+    ``file.py:function``.
+
+    Raises:
+        MoldiffError: it is none of these, or cannot be loaded.
+    """
+    kind, colon, rest = text.partition(":")
+    if colon and kind in ("smarts", "similarity"):
+        return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
+    if colon:
+        return Score(text, imported_score(text))
+    return Score(text, _property_score(text))
+
+
+def _property_score(text: str) -> ScoreFunction:
+    wanted, name = None, text
+    if set(text) & set("=<>"):
+        target = parse_target(text)
+        wanted, name = target.distance, target.name
+    if name in PROPERTIES:
+        return property_score(name, wanted)
+    known = (*PROPERTIES, *GFN2_PROPERTIES)
+    if name not in known:
+        raise MoldiffError(
+            f"unknown score '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, smarts:PATTERN, "
+            "similarity:SMILES, module:function and file.py:function"
+        )
+    if not is_installed():
+        raise MoldiffError(f"the score {name} needs tblite: pip install 'moldiff[xtb]'")
+    return gfn2_score(name, wanted)
+
+
+class MoleculePotential:
+    """Scores particles by the molecules they are or are becoming.
+
+    The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
+    scored by its skeleton (`moldiff.chem.sketch.sketch`).
+
+    Args:
+        drawer: makes the draws.
+        decoder: of the final molecules.
+        score: of the user.
+
+    Attributes:
+        evaluations: molecules that the score was asked for.
+    """
+
+    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score) -> None:
+        self._drawer, self._decoder, self._score = drawer, decoder, score
+        self.evaluations = 0
+
+    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+        outcomes = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
+        molecules = [
+            (outcome.mol if outcome.status == "valid" else None) if outcome else self._guess(sample)
+            for outcome, sample in zip(outcomes, samples, strict=True)
+        ]
+        asked = [mol for mol in molecules if mol is not None]
+        self.evaluations += len(asked)
+        scores = iter(self._score(asked))
+        return [
+            Scored(None if mol is None else next(scores), outcome)
+            for mol, outcome in zip(molecules, outcomes, strict=True)
+        ]
+
+    def _draw(self, sample: Sample) -> Draw:
+        number = int(sample.molecules.ids[0])
+        return draws_of(self._drawer.decided(sample), [number], True)[0]
+
+    def _guess(self, sample: Sample) -> Mol | None:
+        """Return the molecule that a state is taken for, or its skeleton."""
+        if int(sample.failed_at[0]) >= 0:
+            return None
+        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
+        for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
+            if is_valid_and_connected(conversion)[0]:
+                return conversion.mol
+        return None
