@@ -6,6 +6,7 @@ mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -13,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
 from moldiff.checkpoint import DEFAULT_MODEL
@@ -23,10 +23,10 @@ from moldiff.chem.io import Record
 from moldiff.chem.skeleton import Skeleton, skeleton
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.datasets.batching import bucket_width
-from moldiff.datasets.seen import SeenChemistry
+from moldiff.datasets.seen import TENSOR, SeenChemistry
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolBatch
+from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.answers import (
     RECORD_COLUMNS,
     Answer,
@@ -50,6 +50,8 @@ from moldiff.workers import Workers
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_CONFORMERS = 10
 DEFAULT_STEPS = 25
@@ -109,7 +111,15 @@ class Conformers(Job[Skeleton]):
     def __init__(self, settings: ConformerSettings) -> None:
         super().__init__(settings)
         self.conformers = settings
-        self._seen = SeenChemistry.from_tensors(self.folder.references, str(self.folder.path))
+        self._seen: SeenChemistry | None = None
+        if TENSOR in self.folder.references:
+            self._seen = SeenChemistry.from_tensors(self.folder.references, str(self.folder.path))
+        else:
+            logger.warning(
+                "%s does not carry the bond lengths of its training data ('moldiff models pack' adds them): "
+                "lengths are held against covalent radii alone",
+                self.folder.path,
+            )
         self.mirrored = self.redrawn = 0
 
     def prepare(self, record: Record) -> Skeleton:
@@ -164,8 +174,6 @@ class Conformers(Job[Skeleton]):
         if draw.arrays is None:
             return Conformation(None, f"not finite: at step {draw.failed_at}")
         pos = draw.arrays.pos
-        if not np.isfinite(pos).all():
-            return Conformation(None, f"not finite: at step {draw.failed_at}")
         mol = item.place(pos)
         match = compare_stereo(mol)
         if match.mirrored:
@@ -174,12 +182,16 @@ class Conformers(Job[Skeleton]):
         elif not match.right:
             return Conformation(with_stereo_of_geometry(mol), f"stereo: {match.problem}", stereo_is_wrong=True)
         mol = with_stereo_of_geometry(mol)
-        if problem := self._seen.length_problem(replace(item.arrays, pos=pos), self.model.vocabulary, LENGTH_WIDENING):
-            return Conformation(mol, f"length: {problem}", mirrored=match.mirrored)
-        for result in (bond_lengths_plausible(mol), no_clashes(mol)):
-            if not result.passed:
-                return Conformation(mol, f"{result.name}: {result.detail}", mirrored=match.mirrored)
-        return Conformation(mol, "", mirrored=match.mirrored)
+        return Conformation(mol, self._geometry_problem(mol, replace(item.arrays, pos=pos)), mirrored=match.mirrored)
+
+    def _geometry_problem(self, mol: Mol, arrays: MolArrays) -> str:
+        if self._seen is not None:
+            problem = self._seen.length_problem(arrays, self.model.vocabulary, LENGTH_WIDENING)
+            if problem:
+                return f"length: {problem}"
+        failed = (result for result in (bond_lengths_plausible(mol), no_clashes(mol)) if not result.passed)
+        first = next(failed, None)
+        return "" if first is None else f"{first.name}: {first.detail}"
 
     def _answer(self, ask: Ask[Skeleton], found: Conformation, attempt: int, evaluations: int) -> Answer[Skeleton]:
         self.redrawn += attempt
@@ -243,8 +255,7 @@ def conformers(
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
 
     Raises:
-        MoldiffError: an argument out of range, no such file, model or device, a model that does not carry the bond
-            lengths of its training data, or no molecule that the model can spell.
+        MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     job = Conformers(ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, redraws))
     return molecules_of(job.answers(molecules), job.columns, keep_invalid)
