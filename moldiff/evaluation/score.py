@@ -16,6 +16,7 @@ from moldiff.geometry import center
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, collate
 from moldiff.randomness import NoiseSource
+from moldiff.workers import workers_for
 
 MOST_ATOMS = 999
 ROWS = {"cpu": 16, "cuda": 512, "mps": 64}  # molecules of a batch by default
@@ -85,13 +86,20 @@ class Scorer:
             MoldiffError: memory does not suffice for the batch size.
         """
         widths = np.array([bucket_width(len(molecule.atom_type)) for molecule in molecules], dtype=np.int64)
-        scores: dict[int, Score] = {}
+        parts: list[tuple[list[int], int]] = []
         for width in np.unique(widths).tolist():
             rows = max(1, int(self.batch_size * min(1.0, (_WIDE / width) ** 2)))
             members = np.flatnonzero(widths == width).tolist()
-            for start in range(0, len(members), rows):
-                places = members[start : start + rows]
-                found = self._batch([molecules[p] for p in places], [ids[p] for p in places], width, rows)
+            parts += [(members[start : start + rows], rows) for start in range(0, len(members), rows)]
+
+        def run(part: tuple[list[int], int]) -> list[Score]:
+            places, rows = part
+            width = int(widths[places[0]])
+            return self._batch([molecules[p] for p in places], [ids[p] for p in places], width, rows)
+
+        scores: dict[int, Score] = {}
+        with workers_for(self.device) as workers:
+            for (places, _), found in zip(parts, workers.map(run, parts), strict=True):
                 scores |= dict(zip(places, found, strict=True))
                 if progress is not None:
                     progress(len(scores))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.bound import BoundSettings
@@ -39,6 +40,19 @@ def test_a_score_does_not_depend_on_its_batch(tiny_model: MoleculeModel) -> None
     backwards = Scorer(tiny_model, SETTINGS, batch_size=1).score(MOLECULES[::-1], range(4, -1, -1))[::-1]
     assert all(close(a, b) for a, b in zip(together, backwards, strict=True))
     assert [score.n_atoms for score in together] == [5, 9, 5, 1, 12]
+
+
+def test_a_score_does_not_depend_on_the_number_of_threads(tiny_model: MoleculeModel) -> None:
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append(Scorer(tiny_model, SETTINGS, batch_size=1).score(MOLECULES, range(5)))
+        assert torch.get_num_threads() == 4
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1]
 
 
 def test_seed_and_id_key_the_noise(tiny_model: MoleculeModel) -> None:
