@@ -98,6 +98,7 @@ class TrainingConfig(Section):
     batch_size: Count = 48
     seed: Annotated[int, Field(ge=0)] = 0
     self_conditioning: Share = 0.5
+    self_conditioning_gap: Share = 0.1
     property_dropout: Share = 0.5
     unconditional_share: Share = 0.5
     bf16: bool = True

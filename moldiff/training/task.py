@@ -23,6 +23,7 @@ from moldiff.randomness import NoiseSource, Stream
 from moldiff.training.optimizers import build_optimizers, learning_rate_factor
 
 _TURN_SHIFT = 40  # above every row number
+_EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
 
 
 class DenoisingTask(pl.LightningModule):
@@ -73,12 +74,34 @@ class DenoisingTask(pl.LightningModule):
         """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
         indices, width = self.plan.batch(step)
         clean = self.arrays.assemble(indices, width)
-        # a molecule that stands several times in a batch, as in small data sets, gets other noise each time
-        keys = clean.ids + (self.plan.turns(step).to(clean.ids.device) << _TURN_SHIFT)
-        density_noise = self.source.uniform(keys, step, Stream.TIME, 5)
-        levels = self.model.curve.levels(*self.density.sample(density_noise, self.model.curve))
+        keys = self._keys(clean, step)
+        levels = self.model.curve.levels(*self._times(keys, step))
         noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width))
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
+
+    def _keys(self, batch: MolBatch, step: int) -> Tensor:
+        """Return (B,) what the noise of each row is keyed by."""
+        # a molecule that stands several times in a batch, as in small data sets, gets other noise each time
+        return batch.ids + (self.plan.turns(step).to(batch.ids.device) << _TURN_SHIFT)
+
+    def _times(self, keys: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return the times of coordinates and graph, each (B,) float64."""
+        return self.density.sample(self.source.uniform(keys, step, Stream.TIME, 5), self.model.curve)
+
+    def earlier(self, noisy: MolBatch, levels: Levels, step: int) -> tuple[MolBatch, Levels]:
+        """Return a batch as a sampler met it a step before, with a little more noise, and its levels.
+
+        A sampler's previous prediction comes from there. Conditioned on a prediction at its own level alone (Chen et
+        al. 2023, "Analog bits", algorithm 1), a network learns to trust it more than long steps allow.
+        """
+        keys = self._keys(noisy, step)
+        t_pos, t_graph = self._times(keys, step)
+        gap = self.source.uniform(keys, step, Stream.SELF_CONDITIONING, 2)[:, 1].double()
+        gap = gap * self.config.training.self_conditioning_gap
+        t_graph = torch.where(t_graph > 0, t_graph + gap, t_graph)  # a clean graph is clean at every step
+        to = self.model.curve.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
+        noise = draw_noise(self.source, keys, step + _EARLIER, noisy.mask.shape[1])
+        return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
     def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
         """Return (B, P) properties, some set to NaN: all of a row's, or each by itself, so that any subset works."""
@@ -98,7 +121,8 @@ class DenoisingTask(pl.LightningModule):
             previous = None
             if self._self_conditioned(step):
                 with torch.no_grad():
-                    previous = self.denoiser(noisy, levels, noisy.properties, None).detach()
+                    earlier, earlier_levels = self.earlier(noisy, levels, step)
+                    previous = self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
             prediction = self.denoiser(noisy, levels, noisy.properties, previous)
         losses = self.model.diffusion.loss(clean, levels, prediction)
         total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()

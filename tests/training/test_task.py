@@ -109,3 +109,60 @@ def test_self_conditioning_is_as_frequent_as_asked(make_task: Make, share: float
     task, steps = make_task(f"training.self_conditioning={share}"), 2000
     found = sum(task._self_conditioned(step) for step in range(steps)) / steps
     assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / steps)
+
+
+def test_without_a_gap_the_network_meets_the_same_state_twice(make_task: Make) -> None:
+    task = make_task("training.self_conditioning_gap=0")
+    _, levels, noisy = task.setup_batch(2)
+    earlier, earlier_levels = task.earlier(noisy, levels, 2)
+    assert same(noisy, earlier)
+    assert torch.equal(levels.stacked(), earlier_levels.stacked())
+
+
+def test_what_came_earlier_is_noisier_by_no_more_than_the_gap(make_task: Make) -> None:
+    task = make_task("training.self_conditioning_gap=0.1", "density.clean_graph_share=0.5", "training.batch_size=64")
+    gaps, clean_graphs = [], 0
+    for step in range(4):
+        clean, levels, noisy = task.setup_batch(step)
+        earlier, earlier_levels = task.earlier(noisy, levels, step)
+        curve = task.model.curve
+        before, now = (curve.time_of_sigma(at.sigma) for at in (earlier_levels, levels))
+        gaps.append(before - now)
+        clean_level = curve.levels(torch.zeros(1).double()).bond_type
+        still = levels.bond_type == clean_level
+        clean_graphs += int(still.sum())
+        assert bool((earlier_levels.abar("bond_type") <= levels.abar("bond_type")).all())
+        assert bool((earlier_levels.bond_type == clean_level)[still].all())
+        # noise is added to the noisy state, not drawn anew: what changed has the variance of the difference
+        variance = earlier_levels.sigma.double() ** 2 - levels.sigma.double() ** 2
+        change = ((earlier.pos - noisy.pos).double() ** 2).sum((1, 2)) / (3 * (clean.mask.sum(1) - 1))
+        ratio = (change / variance)[variance > 1e-6]
+        assert float(ratio.mean()) == pytest.approx(1, abs=0.15)
+    found = torch.cat(gaps)
+    assert float(found.min()) > -1e-9
+    assert float(found.max()) < 0.1 + 1e-9
+    assert float(found.mean()) == pytest.approx(0.05, abs=0.01)
+    assert clean_graphs > 0
+
+
+def test_the_previous_prediction_is_made_earlier(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    task = make_task("training.self_conditioning=1")
+    clean, levels, noisy = task.setup_batch(0)
+    earlier, earlier_levels = task.earlier(noisy, levels, 0)
+    calls = []
+    forward = type(task.denoiser).forward
+
+    def watched(self, batch, at, condition, previous):
+        calls.append((batch, at, previous))
+        return forward(self, batch, at, condition, previous)
+
+    monkeypatch.setattr(type(task.denoiser), "forward", watched)
+    monkeypatch.setattr(task, "_update", lambda loss, step: None)
+    task.training_step(torch.tensor(0), 0)
+    (first, first_at, nothing), (second, second_at, previous) = calls
+    assert nothing is None
+    assert previous is not None
+    assert same(first, earlier)
+    assert torch.equal(first_at.stacked(), earlier_levels.stacked())
+    assert same(second, noisy)
+    assert torch.equal(second_at.stacked(), levels.stacked())
