@@ -147,7 +147,7 @@ def test_what_came_earlier_is_noisier_by_no_more_than_the_gap(make_task: Make) -
 
 def test_the_previous_prediction_is_made_earlier(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task("training.self_conditioning=1")
-    clean, levels, noisy = task.setup_batch(0)
+    _, levels, noisy = task.setup_batch(0)
     earlier, earlier_levels = task.earlier(noisy, levels, 0)
     calls = []
     forward = type(task.denoiser).forward
