@@ -60,11 +60,6 @@ class Judgement:
 class Decoder(Protocol):
     """Turns a draw with finite arrays into a judged molecule."""
 
-    @property
-    def needs_prediction(self) -> bool:
-        """Whether a draw must carry the log-probabilities that it was decoded from."""
-        ...
-
     def judge(self, draw: Draw) -> Judgement: ...
 
 
@@ -73,7 +68,6 @@ class ArgmaxDecoder:
     """Plain decoding: the most probable class of every variable, as the sampler returns it."""
 
     vocabulary: Vocabulary
-    needs_prediction: bool = False
 
     def judge(self, draw: Draw) -> Judgement:
         """Judge the draw's arrays."""
@@ -104,7 +98,6 @@ class StructuredDecoder:
     seen: SeenChemistry
     fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
-    needs_prediction: bool = True
 
     def judge(self, draw: Draw) -> Judgement:
         """Judge the draw's arrays, or those of the most probable sound molecule."""

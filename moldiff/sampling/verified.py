@@ -22,10 +22,6 @@ class VerifiedDecoder:
     decoder: Decoder
     constraints: tuple[Constraint, ...]
 
-    @property
-    def needs_prediction(self) -> bool:
-        return self.decoder.needs_prediction
-
     def judge(self, draw: Draw) -> Judgement:
         """Judge the draw; a molecule that breaks a constraint is invalid."""
         judged = self.decoder.judge(draw)

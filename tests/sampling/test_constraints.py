@@ -17,7 +17,7 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolPrediction
 from moldiff.sampling.constraints import FORBIDDEN, Composition, Constraint, ElementMask, FixedSum, TotalCharge
-from moldiff.sampling.decoders import ArgmaxDecoder, Judgement
+from moldiff.sampling.decoders import Judgement
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
 from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
 from moldiff.sampling.renoise import Renoiser
@@ -139,8 +139,6 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
 class Ammonium:
     """A decoder that makes NH4+ of anything."""
 
-    needs_prediction = True
-
     def judge(self, draw: Draw) -> Judgement:
         mol = Chem.AddHs(Chem.MolFromSmiles("[NH4+]"))
         return Judgement(Conversion(mol, mol, ""), "valid", "", "structured", 3)
@@ -157,10 +155,7 @@ class Ammonium:
     ],
 )
 def test_whatever_decodes_a_molecule_that_breaks_a_constraint_is_invalid(constraint: Constraint, words: str) -> None:
-    decoder = VerifiedDecoder(Ammonium(), (constraint,))
-    assert decoder.needs_prediction
-    assert not VerifiedDecoder(ArgmaxDecoder(VOCABULARY), (constraint,)).needs_prediction
-    judged = decoder.judge(Draw(0, None, -1))
+    judged = VerifiedDecoder(Ammonium(), (constraint,)).judge(Draw(0, None, -1))
     assert judged.status == ("invalid" if words else "valid")
     assert judged.reason == words.replace("[+]", "+")
 
