@@ -33,7 +33,7 @@ from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.vary import OTHER, SAME, STEREOISOMER, vary
 from moldiff.training.provenance import hardware
 
-STRENGTHS = tuple(round(0.1 * k, 1) for k in range(1, 11))
+STRENGTHS = (0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 KEY = ("model_sha256", "strength", "steps", "seeds", "n", "seed")
 FIGURES = ("valid", "similarity", SAME, STEREOISOMER, "similarity_other")
 COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "date")

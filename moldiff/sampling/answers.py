@@ -1,17 +1,14 @@
 """Jobs that answer the records of a molecule file: so many draws for each record, every one of them accounted for.
 
-What `moldiff.sampling.vary` and `moldiff.sampling.conformers` share: reading, rows, files, counts.
+What `moldiff.sampling.vary` and `moldiff.sampling.conformers` share; `moldiff.sampling.answer_files` writes it down.
 """
 
 from __future__ import annotations
 
-import csv
 import itertools
 import logging
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
@@ -21,14 +18,11 @@ from moldiff.chem.convert import EncodingError
 from moldiff.chem.io import Record, mol_to_sdf_record, read_records, read_texts
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
 from moldiff.sampling.draws import Drawer
-from moldiff.sampling.generate import output_names
 from moldiff.sampling.grids import GRIDS
 from moldiff.sampling.outcome import Accountant, Outcome
-from moldiff.sampling.record import Summary, run_record
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.tasks import MOST_DRAWS
@@ -165,6 +159,18 @@ def count_records(path: Path) -> int:
     return sum(1 for _ in read_texts(path))
 
 
+class _Tally:
+    """Counts draws and tells it."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress, self._done = progress, 0
+
+    def add(self, count: int = 1) -> None:
+        self._done += count
+        if self._progress is not None:
+            self._progress(self._done)
+
+
 class Job(ABC, Generic[Item]):
     """A checked request and all that answers it.
 
@@ -193,8 +199,8 @@ class Job(ABC, Generic[Item]):
         """Prepare a record that holds a molecule; EncodingError if it cannot be begun with."""
 
     @abstractmethod
-    def settle(self, asks: list[Ask[Item]], workers: Workers) -> Iterator[Answer[Item]]:
-        """Yield the answers, in order, to asks that all have an item."""
+    def settle(self, asks: list[Ask[Item]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Item]]:
+        """Yield the answers, in order, to asks that all have an item; call ``done`` whenever one is settled."""
 
     @abstractmethod
     def details(self) -> list[str]:
@@ -210,12 +216,14 @@ class Job(ABC, Generic[Item]):
         Raises:
             MoldiffError: the molecules cannot be read, or there is none that can be begun with.
         """
-        asks = self._asks(read(molecules))
-        done, usable, first_reason = 0, False, ""
+        asks, tally = self._asks(read(molecules)), _Tally(progress)
+        usable, first_reason = False, ""
         with workers_for(self.device) as workers:
             while chunk := list(itertools.islice(asks, self.settings.batch_size)):
                 ready = [ask for ask in chunk if ask.item is not None]
-                settled = {answer.ask.number: answer for answer in self.settle(ready, workers)} if ready else {}
+                tally.add(len(chunk) - len(ready))
+                answers = self.settle(ready, workers, tally.add) if ready else iter(())
+                settled = {answer.ask.number: answer for answer in answers}
                 usable = usable or bool(ready)
                 for ask in chunk:
                     first_reason = first_reason or ask.reason
@@ -224,9 +232,6 @@ class Job(ABC, Generic[Item]):
                     if answer.outcome.status == "valid":
                         self.answered.add(ask.record.index)
                     yield replace(answer, outcome=self.accountant.take(answer.outcome))
-                done += len(chunk)
-                if progress is not None:
-                    progress(done)
         if not usable:
             where = molecules if isinstance(molecules, str | Path) else "the molecules"
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
@@ -251,77 +256,3 @@ class Job(ABC, Generic[Item]):
             for draw in range(self.settings.n):
                 yield Ask(number, draw, record, item, reason)
                 number += 1
-
-
-def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_invalid: bool) -> list[Mol]:
-    """Return the molecules of answers, with their columns as properties."""
-    found = []
-    for answer in answers:
-        mol = answer.outcome.mol
-        if mol is not None and (keep_invalid or answer.outcome.status == "valid"):
-            for name, value in answer.row(columns).items():
-                mol.SetProp(name, str(value))
-            found.append(mol)
-    return found
-
-
-@dataclass(frozen=True)
-class Told:
-    """A summary and what else there is to tell."""
-
-    summary: Summary
-    details: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """Return the accounting line and the details."""
-        return [self.summary.line(), *self.details]
-
-
-def check_outputs(out: Path, overwrite: bool) -> tuple[Path, Path]:
-    """Return the names of the CSV and the run record; MoldiffError if one of the three files is in the way."""
-    table, run_file = output_names(out)
-    for path in (out, table, run_file):
-        refuse_existing_file(path, overwrite)
-    return table, run_file
-
-
-def write_answers(
-    job: Job[Item],
-    molecules: str | Path,
-    out: Path,
-    *,
-    keep_invalid: bool,
-    overwrite: bool,
-    progress: Progress | None,
-    started: float,
-) -> Told:
-    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json.
-
-    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). The files
-    appear only when they are complete.
-
-    Args:
-        started: `time.monotonic` at the request.
-
-    Raises:
-        MoldiffError: see `Job.answers`; or an output exists, or cannot be written.
-    """
-    table, run_file = check_outputs(out, overwrite)
-    with ExitStack() as stack:
-        rows = stack.enter_context(atomic_writer(table))
-        records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
-        writer.writeheader()
-        for answer in job.answers(molecules, progress):
-            writer.writerow(answer.row(job.columns))
-            if keep_invalid or answer.outcome.status == "valid":
-                title = job.title(answer.ask)
-                text = answer.sdf_record(job.columns, job.settings.seed, job.folder.name, title)
-                records.write(text or "")
-    accountant, drawn = job.accountant, sum(job.accountant.counts.values())
-    summary = Summary(
-        drawn, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
-        accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
-    )  # fmt: skip
-    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device)))
-    return Told(summary, tuple(job.details()))

@@ -6,42 +6,27 @@ mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from moldiff.checkpoint import DEFAULT_MODEL
-from moldiff.chem.filters import bond_lengths_plausible, no_clashes
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import Record
 from moldiff.chem.skeleton import Skeleton, skeleton
-from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.datasets.batching import bucket_width
-from moldiff.datasets.seen import TENSOR, SeenChemistry
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolArrays, MolBatch
-from moldiff.sampling.answers import (
-    RECORD_COLUMNS,
-    Answer,
-    Ask,
-    Job,
-    Molecules,
-    Progress,
-    Settings,
-    Told,
-    check_outputs,
-    molecules_of,
-    write_answers,
-)
-from moldiff.sampling.decoders import LENGTH_WIDENING
-from moldiff.sampling.draws import Draw, Drawer
+from moldiff.molecules import MolBatch
+from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
+from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
+from moldiff.sampling.conformation import Conformation, Judge
+from moldiff.sampling.draws import Drawer
 from moldiff.sampling.generate import DEFAULT_BATCH_SIZE
 from moldiff.sampling.outcome import Outcome
 from moldiff.sampling.sampler import Sample, sample
@@ -50,8 +35,6 @@ from moldiff.workers import Workers
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_CONFORMERS = 10
 DEFAULT_STEPS = 25
@@ -77,23 +60,6 @@ class ConformerSettings(Settings):
         super().check()
 
 
-@dataclass(frozen=True)
-class Conformation:
-    """What became of one attempt.
-
-    Attributes:
-        mol: with its coordinates; None if the walk did not stay finite.
-        problem: why it is not as wanted, a code word, a colon and detail; "" if it is.
-        stereo_is_wrong: it is a wrong diastereomer.
-        mirrored: it is the mirror image of what was drawn.
-    """
-
-    mol: Mol | None
-    problem: str
-    stereo_is_wrong: bool = False
-    mirrored: bool = False
-
-
 class Conformers(Job[Skeleton]):
     """Draws conformers.
 
@@ -110,16 +76,8 @@ class Conformers(Job[Skeleton]):
 
     def __init__(self, settings: ConformerSettings) -> None:
         super().__init__(settings)
-        self.conformers = settings
-        self._seen: SeenChemistry | None = None
-        if TENSOR in self.folder.references:
-            self._seen = SeenChemistry.from_tensors(self.folder.references, str(self.folder.path))
-        else:
-            logger.warning(
-                "%s does not carry the bond lengths of its training data ('moldiff models pack' adds them): "
-                "lengths are held against covalent radii alone",
-                self.folder.path,
-            )
+        self.request = settings
+        self._judge = Judge.of(self.folder, self.model.vocabulary)
         self.mirrored = self.redrawn = 0
 
     def prepare(self, record: Record) -> Skeleton:
@@ -129,8 +87,10 @@ class Conformers(Job[Skeleton]):
     def title(self, ask: Ask[Skeleton]) -> str:
         return ask.record.name or super().title(ask)
 
-    def settle(self, asks: list[Ask[Skeleton]], workers: Workers) -> Iterator[Answer[Skeleton]]:
-        drawer = self.conformers.drawer(self.model, False, workers)
+    def settle(
+        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None]
+    ) -> Iterator[Answer[Skeleton]]:
+        drawer = self.request.drawer(self.model, False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
         found: dict[int, Conformation] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
@@ -138,15 +98,16 @@ class Conformers(Job[Skeleton]):
         while pending:
             planned = self._plan(pending, attempts, drawer.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
-            drawn = {draw.number: draw for draw in runner.run(tasks)}
-            for key, (ask, attempt) in planned.items():
-                assert ask.item is not None
-                if ask.number not in found or found[ask.number].stereo_is_wrong:
-                    found[ask.number], attempts[ask.number] = self.judge(ask.item, drawn[key]), attempt
+            for draw in runner.run(tasks):  # the attempts at one ask in order
+                ask, attempt = planned[draw.number]
+                if ask.item is not None and (ask.number not in found or found[ask.number].stereo_is_wrong):
+                    found[ask.number], attempts[ask.number] = self._judge.judge(ask.item, draw), attempt
+                    if not found[ask.number].stereo_is_wrong or attempt == self.request.redraws:
+                        done()
             pending = [
                 ask
                 for ask in pending
-                if found[ask.number].stereo_is_wrong and attempts[ask.number] < self.conformers.redraws
+                if found[ask.number].stereo_is_wrong and attempts[ask.number] < self.request.redraws
             ]
         for ask in asks:
             yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
@@ -165,33 +126,9 @@ class Conformers(Job[Skeleton]):
         for ask in pending:
             first = attempts[ask.number] + 1
             ahead = max(1, rows // mates[widths[ask.number]])
-            for attempt in range(first, min(first + ahead, self.conformers.redraws + 1)):
+            for attempt in range(first, min(first + ahead, self.request.redraws + 1)):
                 planned[noise_key(ask.record.index, ask.draw, attempt)] = ask, attempt
         return planned
-
-    def judge(self, item: Skeleton, draw: Draw) -> Conformation:
-        """Put coordinates and graph together, mirror what is all inverted, and check the geometry."""
-        if draw.arrays is None:
-            return Conformation(None, f"not finite: at step {draw.failed_at}")
-        pos = draw.arrays.pos
-        mol = item.place(pos)
-        match = compare_stereo(mol)
-        if match.mirrored:
-            pos = -pos
-            mol = item.place(pos)
-        elif not match.right:
-            return Conformation(with_stereo_of_geometry(mol), f"stereo: {match.problem}", stereo_is_wrong=True)
-        mol = with_stereo_of_geometry(mol)
-        return Conformation(mol, self._geometry_problem(mol, replace(item.arrays, pos=pos)), mirrored=match.mirrored)
-
-    def _geometry_problem(self, mol: Mol, arrays: MolArrays) -> str:
-        if self._seen is not None:
-            problem = self._seen.length_problem(arrays, self.model.vocabulary, LENGTH_WIDENING)
-            if problem:
-                return f"length: {problem}"
-        failed = (result for result in (bond_lengths_plausible(mol), no_clashes(mol)) if not result.passed)
-        first = next(failed, None)
-        return "" if first is None else f"{first.name}: {first.detail}"
 
     def _answer(self, ask: Ask[Skeleton], found: Conformation, attempt: int, evaluations: int) -> Answer[Skeleton]:
         self.redrawn += attempt

@@ -66,7 +66,7 @@ class TaskRunner:
         self._rows = drawer.rows
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Draw]:
-        """Return a draw for each task, its number the task's key; grouped by width, not in order."""
+        """Return a draw for each task, its number the task's key; grouped by width, those of one width in order."""
         by_width: dict[int, list[Task]] = {}
         for task in tasks:
             by_width.setdefault(bucket_width(len(task.arrays.atom_type)), []).append(task)

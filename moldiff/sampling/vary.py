@@ -23,19 +23,8 @@ from moldiff.chem.io import Record
 from moldiff.chem.similarity import nearest_similarity
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.molecules import MolArrays, MolBatch
-from moldiff.sampling.answers import (
-    RECORD_COLUMNS,
-    Answer,
-    Ask,
-    Job,
-    Molecules,
-    Progress,
-    Settings,
-    Told,
-    check_outputs,
-    molecules_of,
-    write_answers,
-)
+from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
+from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
@@ -113,7 +102,7 @@ class Variations(Job[Seed]):
 
     def __init__(self, settings: VarySettings) -> None:
         super().__init__(settings)
-        self.vary = settings
+        self.request = settings
         source = str(self.folder.path)
         self._decoder = DECODERS[settings.decode](self.model.vocabulary, self.folder.references, source)
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
@@ -126,20 +115,23 @@ class Variations(Job[Seed]):
         smiles, flat = (canonical_smiles(record.mol, stereo=stereo) for stereo in (True, False))
         return Seed(centred, centre, smiles, flat)
 
-    def settle(self, asks: list[Ask[Seed]], workers: Workers) -> Iterator[Answer[Seed]]:
-        drawer = self.vary.drawer(self.model, True, workers)
+    def settle(self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Seed]]:
+        drawer = self.request.drawer(self.model, True, workers)
         by_key = {noise_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
-            Task(key, ask.item.arrays, self.vary.strength_of(ask.draw))
+            Task(key, ask.item.arrays, self.request.strength_of(ask.draw))
             for key, ask in by_key.items()
             if ask.item is not None
         ]
-        drawn = {draw.number: draw for draw in TaskRunner(drawer, noised_walk(drawer)).run(tasks)}
+        drawn = {}
+        for draw in TaskRunner(drawer, noised_walk(drawer)).run(tasks):
+            drawn[draw.number] = draw
+            done()
         for key, ask in by_key.items():
             yield self._answer(ask, drawn[key], drawer.evaluations)
 
     def _answer(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> Answer[Seed]:
-        seed, strength = ask.item, self.vary.strength_of(ask.draw)
+        seed, strength = ask.item, self.request.strength_of(ask.draw)
         assert seed is not None
         draw = replace(draw, number=ask.number)
         if draw.arrays is not None:
@@ -157,7 +149,7 @@ class Variations(Job[Seed]):
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
-        low, high = self.vary.strength
+        low, high = self.request.strength
         edges = np.linspace(low, high, (_BINS if high > low else 1) + 1)
         strengths = np.array([strength for strength, _, _ in self._seen])
         bins = np.clip(np.searchsorted(edges, strengths, side="right") - 1, 0, len(edges) - 2)

@@ -71,7 +71,7 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
 
     def install(script: Script) -> None:
         def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
-            for task in reversed(wanted):
+            for task in wanted:
                 pos = script(task.key >> 6 & 0xFFFFF, task.key & 63)
                 yield Draw(task.key, None if pos is None else replace(task.arrays, pos=pos), 3 if pos is None else -1)
 

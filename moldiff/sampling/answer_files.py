@@ -1,0 +1,93 @@
+"""Answers to the records of a molecule file, written down: SDF, CSV and run.json; or handed over as molecules."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.sampling.answers import Answer, Item, Job, Progress
+from moldiff.sampling.generate import output_names
+from moldiff.sampling.record import Summary, run_record
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_invalid: bool) -> list[Mol]:
+    """Return the molecules of answers, with their columns as properties."""
+    found = []
+    for answer in answers:
+        mol = answer.outcome.mol
+        if mol is not None and (keep_invalid or answer.outcome.status == "valid"):
+            for name, value in answer.row(columns).items():
+                mol.SetProp(name, str(value))
+            found.append(mol)
+    return found
+
+
+@dataclass(frozen=True)
+class Told:
+    """A summary and what else there is to tell."""
+
+    summary: Summary
+    details: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the accounting line and the details."""
+        return [self.summary.line(), *self.details]
+
+
+def check_outputs(out: Path, overwrite: bool) -> tuple[Path, Path]:
+    """Return the names of the CSV and the run record; MoldiffError if one of the three files is in the way."""
+    table, run_file = output_names(out)
+    for path in (out, table, run_file):
+        refuse_existing_file(path, overwrite)
+    return table, run_file
+
+
+def write_answers(
+    job: Job[Item],
+    molecules: str | Path,
+    out: Path,
+    *,
+    keep_invalid: bool,
+    overwrite: bool,
+    progress: Progress | None,
+    started: float,
+) -> Told:
+    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json.
+
+    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). The files
+    appear only when they are complete.
+
+    Args:
+        started: `time.monotonic` at the request.
+
+    Raises:
+        MoldiffError: see `Job.answers`; or an output exists, or cannot be written.
+    """
+    table, run_file = check_outputs(out, overwrite)
+    with ExitStack() as stack:
+        rows = stack.enter_context(atomic_writer(table))
+        records = stack.enter_context(atomic_writer(out))
+        writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
+        writer.writeheader()
+        for answer in job.answers(molecules, progress):
+            writer.writerow(answer.row(job.columns))
+            if keep_invalid or answer.outcome.status == "valid":
+                title = job.title(answer.ask)
+                text = answer.sdf_record(job.columns, job.settings.seed, job.folder.name, title)
+                records.write(text or "")
+    accountant, drawn = job.accountant, sum(job.accountant.counts.values())
+    summary = Summary(
+        drawn, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
+        accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
+    )  # fmt: skip
+    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device)))
+    return Told(summary, tuple(job.details()))
