@@ -132,7 +132,7 @@ class Accountant:
         self.counts[outcome.status] += 1
         if outcome.decoding:
             made = self.decodings.setdefault(outcome.decoding, dict.fromkeys(STATUSES[:3], 0))
-            made[outcome.status] += 1
+            made[outcome.status] = made.get(outcome.status, 0) + 1
         if outcome.reason:
             code = outcome.reason.partition(":")[0]
             self.reasons[code] = self.reasons.get(code, 0) + 1

@@ -96,7 +96,7 @@ class Walker:
         def run(part: list[int]) -> list[After]:
             filled = part + part[-1:] * (self.rows - len(part))
             made = work(stacked([singles[place] for place in filled]))
-            return [row_of(made, row) for row in range(len(part))]
+            return rows_of(made)[: len(part)]
 
         found: dict[int, After] = {}
         for part, made in zip(parts, self.workers.map(run, parts), strict=True):
@@ -109,22 +109,26 @@ def width(particle: Underway) -> int:
     return particle.state.molecules.mask.shape[1]
 
 
-def row_of(table: Table, row: int) -> Table:
-    """Return one row of a dataclass of tensors, as a table of one row."""
-    return _mapped([table], lambda tensors: tensors[0][row : row + 1])
+def rows_of(table: Table) -> list[Table]:
+    """Return the rows of a dataclass of tensors as tables of one row."""
+    columns: dict[str, Sequence[object]] = {}
+    for field in dataclasses.fields(table):  # type: ignore[arg-type]
+        value = getattr(table, field.name)
+        if isinstance(value, Tensor):
+            columns[field.name] = value.split(1)
+        elif value is not None:
+            columns[field.name] = rows_of(value)
+    names, kind = list(columns), type(table)
+    return [kind(**dict(zip(names, values, strict=True))) for values in zip(*columns.values(), strict=True)]
 
 
 def stacked(tables: Sequence[Table]) -> Table:
     """Return the rows of several tables of one width as one table."""
-    return _mapped(tables, torch.cat)
-
-
-def _mapped(tables: Sequence[Table], function: Callable[[list[Tensor]], Tensor]) -> Table:
     fields: dict[str, object] = {}
     for field in dataclasses.fields(tables[0]):  # type: ignore[arg-type]
         values = [getattr(table, field.name) for table in tables]
         if isinstance(values[0], Tensor):
-            fields[field.name] = function(values)
-        else:
-            fields[field.name] = None if values[0] is None else _mapped(values, function)
-    return dataclasses.replace(tables[0], **fields)  # type: ignore[type-var]
+            fields[field.name] = torch.cat(values)
+        elif values[0] is not None:
+            fields[field.name] = stacked(values)
+    return type(tables[0])(**fields)
