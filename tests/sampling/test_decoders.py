@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from methane import METHANE
 from rdkit import Chem
 
 import moldiff
@@ -30,13 +31,6 @@ SEEN = SeenChemistry(
     atoms={("H", 0): 4, ("C", 0): 1, ("O", 0): 1},
     total_charges={0: 5},
     lengths={("C", "H", "single"): (4, 1.08, 1.10), ("H", "O", "single"): (2, 0.96, 0.97)},
-)
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
-METHANE = MolArrays(
-    np.concatenate([[[0, 0, 0]], TETRAHEDRON]).astype(np.float32),
-    np.array([1, 0, 0, 0, 0]),
-    np.ones(5, dtype=np.int64),
-    np.array([[0, k, 1] for k in range(1, 5)]),
 )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from methane import METHANE, METHYL
 
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
@@ -19,14 +20,6 @@ from moldiff.sampling.generate import generate_files
 from moldiff.sampling.renoise import MAX_ATTEMPTS, Renoiser
 from moldiff.sampling.solvers import SOLVERS
 
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
-METHANE = MolArrays(
-    np.concatenate([[[0, 0, 0]], TETRAHEDRON]).astype(np.float32),
-    np.array([1, 0, 0, 0, 0]),
-    np.ones(5, dtype=np.int64),
-    np.array([[0, k, 1] for k in range(1, 5)]),
-)
-METHYL = MolArrays(METHANE.pos[:4], METHANE.atom_type[:4], METHANE.charge[:4], METHANE.bonds[:3])
 LATE = 3  # the attempt at which a failed draw of `scripted` succeeds
 
 

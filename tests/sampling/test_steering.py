@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
@@ -16,7 +17,6 @@ from moldiff.checkpoint import save_model_folder
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
-from moldiff.molecules import MolArrays
 from moldiff.sampling import aims, renoise
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files
@@ -25,15 +25,6 @@ from moldiff.sampling.steering import Wishes
 from moldiff.sampling.targets import parse_target
 
 METHANE_LOGP = 0.6361
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
-METHANE = MolArrays(
-    np.concatenate([[[0, 0, 0]], TETRAHEDRON]).astype(np.float32),
-    np.array([1, 0, 0, 0, 0]),
-    np.ones(5, dtype=np.int64),
-    np.array([[0, k, 1] for k in range(1, 5)]),
-)
-METHYL = MolArrays(METHANE.pos[:4], METHANE.atom_type[:4], METHANE.charge[:4], METHANE.bonds[:3])
-SQUEEZED = MolArrays(METHANE.pos * 0.3, METHANE.atom_type, METHANE.charge, METHANE.bonds)
 
 
 @pytest.fixture
