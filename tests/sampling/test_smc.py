@@ -395,3 +395,15 @@ def test_rows_come_back_as_they_were() -> None:
     assert table.state.prediction is None
     for row, again in zip(rows, rows_of(table), strict=True):
         assert torch.equal(row.state.molecules.pos, again.state.molecules.pos)
+
+
+def test_a_group_is_drawn_anew_with_a_number_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[float] = []
+
+    def keep(log_weights: np.ndarray, uniform: float) -> np.ndarray:
+        numbers.append(uniform)
+        return systematic(log_weights, uniform)
+
+    monkeypatch.setattr(smc, "systematic", keep)
+    list(Reweighter(walker(), ByFunction(quadratic), 3.0, STAGES, threshold=1.0).run(range(2), templates(16)))
+    assert len(numbers) == len(set(numbers)) == 2 * (len(STAGES) + 1)
