@@ -79,10 +79,10 @@ class ScoreResult:
     def line(self, asked: Reweighting) -> str:
         """Return the line for the terminal."""
         found = "no scored molecule" if self.mean is None else f"mean {self.mean:.4g}, best {self.best:.4g}"
-        dead = f" ({self.dead} without any score)" if self.dead else ""
+        dead = f"; {self.dead} of {self.groups} groups without any score" if self.dead else ""
         return (
-            f"score {asked.score}, weight {asked.weight:g}: {found}; {self.groups} groups of {asked.particles} "
-            f"particles{dead}, {self.ancestors:.1f} of which have descendants; {self.score_evaluations} scores computed"
+            f"score {asked.score}, weight {asked.weight:g}: {found}; groups of {asked.particles} descend from "
+            f"{self.ancestors:.1f} starts on average{dead}; {self.score_evaluations} scores computed"
         )
 
 

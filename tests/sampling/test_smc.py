@@ -121,7 +121,7 @@ def plain_variance() -> float:
     return (SPREAD**2 / (SPREAD**2 + sigmas[-1] ** 2)) ** 2 * variance
 
 
-def run(potential: ByFunction, weight: float, groups: int = 24, count: int = 96) -> list[Group]:
+def run(potential: ByFunction, weight: float, groups: int = 24, count: int = 64) -> list[Group]:
     reweighter = Reweighter(walker(rows=1024), potential, weight, STAGES)
     return list(reweighter.run(range(groups), templates(groups * count)))
 
@@ -407,3 +407,20 @@ def test_a_group_is_drawn_anew_with_a_number_of_its_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(smc, "systematic", keep)
     list(Reweighter(walker(), ByFunction(quadratic), 3.0, STAGES, threshold=1.0).run(range(2), templates(16)))
     assert len(numbers) == len(set(numbers)) == 2 * (len(STAGES) + 1)
+
+
+def test_less_memory_means_smaller_micro_batches(caplog: pytest.LogCaptureFixture) -> None:
+    def short_of_memory(
+        batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None
+    ) -> MolPrediction:
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("no memory")
+        return exact_denoiser(batch, levels, condition, previous)
+
+    rows, poor = templates(7), walker(rows=8)
+    poor.denoiser = short_of_memory
+    found, expected = poor.descend(poor.depart(rows), range(1, 3)), walker().descend(walker().depart(rows), range(1, 3))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one.state.molecules.pos, other.state.molecules.pos)
+    assert poor.rows == 2
+    assert caplog.text.count("going on with 2 molecules at a time") == 1
