@@ -1,13 +1,17 @@
-"""Measure how well wanted properties are met: property x guidance scale, against honest baselines.
+"""Measure how well wanted properties are met, by guidance or by a score, against honest baselines.
 
     python scripts/benchmark_steering.py qm9 -n 500 -o scripts/results/steering.md
 
 Targets are drawn with sizes from the training joint. The judge is the true calculator (RDKit, GFN2-xTB) on the molecule
 as drawn; plain argmax, no retries, no filters; a molecule that is not valid and connected counts as outside the band
 and has no error. Baselines come from the draws of scale 0, unguided molecules of the right size: their own error
-("right size only"), the error against all other targets ("unconditional", the U-bound), and the nearest of k such draws
-of the same size ("best of k"), which cost as much as a guided one. A finished cell is a row of cells.csv in the working
-folder; started again, the script goes on where it was.
+("right size only"), the error against all other targets ("unconditional", the U-bound), and the nearest of k such
+draws: "best of 2, right size" costs as much as a guided draw, "best of K" as much as a group of K particles.
+
+Sequential Monte Carlo ("SMC") draws a group of K unguided particles, of any size, for each of the first n / K targets,
+with the weight exp(-W distance), the distance in standard deviations of the training data. One row counts all of the
+group, copies included, another the nearest of each group; the latter compares with "best of K". A finished cell is a
+row of cells.csv in the working folder; started again, the script goes on where it was.
 """
 
 from __future__ import annotations
@@ -23,21 +27,31 @@ from pathlib import Path
 import numpy as np
 import torch
 from cells import Cells
+from rdkit import Chem
 
-from moldiff.checkpoint import load_model_folder
+from moldiff.checkpoint import ModelFolder, load_model_folder
+from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.scores import Score, gfn2_score, property_score
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
+from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.generate import generate_files
 from moldiff.sampling.guidance import Guidance
+from moldiff.sampling.request import Request
+from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import Wishes
+from moldiff.sampling.steering import NO_WISHES, Wishes, steer
 from moldiff.sampling.targets import VALUE_BAND
 from moldiff.training.provenance import hardware
+from moldiff.workers import workers_for
 
-PROPERTIES = ("logp", "tpsa", "gfn2_gap_eV", "gfn2_dipole_D")
+MEASURED = ("logp", "tpsa", "gfn2_gap_eV", "gfn2_dipole_D")
 SCALES = (1.0, 2.0, 3.0)
-SIZE_ONLY, UNCONDITIONAL, BEST = "right size only", "unconditional", "best of 2"
+WEIGHTS = (4.0, 16.0)
+SIZE_ONLY, UNCONDITIONAL, BEST = "right size only", "unconditional", "best of 2, right size"
 KEY = ("model_sha256", "property", "method", "steps", "n", "seed")
 FIGURES = ("mae", "in_band", "valid", "unique")
 COLUMNS = (*KEY, "evaluations", *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "date")
@@ -57,21 +71,39 @@ class Cell:
         self.evaluations = float(np.mean([float(row["evaluations"]) for row in rows]))
 
 
-def share(flags: np.ndarray) -> tuple[float, float]:
-    """Return a share and its standard error."""
-    p = float(flags.mean())
-    return p, float(np.sqrt(p * (1 - p) / len(flags)))
+class Nearness:
+    """A score: minus the distance from a target, which changes from group to group, in standard deviations."""
+
+    def __init__(self, name: str, std: float) -> None:
+        self.target, self._std = np.nan, std
+        self._score = (property_score if name in PROPERTIES else gfn2_score)(name, self._distance)
+
+    def _distance(self, value: float) -> float:
+        return abs(value - self.target) / self._std
+
+    def __call__(self, molecules: list[Chem.Mol]) -> Sequence[float | None]:
+        return self._score(molecules)
+
+
+def mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """Return the mean of (groups, members), NaN = missing, and its standard error: groups are independent."""
+    counts = np.isfinite(values).sum(1)
+    if counts.sum() == 0 or len(values) < 2:
+        return (float(np.nanmean(values)) if counts.any() else np.nan), np.nan
+    mean = float(np.nanmean(values))
+    deviations = np.nansum(values - mean, axis=1) / counts.mean()
+    return mean, float(np.sqrt((deviations**2).sum() / (len(values) - 1) / len(values)))
 
 
 def figures(errors: np.ndarray, smiles: Sequence[str], band: float) -> dict[str, str]:
-    """Return the figures of a row from the errors of all draws, NaN = failed."""
+    """Return the figures of a row from the errors (groups, members) of all draws, NaN = failed."""
     sound = np.isfinite(errors)
-    size = np.abs(errors[sound])
+    distinct = (np.arange(len(smiles)) < len(set(smiles))).astype(float)[:, None]
     found = {
-        "mae": (float(size.mean()), float(size.std(ddof=1) / np.sqrt(len(size)))) if len(size) > 1 else (np.nan,) * 2,
-        "in_band": share(np.where(sound, np.abs(errors) <= band, False)),
-        "valid": share(sound),
-        "unique": share(np.arange(len(smiles)) < len(set(smiles))) if smiles else (np.nan, np.nan),
+        "mae": mean_and_error(np.abs(errors)),
+        "in_band": mean_and_error(np.where(sound, np.abs(errors) <= band, 0.0)),
+        "valid": mean_and_error(sound.astype(float)),
+        "unique": mean_and_error(distinct) if smiles else (np.nan, np.nan),
     }
     return {
         f"{name}{end}": f"{value:.6g}"
@@ -85,11 +117,12 @@ def unconditional_errors(cell: Cell) -> np.ndarray:
     return cell.values - np.random.default_rng(0).permutation(cell.targets)
 
 
-def best_errors(cell: Cell, k: int) -> np.ndarray:
-    """Return for each target the smallest error among k draws of its size, drawn at random from the others."""
+def best_errors(cell: Cell, k: int, right_size: bool) -> np.ndarray:
+    """Return for each target the smallest error among k draws, of its size or any, drawn at random from the others."""
     generator, errors = np.random.default_rng(0), np.full(len(cell.targets), np.nan)
     for j, target in enumerate(cell.targets):
-        mates = np.flatnonzero((cell.sizes == cell.sizes[j]) & (np.arange(len(cell.sizes)) != j))
+        like = cell.sizes == cell.sizes[j] if right_size else np.full(len(cell.sizes), True)
+        mates = np.flatnonzero(like & (np.arange(len(cell.sizes)) != j))
         chosen = generator.choice(mates, size=min(k, len(mates)), replace=False) if len(mates) else np.array([j])
         distances = cell.values[chosen] - target
         if np.isfinite(distances).any():
@@ -98,8 +131,12 @@ def best_errors(cell: Cell, k: int) -> np.ndarray:
 
 
 def run(name: str, scale: float, arguments: argparse.Namespace, text: str) -> Cell:
-    """Generate one cell, with as many steps whatever the scale."""
-    out = arguments.work / f"{name}_{scale:g}_{arguments.steps}_{arguments.n}_{arguments.seed}.sdf"
+    """Generate one cell, with as many steps whatever the scale; read it if that was done before."""
+    hashed = load_model_folder(arguments.model).sha256[:8]
+    stem = f"{hashed}_{name}_{arguments.sampler}_{scale:g}_{arguments.steps}_{arguments.n}_{arguments.seed}"
+    out = arguments.work / f"{stem}.sdf"
+    if out.with_suffix(".csv").exists():
+        return Cell(out.with_suffix(".csv"), name)
     generate_files(
         out,
         n=arguments.n,
@@ -115,28 +152,86 @@ def run(name: str, scale: float, arguments: argparse.Namespace, text: str) -> Ce
     return Cell(out.with_suffix(".csv"), name)
 
 
-def measure(name: str, scale: float, arguments: argparse.Namespace, model: MoleculeModel) -> list[dict[str, str]]:
-    """Return the rows of one generation: one for a scale, with scale 0 those of the baselines."""
-    row = model.statistics.properties[name]
-    cell = run(name, scale, arguments, f"{name}={row.minimum!r}..{row.maximum!r}")
-    band = VALUE_BAND * row.std
-    if scale:
-        made = [(f"scale {scale:g}", cell.errors, cell.evaluations)]
+def run_smc(
+    name: str, weight: float, targets: np.ndarray, arguments: argparse.Namespace, folder: ModelFolder
+) -> tuple[np.ndarray, list[str], float]:
+    """Return the distances from the targets (groups, particles), NaN = failed, all SMILES, and the evaluations of the
+    network for each particle."""
+    model = MoleculeModel.from_folder(folder, resolve_device(arguments.device))
+    nearness = Nearness(name, model.statistics.properties[name].std)
+    request = Request(
+        len(targets), arguments.model, None, arguments.steps, arguments.sampler, arguments.seed, 1, arguments.device,
+        until_valid=False,
+    )  # fmt: skip
+    scoring = Scoring(Reweighting(name, weight, arguments.particles), Score(name, nearness))
+    distances, smiles = [], []
+    with workers_for(next(model.denoiser.parameters()).device) as workers:
+        drawer = request.drawer(model, True, steer(NO_WISHES, model, {}, "", None), workers)
+        draws = ReweightedDraws(drawer, ArgmaxDecoder(model.vocabulary), scoring)
+        for group, target in enumerate(targets):
+            nearness.target = float(target)
+            outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+            distances.append([np.nan if one.score is None else -one.score for one in outcomes])
+            smiles += [one.smiles for one in outcomes if one.smiles]
+    return np.array(distances) * model.statistics.properties[name].std, smiles, float(drawer.evaluations)
+
+
+Made = tuple[str, np.ndarray, Sequence[str], float]  # method, errors (groups, members), SMILES, evaluations
+
+
+def baselines(cell: Cell, particles: int) -> list[Made]:
+    """Return what unguided draws of the right size tell."""
+    single, smiles = cell.evaluations, cell.smiles
+    return [
+        (UNCONDITIONAL, unconditional_errors(cell)[:, None], smiles, single),
+        (SIZE_ONLY, cell.errors[:, None], smiles, single),
+        (BEST, best_errors(cell, 2, True)[:, None], [], 2 * single),
+        (f"best of {particles}", best_errors(cell, particles, False)[:, None], [], particles * single),
+    ]
+
+
+def by_score(name: str, weight: float, arguments: argparse.Namespace, folder: ModelFolder, text: str) -> list[Made]:
+    """Return what sequential Monte Carlo makes for the targets of the baselines."""
+    count = arguments.particles
+    targets = run(name, 0.0, arguments, text).targets[: arguments.n // count]
+    errors, smiles, single = run_smc(name, weight, targets, arguments, folder)
+    nearest = np.where(np.isfinite(errors), errors, np.inf).min(1)
+    nearest = np.where(np.isfinite(nearest), nearest, np.nan)
+    method = smc_name(weight, count)
+    return [
+        (method, errors, smiles, single),
+        (f"{method}, nearest", nearest[:, None], [], count * single),
+    ]
+
+
+def smc_name(weight: float, particles: int) -> str:
+    """Return what a row of sequential Monte Carlo is called."""
+    return f"SMC, {particles} particles, W {weight:g}"
+
+
+def measure(
+    name: str, method: str, value: float, arguments: argparse.Namespace, folder: ModelFolder, row: PropertyStatistics
+) -> list[dict[str, str]]:
+    """Return the rows of one generation, by the method's scale or weight: with scale 0 those of the baselines."""
+    text = f"{name}={row.minimum!r}..{row.maximum!r}"
+    if method.startswith("SMC"):
+        made = by_score(name, value, arguments, folder, text)
+    elif value:
+        cell = run(name, value, arguments, text)
+        made = [(method, cell.errors[:, None], cell.smiles, cell.evaluations)]
     else:
-        made = [
-            (UNCONDITIONAL, unconditional_errors(cell), cell.evaluations),
-            (SIZE_ONLY, cell.errors, cell.evaluations),
-            (BEST, best_errors(cell, 2), 2 * cell.evaluations),
-        ]
+        made = baselines(run(name, 0.0, arguments, text), arguments.particles)
     known = {"property": name, "date": str(datetime.date.today())}
     return [
-        known | {"method": method, "evaluations": f"{evaluations:g}"} | figures(errors, cell.smiles, band)
-        for method, errors, evaluations in made
+        known | {"method": method, "evaluations": f"{evaluations:g}"} | figures(errors, smiles, VALUE_BAND * row.std)
+        for method, errors, smiles, evaluations in made
     ]
 
 
 def figure(row: dict[str, str], name: str, factor: float, digits: int) -> str:
-    """Return "value ± standard error"."""
+    """Return "value ± standard error", or a dash where there is none."""
+    if row[name] == "nan":
+        return "-"
     return f"{factor * float(row[name]):.{digits}f} ± {factor * float(row[f'{name}_se']):.{digits}f}"
 
 
@@ -145,16 +240,18 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
     device = torch.device("cuda" if arguments.device.startswith("cuda") else "cpu")
     name = Path(arguments.model).name
     bounds = {row["property"]: float(row["mae"]) for row in rows if row["method"] == UNCONDITIONAL}
+    latest = max(row["date"] for row in rows)
     lines = [
         f"# Wanted properties, met: the model {name}",
         "",
         f"`python scripts/benchmark_steering.py {name} -n {arguments.n} --steps {arguments.steps} "
-        f"--seed {arguments.seed}`, {max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; model hash "
+        f"--seed {arguments.seed} --particles {arguments.particles}`, {latest}, {hardware(device)}, "
+        f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`; {arguments.sampler}, {arguments.steps} steps. Targets and sizes from the "
         f"training joint; judged by the true calculator on the molecule as drawn; argmax decoding, no retries, no "
         f"filters. MAE over valid and connected molecules; the band is ± {VALUE_BAND} standard deviations of the "
-        f"training data, and failures are outside. ± is one standard error.",
+        f"training data, and failures are outside. SMC: unguided particles of any size, n / {arguments.particles} "
+        f"targets. ± is one standard error, over targets.",
         "",
         "| property | method | MAE | MAE / unconditional | in band, % | valid & connected, % | unique of valid, % "
         "| evaluations | n |",
@@ -179,8 +276,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=50, help="steps of the sampler; guidance doubles the evaluations")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--properties", nargs="+", default=list(PROPERTIES))
-    parser.add_argument("--scales", nargs="+", type=float, default=list(SCALES), help="beside 0, the baselines")
+    parser.add_argument("--properties", nargs="+", default=list(MEASURED))
+    parser.add_argument("--scales", nargs="*", type=float, default=list(SCALES), help="beside 0, the baselines")
+    parser.add_argument("--weights", nargs="*", type=float, default=list(WEIGHTS), help="of sequential Monte Carlo")
+    parser.add_argument("--particles", type=int, default=16, help="of a group of sequential Monte Carlo")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_steering"), help="folder of cells and files")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
@@ -200,10 +299,16 @@ def main() -> None:
         units = {name: row.unit for name, row in model.statistics.properties.items()}
         units = {name: "" if unit in ("", "1") else f", {unit}" for name, unit in units.items()}
         for name in arguments.properties:
-            for scale in (0.0, *sorted(set(arguments.scales) - {0.0})):
-                cell = shared | {"property": name, "method": f"scale {scale:g}" if scale else UNCONDITIONAL}
-                if not cells.holds(cell):
-                    cells.append([shared | row for row in measure(name, scale, arguments, model)])
+            methods = [
+                (UNCONDITIONAL, 0.0),
+                *((f"scale {scale:g}", scale) for scale in sorted(set(arguments.scales) - {0.0})),
+            ]
+            methods += [(smc_name(weight, arguments.particles), weight) for weight in arguments.weights]
+            for method, value in methods:
+                if not cells.holds(shared | {"property": name, "method": method}):
+                    statistics = model.statistics.properties[name]
+                    made = measure(name, method, value, arguments, folder, statistics)
+                    cells.append([shared | row for row in made])
                 rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
                 text = page(rows, arguments, units)
                 if arguments.out is not None:

@@ -95,11 +95,11 @@ def asked_for(score: str | ScoreFunction | None, weight: float | None, particles
     if score is None:
         if weight is None and particles is None:
             return None
-        raise MoldiffError("a score weight or particles need a score, for example --score qed --score-weight 20")
+        raise MoldiffError("a score weight or particles need a score, for example --score qed --score-weight 15")
     if weight is None:
         raise MoldiffError(
-            "a score needs a weight W: molecules are drawn with the weight exp(W x score). Start with about 2 divided "
-            "by the spread of the score, for example --score qed --score-weight 20"
+            "a score needs a weight W: molecules are drawn with the weight exp(W x score). Start with about 1 divided "
+            "by the spread of the score, for example --score qed --score-weight 15"
         )
     found = named_score(score) if isinstance(score, str) else Score(_name_of(score), score)
     asked = Reweighting(found.name, float(weight), DEFAULT_PARTICLES if particles is None else particles)
