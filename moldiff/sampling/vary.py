@@ -17,7 +17,7 @@ import numpy as np
 from torch import Tensor
 
 from moldiff.checkpoint import DEFAULT_MODEL
-from moldiff.chem.convert import encode
+from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import Record
 from moldiff.chem.similarity import nearest_similarity
@@ -38,7 +38,7 @@ from moldiff.workers import Workers
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-DEFAULT_STRENGTH = (0.1, 0.8)
+DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/results/vary.md
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
@@ -112,7 +112,11 @@ class Variations(Job[Seed]):
         arrays = encode(record.mol, self.model.vocabulary)
         centre = arrays.pos.astype(np.float64).mean(0)
         centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        smiles, flat = (canonical_smiles(record.mol, stereo=stereo) for stereo in (True, False))
+        # as the model spells it: what it cannot spell, such as isotopes, is no difference to a variation
+        conversion = decode(arrays, self.model.vocabulary)
+        if conversion.mol is None:
+            raise EncodingError(conversion.reason)
+        smiles, flat = (canonical_smiles(conversion.mol, stereo=stereo) for stereo in (True, False))
         return Seed(centred, centre, smiles, flat)
 
     def settle(self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Seed]]:

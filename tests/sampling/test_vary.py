@@ -220,6 +220,12 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
     )
 
 
+def test_isotopes_make_no_other_molecule(identity: list[Task], model: Path) -> None:
+    (made,) = moldiff.vary([embedded("[13CH3]C([2H])=O")], 1, model=model)
+    assert made.GetProp("same_molecule") == "yes"
+    assert made.GetProp("similarity") == "1"
+
+
 def test_the_result_does_not_depend_on_batch_size_or_other_records(model: Path, seeds: Path, tmp_path: Path) -> None:
     keywords = {"strength": (0.05, 0.3), "steps": 4, "model": str(model), "keep_invalid": True}
     for name, size in (("one", 1), ("five", 5), ("all", 512)):
