@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moldiff.commands.shared import Device, Overwrite, Seed, parse_range, progress_bar, split_names
+from moldiff.errors import MoldiffError
+
+if TYPE_CHECKING:
+    from moldiff.sampling.fragment_wish import FragmentWish
 
 
 class Decoding(StrEnum):
@@ -73,6 +77,26 @@ def generate(
         str | None, typer.Option(metavar="C7H10O2", help="The composition. Exact; it fixes the number of atoms.")
     ] = None,
     charge: Annotated[int | None, typer.Option(help="The total charge. Exact.")] = None,
+    fragment: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SDF",
+            help="Keep these atoms, bonds and geometry, and grow them at their open valences; two parts are linked.",
+        ),
+    ] = None,
+    fixed_atoms: Annotated[
+        str | None, typer.Option(metavar="0-11", help="Of --fragment, the atoms to keep, with their hydrogens.")
+    ] = None,
+    keep_smarts: Annotated[
+        str | None, typer.Option(metavar="SMARTS", help="Of --fragment, keep what this matches, with its hydrogens.")
+    ] = None,
+    attach_at: Annotated[
+        str | None, typer.Option(metavar="3,7", help="Atoms of --fragment that give a hydrogen for a new bond.")
+    ] = None,
+    grow: Annotated[
+        str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, hydrogens counted.")
+    ] = None,
+    resample: Annotated[int | None, typer.Option(min=1, help="With --fragment: take every step so many times.")] = None,
     score: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +143,7 @@ def generate(
         tuple(split_names(exclude_elements)),
         formula,
         charge,
+        _fragment_wish(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
     )
     scoring = asked_for(score, score_weight, particles)
     with progress_bar("molecules", number) as progress:
@@ -148,3 +173,30 @@ def generate(
         typer.echo(aim.line())
     if scoring is not None and summary.score is not None:
         typer.echo(summary.score.line(scoring.asked))
+
+
+def _fragment_wish(
+    fragment: Path | None,
+    fixed_atoms: str | None,
+    keep_smarts: str | None,
+    attach_at: str | None,
+    grow: str | None,
+    resample: int | None,
+) -> FragmentWish | None:
+    from moldiff.sampling.fragment_wish import DEFAULT_RESAMPLE, FragmentWish, parse_atoms
+
+    if fragment is None:
+        given = (fixed_atoms, keep_smarts, attach_at, grow, resample)
+        names = ("--fixed-atoms", "--keep-smarts", "--attach-at", "--grow", "--resample")
+        for name, value in zip(names, given, strict=True):
+            if value is not None:
+                raise MoldiffError(f"{name} needs --fragment, the file that it speaks of")
+        return None
+    return FragmentWish.of(
+        fragment,
+        fixed_atoms=None if fixed_atoms is None else parse_atoms(fixed_atoms, "--fixed-atoms"),
+        keep_smarts=keep_smarts,
+        attach_at=() if attach_at is None else parse_atoms(attach_at, "--attach-at"),
+        grow=None if grow is None else parse_range(grow, "--grow"),
+        resample=DEFAULT_RESAMPLE if resample is None else resample,
+    )

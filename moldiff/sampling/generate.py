@@ -24,6 +24,7 @@ from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, Decoder
 from moldiff.sampling.draws import Draw, Drawer
+from moldiff.sampling.fragment_wish import FragmentWish
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.outcome import COLUMNS, SCORE_COLUMN, Accountant, Outcome
 from moldiff.sampling.record import Summary, run_record
@@ -68,6 +69,7 @@ def generate(
     exclude_elements: Sequence[str] = (),
     formula: str | None = None,
     charge: int | None = None,
+    fragment: FragmentWish | str | Path | Mol | None = None,
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
@@ -105,6 +107,9 @@ def generate(
         exclude_elements: symbols of forbidden elements.
         formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.
         charge: exact total charge.
+        fragment: atoms that come back unchanged, first and in their order, with their bonds and in their own frame; the
+            model adds the rest. An SDF, a molecule with a conformer, or `FragmentWish.of` with more to say: which atoms
+            are kept, where new ones attach and how many they are.
         score: draw molecules with the weight exp(score_weight x score), by sequential Monte Carlo (see
             `moldiff.sampling.smc`): a function of a list of RDKit molecules that returns a number for each, or None for
             one that must not be drawn, or a name (see `moldiff.sampling.scoring.named_score`). Each molecule carries
@@ -128,6 +133,7 @@ def generate(
         tuple(exclude_elements),
         formula,
         charge,
+        fragment if fragment is None or isinstance(fragment, FragmentWish) else FragmentWish.of(fragment),
     )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,

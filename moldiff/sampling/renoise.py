@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from moldiff.datasets.batching import bucket_width
+from moldiff.geometry import center
 from moldiff.molecules import collate
 from moldiff.sampling.decoders import Decoder
 from moldiff.sampling.draws import Draw, Drawer, draws_of
@@ -86,6 +87,8 @@ class Renoiser:
             bucket_width(len(arrays[0].atom_type)),
             torch.from_numpy(drawer.condition(numbers)),
         ).to(drawer.device)
+        # a molecule around a fragment lies in the fragment's frame
+        molecules = molecules.replace(pos=center(molecules.pos, molecules.mask))
         result = resample(
             drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
         )

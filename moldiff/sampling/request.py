@@ -8,8 +8,10 @@ from moldiff.errors import MoldiffError, nearest_name
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Drawer
+from moldiff.sampling.fragments import with_fragment
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.renoise import MAX_ATTEMPTS
+from moldiff.sampling.resampling import Resampled
 from moldiff.sampling.reweighting import Reweighting
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.steering import NO_WISHES, Steering, Wishes
@@ -40,6 +42,10 @@ class Request:
     ) -> Drawer:
         """Return what makes the draws."""
         solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
+        if steering.resample > 1:
+            solver = Resampled(solver, steering.resample)
+        if steering.fragment is not None:
+            model = with_fragment(model, steering.fragment)
         return Drawer(
             model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid,
             steering.starts, steering.guidance, steering.constraints, workers,

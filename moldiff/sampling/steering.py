@@ -11,9 +11,11 @@ from torch import Tensor
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.sampling.aims import Aims
-from moldiff.sampling.constraints import Constraint
+from moldiff.sampling.constraints import Constraint, ElementMask
+from moldiff.sampling.fragment_wish import FragmentWish, check_together
+from moldiff.sampling.fragments import FixedFragment
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
-from moldiff.sampling.limits import constraints_of, element_mask
+from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
 from moldiff.sampling.starts import FreeStarts, Starts, TargetStarts
 from moldiff.sampling.targets import Target, check_known, parse_targets
 
@@ -30,6 +32,7 @@ class Wishes:
     exclude_elements: tuple[str, ...] = ()
     formula: str | None = None
     charge: int | None = None
+    fragment: FragmentWish | None = None
 
 
 NO_WISHES = Wishes()
@@ -45,6 +48,8 @@ class Steering:
         guidance: how strongly conditions pull; None = nothing is wanted.
         constraints: what every molecule must obey.
         sizes: allowed numbers of atoms, inclusive; None = all.
+        fragment: that comes back in every molecule; None = molecules are drawn as a whole.
+        resample: how often every step is taken.
     """
 
     aims: Aims
@@ -52,6 +57,8 @@ class Steering:
     guidance: Guidance | None
     constraints: tuple[Constraint, ...]
     sizes: tuple[int, int] | None
+    fragment: FixedFragment | None = None
+    resample: int = 1
 
 
 def steer(
@@ -72,7 +79,11 @@ def steer(
     known = model.statistics.properties
     mask = element_mask(wishes.elements, wishes.exclude_elements, model.vocabulary)
     smallest = min(model.statistics.size_counts)
+    fragment, sizes = _fragment(wishes, model, mask, sizes)
     constraints, sizes = constraints_of(mask, wishes.formula, wishes.charge, model.vocabulary, sizes, smallest)
+    if fragment is not None:
+        constraints = (fragment, *constraints)  # the others are conditioned on what is known
+    resample = 1 if wishes.fragment is None else wishes.fragment.resample
     targets = parse_targets(wishes.targets, model.conditions, known)
     aims = Aims(targets, known, model.conditions)
     if not targets:
@@ -81,12 +92,28 @@ def steer(
                 check_known(name, model.conditions, known)
         if wishes.guidance is not None:
             raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
-        return Steering(
-            aims, FreeStarts(model.statistics.size_counts, sizes, len(model.conditions)), None, constraints, sizes
-        )
+        free = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+        return Steering(aims, free, None, constraints, sizes, fragment, resample)
     scale = DEFAULT_GUIDANCE if wishes.guidance is None else wishes.guidance
     guidance = guidance_for(scale, model.conditions, [target.name for target in targets])
-    return Steering(aims, _target_starts(targets, model, references, source, sizes), guidance, constraints, sizes)
+    starts = _target_starts(targets, model, references, source, sizes)
+    return Steering(aims, starts, guidance, constraints, sizes, fragment, resample)
+
+
+def _fragment(
+    wishes: Wishes, model: MoleculeModel, mask: ElementMask | None, sizes: tuple[int, int] | None
+) -> tuple[FixedFragment | None, tuple[int, int] | None]:
+    """Return the fragment that is kept, if any, and the sizes that are left."""
+    wish, vocabulary = wishes.fragment, model.vocabulary
+    if wish is None:
+        return None, sizes
+    fragment = wish.cut(vocabulary)
+    if wishes.formula is not None and sizes is None and wish.grow is None:
+        n = sum(parse_formula(wishes.formula).values())
+        sizes = (n, n)
+    sizes = wish.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
+    check_together(fragment, wish.source, vocabulary, mask, wishes.formula, wishes.charge, sizes)
+    return FixedFragment(fragment, vocabulary), sizes
 
 
 def _target_starts(

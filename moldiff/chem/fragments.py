@@ -1,0 +1,238 @@
+"""A part of a molecule that is to be kept: which atoms stay, and where new ones may attach.
+
+An atom is an attachment point if it has an open valence: a hydrogen that the file does not list, a radical electron, a
+bond to an atom that is not kept, or a hydrogen that was taken away on request. Everything else keeps exactly the bonds
+it has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.io import parse
+from moldiff.chem.sources import TextRecord
+from moldiff.errors import MoldiffError
+from moldiff.molecules import MolArrays
+from moldiff.vocabulary import Vocabulary
+
+_CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of each other
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Atoms that are kept, in the order of the input.
+
+    Attributes:
+        mol: the kept atoms, sanitised as part of their molecule, with their conformer.
+        arrays: the same in a model's classes; coordinates in the frame of the input, angstrom.
+        open_valences: (n,) int64 sum of the orders of the bonds that each atom lacks.
+        atoms: (n,) int64 index of each in the input.
+    """
+
+    mol: Chem.Mol
+    arrays: MolArrays
+    open_valences: np.ndarray
+    atoms: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.open_valences)
+
+    def change(self, mol: Chem.Mol) -> str:
+        """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
+
+        Elements, charges and bond orders are compared, aromatic as an order of its own; and every atom's bonds to
+        others must fill exactly its open valence.
+        """
+        n = len(self)
+        if mol.GetNumAtoms() < n:
+            return f"has {mol.GetNumAtoms()} of {n} atoms"
+        for old in self.mol.GetAtoms():
+            new = mol.GetAtomWithIdx(old.GetIdx())
+            if (new.GetSymbol(), new.GetFormalCharge()) != (old.GetSymbol(), old.GetFormalCharge()):
+                return f"atom {old.GetIdx()} is {_label(new)}, not {_label(old)}"
+        wanted, found = _bonds(self.mol, n), _bonds(mol, n)
+        for i, j in sorted(wanted.keys() | found.keys()):
+            if wanted.get((i, j)) != found.get((i, j)):
+                names = (str(bonds.get((i, j), "none")).lower() for bonds in (found, wanted))
+                return f"bond {i}-{j} is {' instead of '.join(names)}"
+        for index, lacking in enumerate(self.open_valences.tolist()):
+            bonds = mol.GetAtomWithIdx(index).GetBonds()
+            orders = [bond.GetBondTypeAsDouble() for bond in bonds if bond.GetOtherAtomIdx(index) >= n]
+            if sum(orders) != lacking:
+                return f"atom {index} has new bonds of {sum(orders):g} in all, not {lacking}"
+        return ""
+
+
+def cut_fragment(
+    blocks: Sequence[str],
+    source: str,
+    vocabulary: Vocabulary,
+    fixed_atoms: Sequence[int] | None,
+    smarts: str | None,
+    attach_at: Sequence[int],
+) -> Fragment:
+    """Return the part of the molecules that is kept.
+
+    Hydrogens of kept atoms are kept with them.
+
+    Args:
+        blocks: mol blocks; several are taken together, atoms numbered on from one to the next, from 0.
+        source: the file, for error messages.
+        vocabulary: of the model.
+        fixed_atoms: indices of the kept atoms; None = all.
+        smarts: the kept atoms are those of its only match; None = all.
+        attach_at: atoms that lose a hydrogen for each time that they are named, unless they are open already.
+
+    Raises:
+        MoldiffError: the input cannot be read, has no 3D coordinates, or does not fit the model or the arguments.
+    """
+    mol = _read(blocks, source)
+    if fixed_atoms is not None and smarts is not None:
+        raise MoldiffError("--fixed-atoms and --keep-smarts both say what is kept: give one of them")
+    if fixed_atoms is not None:
+        kept = _with_hydrogens(mol, _checked(fixed_atoms, mol, "--fixed-atoms", source))
+    elif smarts is not None:
+        kept = _with_hydrogens(mol, _match(mol, smarts, source))
+    else:
+        kept = set(range(mol.GetNumAtoms()))
+    lacking = {index: _open_valence(mol, index, kept, source) for index in sorted(kept)}
+    for index, times in Counter(_checked(attach_at, mol, "--attach-at", source)).items():
+        if index not in kept:
+            raise MoldiffError(f"--attach-at {index}: that atom of {source} is not kept")
+        while lacking[index] < times:
+            _remove_hydrogen(mol, index, kept, source)
+            lacking[index] += 1
+    atoms = np.array(sorted(kept), dtype=np.int64)
+    if not len(atoms):
+        raise MoldiffError(f"{source}: no atom is kept")
+    part = _part(mol, atoms.tolist())
+    try:
+        arrays = encode(
+            _part(_kekulised(mol), atoms.tolist()) if "aromatic" not in vocabulary.bonds else part, vocabulary
+        )
+    except EncodingError as error:
+        known = " ".join((*vocabulary.elements, *(f"{charge:+d}" for charge in vocabulary.charges), *vocabulary.bonds))
+        raise MoldiffError(f"{source}: {error} of the model ({known})") from error
+    return Fragment(part, arrays, np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64), atoms)
+
+
+def block_of(mol: Chem.Mol) -> str:
+    """Return a molecule as a mol block; MoldiffError if it has no conformer or cannot be written."""
+    if mol.GetNumConformers() == 0:
+        raise MoldiffError("fragment: no 3D coordinates, which a fragment needs")
+    try:
+        return str(Chem.MolToMolBlock(mol))
+    except (ValueError, RuntimeError) as error:
+        raise MoldiffError(f"fragment: {str(error).splitlines()[0][:80]}") from error
+
+
+def parts_of(mol: Chem.Mol) -> list[list[int]]:
+    """Return the atoms of each connected part."""
+    return [list(part) for part in Chem.GetMolFrags(mol)]
+
+
+def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
+    """Return all molecules as one, sanitised."""
+    whole = Chem.Mol()
+    for number, block in enumerate(blocks, start=1):
+        record = parse(TextRecord(number - 1, "sdf", "", block))
+        where = f"{source}, record {number}" if len(blocks) > 1 else source
+        if record.mol is None:
+            raise MoldiffError(f"{where}: {record.reason}")
+        if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
+            raise MoldiffError(f"{where}: no 3D coordinates, which a fragment needs")
+        whole = Chem.CombineMols(whole, record.mol) if whole.GetNumAtoms() else Chem.Mol(record.mol)
+    whole.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(whole)
+    pos = whole.GetConformer().GetPositions()
+    distances = np.linalg.norm(pos[:, None] - pos[None], axis=-1) + np.triu(np.full((len(pos),) * 2, np.inf)).T
+    if len(pos) > 1 and distances.min() < _CLOSEST:
+        i, j = np.unravel_index(distances.argmin(), distances.shape)
+        raise MoldiffError(f"{source}: atoms {i} and {j} lie on top of each other")
+    return whole
+
+
+def _checked(atoms: Sequence[int], mol: Chem.Mol, option: str, source: str) -> list[int]:
+    for index in atoms:
+        if not 0 <= index < mol.GetNumAtoms():
+            raise MoldiffError(f"{option} {index}: {source} has atoms 0 to {mol.GetNumAtoms() - 1}")
+    return list(atoms)
+
+
+def _match(mol: Chem.Mol, smarts: str, source: str) -> list[int]:
+    with rdBase.BlockLogs():
+        pattern = Chem.MolFromSmarts(smarts)
+    if pattern is None or pattern.GetNumAtoms() == 0:
+        raise MoldiffError(f"--keep-smarts {smarts}: that is no SMARTS")
+    matches = mol.GetSubstructMatches(pattern)
+    if not matches:
+        raise MoldiffError(f"--keep-smarts {smarts} matches nothing in {source}")
+    if len(matches) > 1:
+        places = "; ".join(",".join(map(str, sorted(match))) for match in matches[:4])
+        raise MoldiffError(
+            f"--keep-smarts {smarts} matches {len(matches)} places in {source}: choose with --fixed-atoms ({places})"
+        )
+    return list(matches[0])
+
+
+def _with_hydrogens(mol: Chem.Mol, atoms: Sequence[int]) -> set[int]:
+    neighbours = (other for index in atoms for other in mol.GetAtomWithIdx(index).GetNeighbors())
+    return {*atoms, *(other.GetIdx() for other in neighbours if other.GetAtomicNum() == 1)}
+
+
+def _open_valence(mol: Chem.Mol, index: int, kept: set[int], source: str) -> int:
+    """Return the sum of the orders of the bonds that a kept atom lacks."""
+    atom = mol.GetAtomWithIdx(index)
+    cut = [bond for bond in atom.GetBonds() if bond.GetOtherAtomIdx(index) not in kept]
+    if any(bond.GetBondType() == Chem.BondType.AROMATIC for bond in cut):
+        raise MoldiffError(f"{source}: at atom {index} an aromatic bond would be cut; keep or leave whole rings")
+    return int(atom.GetTotalNumHs() + atom.GetNumRadicalElectrons() + sum(bond.GetBondTypeAsDouble() for bond in cut))
+
+
+def _remove_hydrogen(mol: Chem.Mol, index: int, kept: set[int], source: str) -> None:
+    """Take the last of an atom's hydrogens out of what is kept."""
+    atom = mol.GetAtomWithIdx(index)
+    hydrogens = [
+        other.GetIdx() for other in atom.GetNeighbors() if other.GetAtomicNum() == 1 and other.GetIdx() in kept
+    ]
+    if atom.GetAtomicNum() == 1 or not hydrogens:
+        raise MoldiffError(f"--attach-at {index}: atom {index} of {source} ({_label(atom)}) has no hydrogen to remove")
+    kept.remove(max(hydrogens))
+
+
+def _part(mol: Chem.Mol, atoms: Sequence[int]) -> Chem.Mol:
+    """Return some atoms of a molecule, without implicit hydrogens, with the flags and orders they have in it."""
+    part, chosen = Chem.RWMol(mol), set(atoms)
+    for atom in part.GetAtoms():
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(0)
+    part.BeginBatchEdit()
+    for index in range(mol.GetNumAtoms()):
+        if index not in chosen:
+            part.RemoveAtom(index)
+    part.CommitBatchEdit()
+    part.UpdatePropertyCache(strict=False)
+    return part.GetMol()
+
+
+def _kekulised(mol: Chem.Mol) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    Chem.Kekulize(copy, clearAromaticFlags=True)
+    return copy
+
+
+def _bonds(mol: Chem.Mol, n: int) -> dict[tuple[int, int], Chem.BondType]:
+    """Return the orders of the bonds among the first n atoms."""
+    ends = {(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()): bond.GetBondType() for bond in mol.GetBonds()}
+    return {(min(pair), max(pair)): order for pair, order in ends.items() if max(pair) < n}
+
+
+def _label(atom: Chem.Atom) -> str:
+    charge = atom.GetFormalCharge()
+    return atom.GetSymbol() + (f"{charge:+d}" if charge else "")
