@@ -140,10 +140,10 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
     lines = [
         f"# Conformers of held-out QM9 molecules: the model {name} and RDKit",
         "",
-        f"`python scripts/benchmark_conformers.py {name} -n {arguments.n} -k {arguments.k} --seed {arguments.seed}`, "
-        f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, {torch.get_num_threads()} "
-        f"PyTorch threads, Python {platform.python_version()}, torch {torch.__version__}; model hash "
-        f"`{rows[0]['model_sha256'][:16]}`. {arguments.n} molecules of the test split, {arguments.k} draws each. RMSD "
+        f"`python scripts/benchmark_conformers.py {name} -n {arguments.n} -k {arguments.k} --seed {arguments.seed} "
+        f"--walks {' '.join(arguments.walks)}`, "
+        f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, Python "
+        f"{platform.python_version()}, torch {torch.__version__}; model hash `{rows[0]['model_sha256'][:16]}`. {arguments.n} molecules of the test split, {arguments.k} draws each. RMSD "
         "in angstrom over heavy atoms, symmetry-aware, to the one DFT geometry of the data set; a draw that fails has "
         "none and covers nothing. Flexible: at least one rotatable bond. ± is one standard error over molecules.",
         "",

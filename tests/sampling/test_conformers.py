@@ -17,10 +17,13 @@ from moldiff.checkpoint import save_model_folder
 from moldiff.chem.convert import encode
 from moldiff.chem.embed import embed
 from moldiff.chem.io import mol_to_sdf_record, write_sdf
+from moldiff.chem.skeleton import skeleton
+from moldiff.datasets.rows import wide_vocabulary
 from moldiff.datasets.seen import SeenChemistry
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.sampling import tasks
+from moldiff.sampling.conformation import Judge
 from moldiff.sampling.conformers import conformer_files, coordinate_walk
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.solvers import SOLVERS
@@ -175,6 +178,21 @@ def test_atoms_that_clash_are_found(follow: Callable[[Script], None], packed: Pa
     (row,) = rows_of(tmp_path / "c.csv")
     assert row["status"] == "filtered"
     assert row["reason"].startswith("no_clashes: ")
+
+
+@pytest.mark.parametrize(("kind", "mirrored"), [("right", False), ("inverted", True), ("wrong", None)])
+def test_hydrogens_placed_afterwards_do_not_hide_stereo(kind: str, mirrored: bool | None) -> None:
+    """A model of heavy atoms alone; None = a wrong diastereomer."""
+    heavy = wide_vocabulary(True, False)
+    item = skeleton(Chem.MolFromSmiles(WANTED), heavy)
+    found = Judge(heavy, SEEN).judge(item, Draw(0, replace(item.arrays, pos=positions(kind)[:7]), -1))
+    assert found.mol is not None
+    assert found.mol.GetNumAtoms() == len(positions(kind))
+    assert found.stereo_is_wrong == (mirrored is None)
+    if mirrored is not None:
+        assert found.problem == ""
+        assert found.mirrored == mirrored
+        assert Chem.MolToSmiles(Chem.RemoveHs(found.mol)) == Chem.CanonSmiles(WANTED)
 
 
 def test_without_references_lengths_are_held_against_radii(
