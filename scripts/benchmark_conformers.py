@@ -143,8 +143,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
         f"`python scripts/benchmark_conformers.py {name} -n {arguments.n} -k {arguments.k} --seed {arguments.seed} "
         f"--walks {' '.join(arguments.walks)}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, torch {torch.__version__}; model hash `{rows[0]['model_sha256'][:16]}`. {arguments.n} molecules of the test split, {arguments.k} draws each. RMSD "
-        "in angstrom over heavy atoms, symmetry-aware, to the one DFT geometry of the data set; a draw that fails has "
+        f"{platform.python_version()}, torch {torch.__version__}; model hash `{rows[0]['model_sha256'][:16]}`. "
+        f"{arguments.n} molecules of the test split, {arguments.k} draws each. RMSD in angstrom over "
+        "heavy atoms, symmetry-aware, to the one DFT geometry of the data set; a draw that fails has "
         "none and covers nothing. Flexible: at least one rotatable bond. ± is one standard error over molecules.",
         "",
         "| method | " + " | ".join(head) + f" | {clock}, s per draw |",
