@@ -1,39 +1,27 @@
-"""Numbered draws: which sizes, which micro-batches. A draw is a function of (model, seed, number, settings) alone.
-
-Micro-batches have fixed shapes: the padded width follows from a molecule's own size, the number of rows is a constant
-of the device. So the arithmetic that makes a molecule does not depend on how many are asked for or in which batch it
-falls.
-"""
+"""Numbered draws: which sizes, which conditions. A draw is a function of (model, seed, number, settings) alone."""
 
 from __future__ import annotations
 
-import gc
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from moldiff.datasets.batching import bucket_width
-from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.sampling.guidance import Guidance
+from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.programme import LogProbabilities
 from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.starts import FreeStarts, Starts
 from moldiff.workers import INLINE, Workers
-
-logger = logging.getLogger(__name__)
-
-ROWS = {"cpu": 8, "cuda": 256, "mps": 64}  # rows of a micro-batch
 
 
 @dataclass(frozen=True)
@@ -82,7 +70,7 @@ class Drawer:
         constraints: tuple[Constraint, ...] = (),
         workers: Workers = INLINE,
     ) -> None:
-        self.keep_predictions, self.workers = keep_predictions, workers
+        self.keep_predictions = keep_predictions
         self.model, self.solver, self.source = model, solver, NoiseSource(seed)
         guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
@@ -92,7 +80,7 @@ class Drawer:
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
         self.grid = grid.times(model.curve, steps)
         self.device = next(model.denoiser.parameters()).device
-        self.rows = ROWS[self.device.type]
+        self.micro_batches = MicroBatches(self.device, workers)
         self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
 
     def size(self, numbers: Tensor) -> np.ndarray:
@@ -103,66 +91,33 @@ class Drawer:
         """Return what draws ``numbers`` (M,) are conditioned on, (M, P) float32, NaN = free."""
         return self._starts.draw(numbers, self.source)[1]
 
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch."""
+        return self.micro_batches.rows
+
     def draw(self, first: int, count: int) -> Iterator[Draw]:
         """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
-        numbers = np.arange(first, first + count)
-        sizes = self.size(torch.from_numpy(numbers))
-        widths = np.array([bucket_width(int(n)) for n in sizes])
-        parts = []
-        for width in np.unique(widths).tolist():
-            members = np.flatnonzero(widths == width)
-            parts += [members[start : start + self.rows] for start in range(0, len(members), self.rows)]
-
-        def run(part: np.ndarray) -> list[Draw]:
-            return self._within_memory(numbers[part], sizes[part], int(widths[part[0]]))
-
-        return chain.from_iterable(self.workers.map(run, parts))
-
-    def _within_memory(self, numbers: np.ndarray, sizes: np.ndarray, width: int) -> list[Draw]:
-        """Run draws of one width as one micro-batch, or as several smaller ones if memory does not suffice."""
-        rows = self.rows
-        try:
-            return [
-                draw
-                for start in range(0, len(numbers), rows)
-                for draw in self._micro_batch(numbers[start : start + rows], sizes[start : start + rows], width, rows)
-            ]
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if rows == 1:
-                raise MoldiffError(
-                    f"memory does not suffice for one molecule of {sizes[0]} atoms on {self.device}"
-                ) from error
-            if self.rows == rows:  # or another micro-batch has halved them meanwhile
-                self.rows = rows // 2
-                logger.warning(
-                    "out of memory: going on with %d molecules at a time (last digits may differ)", self.rows
-                )
-        gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return self._within_memory(numbers, sizes, width)
+        numbers = torch.arange(first, first + count)
+        sizes = self.size(numbers).tolist()
+        items = list(zip(numbers.tolist(), sizes, strict=True))
+        widths = [bucket_width(size) for size in sizes]
+        return (draw for _, draw in self.micro_batches.run(items, widths, self._micro_batch))
 
     def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
         """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
-        numbers = np.array([number])
-        sizes = self.size(torch.from_numpy(numbers))
-        self._micro_batch(numbers, sizes, bucket_width(int(sizes[0])), self.rows, after_step)
+        size = int(self.size(torch.tensor([number]))[0])
+        self._micro_batch([(number, size)] * self.rows, after_step)
 
     def _micro_batch(
         self,
-        numbers: np.ndarray,
-        sizes: np.ndarray,
-        width: int,
-        rows: int,
+        items: list[tuple[int, int]],
         after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
     ) -> list[Draw]:
-        """Run one micro-batch of exactly ``rows`` rows; missing ones repeat the last draw and are thrown away."""
-        fill = np.minimum(np.arange(rows), len(numbers) - 1)
-        model, ids = self.model, torch.from_numpy(numbers[fill])
-        template = empty_batch(torch.from_numpy(sizes[fill]), ids, width, len(model.conditions))
-        template = template.replace(properties=torch.from_numpy(self.condition(ids)))
+        """Run one micro-batch of draws, each with its number and its size; all of one width."""
+        model, (numbers, sizes) = self.model, torch.tensor(items).unbind(1)
+        template = empty_batch(sizes, numbers, bucket_width(int(sizes[0])), len(model.conditions))
+        template = template.replace(properties=torch.from_numpy(self.condition(numbers)))
         result = sample(
             self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
             after_step,
@@ -219,8 +174,3 @@ def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolB
         properties=torch.full((count, properties), torch.nan),
         ids=ids.to(torch.int64),
     )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """The CPU allocator raises a plain RuntimeError; its text is all there is to go by."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,16 +13,12 @@ from torch import Tensor
 from moldiff.diffusion.curve import NoiseCurve
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
-from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import _is_out_of_memory
+from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.sampler import Sample, Underway, arrive, depart, descend, times_of
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.walk import Walk
-from moldiff.workers import INLINE, Workers
-
-logger = logging.getLogger(__name__)
 
 Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
 Before = TypeVar("Before")
@@ -39,8 +33,7 @@ class Walker:
     Attributes:
         denoiser, diffusion, curve, solver, source: as for `moldiff.sampling.sampler.sample`.
         grid: decreasing times, from 1 to 0.
-        rows: of a micro-batch; halved when memory does not suffice.
-        workers: run the micro-batches.
+        micro_batches: how they meet the network.
     """
 
     denoiser: Denoiser
@@ -49,8 +42,7 @@ class Walker:
     solver: Solver
     source: NoiseSource
     grid: Tensor
-    rows: int
-    workers: Workers = INLINE
+    micro_batches: MicroBatches
 
     @property
     def steps(self) -> int:
@@ -92,48 +84,9 @@ class Walker:
     def _by_width(
         self, singles: Sequence[Before], widths: Sequence[int], work: Callable[[Before], After]
     ) -> list[After]:
-        """Return what comes of each of the singles, worked on in micro-batches of exactly ``rows`` rows of one
-        width."""
-        parts = []
-        for wanted in sorted(set(widths)):
-            members = [place for place, own in enumerate(widths) if own == wanted]
-            parts += [members[first : first + self.rows] for first in range(0, len(members), self.rows)]
-
-        def run(part: list[int]) -> list[After]:
-            return self._within_memory([singles[place] for place in part], work)
-
-        found: dict[int, After] = {}
-        for part, made in zip(parts, self.workers.map(run, parts), strict=True):
-            found |= zip(part, made, strict=True)
+        """Return what comes of each of the singles, worked on in micro-batches."""
+        found = dict(self.micro_batches.run(singles, widths, lambda some: rows_of(work(stacked(some)))))
         return [found[place] for place in range(len(singles))]
-
-    def _within_memory(self, singles: list[Before], work: Callable[[Before], After]) -> list[After]:
-        """Work on singles of one width as one micro-batch, or as several smaller ones if memory does not suffice."""
-        rows = self.rows
-        try:
-            return [
-                made
-                for first in range(0, len(singles), rows)
-                for made in self._micro_batch(singles[first : first + rows], rows, work)
-            ]
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if rows == 1:
-                raise MoldiffError("memory does not suffice for one molecule; ask for a smaller one") from error
-            if self.rows == rows:  # or another micro-batch has halved them meanwhile
-                self.rows = rows // 2
-                logger.warning(
-                    "out of memory: going on with %d molecules at a time (last digits may differ)", self.rows
-                )
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return self._within_memory(singles, work)
-
-    def _micro_batch(self, singles: list[Before], rows: int, work: Callable[[Before], After]) -> list[After]:
-        """Work on exactly so many rows; missing ones repeat the last single and are thrown away."""
-        return rows_of(work(stacked(singles + singles[-1:] * (rows - len(singles)))))[: len(singles)]
 
 
 def width(particle: Underway) -> int:

@@ -63,24 +63,19 @@ class Renoiser:
 
         An attempt is a function of the draw and the attempt's number, from 1 to `MAX_ATTEMPTS`, not of its batch.
         """
-        by_width: dict[int, list[Draw]] = {}
-        for draw in draws:
-            if draw.arrays is not None:
-                by_width.setdefault(bucket_width(len(draw.arrays.atom_type)), []).append(draw)
-        rows = self.drawer.rows
-        parts = [some[first : first + rows] for some in by_width.values() for first in range(0, len(some), rows)]
+        sound = [draw for draw in draws if draw.arrays is not None]
+        widths = [bucket_width(len(draw.arrays.atom_type)) for draw in sound if draw.arrays is not None]
 
-        def run(part: list[Draw]) -> list[Draw]:
-            return self._micro_batch(part, number, rows)
+        def run(some: list[Draw]) -> list[Draw]:
+            return self._micro_batch(some, number)
 
-        return {draw.number: draw for made in self.drawer.workers.map(run, parts) for draw in made}
+        return {draw.number: draw for _, draw in self.drawer.micro_batches.run(sound, widths, run)}
 
-    def _micro_batch(self, draws: list[Draw], number: int, rows: int) -> list[Draw]:
-        """Run one micro-batch of the drawer's shape; missing rows repeat the last draw and are thrown away."""
+    def _micro_batch(self, draws: list[Draw], number: int) -> list[Draw]:
+        """Run one micro-batch."""
         drawer, model = self.drawer, self.drawer.model
-        filled = draws + draws[-1:] * (rows - len(draws))
-        numbers = torch.tensor([draw.number for draw in filled])
-        arrays = [draw.arrays for draw in filled if draw.arrays is not None]
+        numbers = torch.tensor([draw.number for draw in draws])
+        arrays = [draw.arrays for draw in draws if draw.arrays is not None]
         molecules = collate(
             arrays,
             numbers,
@@ -92,4 +87,4 @@ class Renoiser:
         result = resample(
             drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
         )
-        return draws_of(drawer.decided(result), numbers[: len(draws)].tolist(), drawer.keep_predictions)
+        return draws_of(drawer.decided(result), numbers.tolist(), drawer.keep_predictions)

@@ -158,8 +158,8 @@ class ReweightedDraws:
     def __post_init__(self) -> None:
         drawer, model = self.drawer, self.drawer.model
         walker = Walker(
-            drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid, drawer.rows,
-            drawer.workers,
+            drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
+            drawer.micro_batches,
         )  # fmt: skip
         self.asked = self.scoring.asked
         self._potential = MoleculePotential(drawer, self.decoder, self.scoring.score)
