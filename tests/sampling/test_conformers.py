@@ -287,3 +287,22 @@ def test_bad_requests_are_one_line(run: Callable[..., Any], packed: Path, wanted
     assert not (tmp_path / "c.sdf").exists()
     with pytest.raises(MoldiffError, match="n must be at most"):
         moldiff.conformers(wanted, 1 << 21, model=packed)
+
+
+def test_the_command(
+    run: Callable[..., Any], follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
+) -> None:
+    follow(scripted([["right"], ["wrong", "inverted"], ["wrong"]]))
+    options = ["-n", "3", "--steps", "9", "--sampler", "ddim", "--grid", "karras", "--redraws", "1", "--keep-invalid"]
+    result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf", "--seed", "4")
+    assert result.status == 0
+    first, second = result.out.splitlines()
+    assert first.startswith("3 requested = 2 valid + 0 invalid + 1 filtered + 0 withheld + 0 failed; 1 unique; ")
+    assert second == (
+        "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
+    )
+    request = json.loads((tmp_path / "run.json").read_text())["request"]
+    assert {name: request[name] for name in ("n", "steps", "sampler", "grid", "redraws", "seed")} == {
+        "n": 3, "steps": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
+    }  # fmt: skip
+    assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 3

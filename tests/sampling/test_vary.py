@@ -282,3 +282,20 @@ def test_elements_outside_the_vocabulary_and_unusual_sizes(
         "record 1 (CCCCCCC) has 23 atoms, outside the training data's 5..15; expect more failures "
         "(more such records are not named)"
     ]
+
+
+def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path, seeds: Path, tmp_path: Path) -> None:
+    options = ["-n", "2", "--strength", ".25..0.5", "--steps", "9", "--sampler", "dpmpp", "--seed", "4"]
+    result = run("vary", seeds, *options, "--model", model, "-o", tmp_path / "v.sdf")
+    assert result.status == 0
+    lines = result.out.splitlines()
+    assert lines[0].startswith("8 requested = 6 valid + 0 invalid + 0 filtered + 0 withheld + 2 failed; 3 unique; ")
+    assert lines[1:] == [
+        "strength 0.25..0.31: 3 drawn, 3 valid, of these 3 the seed itself; mean similarity 1.00",
+        "strength 0.44..0.50: 3 drawn, 3 valid, of these 3 the seed itself; mean similarity 1.00",
+    ]
+    request = json.loads((tmp_path / "run.json").read_text())["request"]
+    assert {name: request[name] for name in ("n", "steps", "sampler", "strength", "seed")} == {
+        "n": 2, "steps": 9, "sampler": "dpmpp", "strength": [0.25, 0.5], "seed": 4,
+    }  # fmt: skip
+    assert {task.start for task in identity} == {0.25, 0.5}
