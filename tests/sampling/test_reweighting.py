@@ -11,6 +11,7 @@ import torch
 from rdkit import Chem
 
 import moldiff
+from moldiff.chem.embed import embed
 from moldiff.chem.scores import Score, ScoreError
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
@@ -238,7 +239,23 @@ def test_scores_by_name() -> None:
     assert named_score("heavy_atom_count<10")([ethanol]) == [0.0]
     assert named_score("smarts:[OX2H]")([ethanol]) == [1.0]
     assert named_score("similarity:CCO")([ethanol]) == [1.0]
-    assert named_score("scripts/example_score.py:primary_amine")([ethanol]) == [0.0]
+
+
+EXAMPLE = Path(__file__).parents[2] / "scripts" / "example_score.py"
+
+
+@pytest.mark.skipif(not EXAMPLE.exists(), reason="the scripts are not here")
+def test_the_example_for_users_works() -> None:
+    molecules = [embed(Chem.MolFromSmiles(smiles), 1, 10)[0] for smiles in ("CCN", "c1ccccc1", "COOC")]
+    assert all(mol is not None for mol in molecules)
+    assert named_score(f"{EXAMPLE}:primary_amine")(molecules) == [1.0, 0.0, 0.0]  # type: ignore[arg-type]
+    flat = named_score(f"{EXAMPLE}:flat")(molecules)  # type: ignore[arg-type]
+    assert flat[0] is not None and flat[1] is not None
+    assert flat[0] < flat[1] < 0.01
+    polar = named_score(f"{EXAMPLE}:small_and_polar")(molecules)  # type: ignore[arg-type]
+    assert polar[0] is not None and polar[1] is not None
+    assert polar[0] > polar[1]
+    assert polar[2] is None
 
 
 def test_every_solver_says_whether_it_draws() -> None:
