@@ -91,5 +91,5 @@ def test_short_memory_costs_no_walk(drawer: Drawer, caplog: pytest.LogCaptureFix
     assert [record.getMessage() for record in caplog.records] == [
         f"out of memory: going on with {rows} molecules at a time (last digits may differ)" for rows in (4, 2)
     ]
-    with pytest.raises(MoldiffError, match="memory does not suffice for one molecule of 6 atoms on cpu"):
+    with pytest.raises(MoldiffError, match="memory does not suffice for one molecule of up to 6 atoms on cpu"):
         list(TaskRunner(drawer, short_of_memory(walk, 0)).run(tasks))
