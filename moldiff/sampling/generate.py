@@ -4,48 +4,33 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
-import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-
-from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
+from moldiff.checkpoint import DEFAULT_MODEL
 from moldiff.chem.scores import ScoreError, ScoreFunction
-from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
-from moldiff.model import MoleculeModel
-from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER, Decoder
-from moldiff.sampling.draws import Draw, Drawer
+from moldiff.sampling.decoders import DEFAULT_DECODER
 from moldiff.sampling.fragment_wish import FragmentWish
+from moldiff.sampling.generation import Generation, Progress
 from moldiff.sampling.grids import DEFAULT_GRID
-from moldiff.sampling.outcome import COLUMNS, SCORE_COLUMN, Accountant, Outcome
+from moldiff.sampling.outcome import COLUMNS
 from moldiff.sampling.record import Summary, run_record
-from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request, check_request
-from moldiff.sampling.reweighting import ReweightedDraws, Scoring, asked_for
+from moldiff.sampling.reweighting import Scoring, asked_for
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import NO_WISHES, Wishes, steer
+from moldiff.sampling.steering import NO_WISHES, Wishes
 from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
-from moldiff.sampling.verified import VerifiedDecoder
-from moldiff.workers import workers_for
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-logger = logging.getLogger(__name__)
-
 DEFAULT_STEPS = 50
 DEFAULT_BATCH_SIZE = 512
-_DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
-Progress = Callable[[int], None]
 
 
 def generate(
@@ -140,7 +125,7 @@ def generate(
         wishes, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
-    generation = _Generation(request, scoring)
+    generation = Generation(request, scoring)
     molecules: list[Mol] = []
     try:
         for outcome in generation.outcomes(None):
@@ -209,7 +194,7 @@ def generate_files(
         check_suffix(path)
     for path in (out, table, run_file, *trajectories):
         refuse_existing_file(path, overwrite)
-    generation = _Generation(request, scoring)
+    generation = Generation(request, scoring)
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
@@ -238,132 +223,6 @@ def generate_files(
     return summary
 
 
-class _Generation:
-    """One generation under way: a checked request, and all that answers it.
-
-    Attributes:
-        folder, model: what the request names, loaded.
-        steering: its wishes, held against the model.
-        accountant: counts every outcome that was yielded.
-        columns: of the CSV beside the usual ones.
-    """
-
-    def __init__(self, request: Request, scoring: Scoring | None = None) -> None:
-        self.request, self.folder = request, load_model_folder(request.model)
-        source, references = str(self.folder.path), self.folder.references
-        self.model = MoleculeModel.from_folder(self.folder, resolve_device(request.device))
-        self.device = next(self.model.denoiser.parameters()).device
-        self.steering = steer(request.wishes, self.model, references, source, request.n_atoms)
-        self.accountant = Accountant()
-        decoder = DECODERS[request.decode](self.model.vocabulary, references, source)
-        constraints = self.steering.constraints
-        self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
-        self.columns = (*self.steering.aims.columns, *([] if request.reweighting is None else [SCORE_COLUMN]))
-        self._scoring = scoring
-        self._reweighted: ReweightedDraws | None = None
-
-    def outcomes(self, progress: Progress | None) -> Iterator[Outcome]:
-        """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
-        valid ones."""
-        request, accountant = self.request, self.accountant
-        _warn_about_sizes(self.steering.sizes, self.model)
-        with workers_for(self.device) as workers:
-            drawer = request.drawer(self.model, True, self.steering, workers)
-            if self._scoring is None:
-                made = self._plain(drawer, None if request.until_valid else progress)
-            else:
-                self._reweighted = ReweightedDraws(drawer, self._decoder, self._scoring)
-                made = self._in_groups(self._reweighted)
-            for outcome, wanted in made:
-                yield accountant.take(self.steering.aims.measure(outcome, wanted))
-                if progress is not None and (request.until_valid or self._reweighted):
-                    progress(self._done())
-                if self._done() == request.n:
-                    return
-
-    def _done(self) -> int:
-        """Return how many of the n that were asked for are there."""
-        counts = self.accountant.counts
-        return counts["valid"] if self.request.until_valid else sum(counts.values())
-
-    def _plain(self, drawer: Drawer, progress: Progress | None) -> Iterator[tuple[Outcome, np.ndarray]]:
-        """Yield the outcome of every draw, and what it was conditioned on."""
-        renoiser = Renoiser(drawer)
-        for first, count, draws in self._batches(drawer):
-            drawn = []
-            for draw in draws:
-                drawn.append(draw)
-                if progress is not None:
-                    progress(first + len(drawn))
-            drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
-            for outcome in renoiser.settle(drawn, self._decoder, self.request.renoise):
-                evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-                yield replace(outcome, evaluations=evaluations), wanted[outcome.number - first]
-
-    def _in_groups(self, draws: ReweightedDraws) -> Iterator[tuple[Outcome, np.ndarray]]:
-        """Yield the outcome of every draw of whole groups, as `_plain` does."""
-        size, first = draws.asked.particles, 0
-        limit = self.request.n * (_DRAWS_PER_VALID if self.request.until_valid else 1)
-        while first * size < limit:
-            missing = math.ceil((self.request.n - self._done()) / size)
-            groups = range(first, first + min(missing, max(1, self.request.batch_size // size)))
-            yield from draws.outcomes(groups)
-            first = groups.stop
-
-    def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:
-        """Yield the number of a batch's first draw, how many they are, and the draws."""
-        request, first = self.request, 0
-        if request.until_valid:
-            limit = request.n * _DRAWS_PER_VALID
-            while first < limit:
-                # a few more than are missing: most draws are valid, and a surplus is thrown away
-                count = max(drawer.rows, int(1.25 * (request.n - self.accountant.counts["valid"])))
-                count = min(count, request.batch_size, limit - first)
-                yield first, count, drawer.draw(first, count)
-                first += count
-            return
-        ahead = None
-        for first in range(0, request.n, request.batch_size):
-            count = min(request.batch_size, request.n - first)
-            # the next batch is begun before the last one is converted and written
-            batch = first, count, drawer.draw(first, count)
-            if ahead is not None:
-                yield ahead
-            ahead = batch
-        if ahead is not None:
-            yield ahead
-
-    def shortage(self) -> str:
-        """Return why there are fewer valid molecules than were asked for, or none at all by a score; else ""."""
-        counts = self.accountant.counts
-        if self._reweighted is not None and (problem := self._reweighted.problem()):
-            return problem
-        if not self.request.until_valid or counts["valid"] >= self.request.n:
-            return ""
-        return f"only {counts['valid']} of {self.request.n} molecules were valid in {sum(counts.values())} draws"
-
-    def summary(self, seconds: float, out: Path, problem: str) -> Summary:
-        """Return what became of every draw."""
-        accountant, drawn = self.accountant, self._reweighted
-        thrown_away = 0 if drawn is None else drawn.evaluations - accountant.evaluations
-        return Summary(
-            self.request.n,
-            sum(accountant.counts.values()),
-            accountant.counts,
-            accountant.reasons,
-            accountant.decodings,
-            accountant.renoised,
-            accountant.evaluations + thrown_away,
-            accountant.unique,
-            seconds,
-            str(out),
-            self.steering.aims.results(),
-            None if drawn is None else drawn.result(),
-            problem,
-        )
-
-
 def output_names(out: Path) -> tuple[Path, Path]:
     """Return the names of the CSV and of the run record beside an SDF.
 
@@ -377,12 +236,3 @@ def output_names(out: Path) -> tuple[Path, Path]:
     except (OSError, ValueError, KeyError, TypeError):
         other = out.name
     return out.with_suffix(".csv"), shared if other == out.name else out.with_suffix(".run.json")
-
-
-def _warn_about_sizes(sizes: tuple[int, int] | None, model: MoleculeModel) -> None:
-    seen = model.statistics.size_counts
-    if sizes and (sizes[0] < min(seen) or sizes[1] > max(seen)):
-        logger.warning(
-            "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
-            *sizes, min(seen), max(seen),
-        )  # fmt: skip
