@@ -94,9 +94,13 @@ class FragmentWish:
             if not cut.open_valences[part].any():
                 where = f"part {number} of {len(parts)} of {self.source}" if len(parts) > 1 else self.source
                 raise MoldiffError(f"{where} has no open valence to attach to: name an atom in --attach-at")
-        places = ", ".join(f"{cut.atoms[i]} ({lacks})" for i, lacks in enumerate(cut.open_valences.tolist()) if lacks)
-        logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(cut), places)
         return cut
+
+    def tell(self, fragment: Fragment) -> None:
+        """Log what is kept and where it is open."""
+        lacking = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
+        places = ", ".join(f"{atom} ({lacks})" for atom, lacks in lacking if lacks)
+        logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(fragment), places)
 
     def sizes(
         self,

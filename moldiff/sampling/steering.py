@@ -113,6 +113,7 @@ def _fragment(
         sizes = (n, n)
     sizes = wish.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
     check_together(fragment, wish.source, vocabulary, mask, wishes.formula, wishes.charge, sizes)
+    wish.tell(fragment)
     return FixedFragment(fragment, vocabulary), sizes
 
 

@@ -1,0 +1,160 @@
+"""What is kept of a molecule, which valences are open, what counts as a change, and every refusal."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from moldiff.chem.fragments import Fragment, cut_fragment
+from moldiff.errors import MoldiffError
+from moldiff.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+KEKULE = Vocabulary(("H", "C", "N", "O"), (0,), ("none", "single", "double", "triple"))
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert rdDistGeom.EmbedMolecule(mol, randomSeed=1) == 0
+    return mol
+
+
+def cut(*mols: Chem.Mol, vocabulary: Vocabulary = VOCABULARY, **more: Any) -> Fragment:
+    arguments: dict[str, Any] = {"fixed_atoms": None, "smarts": None, "attach_at": ()} | more
+    return cut_fragment([Chem.MolToMolBlock(mol) for mol in mols], "f.sdf", vocabulary, **arguments)
+
+
+def open_at(fragment: Fragment) -> dict[int, int]:
+    """Return index in the input -> open valence."""
+    pairs = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
+    return {atom: lacks for atom, lacks in pairs if lacks}
+
+
+def test_a_molecule_without_gaps_is_kept_whole() -> None:
+    mol = embedded("OCC#N")
+    kept = cut(mol)
+    assert open_at(kept) == {}
+    assert kept.atoms.tolist() == list(range(mol.GetNumAtoms()))
+    assert [VOCABULARY.elements[k] for k in kept.arrays.atom_type] == [atom.GetSymbol() for atom in mol.GetAtoms()]
+    np.testing.assert_allclose(kept.arrays.pos, mol.GetConformer().GetPositions(), atol=1e-4)
+    assert kept.change(mol) == ""
+
+
+def test_atoms_that_are_left_out_open_a_valence_of_the_order_of_their_bond() -> None:
+    mol = embedded("CC(=O)C#N")  # C0 C1 O2 C3 N4, hydrogens 5 to 7 on C0
+    assert open_at(cut(mol, fixed_atoms=[0, 1, 3, 4])) == {1: 2}
+    assert open_at(cut(mol, fixed_atoms=[0, 1, 2, 3])) == {3: 3}
+    kept = cut(mol, fixed_atoms=[1, 0])
+    assert open_at(kept) == {1: 3}
+    assert kept.atoms.tolist() == [0, 1, 5, 6, 7], "input order, and hydrogens stay with their atom"
+
+
+def test_a_hydrogen_missing_from_the_file_leaves_its_valence_open() -> None:
+    whole = embedded("CO")
+    mol = Chem.RWMol(whole)
+    mol.RemoveAtom(5)  # the hydrogen of the oxygen
+    assert open_at(cut(mol.GetMol())) == {1: 1}
+    assert open_at(cut(Chem.RemoveHs(whole))) == {0: 3, 1: 1}
+
+
+def test_an_attachment_point_loses_its_last_hydrogen() -> None:
+    mol = embedded("CO")
+    kept = cut(mol, attach_at=[0])
+    assert open_at(kept) == {0: 1}
+    assert kept.atoms.tolist() == [0, 1, 2, 3, 5]
+    assert open_at(cut(mol, attach_at=[0, 0, 1])) == {0: 2, 1: 1}
+    assert open_at(cut(mol, fixed_atoms=[0], attach_at=[0])) == {0: 1}, "an open valence is one already"
+
+
+def test_rings_keep_their_aromatic_bonds_or_a_kekule_form() -> None:
+    mol = embedded("c1cc[nH]c1")
+    kept = cut(mol, attach_at=[3])
+    names = [VOCABULARY.bonds[kind] for i, j, kind in kept.arrays.bonds if max(i, j) < 5]
+    assert names == ["aromatic"] * 5
+    assert open_at(kept) == {3: 1}
+    names = [KEKULE.bonds[kind] for i, j, kind in cut(mol, vocabulary=KEKULE, attach_at=[3]).arrays.bonds if j < 5]
+    assert sorted(names) == ["double"] * 2 + ["single"] * 3
+
+
+def test_smarts_keep_their_match_with_its_hydrogens() -> None:
+    mol = embedded("CC(=O)Nc1ccccc1")
+    kept = cut(mol, smarts="c1ccccc1")
+    assert Chem.MolToSmiles(kept.mol).count("c") == 6
+    assert len(kept) == 11
+    assert open_at(kept) == {4: 1}
+
+
+def test_parts_are_numbered_on() -> None:
+    kept = cut(embedded("O"), moved(embedded("N"), 5.0), attach_at=[0, 3])
+    assert open_at(kept) == {0: 1, 3: 1}
+    assert [atom.GetSymbol() for atom in kept.mol.GetAtoms()] == ["O", "H", "N", "H", "H"]
+
+
+def moved(mol: Chem.Mol, by: float) -> Chem.Mol:
+    mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + by)
+    return mol
+
+
+@pytest.mark.parametrize(
+    ("smiles", "words"),
+    [
+        ("CCO", ""),
+        ("CC", "atom 2 is "),
+        ("CCN", "atom 2 is N, not O"),
+        ("CC[O-]", "atom 2 is O-1, not O"),
+        ("C=CO", "bond 0-1 is double instead of single"),
+        ("C.CO", "bond 0-1 is none instead of single"),
+        ("C1CO1", "bond 0-2 is single instead of none"),
+    ],
+)
+def test_changes_are_seen(smiles: str, words: str) -> None:
+    kept = cut(embedded("CCO"), fixed_atoms=[0, 1, 2])  # with all hydrogens: nothing is open
+    heavy = Fragment(Chem.RemoveAllHs(kept.mol), kept.arrays, np.array([3, 2, 1]), kept.atoms[:3])
+    found = heavy.change(Chem.AddHs(Chem.MolFromSmiles(smiles)))
+    assert found.startswith(words) if words else found == ""
+
+
+def test_new_bonds_fill_exactly_the_open_valence() -> None:
+    methyl = cut(embedded("C"), attach_at=[0])  # C and three hydrogens
+    for smiles, words in (("[H]C([H])([H])C", ""), ("[H]C([H])[H]", "atom 0 has new bonds of 0 in all, not 1")):
+        mol = Chem.MolFromSmiles(smiles, sanitize=False)
+        mol = Chem.RenumberAtoms(mol, [1, 0, 2, 3, *range(4, mol.GetNumAtoms())])
+        assert methyl.change(mol) == words
+
+
+def flat() -> Chem.Mol:
+    mol = Chem.MolFromSmiles("CCO")
+    mol.AddConformer(Chem.Conformer(3))
+    mol.GetConformer().Set3D(False)
+    return mol
+
+
+@pytest.mark.parametrize(
+    ("mol", "more", "words"),
+    [
+        (embedded("CF"), {}, "element F is outside the vocabulary of the model"),
+        (embedded("CS"), {}, "element S"),
+        (flat(), {}, "no 3D coordinates"),
+        (embedded("CO"), {"fixed_atoms": [0, 6]}, "--fixed-atoms 6: f.sdf has atoms 0 to 5"),
+        (embedded("CO"), {"attach_at": [9]}, "--attach-at 9: f.sdf has atoms 0 to 5"),
+        (embedded("CO"), {"fixed_atoms": [0], "attach_at": [1]}, "--attach-at 1: that atom of f.sdf is not kept"),
+        (embedded("CO"), {"attach_at": [1, 1]}, r"atom 1 of f.sdf \(O\) has no hydrogen to remove"),
+        (embedded("CO"), {"attach_at": [2]}, r"\(H\) has no hydrogen to remove"),
+        (embedded("CO"), {"fixed_atoms": [0], "smarts": "C"}, "give one of them"),
+        (embedded("CO"), {"fixed_atoms": []}, "no atom is kept"),
+        (embedded("CO"), {"smarts": "C(("}, "that is no SMARTS"),
+        (embedded("CO"), {"smarts": "N"}, "matches nothing"),
+        (embedded("CC"), {"smarts": "[CH3]"}, r"matches 2 places in f.sdf: choose with --fixed-atoms \(0; 1\)"),
+        (embedded("c1ccccc1"), {"fixed_atoms": [0, 1, 2]}, "an aromatic bond would be cut"),
+    ],
+)
+def test_refusals(mol: Chem.Mol, more: dict[str, Any], words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        cut(mol, **more)
+
+
+def test_atoms_on_top_of_each_other_are_refused() -> None:
+    with pytest.raises(MoldiffError, match="atoms 0 and 3 lie on top of each other"):
+        cut(embedded("O"), embedded("O"))

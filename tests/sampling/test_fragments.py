@@ -1,0 +1,313 @@
+"""Fragments come back unchanged, whatever the sampler; what is asked for is checked; what it costs is told."""
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+import moldiff
+from moldiff.diffusion.joint import draw_noise
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import MolArrays, MolPrediction
+from moldiff.randomness import NoiseSource
+from moldiff.sampling.constraints import Composition
+from moldiff.sampling.draws import Draw, Drawer, empty_batch
+from moldiff.sampling.fragment_wish import FragmentWish, parse_atoms
+from moldiff.sampling.fragments import FixedFragment, with_fragment
+from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.resampling import Resampled
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.starts import FreeStarts
+from moldiff.sampling.steering import Wishes, steer
+
+SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
+
+
+def embedded(smiles: str, away: float = 0.0) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert rdDistGeom.EmbedMolecule(mol, randomSeed=1) == 0
+    mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + SHIFT + away)
+    return mol
+
+
+METHANOL = embedded("CO")
+PARTS = Chem.CombineMols(embedded("O"), embedded("N", 5.0))
+
+
+@pytest.fixture(scope="module")
+def grown(tiny_model: MoleculeModel) -> FixedFragment:
+    """Methanol that lacks a hydrogen at the carbon and is to lose another one there: two valences open, 4 atoms."""
+    return FixedFragment(FragmentWish.of(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+
+
+def drawer(model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4) -> Drawer:
+    return Drawer(
+        with_fragment(model, fixed), SOLVERS[sampler], steps, 0,
+        starts=FreeStarts({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
+    )  # fmt: skip
+
+
+def assert_unchanged(draw: Draw, fixed: FixedFragment) -> None:
+    arrays, own = draw.arrays, fixed.fragment.arrays
+    assert arrays is not None
+    n = len(fixed.fragment)
+    assert np.array_equal(arrays.pos[:n], own.pos.astype(np.float32)), "in the frame of the input"
+    assert np.array_equal(arrays.atom_type[:n], own.atom_type)
+    assert np.array_equal(arrays.charge[:n], own.charge)
+    assert np.array_equal(arrays.bonds[arrays.bonds[:, 1] < n], own.bonds)
+    leaving = arrays.bonds[(arrays.bonds[:, 0] < n) & (arrays.bonds[:, 1] >= n)]
+    for atom, lacks in enumerate(fixed.fragment.open_valences.tolist()):
+        assert leaving[leaving[:, 0] == atom][:, 2].sum() == lacks
+    assert leaving[:, 2].max() < 4, "an aromatic bond never leaves"
+
+
+@pytest.mark.parametrize("sampler", SOLVERS)
+def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: FixedFragment, sampler: str) -> None:
+    draws = list(drawer(tiny_model, grown, sampler).draw(0, 8))
+    for draw in draws:
+        assert_unchanged(draw, grown)
+    new = [draw.arrays.pos[4:] for draw in draws if draw.arrays is not None]
+    assert len({positions.tobytes() for positions in new}) == 8
+    assert np.linalg.norm(np.concatenate(new).mean(0) - SHIFT) < 5, "the new atoms are in the same frame"
+
+
+def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
+    fixed = FixedFragment(FragmentWish.of(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+    for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
+        assert_unchanged(draw, fixed)
+
+
+def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    made = drawer(tiny_model, grown)
+    again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
+    assert len(again) == 8
+    made.solver = Resampled(SOLVERS["ddpm"], 2)
+    for draw in (*again.values(), *made.draw(0, 8)):
+        assert_unchanged(draw, grown)
+
+
+def test_a_molecule_does_not_depend_on_its_batch(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    made = drawer(tiny_model, grown)
+    (alone,) = made.draw(5, 1)
+    together = next(draw for draw in made.draw(0, 8) if draw.number == 5)
+    assert alone.arrays is not None
+    assert together.arrays is not None
+    assert np.array_equal(alone.arrays.pos, together.arrays.pos)
+
+
+def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
+    tiny_model: MoleculeModel, grown: FixedFragment
+) -> None:
+    """Enumeration: two valences among three new atoms."""
+    batch = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
+    logits = torch.randn(1, 8, 8, 5, generator=torch.Generator().manual_seed(0)).double()
+    logits = logits + logits.transpose(1, 2)
+    prediction = MolPrediction(torch.zeros(1, 8, 3).double(), torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), logits)
+    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    found = grown.condition(batch, levels, prediction).bond_type
+    chances = torch.softmax(logits[0, 0, 4:7], -1)
+    expected, best = torch.zeros(3, 5).double(), (0.0, [0])
+    for kinds in np.ndindex(4, 4, 4):
+        if sum(kinds) == 2:
+            weight = float(np.prod([float(chances[atom, kind]) for atom, kind in enumerate(kinds)]))
+            best = max(best, (weight, list(kinds)))
+            for atom, kind in enumerate(kinds):
+                expected[atom, kind] += weight
+    expected /= expected.sum(-1, keepdim=True)
+    torch.testing.assert_close(torch.softmax(found[0, 0, 4:7], -1), expected, rtol=1e-6, atol=1e-9)
+    assert grown.decide(batch, prediction).bond_type[0, 0, 4:7].argmax(-1).tolist() == best[1]
+    torch.testing.assert_close(found, found.transpose(1, 2))
+    assert bool((found[0, 1, 4:7].argmax(-1) == 0).all()), "oxygen is no attachment point"
+
+
+def test_the_fragment_lies_where_the_model_sees_its_atoms(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    batch = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
+    pos = torch.randn(1, 8, 3, generator=torch.Generator().manual_seed(0)) * batch.mask[..., None]
+    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    prediction = MolPrediction(pos, torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), torch.zeros(1, 8, 8, 5))
+    placed = grown.condition(batch, levels, prediction).pos
+    torch.testing.assert_close(placed[0, :7].sum(0), torch.zeros(3), atol=1e-5, rtol=0)
+    away = placed[0, 4:7] - placed[0, :4].mean(0)
+    torch.testing.assert_close(away, pos[0, 4:7] - pos[0, :4].mean(0), atol=1e-5, rtol=0)
+    own = torch.from_numpy(grown.fragment.arrays.pos)
+    torch.testing.assert_close(placed[0, :4] - placed[0, :4].mean(0), own - own.mean(0), atol=1e-4, rtol=0)
+
+
+def test_what_is_not_finite_stays_so(grown: FixedFragment) -> None:
+    batch = empty_batch(torch.tensor([7]), torch.arange(1), 7, 1)
+    values = [torch.full((1, 7, *shape), torch.nan) for shape in ((3,), (4,), (3,), (7, 5))]
+    made = grown.decide(batch, MolPrediction(*values))
+    for field in ("pos", "atom_type", "charge", "bond_type"):
+        assert not bool(torch.isfinite(getattr(made, field)[0, 0]).any())
+
+
+def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
+    tiny_model: MoleculeModel, grown: FixedFragment
+) -> None:
+    model, rows = with_fragment(tiny_model, grown), 4000
+    template = empty_batch(torch.full((rows,), 7), torch.arange(rows), 8, 1)
+    levels = model.curve.levels(torch.ones(rows, dtype=torch.float64))
+    start = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 8))
+    own = grown.known.pos
+    mean = start.pos.mean(0)
+    torch.testing.assert_close(mean[:4] - mean[:4].mean(0), own, atol=0.08, rtol=0)
+    deviations = (start.pos - mean)[:, :4].std()
+    assert float(deviations) == pytest.approx(float(levels.sigma[0]), rel=0.15)
+    out = mean[4:7].mean(0) - mean[:4].mean(0) - own[0]
+    assert float(out @ grown.known.directions[0]) == pytest.approx(1.2 + 0.13 * 3 / 2, abs=0.1)
+    assert bool((start.pos[:, 7] == 0).all())
+    kept = model.diffusion.categories["atom_type"].marginal(grown.known.atom_type[None], levels.abar("atom_type")[:1])
+    shares = torch.nn.functional.one_hot(start.atom_type[:, :4], 4).double().mean(0)
+    torch.testing.assert_close(shares, kept[0], atol=0.04, rtol=0)
+    limit = model.diffusion.categories["atom_type"].limit
+    shares = torch.nn.functional.one_hot(start.atom_type[:, 4:7], 4).double().mean((0, 1))
+    torch.testing.assert_close(shares, limit, atol=0.03, rtol=0)
+
+
+def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    curve, t = with_fragment(tiny_model, grown).curve, torch.linspace(0, 1, 5, dtype=torch.float64)
+    assert float(curve.levels(t).sigma[-1]) == pytest.approx(curve.sigma_max)
+    assert curve.sigma_max == pytest.approx(1.0, abs=1e-6)
+    torch.testing.assert_close(curve.time_of_sigma(curve.levels(t).sigma), t)
+    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.curve.levels(0.3 * t).bond_type)
+
+
+def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    made = drawer(tiny_model, grown)
+    plain = next(iter(made.draw(0, 1)))
+    made.solver = Resampled(SOLVERS["ddpm"], 1)
+    again = next(iter(made.draw(0, 1)))
+    assert plain.arrays is not None
+    assert again.arrays is not None
+    assert np.array_equal(plain.arrays.pos, again.arrays.pos)
+    assert Resampled(SOLVERS["ode"], 3).evaluations == 6
+
+
+def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
+    return steer(Wishes(**wishes), model, {}, "model", sizes).sizes
+
+
+def test_sizes(tiny_model: MoleculeModel) -> None:
+    grow = FragmentWish.of(METHANOL, attach_at=[0], grow=(2, 4))
+    assert asked(tiny_model, fragment=grow) == (7, 9)
+    assert asked(tiny_model, fragment=replace(grow, grow=None)) == (6, 15)
+    assert asked(tiny_model, (3, 9), fragment=replace(grow, grow=None)) == (6, 9)
+    assert asked(tiny_model, fragment=replace(grow, grow=None), formula="C2H6O") == (9, 9)
+    bare = FragmentWish.of(embedded("C"), fixed_atoms=[0], attach_at=[0, 0, 0, 0], grow=1)
+    with pytest.raises(MoldiffError, match=r"1 atoms are kept and need 2 new ones at least, but 2\.\.2"):
+        asked(tiny_model, fragment=bare)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "sizes", "words"),
+    [
+        ({"exclude_elements": ("O",)}, None, "fragment holds O, which is not among the allowed elements"),
+        ({"formula": "C2H6"}, None, "formula C2H6 is smaller than fragment, which has 1 O"),
+        ({"formula": "C4H2O"}, None, "formula C4H2O is smaller than fragment, which has 3 H"),
+        ({"charge": 4}, (6, 8), "charge [+]4 is out of reach: fragment has [+]0, with 1 new atoms"),
+        ({}, (3, 5), "5 atoms are kept and need 1 new ones at least, but 3..5 atoms are asked for"),
+    ],
+)
+def test_contradictions(tiny_model: MoleculeModel, wishes: Any, sizes: Any, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        asked(tiny_model, sizes, fragment=FragmentWish.of(METHANOL, attach_at=[0]), **wishes)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "fragment has no open valence to attach to: name an atom in --attach-at"),
+        ({"grow": (4, 3)}, "grow must be a range"),
+        ({"resample": 0}, "resample must be in 1"),
+        ({"attach_at": [0], "grow": 12}, None),
+    ],
+)
+def test_wishes_that_are_none(tiny_model: MoleculeModel, arguments: Any, words: str | None) -> None:
+    if words is None:
+        assert asked(tiny_model, fragment=FragmentWish.of(METHANOL, **arguments)) == (17, 17)
+        return
+    with pytest.raises(MoldiffError, match=words):
+        FragmentWish.of(METHANOL, **arguments).cut(tiny_model.vocabulary)
+
+
+def test_a_part_without_a_way_out_cannot_be_linked(tiny_model: MoleculeModel) -> None:
+    with pytest.raises(MoldiffError, match="part 2 of 2 of fragment has no open valence"):
+        FragmentWish.of(PARTS, attach_at=[0]).cut(tiny_model.vocabulary)
+
+
+def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    formula = Composition(tiny_model.vocabulary.elements, {"C": 3, "H": 4, "O": 2})
+    made = Drawer(
+        with_fragment(tiny_model, grown), SOLVERS["ddpm"], 3, 0,
+        starts=FreeStarts({9: 1}, None, 1), constraints=(grown, formula),
+    )  # fmt: skip
+    for draw in made.draw(0, 8):
+        assert_unchanged(draw, grown)
+        assert draw.arrays is not None
+        assert np.bincount(draw.arrays.atom_type, minlength=4).tolist() == [4, 3, 0, 2]
+
+
+def test_atom_numbers() -> None:
+    assert parse_atoms("0-3,7", "-") == (0, 1, 2, 3, 7)
+    for text in ("", "3-1", "a", "1,,2", "-1"):
+        with pytest.raises(MoldiffError, match="--fixed-atoms"):
+            parse_atoms(text, "--fixed-atoms")
+
+
+@pytest.fixture
+def methanol(tmp_path: Path) -> Path:
+    path = tmp_path / "methanol.sdf"
+    path.write_text(Chem.MolToMolBlock(METHANOL) + "$$$$\n")
+    return path
+
+
+def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
+    out = tmp_path / "m.sdf"
+    command = ("generate", "-n", "3", "--steps", "5", "--model", model, "-o", out, "--overwrite", "--keep-invalid")
+    result = run(*command, "--fragment", methanol, "--attach-at", "0", "--grow", "2..3", "--resample", "2")
+    assert result.status == 0, result.err
+    rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+    assert {row["evaluations"] for row in rows} == {"5"}
+    assert {row["n_atoms"] for row in rows} <= {"7", "8"}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["request"]["wishes"]["fragment"]["attach_at"] == [0]
+    for mol in Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False):
+        np.testing.assert_allclose(
+            mol.GetConformer().GetPositions()[:5], METHANOL.GetConformer().GetPositions()[[0, 1, 2, 3, 5]], atol=2e-4
+        )
+    for option in (("--grow", "4"), ("--attach-at", "0"), ("--resample", "2")):
+        run(*command, *option).assert_refused(f"{option[0]} needs --fragment")
+    run(*command, "--fragment", methanol, "--grow", "4", "--n-atoms", "9").assert_refused("has no open valence")
+    run(*command, "--fragment", methanol, "--attach-at", "0", "--grow", "4", "--n-atoms", "9").assert_refused(
+        "give one of them"
+    )
+    run(*command, "--fragment", tmp_path / "none.sdf").assert_refused("cannot be read")
+    smiles = tmp_path / "a.smi"
+    smiles.write_text("CO\n")
+    run(*command, "--fragment", smiles).assert_refused("give an SDF")
+
+
+def test_in_python(methanol: Path, model: Path) -> None:
+    wish = FragmentWish.of(methanol, attach_at=[0], grow=3)
+    (mol,) = moldiff.generate(1, model=model, steps=2, fragment=wish, keep_invalid=True)
+    assert mol.GetNumAtoms() == 8
+    with pytest.raises(MoldiffError, match="no open valence"):
+        moldiff.generate(1, model=model, fragment=METHANOL)
+
+
+def test_a_changed_fragment_is_a_violation(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    assert grown.violation(Chem.AddHs(Chem.MolFromSmiles("NC"))).startswith("atom 0 is N, not C")
+
+
+def test_arrays_of_the_cut_are_those_of_the_input(grown: FixedFragment) -> None:
+    arrays: MolArrays = grown.fragment.arrays
+    np.testing.assert_allclose(arrays.pos, METHANOL.GetConformer().GetPositions()[[0, 1, 2, 5]], atol=1e-4)
