@@ -34,10 +34,12 @@ from moldiff.sampling.decoders import (
     length_problem,
 )
 from moldiff.sampling.draws import Drawer
-from moldiff.sampling.grids import GRIDS
+from moldiff.sampling.generate import DEFAULT_STEPS
+from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
 from moldiff.sampling.renoise import Renoiser
-from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.training.provenance import hardware
+from moldiff.workers import Workers, workers_for
 
 ATTEMPTS = 2
 
@@ -62,9 +64,10 @@ class Bench:
 
     Args:
         arguments: of the command line.
+        workers: run the micro-batches.
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, workers: Workers) -> None:
         self.folder = load_model_folder(arguments.model)
         model = MoleculeModel.from_folder(self.folder, torch.device(arguments.device))
         self.vocabulary = model.vocabulary
@@ -72,7 +75,7 @@ class Bench:
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)
         self.fitted = StructuredDecoder(model.vocabulary, self.seen, fitted=True)
         solver, grid = SOLVERS[arguments.sampler], GRIDS[arguments.grid]
-        self.drawer = Drawer(model, solver, arguments.steps, arguments.seed, None, True, grid)
+        self.drawer = Drawer(model, solver, arguments.steps, arguments.seed, None, True, grid, workers=workers)
         self.renoiser = Renoiser(self.drawer)
         started = time.perf_counter()
         self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)
@@ -166,8 +169,9 @@ def table(bench: Bench) -> list[str]:
 
 def report(arguments: argparse.Namespace) -> str:
     """Measure and return the text."""
-    bench = Bench(arguments)
-    lines = table(bench)
+    with workers_for(torch.device(arguments.device)) as workers:
+        bench = Bench(arguments, workers)
+        lines = table(bench)
     drawer, renoiser = bench.drawer, bench.renoiser
     command = (
         f"python scripts/benchmark_decoding.py {Path(arguments.model).name} -n {arguments.n} --steps {arguments.steps} "
@@ -198,9 +202,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=50, help="network evaluations a draw")
-    parser.add_argument("--sampler", default="ddpm", choices=SOLVERS)
-    parser.add_argument("--grid", default="uniform", choices=GRIDS)
+    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="network evaluations a draw")
+    parser.add_argument("--sampler", default=DEFAULT_SOLVER, choices=SOLVERS)
+    parser.add_argument("--grid", default=DEFAULT_GRID, choices=GRIDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
