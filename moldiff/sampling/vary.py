@@ -164,7 +164,7 @@ class Variations(Job[Seed]):
             label = f"{edges[k]:.2f}..{edges[k + 1]:.2f}" if high > low else f"{low:g}"
             line = f"strength {label}: {len(rows)} drawn, {len(valid)} valid"
             if valid:
-                known = sum(same != OTHER for same, _ in valid)
+                known = sum(same == SAME for same, _ in valid)
                 mean = np.mean([similarity for _, similarity in valid])
                 line += f", of these {known} the seed itself; mean similarity {mean:.2f}"
             lines.append(line)
