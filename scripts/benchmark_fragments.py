@@ -186,7 +186,7 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
         "|---" * 8 + "|",
     ]
     for row in rows:
-        ratio = "-" if free is None else f"{float(row['valid']) / free:.2f}"
+        ratio = "-" if not free else f"{float(row['valid']) / free:.2f}"
         lines.append(
             f"| {row['task']} | {row['resample']} x | {row['evaluations']} | {100 * float(row['valid']):.1f} ± "
             f"{100 * float(row['valid_se']):.1f} | {ratio} | {100 * float(row['unique']):.0f} | "

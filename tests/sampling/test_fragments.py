@@ -12,12 +12,14 @@ import pytest
 import torch
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
+from torch import Tensor
 
 import moldiff
 from moldiff.diffusion.joint import draw_noise
+from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
-from moldiff.molecules import MolArrays, MolPrediction
+from moldiff.molecules import MolArrays, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.constraints import Composition
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
@@ -25,6 +27,7 @@ from moldiff.sampling.fragment_wish import FragmentWish, parse_atoms
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.resampling import Resampled
+from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
 from moldiff.sampling.steering import Wishes, steer
@@ -189,7 +192,27 @@ def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: 
     assert plain.arrays is not None
     assert again.arrays is not None
     assert np.array_equal(plain.arrays.pos, again.arrays.pos)
-    assert Resampled(SOLVERS["ode"], 3).evaluations == 6
+
+
+@pytest.mark.parametrize(("sampler", "times", "evaluations"), [("ddpm", 3, 3), ("ode", 2, 4), ("langevin", 2, 4)])
+def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
+    tiny_model: MoleculeModel, grown: FixedFragment, sampler: str, times: int, evaluations: int
+) -> None:
+    solver, seen = Resampled(SOLVERS[sampler], times), []
+
+    def spy(batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None) -> MolPrediction:
+        seen.append(batch.pos)
+        return grown.condition(batch, levels, tiny_model.denoiser(batch, levels, condition, previous))
+
+    model = with_fragment(tiny_model, grown)
+    template = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
+    times_of_walk = torch.tensor([1.0, 0.8, 0.6, 0.0], dtype=torch.float64)
+    sample(spy, model.diffusion, model.curve, template, times_of_walk, solver, NoiseSource(0))
+    assert solver.evaluations == evaluations
+    assert len(seen) == evaluations_of(solver, 3)
+    assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)
+    assert solver.is_stochastic
+    assert Resampled(SOLVERS["ode"], 1).is_stochastic == SOLVERS["ode"].is_stochastic
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
