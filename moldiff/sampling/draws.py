@@ -78,7 +78,9 @@ class Drawer:
         self.evaluations_per_call = 1 if guidance is None else guidance.evaluations
         steps = steps_within(solver, max(1, evaluations // self.evaluations_per_call))
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
-        self.grid = grid.times(model.curve, steps)
+        largest = max(model.statistics.size_counts) if sizes is None else sizes[1]
+        spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
+        self.grid = grid.times(model.curve, steps, spread)
         self.device = next(model.denoiser.parameters()).device
         self.micro_batches = MicroBatches(self.device, workers)
         self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))

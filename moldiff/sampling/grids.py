@@ -18,9 +18,15 @@ _SIGMA_LAST = 0.03  # angstrom; below it a molecule only settles by less than it
 class Grid(Protocol):
     """Lays out the steps of a sampler."""
 
-    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         """Return steps + 1 decreasing times, float64: the first is at most 1, the last 0; at the last but one the
-        molecule is decoded."""
+        molecule is decoded.
+
+        Args:
+            curve: ties the noise levels together.
+            steps: how many.
+            spread: standard deviation of the coordinates of the largest molecules to be drawn, angstrom.
+        """
         ...
 
 
@@ -28,7 +34,7 @@ class Grid(Protocol):
 class UniformGrid:
     """Evenly spaced in t."""
 
-    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         return uniform_grid(steps)
 
 
@@ -44,7 +50,7 @@ class KarrasGrid:
     rho: float = 7.0
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         high, low = curve.sigma_max ** (1 / self.rho), self.sigma_last ** (1 / self.rho)
         return _times(curve, (high + (low - high) * _places(steps)) ** self.rho)
 
@@ -59,29 +65,32 @@ class LogSnrGrid:
 
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         return _times(curve, curve.sigma_max * (self.sigma_last / curve.sigma_max) ** _places(steps))
 
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Evenly spaced in t between two noise levels: where a molecule takes shape, and nowhere else.
+    """Between two noise levels: where a molecule takes shape, and nowhere else; a power of t.
 
     The walk starts below t = 1. There coordinates are drawn from a Gaussian as wide as noisy data are, categories from
     their limit, which is their marginal: what is lost are the correlations that are left at that level. The lower the
     start, the more: molecules come out too compact.
 
     Attributes:
-        sigma_first: coordinate noise at the start, angstrom. Larger than a molecule's radius.
+        first: coordinate noise at the start, in units of the molecules' spread.
         sigma_last: coordinate noise at which the molecule is decoded, angstrom.
+        exponent: of t; a larger one has more steps at little noise.
     """
 
-    sigma_first: float = 2.3
-    sigma_last: float = 0.04
+    first: float = 1.35
+    sigma_last: float = _SIGMA_LAST
+    exponent: float = 1.3
 
-    def times(self, curve: NoiseCurve, steps: int) -> Tensor:
-        high, low = curve.time_of_sigma(torch.tensor([self.sigma_first, self.sigma_last])).tolist()
-        return torch.cat([high + (low - high) * _places(steps), torch.zeros(1, dtype=torch.float64)])
+    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
+        high, low = curve.time_of_sigma(torch.tensor([self.first * spread, self.sigma_last])).tolist()
+        falling = low + (high - low) * (1 - _places(steps)) ** self.exponent
+        return torch.cat([falling, torch.zeros(1, dtype=torch.float64)])
 
 
 def _places(steps: int) -> Tensor:

@@ -26,6 +26,7 @@ from moldiff.sampling.solvers import SOLVERS
 NARROW, BROAD = 0.3**2, 1.2**2
 DIRECTION = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64) / math.sqrt(2)
 CURVE = curve_from_config(CurveConfig())
+SPREAD = 1.7  # angstrom
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion({"atom_type": HALF, "charge": HALF, "bond_type": HALF}, torch.tensor([0, 0, 1.2]))
 LOGITS = torch.tensor([0.0, 1.0], dtype=torch.float64)
@@ -84,7 +85,7 @@ def test_the_guided_flow_of_the_toy_ends_where_its_integral_does() -> None:
     """
     scale, wanted, steps = 3.0, 0.7, 160
     template = batch([0.0, 0.0], wanted)
-    grid, states = KarrasGrid(sigma_last=0.01).times(CURVE, steps), []
+    grid, states = KarrasGrid(sigma_last=0.01).times(CURVE, steps, SPREAD), []
 
     def keep(number: int, molecules: MolBatch, prediction: MolPrediction) -> None:
         if number in (1, steps - 1):

@@ -33,6 +33,7 @@ LIMITS = {
     "bond_type": torch.tensor([0.6, 0.1, 0.3], dtype=torch.float64),
 }
 CURVE = curve_from_config(CurveConfig())
+SPREAD = 1.7  # angstrom
 DIFFUSION = JointDiffusion(LIMITS, torch.ones(3))
 REDRAWING: dict[str, Solver] = {
     "ddpm": Ancestral(1.0, redraw=3.0),
@@ -132,7 +133,7 @@ def error(solver: Solver, times: list[float], monkeypatch: pytest.MonkeyPatch) -
 WALKS = {
     "two steps": [1.0, 0.4, 0.01],
     "uneven": [1.0, 0.97, 0.5, 0.45, 0.1, 0.0],
-    "karras": GRIDS["karras"].times(CURVE, 12)[:-1].tolist(),
+    "karras": GRIDS["karras"].times(CURVE, 12, SPREAD)[:-1].tolist(),
     "many": torch.linspace(1, 0.02, 50).double().tolist(),
 }
 
@@ -188,7 +189,7 @@ def test_redrawing_happens_at_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("solver", ALL.values(), ids=ALL.keys())
 def test_the_whole_loop_draws_the_data(solver: Solver) -> None:
     """Chi-square of 4,000 molecules before the last evaluation; 5e-4 is the level of each of 39 comparisons."""
-    times, states = GRIDS["karras"].times(CURVE, 5), []
+    times, states = GRIDS["karras"].times(CURVE, 5, SPREAD), []
     template = molecules(torch.zeros(4000, dtype=torch.int64))
     sample(
         exact_denoiser, DIFFUSION, CURVE, template, times, solver, NoiseSource(7),

@@ -209,7 +209,7 @@ FORMULAS: dict[str, tuple[Solver, Callable[[Tensor], np.ndarray]]] = {
     "dpmpp_sde": (SOLVERS["dpmpp_sde"], by_dpm_solver_sde),
     "edm": (Heun(churn=0.7), lambda times: by_edm(times, 0.7)),
 }
-TIMES = {name: grid.times(CURVE, 9) for name, grid in GRIDS.items()}
+TIMES = {name: grid.times(CURVE, 9, SPREAD) for name, grid in GRIDS.items()}
 
 
 def difference(solver: Solver, formula: Callable[[Tensor], np.ndarray], times: Tensor) -> float:
@@ -306,7 +306,7 @@ def test_noise_shared_between_steps_is_rejected(monkeypatch: pytest.MonkeyPatch)
 
 def bias(solver: Solver, steps: int, sigma_last: float = 0.3) -> float:
     """Return the relative error of the standard deviation before the last evaluation."""
-    times = LogSnrGrid(sigma_last).times(CURVE, steps)
+    times = LogSnrGrid(sigma_last).times(CURVE, steps, SPREAD)
     found = coefficients(solver, times, parts=2)
     return math.sqrt(float(found @ found)) / math.hypot(SPREAD, sigma_last) - 1
 
@@ -384,7 +384,7 @@ def test_evaluations_are_counted(name: str, steps: int) -> None:
         calls.append(previous)
         return exact_denoiser(batch, levels, condition, previous)
 
-    grid = KarrasGrid().times(CURVE, steps)
+    grid = KarrasGrid().times(CURVE, steps, SPREAD)
     sample(counting, DIFFUSION, CURVE, template(torch.arange(2)), grid, SOLVERS[name], NoiseSource(0))
     assert len(calls) == evaluations_of(SOLVERS[name], steps)
     assert calls[0] is None
