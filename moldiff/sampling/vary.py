@@ -176,7 +176,7 @@ def noised_walk(drawer: Drawer) -> Callable[[MolBatch, Tensor], Sample]:
     model = drawer.model
 
     def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        grid = drawer.grid.to(starts.device)[:, None] * starts[None, :]
+        grid = (drawer.grid / drawer.grid[0]).to(starts.device)[:, None] * starts[None, :]
         return resample(
             drawer.denoiser, model.diffusion, model.curve, batch, grid, drawer.solver, drawer.source, attempt=0
         )

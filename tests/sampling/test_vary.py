@@ -103,9 +103,10 @@ def exact_denoiser(batch: MolBatch, levels: Levels, condition: Tensor, previous:
     return MolPrediction(batch.pos, **logits)
 
 
-def test_classes_come_back_by_the_law_of_their_strength() -> None:
+@pytest.mark.parametrize("top", [1.0, 0.8])
+def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
     """Noise, then the exact reverse process: P(x_0' | x_0) = sum over x_t of q(x_t | x_0) p(x_0' | x_t). Strengths are
-    mixed in one batch."""
+    mixed in one batch; a grid that starts below 1 is stretched."""
     strengths, count = torch.tensor([0.3, 0.55, 0.9], dtype=torch.float64), 1200
     starts = strengths.repeat_interleave(K * count)
     classes = torch.arange(K).repeat_interleave(count).repeat(len(strengths))
@@ -120,7 +121,7 @@ def test_classes_come_back_by_the_law_of_their_strength() -> None:
         ids=torch.arange(len(starts)),
     )
     drawer = SimpleNamespace(
-        model=SimpleNamespace(diffusion=DIFFUSION, curve=CURVE), denoiser=exact_denoiser, grid=uniform_grid(25),
+        model=SimpleNamespace(diffusion=DIFFUSION, curve=CURVE), denoiser=exact_denoiser, grid=top * uniform_grid(25),
         solver=SOLVERS["ddpm"], source=NoiseSource(0),
     )  # fmt: skip
     made = noised_walk(drawer)(batch, starts).molecules  # type: ignore[arg-type]
