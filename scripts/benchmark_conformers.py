@@ -34,7 +34,7 @@ from moldiff.sampling.conformers import conformers
 from moldiff.training.provenance import hardware
 
 THRESHOLDS = (0.25, 0.5)  # angstrom
-WALKS = ("dpmpp:uniform:25", "dpmpp:karras:25", "ddpm:uniform:50")
+WALKS = ("ddpm:uniform:25", "ddpm:uniform:50", "dpmpp:uniform:25")
 KEY = ("model_sha256", "method", "molecules", "k", "seed")
 FIGURES = ("made", "single", "best", *(f"covered_{limit:g}" for limit in THRESHOLDS), "torsions")
 COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "seconds", "date")
