@@ -16,7 +16,9 @@ from moldiff.diffusion.curve import NoiseCurve
 from moldiff.diffusion.joint import JointDiffusion, JointNoise
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
-from moldiff.molecules import MolBatch
+from moldiff.molecules import MolBatch, MolPrediction
+
+REDRAW = 15.0  # see `PartialDiffusion`
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Placement:
 
     reach: float = 1.2
     reach_per_atom: float = 0.13
-    spread: float = 0.6
+    spread: float = 0.2
 
     def center(self, known: KnownPart, new: Tensor) -> Tensor:
         """Return (B, 3) the point for ``new`` (B,) new atoms."""
@@ -115,6 +117,10 @@ class Placement:
 
 class PartialDiffusion(JointDiffusion):
     """A diffusion that begins in the middle: the known part noised, the new atoms around their place.
+
+    The new atoms begin with categories of the limit distribution, at a level where most should be right. So that none
+    of them is believed for long, most variables are drawn anew from their predicted marginal at every step, a share
+    1 - (sigma_s / sigma_t)^`REDRAW` (`CategoricalProcess.reverse_step`).
 
     Args:
         whole: of complete molecules.
@@ -139,3 +145,17 @@ class PartialDiffusion(JointDiffusion):
         free = super().sample_prior(template, levels, noise)
         noised = super().noise(known.filled_in(template), levels, noise)
         return known.taken_from(noised, free).replace(pos=pos)
+
+    def reverse_categories(
+        self,
+        noisy: MolBatch,
+        prediction: MolPrediction,
+        at: Levels,
+        to: Levels,
+        noise: JointNoise,
+        redraw: Tensor | None = None,
+    ) -> MolBatch:
+        """See `JointDiffusion.reverse_categories`; a larger ``redraw`` counts."""
+        own = -torch.expm1(REDRAW * (to.pos - at.pos).double().clamp(max=0))
+        share = own if redraw is None else torch.maximum(own, redraw)
+        return super().reverse_categories(noisy, prediction, at, to, noise, share)

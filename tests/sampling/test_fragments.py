@@ -164,16 +164,37 @@ def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
     mean = start.pos.mean(0)
     torch.testing.assert_close(mean[:4] - mean[:4].mean(0), own, atol=0.08, rtol=0)
     deviations = (start.pos - mean)[:, :4].std()
-    assert float(deviations) == pytest.approx(float(levels.sigma[0]), rel=0.15)
+    square, wider = float(levels.sigma[0]) ** 2, 0.2**2 * 3 ** (2 / 3)
+    centred = square * (1 - 2 / 7) + (7 * square + 3 * wider) / 49  # the middle of seven atoms is taken out
+    assert float(deviations) == pytest.approx(centred**0.5, rel=0.01)
     out = mean[4:7].mean(0) - mean[:4].mean(0) - own[0]
     assert float(out @ grown.known.directions[0]) == pytest.approx(1.2 + 0.13 * 3 / 2, abs=0.1)
     assert bool((start.pos[:, 7] == 0).all())
+    whole = METHANOL.GetConformer().GetPositions()
+    assert float(grown.known.directions[0].double() @ torch.from_numpy(whole[[3, 4]].mean(0) - whole[0])) > 0.3
     kept = model.diffusion.categories["atom_type"].marginal(grown.known.atom_type[None], levels.abar("atom_type")[:1])
     shares = torch.nn.functional.one_hot(start.atom_type[:, :4], 4).double().mean(0)
     torch.testing.assert_close(shares, kept[0], atol=0.04, rtol=0)
     limit = model.diffusion.categories["atom_type"].limit
     shares = torch.nn.functional.one_hot(start.atom_type[:, 4:7], 4).double().mean((0, 1))
     torch.testing.assert_close(shares, limit, atol=0.03, rtol=0)
+
+
+def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    """Whatever the new atoms were, the same prediction leads to the same categories; after a short step it does not."""
+    model, rows = with_fragment(tiny_model, grown), 50
+    template = empty_batch(torch.full((rows,), 7), torch.arange(rows), 8, 1)
+    prediction = MolPrediction(
+        template.pos, torch.zeros(rows, 8, 4), torch.zeros(rows, 8, 3), torch.zeros(rows, 8, 8, 5)
+    )  # fmt: skip
+    noise = draw_noise(NoiseSource(0), template.ids, 1, 8)
+    states = [template.replace(atom_type=template.mask * kind) for kind in (0, 1)]
+    for end, alike in ((0.5, True), (0.999, False)):
+        at, to = (model.curve.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
+        one, other = (
+            model.diffusion.reverse_step(state, prediction, at, to, noise, eta=0.0).atom_type for state in states
+        )
+        assert torch.equal(one, other) == alike
 
 
 def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
