@@ -33,14 +33,14 @@ def generate(
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Network evaluations per molecule, 50 by default; ode and edm take half.")
+        int | None, typer.Option(min=1, help="Network evaluations per molecule, 30 by default; ode and edm take half.")
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; ddpm by default."),
+        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; dpmpp_sde by default."),
     ] = None,
     grid: Annotated[
-        str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window; uniform by default.")
+        str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window; window by default.")
     ] = None,
     decode: Annotated[
         Decoding,

@@ -17,7 +17,7 @@ _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 
 Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
 Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
-Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras or logsnr.")]
+Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
 
@@ -45,7 +45,7 @@ def vary(
         "variations.sdf"
     ),
     model: Model = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 50 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 30 by default.")] = None,
     sampler: Sampler = None,
     grid: Grid = None,
     decode: Annotated[

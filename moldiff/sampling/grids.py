@@ -110,4 +110,4 @@ GRIDS: Mapping[str, Grid] = {
     "logsnr": LogSnrGrid(),
     "window": WindowGrid(),
 }
-DEFAULT_GRID = "uniform"
+DEFAULT_GRID = "window"

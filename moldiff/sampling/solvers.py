@@ -241,4 +241,4 @@ SOLVERS: Mapping[str, Solver] = {
     "dpmpp_sde": Ancestral(eta=1.0, second_order=True),
     "edm": Heun(churn=1.0),
 }
-DEFAULT_SOLVER = "ddpm"
+DEFAULT_SOLVER = "dpmpp_sde"

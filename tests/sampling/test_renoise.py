@@ -17,6 +17,7 @@ from moldiff.molecules import MolArrays
 from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files
+from moldiff.sampling.grids import GRIDS
 from moldiff.sampling.renoise import MAX_ATTEMPTS, Renoiser
 from moldiff.sampling.solvers import SOLVERS
 
@@ -31,7 +32,7 @@ def same(one: MolArrays | None, other: MolArrays | None) -> bool:
 
 @pytest.fixture
 def drawer(tiny_model: MoleculeModel) -> Drawer:
-    return Drawer(tiny_model, SOLVERS["ddpm"], 10, 0)
+    return Drawer(tiny_model, SOLVERS["ddpm"], 10, 0, grid=GRIDS["uniform"])
 
 
 def test_an_attempt_starts_at_the_last_time_of_the_grid_before_the_start(drawer: Drawer) -> None:
@@ -116,7 +117,7 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
 
 
 def test_attempts_are_counted_and_paid_for(scripted: None, model: Path, tmp_path: Path) -> None:
-    summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=10, renoise=4)
+    summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=10, grid="uniform", renoise=4)
     assert summary.counts == {"valid": 2, "invalid": 1, "filtered": 0, "withheld": 0, "failed": 1}
     assert summary.renoised == {"draws": 2, "attempts": 7, "valid": 1}
     assert "1 of the valid by re-noising 2 failed ones" in summary.line()

@@ -157,7 +157,7 @@ def test_a_model_without_training_rows_cannot_be_asked(model: Path, tmp_path: Pa
 
 def test_the_command_line(scripted: None, packed: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     command = ("generate", "-n", "3", "--model", packed, "-o", tmp_path / "m.sdf", "--overwrite")
-    result = run(*command, "--target", "logp=0.5", "--guidance", "2.0")
+    result = run(*command, "--target", "logp=0.5", "--guidance", "2.0", "--steps", "50")
     assert result.status == 0
     assert "logp=0.5: mean absolute error 0.136 over 1 valid molecules; 1 of 3 draws" in result.out
     assert rows_of(tmp_path / "m.sdf")[0]["evaluations"] == "50"

@@ -12,6 +12,7 @@ import pytest
 
 from moldiff.model import MoleculeModel
 from moldiff.sampling.draws import Drawer
+from moldiff.sampling.grids import GRIDS
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.trajectory import Frame, html, trace, xyz
 
@@ -20,7 +21,7 @@ STEPS = 6
 
 @pytest.fixture(scope="module")
 def drawer(tiny_model: MoleculeModel) -> Drawer:
-    return Drawer(tiny_model, SOLVERS["ddpm"], STEPS, seed=0)
+    return Drawer(tiny_model, SOLVERS["ddpm"], STEPS, seed=0, grid=GRIDS["uniform"])
 
 
 @pytest.fixture(scope="module")
