@@ -124,8 +124,8 @@ def stages(grid: Tensor, curve: NoiseCurve) -> tuple[Stage, ...]:
 
     How far a guess is trusted grows linearly from `TRUST_FROM` to `TRUST_FULLY`. Measured with the built-in model, the
     skeleton's logp correlates with that of the final molecule by 0.2 at t = 0.46, 0.4 at 0.40, 0.7 at 0.34, 0.9 at 0.28
-    and 0.97 at 0.24. Trust comes a little later than that: what is left uncertain flattens a steep weight, and particles
-    lost to a bad guess do not come back.
+    and 0.97 at 0.24. Trust comes a little later: what is left uncertain flattens a steep weight, and particles lost to
+    a bad guess do not come back.
     """
     # the estimate after step k was made at grid[k - 1]; the last step is the final stage
     made_at = (2 / math.pi * torch.acos(curve.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
