@@ -202,6 +202,14 @@ def test_bad_guesses_bias_nothing() -> None:
     assert np.abs(t_statistics(np.array(values), mean)).max() < LIMIT_T
 
 
+def test_after_the_last_stage_molecules_count_alike_however_little_they_differed() -> None:
+    groups = list(Reweighter(walker(), ByFunction(quadratic), 0.01, STAGES).run(range(2), templates(32)))
+    for group in groups:
+        assert 0.9 * 16 < group.effective[-1] < 16  # too even to be drawn anew before the end
+        assert group.resampled == 1
+        assert (group.log_weights == 0).all()
+
+
 def test_a_wrong_sign_is_rejected() -> None:
     assert np.abs(gaussian_t(-WEIGHT)).max() > 1.5 * LIMIT_T
 
