@@ -177,7 +177,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the methods that are missing, and write the table after each."""
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     methods: dict[str, Method] = {"ETKDGv3": Etkdg(False), "ETKDGv3 + MMFF94s": Etkdg(True)}
     for words in arguments.walks:
@@ -193,7 +192,7 @@ def main() -> None:
             if not cells.holds(shared | {"method": label}):
                 row = measure(method, molecules, arguments.k, arguments.seed, clock)
                 cells.append([shared | {"method": label} | row])
-            rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
+            rows = cells.matching(shared)
             text = page([row for row in rows if row["method"] in methods], arguments)
             if arguments.out is not None:
                 write_text(arguments.out, text)

@@ -216,7 +216,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the cells that are missing, and write the table after each."""
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         shared = {"model_sha256": load_model_folder(arguments.model).sha256, "steps": f"{arguments.sampler} "}
@@ -226,7 +225,7 @@ def main() -> None:
             cell = shared | {"task": task, "resample": str(resample)}
             if not cells.holds(cell):
                 cells.append([cell | measure(task, resample, arguments)])
-            rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
+            rows = cells.matching(shared)
             text = page(rows, arguments)
             if arguments.out is not None:
                 write_text(arguments.out, text)

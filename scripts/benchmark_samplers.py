@@ -193,7 +193,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the cells that are missing, cheapest first, and write the table after each."""
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         sha256 = load_model_folder(arguments.model).sha256
@@ -210,7 +209,7 @@ def main() -> None:
         if not cells.holds(cell):
             run = run_held_out if cell["sampler"] == HELD_OUT else run_cell
             cells.append([run(cell, arguments, reference)])
-        rows = [row for row in cells.rows() if row["model_sha256"] == sha256]
+        rows = cells.matching({"model_sha256": sha256})
         if arguments.out is not None:
             write_text(arguments.out, text(rows, arguments, reference))
         print(list(table(rows[-1:]))[-1], flush=True)

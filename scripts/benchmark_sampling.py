@@ -88,7 +88,8 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
     drawn = synchronised(device)
     decoder, accountant = ArgmaxDecoder(model.vocabulary), Accountant()
     for draw in draws:
-        accountant.take(assess(draw, decoder)).sdf_record(0, "benchmark")
+        outcome = accountant.take(assess(draw, decoder))
+        outcome.sdf_record("benchmark", outcome.row(), 0, "benchmark")
     end = time.perf_counter()
     for hook in hooks:
         hook.remove()

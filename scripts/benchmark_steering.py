@@ -289,7 +289,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the cells that are missing, and write the table after each."""
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         folder = load_model_folder(arguments.model)
@@ -309,7 +308,7 @@ def main() -> None:
                     statistics = model.statistics.properties[name]
                     made = measure(name, method, value, arguments, folder, statistics)
                     cells.append([shared | row for row in made])
-                rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
+                rows = cells.matching(shared)
                 text = page(rows, arguments, units)
                 if arguments.out is not None:
                     write_text(arguments.out, text)

@@ -169,7 +169,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Run the strengths that are missing, and write table and plot after each."""
     arguments = parse()
-    arguments.work.mkdir(parents=True, exist_ok=True)
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     text = ""
     try:
@@ -181,7 +180,7 @@ def main() -> None:
             cell = shared | {"strength": f"{strength:g}"}
             if not cells.holds(cell):
                 cells.append([cell | measure(seeds, strength, arguments)])
-            rows = [row for row in cells.rows() if all(row[key] == shared[key] for key in shared)]
+            rows = cells.matching(shared)
             rows = sorted(rows, key=lambda row: float(row["strength"]))
             text = page(rows, floor, arguments)
             write_text(arguments.out, text)

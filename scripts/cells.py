@@ -13,13 +13,14 @@ class Cells:
     """The finished cells of a benchmark, in a CSV file.
 
     Args:
-        path: of the file; it appears with the first row.
+        path: of the file; it appears with the first row, its folder at once.
         columns: of every row.
         key: the columns that tell a cell from any other.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], key: Sequence[str]) -> None:
         self.path, self.columns, self.key = path, tuple(columns), tuple(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
 
     def rows(self) -> list[dict[str, str]]:
         """Return the complete rows; SystemExit where another version of the script wrote the file."""
@@ -31,9 +32,13 @@ class Cells:
             raise SystemExit(f"{self.path} was written by another version of this script; give another --work folder")
         return [row for row in rows if None not in row.values()]
 
+    def matching(self, known: Mapping[str, str]) -> list[dict[str, str]]:
+        """Return the rows that have these values."""
+        return [row for row in self.rows() if all(row[name] == value for name, value in known.items())]
+
     def holds(self, cell: Mapping[str, str]) -> bool:
-        """Return whether a cell is finished."""
-        return any(all(row[name] == cell[name] for name in self.key) for row in self.rows())
+        """Return whether a cell is finished; only its key counts."""
+        return bool(self.matching({name: cell[name] for name in self.key}))
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows, so that they are on the disk when the next cell begins."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.commands.shared import Device, Overwrite, Seed, parse_range, progress_bar, split_names
+from moldiff.commands.shared import Device, Model, Overwrite, Seed, parse_range, progress_bar, split_names
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def generate(
     out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
         "molecules.sdf"
     ),
-    model: Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")] = None,
+    model: Model = None,
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.commands.shared import Device, Overwrite, Seed, Workers, console, progress_bar
+from moldiff.commands.shared import Device, Model, Overwrite, Seed, Workers, console, progress_bar
 
 
 class FileHydrogens(StrEnum):
@@ -66,7 +66,7 @@ def evaluate(
 
 def score(
     file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
-    model: Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")] = None,
+    model: Model = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="CSV to write; a .json goes beside it.")] = Path(
         "scores.csv"
     ),

@@ -15,6 +15,7 @@ from moldiff.errors import MoldiffError
 if TYPE_CHECKING:
     from rich.console import Console
 
+Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]

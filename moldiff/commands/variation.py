@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from moldiff.commands.generation import Decoding
-from moldiff.commands.shared import Device, Overwrite, Seed, progress_bar
+from moldiff.commands.shared import Device, Model, Overwrite, Seed, progress_bar
 from moldiff.errors import MoldiffError
 
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
 _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 
-Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
 Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
 Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]

@@ -43,12 +43,10 @@ class Told:
         return [self.summary.line(), *self.details]
 
 
-def check_outputs(out: Path, overwrite: bool) -> tuple[Path, Path]:
-    """Return the names of the CSV and the run record; MoldiffError if one of the three files is in the way."""
-    table, run_file = output_names(out)
-    for path in (out, table, run_file):
+def check_outputs(out: Path, overwrite: bool) -> None:
+    """Raise MoldiffError if the SDF, the CSV or the run record is in the way."""
+    for path in (out, *output_names(out)):
         refuse_existing_file(path, overwrite)
-    return table, run_file
 
 
 def write_answers(
@@ -57,11 +55,10 @@ def write_answers(
     out: Path,
     *,
     keep_invalid: bool,
-    overwrite: bool,
     progress: Progress | None,
     started: float,
 ) -> Told:
-    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json.
+    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json; see `check_outputs` first.
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). The files
     appear only when they are complete.
@@ -70,19 +67,19 @@ def write_answers(
         started: `time.monotonic` at the request.
 
     Raises:
-        MoldiffError: see `Job.answers`; or an output exists, or cannot be written.
+        MoldiffError: see `Job.answers`; or an output cannot be written.
     """
-    table, run_file = check_outputs(out, overwrite)
+    table, run_file = output_names(out)
     with ExitStack() as stack:
         rows = stack.enter_context(atomic_writer(table))
         records = stack.enter_context(atomic_writer(out))
         writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
         writer.writeheader()
         for answer in job.answers(molecules, progress):
-            writer.writerow(answer.row(job.columns))
+            row = answer.row(job.columns)
+            writer.writerow(row)
             if keep_invalid or answer.outcome.status == "valid":
-                title = job.title(answer.ask)
-                text = answer.sdf_record(job.columns, job.settings.seed, job.folder.name, title)
+                text = answer.outcome.sdf_record(job.title(answer.ask), row, job.settings.seed, job.folder.name)
                 records.write(text or "")
     accountant, drawn = job.accountant, sum(job.accountant.counts.values())
     summary = Summary(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import EncodingError
-from moldiff.chem.io import Record, mol_to_sdf_record, read_records, read_texts
+from moldiff.chem.io import Record, read_records, read_texts
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
@@ -123,20 +123,6 @@ class Answer(Generic[Item]):
         known = {"record": record.index, "name": record.name, "draw": self.ask.draw}
         values = self.outcome.row() | known | self.facts
         return {name: values.get(name, "") for name in columns}
-
-    def sdf_record(self, columns: Sequence[str], seed: int, model: str, title: str) -> str | None:
-        """Return the SDF record with tags; None if there is no molecule that a file can hold."""
-        mol, confidence = self.outcome.mol, self.outcome.confidence
-        if mol is None:
-            return None
-        tags = {"moldiff_id": str(self.ask.number), "moldiff_seed": str(seed), "moldiff_model": model}
-        tags |= {name: str(value) for name, value in self.row(columns).items() if value != ""}
-        if confidence is not None:
-            tags |= confidence.tags(mol.GetNumAtoms())
-        try:
-            return mol_to_sdf_record(mol, title, tags)
-        except ValueError:
-            return None
 
 
 def read(molecules: Molecules) -> Iterator[Record]:

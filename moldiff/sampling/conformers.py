@@ -235,6 +235,5 @@ def conformer_files(
     settings.check()
     check_outputs(out, overwrite)
     return write_answers(
-        Conformers(settings), molecules, out, keep_invalid=keep_invalid, overwrite=overwrite, progress=progress,
-        started=started,
-    )  # fmt: skip
+        Conformers(settings), molecules, out, keep_invalid=keep_invalid, progress=progress, started=started
+    )

@@ -204,9 +204,11 @@ def generate_files(
         try:
             for outcome in generation.outcomes(progress):
                 shown = outcome.number if shown is None and outcome.status == "valid" else shown
-                writer.writerow(outcome.row())
+                row = outcome.row()
+                writer.writerow(row)
                 if keep_invalid or outcome.status == "valid":
-                    records.write(outcome.sdf_record(seed, generation.folder.name) or "")
+                    title = f"moldiff_{outcome.number}"
+                    records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
         except ScoreError as error:
             if not any(generation.accountant.counts.values()):
                 raise

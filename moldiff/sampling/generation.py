@@ -139,7 +139,6 @@ class Generation:
     def summary(self, seconds: float, out: Path, problem: str) -> Summary:
         """Return what became of every draw."""
         accountant, drawn = self.accountant, self._reweighted
-        thrown_away = 0 if drawn is None else drawn.evaluations - accountant.evaluations
         return Summary(
             self.request.n,
             sum(accountant.counts.values()),
@@ -147,7 +146,8 @@ class Generation:
             accountant.reasons,
             accountant.decodings,
             accountant.renoised,
-            accountant.evaluations + thrown_away,
+            # a score's last group is made in full, whatever is thrown away of it
+            accountant.evaluations if drawn is None else drawn.evaluations,
             accountant.unique,
             seconds,
             str(out),

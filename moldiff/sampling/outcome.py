@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -96,16 +97,17 @@ class Outcome:
                 self.mol.SetProp(name, values)
         return self.mol
 
-    def sdf_record(self, seed: int, model: str) -> str | None:
-        """Return the SDF record with tags; None if there is no molecule that a file can hold."""
+    def sdf_record(self, title: str, row: Mapping[str, object], seed: int, model: str) -> str | None:
+        """Return the SDF record with the values of a CSV row as tags; None if there is no molecule that a file can
+        hold."""
         if self.mol is None:
             return None
         tags = {"moldiff_id": str(self.number), "moldiff_seed": str(seed), "moldiff_model": model}
-        tags |= {name: str(value) for name, value in self.row().items() if name not in tags and value != ""}
+        tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
         if self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
         try:
-            return mol_to_sdf_record(self.mol, f"moldiff_{self.number}", tags)
+            return mol_to_sdf_record(self.mol, title, tags)
         except ValueError:
             return None
 

@@ -267,9 +267,8 @@ def vary_files(
     settings.check()
     check_outputs(out, overwrite)
     return write_answers(
-        Variations(settings), molecules, out, keep_invalid=keep_invalid, overwrite=overwrite, progress=progress,
-        started=started,
-    )  # fmt: skip
+        Variations(settings), molecules, out, keep_invalid=keep_invalid, progress=progress, started=started
+    )
 
 
 def _ends(strength: float | tuple[float, float]) -> tuple[float, float]:

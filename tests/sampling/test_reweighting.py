@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
@@ -27,15 +28,7 @@ from moldiff.sampling.scoring import named_score
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
 
-TETRAHEDRON = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) * 1.09 / np.sqrt(3)
-METHANE = MolArrays(
-    np.concatenate([[[0, 0, 0]], TETRAHEDRON]).astype(np.float32),
-    np.array([1, 0, 0, 0, 0]),
-    np.ones(5, dtype=np.int64),
-    np.array([[0, k, 1] for k in range(1, 5)]),
-)
 AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4], METHANE.bonds[:3])
-METHYL = MolArrays(METHANE.pos[:4], METHANE.atom_type[:4], METHANE.charge[:4], METHANE.bonds[:3])
 
 
 @pytest.fixture
