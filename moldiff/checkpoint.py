@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 FORMAT = "moldiff-model"
 FORMAT_VERSION = 1
 DEFAULT_MODEL = "qm9"
+DENOISER, PROPERTY = "denoiser", "property"  # kinds of models
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
@@ -77,6 +78,11 @@ class ModelFolder:
     def name(self) -> str:
         """The folder's own name; of a built-in model, the name it is asked for by."""
         return self.path.resolve().name
+
+    @property
+    def kind(self) -> str:
+        """What the model is for: "denoiser" generates molecules, "property" predicts properties of noisy ones."""
+        return str(self.config.get("kind", DENOISER))
 
 
 def pretrained_folder() -> Path:

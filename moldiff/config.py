@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -28,8 +28,8 @@ class Section(BaseModel):
 S = TypeVar("S", bound=Section)
 
 
-class NetworkConfig(Section):
-    """Sizes of the equivariant network (`moldiff.nn.network`)."""
+class LayersConfig(Section):
+    """Sizes of a stack of equivariant layers (`moldiff.nn.layers`)."""
 
     layers: Count = 6
     node_width: Count = 192
@@ -39,13 +39,30 @@ class NetworkConfig(Section):
     heads: Count = 8
     l_max: Annotated[int, Field(ge=1, le=2)] = 1
     global_width: Count = 128
-    geometry_every: Count = 1
 
     @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> NetworkConfig:
+    def _heads_divide_the_width(self) -> LayersConfig:
         if self.node_width % self.heads:
             raise ValueError(f"heads {self.heads} must divide node_width {self.node_width}")
         return self
+
+
+class NetworkConfig(LayersConfig):
+    """Sizes of the denoising network (`moldiff.nn.network`)."""
+
+    geometry_every: Count = 1
+
+
+class PropertyNetworkConfig(LayersConfig):
+    """Sizes of a property network (`moldiff.nn.property`), which is far smaller than what it guides."""
+
+    layers: Count = 4
+    node_width: Count = 96
+    pair_width: Count = 32
+    pair_hidden: Count = 48
+    vectors: Count = 16
+    heads: Count = 4
+    global_width: Count = 64
 
 
 class CurveConfig(Section):
@@ -91,16 +108,12 @@ class OptimizerConfig(Section):
     muon_learning_rate: Annotated[float, Field(ge=0)] = 0.0
 
 
-class TrainingConfig(Section):
+class PaceConfig(Section):
     """Length and pace of a training run."""
 
     steps: Count = 100_000
     batch_size: Count = 48
     seed: Annotated[int, Field(ge=0)] = 0
-    self_conditioning: Share = 0.5
-    self_conditioning_gap: Share = 0.1
-    property_dropout: Share = 0.5
-    unconditional_share: Share = 0.5
     bf16: bool = True
     log_every: Count = 50
     validate_every: Count = 2000
@@ -111,23 +124,63 @@ class TrainingConfig(Section):
     threads: Annotated[int, Field(ge=0)] = 0
 
 
-class TrainConfig(Section):
-    """A whole training file: data folder, output folder and every section."""
+class TrainingConfig(PaceConfig):
+    """The same of a denoiser, and what it is shown."""
+
+    self_conditioning: Share = 0.5
+    self_conditioning_gap: Share = 0.1
+    property_dropout: Share = 0.5
+    unconditional_share: Share = 0.5
+
+
+class RunConfig(Section):
+    """What every training file holds: data folder, output folder and the sections that all share."""
 
     data: Path
     output: Path
+    density: DensityConfig = DensityConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: PaceConfig = PaceConfig()
+
+
+class TrainConfig(RunConfig):
+    """A training file of a model that generates molecules."""
+
+    kind: Literal["denoiser"] = "denoiser"
     conditions: tuple[str, ...] = ()
     init_from: str | None = None
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
-    density: DensityConfig = DensityConfig()
     loss: LossConfig = LossConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
 
 
+class PropertyTrainConfig(RunConfig):
+    """A training file of a property network, which guides the model ``for_model``."""
+
+    kind: Literal["property"]
+    for_model: str
+    properties: Annotated[tuple[str, ...], Field(min_length=1)]
+    network: PropertyNetworkConfig = PropertyNetworkConfig()
+
+
+_KINDS: dict[str, type[TrainConfig] | type[PropertyTrainConfig]] = {
+    "denoiser": TrainConfig,
+    "property": PropertyTrainConfig,
+}
+
+
 def load_config(path: Path, overrides: list[str]) -> TrainConfig:
-    """Read a training file and apply ``key=value`` overrides (dotted keys, YAML values).
+    """Read the training file of a model that generates molecules; see `load_training`."""
+    config = load_training(path, overrides)
+    if not isinstance(config, TrainConfig):
+        raise MoldiffError(f"config {path} trains no model that generates molecules (kind: {config.kind})")
+    return config
+
+
+def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTrainConfig:
+    """Read a training file of the kind that its key ``kind`` names, and apply ``key=value`` overrides (dotted keys,
+    YAML values).
 
     Raises:
         MoldiffError: unreadable or unsafe YAML, unknown key (names the nearest), value of a wrong type or range.
@@ -146,7 +199,10 @@ def load_config(path: Path, overrides: list[str]) -> TrainConfig:
         if not separator or not key:
             raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
         _set(values, key.strip(), _parse_yaml(text, f"--set {key}"), override)
-    return validate(TrainConfig, values, str(path))
+    kind = str(values.get("kind", "denoiser"))
+    if kind not in _KINDS:
+        raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
+    return validate(_KINDS[kind], values, str(path))
 
 
 def validate(model: type[S], values: dict[str, Any], source: str) -> S:

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from moldiff.checkpoint import ModelFolder
+from moldiff.checkpoint import DENOISER, ModelFolder
 from moldiff.config import CurveConfig, NetworkConfig, validate
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.diffusion.curve import NoiseCurve
@@ -80,6 +80,11 @@ class MoleculeModel:
     def from_folder(cls, folder: ModelFolder, device: torch.device | str = "cpu") -> MoleculeModel:
         """Build the model that a checked model folder describes; MoldiffError if its configuration does not fit."""
         config = folder.config
+        if folder.kind != DENOISER:
+            raise MoldiffError(
+                f"{folder.path} is a {folder.kind} network, which generates no molecules; it guides a model that does: "
+                f"--property-model {folder.path}"
+            )
         try:
             model = cls.build(
                 validate(NetworkConfig, config["network"], str(folder.path)),
@@ -105,9 +110,9 @@ class MoleculeModel:
         }
 
 
-def load_weights(denoiser: PreconditionedDenoiser, weights: dict[str, Tensor], source: str) -> None:
+def load_weights(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
     """Load weights by name; MoldiffError names the first tensor that is missing, unknown or of another shape."""
-    own = denoiser.state_dict()
+    own = module.state_dict()
     for name in sorted(own.keys() | weights.keys()):
         if name not in weights:
             raise MoldiffError(f"{source}: weight '{name}' is missing; the weights belong to another network")
@@ -117,7 +122,7 @@ def load_weights(denoiser: PreconditionedDenoiser, weights: dict[str, Tensor], s
             raise MoldiffError(
                 f"{source}: weight '{name}' has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
             )
-    denoiser.load_state_dict(weights)
+    module.load_state_dict(weights)
 
 
 def curve_from_config(config: CurveConfig) -> NoiseCurve:

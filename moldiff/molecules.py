@@ -1,4 +1,5 @@
-"""The two containers that every part of the package passes on: `MolBatch` and `MolPrediction`.
+"""The containers that every part of the package passes on: `MolBatch` and `MolPrediction`, and what a property network
+takes and gives, `SoftBatch` and `PropertyPrediction`.
 
 Letters used in every shape: B molecules, N padded atoms, A elements, C formal charges, K bond classes (class 0 = no
 bond), P properties.
@@ -19,7 +20,7 @@ Padded entries are zero in every field; of a prediction they mean nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,56 @@ class MolPrediction:
     def detach(self) -> MolPrediction:
         """Return the prediction cut off from the gradient tape."""
         return MolPrediction(**{name: getattr(self, name).detach() for name in FIELDS})
+
+
+@dataclass(frozen=True)
+class SoftBatch:
+    """Molecules whose classes are real numbers, one for each class, so that there is a gradient with respect to them.
+
+    Attributes:
+        pos: (B, N, 3) angstrom.
+        atom_type, charge: (B, N, A) and (B, N, C); a class is its unit vector.
+        bond_type: (B, N, N, K), symmetric.
+        mask: (B, N) bool.
+    """
+
+    pos: Tensor
+    atom_type: Tensor
+    charge: Tensor
+    bond_type: Tensor
+    mask: Tensor
+
+    @classmethod
+    def of(cls, batch: MolBatch, classes: Mapping[str, int]) -> SoftBatch:
+        """Return a batch with unit vectors for classes, in the precision of its coordinates.
+
+        Args:
+            batch: the molecules.
+            classes: number of classes of each categorical field.
+        """
+        one_hot = {
+            field: torch.nn.functional.one_hot(getattr(batch, field), classes[field]).to(batch.pos.dtype)
+            for field in FIELDS[1:]
+        }
+        return cls(batch.pos, mask=batch.mask, **one_hot)
+
+    @property
+    def n_atoms(self) -> Tensor:
+        """(B,) int64: number of real atoms of each molecule."""
+        return self.mask.sum(1)
+
+
+@dataclass(frozen=True)
+class PropertyPrediction:
+    """A normal law for each property of clean molecules, given noisy ones: (B, P) each, in standardised units.
+
+    Attributes:
+        mean: expected value, in standard deviations of the training data from their mean.
+        log_variance: logarithm of the variance.
+    """
+
+    mean: Tensor
+    log_variance: Tensor
 
 
 def pair_mask(mask: Tensor) -> Tensor:

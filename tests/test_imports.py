@@ -24,6 +24,7 @@ LAYERS = [
     {"chem", "diffusion", "nn"},
     {"datasets"},
     {"model"},
+    {"property_model"},
     {"sampling", "evaluation", "selfcheck"},
     {"training", "screening"},
     {"inspection"},

@@ -6,14 +6,14 @@ D = c_skip x + c_out F.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.molecules import MolBatch, MolPrediction, PropertyPrediction, SoftBatch
 
 
 class RawNetwork(Protocol):
@@ -61,10 +61,7 @@ class PreconditionedDenoiser(nn.Module):
     ) -> MolPrediction:
         """Return the estimate of the clean molecules; coordinates have zero mean over real atoms."""
         dtype = batch.pos.dtype
-        sigma = levels.sigma.double()
-        sigma_data = self.position_std[batch.n_atoms.clamp(max=len(self.position_std) - 1)].double()
-        total = torch.sqrt(sigma**2 + sigma_data**2)
-        c_skip, c_out, c_in = sigma_data**2 / total**2, sigma * sigma_data / total, 1 / total
+        c_skip, c_out, c_in = coefficients(levels.sigma, self.position_std, batch.n_atoms)
         pos = center(batch.pos, batch.mask)
         anchor = c_skip[:, None, None].to(dtype) * pos
         raw = self.network(
@@ -77,3 +74,60 @@ class PreconditionedDenoiser(nn.Module):
             previous,
         )
         return raw.replace(pos=anchor + c_out[:, None, None].to(dtype) * center(raw.pos, batch.mask))
+
+
+class PreconditionedPredictor(nn.Module):
+    """Predicts properties of clean molecules from noisy ones: a raw network that sees preconditioned coordinates.
+
+    Args:
+        network: from noisy molecules, c_skip x (B, N, 3) in angstrom, on which it measures distances, c_in x (B, N, 3)
+            of unit scale and levels (B, 4) to a `PropertyPrediction`.
+        position_std: as for `PreconditionedDenoiser`.
+        property_mean, property_std: (P,) statistics of the properties, natural units.
+    """
+
+    position_std: Tensor
+    property_mean: Tensor
+    property_std: Tensor
+
+    def __init__(self, network: nn.Module, position_std: Tensor, property_mean: Tensor, property_std: Tensor) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("position_std", position_std.float())
+        self.register_buffer("property_mean", property_mean.float())
+        self.register_buffer("property_std", property_std.float())
+
+    def standardised(self, properties: Tensor) -> Tensor:
+        """Return properties (B, P), natural units, in standard deviations from their mean; NaN stays NaN."""
+        return (properties - self.property_mean) / self.property_std
+
+    def forward(self, batch: SoftBatch, levels: Levels) -> PropertyPrediction:
+        """Return the law of the properties; where a molecule lies does not matter."""
+        dtype = batch.pos.dtype
+        c_skip, _, c_in = coefficients(levels.sigma, self.position_std, batch.n_atoms)
+        pos = center(batch.pos, batch.mask)
+        anchor, scaled = (c[:, None, None].to(dtype) * pos for c in (c_skip, c_in))
+        prediction: PropertyPrediction = self.network(batch, anchor, scaled, levels.stacked().to(dtype))
+        return prediction
+
+
+class Coefficients(NamedTuple):
+    """Karras et al. 2022, table 1, by molecule: (B,) float64 each."""
+
+    c_skip: Tensor
+    c_out: Tensor
+    c_in: Tensor
+
+
+def coefficients(sigma: Tensor, position_std: Tensor, n_atoms: Tensor) -> Coefficients:
+    """Return what coordinates are scaled by.
+
+    Args:
+        sigma: (B,) noise, angstrom.
+        position_std: (n_max + 1,) sigma_data by number of atoms, angstrom; larger molecules use the last entry.
+        n_atoms: (B,).
+    """
+    sigma = sigma.double()
+    sigma_data = position_std[n_atoms.clamp(max=len(position_std) - 1)].double()
+    total = torch.sqrt(sigma**2 + sigma_data**2)
+    return Coefficients(sigma_data**2 / total**2, sigma * sigma_data / total, 1 / total)

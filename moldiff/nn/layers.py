@@ -14,10 +14,10 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from moldiff.config import NetworkConfig
+from moldiff.config import LayersConfig
 from moldiff.nn.embedding import RadialBasis
 
-_TYPICAL_ATOMS = 18  # sums over atoms are divided by a constant of this order: a count must stay a count
+TYPICAL_ATOMS = 18  # sums over atoms are divided by a constant of this order: a count must stay a count
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class EquivariantNorm(nn.Module):
 class PairMessages(nn.Module):
     """Messages of all ordered pairs from node, pair and geometric features; updates the pair stream."""
 
-    def __init__(self, config: NetworkConfig, radial_size: int) -> None:
+    def __init__(self, config: LayersConfig, radial_size: int) -> None:
         super().__init__()
         hidden, self.angular = config.pair_hidden, config.vectors // 2
         self.from_nodes = nn.Linear(config.node_width, 2 * hidden)
@@ -125,7 +125,7 @@ class PairMessages(nn.Module):
 class EquivariantLayer(nn.Module):
     """Pair messages -> nodes (attention and plain sum), vectors, pairs; then scalars and vectors atom by atom."""
 
-    def __init__(self, config: NetworkConfig, radial_size: int) -> None:
+    def __init__(self, config: LayersConfig, radial_size: int) -> None:
         super().__init__()
         width, vectors = config.node_width, config.vectors
         self.heads = config.heads
@@ -161,12 +161,12 @@ class EquivariantLayer(nn.Module):
         # an atom alone in its molecule has nothing to attend to; its softmax would average the padding
         attended = attended * pair_mask.any(2)[..., None].to(attended.dtype)
         # a softmax average cannot count bonds, a plain sum can
-        summed = message.sum(2) / math.sqrt(_TYPICAL_ATOMS)
+        summed = message.sum(2) / math.sqrt(TYPICAL_ATOMS)
         nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
 
         toward = to_direction.transpose(-1, -2) @ geometry.directions.to(message.dtype)
         mixed = torch.einsum("bijv,bjvm->bivm", to_vectors, directed.to(message.dtype))
-        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(_TYPICAL_ATOMS)
+        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(TYPICAL_ATOMS)
         return *self._update_nodes(nodes, vectors, scale2, shift2), pairs
 
     def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,7 @@ import csv
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,15 +17,12 @@ from torch import Tensor
 
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
-from moldiff.molecules import FIELDS
-from moldiff.training.plots import plot_training, plot_validation
-from moldiff.training.task import DenoisingTask
-from moldiff.training.validation import ValidationLoss
+from moldiff.training.steps import TrainingTask
+from moldiff.training.validation import Validated
 
 logger = logging.getLogger(__name__)
 
-TRAINING_COLUMNS = ("step", "seconds", "learning_rate", "gradient_norm", "molecules_per_second", *FIELDS)
-VALIDATION_COLUMNS = ("step", "field", "bin", "loss")
+TRAINING_COLUMNS = ("step", "seconds", "learning_rate", "gradient_norm", "molecules_per_second")
 
 
 class CsvLog:
@@ -57,16 +54,18 @@ def read_log(path: Path) -> list[dict[str, str]]:
 class Progress(pl.Callback):
     """Logs losses, pace and time left every few steps, to the logger and to ``metrics.csv``."""
 
-    def __init__(self, output: Path, every: int, total: int, first_step: int, batch_size: int) -> None:
+    def __init__(
+        self, output: Path, every: int, total: int, first_step: int, batch_size: int, losses: Sequence[str]
+    ) -> None:
         self.every, self.total, self.batch_size = every, total, batch_size
-        self.log_file = CsvLog(output / "metrics.csv", TRAINING_COLUMNS, first_step)
+        self.log_file = CsvLog(output / "metrics.csv", (*TRAINING_COLUMNS, *losses), first_step)
         self.started = self.last_time = time.monotonic()
         self.first_step = self.last_step = first_step
         self.sums: dict[str, Tensor] = {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Add one step's losses; write a line when due."""
-        assert isinstance(pl_module, DenoisingTask)
+        assert isinstance(pl_module, TrainingTask)
         for field, value in pl_module.last_losses.items():
             self.sums[field] = self.sums.get(field, torch.zeros((), device=value.device)) + value.mean()
         step = pl_module.step
@@ -114,40 +113,34 @@ class Validation(pl.Callback):
     """Validates the averaged weights on multiples of a step count, whatever came before (a resume, an epoch end)."""
 
     def __init__(
-        self, output: Path, every: int, total: int, first_step: int, run: Callable[[DenoisingTask], ValidationLoss]
+        self,
+        output: Path,
+        every: int,
+        total: int,
+        first_step: int,
+        columns: Sequence[str],
+        run: Callable[[TrainingTask], Validated],
+        plot: Callable[[], None],
     ) -> None:
-        self.output, self.every, self.total, self.run = output, every, total, run
-        self.log_file = CsvLog(output / "validation.csv", VALIDATION_COLUMNS, first_step)
+        self.every, self.total, self.run, self.plot = every, total, run, plot
+        self.log_file = CsvLog(output / "validation.csv", ("step", *columns), first_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Validate when due and draw the plots."""
-        assert isinstance(pl_module, DenoisingTask)
+        assert isinstance(pl_module, TrainingTask)
         if pl_module.step % self.every and pl_module.step != self.total:
             return
         result = self.run(pl_module)
-        self.log_file.append(
-            [
-                {"step": pl_module.step, "field": field, "bin": number, "loss": f"{value:.6f}"}
-                for field, values in result.per_bin.items()
-                for number, value in enumerate(values.tolist())
-            ]
-        )
-        summary = "  ".join(f"{field} {value:.4f}" for field, value in result.mean.items())
-        logger.info(
-            "step %d  validation (averaged weights)  %s  total %.4f",
-            pl_module.step,
-            summary,
-            result.total(pl_module.weights),
-        )
-        plot_training(read_log(self.output / "metrics.csv"), self.output / "metrics.png")
-        plot_validation(read_log(self.output / "validation.csv"), self.output / "validation.png")
+        self.log_file.append([{"step": pl_module.step, **row} for row in result.rows()])
+        logger.info("step %d  validation (averaged weights)  %s", pl_module.step, result.summary())
+        self.plot()
 
 
 class Checkpoints(pl.Callback):
     """Saves on multiples of a step count, at the end, when time is up, and on a request to stop (SIGTERM)."""
 
-    def __init__(self, every: int, max_seconds: float | None, save: Callable[[DenoisingTask], None]) -> None:
-        self.every, self.save = every, save
+    def __init__(self, every: int, total: int, max_seconds: float | None, save: Callable[[TrainingTask], None]) -> None:
+        self.every, self.total, self.save = every, total, save
         self.deadline = None if max_seconds is None else time.monotonic() + max_seconds
         self.terminated = False
         self.out_of_time = False
@@ -161,11 +154,11 @@ class Checkpoints(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Save when due; stop when asked to or out of time."""
-        assert isinstance(pl_module, DenoisingTask)
+        assert isinstance(pl_module, TrainingTask)
         self.out_of_time = self.deadline is not None and time.monotonic() > self.deadline
         # every process must stop at the same step
         stop = trainer.strategy.reduce_boolean_decision(self.terminated or self.out_of_time, all=False)
-        if stop or pl_module.step % self.every == 0 or pl_module.step == pl_module.config.training.steps:
+        if stop or pl_module.step % self.every == 0 or pl_module.step == self.total:
             self.save(pl_module)
         if stop:
             trainer.should_stop = True

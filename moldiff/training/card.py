@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
 
 
 def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     """Return the card as Markdown."""
     sizes = model.statistics.size_counts
-    source = f", commit {provenance['commit']}" if provenance["commit"] else ""
     conditions = ", ".join(model.conditions) or "none"
     origin = provenance["config"].get("init_from")
     started = f"- Started from the weights of: {origin}\n" if origin else ""
@@ -24,11 +24,7 @@ Generates 3D molecules: coordinates, atom types, charges and bonds.
 - Atoms per molecule in training: {min(sizes)} to {max(sizes)}
 - Properties it can be asked for: {conditions}
 - Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
-{started}- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
-- Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {provenance["torch"]}, until
-  {provenance["date"]}
-- Command: `{provenance["command"]}`
-- Source: moldiff {provenance["moldiff"]}{source}
+{started}{_origin(provenance)}
 
 ## Intended use
 Proposing molecules like those of its training data, for research. Mirror images are equally likely.
@@ -36,3 +32,40 @@ Proposing molecules like those of its training data, for research. Mirror images
 ## Out of scope
 The model knows nothing of synthesis, toxicity or activity. It must not be used to look for harmful substances.
 """
+
+
+def property_card(provenance: dict[str, Any], model: PropertyModel, guided: str) -> str:
+    """Return the card of a property network as Markdown.
+
+    Args:
+        provenance: where the weights come from.
+        model: the network.
+        guided: name of the model that it was made for.
+    """
+    rows = model.statistics.properties
+    properties = "\n".join(
+        f"- {name}: {rows[name].mean:.4g} +- {rows[name].std:.4g} {rows[name].unit}, known of {rows[name].known}"
+        for name in model.properties
+    )
+    return f"""# A moldiff property network
+
+Predicts properties of clean molecules from noisy ones. Its gradient guides a model that generates molecules. Made for
+{guided} (SHA-256 {provenance["for_model_sha256"]}), it suits any model of the same noise curve and vocabulary.
+
+{properties}
+- Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
+{_origin(provenance)}
+
+## Out of scope
+It is no replacement for a calculation of the properties. It must not be used to look for harmful substances.
+"""
+
+
+def _origin(provenance: dict[str, Any]) -> str:
+    """Return the lines on how a model was trained."""
+    source = f", commit {provenance['commit']}" if provenance["commit"] else ""
+    return f"""- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
+- Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {provenance["torch"]}, until
+  {provenance["date"]}
+- Command: `{provenance["command"]}`
+- Source: moldiff {provenance["moldiff"]}{source}"""

@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moldiff.files import atomic_writer
 from moldiff.molecules import FIELDS
 
+Curve = tuple[Sequence[float], Sequence[float]]
 
-def plot_training(rows: list[dict[str, str]], path: Path) -> None:
-    """Draw the running loss of each field against the step as PNG."""
-    _draw(
-        {field: ([int(row["step"]) for row in rows], [float(row[field]) for row in rows]) for field in FIELDS},
-        "step",
-        path,
-        "o" if len(rows) == 1 else "",
-    )
+
+def plot_training(rows: list[dict[str, str]], path: Path, names: Sequence[str], scale: str = "log") -> None:
+    """Draw the running losses of some names against the step as PNG."""
+    steps = [int(row["step"]) for row in rows]
+    curves = {name: {"": (steps, [float(row[name]) for row in rows])} for name in names}
+    _draw(curves, "step", path, "o" if len(rows) == 1 else "", scale)
 
 
 def plot_validation(rows: list[dict[str, str]], path: Path) -> None:
-    """Draw, for the newest validation and the first, each field's loss against the noise-level bin as PNG."""
-    steps = sorted({int(row["step"]) for row in rows})
+    """Draw each field's newest loss against the noise-level bin as PNG."""
+    newest = rows[-1]["step"]
+    curves = {
+        field: {"": _by_bin([row for row in rows if (row["step"], row["field"]) == (newest, field)], "loss")}
+        for field in FIELDS
+    }
+    _draw(curves, f"t (0 = data, 1 = noise), step {newest}", path, "o", "log")
+
+
+def plot_property_validation(rows: list[dict[str, str]], path: Path) -> None:
+    """Draw each property's newest error against the noise-level bin, beside that of the constant predictor, as PNG."""
+    newest = [row for row in rows if row["step"] == rows[-1]["step"]]
     curves = {}
-    for field in FIELDS:
-        newest = [
-            (int(r["bin"]), float(r["loss"])) for r in rows if r["field"] == field and int(r["step"]) == steps[-1]
-        ]
-        curves[field] = ([bin_ / 10 + 0.05 for bin_, _ in newest], [loss for _, loss in newest])
-    _draw(curves, f"t (0 = data, 1 = noise), step {steps[-1]}", path, "o")
+    for name in dict.fromkeys(row["property"] for row in newest):
+        own = [row for row in newest if row["property"] == name]
+        curves[name] = {label: _by_bin(own, column) for label, column in (("network", "mae"), ("mean", "mae_of_mean"))}
+    label = f"t (0 = data, 1 = noise), step {rows[-1]['step']}"
+    _draw(curves, label, path, "o", "linear", "mean absolute error")
 
 
-def _draw(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], label: str, path: Path, marker: str) -> None:
+def _by_bin(rows: list[dict[str, str]], column: str) -> Curve:
+    """Return the values of a column at the middle of each bin."""
+    return [int(row["bin"]) / 10 + 0.05 for row in rows], [float(row[column]) for row in rows]
+
+
+def _draw(
+    panels: Mapping[str, Mapping[str, Curve]], label: str, path: Path, marker: str, scale: str, quantity: str = "loss"
+) -> None:
+    """Draw a panel for each name, two in a row, with its labelled curves."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 6), layout="constrained")
-    for axes, (field, (x, y)) in zip(figure.subplots(2, 2).flat, curves.items(), strict=True):
-        axes.plot(x, y, marker=marker)
-        axes.set(title=field, xlabel=label, ylabel="loss", yscale="log")
+    lines = math.ceil(len(panels) / 2)
+    figure = Figure(figsize=(10, 3 * lines), layout="constrained")
+    grid = figure.subplots(lines, 2, squeeze=False)
+    for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
+        for text, (x, y) in curves.items():
+            axes.plot(x, y, marker=marker, label=text)
+        axes.set(title=name, xlabel=label, ylabel=quantity, yscale=scale)
         axes.grid(alpha=0.3)
+        if len(curves) > 1:
+            axes.legend()
+    for axes in list(grid.flat)[len(panels) :]:
+        axes.remove()
     with atomic_writer(path, binary=True) as handle:
         figure.savefig(handle, format="png", dpi=120)

@@ -3,60 +3,31 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import shlex
-import sys
-import time
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from moldiff.checkpoint import load_model_folder, save_model_folder
-from moldiff.config import TrainConfig, load_config
+from moldiff.checkpoint import load_model_folder
+from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
 from moldiff.datasets.batching import BatchPlan
-from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.devices import resolve_device
+from moldiff.datasets.prepared import DeviceArrays
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import write_json
-from moldiff.model import MoleculeModel, load_weights
-from moldiff.training.callbacks import Checkpoints, Progress, Validation
+from moldiff.model import MoleculeModel
+from moldiff.molecules import FIELDS
+from moldiff.training.callbacks import read_log
 from moldiff.training.card import training_card
-from moldiff.training.provenance import hardware, source_commit
-from moldiff.training.state import (
-    TrainingState,
-    flatten_optimizer,
-    latest_state,
-    load_state,
-    restore_optimizer,
-    save_state,
-)
+from moldiff.training.loop import Run
+from moldiff.training.plots import plot_training, plot_validation
+from moldiff.training.property_run import PropertyRun
+from moldiff.training.state import TrainingState, latest_state, load_state
+from moldiff.training.steps import TrainingTask
 from moldiff.training.task import DenoisingTask
 from moldiff.training.validation import ValidationLoss, validate_denoiser
-from moldiff.version import VERSION
 
 logger = logging.getLogger(__name__)
-
-# Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
-logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-
-
-class StepNumbers(Dataset[int]):
-    """The step numbers of a run: all that a batch is made from."""
-
-    def __init__(self, first: int, end: int) -> None:
-        self.first, self.end = first, end
-
-    def __len__(self) -> int:
-        return self.end - self.first
-
-    def __getitem__(self, item: int) -> int:
-        return self.first + item
 
 
 def train(
@@ -71,7 +42,7 @@ def train(
     """Train a model and write it to ``<output>/model``.
 
     Args:
-        config_path: YAML file, see `moldiff.config.TrainConfig`.
+        config_path: YAML file, see `moldiff.config.TrainConfig`, and for a property network `PropertyTrainConfig`.
         overrides: ``key=value`` with dotted keys.
         resume: ``auto`` goes on from the newest checkpoint if there is one; a path goes on from that checkpoint.
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
@@ -85,13 +56,19 @@ def train(
     Raises:
         MoldiffError: anything wrong with the files, a non-finite loss, a full disk.
     """
-    config = load_config(config_path, overrides)
+    config = load_training(config_path, overrides)
     if out is not None:
         config = config.model_copy(update={"output": out})
     if init_from is not None:
+        if isinstance(config, PropertyTrainConfig):
+            raise MoldiffError(
+                "a property network starts from nothing: --init-from is for models that generate molecules"
+            )
         config = config.model_copy(update={"init_from": init_from})
     seconds = None if max_time is None else parse_duration(max_time)
     state = _find_state(config, resume)
+    if isinstance(config, PropertyTrainConfig):
+        return PropertyRun(config, state, seconds).fit()
     return TrainingRun(config, state, seconds).fit()
 
 
@@ -105,7 +82,7 @@ def parse_duration(text: str) -> float:
     return float(seconds)
 
 
-def _find_state(config: TrainConfig, resume: str | None) -> TrainingState | None:
+def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     """Return the checkpoint to go on from; refuse to start afresh over an earlier run's checkpoints."""
     folder = config.output / "checkpoints"
     if resume is None:
@@ -119,44 +96,18 @@ def _find_state(config: TrainConfig, resume: str | None) -> TrainingState | None
     return load_state(Path(resume))
 
 
-class TrainingRun:
-    """One process's part of a training run, put together from a configuration."""
+class TrainingRun(Run):
+    """Trains, or fine-tunes, a model that generates molecules."""
+
+    config: TrainConfig
+    model: MoleculeModel
+    loss_names = FIELDS
+    validation_columns = ("field", "bin", "loss")
 
     def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
-        training = config.training
         if state is not None and config.init_from is None:
             config = config.model_copy(update={"init_from": state.config.get("init_from")})
-        self.config, self.state, self.max_seconds = config, state, max_seconds
-        self.device = resolve_device(training.device)
-        if training.threads:
-            torch.set_num_threads(training.threads)
-        self.dataset = PreparedDataset.open(config.data, verify=True)
-        self.model = self._build_model()
-        self.rank = int(os.environ.get("LOCAL_RANK", "0"))
-        device = (
-            torch.device(self.device.type, self.rank)
-            if self.device.type == "cuda" and training.devices > 1
-            else self.device
-        )
-        self.arrays = DeviceArrays(
-            self.dataset,
-            device,
-            properties=self.model.conditions,
-            vocabulary=self.model.vocabulary,
-            absent_as_unknown=config.init_from is not None,
-        )
-        rows = self.dataset.indices("train")
-        plan = BatchPlan(
-            self.dataset.sizes[rows],
-            training.batch_size,
-            training.seed,
-            indices=rows,
-            rank=self.rank,
-            world_size=training.devices,
-        )
-        first_step = state.step if state else 0
-        self.task = DenoisingTask(self.model, config, self.arrays, plan, first_step)
-        self.started = time.monotonic()
+        super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> MoleculeModel:
         """Return the model with fresh weights, or with those of ``init_from``."""
@@ -185,127 +136,35 @@ class TrainingRun:
             logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
         return replace(model, statistics=statistics)
 
-    def fit(self) -> Path:
-        """Train to the end, to the time limit or to SIGTERM; save; return the model folder."""
-        config, training, first = self.config, self.config.training, self.task.step
-        if first >= training.steps:
-            raise MoldiffError(f"the checkpoint stands at step {first} already; raise training.steps above it")
-        checkpoints = Checkpoints(training.checkpoint_every, self.max_seconds, self._save)
-        callbacks: list[pl.Callback] = [_Restore(self.state)]
-        if self.rank == 0:
-            write_json(config.output / "config.json", config.model_dump(mode="json"))
-            callbacks += [
-                Progress(config.output, training.log_every, training.steps, first, training.batch_size),
-                Validation(config.output, training.validate_every, training.steps, first, self._validate),
-            ]
-        trainer = pl.Trainer(
-            accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device.type],
-            devices=[self.device.index or 0]
-            if self.device.type == "cuda" and training.devices == 1
-            else training.devices,
-            strategy="ddp" if training.devices > 1 else "auto",
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            callbacks=[*callbacks, checkpoints],
-            default_root_dir=config.output,
+    def _arrays(self, device: torch.device) -> DeviceArrays:
+        return DeviceArrays(
+            self.dataset,
+            device,
+            properties=self.model.conditions,
+            vocabulary=self.model.vocabulary,
+            absent_as_unknown=self.config.init_from is not None,
         )
-        parameters = sum(parameter.numel() for parameter in self.model.denoiser.parameters())
-        logger.info(
-            "%d parameters, %d training molecules, steps %d to %d on %s",
-            parameters, len(self.dataset.indices("train")), first, training.steps, self.device,
-        )  # fmt: skip
-        loader = DataLoader(StepNumbers(first, training.steps), batch_size=None, shuffle=False)
-        trainer.fit(self.task, loader)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
-        if checkpoints.terminated:
-            logger.info("stopped on request at step %d; go on with --resume auto", self.task.step)
-            sys.exit(143)
-        if checkpoints.out_of_time:
-            logger.info("time is up at step %d; go on with --resume auto", self.task.step)
-        return config.output / "model"
 
-    def _validate(self, task: DenoisingTask) -> ValidationLoss:
-        rows = torch.from_numpy(self.dataset.indices("validation")[: self.config.training.validation_molecules])
-        if not len(rows):
-            rows = torch.from_numpy(self.dataset.indices("train")[: self.config.training.validation_molecules])
-        sizes = torch.from_numpy(self.dataset.sizes)[rows]
+    def _build_task(self, plan: BatchPlan, first_step: int) -> DenoisingTask:
+        return DenoisingTask(self.model, self.config, self.arrays, plan, first_step)
+
+    def _validate(self, task: TrainingTask) -> ValidationLoss:
+        assert isinstance(task, DenoisingTask)
+        rows, sizes = self.validation_rows()
         return validate_denoiser(
-            task.averaged_denoiser, self.model, self.arrays, sizes, rows, self.config.training.bf16
+            task.averaged_denoiser, self.model, self.arrays, sizes, rows, task.weights, self.config.training.bf16
         )
 
-    def _save(self, task: DenoisingTask) -> None:
-        """Write a checkpoint and the model folder (rank 0 alone)."""
-        if self.rank != 0:
-            return
-        optimizers = task.trainer.optimizers
-        state = TrainingState(
-            step=task.step,
-            weights=task.denoiser.state_dict(),
-            average=task.averaged_denoiser.state_dict(),
-            average_count=int(task.average.n_averaged),
-            optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
-            config=self.config.model_dump(mode="json"),
-            seconds=self._seconds(),
-        )
-        path = save_state(self.config.output / "checkpoints", state)
-        save_model_folder(
-            self.config.output / "model",
-            weights=state.average,
-            config={**self.model.config_json(), "training": self._provenance(task)},
-            references=self._references(),
-            card=training_card(self._provenance(task), self.model),
-            half=False,
-            overwrite=True,
-        )
-        logger.info("step %d  saved %s and %s", task.step, path, self.config.output / "model")
+    def _plot(self) -> None:
+        output = self.config.output
+        plot_training(read_log(output / "metrics.csv"), output / "metrics.png", FIELDS)
+        plot_validation(read_log(output / "validation.csv"), output / "validation.png")
 
-    def _provenance(self, task: DenoisingTask) -> dict[str, Any]:
-        """Return where the weights come from, as plain JSON."""
-        return {
-            "step": task.step,
-            "molecules_seen": task.step * self.config.training.batch_size,
-            "data_sha256": str(self.dataset.info["data_hash"]),
-            "training_molecules": len(self.dataset.indices("train")),
-            "seconds": round(self._seconds()),
-            "date": datetime.now(UTC).date().isoformat(),
-            "hardware": hardware(self.device),
-            "command": shlex.join(["moldiff", *sys.argv[1:]]),
-            "moldiff": VERSION,
-            "commit": source_commit(),
-            "torch": torch.__version__,
-            "config": self.config.model_dump(mode="json"),
-        }
-
-    def _seconds(self) -> float:
-        """Time spent on training, earlier runs included."""
-        return time.monotonic() - self.started + (self.state.seconds if self.state else 0.0)
+    def _card(self, provenance: dict[str, Any]) -> str:
+        return training_card(provenance, self.model)
 
     def _references(self) -> dict[str, torch.Tensor]:
         """Return what travels with every saved model: keys of the training molecules; `pack` adds the rest."""
         rows = self.dataset.indices("train")
         keys = torch.from_numpy(self.dataset.arrays["keys"][rows].view("int64").copy())
         return {"training_keys": keys}
-
-
-class _Restore(pl.Callback):
-    """Puts a checkpoint's tensors back once Lightning has set the optimisers up."""
-
-    def __init__(self, state: TrainingState | None) -> None:
-        self.state = state
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore weights, average and moments."""
-        assert isinstance(pl_module, DenoisingTask)
-        pl_module.averaged_denoiser.to(pl_module.device)
-        if self.state is None:
-            return
-        load_weights(pl_module.denoiser, self.state.weights, "checkpoint")
-        load_weights(pl_module.averaged_denoiser, self.state.average, "checkpoint")
-        pl_module.average.n_averaged.fill_(self.state.average_count)
-        for optimizer, moments in zip(trainer.optimizers, self.state.optimizers, strict=True):
-            restore_optimizer(optimizer, moments)

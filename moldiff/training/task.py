@@ -4,29 +4,24 @@ from __future__ import annotations
 
 import math
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from moldiff.config import TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
-from moldiff.diffusion.curve import TrainingDensity
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
-from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
-from moldiff.randomness import NoiseSource, Stream
-from moldiff.training.optimizers import build_optimizers, learning_rate_factor
+from moldiff.randomness import Stream
+from moldiff.training.steps import TrainingTask
 
-_TURN_SHIFT = 40  # above every row number
 _EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
 
 
-class DenoisingTask(pl.LightningModule):
+class DenoisingTask(TrainingTask):
     """One training step: rows of the data set -> noisy batch -> prediction -> loss -> weights.
 
     Args:
@@ -40,35 +35,21 @@ class DenoisingTask(pl.LightningModule):
     def __init__(
         self, model: MoleculeModel, config: TrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
     ) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-        self.denoiser = model.denoiser
-        self.model, self.config, self.arrays, self.plan = model, config, arrays, plan
-        self.step = first_step
-        self.density = TrainingDensity(**config.density.model_dump())
-        self.source = NoiseSource(config.training.seed)
+        super().__init__(model.denoiser, model.curve, config, arrays, plan, first_step)
+        self.model, self.config = model, config
         self.weights = config.loss.model_dump()
-        average = get_ema_multi_avg_fn(config.optimizer.ema)
-        # outside the module tree: Lightning and DDP must not treat the average as parameters to train
-        self._average = [AveragedModel(self.denoiser, multi_avg_fn=average)]
-        self.last_losses: dict[str, Tensor] = {}
-        self.last_gradient_norm = math.nan
 
     @property
-    def average(self) -> AveragedModel:
-        """The exponential moving average of the weights."""
-        return self._average[0]
+    def denoiser(self) -> PreconditionedDenoiser:
+        """The denoiser under training."""
+        assert isinstance(self.trained, PreconditionedDenoiser)
+        return self.trained
 
     @property
     def averaged_denoiser(self) -> PreconditionedDenoiser:
-        """The denoiser with averaged weights: what is validated and saved as the model."""
-        module = self.average.module
-        assert isinstance(module, PreconditionedDenoiser)
-        return module
-
-    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return one or two optimisers; the learning rate is set in `training_step`."""
-        return build_optimizers(self, self.config.optimizer)
+        """The denoiser with averaged weights."""
+        assert isinstance(self.averaged, PreconditionedDenoiser)
+        return self.averaged
 
     def setup_batch(self, step: int) -> tuple[MolBatch, Levels, MolBatch]:
         """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
@@ -78,15 +59,6 @@ class DenoisingTask(pl.LightningModule):
         levels = self.model.curve.levels(*self._times(keys, step))
         noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width))
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
-
-    def _keys(self, batch: MolBatch, step: int) -> Tensor:
-        """Return (B,) what the noise of each row is keyed by."""
-        # a molecule that stands several times in a batch, as in small data sets, gets other noise each time
-        return batch.ids + (self.plan.turns(step).to(batch.ids.device) << _TURN_SHIFT)
-
-    def _times(self, keys: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Return the times of coordinates and graph, each (B,) float64."""
-        return self.density.sample(self.source.uniform(keys, step, Stream.TIME, 5), self.model.curve)
 
     def earlier(self, noisy: MolBatch, levels: Levels, step: int) -> tuple[MolBatch, Levels]:
         """Return a batch as a sampler met it a step before, with a little more noise, and its levels.
@@ -113,9 +85,7 @@ class DenoisingTask(pl.LightningModule):
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         """Take one step; ``batch`` holds the step number."""
-        step = int(batch)
-        if step != self.step:
-            raise RuntimeError(f"the data gives step {step}, the task stands at {self.step}")
+        step = self.check_step(batch)
         clean, levels, noisy = self.setup_batch(step)
         with torch.autocast(clean.pos.device.type, torch.bfloat16, enabled=self.config.training.bf16):
             previous = None
@@ -134,24 +104,3 @@ class DenoisingTask(pl.LightningModule):
         """One coin per batch, so that shapes stay static and both ways are learned."""
         coin = self.source.uniform(torch.zeros(1, dtype=torch.int64), step, Stream.SELF_CONDITIONING, 1)
         return float(coin) < self.config.training.self_conditioning
-
-    def _update(self, loss: Tensor, step: int) -> None:
-        """Backward, guard, clip, step and average."""
-        optimizers = self.optimizers()
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        factor = learning_rate_factor(step, self.config.training.steps, self.config.optimizer)
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
-        self.manual_backward(loss)
-        norm = torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), self.config.optimizer.gradient_clip)
-        self.last_gradient_norm = float(norm)
-        if not math.isfinite(self.last_gradient_norm):
-            raise MoldiffError(
-                f"step {step}: the loss or its gradient is not finite (loss {float(loss)}); nothing was updated. "
-                "Resume from the last checkpoint with a lower optimizer.learning_rate or training.bf16=false"
-            )
-        for optimizer in optimizers:
-            optimizer.step()
-        self.average.update_parameters(self.denoiser)

@@ -1,0 +1,71 @@
+"""A small network that tells the properties of a molecule from its noisy self: its gradient guides generation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from moldiff.config import LayersConfig
+from moldiff.molecules import PropertyPrediction, SoftBatch, pair_mask
+from moldiff.nn.embedding import GlobalEmbedding
+from moldiff.nn.layers import TYPICAL_ATOMS, EquivariantLayer, EquivariantLinear, GeometryFeatures
+
+_WIDEST = 8.0  # the logarithm of a variance lies within +- this, so that no likelihood explodes
+
+
+class PropertyNetwork(nn.Module):
+    """The raw network: a normal law for each property, invariant to rotation, reflection and the order of atoms.
+
+    Heteroscedastic: where noise hides a property, its variance says so (Nix and Weigend 1994, "Estimating the mean and
+    variance of the target probability distribution").
+
+    Args:
+        config: sizes.
+        classes: number of classes of "atom_type", "charge", "bond_type".
+        properties: their number P.
+    """
+
+    def __init__(self, config: LayersConfig, classes: dict[str, int], properties: int) -> None:
+        super().__init__()
+        self.l_max, width, context = config.l_max, config.node_width, config.global_width
+        self.context = GlobalEmbedding(context, torch.zeros(0), torch.ones(0))
+        self.embed_nodes = nn.Linear(classes["atom_type"] + classes["charge"] + context, width)
+        self.geometry = GeometryFeatures(config.l_max)
+        self.embed_pairs = nn.Linear(classes["bond_type"], config.pair_width)
+        self.embed_vectors = EquivariantLinear(1, config.vectors, 1)
+        self.layers = nn.ModuleList(EquivariantLayer(config, self.geometry.radial.size) for _ in range(config.layers))
+        self.atoms = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
+        self.moments = EquivariantLinear(config.vectors, config.vectors, config.l_max)
+        self.pooled = nn.Sequential(nn.Linear(2 * width + config.vectors + context, width), nn.SiLU())
+        self.read = nn.Linear(width, 2 * properties)
+        nn.init.zeros_(self.read.weight)  # at first, every molecule is the mean of the data, give or take their spread
+        nn.init.zeros_(self.read.bias)
+
+    def forward(self, batch: SoftBatch, anchor: Tensor, scaled: Tensor, levels: Tensor) -> PropertyPrediction:
+        """Return the law of the properties; arguments as for `moldiff.diffusion.preconditioning.RawNetwork`."""
+        dtype, n = anchor.dtype, anchor.shape[1]
+        atom_mask, pairs_mask = batch.mask[..., None], pair_mask(batch.mask)
+        context = self.context(levels, batch.n_atoms, anchor.new_zeros(len(anchor), 0), False)
+        classes = [batch.atom_type, batch.charge, context[:, None].expand(-1, n, -1)]
+        nodes = self.embed_nodes(torch.cat(classes, dim=-1)).to(dtype)
+        pairs = self.embed_pairs(batch.bond_type).to(dtype)
+        vectors = self.embed_vectors(scaled[..., None, :] * atom_mask[..., None])
+        if self.l_max > 1:
+            vectors = nn.functional.pad(vectors, (0, 5))
+        vectors, geometry = vectors.to(dtype), self.geometry(anchor)
+        for layer in self.layers:
+            nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pairs_mask)
+            vectors = vectors * atom_mask[..., None]
+        return self._read_out(nodes, vectors, context, batch)
+
+    def _read_out(self, nodes: Tensor, vectors: Tensor, context: Tensor, batch: SoftBatch) -> PropertyPrediction:
+        """Pool over atoms: a mean, a sum, as properties may grow with the molecule, and lengths of summed vectors."""
+        atoms = self.atoms(nodes) * batch.mask[..., None]
+        total = atoms.sum(1)
+        moments = self.moments(vectors).sum(1) / TYPICAL_ATOMS
+        # the softening keeps the gradient finite where vectors cancel
+        lengths = torch.sqrt((moments**2).sum(-1) + 1e-4)
+        mean = total / batch.n_atoms[:, None].to(total.dtype)
+        pooled = torch.cat([mean, total / TYPICAL_ATOMS, lengths.to(total.dtype), context.to(total.dtype)], dim=-1)
+        expected, spread = self.read(self.pooled(pooled)).to(nodes.dtype).chunk(2, dim=-1)
+        return PropertyPrediction(expected, _WIDEST * torch.tanh(spread / _WIDEST))

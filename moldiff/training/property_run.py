@@ -1,0 +1,81 @@
+"""Training of a property network: for the noise and the vocabulary of the model that it is to guide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.config import PropertyTrainConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays
+from moldiff.diffusion.preconditioning import PreconditionedPredictor
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
+from moldiff.training.callbacks import read_log
+from moldiff.training.card import property_card
+from moldiff.training.loop import Run
+from moldiff.training.pack import condition_rows
+from moldiff.training.plots import plot_property_validation, plot_training
+from moldiff.training.property_task import PropertyErrors, PropertyTask, validate_predictor
+from moldiff.training.state import TrainingState
+from moldiff.training.steps import TrainingTask
+
+
+class PropertyRun(Run):
+    """Trains a property network."""
+
+    config: PropertyTrainConfig
+    model: PropertyModel
+    validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
+
+    def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
+        self.guided = load_model_folder(config.for_model)
+        self.loss_names = config.properties
+        super().__init__(config, state, max_seconds)
+
+    def _build_model(self) -> PropertyModel:
+        """Return a network with fresh weights; MoldiffError for a property that the data lacks or does not know."""
+        torch.manual_seed(self.config.training.seed)
+        known, names = self.dataset.property_names, self.config.properties
+        for place, name in enumerate(names):
+            if name not in known:
+                raise MoldiffError(
+                    f"'{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
+                    f"it has {', '.join(known) or 'none'}"
+                )
+            if name in names[:place]:
+                raise MoldiffError(f"property '{name}' stands twice")
+            if not self.dataset.statistics.properties[name].known:
+                raise MoldiffError(f"no molecule of {self.config.data} has a value of '{name}'")
+        guided = MoleculeModel.from_folder(self.guided)
+        return PropertyModel.guiding(guided, self.config.network, self.dataset.statistics, names)
+
+    def _arrays(self, device: torch.device) -> DeviceArrays:
+        return DeviceArrays(self.dataset, device, properties=self.model.properties, vocabulary=self.model.vocabulary)
+
+    def _build_task(self, plan: BatchPlan, first_step: int) -> PropertyTask:
+        self.model.predictor.to(self.device)
+        return PropertyTask(self.model, self.config, self.arrays, plan, first_step)
+
+    def _validate(self, task: TrainingTask) -> PropertyErrors:
+        assert isinstance(task.averaged, PreconditionedPredictor)
+        rows, sizes = self.validation_rows()
+        return validate_predictor(task.averaged, self.model, self.arrays, sizes, rows)
+
+    def _plot(self) -> None:
+        output = self.config.output
+        plot_training(read_log(output / "metrics.csv"), output / "metrics.png", self.model.properties, "linear")
+        plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
+
+    def _provenance(self, task: TrainingTask) -> dict[str, Any]:
+        return {**super()._provenance(task), "for_model_sha256": self.guided.sha256}
+
+    def _card(self, provenance: dict[str, Any]) -> str:
+        return property_card(provenance, self.model, self.guided.name)
+
+    def _references(self) -> dict[str, torch.Tensor]:
+        """Return sizes and properties of training molecules, of which sizes are drawn that suit what is wanted."""
+        return {"condition_rows": condition_rows(self.dataset, list(self.model.properties))}
