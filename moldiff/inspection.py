@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
 
-from moldiff.checkpoint import ModelFolder, list_models, load_model_folder
+from moldiff.checkpoint import DENOISER, ModelFolder, list_models, load_model_folder
 from moldiff.devices import describe_devices
 from moldiff.errors import MoldiffError
 from moldiff.version import VERSION
@@ -42,8 +42,9 @@ def statistics_of_model(model: ModelFolder) -> DatasetStatistics:
 
 
 def conditions_of_model(model: ModelFolder) -> list[str]:
-    """Return the properties that a model can be asked for, in the order of its input."""
-    conditions: Any = model.config.get("conditions", [])
+    """Return the properties that a model can be asked for, in the order of its input; of a property network, those
+    that it predicts."""
+    conditions: Any = model.config.get("conditions" if model.kind == DENOISER else "properties", [])
     if not isinstance(conditions, list) or not all(isinstance(name, str) for name in conditions):
         raise MoldiffError(f"{model.path}: the configuration's conditions are not a list of names")
     return conditions
@@ -79,6 +80,7 @@ def render_model(model: ModelFolder, console: Console) -> None:
     sizes = sorted(statistics.size_counts)
     facts = {
         "model": f"{model.name} ({model.path})",
+        "kind": "generates molecules" if model.kind == DENOISER else "property network, guides another model",
         "sha256": model.sha256,
         "parameters": f"{_parameters(model):,}",
         "elements": " ".join(vocabulary.elements),
@@ -89,7 +91,8 @@ def render_model(model: ModelFolder, console: Console) -> None:
     }
     for key, value in facts.items():
         console.print(f"{key:<12}{value}", soft_wrap=True)
-    console.print("\nproperties that can be asked for, with the training data's mean and 1 to 99 % range:")
+    purpose = "can be asked for" if model.kind == DENOISER else "this network predicts and pulls towards"
+    console.print(f"\nproperties that {purpose}, with the training data's mean and 1 to 99 % range:")
     properties = Table("name", "unit", "mean", "1 %", "99 %", "known for", box=None, pad_edge=False)
     for name in conditions_of_model(model):
         if (row := statistics.properties.get(name)) is None:

@@ -69,6 +69,15 @@ def generate(
             "for one.",
         ),
     ] = None,
+    property_model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Pursue targets by the gradient of this property network ('moldiff train configs/property.yaml'), "
+            "instead of the model's own conditions unless --guidance is given too.",
+        ),
+    ] = None,
+    property_scale: Annotated[float | None, typer.Option(metavar="S", help="How strongly that gradient pulls.")] = None,
     elements: Annotated[
         str | None, typer.Option(metavar="C,N,O,H", help="The only elements, hydrogen included. Exact.")
     ] = None,
@@ -144,6 +153,8 @@ def generate(
         formula,
         charge,
         _fragment_wish(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
+        property_model,
+        property_scale,
     )
     scoring = asked_for(score, score_weight, particles)
     with progress_bar("molecules", number) as progress:

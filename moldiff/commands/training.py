@@ -22,8 +22,10 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder, instead of the file's.")] = None,
 ) -> None:
-    """Train a model, or fine-tune one, on a prepared set."""
+    """Train a model, fine-tune one, or train a property network, on a prepared set."""
+    from moldiff.checkpoint import PROPERTY, load_model_folder
     from moldiff.training.run import train as run_training
 
     folder = run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
-    typer.echo(f"model written to {folder}; 'moldiff generate --model {folder}' uses it")
+    option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
+    typer.echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -24,7 +25,8 @@ class AimResult:
         band: ends within which a molecule is as wanted; infinite ends are None.
         draws: all draws.
         measured: valid molecules with a measured value.
-        mean_absolute_error: of these, measured minus the value that the draw was conditioned on.
+        mean_absolute_error: of these, measured minus the value that the draw was conditioned on, or the distance from
+            the range where a property network pursues the range as a whole.
         in_band: valid molecules within the band.
         note: why nothing could be measured.
     """
@@ -59,11 +61,14 @@ class Aims:
         targets: what is wanted.
         statistics: of the properties in the training data.
         conditions: the model's properties, in the order of a draw's condition.
+        pursued: names of targets that are pursued as they stand, by the gradient of a property network: within a range,
+            no draw has a value of its own, and an error is the distance from the range.
     """
 
     targets: Sequence[Target]
     statistics: Mapping[str, PropertyStatistics]
     conditions: Sequence[str]
+    pursued: Collection[str] = ()
     _draws: int = 0
     _errors: dict[str, list[float]] = field(default_factory=dict)
     _in_band: dict[str, int] = field(default_factory=dict)
@@ -95,10 +100,14 @@ class Aims:
             values |= gfn2_properties(outcome.mol)
         found: dict[str, float] = {}
         for target in self.targets:
-            wanted = float(condition[self.conditions.index(target.name)])
-            found[f"target_{target.name}"] = wanted
+            value = values.get(target.name, math.nan)
+            if target.name in self.pursued:
+                wanted = target.low if target.is_value else target.nearest(value)
+            else:
+                wanted = float(condition[self.conditions.index(target.name)])
+            if math.isfinite(wanted):
+                found[f"target_{target.name}"] = wanted
             if target.name in values:
-                value = values[target.name]
                 found |= {target.name: value, f"error_{target.name}": value - wanted}
                 if outcome.status == "valid":
                     self._count(target, value, wanted)

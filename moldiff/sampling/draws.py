@@ -14,6 +14,7 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
+from moldiff.sampling.gradient_guidance import PropertyGradient
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.microbatches import MicroBatches
@@ -50,6 +51,7 @@ class Drawer:
         guidance: how strongly the condition pulls; None = plain conditioning.
         constraints: what every molecule must obey.
         workers: run the micro-batches.
+        gradient: of a property network, on top of the guidance.
 
     Attributes:
         denoiser: guided and constrained. One call takes ``evaluations_per_call`` network evaluations.
@@ -69,10 +71,12 @@ class Drawer:
         guidance: Guidance | None = None,
         constraints: tuple[Constraint, ...] = (),
         workers: Workers = INLINE,
+        gradient: PropertyGradient | None = None,
     ) -> None:
         self.keep_predictions = keep_predictions
         self.model, self.solver, self.source = model, solver, NoiseSource(seed)
         guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        guided = guided if gradient is None else gradient.wrap(guided)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
         self.constraints = constraints
         self.evaluations_per_call = 1 if guidance is None else guidance.evaluations

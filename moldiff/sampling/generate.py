@@ -50,6 +50,8 @@ def generate(
     renoise: int = 0,
     targets: Sequence[str] = (),
     guidance: float | Mapping[str, float] | None = None,
+    property_model: str | Path | None = None,
+    property_scale: float | None = None,
     elements: Sequence[str] | None = None,
     exclude_elements: Sequence[str] = (),
     formula: str | None = None,
@@ -88,6 +90,10 @@ def generate(
             gets a value of its own. Sizes are drawn to match unless ``n_atoms`` is given.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
+        property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
+            pursued by its gradient, ranges as a whole; on these, the model itself is conditioned only if ``guidance``
+            is one scale for all or names them.
+        property_scale: how strongly that gradient pulls; 0 = not at all.
         elements: symbols of the only elements, hydrogen included; None = all that the model knows.
         exclude_elements: symbols of forbidden elements.
         formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.
@@ -119,6 +125,8 @@ def generate(
         formula,
         charge,
         fragment if fragment is None or isinstance(fragment, FragmentWish) else FragmentWish.of(fragment),
+        None if property_model is None else str(property_model),
+        property_scale,
     )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
@@ -219,7 +227,8 @@ def generate_files(
             write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
     problem = problem or generation.shortage()
     summary = generation.summary(time.monotonic() - started, out, problem)
-    write_json(run_file, run_record(request, summary, generation.folder.sha256, str(generation.device)))
+    record = run_record(request, summary, generation.folder.sha256, str(generation.device), generation.guide)
+    write_json(run_file, record)
     if problem:
         raise MoldiffError(f"{problem}; what was made is in {out}")
     return summary

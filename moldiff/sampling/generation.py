@@ -17,6 +17,7 @@ from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, Decoder
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.outcome import SCORE_COLUMN, Accountant, Outcome
+from moldiff.sampling.property_guide import PropertyGuide
 from moldiff.sampling.record import Summary
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request
@@ -36,6 +37,7 @@ class Generation:
 
     Attributes:
         folder, model: what the request names, loaded.
+        guide: the property network that it names; None = none.
         steering: its wishes, held against the model.
         accountant: counts every outcome that was yielded.
         columns: of the CSV beside the usual ones.
@@ -46,7 +48,11 @@ class Generation:
         source, references = str(self.folder.path), self.folder.references
         self.model = MoleculeModel.from_folder(self.folder, resolve_device(request.device))
         self.device = next(self.model.denoiser.parameters()).device
-        self.steering = steer(request.wishes, self.model, references, source, request.n_atoms)
+        wishes = request.wishes
+        self.guide = PropertyGuide.load(
+            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+        )
+        self.steering = steer(wishes, self.model, references, source, request.n_atoms, self.guide)
         self.accountant = Accountant()
         decoder = DECODERS[request.decode](self.model.vocabulary, references, source)
         constraints = self.steering.constraints

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.files import sha256_of
 from moldiff.sampling.aims import AimResult
 from moldiff.sampling.decoders import FITTED, STRUCTURED
+from moldiff.sampling.property_guide import PropertyGuide
 from moldiff.sampling.reweighting import ScoreResult
 from moldiff.version import VERSION
 
@@ -67,7 +68,13 @@ class Summary:
         )
 
 
-def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
+def run_record(
+    request: DataclassInstance,
+    summary: Summary,
+    model_sha256: str,
+    device: str,
+    guide: PropertyGuide | None = None,
+) -> dict[str, Any]:
     """Return what run.json holds: plain JSON types. The request is a dataclass of these."""
     packages = ("torch", "rdkit", "e3nn", "numpy")
     return {
@@ -76,6 +83,7 @@ def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, 
         "command": shlex.join(sys.argv),
         "request": asdict(request),
         "model_sha256": model_sha256,
+        "property_model": None if guide is None else {"sha256": guide.folder.sha256, "scale": guide.scale},
         "device": device,
         "requested": summary.requested,
         "drawn": summary.drawn,

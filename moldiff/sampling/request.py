@@ -48,7 +48,7 @@ class Request:
             model = with_fragment(model, steering.fragment)
         return Drawer(
             model, solver, self.steps, self.seed, self.n_atoms, keep_predictions, grid,
-            steering.starts, steering.guidance, steering.constraints, workers,
+            steering.starts, steering.guidance, steering.constraints, workers, steering.gradient,
         )  # fmt: skip
 
 
@@ -92,5 +92,7 @@ def _check_reweighted(request: Request) -> None:
             f"the sampler {request.sampler} is deterministic: copies of a molecule would stay alike; a score works "
             f"with {able}"
         )
+    if request.wishes.property_model is not None:
+        raise MoldiffError("a score and a property network do not go together: leave out --score or --property-model")
     if request.renoise:
         raise MoldiffError("a score and renoise do not go together: what fails has weight zero as it is")

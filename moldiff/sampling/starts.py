@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -107,6 +108,27 @@ class TargetStarts:
         if self._apart is not None:
             sizes = self._apart[0][_places(self._apart[1], _uniform(numbers, source, 1))]
         return sizes, self._values[chosen].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class ElsewhereStarts:
+    """Starts that know other properties than the model that generates: sizes from there, and what both know.
+
+    Attributes:
+        starts: give sizes, and values of their own properties.
+        columns: place of each of the model's properties among those; None = free.
+    """
+
+    starts: Starts
+    columns: tuple[int | None, ...]
+
+    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        sizes, values = self.starts.draw(numbers, source)
+        condition = np.full((len(numbers), len(self.columns)), np.nan, dtype=np.float32)
+        for place, column in enumerate(self.columns):
+            if column is not None:
+                condition[:, place] = values[:, column]
+        return sizes, condition
 
 
 def kernel_weights(squares: np.ndarray) -> np.ndarray:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
 from moldiff.sampling.aims import Aims
 from moldiff.sampling.constraints import Constraint, ElementMask
 from moldiff.sampling.fragment_wish import FragmentWish, check_together
 from moldiff.sampling.fragments import FixedFragment
+from moldiff.sampling.gradient_guidance import PropertyGradient
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
 from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
-from moldiff.sampling.starts import FreeStarts, Starts, TargetStarts
+from moldiff.sampling.property_guide import PropertyGuide
+from moldiff.sampling.starts import ElsewhereStarts, FreeStarts, Starts, TargetStarts
 from moldiff.sampling.targets import Target, check_known, parse_targets
 
 CONDITION_ROWS = "condition_rows"
@@ -33,6 +37,8 @@ class Wishes:
     formula: str | None = None
     charge: int | None = None
     fragment: FragmentWish | None = None
+    property_model: str | None = None
+    property_scale: float | None = None
 
 
 NO_WISHES = Wishes()
@@ -50,6 +56,7 @@ class Steering:
         sizes: allowed numbers of atoms, inclusive; None = all.
         fragment: that comes back in every molecule; None = molecules are drawn as a whole.
         resample: how often every step is taken.
+        gradient: of a property network, towards what it knows; None = there is no such network.
     """
 
     aims: Aims
@@ -59,10 +66,16 @@ class Steering:
     sizes: tuple[int, int] | None
     fragment: FixedFragment | None = None
     resample: int = 1
+    gradient: PropertyGradient | None = None
 
 
 def steer(
-    wishes: Wishes, model: MoleculeModel, references: Mapping[str, Tensor], source: str, sizes: tuple[int, int] | None
+    wishes: Wishes,
+    model: MoleculeModel,
+    references: Mapping[str, Tensor],
+    source: str,
+    sizes: tuple[int, int] | None,
+    guide: PropertyGuide | None = None,
 ) -> Steering:
     """Return what steers a run.
 
@@ -72,11 +85,13 @@ def steer(
         references: reference tensors of its folder.
         source: the folder, for error messages.
         sizes: allowed numbers of atoms, inclusive; None = all.
+        guide: the property network that the wishes name. What it knows, its gradient pursues, and the model is
+            conditioned on it only if the guidance names it or is one scale for all.
 
     Raises:
         MoldiffError: a wish is none, or the model cannot be asked for it.
     """
-    known = model.statistics.properties
+    known, names = _known_properties(model, guide)
     mask = element_mask(wishes.elements, wishes.exclude_elements, model.vocabulary)
     smallest = min(model.statistics.size_counts)
     fragment, sizes = _fragment(wishes, model, mask, sizes)
@@ -84,8 +99,9 @@ def steer(
     if fragment is not None:
         constraints = (fragment, *constraints)  # the others are conditioned on what is known
     resample = 1 if wishes.fragment is None else wishes.fragment.resample
-    targets = parse_targets(wishes.targets, model.conditions, known)
-    aims = Aims(targets, known, model.conditions)
+    targets = parse_targets(wishes.targets, names, known)
+    pursued = () if guide is None else guide.pursued(targets)
+    aims = Aims(targets, known, model.conditions, [target.name for target in pursued])
     if not targets:
         if isinstance(wishes.guidance, dict):
             for name in wishes.guidance:
@@ -94,10 +110,63 @@ def steer(
             raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
         free = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
         return Steering(aims, free, None, constraints, sizes, fragment, resample)
-    scale = DEFAULT_GUIDANCE if wishes.guidance is None else wishes.guidance
-    guidance = guidance_for(scale, model.conditions, [target.name for target in targets])
-    starts = _target_starts(targets, model, references, source, sizes)
-    return Steering(aims, starts, guidance, constraints, sizes, fragment, resample)
+    guidance = _guidance(wishes.guidance, model, targets, pursued)
+    if guide is None or all(target.name in model.conditions for target in targets):
+        starts: Starts = _target_starts(targets, model.conditions, known, references, source, model, sizes)
+    else:
+        starts = _joint_starts(targets, guide, model, references, source, sizes)
+    gradient = None if guide is None else guide.gradient(pursued)
+    return Steering(aims, starts, guidance, constraints, sizes, fragment, resample, gradient)
+
+
+def _known_properties(
+    model: MoleculeModel, guide: PropertyGuide | None
+) -> tuple[Mapping[str, PropertyStatistics], list[str]]:
+    """Return statistics of the properties that can be asked for, and their names, the model's own first."""
+    own = model.statistics.properties
+    if guide is None:
+        return own, list(model.conditions)
+    others = [name for name in guide.statistics if name not in model.conditions]
+    return {**own, **{name: guide.statistics[name] for name in others}}, [*model.conditions, *others]
+
+
+def _guidance(
+    scale: float | dict[str, float] | None,
+    model: MoleculeModel,
+    targets: tuple[Target, ...],
+    pursued: tuple[Target, ...],
+) -> Guidance:
+    """Return how strongly the model's own conditions pull: those that a property network pursues only if the scale is
+    for all or names them."""
+    by_name: Collection[str] = scale if isinstance(scale, dict) else ()
+    for target in pursued:
+        if target.name in by_name:
+            check_known(target.name, model.conditions, model.statistics.properties)
+    given = [target.name for target in targets if target not in pursued or target.name in by_name]
+    if isinstance(scale, int | float):
+        given = [target.name for target in targets]
+    asked = [name for name in given if name in model.conditions]
+    return guidance_for(DEFAULT_GUIDANCE if scale is None else scale, model.conditions, asked)
+
+
+def _joint_starts(
+    targets: tuple[Target, ...],
+    guide: PropertyGuide,
+    model: MoleculeModel,
+    references: Mapping[str, Tensor],
+    source: str,
+    sizes: tuple[int, int] | None,
+) -> Starts:
+    """Return starts where the model does not know all targets: from the data of the property network if that knows
+    them all; otherwise from the model's own data, by what the model knows."""
+    names, known = guide.model.properties, guide.statistics
+    if all(target.name in names for target in targets):
+        folder = guide.folder
+        starts = _target_starts(targets, names, known, folder.references, str(folder.path), guide.model, sizes)
+        columns = [names.index(name) if name in names else None for name in model.conditions]
+        return ElsewhereStarts(starts, tuple(columns))
+    own = tuple(target for target in targets if target.name in model.conditions)
+    return _target_starts(own, model.conditions, model.statistics.properties, references, source, model, sizes)
 
 
 def _fragment(
@@ -119,20 +188,23 @@ def _fragment(
 
 def _target_starts(
     targets: tuple[Target, ...],
-    model: MoleculeModel,
+    names: Sequence[str],
+    known: Mapping[str, PropertyStatistics],
     references: Mapping[str, Tensor],
     source: str,
+    model: MoleculeModel | PropertyModel,
     sizes: tuple[int, int] | None,
 ) -> TargetStarts:
+    """Return starts of a model's own data; its reference rows hold the properties ``names``."""
     rows = references.get(CONDITION_ROWS)
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(model.conditions):
+    if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
         raise MoldiffError(
             f"{source} does not carry the sizes and properties of training molecules, which targets need; "
             "'moldiff models pack' adds them"
         )
-    columns = [1 + model.conditions.index(target.name) for target in targets]
+    columns = [1 + names.index(target.name) for target in targets]
     table = rows.double().numpy()
     if not np.isfinite(table[:, columns]).all(1).any():
         raise MoldiffError(f"{source}: no training molecule has all of {', '.join(target.name for target in targets)}")
-    std = np.array([model.statistics.properties[name].std for name in model.conditions])
-    return TargetStarts(targets, model.conditions, table, std, model.statistics.size_counts, sizes)
+    std = np.array([known[name].std for name in names])
+    return TargetStarts(targets, names, table, std, model.statistics.size_counts, sizes)

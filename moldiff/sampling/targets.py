@@ -47,6 +47,10 @@ class Target:
         """Return how far a value lies outside; 0 inside."""
         return max(self.low - value, value - self.high, 0.0)
 
+    def nearest(self, value: float) -> float:
+        """Return the wanted value nearest to a value."""
+        return min(max(value, self.low), self.high)
+
     def band(self, std: float) -> tuple[float, float]:
         """Return the ends within which a molecule is as wanted: of the range, or `VALUE_BAND` ``std`` to both sides."""
         margin = VALUE_BAND * std if self.is_value else 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from moldiff.checkpoint import load_model_folder, save_model_folder
+from moldiff.checkpoint import PROPERTY, load_model_folder, save_model_folder
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.seen import seen_chemistry
 from moldiff.devices import resolve_device
@@ -46,9 +46,14 @@ def pack(
     trained_on = folder.config.get("training", {}).get("data_sha256")
     if trained_on != dataset.info["data_hash"]:
         raise MoldiffError(f"{folder.path} was not trained on {data}: the hash of the data differs")
-    references = reference_from_dataset(dataset).to_tensors()
-    references |= seen_chemistry(dataset).to_tensors()
-    references["condition_rows"] = condition_rows(dataset, folder.config["conditions"])
+    if folder.kind == PROPERTY:
+        if score_molecules:
+            raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
+        references = {"condition_rows": condition_rows(dataset, folder.config["properties"])}
+    else:
+        references = reference_from_dataset(dataset).to_tensors()
+        references |= seen_chemistry(dataset).to_tensors()
+        references["condition_rows"] = condition_rows(dataset, folder.config["conditions"])
     if score_molecules:
         scorer = Scorer(MoleculeModel.from_folder(folder, resolve_device("auto")), BoundSettings())
         references |= calibrate_on_dataset(scorer, dataset, score_molecules).to_tensors()
