@@ -5,6 +5,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,9 +15,10 @@ from torch import nn
 
 from moldiff import cli
 from moldiff.checkpoint import save_model_folder
-from moldiff.config import CurveConfig, NetworkConfig
+from moldiff.config import CurveConfig, NetworkConfig, PropertyNetworkConfig
 from moldiff.datasets.statistics import DatasetStatistics, PropertyStatistics
 from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
 from moldiff.vocabulary import Vocabulary
 
 
@@ -57,6 +59,41 @@ def build_tiny_model() -> Callable[[int], MoleculeModel]:
 def tiny_model(build_tiny_model: Callable[[int], MoleculeModel]) -> MoleculeModel:
     """A model of `build_tiny_model` with vectors alone (l_max 1)."""
     return build_tiny_model(1)
+
+
+@pytest.fixture(scope="session")
+def tiny_property_model(tiny_model: MoleculeModel) -> PropertyModel:
+    """A property network for `tiny_model` with random weights, none zero, that knows logp and colour."""
+    torch.manual_seed(1)
+    config = PropertyNetworkConfig(
+        layers=2, node_width=16, pair_width=8, pair_hidden=8, vectors=4, heads=2, global_width=8
+    )
+    known = {
+        "logp": PropertyStatistics("", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60),
+        "colour": PropertyStatistics("nm", 400.0, 50.0, 300.0, 500.0, 310.0, 490.0, 60),
+    }
+    data = replace(tiny_model.statistics, properties=known)
+    model = PropertyModel.guiding(tiny_model, config, data, ["logp", "colour"])
+    for parameter in model.predictor.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.3)
+    model.predictor.eval().requires_grad_(False)
+    return model
+
+
+@pytest.fixture
+def property_folder(tmp_path: Path, tiny_property_model: PropertyModel) -> Path:
+    """A model folder of `tiny_property_model`; its training molecules of 9 atoms have colours that those of 12 lack."""
+    folder = tmp_path / "property"
+    save_model_folder(
+        folder,
+        weights=tiny_property_model.predictor.state_dict(),
+        config=tiny_property_model.config_json(),
+        references={"condition_rows": torch.tensor([[9.0, 0.5, 350.0], [9.0, 1.5, 360.0], [12.0, 2.5, 450.0]])},
+        card="# Test",
+        half=True,
+    )
+    return folder
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moldiff.config import TrainConfig, load_config
+from moldiff.config import PropertyTrainConfig, TrainConfig, load_config, load_training
 from moldiff.errors import MoldiffError
 
 BASE = "data: d\noutput: o\n"
@@ -34,7 +34,7 @@ def refusal(read: Read, text: str, *overrides: str) -> str:
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[1] / "configs").glob("*.yaml")), ids=lambda p: p.name)
 def test_the_files_of_the_repository_are_valid(path: Path) -> None:
-    assert load_config(path, []).training.steps > 0
+    assert load_training(path, []).training.steps > 0
 
 
 def test_what_is_not_given_has_its_default(read: Read) -> None:
@@ -129,3 +129,39 @@ def test_files_that_are_no_training_files(read: Read, text: str, words: str) -> 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=r"none\.yaml cannot be read: No such file"):
         load_config(tmp_path / "none.yaml", [])
+
+
+PROPERTY = BASE + "kind: property\nfor_model: qm9\nproperties: [logp]\n"
+
+
+def test_the_key_kind_picks_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "train.yaml"
+    for text, expected in (
+        (BASE, TrainConfig),
+        (BASE + "kind: denoiser\n", TrainConfig),
+        (PROPERTY, PropertyTrainConfig),
+    ):
+        path.write_text(text, encoding="utf-8")
+        assert type(load_training(path, [])) is expected
+    with pytest.raises(MoldiffError, match="trains no model that generates molecules"):
+        load_config(path, [])
+    path.write_text(BASE + "kind: propertie\n", encoding="utf-8")
+    with pytest.raises(MoldiffError, match=r"unknown kind 'propertie' \(did you mean 'property'\?\)"):
+        load_training(path, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (PROPERTY + "curve: {sigma_min: 0.1}\n", "unknown key 'curve'"),
+        (PROPERTY + "training: {property_dropout: 0.1}\n", "unknown key 'training.property_dropout'"),
+        (PROPERTY + "network: {geometry_every: 2}\n", "unknown key 'network.geometry_every'"),
+        (PROPERTY.replace("[logp]", "[]"), "properties"),
+        (PROPERTY.replace("for_model: qm9\n", ""), "for_model"),
+    ],
+)
+def test_a_property_file_holds_only_what_matters_to_it(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(MoldiffError, match=words):
+        load_training(path, [])
