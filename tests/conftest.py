@@ -76,7 +76,7 @@ def tiny_property_model(tiny_model: MoleculeModel) -> PropertyModel:
     model = PropertyModel.guiding(tiny_model, config, data, ["logp", "colour"])
     for parameter in model.predictor.parameters():
         if not parameter.any():
-            nn.init.normal_(parameter, std=0.3)
+            nn.init.normal_(parameter, std=2.0)
     model.predictor.eval().requires_grad_(False)
     return model
 

@@ -93,9 +93,10 @@ class PreconditionedPredictor(nn.Module):
     def __init__(self, network: nn.Module, position_std: Tensor, property_mean: Tensor, property_std: Tensor) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("position_std", position_std.float())
-        self.register_buffer("property_mean", property_mean.float())
-        self.register_buffer("property_std", property_std.float())
+        # no weights: the statistics that a model is built from give them, in full precision
+        self.register_buffer("position_std", position_std.float(), persistent=False)
+        self.register_buffer("property_mean", property_mean.float(), persistent=False)
+        self.register_buffer("property_std", property_std.float(), persistent=False)
 
     def standardised(self, properties: Tensor) -> Tensor:
         """Return properties (B, P), natural units, in standard deviations from their mean; NaN stays NaN."""
