@@ -14,7 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.property_model import PropertyModel
 from moldiff.sampling.gradient_guidance import DEFAULT_PROPERTY_SCALE, Goal, PropertyGradient
-from moldiff.sampling.targets import Target
+from moldiff.sampling.targets import VALUE_BAND, Target
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class PropertyGuide:
         for target in targets:
             row = self.statistics[target.name]
             low, high = ((end - row.mean) / row.std for end in (target.low, target.high))
-            goals.append(Goal(self.model.properties.index(target.name), low, high))
+            goals.append(Goal(self.model.properties.index(target.name), low, high, VALUE_BAND))
         predictor = self.model.predictor
         return PropertyGradient(
             predictor, tuple(goals), self.model.vocabulary.sizes, predictor.position_std, self.scale
