@@ -93,7 +93,7 @@ def generate(
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
             pursued by its gradient, ranges as a whole; on these, the model itself is conditioned only if ``guidance``
             is one scale for all or names them.
-        property_scale: how strongly that gradient pulls; 0 = not at all.
+        property_scale: how strongly that gradient pulls, 3 by default; 0 = not at all.
         elements: symbols of the only elements, hydrogen included; None = all that the model knows.
         exclude_elements: symbols of forbidden elements.
         formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.

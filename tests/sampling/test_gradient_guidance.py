@@ -123,14 +123,16 @@ def test_the_guided_sampler_of_the_toy_draws_from_the_exact_conditional(
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("t", [0.1, 0.5, 0.9])
-def test_the_guided_denoiser_of_the_toy_is_the_posterior_mean(scale: float, t: float) -> None:
-    """p_t(x) p_t(y | x)^s is Gaussian; with s = 1, Bayes gives its denoiser."""
+@pytest.mark.parametrize("tolerance", [0.0, 0.7])
+def test_the_guided_denoiser_of_the_toy_is_the_posterior_mean(scale: float, t: float, tolerance: float) -> None:
+    """p_t(x) p_t(y | x)^s is Gaussian; with s = 1, Bayes gives its denoiser. A tolerance is noise of y."""
     a = torch.tensor([-2.0, 0.3, 1.9], dtype=torch.float64)
     noisy = template(torch.arange(3), a[:, None, None] * DIRECTION)
     levels = CURVE.levels(torch.full((3,), t, dtype=torch.float64))
-    guided = toy_gradient(Goal(0, WANTED, WANTED), scale).wrap(denoise)(noisy, levels, noisy.properties, None)
+    goal = Goal(0, WANTED, WANTED, tolerance)
+    guided = toy_gradient(goal, scale).wrap(denoise)(noisy, levels, noisy.properties, None)
     prior, c = SPREAD**2 * (1 - wiener(levels)), wiener(levels)
-    gain = prior * SLOPE / (SLOPE**2 * prior + NOISE**2)
+    gain = prior * SLOPE / (SLOPE**2 * prior + NOISE**2 + tolerance**2)
     expected = c * a + scale * gain * (WANTED - SLOPE * c * a)
     torch.testing.assert_close((guided.pos * DIRECTION).sum((1, 2)), expected, rtol=1e-6, atol=1e-6)
 
