@@ -77,7 +77,9 @@ def generate(
             "instead of the model's own conditions unless --guidance is given too.",
         ),
     ] = None,
-    property_scale: Annotated[float | None, typer.Option(metavar="S", help="How strongly that gradient pulls, 3 by default.")] = None,
+    property_scale: Annotated[
+        float | None, typer.Option(metavar="S", help="How strongly that gradient pulls, 3 by default.")
+    ] = None,
     elements: Annotated[
         str | None, typer.Option(metavar="C,N,O,H", help="The only elements, hydrogen included. Exact.")
     ] = None,

@@ -33,7 +33,7 @@ from moldiff.diffusion.preconditioning import coefficients
 from moldiff.geometry import center
 from moldiff.molecules import MolBatch, MolPrediction, PropertyPrediction, SoftBatch
 
-DEFAULT_PROPERTY_SCALE = 3.0  # a network understates what changing one class does, by 2 to 4 times where it was measured
+DEFAULT_PROPERTY_SCALE = 3.0  # networks understate what changing a class does, 2 to 4 times where it was measured
 POSITION_LIMIT = 3.0  # largest shift of an atom, in units of c_out, which bounds the spread of p(x_0 | x_t)
 LOGIT_LIMIT = 2.0  # largest change of a logit
 LEAST_ABAR = 0.05  # below, the gradient says nothing of the clean class, and dividing by abar would only blow it up
