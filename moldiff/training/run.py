@@ -8,6 +8,7 @@ import re
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,6 +67,7 @@ def train(
     resume: str | None = None,
     max_time: str | None = None,
     init_from: str | None = None,
+    conditions: Sequence[str] = (),
     out: Path | None = None,
 ) -> Path:
     """Train a model and write it to ``<output>/model``.
@@ -77,6 +79,7 @@ def train(
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
             vocabulary and conditions are taken, the file's sections on them are not read.
+        conditions: properties that can be asked for when sampling, instead of the file's.
         out: output folder, instead of the file's.
 
     Returns:
@@ -90,9 +93,21 @@ def train(
         config = config.model_copy(update={"output": out})
     if init_from is not None:
         config = config.model_copy(update={"init_from": init_from})
+    if conditions:
+        config = _with_conditions(config, conditions)
     seconds = None if max_time is None else parse_duration(max_time)
     state = _find_state(config, resume)
     return TrainingRun(config, state, seconds).fit()
+
+
+def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
+    """Return the configuration with other conditions; MoldiffError where a model brings its own or one stands twice."""
+    if config.init_from is not None:
+        raise MoldiffError(f"the conditions are those of the model to start from, {config.init_from}; leave them out")
+    for name in conditions:
+        if list(conditions).count(name) > 1:
+            raise MoldiffError(f"condition '{name}' is given twice")
+    return config.model_copy(update={"conditions": tuple(conditions)})
 
 
 def parse_duration(text: str) -> float:
@@ -169,7 +184,8 @@ class TrainingRun:
                 known = self.dataset.property_names
                 raise MoldiffError(
                     f"condition '{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
-                    f"it has {', '.join(known) or 'none'}"
+                    f"it has {', '.join(known) or 'none'}; 'moldiff data prepare --properties' takes tags of the file "
+                    "and what RDKit calculates"
                 )
         return MoleculeModel.build(
             self.config.network, self.config.curve, self.dataset.vocabulary, statistics, self.config.conditions
