@@ -165,7 +165,8 @@ def generate_files(
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
     files appear only when they are complete. To each of ``trajectories`` (.xyz or .html) goes the path from noise to
-    the first valid molecule, or to draw 0 if none is.
+    the first valid molecule, or to draw 0 if none is. With targets that can be measured, ``<name>.targets.png`` shows
+    what was wanted against what came out.
 
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, or where
@@ -192,7 +193,8 @@ def generate_files(
     table, run_file = output_names(out)
     for path in trajectories:
         check_suffix(path)
-    for path in (out, table, run_file, *trajectories):
+    picture_file = out.with_suffix(".targets.png")
+    for path in (out, table, run_file, *trajectories, *([picture_file] if wishes.targets else [])):
         refuse_existing_file(path, overwrite)
     generation = Generation(request, scoring)
     with ExitStack() as stack:
@@ -217,6 +219,9 @@ def generate_files(
         frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
         for path in trajectories:
             write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
+    if (picture := generation.steering.aims.picture()) is not None:
+        with atomic_writer(picture_file, binary=True) as handle:
+            handle.write(picture)
     problem = problem or generation.shortage()
     summary = generation.summary(time.monotonic() - started, out, problem)
     write_json(run_file, run_record(request, summary, generation.folder.sha256, str(generation.device)))
