@@ -99,7 +99,6 @@ class TrainingConfig(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     self_conditioning: Share = 0.5
     self_conditioning_gap: Share = 0.1
-    unrolled: Share = 0.0
     property_dropout: Share = 0.5
     unconditional_share: Share = 0.5
     bf16: bool = True

@@ -18,13 +18,12 @@ from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.training.optimizers import build_optimizers, learning_rate_factor
 
 _TURN_SHIFT = 40  # above every row number
 _EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
-_UNROLLED = 3 << 30  # draws of the sampler's step from there
 
 
 class DenoisingTask(pl.LightningModule):
@@ -104,16 +103,6 @@ class DenoisingTask(pl.LightningModule):
         noise = draw_noise(self.source, keys, step + _EARLIER, noisy.mask.shape[1])
         return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
-    def stepped(self, earlier: MolBatch, prediction: MolPrediction, at: Levels, levels: Levels, step: int) -> MolBatch:
-        """Return the batch at ``levels`` as the model's own ancestral step from an earlier one makes it.
-
-        Trained on such states towards the clean data (Savinov et al. 2022, "Step-unrolled denoising autoencoders for
-        text generation", section 2.2), a network mends what a long step spoils: it draws each category by itself, so
-        that atoms and bonds may not fit each other.
-        """
-        noise = draw_noise(self.source, self._keys(earlier, step), step + _UNROLLED, earlier.mask.shape[1])
-        return self.model.diffusion.reverse_step(earlier, prediction, at, levels, noise)
-
     def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
         """Return (B, P) properties, some set to NaN: all of a row's, or each by itself, so that any subset works."""
         count = clean.properties.shape[1]
@@ -130,12 +119,10 @@ class DenoisingTask(pl.LightningModule):
         clean, levels, noisy = self.setup_batch(step)
         with torch.autocast(clean.pos.device.type, torch.bfloat16, enabled=self.config.training.bf16):
             previous = None
-            if self._coin(step, 0) < self.config.training.self_conditioning:
+            if self._self_conditioned(step):
                 with torch.no_grad():
                     earlier, earlier_levels = self.earlier(noisy, levels, step)
                     previous = self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
-                if self._coin(step, 2) < self.config.training.unrolled:
-                    noisy = self.stepped(earlier, previous, earlier_levels, levels, step)
             prediction = self.denoiser(noisy, levels, noisy.properties, previous)
         losses = self.model.diffusion.loss(clean, levels, prediction)
         total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()
@@ -143,10 +130,10 @@ class DenoisingTask(pl.LightningModule):
         self._update(total, step)
         self.step = step + 1
 
-    def _coin(self, step: int, number: int) -> float:
+    def _self_conditioned(self, step: int) -> bool:
         """One coin per batch, so that shapes stay static and both ways are learned."""
-        key = torch.zeros(1, dtype=torch.int64)
-        return float(self.source.uniform(key, step, Stream.SELF_CONDITIONING, number + 1)[0, number])
+        coin = self.source.uniform(torch.zeros(1, dtype=torch.int64), step, Stream.SELF_CONDITIONING, 1)
+        return float(coin) < self.config.training.self_conditioning
 
     def _update(self, loss: Tensor, step: int) -> None:
         """Backward, guard, clip, step and average."""

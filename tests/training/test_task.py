@@ -107,7 +107,7 @@ def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_self_conditioning_is_as_frequent_as_asked(make_task: Make, share: float) -> None:
     task, steps = make_task(f"training.self_conditioning={share}"), 2000
-    found = sum(task._coin(step, 0) < share for step in range(steps)) / steps
+    found = sum(task._self_conditioned(step) for step in range(steps)) / steps
     assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / steps)
 
 
@@ -166,58 +166,3 @@ def test_the_previous_prediction_is_made_earlier(make_task: Make, monkeypatch: p
     assert torch.equal(first_at.stacked(), earlier_levels.stacked())
     assert same(second, noisy)
     assert torch.equal(second_at.stacked(), levels.stacked())
-
-
-def calls_of_a_step(task: DenoisingTask, monkeypatch: pytest.MonkeyPatch, step: int) -> list[tuple]:
-    """Return (batch, levels, previous, prediction) of every call of the network in a training step."""
-    calls = []
-    forward = type(task.denoiser).forward
-
-    def watched(self, batch, at, condition, previous):
-        prediction = forward(self, batch, at, condition, previous)
-        calls.append((batch, at, previous, prediction))
-        return prediction
-
-    monkeypatch.setattr(type(task.denoiser), "forward", watched)
-    monkeypatch.setattr(task, "_update", lambda loss, step: None)
-    task.step = step
-    task.training_step(torch.tensor(step), 0)
-    return calls
-
-
-def test_an_unrolled_batch_is_the_models_own_step_from_the_earlier_one(
-    make_task: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    task = make_task("training.self_conditioning=1", "training.unrolled=1", "training.batch_size=32")
-    clean, levels, noisy = task.setup_batch(0)
-    (earlier, at, _, prediction), (stepped, now, previous, _) = calls_of_a_step(task, monkeypatch, 0)
-    assert torch.equal(now.stacked(), levels.stacked())
-    assert torch.equal(previous.pos, prediction.pos)
-    assert not torch.equal(stepped.pos, noisy.pos)
-    assert torch.equal(stepped.properties.isnan(), noisy.properties.isnan())
-    # the ancestral step: around its mean, with its variance
-    ratio = (levels.sigma / at.sigma).double() ** 2
-    mean = prediction.pos + ratio[:, None, None] * (earlier.pos - prediction.pos)
-    spread = ((stepped.pos - mean) ** 2).sum((1, 2)) / (3 * (clean.n_atoms - 1))
-    expected = levels.sigma.double() ** 2 * (1 - ratio)
-    share = (spread / expected)[expected > 1e-6]
-    assert len(share) > 16
-    assert float(share.mean()) == pytest.approx(1, abs=0.15)
-    assert bool((stepped.atom_type[~stepped.mask] == 0).all())
-
-
-def test_batches_are_unrolled_as_often_as_asked(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    task, share, steps = make_task("training.self_conditioning=1", "training.unrolled=0.3"), 0.3, 60
-    found = 0
-    for step in range(steps):
-        (_, _, _, _), (stepped, _, _, _) = calls_of_a_step(task, monkeypatch, step)
-        found += not torch.equal(stepped.pos, task.setup_batch(step)[2].pos)
-        monkeypatch.undo()
-    assert abs(found / steps - share) <= 3 * math.sqrt(share * (1 - share) / steps)
-
-
-def test_only_batches_with_a_previous_prediction_are_unrolled(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    task = make_task("training.self_conditioning=0", "training.unrolled=1")
-    ((batch, _, previous, _),) = calls_of_a_step(task, monkeypatch, 0)
-    assert previous is None
-    assert same(batch, task.setup_batch(0)[2])
