@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.checkpoint import DEFAULT_MODEL
 from moldiff.chem.scores import ScoreError, ScoreFunction
+from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.sampling.decoders import DEFAULT_DECODER
@@ -43,6 +44,7 @@ def generate(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
@@ -75,6 +77,8 @@ def generate(
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time.
         device: auto, cpu, cuda, cuda:<number> or mps.
+        precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
+            molecules on processors with and without bfloat16 need "float32".
         until_valid: draw on until there are n valid molecules.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
@@ -122,7 +126,7 @@ def generate(
     )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        wishes, None if scoring is None else scoring.asked,
+        wishes, precision, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
     generation = Generation(request, scoring)
@@ -149,6 +153,7 @@ def generate_files(
     seed: int = 0,
     batch_size: int | None = None,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
@@ -187,6 +192,7 @@ def generate_files(
         DEFAULT_GRID if grid is None else grid,
         renoise,
         wishes,
+        precision,
         None if scoring is None else scoring.asked,
     )
     check_request(request, bool(trajectories))
@@ -224,7 +230,9 @@ def generate_files(
             handle.write(picture)
     problem = problem or generation.shortage()
     summary = generation.summary(time.monotonic() - started, out, problem)
-    write_json(run_file, run_record(request, summary, generation.folder.sha256, str(generation.device)))
+    write_json(
+        run_file, run_record(request, summary, generation.folder.sha256, str(generation.device), generation.precision)
+    )
     if problem:
         raise MoldiffError(f"{problem}; what was made is in {out}")
     return summary

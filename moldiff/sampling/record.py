@@ -67,7 +67,9 @@ class Summary:
         )
 
 
-def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, device: str) -> dict[str, Any]:
+def run_record(
+    request: DataclassInstance, summary: Summary, model_sha256: str, device: str, precision: str
+) -> dict[str, Any]:
     """Return what run.json holds: plain JSON types. The request is a dataclass of these."""
     packages = ("torch", "rdkit", "e3nn", "numpy")
     return {
@@ -77,6 +79,7 @@ def run_record(request: DataclassInstance, summary: Summary, model_sha256: str, 
         "request": asdict(request),
         "model_sha256": model_sha256,
         "device": device,
+        "precision": precision,
         "requested": summary.requested,
         "drawn": summary.drawn,
         "counts": summary.counts,
