@@ -107,6 +107,7 @@ app.command("score")(measuring.score)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("pack")(models.pack)
+models_app.command("average")(models.average)
 app.command("doctor")(models.doctor)
 
 if __name__ == "__main__":

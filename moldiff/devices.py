@@ -1,4 +1,4 @@
-"""What this machine computes with: the device that tensors live on, by the words of the user, and its CPU cores."""
+"""What this machine computes with, by the words of the user: device, number type of the network, CPU cores."""
 
 from __future__ import annotations
 
@@ -38,6 +38,38 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+DEFAULT_PRECISION = "auto"
+
+
+def resolve_precision(name: str, device: torch.device) -> torch.dtype:
+    """Return the number type of the network's matrix products on a device, by one of `PRECISIONS`.
+
+    ``auto`` is bfloat16 where the processor has instructions for it (on CPUs AVX-512 BF16 or AMX), which is faster,
+    else float32. Coordinates, noise and sums are float32 at least in any case.
+
+    Raises:
+        MoldiffError: the name is none of these.
+    """
+    import torch
+
+    if name not in PRECISIONS:
+        raise MoldiffError(f"unknown precision '{name}'; known are {', '.join(PRECISIONS)}")
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
+def name_of(precision: torch.dtype) -> str:
+    """Return what users call a number type."""
+    return str(precision).removeprefix("torch.")
+
+
 def usable_cores() -> int:
     """Return how many CPU cores this process may use: `taskset`, containers and schedulers can allow less than all."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
@@ -49,7 +81,8 @@ def describe_devices() -> list[str]:
     """Return one line for each device that PyTorch can use here, the CPU first."""
     import torch
 
-    lines = [f"cpu: {torch.get_num_threads()} threads"]
+    precision = name_of(resolve_precision("auto", torch.device("cpu")))
+    lines = [f"cpu: {torch.get_num_threads()} threads, {precision}"]
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         lines.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")

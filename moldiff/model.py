@@ -77,8 +77,16 @@ class MoleculeModel:
         )
 
     @classmethod
-    def from_folder(cls, folder: ModelFolder, device: torch.device | str = "cpu") -> MoleculeModel:
-        """Build the model that a checked model folder describes; MoldiffError if its configuration does not fit."""
+    def from_folder(
+        cls, folder: ModelFolder, device: torch.device | str = "cpu", precision: torch.dtype = torch.float32
+    ) -> MoleculeModel:
+        """Build the model that a checked model folder describes; MoldiffError if its configuration does not fit.
+
+        Args:
+            folder: the model folder.
+            device: to put it on.
+            precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`.
+        """
         config = folder.config
         if folder.kind != DENOISER:
             raise MoldiffError(
@@ -97,6 +105,7 @@ class MoleculeModel:
             raise MoldiffError(f"{folder.path}: config.json does not describe a moldiff model ({error})") from error
         load_weights(model.denoiser, folder.weights, str(folder.path))
         model.denoiser.to(device).eval().requires_grad_(False)
+        model.denoiser.precision = precision
         return model
 
     def config_json(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import torch
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.seen import SeenChemistry
+from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import (
@@ -69,7 +70,8 @@ class Bench:
 
     def __init__(self, arguments: argparse.Namespace, workers: Workers) -> None:
         self.folder = load_model_folder(arguments.model)
-        model = MoleculeModel.from_folder(self.folder, torch.device(arguments.device))
+        device = torch.device(arguments.device)
+        model = MoleculeModel.from_folder(self.folder, device, resolve_precision(DEFAULT_PRECISION, device))
         self.vocabulary = model.vocabulary
         self.seen = SeenChemistry.from_tensors(self.folder.references, str(self.folder.path))
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)

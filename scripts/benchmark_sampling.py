@@ -22,7 +22,7 @@ import torch
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.batching import bucket_width
-from moldiff.devices import resolve_device
+from moldiff.devices import PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
@@ -100,11 +100,11 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
     }
 
 
-def molecules_per_second(model: str, device: str, n: int) -> float:
+def molecules_per_second(model: str, device: str, precision: str, n: int) -> float:
     """Return the speed of a whole generation, conversion and checks included, without imports."""
-    generate(8, model=model, device=device)
+    generate(8, model=model, device=device, precision=precision)
     start = time.perf_counter()
-    generate(n, model=model, device=device)
+    generate(n, model=model, device=device, precision=precision)
     return n / (time.perf_counter() - start)
 
 
@@ -114,19 +114,22 @@ def main() -> None:
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=100, help="molecules of the generation")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", choices=PRECISIONS, default="auto", help="number type of the network")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
-    model = MoleculeModel.from_folder(load_model_folder(arguments.model), device)
-    rows, threads = ROWS[device.type], torch.get_num_threads()
-    speed = molecules_per_second(arguments.model, arguments.device, arguments.n)
+    precision = resolve_precision(arguments.precision, device)
+    model = MoleculeModel.from_folder(load_model_folder(arguments.model), device, precision)
+    rows, threads = ROWS[device.type, precision], torch.get_num_threads()
+    speed = molecules_per_second(arguments.model, arguments.device, arguments.precision, arguments.n)
     torch.set_num_threads(1)
 
     lines = [
         "# Sampling, measured",
         "",
         f"`python scripts/benchmark_sampling.py {Path(arguments.model).name} -n {arguments.n}`, "
-        f"{datetime.date.today()}, {hardware(device)}, torch {torch.__version__}, Python {platform.python_version()}.",
+        f"{datetime.date.today()}, {hardware(device)}, network in {name_of(precision)}, "
+        f"torch {torch.__version__}, Python {platform.python_version()}.",
         "",
         f"## Cost against size ({rows} rows)",
         "",

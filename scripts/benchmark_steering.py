@@ -33,7 +33,7 @@ from moldiff.checkpoint import ModelFolder, load_model_folder
 from moldiff.chem.properties import PROPERTIES
 from moldiff.chem.scores import Score, gfn2_score, property_score
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.devices import resolve_device
+from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
@@ -157,7 +157,8 @@ def run_smc(
 ) -> tuple[np.ndarray, list[str], float]:
     """Return the distances from the targets (groups, particles), NaN = failed, all SMILES, and the evaluations of the
     network for each particle."""
-    model = MoleculeModel.from_folder(folder, resolve_device(arguments.device))
+    device = resolve_device(arguments.device)
+    model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
     nearness = Nearness(name, model.statistics.properties[name].std)
     request = Request(
         len(targets), arguments.model, None, arguments.steps, arguments.sampler, arguments.seed, 1, arguments.device,

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 
-from moldiff.devices import describe_devices, resolve_device, usable_cores
+from moldiff.devices import describe_devices, name_of, resolve_device, resolve_precision, usable_cores
 from moldiff.errors import MoldiffError
 
 
@@ -29,6 +29,38 @@ def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatc
     assert resolve_device("cuda:1") == torch.device("cuda", 1)
     with pytest.raises(MoldiffError, match="only 2 CUDA devices"):
         resolve_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("abilities", "expected"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": True}, torch.bfloat16),
+        ({"avx512_bf16": False, "amx_bf16": False, "avx512_f": True}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_auto_precision_is_what_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool], expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    assert resolve_precision("auto", torch.device("cpu")) == expected
+    assert resolve_precision("float32", torch.device("cpu")) == torch.float32
+    assert resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
+    assert resolve_precision("auto", torch.device("mps")) == torch.float32
+    assert f"threads, {name_of(expected)}" in describe_devices()[0]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_auto_precision_of_a_gpu_is_not_emulated(monkeypatch: pytest.MonkeyPatch, native: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
+    expected = torch.bfloat16 if native else torch.float32
+    assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(MoldiffError, match="unknown precision 'half'; known are auto, float32, bfloat16"):
+        resolve_precision("half", torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.commands.shared import Device, Model, Overwrite, Seed, parse_range, progress_bar, split_names
+from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, parse_range, progress_bar, split_names
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def generate(
         int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
     ] = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
     keep_invalid: Annotated[
         bool, typer.Option("--keep-invalid", help="Write the failed ones too, with reasons.")
@@ -175,6 +176,7 @@ def generate(
             seed=seed,
             batch_size=batch_size,
             device=device,
+            precision=precision,
             until_valid=until_valid,
             keep_invalid=keep_invalid,
             trajectories=trajectory or (),

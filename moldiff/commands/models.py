@@ -43,6 +43,17 @@ def pack(
     typer.echo(f"{digest}  {out}")
 
 
+def average(
+    models: Annotated[list[str], typer.Argument(help="Model folders, for example stations of one training.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    overwrite: Overwrite = False,
+) -> None:
+    """Average the weights of models that were trained on from one another."""
+    from moldiff.training.average import average
+
+    typer.echo(f"{average(models, out, overwrite=overwrite)}  {out}")
+
+
 def doctor() -> None:
     """Check this installation: versions, devices, built-in models, equivariance."""
     from moldiff.inspection import render_doctor

@@ -19,6 +19,12 @@ Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
+Precision = Annotated[
+    str,
+    typer.Option(
+        help="Number type of the network: float32, bfloat16 (faster where the processor has it), or auto, the faster."
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 

@@ -20,12 +20,28 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights (fine-tuning).")
     ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME",
+            help="A property of the data that can be asked for when sampling, again for more; instead of the file's.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder, instead of the file's.")] = None,
 ) -> None:
     """Train a model, fine-tune one, or train a property network, on a prepared set."""
     from moldiff.checkpoint import PROPERTY, load_model_folder
     from moldiff.training.run import train as run_training
 
-    folder = run_training(config, overrides or [], resume=resume, max_time=max_time, init_from=init_from, out=out)
+    folder = run_training(
+        config,
+        overrides or [],
+        resume=resume,
+        max_time=max_time,
+        init_from=init_from,
+        conditions=conditions or (),
+        out=out,
+    )
     option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
     typer.echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")

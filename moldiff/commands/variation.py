@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moldiff.commands.generation import Decoding
-from moldiff.commands.shared import Device, Model, Overwrite, Seed, progress_bar
+from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
 from moldiff.errors import MoldiffError
 
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
@@ -53,6 +53,7 @@ def vary(
     seed: Seed = 0,
     batch_size: BatchSize = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -76,6 +77,7 @@ def vary(
             seed=seed,
             batch_size=batch_size,
             device=device,
+            precision=precision,
             keep_invalid=keep_invalid,
             overwrite=overwrite,
             progress=progress,
@@ -100,6 +102,7 @@ def conformers(
     seed: Seed = 0,
     batch_size: BatchSize = None,
     device: Device = "auto",
+    precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -121,6 +124,7 @@ def conformers(
             seed=seed,
             batch_size=batch_size,
             device=device,
+            precision=precision,
             keep_invalid=keep_invalid,
             overwrite=overwrite,
             progress=progress,

@@ -6,6 +6,7 @@ D = c_skip x + c_out F.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
 import torch
@@ -47,13 +48,16 @@ class PreconditionedDenoiser(nn.Module):
     Args:
         network: the raw network.
         position_std: (n_max + 1,) sigma_data by number of atoms, angstrom; larger molecules use the last entry.
+
+    Attributes:
+        precision: number type of the network's matrix products; what goes in and comes out is of the batch's.
     """
 
     position_std: Tensor
 
     def __init__(self, network: nn.Module, position_std: Tensor) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.precision = network, torch.float32
         self.register_buffer("position_std", position_std.float())
 
     def forward(
@@ -64,15 +68,16 @@ class PreconditionedDenoiser(nn.Module):
         c_skip, c_out, c_in = coefficients(levels.sigma, self.position_std, batch.n_atoms)
         pos = center(batch.pos, batch.mask)
         anchor = c_skip[:, None, None].to(dtype) * pos
-        raw = self.network(
-            batch,
-            anchor,
-            c_out.to(dtype),
-            c_in[:, None, None].to(dtype) * pos,
-            levels.stacked().to(dtype),
-            condition,
-            previous,
-        )
+        with _precision(pos.device.type, self.precision):
+            raw = self.network(
+                batch,
+                anchor,
+                c_out.to(dtype),
+                c_in[:, None, None].to(dtype) * pos,
+                levels.stacked().to(dtype),
+                condition,
+                previous,
+            )
         return raw.replace(pos=anchor + c_out[:, None, None].to(dtype) * center(raw.pos, batch.mask))
 
 
@@ -132,3 +137,8 @@ def coefficients(sigma: Tensor, position_std: Tensor, n_atoms: Tensor) -> Coeffi
     sigma_data = position_std[n_atoms.clamp(max=len(position_std) - 1)].double()
     total = torch.sqrt(sigma**2 + sigma_data**2)
     return Coefficients(sigma_data**2 / total**2, sigma * sigma_data / total, 1 / total)
+
+
+def _precision(device: str, precision: torch.dtype) -> AbstractContextManager[None]:
+    """Return the context of a number type; float32 leaves alone what the caller has chosen."""
+    return nullcontext() if precision == torch.float32 else torch.autocast(device, precision)

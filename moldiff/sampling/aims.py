@@ -11,6 +11,7 @@ import numpy as np
 from moldiff.chem.properties import PROPERTIES
 from moldiff.chem.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.sampling.calibration import draw_calibration
 from moldiff.sampling.outcome import Outcome
 from moldiff.sampling.targets import Target
 
@@ -70,7 +71,7 @@ class Aims:
     conditions: Sequence[str]
     pursued: Collection[str] = ()
     _draws: int = 0
-    _errors: dict[str, list[float]] = field(default_factory=dict)
+    _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _in_band: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -115,14 +116,18 @@ class Aims:
 
     def _count(self, target: Target, value: float, wanted: float) -> None:
         low, high = target.band(self.statistics[target.name].std)
-        self._errors.setdefault(target.name, []).append(abs(value - wanted))
+        self._measured.setdefault(target.name, []).append((wanted, value))
         self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+
+    def picture(self) -> bytes | None:
+        """Return a PNG of what was wanted against what was measured so far; None if nothing was."""
+        return draw_calibration(self.targets, self._measured, self.statistics)
 
     def results(self) -> tuple[AimResult, ...]:
         """Return how each target was met so far."""
         results = []
         for target in self.targets:
-            errors = self._errors.get(target.name, [])
+            errors = [abs(value - wanted) for wanted, value in self._measured.get(target.name, [])]
             low, high = target.band(self.statistics[target.name].std)
             results.append(
                 AimResult(

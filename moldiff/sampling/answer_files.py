@@ -86,5 +86,5 @@ def write_answers(
         drawn, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
         accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
     )  # fmt: skip
-    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device)))
+    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device), job.precision))
     return Told(summary, tuple(job.details()))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import EncodingError
 from moldiff.chem.io import Record, read_records, read_texts
-from moldiff.devices import resolve_device
+from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
@@ -45,7 +45,7 @@ class Settings:
 
     Attributes:
         n: draws for each record.
-        model, steps, sampler, grid, seed, batch_size, device: as in `moldiff.sampling.generate.generate`.
+        model, steps, sampler, grid, seed, batch_size, device, precision: as in `moldiff.sampling.generate.generate`.
     """
 
     n: int
@@ -56,13 +56,14 @@ class Settings:
     seed: int
     batch_size: int
     device: str
+    precision: str
 
     def check(self) -> None:
         """Raise MoldiffError for the first setting that is out of range."""
         check_request(
             Request(
                 self.n, self.model, None, self.steps, self.sampler, self.seed, self.batch_size, self.device, False,
-                grid=self.grid,
+                grid=self.grid, precision=self.precision,
             )
         )  # fmt: skip
         if self.n > MOST_DRAWS:
@@ -164,7 +165,7 @@ class Job(ABC, Generic[Item]):
         settings: of the run.
 
     Attributes:
-        folder, model, device: what the settings name, loaded.
+        folder, model, device, precision: what the settings name, loaded.
         accountant: counts every answer.
         records: number of records answered.
         answered: places of those with a valid answer.
@@ -175,7 +176,9 @@ class Job(ABC, Generic[Item]):
     def __init__(self, settings: Settings) -> None:
         settings.check()
         self.settings, self.folder = settings, load_model_folder(settings.model)
-        self.model = MoleculeModel.from_folder(self.folder, resolve_device(settings.device))
+        device = resolve_device(settings.device)
+        precision = resolve_precision(settings.precision, device)
+        self.model, self.precision = MoleculeModel.from_folder(self.folder, device, precision), name_of(precision)
         self.device = next(self.model.denoiser.parameters()).device
         self.accountant = Accountant()
         self.records, self.answered = 0, set[int]()

@@ -20,6 +20,7 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import Record
 from moldiff.chem.skeleton import Skeleton, skeleton
 from moldiff.datasets.batching import bucket_width
+from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch
@@ -173,6 +174,7 @@ def conformers(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
     grid: str = DEFAULT_GRID,
     redraws: int = DEFAULT_REDRAWS,
@@ -188,13 +190,15 @@ def conformers(
         molecules: a molecule file (coordinates in it only decide stereo), or RDKit molecules.
         n: draws for each molecule.
         steps, sampler, grid: as in `moldiff.sampling.generate.generate`; any sampler will do.
-        model, seed, batch_size, device, keep_invalid: likewise.
+        model, seed, batch_size, device, precision, keep_invalid: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
-    job = Conformers(ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, redraws))
+    job = Conformers(
+        ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, precision, redraws)
+    )
     return molecules_of(job.answers(molecules), job.columns, keep_invalid)
 
 
@@ -209,6 +213,7 @@ def conformer_files(
     seed: int = 0,
     batch_size: int | None = None,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int | None = None,
@@ -230,6 +235,7 @@ def conformer_files(
         seed,
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,
+        precision,
         DEFAULT_REDRAWS if redraws is None else redraws,
     )
     settings.check()

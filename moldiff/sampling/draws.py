@@ -86,7 +86,7 @@ class Drawer:
         spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
         self.grid = grid.times(model.curve, steps, spread)
         self.device = next(model.denoiser.parameters()).device
-        self.micro_batches = MicroBatches(self.device, workers)
+        self.micro_batches = MicroBatches(self.device, workers, precision=model.denoiser.precision)
         self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
 
     def size(self, numbers: Tensor) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.checkpoint import DEFAULT_MODEL
 from moldiff.chem.scores import ScoreError, ScoreFunction
+from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.sampling.decoders import DEFAULT_DECODER
@@ -43,6 +44,7 @@ def generate(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
@@ -77,6 +79,8 @@ def generate(
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time.
         device: auto, cpu, cuda, cuda:<number> or mps.
+        precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
+            molecules on processors with and without bfloat16 need "float32".
         until_valid: draw on until there are n valid molecules.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
@@ -130,7 +134,7 @@ def generate(
     )
     request = Request(
         n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        wishes, None if scoring is None else scoring.asked,
+        wishes, precision, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
     generation = Generation(request, scoring)
@@ -157,6 +161,7 @@ def generate_files(
     seed: int = 0,
     batch_size: int | None = None,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
@@ -173,7 +178,8 @@ def generate_files(
 
     The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). All three
     files appear only when they are complete. To each of ``trajectories`` (.xyz or .html) goes the path from noise to
-    the first valid molecule, or to draw 0 if none is.
+    the first valid molecule, or to draw 0 if none is. With targets that can be measured, ``<name>.targets.png`` shows
+    what was wanted against what came out.
 
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, or where
@@ -194,13 +200,15 @@ def generate_files(
         DEFAULT_GRID if grid is None else grid,
         renoise,
         wishes,
+        precision,
         None if scoring is None else scoring.asked,
     )
     check_request(request, bool(trajectories))
     table, run_file = output_names(out)
     for path in trajectories:
         check_suffix(path)
-    for path in (out, table, run_file, *trajectories):
+    picture_file = out.with_suffix(".targets.png")
+    for path in (out, table, run_file, *trajectories, *([picture_file] if wishes.targets else [])):
         refuse_existing_file(path, overwrite)
     generation = Generation(request, scoring)
     with ExitStack() as stack:
@@ -225,9 +233,13 @@ def generate_files(
         frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
         for path in trajectories:
             write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
+    if (picture := generation.steering.aims.picture()) is not None:
+        with atomic_writer(picture_file, binary=True) as handle:
+            handle.write(picture)
     problem = problem or generation.shortage()
     summary = generation.summary(time.monotonic() - started, out, problem)
-    record = run_record(request, summary, generation.folder.sha256, str(generation.device), generation.guide)
+    device, precision = str(generation.device), generation.precision
+    record = run_record(request, summary, generation.folder.sha256, device, precision, generation.guide)
     write_json(run_file, record)
     if problem:
         raise MoldiffError(f"{problem}; what was made is in {out}")

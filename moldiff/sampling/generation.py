@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from moldiff.checkpoint import load_model_folder
-from moldiff.devices import resolve_device
+from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, Decoder
 from moldiff.sampling.draws import Draw, Drawer
@@ -36,7 +36,7 @@ class Generation:
     """One generation under way: a checked request, and all that answers it.
 
     Attributes:
-        folder, model: what the request names, loaded.
+        folder, model, device, precision: what the request names, loaded.
         guide: the property network that it names; None = none.
         steering: its wishes, held against the model.
         accountant: counts every outcome that was yielded.
@@ -46,7 +46,9 @@ class Generation:
     def __init__(self, request: Request, scoring: Scoring | None = None) -> None:
         self.request, self.folder = request, load_model_folder(request.model)
         source, references = str(self.folder.path), self.folder.references
-        self.model = MoleculeModel.from_folder(self.folder, resolve_device(request.device))
+        device = resolve_device(request.device)
+        precision = resolve_precision(request.precision, device)
+        self.model, self.precision = MoleculeModel.from_folder(self.folder, device, precision), name_of(precision)
         self.device = next(self.model.denoiser.parameters()).device
         wishes = request.wishes
         self.guide = PropertyGuide.load(

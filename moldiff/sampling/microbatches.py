@@ -19,7 +19,15 @@ from moldiff.workers import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-ROWS = {"cpu": 8, "cuda": 256, "mps": 64}  # rows of a micro-batch
+# rows of a micro-batch, by device and number type of the network: few on a CPU, where missing ones are made in vain
+ROWS = {
+    ("cpu", torch.float32): 8,
+    ("cpu", torch.bfloat16): 16,
+    ("cuda", torch.float32): 256,
+    ("cuda", torch.bfloat16): 256,
+    ("mps", torch.float32): 64,
+    ("mps", torch.bfloat16): 64,
+}
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,15 +39,22 @@ class MicroBatches:
     Args:
         device: that the network is on.
         workers: run the micro-batches.
-        rows: of a micro-batch; None = as suits the device.
+        rows: of a micro-batch; None = as suits device and precision.
+        precision: number type of the network's matrix products.
 
     Attributes:
         rows: halved when memory does not suffice.
     """
 
-    def __init__(self, device: torch.device, workers: Workers = INLINE, rows: int | None = None) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        workers: Workers = INLINE,
+        rows: int | None = None,
+        precision: torch.dtype = torch.float32,
+    ) -> None:
         self.device, self.workers = device, workers
-        self.rows = ROWS[device.type] if rows is None else rows
+        self.rows = ROWS[device.type, precision] if rows is None else rows
 
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]

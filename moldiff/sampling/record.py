@@ -73,6 +73,7 @@ def run_record(
     summary: Summary,
     model_sha256: str,
     device: str,
+    precision: str,
     guide: PropertyGuide | None = None,
 ) -> dict[str, Any]:
     """Return what run.json holds: plain JSON types. The request is a dataclass of these."""
@@ -85,6 +86,7 @@ def run_record(
         "model_sha256": model_sha256,
         "property_model": None if guide is None else {"sha256": guide.folder.sha256, "scale": guide.scale},
         "device": device,
+        "precision": precision,
         "requested": summary.requested,
         "drawn": summary.drawn,
         "counts": summary.counts,

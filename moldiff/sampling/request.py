@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from moldiff.devices import DEFAULT_PRECISION, PRECISIONS
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
@@ -35,6 +36,7 @@ class Request:
     grid: str = DEFAULT_GRID
     renoise: int = 0
     wishes: Wishes = NO_WISHES
+    precision: str = DEFAULT_PRECISION
     reweighting: Reweighting | None = None
 
     def drawer(
@@ -72,6 +74,9 @@ def check_request(request: Request, trajectories: bool = False) -> None:
     if request.grid not in GRIDS:
         hint = nearest_name(request.grid, GRIDS)
         raise MoldiffError(f"unknown grid '{request.grid}'{hint}; known are {', '.join(GRIDS)}")
+    if request.precision not in PRECISIONS:
+        hint = nearest_name(request.precision, PRECISIONS)
+        raise MoldiffError(f"unknown precision '{request.precision}'{hint}; known are {', '.join(PRECISIONS)}")
     if request.decode not in DECODERS:
         hint = nearest_name(request.decode, DECODERS)
         raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")

@@ -21,6 +21,7 @@ from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import Record
 from moldiff.chem.similarity import nearest_similarity
+from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
@@ -202,6 +203,7 @@ def vary(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
     grid: str = DEFAULT_GRID,
@@ -217,13 +219,15 @@ def vary(
         molecules: a molecule file with 3D coordinates, or RDKit molecules with a 3D conformer.
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, evenly spread over the n draws.
-        model, steps, sampler, seed, batch_size, device, keep_invalid, decode, grid: as in
+        model, steps, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
             `moldiff.sampling.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
-    settings = VarySettings(n, str(model), steps, sampler, grid, seed, batch_size, device, _ends(strength), decode)
+    settings = VarySettings(
+        n, str(model), steps, sampler, grid, seed, batch_size, device, precision, _ends(strength), decode
+    )
     job = Variations(settings)
     return molecules_of(job.answers(molecules), job.columns, keep_invalid)
 
@@ -240,6 +244,7 @@ def vary_files(
     seed: int = 0,
     batch_size: int | None = None,
     device: str = "auto",
+    precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
     grid: str | None = None,
@@ -261,6 +266,7 @@ def vary_files(
         seed,
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,
+        precision,
         strength,
         decode,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def train(
     resume: str | None = None,
     max_time: str | None = None,
     init_from: str | None = None,
+    conditions: Sequence[str] = (),
     out: Path | None = None,
 ) -> Path:
     """Train a model and write it to ``<output>/model``.
@@ -48,6 +50,7 @@ def train(
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
             vocabulary and conditions are taken, the file's sections on them are not read.
+        conditions: properties that can be asked for when sampling, instead of the file's.
         out: output folder, instead of the file's.
 
     Returns:
@@ -59,17 +62,30 @@ def train(
     config = load_training(config_path, overrides)
     if out is not None:
         config = config.model_copy(update={"output": out})
+    if isinstance(config, PropertyTrainConfig) and (init_from is not None or conditions):
+        raise MoldiffError(
+            "a property network starts from nothing, and its file names the properties: --init-from and --condition are "
+            "for models that generate molecules"
+        )
     if init_from is not None:
-        if isinstance(config, PropertyTrainConfig):
-            raise MoldiffError(
-                "a property network starts from nothing: --init-from is for models that generate molecules"
-            )
         config = config.model_copy(update={"init_from": init_from})
+    if conditions and isinstance(config, TrainConfig):
+        config = _with_conditions(config, conditions)
     seconds = None if max_time is None else parse_duration(max_time)
     state = _find_state(config, resume)
     if isinstance(config, PropertyTrainConfig):
         return PropertyRun(config, state, seconds).fit()
     return TrainingRun(config, state, seconds).fit()
+
+
+def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
+    """Return the configuration with other conditions; MoldiffError where a model brings its own or one stands twice."""
+    if config.init_from is not None:
+        raise MoldiffError(f"the conditions are those of the model to start from, {config.init_from}; leave them out")
+    for name in conditions:
+        if list(conditions).count(name) > 1:
+            raise MoldiffError(f"condition '{name}' is given twice")
+    return config.model_copy(update={"conditions": tuple(conditions)})
 
 
 def parse_duration(text: str) -> float:
@@ -120,7 +136,8 @@ class TrainingRun(Run):
                 known = self.dataset.property_names
                 raise MoldiffError(
                     f"condition '{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
-                    f"it has {', '.join(known) or 'none'}"
+                    f"it has {', '.join(known) or 'none'}; 'moldiff data prepare --properties' takes tags of the file "
+                    "and what RDKit calculates"
                 )
         return MoleculeModel.build(
             self.config.network, self.config.curve, self.dataset.vocabulary, statistics, self.config.conditions

@@ -13,12 +13,15 @@ from rdkit import Chem
 
 import moldiff
 from moldiff.checkpoint import load_model_folder
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
+from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import draws, generate
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files, output_names
+from moldiff.sampling.microbatches import ROWS
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import size_distribution
 
@@ -106,6 +109,32 @@ def test_files_do_not_depend_on_the_number_of_threads(model: Path, tmp_path: Pat
     assert files[0] == files[1]
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_network_computes_in_the_precision_asked_for(
+    model: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, made = set(), set()
+    forward, denoise = EquivariantNetwork.forward, PreconditionedDenoiser.forward
+
+    def network(self, *arguments):
+        found.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return forward(self, *arguments)
+
+    def denoiser(self, batch, *arguments):
+        prediction = denoise(self, batch, *arguments)
+        made.update((prediction.pos.dtype, prediction.bond_type.dtype, len(batch)))
+        return prediction
+
+    monkeypatch.setattr(EquivariantNetwork, "forward", network)
+    monkeypatch.setattr(PreconditionedDenoiser, "forward", denoiser)
+    generate_files(tmp_path / "m.sdf", n=3, model=str(model), steps=2, precision=precision)
+    expected = getattr(torch, precision)
+    assert found == {expected}
+    assert made == {torch.float32, ROWS["cpu", expected]}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["precision"], record["request"]["precision"]) == (precision, precision)
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 512])
 def test_until_valid_ends_at_the_same_draw(scripted: None, model: Path, tmp_path: Path, batch_size: int) -> None:
     out = tmp_path / f"{batch_size}.sdf"
@@ -191,6 +220,7 @@ def test_a_size_outside_the_training_range_is_a_warning(
         ({"sampler": "ddpn"}, "did you mean 'ddpm'"),
         ({"n_atoms": (5, 4)}, "n_atoms must be a range"),
         ({"device": "gpu"}, "unknown device"),
+        ({"precision": "float16"}, "unknown precision 'float16'.*did you mean 'bfloat16'"),
     ],
 )
 def test_arguments_out_of_range(model: Path, tmp_path: Path, arguments: dict[str, object], words: str) -> None:

@@ -74,6 +74,16 @@ def test_target_measured_value_and_error_of_every_molecule(scripted: None, packe
     assert record["targets"][0]["mean_absolute_error"] == pytest.approx(METHANE_LOGP - 0.5)
     assert record["request"]["wishes"]["targets"] == ["logp=0.5"]
     assert "2 of 6 draws (33.3%) valid and within 0.25..0.75" in aim.line()
+    assert (tmp_path / "m.targets.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("m.sdf", "m.csv", "run.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(MoldiffError, match=r"m\.targets\.png.*exists"):
+        generate_files(out, n=6, model=str(packed), wishes=Wishes(("logp=0.5",)))
+
+
+def test_no_target_no_picture(scripted: None, packed: Path, tmp_path: Path) -> None:
+    generate_files(tmp_path / "m.sdf", n=3, model=str(packed))
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path, tmp_path: Path) -> None:

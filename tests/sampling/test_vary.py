@@ -138,7 +138,7 @@ def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
 
 def test_strengths_are_spread_evenly() -> None:
     def strengths(n: int, low: float, high: float) -> list[float]:
-        settings = VarySettings(n, "m", 1, "ddpm", "uniform", 0, 1, "cpu", (low, high))
+        settings = VarySettings(n, "m", 1, "ddpm", "uniform", 0, 1, "cpu", "auto", (low, high))
         return [settings.strength_of(draw) for draw in range(n)]
 
     assert strengths(4, 0.2, 0.8) == pytest.approx([0.2, 0.4, 0.6, 0.8])

@@ -117,6 +117,20 @@ def test_fine_tuning_starts_from_the_given_weights(training_file: Write, tmp_pat
     assert "Started from" not in load_model_folder(base).card
 
 
+def test_conditions_can_be_given_by_name_instead_of_the_file(training_file: Write) -> None:
+    folder = train(training_file(), ["training.steps=2"], conditions=["gfn2_gap_eV", "logp"])
+    assert MoleculeModel.from_folder(load_model_folder(folder)).conditions == ("gfn2_gap_eV", "logp")
+
+
+def test_conditions_that_cannot_be_had_are_refused(training_file: Write) -> None:
+    with pytest.raises(MoldiffError, match=r"'qed' is not a property of .*it has .*logp.*--properties"):
+        train(training_file(), [], conditions=["qed"])
+    with pytest.raises(MoldiffError, match="'logp' is given twice"):
+        train(training_file(), [], conditions=["logp", "logp"])
+    with pytest.raises(MoldiffError, match="conditions are those of the model to start from, qm9"):
+        train(training_file(), [], init_from="qm9", conditions=["logp"])
+
+
 def test_an_unknown_condition_names_the_nearest(training_file: Write) -> None:
     with pytest.raises(MoldiffError, match=r"'logq'.*did you mean 'logp'"):
         train(training_file(conditions=["logq"]), [])

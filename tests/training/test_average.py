@@ -1,0 +1,62 @@
+"""Averages of models: the mean of every weight, and nothing that does not belong together."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.errors import MoldiffError
+from moldiff.training.average import average
+from moldiff.training.pack import pack
+from moldiff.training.run import train
+
+Write = Callable[..., Path]
+SHORT = ["training.steps=1", "training.validate_every=1"]
+
+
+@pytest.fixture
+def trained(training_file: Write) -> Path:
+    return train(training_file(), SHORT)
+
+
+def test_an_average_is_the_mean_of_every_weight(
+    trained: Path, training_file: Write, prepared: Path, tmp_path: Path
+) -> None:
+    other = train(training_file("other"), [*SHORT, "training.seed=1"])
+    third = train(training_file("third"), [*SHORT, "training.seed=2"])
+    digest = average([str(trained), str(other), str(third)], tmp_path / "average")
+    folder = load_model_folder(tmp_path / "average")
+    assert folder.sha256 == digest
+    sources = [load_model_folder(path) for path in (trained, other, third)]
+    for name, weight in folder.weights.items():
+        mean = sum(source.weights[name].double() for source in sources) / 3
+        torch.testing.assert_close(weight.double(), mean, rtol=0, atol=1e-7)
+    assert [one["sha256"] for one in folder.config["training"]["average_of"]] == [one.sha256 for one in sources]
+    assert all(source.card in folder.card for source in sources)
+    pack(str(tmp_path / "average"), prepared, tmp_path / "packed")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"conditions": []}, "their conditions differ"),
+        ({"curve": {"sigma_max": 20.0}}, "their curve differ"),
+    ],
+)
+def test_models_of_another_kind_are_refused(
+    trained: Path, training_file: Write, tmp_path: Path, change: dict, problem: str
+) -> None:
+    other = train(training_file("other", **change), SHORT)
+    with pytest.raises(MoldiffError, match=f"other/model cannot be averaged with .*run/model: {problem}"):
+        average([str(trained), str(other)], tmp_path / "average")
+    assert not (tmp_path / "average").exists()
+
+
+def test_one_model_has_no_average_and_what_is_there_stays(trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match="at least two"):
+        average([str(trained)], tmp_path / "average")
+    average([str(trained), str(trained)], tmp_path / "average")
+    with pytest.raises(MoldiffError, match="exists"):
+        average([str(trained), str(trained)], tmp_path / "average")
