@@ -64,7 +64,7 @@ def train(
         config = config.model_copy(update={"output": out})
     if isinstance(config, PropertyTrainConfig) and (init_from is not None or conditions):
         raise MoldiffError(
-            "a property network starts from nothing, and its file names the properties: --init-from and --condition are "
+            "a property network starts from nothing, its file names the properties: --init-from and --condition are "
             "for models that generate molecules"
         )
     if init_from is not None:
