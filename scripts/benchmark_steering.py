@@ -8,10 +8,12 @@ and has no error. Baselines come from the draws of scale 0, unguided molecules o
 ("right size only"), the error against all other targets ("unconditional", the U-bound), and the nearest of k such
 draws: "best of 2, right size" costs as much as a guided draw, "best of K" as much as a group of K particles.
 
-Sequential Monte Carlo ("SMC") draws a group of K unguided particles, of any size, for each of the first n / K targets,
-with the weight exp(-W distance), the distance in standard deviations of the training data. One row counts all of the
-group, copies included, another the nearest of each group; the latter compares with "best of K". A finished cell is a
-row of cells.csv in the working folder; started again, the script goes on where it was.
+Sequential Monte Carlo ("SMC") draws a group of K particles, conditioned on the target (scale 1) and of the size that
+was drawn with it, for each of the first n / K targets, with the weight exp(-W distance), the distance in standard
+deviations of the training data. One row counts all of the group, copies included (its figures compare with those of
+single draws), another the nearest of each group, which compares with "best of K". A property network
+(--property-model) is a row of its own: unguided otherwise, pulled by the gradient. A finished cell is a row of
+cells.csv in the working folder; started again, the script goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,30 +29,24 @@ from pathlib import Path
 import numpy as np
 import torch
 from cells import Cells
-from rdkit import Chem
+from target_groups import TargetGroups
 
 from moldiff.checkpoint import ModelFolder, load_model_folder
-from moldiff.chem.properties import PROPERTIES
-from moldiff.chem.scores import Score, gfn2_score, property_score
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
-from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.generate import generate_files
 from moldiff.sampling.guidance import Guidance
-from moldiff.sampling.request import Request
-from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import NO_WISHES, Wishes, steer
+from moldiff.sampling.steering import Wishes
 from moldiff.sampling.targets import VALUE_BAND
 from moldiff.training.provenance import hardware
-from moldiff.workers import workers_for
 
 MEASURED = ("logp", "tpsa", "gfn2_gap_eV", "gfn2_dipole_D")
 SCALES = (1.0, 2.0, 3.0)
 WEIGHTS = (4.0, 16.0)
+SMC, GRADIENT = "SMC", "gradient"
 SIZE_ONLY, UNCONDITIONAL, BEST = "right size only", "unconditional", "best of 2, right size"
 KEY = ("model_sha256", "property", "method", "steps", "n", "seed")
 FIGURES = ("mae", "in_band", "valid", "unique")
@@ -69,20 +65,6 @@ class Cell:
         self.sizes = np.array([int(row["n_atoms"] or 0) for row in rows])
         self.smiles = [row["smiles"] for row in rows if row["smiles"]]
         self.evaluations = float(np.mean([float(row["evaluations"]) for row in rows]))
-
-
-class Nearness:
-    """A score: minus the distance from a target, which changes from group to group, in standard deviations."""
-
-    def __init__(self, name: str, std: float) -> None:
-        self.target, self._std = np.nan, std
-        self._score = (property_score if name in PROPERTIES else gfn2_score)(name, self._distance)
-
-    def _distance(self, value: float) -> float:
-        return abs(value - self.target) / self._std
-
-    def __call__(self, molecules: list[Chem.Mol]) -> Sequence[float | None]:
-        return self._score(molecules)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[float, float]:
@@ -152,31 +134,6 @@ def run(name: str, scale: float, arguments: argparse.Namespace, text: str) -> Ce
     return Cell(out.with_suffix(".csv"), name)
 
 
-def run_smc(
-    name: str, weight: float, targets: np.ndarray, arguments: argparse.Namespace, folder: ModelFolder
-) -> tuple[np.ndarray, list[str], float]:
-    """Return the distances from the targets (groups, particles), NaN = failed, all SMILES, and the evaluations of the
-    network for each particle."""
-    device = resolve_device(arguments.device)
-    model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
-    nearness = Nearness(name, model.statistics.properties[name].std)
-    request = Request(
-        len(targets), arguments.model, None, arguments.steps, arguments.sampler, arguments.seed, 1, arguments.device,
-        until_valid=False,
-    )  # fmt: skip
-    scoring = Scoring(Reweighting(name, weight, arguments.particles), Score(name, nearness))
-    distances, smiles = [], []
-    with workers_for(next(model.denoiser.parameters()).device) as workers:
-        drawer = request.drawer(model, True, steer(NO_WISHES, model, {}, "", None), workers)
-        draws = ReweightedDraws(drawer, ArgmaxDecoder(model.vocabulary), scoring)
-        for group, target in enumerate(targets):
-            nearness.target = float(target)
-            outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
-            distances.append([np.nan if one.score is None else -one.score for one in outcomes])
-            smiles += [one.smiles for one in outcomes if one.smiles]
-    return np.array(distances) * model.statistics.properties[name].std, smiles, float(drawer.evaluations)
-
-
 Made = tuple[str, np.ndarray, Sequence[str], float]  # method, errors (groups, members), SMILES, evaluations
 
 
@@ -191,23 +148,30 @@ def baselines(cell: Cell, particles: int) -> list[Made]:
     ]
 
 
-def by_score(name: str, weight: float, arguments: argparse.Namespace, folder: ModelFolder, text: str) -> list[Made]:
+def by_score(groups: TargetGroups, weight: float) -> list[Made]:
     """Return what sequential Monte Carlo makes for the targets of the baselines."""
-    count = arguments.particles
-    targets = run(name, 0.0, arguments, text).targets[: arguments.n // count]
-    errors, smiles, single = run_smc(name, weight, targets, arguments, folder)
+    errors, smiles, single = groups.by_score(weight)
     nearest = np.where(np.isfinite(errors), errors, np.inf).min(1)
     nearest = np.where(np.isfinite(nearest), nearest, np.nan)
-    method = smc_name(weight, count)
+    method = smc_name(weight, groups.members)
     return [
         (method, errors, smiles, single),
-        (f"{method}, nearest", nearest[:, None], [], count * single),
+        (f"{method}, nearest", nearest[:, None], [], groups.members * single),
     ]
+
+
+def by_gradient(groups: TargetGroups, method: str, scale: float, arguments: argparse.Namespace) -> list[Made]:
+    """Return what a property network pulls towards the targets of the baselines, alone and on top of scale 1."""
+    made: list[Made] = []
+    for name, guidance in ((method, None), (f"{method}, on scale 1", 1.0)):
+        errors, smiles, single = groups.by_gradient(arguments.property_model, scale, guidance)
+        made.append((name, errors, smiles, single))
+    return made
 
 
 def smc_name(weight: float, particles: int) -> str:
     """Return what a row of sequential Monte Carlo is called."""
-    return f"SMC, {particles} particles, W {weight:g}"
+    return f"{SMC}, {particles} particles, W {weight:g}"
 
 
 def measure(
@@ -215,8 +179,10 @@ def measure(
 ) -> list[dict[str, str]]:
     """Return the rows of one generation, by the method's scale or weight: with scale 0 those of the baselines."""
     text = f"{name}={row.minimum!r}..{row.maximum!r}"
-    if method.startswith("SMC"):
-        made = by_score(name, value, arguments, folder, text)
+    if method.startswith(SMC):
+        made = by_score(TargetGroups(name, text, arguments, folder), value)
+    elif method.startswith(GRADIENT):
+        made = by_gradient(TargetGroups(name, text, arguments, folder), method, value, arguments)
     elif value:
         cell = run(name, value, arguments, text)
         made = [(method, cell.errors[:, None], cell.smiles, cell.evaluations)]
@@ -251,8 +217,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
         f"`{rows[0]['model_sha256'][:16]}`; {arguments.sampler}, {arguments.steps} steps. Targets and sizes from the "
         f"training joint; judged by the true calculator on the molecule as drawn; argmax decoding, no retries, no "
         f"filters. MAE over valid and connected molecules; the band is ± {VALUE_BAND} standard deviations of the "
-        f"training data, and failures are outside. SMC: unguided particles of any size, n / {arguments.particles} "
-        f"targets. ± is one standard error, over targets.",
+        f"training data, and failures are outside. SMC: conditioned at scale 1, of the target's size, "
+        f"n / {arguments.particles} targets; gradient: of a property network, at that scale. ± is one standard error, "
+        f"over targets.",
         "",
         "| property | method | MAE | MAE / unconditional | in band, % | valid & connected, % | unique of valid, % "
         "| evaluations | n |",
@@ -281,6 +248,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scales", nargs="*", type=float, default=list(SCALES), help="beside 0, the baselines")
     parser.add_argument("--weights", nargs="*", type=float, default=list(WEIGHTS), help="of sequential Monte Carlo")
     parser.add_argument("--particles", type=int, default=16, help="of a group of sequential Monte Carlo")
+    parser.add_argument("--property-model", help="folder of a property network")
+    parser.add_argument("--property-scales", nargs="*", type=float, default=[3.0], help="of its gradient")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_steering"), help="folder of cells and files")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
@@ -304,6 +273,8 @@ def main() -> None:
                 *((f"scale {scale:g}", scale) for scale in sorted(set(arguments.scales) - {0.0})),
             ]
             methods += [(smc_name(weight, arguments.particles), weight) for weight in arguments.weights]
+            if arguments.property_model is not None:
+                methods += [(f"{GRADIENT} {scale:g}", scale) for scale in arguments.property_scales]
             for method, value in methods:
                 if not cells.holds(shared | {"property": name, "method": method}):
                     statistics = model.statistics.properties[name]

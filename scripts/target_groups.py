@@ -1,0 +1,118 @@
+"""Draws in groups that share a target and a size, as training data have them together: what a score or a property
+network makes of them. Imported by benchmark_steering.py."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from rdkit import Chem
+
+from moldiff.checkpoint import ModelFolder
+from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.scores import Score, gfn2_score, property_score
+from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
+from moldiff.model import MoleculeModel
+from moldiff.randomness import NoiseSource
+from moldiff.sampling.decoders import ArgmaxDecoder
+from moldiff.sampling.draws import Drawer
+from moldiff.sampling.outcome import Outcome, assess
+from moldiff.sampling.property_guide import PropertyGuide
+from moldiff.sampling.request import Request
+from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
+from moldiff.sampling.steering import Wishes, steer
+from moldiff.workers import Workers, workers_for
+
+Made = tuple[np.ndarray, list[str], float]
+"""Distances from the targets (groups, members), NaN = failed; all SMILES; network evaluations of one member."""
+
+
+class Nearness:
+    """A score: minus the distance from a target, which changes from group to group, in standard deviations."""
+
+    def __init__(self, name: str, std: float) -> None:
+        self.target, self._std = np.nan, std
+        self._score = (property_score if name in PROPERTIES else gfn2_score)(name, self._distance)
+
+    def _distance(self, value: float) -> float:
+        return abs(value - self.target) / self._std
+
+    def __call__(self, molecules: list[Chem.Mol]) -> Sequence[float | None]:
+        return self._score(molecules)
+
+
+class TargetGroups:
+    """Groups of K draws; the first n / K targets and sizes are those of the single draws 0, 1, ...
+
+    Args:
+        name: the property.
+        text: range of the targets, for example "logp=-3.0..4.0".
+        arguments: of the command line.
+        folder: the model.
+    """
+
+    def __init__(self, name: str, text: str, arguments: argparse.Namespace, folder: ModelFolder) -> None:
+        device = resolve_device(arguments.device)
+        self.name, self.arguments, self.folder, self.device = name, arguments, folder, device
+        self.model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
+        self.members, self.count = arguments.particles, arguments.n // arguments.particles
+        starts = steer(Wishes((text,)), self.model, folder.references, str(folder.path), None).starts
+        self.sizes, conditions = starts.draw(torch.arange(self.count), NoiseSource(arguments.seed))
+        self.targets = conditions[:, self.model.conditions.index(name)]
+        self.std = self.model.statistics.properties[name].std
+        self.nearness = Nearness(name, self.std)
+        self.decoder = ArgmaxDecoder(self.model.vocabulary)
+
+    def by_score(self, weight: float) -> Made:
+        """Draw each group by sequential Monte Carlo, conditioned on its target at scale 1."""
+        scoring = Scoring(Reweighting(self.name, weight, self.members), Score(self.name, self.nearness))
+
+        def draw(drawer: Drawer, group: int) -> list[Outcome]:
+            draws = ReweightedDraws(drawer, self.decoder, scoring)
+            return [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+
+        return self._made(Wishes(guidance=1.0), draw)
+
+    def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
+        """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
+
+        def draw(drawer: Drawer, group: int) -> list[Outcome]:
+            draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
+            return [assess(draw, self.decoder) for draw in draws]
+
+        return self._made(Wishes(guidance=guidance, property_model=property_model, property_scale=scale), draw)
+
+    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int], list[Outcome]]) -> Made:
+        """Draw the groups, each with its own target and size, and measure them."""
+        guide = PropertyGuide.load(
+            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+        )
+        distances, smiles, evaluations = [], [], 0
+        with workers_for(self.device) as workers:
+            for group, (size, target) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
+                drawer = self._drawer(replace(wishes, targets=(f"{self.name}={target!r}",)), size, guide, workers)
+                self.nearness.target, evaluations = target, drawer.evaluations
+                outcomes = draw(drawer, group)
+                distances.append([self._distance(outcome) for outcome in outcomes])
+                smiles += [outcome.smiles for outcome in outcomes if outcome.status == "valid"]
+        return np.array(distances), smiles, float(evaluations)
+
+    def _drawer(self, wishes: Wishes, size: int, guide: PropertyGuide | None, workers: Workers) -> Drawer:
+        """Return what draws molecules of one size towards one target."""
+        arguments, sizes = self.arguments, (size, size)
+        request = Request(
+            self.members, arguments.model, sizes, arguments.steps, arguments.sampler, arguments.seed, 1,
+            arguments.device, until_valid=False,
+        )  # fmt: skip
+        steering = steer(wishes, self.model, self.folder.references, str(self.folder.path), sizes, guide)
+        return request.drawer(self.model, True, steering, workers)
+
+    def _distance(self, outcome: Outcome) -> float:
+        """Return how far a valid molecule lies from the target, natural units; NaN for what failed."""
+        score = outcome.score
+        if outcome.status == "valid" and outcome.mol is not None and score is None:
+            (score,) = self.nearness([outcome.mol])
+        return np.nan if score is None else -self.std * score
