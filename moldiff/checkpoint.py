@@ -130,11 +130,12 @@ def save_model_folder(
 
     Args:
         folder: where to; an existing model folder is replaced only with ``overwrite``, any other folder never.
-        weights: the network's state; floating-point tensors are stored as float32, or as float16 if ``half``.
+        weights: the network's state; floating-point tensors are stored as float32, matrices as float16 if ``half``.
         config: plain JSON types.
         references: reference arrays, stored as they are; may be empty.
         card: Markdown text of the card.
-        half: store the weights in half precision (11 bits of mantissa, at most 65504).
+        half: store matrices in half precision (11 bits of mantissa, at most 65504). Vectors take no space to speak of,
+            and some are statistics of the data, in natural units.
         overwrite: replace an existing model folder.
 
     Returns:
@@ -192,15 +193,16 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
 
 
 def _pack_weights(weights: dict[str, Tensor], half: bool) -> bytes:
-    """Serialise weights, floats as float16 or float32; MoldiffError names a tensor that is not finite then."""
+    """Serialise weights, see `save_model_folder`; MoldiffError names a tensor that is not finite then."""
     import torch
 
     packed = {}
     for name, tensor in weights.items():
         if tensor.is_floating_point():
-            tensor = tensor.detach().to(torch.float16 if half else torch.float32)
+            halved = half and tensor.dim() > 1
+            tensor = tensor.detach().to(torch.float16 if halved else torch.float32)
             if not bool(torch.isfinite(tensor).all()):
-                precision = "half precision" if half else "single precision"
+                precision = "half precision" if halved else "single precision"
                 raise MoldiffError(
                     f"weights '{name}' hold values that are not finite in {precision}; the model is not saved"
                 )

@@ -85,6 +85,14 @@ def test_half_precision_halves_the_file_and_loads_as_float32(folder: Path, tmp_p
     assert torch.equal(loaded, weights["w"].half().float())
 
 
+def test_vectors_keep_their_precision(tmp_path: Path) -> None:
+    # the mean of a total energy, for example
+    weights = {"property_mean": torch.tensor([-11178.966]), "huge": torch.tensor([1e30])}
+    save_model_folder(tmp_path / "m", weights=weights, config={}, references={}, card="", half=True)
+    loaded = load_model_folder(tmp_path / "m").weights
+    assert all(torch.equal(loaded[name], weight) for name, weight in weights.items())
+
+
 def test_sha256sum_agrees(folder: Path) -> None:
     if shutil.which("sha256sum") is None:
         pytest.skip("sha256sum is not installed")
@@ -208,7 +216,7 @@ def test_weights_that_are_not_finite_are_neither_saved_nor_loaded(folder: Path, 
 
 
 def test_weights_too_large_for_half_precision_are_not_saved(tmp_path: Path) -> None:
-    weights = {"large": torch.tensor([70_000.0])}
+    weights = {"large": torch.tensor([[70_000.0]])}
     with pytest.raises(MoldiffError, match="half precision"):
         save_model_folder(tmp_path / "m", weights=weights, config={}, references={}, card="", half=True)
     save_model_folder(tmp_path / "m", weights=weights, config={}, references={}, card="", half=False)
