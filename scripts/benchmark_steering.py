@@ -11,8 +11,9 @@ different molecule costs is a column of its own: particles of a group are often 
 
 Sequential Monte Carlo ("SMC") draws a group of K particles, conditioned on the target (scale 1) and of the size that
 was drawn with it, for each of the first n / K targets, with the weight exp(-W distance), the distance in standard
-deviations of the training data. One row counts all of the group, copies included (its figures compare with those of
-single draws), another the nearest of each group, which compares with "best of K". A property network
+deviations of the training data. One row counts all of the group, copies included, one counts copies of a molecule as
+failed (its figures compare with those of single draws), another the nearest of each group, which compares with "best of
+K". A property network
 (--property-model) is a row of its own: unguided otherwise, pulled by the gradient. A finished cell is a row of
 cells.csv in the working folder; started again, the script goes on where it was.
 """
@@ -30,7 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from cells import Cells
-from target_groups import TargetGroups
+from target_groups import TargetGroups, copies_as_failed
 
 from moldiff.checkpoint import ModelFolder, load_model_folder
 from moldiff.datasets.statistics import PropertyStatistics
@@ -156,8 +157,10 @@ def by_score(groups: TargetGroups, weight: float) -> list[Made]:
     nearest = np.where(np.isfinite(errors), errors, np.inf).min(1)
     nearest = np.where(np.isfinite(nearest), nearest, np.nan)
     method = smc_name(weight, groups.members)
+    different = copies_as_failed(errors, smiles)
     return [
-        (method, errors, smiles, single),
+        (method, errors, valid_of(smiles), single),
+        (f"{method}, copies as failed", different, [], single),
         (f"{method}, nearest", nearest[:, None], [], groups.members * single),
     ]
 
@@ -167,8 +170,13 @@ def by_gradient(groups: TargetGroups, method: str, scale: float, arguments: argp
     made: list[Made] = []
     for name, guidance in ((method, None), (f"{method}, on scale 1", 1.0)):
         errors, smiles, single = groups.by_gradient(arguments.property_model, scale, guidance)
-        made.append((name, errors, smiles, single))
+        made.append((name, errors, valid_of(smiles), single))
     return made
+
+
+def valid_of(smiles: list[list[str]]) -> list[str]:
+    """Return those of valid molecules."""
+    return [one for own in smiles for one in own if one]
 
 
 def smc_name(weight: float, particles: int) -> str:

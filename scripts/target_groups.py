@@ -26,8 +26,9 @@ from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
 from moldiff.sampling.steering import Wishes, steer
 from moldiff.workers import Workers, workers_for
 
-Made = tuple[np.ndarray, list[str], float]
-"""Distances from the targets (groups, members), NaN = failed; all SMILES; network evaluations of one member."""
+Made = tuple[np.ndarray, list[list[str]], float]
+"""Distances from the targets (groups, members), NaN = failed; SMILES likewise, "" = failed; network evaluations of one
+member."""
 
 
 class Nearness:
@@ -90,14 +91,14 @@ class TargetGroups:
         guide = PropertyGuide.load(
             wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
         )
-        distances, smiles, evaluations = [], [], 0
+        distances, smiles, evaluations = [], list[list[str]](), 0
         with workers_for(self.device) as workers:
             for group, (size, target) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
                 drawer = self._drawer(replace(wishes, targets=(f"{self.name}={target!r}",)), size, guide, workers)
                 self.nearness.target, evaluations = target, drawer.evaluations
                 outcomes = draw(drawer, group)
                 distances.append([self._distance(outcome) for outcome in outcomes])
-                smiles += [outcome.smiles for outcome in outcomes if outcome.status == "valid"]
+                smiles.append([outcome.smiles if outcome.status == "valid" else "" for outcome in outcomes])
         return np.array(distances), smiles, float(evaluations)
 
     def _drawer(self, wishes: Wishes, size: int, guide: PropertyGuide | None, workers: Workers) -> Drawer:
@@ -116,3 +117,9 @@ class TargetGroups:
         if outcome.status == "valid" and outcome.mol is not None and score is None:
             (score,) = self.nearness([outcome.mol])
         return np.nan if score is None else -self.std * score
+
+
+def copies_as_failed(distances: np.ndarray, smiles: list[list[str]]) -> np.ndarray:
+    """Return distances (groups, members) in which, of the same molecule in a group, only the first counts."""
+    first = [[own.index(one) == place for place, one in enumerate(own)] for own in smiles]
+    return np.where(first, distances, np.nan)
