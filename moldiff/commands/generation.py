@@ -113,7 +113,8 @@ def generate(
         typer.Option(
             metavar="SCORE",
             help="Draw by a score: module:function or file.py:function (a list of RDKit molecules in, numbers or None "
-            "out), qed or another property, 'logp=2.5', smarts:PATTERN, similarity:SMILES.",
+            "out), targets (nearness to every --target), qed or another property, 'logp=2.5', smarts:PATTERN, "
+            "similarity:SMILES.",
         ),
     ] = None,
     score_weight: Annotated[

@@ -22,6 +22,7 @@ from moldiff.sampling.record import Summary
 from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.request import Request
 from moldiff.sampling.reweighting import ReweightedDraws, Scoring
+from moldiff.sampling.scoring import OF_TARGETS, targets_score
 from moldiff.sampling.steering import steer
 from moldiff.sampling.verified import VerifiedDecoder
 from moldiff.workers import workers_for
@@ -60,6 +61,8 @@ class Generation:
         constraints = self.steering.constraints
         self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.columns = (*self.steering.aims.columns, *([] if request.reweighting is None else [SCORE_COLUMN]))
+        if scoring is not None and scoring.score is OF_TARGETS:
+            scoring = replace(scoring, score=targets_score(self.steering.aims.targets, self.steering.aims.statistics))
         self._scoring = scoring
         self._reweighted: ReweightedDraws | None = None
 

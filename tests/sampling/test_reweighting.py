@@ -12,8 +12,10 @@ from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
+from moldiff.checkpoint import save_model_folder
 from moldiff.chem.embed import embed
 from moldiff.chem.scores import Score, ScoreError
+from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
@@ -24,9 +26,11 @@ from moldiff.sampling.generate import generate_files
 from moldiff.sampling.grids import GRIDS
 from moldiff.sampling.outcome import Outcome, assess
 from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring, asked_for, stages
-from moldiff.sampling.scoring import named_score
+from moldiff.sampling.scoring import named_score, targets_score
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
+from moldiff.sampling.steering import Wishes
+from moldiff.sampling.targets import parse_target
 
 AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4], METHANE.bonds[:3])
 
@@ -223,6 +227,49 @@ def test_wrong_wishes_are_one_line(
     result = run("generate", "-n", "2", "--model", str(model), "-o", str(tmp_path / "m.sdf"), *options)
     result.assert_refused(words)  # type: ignore[attr-defined]
     assert not list(tmp_path.glob("m.*"))
+
+
+STATISTICS = {
+    "heavy_atom_count": PropertyStatistics("1", 7.0, 2.0, 1.0, 9.0, 3.0, 9.0, 100),
+    "hbd": PropertyStatistics("1", 1.0, 0.5, 0.0, 4.0, 0.0, 3.0, 100),
+    "colour": PropertyStatistics("nm", 400.0, 50.0, 300.0, 500.0, 310.0, 490.0, 60),
+}
+
+
+def test_nearness_to_all_targets_in_standard_deviations() -> None:
+    ethanol, methanol = (Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in ("CCO", "CO"))
+    targets = [parse_target("heavy_atom_count=6..8"), parse_target("hbd=2")]
+    assert targets_score(targets, STATISTICS)([ethanol, methanol]) == [-(3 / 2 + 1 / 0.5), -(4 / 2 + 1 / 0.5)]
+    assert targets_score(targets[:1], STATISTICS)([ethanol]) == [-3 / 2]
+    with pytest.raises(MoldiffError, match="the score 'targets' needs targets"):
+        targets_score([], STATISTICS)
+    with pytest.raises(MoldiffError, match="unknown score 'colour'"):
+        targets_score([parse_target("colour=400")], STATISTICS)
+    with pytest.raises(ScoreError, match="only known together with targets"):
+        named_score("targets")([ethanol])
+
+
+def test_targets_can_be_the_score(scripted: None, model: Path, tmp_path: Path, tiny_model: MoleculeModel) -> None:
+    # (atoms, logp) of training molecules, as packed models carry them
+    rows = torch.tensor([[5.0, 0.7], [5.0, 0.5], [9.0, 0.9]])
+    packed = tmp_path / "packed"
+    save_model_folder(
+        packed,
+        weights=tiny_model.denoiser.state_dict(),
+        config=tiny_model.config_json(),
+        references={"condition_rows": rows},
+        card="",
+        half=False,
+    )
+    wishes, scored = Wishes(("logp=0.5",)), asked_for("targets", 4.0, 4)
+    generate_files(tmp_path / "m.sdf", n=8, model=str(packed), steps=3, wishes=wishes, scoring=scored)
+    std = tiny_model.statistics.properties["logp"].std
+    found = rows_of(tmp_path / "m.csv")
+    assert {row["smiles"] for row in found} <= {"C", "N"}
+    for row in found:
+        assert float(row["score"]) == pytest.approx(-abs(float(row["logp"]) - 0.5) / std, abs=1e-4)
+    with pytest.raises(MoldiffError, match="the score 'targets' needs targets"):
+        generate_files(tmp_path / "n.sdf", n=8, model=str(packed), steps=3, scoring=scored)
 
 
 def test_scores_by_name() -> None:
