@@ -7,7 +7,8 @@ as drawn; plain argmax, no retries, no filters; a molecule that is not valid and
 and has no error. Baselines come from the draws of scale 0, unguided molecules of the right size: their own error
 ("right size only"), the error against all other targets ("unconditional", the U-bound), and the nearest of k such
 draws: "best of 2, right size" costs as much as a guided draw, "best of K" as much as a group of K particles. What a
-different molecule costs is a column of its own: particles of a group are often copies.
+different molecule costs is a column of its own: particles of a group are often copies. Diversity is the mean Tanimoto
+distance (ECFP4) of two valid molecules, copies included.
 
 Sequential Monte Carlo ("SMC") draws a group of K particles, conditioned on the target (scale 1) and of the size that
 was drawn with it, for each of the first n / K targets, with the weight exp(-W distance), the distance in standard
@@ -34,6 +35,7 @@ from cells import Cells
 from target_groups import TargetGroups, copies_as_failed
 
 from moldiff.checkpoint import ModelFolder, load_model_folder
+from moldiff.chem.similarity import mean_distances
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
@@ -52,7 +54,7 @@ SMC, GRADIENT = "SMC", "gradient"
 SIZE_ONLY, UNCONDITIONAL, BEST = "right size only", "unconditional", "best of 2, right size"
 FEW = (3, 6)  # "best of" so many, beside as many as a group has particles
 KEY = ("model_sha256", "property", "method", "steps", "n", "seed")
-FIGURES = ("mae", "in_band", "valid", "unique")
+FIGURES = ("mae", "in_band", "valid", "unique", "diversity")
 COLUMNS = (*KEY, "evaluations", *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "date")
 
 
@@ -80,6 +82,15 @@ def mean_and_error(values: np.ndarray) -> tuple[float, float]:
     return mean, float(np.sqrt((deviations**2).sum() / (len(values) - 1) / len(values)))
 
 
+def diversity(smiles: Sequence[str]) -> tuple[float, float]:
+    """Return the mean Tanimoto distance (ECFP4) between two molecules, copies included, and its standard error, that of
+    a U-statistic (Hoeffding 1948, section 5): 2 / sqrt(n) times the spread of the molecules' own means."""
+    if len(smiles) < 3:
+        return np.nan, np.nan
+    means = mean_distances(smiles)
+    return float(means.mean()), float(2 * means.std(ddof=1) / np.sqrt(len(means)))
+
+
 def figures(errors: np.ndarray, smiles: Sequence[str], band: float) -> dict[str, str]:
     """Return the figures of a row from the errors (groups, members) of all draws, NaN = failed."""
     sound = np.isfinite(errors)
@@ -89,6 +100,7 @@ def figures(errors: np.ndarray, smiles: Sequence[str], band: float) -> dict[str,
         "in_band": mean_and_error(np.where(sound, np.abs(errors) <= band, 0.0)),
         "valid": mean_and_error(sound.astype(float)),
         "unique": mean_and_error(distinct) if smiles else (np.nan, np.nan),
+        "diversity": diversity(smiles),
     }
     return {
         f"{name}{end}": f"{value:.6g}"
@@ -239,8 +251,8 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
         f"over targets.",
         "",
         "| property | method | MAE | MAE / unconditional | in band, % | valid & connected, % | unique of valid, % "
-        "| evaluations | per unique molecule | n |",
-        "|---" * 10 + "|",
+        "| diversity | evaluations | per unique molecule | n |",
+        "|---" * 11 + "|",
     ]
     for row in rows:
         bound = bounds.get(row["property"])
@@ -248,7 +260,8 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
         lines.append(
             f"| {row['property']}{units[row['property']]} | {row['method']} | {figure(row, 'mae', 1, 3)} | {ratio} "
             f"| {figure(row, 'in_band', 100, 1)} | {figure(row, 'valid', 100, 1)} | {figure(row, 'unique', 100, 1)} "
-            f"| {row['evaluations']} | {evaluations_per_unique(row):.0f} | {row['n']} |"
+            f"| {figure(row, 'diversity', 1, 3)} | {row['evaluations']} | {evaluations_per_unique(row):.0f} "
+            f"| {row['n']} |"
         )
     return "\n".join([*lines, ""])
 

@@ -27,6 +27,27 @@ def nearest_similarity(smiles: Sequence[str], pool: Sequence[str]) -> np.ndarray
     )
 
 
+def mean_distances(smiles: Sequence[str]) -> np.ndarray:
+    """Return (len(smiles),) each molecule's mean Tanimoto distance (1 - similarity) from the others.
+
+    Their mean is the internal diversity (Polykovskiy et al. 2020, "MOSES", eq. 2, without the pairs of a molecule with
+    itself). A SMILES that RDKit cannot read gives NaN, and is left out of the others' means; so does a single molecule.
+    """
+    prints = _fingerprints(smiles)
+    known = [found for found in prints if found is not None]
+    if len(known) < 2:
+        return np.full(len(prints), np.nan)
+    # of its own fingerprint, a molecule has the similarity 1
+    return np.array(
+        [
+            np.nan
+            if one is None
+            else (len(known) - sum(DataStructs.BulkTanimotoSimilarity(one, known))) / (len(known) - 1)
+            for one in prints
+        ]
+    )
+
+
 def _fingerprints(smiles: Sequence[str]) -> list[Any]:
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     with rdBase.BlockLogs():
