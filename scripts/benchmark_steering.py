@@ -231,6 +231,13 @@ def evaluations_per_unique(row: dict[str, str]) -> float:
     return float(row["evaluations"]) / max(float(row["valid"]) * unique, 1e-9)
 
 
+def _lists(arguments: argparse.Namespace) -> str:
+    """Return the methods as they stand on the command line."""
+    scales, weights = (" ".join(f"{one:g}" for one in own) for own in (arguments.scales, arguments.weights))
+    network = "" if arguments.property_model is None else f"--property-model {Path(arguments.property_model).name}"
+    return " ".join(["", *f"--scales {scales} --weights {weights} {network}".split()])
+
+
 def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: dict[str, str]) -> str:
     """Return the Markdown page."""
     device = torch.device("cuda" if arguments.device.startswith("cuda") else "cpu")
@@ -241,14 +248,14 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
         f"# Wanted properties, met: the model {name}",
         "",
         f"`python scripts/benchmark_steering.py {name} -n {arguments.n} --steps {arguments.steps} "
-        f"--seed {arguments.seed} --particles {arguments.particles}`, {latest}, {hardware(device)}, "
+        f"--seed {arguments.seed} --particles {arguments.particles}{_lists(arguments)}`, {latest}, {hardware(device)}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`; {arguments.sampler}, {arguments.steps} steps. Targets and sizes from the "
         f"training joint; judged by the true calculator on the molecule as drawn; argmax decoding, no retries, no "
         f"filters. MAE over valid and connected molecules; the band is ± {VALUE_BAND} standard deviations of the "
         f"training data, and failures are outside. SMC: conditioned at scale 1, of the target's size, "
-        f"n / {arguments.particles} targets; gradient: of a property network, at that scale. ± is one standard error, "
-        f"over targets.",
+        f"n / {arguments.particles} targets; what guides it is the judge itself, as in 'best of'. Gradient: of a "
+        f"property network, at that scale. ± is one standard error, over targets.",
         "",
         "| property | method | MAE | MAE / unconditional | in band, % | valid & connected, % | unique of valid, % "
         "| diversity | evaluations | per unique molecule | n |",
