@@ -50,7 +50,7 @@ from moldiff.training.provenance import hardware
 MEASURED = ("logp", "tpsa", "gfn2_gap_eV", "gfn2_dipole_D")
 SCALES = (1.0, 2.0, 3.0)
 WEIGHTS = (4.0, 16.0)
-SMC, GRADIENT = "SMC", "gradient"
+SMC, GRADIENT, BY_NETWORK = "SMC", "gradient", ", by a network"
 SIZE_ONLY, UNCONDITIONAL, BEST = "right size only", "unconditional", "best of 2, right size"
 FEW = (3, 6)  # "best of" so many, beside as many as a group has particles
 KEY = ("model_sha256", "property", "method", "steps", "n", "seed")
@@ -163,12 +163,11 @@ def baselines(cell: Cell, particles: int) -> list[Made]:
     ]
 
 
-def by_score(groups: TargetGroups, weight: float) -> list[Made]:
+def by_score(groups: TargetGroups, method: str, weight: float, network: str | None) -> list[Made]:
     """Return what sequential Monte Carlo makes for the targets of the baselines."""
-    errors, smiles, single = groups.by_score(weight)
+    errors, smiles, single = groups.by_score(weight, network)
     nearest = np.where(np.isfinite(errors), errors, np.inf).min(1)
     nearest = np.where(np.isfinite(nearest), nearest, np.nan)
-    method = smc_name(weight, groups.members)
     different = copies_as_failed(errors, smiles)
     return [
         (method, errors, valid_of(smiles), single),
@@ -202,7 +201,8 @@ def measure(
     """Return the rows of one generation, by the method's scale or weight: with scale 0 those of the baselines."""
     text = f"{name}={row.minimum!r}..{row.maximum!r}"
     if method.startswith(SMC):
-        made = by_score(TargetGroups(name, text, arguments, folder), value)
+        network = arguments.property_model if method.endswith(BY_NETWORK) else None
+        made = by_score(TargetGroups(name, text, arguments, folder), method, value, network)
     elif method.startswith(GRADIENT):
         made = by_gradient(TargetGroups(name, text, arguments, folder), method, value, arguments)
     elif value:
@@ -254,8 +254,8 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, units: d
         f"training joint; judged by the true calculator on the molecule as drawn; argmax decoding, no retries, no "
         f"filters. MAE over valid and connected molecules; the band is ± {VALUE_BAND} standard deviations of the "
         f"training data, and failures are outside. SMC: conditioned at scale 1, of the target's size, "
-        f"n / {arguments.particles} targets; what guides it is the judge itself, as in 'best of'. Gradient: of a "
-        f"property network, at that scale. ± is one standard error, over targets.",
+        f"n / {arguments.particles} targets; what guides it is the judge itself, as in 'best of', or a property "
+        f"network. Gradient: of that network, at that scale. ± is one standard error, over targets.",
         "",
         "| property | method | MAE | MAE / unconditional | in band, % | valid & connected, % | unique of valid, % "
         "| diversity | evaluations | per unique molecule | n |",
@@ -311,6 +311,9 @@ def main() -> None:
             ]
             methods += [(smc_name(weight, arguments.particles), weight) for weight in arguments.weights]
             if arguments.property_model is not None:
+                methods += [
+                    (f"{smc_name(weight, arguments.particles)}{BY_NETWORK}", weight) for weight in arguments.weights
+                ]
                 methods += [(f"{GRADIENT} {scale:g}", scale) for scale in arguments.property_scales]
             for method, value in methods:
                 if not cells.holds(shared | {"property": name, "method": method}):

@@ -11,19 +11,22 @@ import numpy as np
 import torch
 from rdkit import Chem
 
-from moldiff.checkpoint import ModelFolder
+from moldiff.checkpoint import ModelFolder, load_model_folder
 from moldiff.chem.properties import PROPERTIES
 from moldiff.chem.scores import Score, gfn2_score, property_score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.draws import Drawer
 from moldiff.sampling.outcome import Outcome, assess
+from moldiff.sampling.predicted_score import PredictedNearness
 from moldiff.sampling.property_guide import PropertyGuide
 from moldiff.sampling.request import Request
 from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
 from moldiff.sampling.steering import Wishes, steer
+from moldiff.sampling.targets import parse_target
 from moldiff.workers import Workers, workers_for
 
 Made = tuple[np.ndarray, list[list[str]], float]
@@ -67,13 +70,21 @@ class TargetGroups:
         self.nearness = Nearness(name, self.std)
         self.decoder = ArgmaxDecoder(self.model.vocabulary)
 
-    def by_score(self, weight: float) -> Made:
-        """Draw each group by sequential Monte Carlo, conditioned on its target at scale 1."""
-        scoring = Scoring(Reweighting(self.name, weight, self.members), Score(self.name, self.nearness))
+    def by_score(self, weight: float, network: str | None) -> Made:
+        """Draw each group by sequential Monte Carlo, conditioned on its target at scale 1; what guides it is the judge
+        itself, or a property network."""
+        guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
+        asked = Reweighting(self.name, weight, self.members)
 
         def draw(drawer: Drawer, group: int) -> list[Outcome]:
-            draws = ReweightedDraws(drawer, self.decoder, scoring)
-            return [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+            score = Score(self.name, self.nearness)
+            if guide is not None:
+                target = parse_target(f"{self.name}={self.nearness.target!r}")
+                score = Score(self.name, PredictedNearness(guide, target))
+            draws = ReweightedDraws(drawer, self.decoder, Scoring(asked, score))
+            outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+            # the judge has not seen what a network has guided
+            return outcomes if guide is None else [replace(outcome, score=None) for outcome in outcomes]
 
         return self._made(Wishes(guidance=1.0), draw)
 

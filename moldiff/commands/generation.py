@@ -114,7 +114,7 @@ def generate(
             metavar="SCORE",
             help="Draw by a score: module:function or file.py:function (a list of RDKit molecules in, numbers or None "
             "out), targets (nearness to every --target), qed or another property, 'logp=2.5', smarts:PATTERN, "
-            "similarity:SMILES.",
+            "similarity:SMILES, network:FOLDER:logp=2.5 (by a property network).",
         ),
     ] = None,
     score_weight: Annotated[

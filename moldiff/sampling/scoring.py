@@ -26,6 +26,7 @@ from moldiff.molecules import unbatch
 from moldiff.sampling.decoders import Decoder
 from moldiff.sampling.draws import Draw, Drawer, draws_of
 from moldiff.sampling.outcome import assess
+from moldiff.sampling.predicted_score import predicted_score
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import Scored
 from moldiff.sampling.targets import Target, parse_target
@@ -39,7 +40,8 @@ def named_score(text: str) -> Score:
 
     ``qed`` (an RDKit or GFN2-xTB property), ``logp=2.5``, ``logp=2..3``, ``tpsa<60`` (minus the distance from that),
     ``smarts:PATTERN`` (1 with a match, else 0), ``similarity:SMILES`` (Tanimoto, ECFP4), ``module:function`` or
-    ``file.py:function``; ``targets``, the nearness to the run's own targets, is `OF_TARGETS`.
+    ``file.py:function``; ``network:FOLDER:name=2.5`` (minus the distance of what a property network predicts, in
+    standard deviations); ``targets``, the nearness to the run's own targets, is `OF_TARGETS`.
 
     Raises:
         MoldiffError: it is none of these, or cannot be loaded.
@@ -47,6 +49,8 @@ def named_score(text: str) -> Score:
     if text == OF_TARGETS.name:
         return OF_TARGETS
     kind, colon, rest = text.partition(":")
+    if colon and kind == "network":
+        return Score(text, predicted_score(rest))
     if colon and kind in ("smarts", "similarity"):
         return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
     if colon:
@@ -69,7 +73,7 @@ def _measured_score(name: str, wanted: Callable[[float], float] | None) -> Score
     if name not in known:
         raise MoldiffError(
             f"unknown score '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, targets, "
-            "smarts:PATTERN, similarity:SMILES, module:function and file.py:function"
+            "smarts:PATTERN, similarity:SMILES, network:FOLDER:name=2.5, module:function and file.py:function"
         )
     if not is_installed():
         raise MoldiffError(f"the score {name} needs tblite: pip install 'moldiff[xtb]'")
