@@ -98,6 +98,9 @@ def _check_reweighted(request: Request) -> None:
             f"with {able}"
         )
     if request.wishes.property_model is not None:
-        raise MoldiffError("a score and a property network do not go together: leave out --score or --property-model")
+        raise MoldiffError(
+            "a score and the gradient of a property network (--property-model) do not go together; "
+            "--score network:FOLDER:name=2.5 scores by such a network"
+        )
     if request.renoise:
         raise MoldiffError("a score and renoise do not go together: what fails has weight zero as it is")
