@@ -14,9 +14,9 @@ Sequential Monte Carlo ("SMC") draws a group of K particles, conditioned on the 
 was drawn with it, for each of the first n / K targets, with the weight exp(-W distance), the distance in standard
 deviations of the training data. One row counts all of the group, copies included, one counts copies of a molecule as
 failed (its figures compare with those of single draws), another the nearest of each group, which compares with "best of
-K". A property network
-(--property-model) is a row of its own: unguided otherwise, pulled by the gradient. A finished cell is a row of
-cells.csv in the working folder; started again, the script goes on where it was.
+K". With a property network (--property-model) come the same rows with its prediction as the score, and draws pulled by
+its gradient. A finished cell is a row of cells.csv in the working folder; started again, the script goes on where it
+was.
 """
 
 from __future__ import annotations

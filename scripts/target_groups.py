@@ -4,16 +4,14 @@ network makes of them. Imported by benchmark_steering.py."""
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
-from rdkit import Chem
 
 from moldiff.checkpoint import ModelFolder, load_model_folder
-from moldiff.chem.properties import PROPERTIES
-from moldiff.chem.scores import Score, gfn2_score, property_score
+from moldiff.chem.scores import Score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.model import MoleculeModel
 from moldiff.property_model import PropertyModel
@@ -25,27 +23,14 @@ from moldiff.sampling.predicted_score import PredictedNearness
 from moldiff.sampling.property_guide import PropertyGuide
 from moldiff.sampling.request import Request
 from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
+from moldiff.sampling.scoring import targets_score
 from moldiff.sampling.steering import Wishes, steer
-from moldiff.sampling.targets import parse_target
+from moldiff.sampling.targets import Target, parse_target
 from moldiff.workers import Workers, workers_for
 
 Made = tuple[np.ndarray, list[list[str]], float]
 """Distances from the targets (groups, members), NaN = failed; SMILES likewise, "" = failed; network evaluations of one
 member."""
-
-
-class Nearness:
-    """A score: minus the distance from a target, which changes from group to group, in standard deviations."""
-
-    def __init__(self, name: str, std: float) -> None:
-        self.target, self._std = np.nan, std
-        self._score = (property_score if name in PROPERTIES else gfn2_score)(name, self._distance)
-
-    def _distance(self, value: float) -> float:
-        return abs(value - self.target) / self._std
-
-    def __call__(self, molecules: list[Chem.Mol]) -> Sequence[float | None]:
-        return self._score(molecules)
 
 
 class TargetGroups:
@@ -67,7 +52,6 @@ class TargetGroups:
         self.sizes, conditions = starts.draw(torch.arange(self.count), NoiseSource(arguments.seed))
         self.targets = conditions[:, self.model.conditions.index(name)]
         self.std = self.model.statistics.properties[name].std
-        self.nearness = Nearness(name, self.std)
         self.decoder = ArgmaxDecoder(self.model.vocabulary)
 
     def by_score(self, weight: float, network: str | None) -> Made:
@@ -76,11 +60,8 @@ class TargetGroups:
         guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
         asked = Reweighting(self.name, weight, self.members)
 
-        def draw(drawer: Drawer, group: int) -> list[Outcome]:
-            score = Score(self.name, self.nearness)
-            if guide is not None:
-                target = parse_target(f"{self.name}={self.nearness.target!r}")
-                score = Score(self.name, PredictedNearness(guide, target))
+        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
+            score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
             draws = ReweightedDraws(drawer, self.decoder, Scoring(asked, score))
             outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
             # the judge has not seen what a network has guided
@@ -91,24 +72,25 @@ class TargetGroups:
     def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
         """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
 
-        def draw(drawer: Drawer, group: int) -> list[Outcome]:
+        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
             draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
             return [assess(draw, self.decoder) for draw in draws]
 
         return self._made(Wishes(guidance=guidance, property_model=property_model, property_scale=scale), draw)
 
-    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int], list[Outcome]]) -> Made:
+    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int, Target], list[Outcome]]) -> Made:
         """Draw the groups, each with its own target and size, and measure them."""
         guide = PropertyGuide.load(
             wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
         )
         distances, smiles, evaluations = [], list[list[str]](), 0
         with workers_for(self.device) as workers:
-            for group, (size, target) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
-                drawer = self._drawer(replace(wishes, targets=(f"{self.name}={target!r}",)), size, guide, workers)
-                self.nearness.target, evaluations = target, drawer.evaluations
-                outcomes = draw(drawer, group)
-                distances.append([self._distance(outcome) for outcome in outcomes])
+            for group, (size, value) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
+                text = f"{self.name}={value!r}"
+                drawer = self._drawer(replace(wishes, targets=(text,)), size, guide, workers)
+                target, evaluations = parse_target(text), drawer.evaluations
+                outcomes = draw(drawer, group, target)
+                distances.append([self._distance(outcome, target) for outcome in outcomes])
                 smiles.append([outcome.smiles if outcome.status == "valid" else "" for outcome in outcomes])
         return np.array(distances), smiles, float(evaluations)
 
@@ -122,11 +104,15 @@ class TargetGroups:
         steering = steer(wishes, self.model, self.folder.references, str(self.folder.path), sizes, guide)
         return request.drawer(self.model, True, steering, workers)
 
-    def _distance(self, outcome: Outcome) -> float:
+    def _judge(self, target: Target) -> Score:
+        """Return minus the distance of the true value from a target, in standard deviations."""
+        return targets_score([target], self.model.statistics.properties)
+
+    def _distance(self, outcome: Outcome, target: Target) -> float:
         """Return how far a valid molecule lies from the target, natural units; NaN for what failed."""
         score = outcome.score
         if outcome.status == "valid" and outcome.mol is not None and score is None:
-            (score,) = self.nearness([outcome.mol])
+            (score,) = self._judge(target)([outcome.mol])
         return np.nan if score is None else -self.std * score
 
 

@@ -97,6 +97,22 @@ def property_folder(tmp_path: Path, tiny_property_model: PropertyModel) -> Path:
 
 
 @pytest.fixture
+def packed(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    """A model folder that carries sizes and logp of training molecules."""
+    rows = torch.tensor([[5.0, 0.7], [5.0, 0.5], [9.0, 0.9], [12.0, 2.0], [15.0, 2.5], [15.0, torch.nan]])
+    folder = tmp_path / "packed"
+    save_model_folder(
+        folder,
+        weights=tiny_model.denoiser.state_dict(),
+        config=tiny_model.config_json(),
+        references={"condition_rows": rows},
+        card="# Test",
+        half=True,
+    )
+    return folder
+
+
+@pytest.fixture
 def model(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
     """A model folder whose name has the brackets of rich's markup."""
     folder, weights = tmp_path / "model[1]", tiny_model.denoiser.state_dict()

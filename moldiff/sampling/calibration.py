@@ -34,12 +34,13 @@ def draw_calibration(
         measured: property -> (wanted, measured) of every valid molecule.
         statistics: of the properties in the training data.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     shown = [target for target in targets if measured.get(target.name)]
     if not shown:
         return None
+    # after this check: most generations draw nothing, and the import takes a good part of a second
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     rows, columns = math.ceil(len(shown) / _COLUMNS), min(len(shown), _COLUMNS)
     figure = Figure(figsize=(4.2 * columns, 3.6 * rows), layout="constrained")
     FigureCanvasAgg(figure)  # the canvas draws; no window system, no global state of pyplot

@@ -212,12 +212,13 @@ class Run(ABC):
             seconds=self._seconds(),
         )
         path = save_state(self.config.output / "checkpoints", state)
+        provenance = self._provenance(task)
         save_model_folder(
             self.config.output / "model",
             weights=state.average,
-            config={**self.model.config_json(), "training": self._provenance(task)},
+            config={**self.model.config_json(), "training": provenance},
             references=self._references(),
-            card=self._card(self._provenance(task)),
+            card=self._card(provenance),
             half=False,
             overwrite=True,
         )

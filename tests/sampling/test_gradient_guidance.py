@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from probe import DIRECTION, Probe
 from torch import Tensor
 
 from moldiff.config import CurveConfig
@@ -20,7 +21,7 @@ from moldiff.geometry import rotations_from_normals
 from moldiff.model import MoleculeModel, curve_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, PropertyPrediction, SoftBatch
 from moldiff.property_model import PropertyModel
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource
 from moldiff.sampling import gradient_guidance
 from moldiff.sampling.constraints import ConstrainedDenoiser, ElementMask
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
@@ -35,7 +36,6 @@ CURVE = curve_from_config(CurveConfig())
 
 # Coordinates. Clean positions are a DIRECTION with a ~ N(0, SPREAD^2), two atoms; the property is y = SLOPE a + noise.
 SPREAD, SLOPE, NOISE, WANTED = 1.3, 0.8, 0.6, 1.7
-DIRECTION = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64) / math.sqrt(2)
 STD = torch.tensor([0, 0, SPREAD], dtype=torch.float64)
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion(dict.fromkeys(CATEGORIES, HALF), STD)
@@ -65,19 +65,6 @@ def predict(batch: SoftBatch, levels: Levels) -> PropertyPrediction:
 
 def toy_gradient(goal: Goal, scale: float = 1.0) -> PropertyGradient:
     return PropertyGradient(predict, (goal,), BINARY, STD, scale, **FREE)
-
-
-class Probe(NoiseSource):
-    """Noise of molecule i is the unit vector ``DIRECTION`` in draw i and zero in all others."""
-
-    def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return (ids == draw).double()[:, None, None] * DIRECTION
-
-    def uniform(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return torch.full((len(ids), n), 0.5)
-
-    def uniform_pairs(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return torch.full((len(ids), n, n), 0.5)
 
 
 def template(ids: Tensor, pos: Tensor | None = None) -> MolBatch:

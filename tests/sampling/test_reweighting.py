@@ -12,7 +12,6 @@ from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
-from moldiff.checkpoint import save_model_folder
 from moldiff.chem.embed import embed
 from moldiff.chem.scores import Score, ScoreError
 from moldiff.datasets.statistics import PropertyStatistics
@@ -249,18 +248,7 @@ def test_nearness_to_all_targets_in_standard_deviations() -> None:
         named_score("targets")([ethanol])
 
 
-def test_targets_can_be_the_score(scripted: None, model: Path, tmp_path: Path, tiny_model: MoleculeModel) -> None:
-    # (atoms, logp) of training molecules, as packed models carry them
-    rows = torch.tensor([[5.0, 0.7], [5.0, 0.5], [9.0, 0.9]])
-    packed = tmp_path / "packed"
-    save_model_folder(
-        packed,
-        weights=tiny_model.denoiser.state_dict(),
-        config=tiny_model.config_json(),
-        references={"condition_rows": rows},
-        card="",
-        half=False,
-    )
+def test_targets_can_be_the_score(scripted: None, packed: Path, tmp_path: Path, tiny_model: MoleculeModel) -> None:
     wishes, scored = Wishes(("logp=0.5",)), asked_for("targets", 4.0, 4)
     generate_files(tmp_path / "m.sdf", n=8, model=str(packed), steps=3, wishes=wishes, scoring=scored)
     std = tiny_model.statistics.properties["logp"].std

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from probe import DIRECTION, Probe
 from torch import Tensor
 
 from moldiff.config import CurveConfig
@@ -21,7 +22,7 @@ from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Levels
 from moldiff.model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource
 from moldiff.sampling import solvers
 from moldiff.sampling.grids import GRIDS, KarrasGrid, LogSnrGrid
 from moldiff.sampling.sampler import evaluations_of, sample
@@ -35,20 +36,6 @@ HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion(
     {"atom_type": HALF, "charge": HALF, "bond_type": HALF}, torch.tensor([0, 0, SPREAD], dtype=torch.float64)
 )
-DIRECTION = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64) / math.sqrt(2)  # of zero mean
-
-
-class Probe(NoiseSource):
-    """Noise of molecule i is the unit vector ``DIRECTION`` in draw i and zero in all others."""
-
-    def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return (ids == draw).double()[:, None, None] * DIRECTION
-
-    def uniform(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return torch.full((len(ids), n), 0.5)
-
-    def uniform_pairs(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
-        return torch.full((len(ids), n, n), 0.5)
 
 
 def exact_denoiser(batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None) -> MolPrediction:

@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
-from moldiff.checkpoint import save_model_folder
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
@@ -25,22 +23,6 @@ from moldiff.sampling.steering import Wishes
 from moldiff.sampling.targets import parse_target
 
 METHANE_LOGP = 0.6361
-
-
-@pytest.fixture
-def packed(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
-    """A model folder that carries sizes and logp of training molecules."""
-    rows = torch.tensor([[5.0, 0.7], [5.0, 0.5], [9.0, 0.9], [12.0, 2.0], [15.0, 2.5], [15.0, torch.nan]])
-    folder = tmp_path / "packed"
-    save_model_folder(
-        folder,
-        weights=tiny_model.denoiser.state_dict(),
-        config=tiny_model.config_json(),
-        references={"condition_rows": rows},
-        card="# Test",
-        half=True,
-    )
-    return folder
 
 
 @pytest.fixture
