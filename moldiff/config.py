@@ -133,6 +133,15 @@ class TrainingConfig(PaceConfig):
     unconditional_share: Share = 0.5
 
 
+class OwnDrawsConfig(Section):
+    """Training on what the model itself draws (`moldiff.training.own_draws`)."""
+
+    share: Share = 0.0
+    draws: Count = 6000
+    evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
+    states: Count = 8
+
+
 class RunConfig(Section):
     """What every training file holds: data folder, output folder and the sections that all share."""
 
@@ -152,6 +161,7 @@ class TrainConfig(RunConfig):
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
     loss: LossConfig = LossConfig()
+    own_draws: OwnDrawsConfig = OwnDrawsConfig()
     training: TrainingConfig = TrainingConfig()
 
 

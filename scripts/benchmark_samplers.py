@@ -26,6 +26,7 @@ from benchmark_model import write_held_out
 from cells import Cells
 
 from moldiff.checkpoint import load_model_folder
+from moldiff.devices import DEFAULT_PRECISION, PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.reference import Reference
@@ -48,7 +49,7 @@ RATES = {
     "unique": "unique of valid",
 }
 BOOTSTRAPS = 20
-KEY = ("model_sha256", "sampler", "grid", "asked", "n", "seed")
+KEY = ("model_sha256", "sampler", "grid", "asked", "n", "seed", "precision")
 COLUMNS = (
     *KEY,
     "evaluations",
@@ -97,6 +98,7 @@ def run_cell(cell: dict[str, str], arguments: argparse.Namespace, reference: Ref
         grid=cell["grid"],
         seed=int(cell["seed"]),
         device=arguments.device,
+        precision=cell["precision"],
         keep_invalid=True,
         overwrite=True,
     )
@@ -155,12 +157,13 @@ def text(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, referenc
     floors = [f"{kind}s {float(rows[0][f'{kind}_floor']):.4g}" for kind in KINDS if rows[0][f"{kind}_floor"]]
     floor = f"; as many real training molecules have {', '.join(floors)}" if floors else ""
     device = torch.device("cuda" if arguments.device.startswith("cuda") else "cpu")
+    network = rows[0]["precision"]
     lines = [
         f"# Samplers of the model {name}",
         "",
         f"`python scripts/benchmark_samplers.py {name} -n {arguments.n} --seed {arguments.seed}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; model hash "
+        f"network in {network}, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`. Argmax decoding, no retries, no filters; all requested molecules count. "
         f"± is one standard error (of W1: over {BOOTSTRAPS} bootstraps of the molecules). W1 distances to "
         f"{reference.source}{floor}. Seconds include loading the model.",
@@ -185,6 +188,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grids", nargs="+", default=[DEFAULT_GRID], choices=list(GRIDS))
     parser.add_argument("--evaluations", nargs="+", type=int, default=list(EVALUATIONS))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", choices=PRECISIONS, default=DEFAULT_PRECISION, help="number type of the network")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_samplers"), help="folder of cells and files")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
     return parser.parse_args(arguments)
@@ -197,6 +201,7 @@ def main() -> None:
     try:
         sha256 = load_model_folder(arguments.model).sha256
         reference = load_reference(arguments.reference or arguments.data or arguments.model)
+        precision = name_of(resolve_precision(arguments.precision, resolve_device(arguments.device)))
     except MoldiffError as error:
         raise SystemExit(f"error: {error}") from error
     wanted = [
@@ -205,11 +210,11 @@ def main() -> None:
     if arguments.data is not None:
         wanted.insert(0, (HELD_OUT, "", "0"))
     for kind in wanted:
-        cell = dict(zip(KEY, (sha256, *kind, str(arguments.n), str(arguments.seed)), strict=True))
+        cell = dict(zip(KEY, (sha256, *kind, str(arguments.n), str(arguments.seed), precision), strict=True))
         if not cells.holds(cell):
             run = run_held_out if cell["sampler"] == HELD_OUT else run_cell
             cells.append([run(cell, arguments, reference)])
-        rows = cells.matching({"model_sha256": sha256})
+        rows = cells.matching({"model_sha256": sha256, "precision": precision})
         if arguments.out is not None:
             write_text(arguments.out, text(rows, arguments, reference))
         print(list(table(rows[-1:]))[-1], flush=True)

@@ -140,7 +140,13 @@ class _Search:
                 integrality=np.ones(len(programme.costs)),
                 bounds=Bounds(0, programme.upper),
                 constraints=LinearConstraint(*programme.constraints(self.fragments)),
-                options={"mip_rel_gap": 0.0, "node_limit": nodes_left, "time_limit": seconds_left},
+                # HiGHS 1.12 prints to stdout, whatever it is told, where undoing its presolve breaks a constraint
+                options={
+                    "presolve": False,
+                    "mip_rel_gap": 0.0,
+                    "node_limit": nodes_left,
+                    "time_limit": seconds_left,
+                },
             )
             self.nodes += int(result.mip_node_count or 0)
             if result.status == _OPTIMAL:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -11,8 +13,8 @@ from torch import Tensor
 
 from moldiff.datasets.batching import bucket_width
 from moldiff.model import MoleculeModel
-from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
-from moldiff.randomness import NoiseSource
+from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
+from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.gradient_guidance import PropertyGradient
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
@@ -24,6 +26,8 @@ from moldiff.sampling.solvers import Solver
 from moldiff.sampling.starts import FreeStarts, Starts
 from moldiff.workers import INLINE, Workers
 
+Result = TypeVar("Result")
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -34,6 +38,21 @@ class Draw:
     arrays: MolArrays | None
     failed_at: int
     log_probabilities: LogProbabilities | None = None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One state on a draw's way down, and the prediction that led there; one row each.
+
+    Attributes:
+        t: time of the state.
+        state: the noisy molecule.
+        previous: of the step before, which self-conditioning sees in this state.
+    """
+
+    t: float
+    state: MolBatch
+    previous: MolPrediction
 
 
 class Drawer:
@@ -104,11 +123,34 @@ class Drawer:
 
     def draw(self, first: int, count: int) -> Iterator[Draw]:
         """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
+        return self._run(first, count, self._micro_batch)
+
+    def walks(self, first: int, count: int, states: int) -> Iterator[tuple[Draw, list[Passed]]]:
+        """Return draws as `draw` does, each with up to so many of the states that it passed, in order: those between
+        two steps, chosen at random by the seed and the draw's number."""
+        return self._run(first, count, partial(self._walked, states=states))
+
+    def _run(
+        self, first: int, count: int, work: Callable[[list[tuple[int, int]]], Sequence[Result]]
+    ) -> Iterator[Result]:
+        """Return what becomes of draws first .. first + count - 1, grouped by width."""
         numbers = torch.arange(first, first + count)
         sizes = self.size(numbers).tolist()
         items = list(zip(numbers.tolist(), sizes, strict=True))
         widths = [bucket_width(size) for size in sizes]
-        return (draw for _, draw in self.micro_batches.run(items, widths, self._micro_batch))
+        return (result for _, result in self.micro_batches.run(items, widths, work))
+
+    def _walked(self, items: list[tuple[int, int]], states: int) -> list[tuple[Draw, list[Passed]]]:
+        """Run one micro-batch and keep some of the states."""
+        path: list[tuple[MolBatch, MolPrediction]] = []
+        draws = self._micro_batch(items, lambda _, state, prediction: path.append((state, prediction)))
+        del path[-1]  # decoded: no state any more
+        numbers = torch.tensor([number for number, _ in items])
+        order = self.source.uniform(numbers, 0, Stream.TIME, len(path)).argsort(1)[:, :states].sort(1).values.tolist()
+        return [
+            (draw, [_passed(float(self.grid[step + 1]), path[step], row) for step in order[row]])
+            for row, draw in enumerate(draws)
+        ]
 
     def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
         """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
@@ -138,6 +180,13 @@ class Drawer:
         if not self.constraints:
             return result
         return replace(result, molecules=self.model.diffusion.decode(molecules, prediction), prediction=prediction)
+
+
+def _passed(t: float, after: tuple[MolBatch, MolPrediction], row: int) -> Passed:
+    """Return one row on the CPU, by copies: a view would keep the whole micro-batch."""
+    state, prediction = after
+    here = torch.tensor([row], device=state.mask.device)
+    return Passed(t, state[here].to("cpu"), MolPrediction(*(getattr(prediction, name)[here].cpu() for name in FIELDS)))
 
 
 def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:

@@ -46,6 +46,27 @@ class FreeStarts:
         return sizes, np.full((len(numbers), self._properties), np.nan, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class TrainingStarts:
+    """Size and condition of training molecules, as a network meets them in training.
+
+    Attributes:
+        rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
+        dropout: each property is free with this probability.
+        free: share of draws with all of them free.
+    """
+
+    rows: np.ndarray
+    dropout: float
+    free: float
+
+    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.rows[(_uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
+        uniform = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1]).numpy()
+        dropped = (uniform[:, 1:] < self.dropout) | (uniform[:, :1] < self.free)
+        return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
+
+
 class TargetStarts:
     """Sizes and conditions of training molecules that are as wanted, drawn together.
 

@@ -14,6 +14,13 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     conditions = ", ".join(model.conditions) or "none"
     origin = provenance["config"].get("init_from")
     started = f"- Started from the weights of: {origin}\n" if origin else ""
+    own = provenance["config"].get("own_draws", {})
+    if own.get("share"):
+        evaluations = ", ".join(str(count) for count in own["evaluations"])
+        started += (
+            f"- Refined on its own draws: {own['draws']} walks of {evaluations} evaluations, in {own['share']:.0%} of "
+            "the batches, each with the sound molecule that came of it, by itself or by structured decoding\n"
+        )
     return f"""# A moldiff model
 
 Generates 3D molecules: coordinates, atom types, charges and bonds.

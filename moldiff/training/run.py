@@ -20,7 +20,9 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS
 from moldiff.training.callbacks import read_log
 from moldiff.training.card import training_card
+from moldiff.training.collecting import collect, made_by
 from moldiff.training.loop import Run
+from moldiff.training.own_draws import OwnDraws
 from moldiff.training.plots import plot_training, plot_validation
 from moldiff.training.property_run import PropertyRun
 from moldiff.training.state import TrainingState, latest_state, load_state
@@ -29,6 +31,8 @@ from moldiff.training.task import DenoisingTask
 from moldiff.training.validation import ValidationLoss, validate_denoiser
 
 logger = logging.getLogger(__name__)
+
+OWN_DRAWS = "own_draws.safetensors"
 
 
 def train(
@@ -163,7 +167,30 @@ class TrainingRun(Run):
         )
 
     def _build_task(self, plan: BatchPlan, first_step: int) -> DenoisingTask:
-        return DenoisingTask(self.model, self.config, self.arrays, plan, first_step)
+        if not self.config.own_draws.share:
+            return DenoisingTask(self.model, self.config, self.arrays, plan, first_step)
+        training, own = self.config.training, self._own_draws()
+        own_plan = BatchPlan(own.sizes, training.batch_size, training.seed, rank=self.rank, world_size=training.devices)
+        return DenoisingTask(self.model, self.config, self.arrays, plan, first_step, (own, own_plan))
+
+    def _own_draws(self) -> OwnDraws:
+        """Return the draws of the model to start from, on the training device; they are made once for an output."""
+        config = self.config
+        if config.init_from is None:
+            raise MoldiffError("own_draws.share needs a trained model that draws: init_from, or --init-from MODEL")
+        folder, path = load_model_folder(config.init_from), config.output / OWN_DRAWS
+        if path.exists():
+            own = OwnDraws.load(path, made_by(folder, self.dataset, config))
+            logger.info("%d states of own draws from %s", len(own), path)
+        elif config.training.devices > 1:
+            raise MoldiffError(
+                f"{path} is not there yet, and own draws are made by one process: run with training.devices=1 "
+                "training.steps=1 first, then with --resume auto"
+            )
+        else:
+            own = collect(folder, self.dataset, config)
+            own.save(path)
+        return own.to(self.arrays.device)
 
     def _validate(self, task: TrainingTask) -> ValidationLoss:
         assert isinstance(task, DenoisingTask)

@@ -14,11 +14,13 @@ from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import Stream
+from moldiff.training.own_draws import OwnDraws
 from moldiff.training.steps import TrainingTask
 
 _EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
+_COINS = 3  # of a step: two uses of the stream for the batch's self-conditioning, and whether it is of own draws
 
 
 class DenoisingTask(TrainingTask):
@@ -30,13 +32,20 @@ class DenoisingTask(TrainingTask):
         arrays: the data set on the training device.
         plan: which rows form the batch of each step.
         first_step: step number at which this run starts (0, or where a checkpoint ended).
+        own: the model's own draws and their plan, which a share of the batches is made of.
     """
 
     def __init__(
-        self, model: MoleculeModel, config: TrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
+        self,
+        model: MoleculeModel,
+        config: TrainConfig,
+        arrays: DeviceArrays,
+        plan: BatchPlan,
+        first_step: int,
+        own: tuple[OwnDraws, BatchPlan] | None = None,
     ) -> None:
         super().__init__(model.denoiser, model.curve, config, arrays, plan, first_step)
-        self.model, self.config = model, config
+        self.model, self.config, self.own = model, config, own
         self.weights = config.loss.model_dump()
 
     @property
@@ -83,16 +92,32 @@ class DenoisingTask(TrainingTask):
         dropped = (uniform[:, 1:] < training.property_dropout) | (uniform[:, :1] < training.unconditional_share)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
 
+    def example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
+        """Return `setup_batch` and, in some steps, what self-conditioning sees."""
+        clean, levels, noisy = self.setup_batch(step)
+        if not self._self_conditioned(step):
+            return clean, levels, noisy, None
+        with torch.no_grad():
+            earlier, earlier_levels = self.earlier(noisy, levels, step)
+            return clean, levels, noisy, self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
+
+    def own_example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction]:
+        """Return the same of own draws. The condition is what came of a draw, whatever it was asked for."""
+        assert self.own is not None
+        draws, plan = self.own
+        own = draws.batch(*plan.batch(step))
+        properties = self._drop_properties(own.clean, self._keys(own.clean, step), step)
+        return own.clean, self.model.curve.levels(own.t), own.noisy.replace(properties=properties), own.previous
+
+    def is_own(self, step: int) -> bool:
+        """Whether a step's batch is one of own draws: one coin per batch."""
+        return self.own is not None and self._coin(step, _COINS - 1) < self.config.own_draws.share
+
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         """Take one step; ``batch`` holds the step number."""
         step = self.check_step(batch)
-        clean, levels, noisy = self.setup_batch(step)
-        with torch.autocast(clean.pos.device.type, torch.bfloat16, enabled=self.config.training.bf16):
-            previous = None
-            if self._self_conditioned(step):
-                with torch.no_grad():
-                    earlier, earlier_levels = self.earlier(noisy, levels, step)
-                    previous = self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
+        with torch.autocast(self.arrays.device.type, torch.bfloat16, enabled=self.config.training.bf16):
+            clean, levels, noisy, previous = self.own_example(step) if self.is_own(step) else self.example(step)
             prediction = self.denoiser(noisy, levels, noisy.properties, previous)
         losses = self.model.diffusion.loss(clean, levels, prediction)
         total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()
@@ -102,5 +127,9 @@ class DenoisingTask(TrainingTask):
 
     def _self_conditioned(self, step: int) -> bool:
         """One coin per batch, so that shapes stay static and both ways are learned."""
-        coin = self.source.uniform(torch.zeros(1, dtype=torch.int64), step, Stream.SELF_CONDITIONING, 1)
-        return float(coin) < self.config.training.self_conditioning
+        return self._coin(step, 0) < self.config.training.self_conditioning
+
+    def _coin(self, step: int, element: int) -> float:
+        """Return a number in (0, 1) for a whole batch."""
+        zero = torch.zeros(1, dtype=torch.int64)
+        return float(self.source.uniform(zero, step, Stream.SELF_CONDITIONING, _COINS)[0, element])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.starts import BANDWIDTH, LEAST_ROWS, FreeStarts, TargetStarts, kernel_weights
+from moldiff.sampling.starts import BANDWIDTH, LEAST_ROWS, FreeStarts, TargetStarts, TrainingStarts, kernel_weights
 from moldiff.sampling.targets import parse_target
 
 CONDITIONS = ["logp", "gap", "tpsa"]
@@ -125,3 +125,17 @@ def test_the_kernel_is_wide_enough_for_its_rows() -> None:
     assert sparse.max() == 1
     assert sparse.sum() ** 2 / (sparse**2).sum() >= LEAST_ROWS
     assert (kernel_weights(np.array([0.0, 50.0])) > 0.5).all()
+
+
+def test_training_starts_are_training_molecules_of_which_some_properties_are_asked_for() -> None:
+    data, dropout, free = rows(), 0.3, 0.25
+    sizes, conditions = TrainingStarts(data.astype(np.float32), dropout, free).draw(NUMBERS, NoiseSource(3))
+    known = {tuple(row) for row in data[:, :2].astype(np.float32).tolist()}
+    asked = np.isfinite(conditions)
+    for size, value in zip(sizes[asked[:, 0]].tolist(), conditions[asked[:, 0], 0].tolist(), strict=True):
+        assert (size, value) in known, "size and value are one molecule's"
+    for column, part in ((0, 1.0), (1, 1.0), (2, np.isfinite(data[:, 3]).mean())):
+        expected = part * (1 - free) * (1 - dropout)
+        assert abs(asked[:, column].mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / len(NUMBERS))
+    expected = free + (1 - free) * dropout**2 * (1 - (1 - dropout) * np.isfinite(data[:, 3]).mean())
+    assert abs((~asked).all(1).mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / len(NUMBERS))

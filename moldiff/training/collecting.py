@@ -1,0 +1,175 @@
+"""Makes the draws that a model is trained on, see `moldiff.training.own_draws`.
+
+This needs RDKit; training on draws that are there does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.checkpoint import ModelFolder
+from moldiff.config import TrainConfig
+from moldiff.datasets.batching import bucket_width
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.seen import seen_chemistry
+from moldiff.devices import resolve_device, resolve_precision
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import FIELDS, MolArrays, collate
+from moldiff.sampling.draws import Draw, Drawer, Passed
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.sampling.starts import TrainingStarts
+from moldiff.training.callbacks import duration
+from moldiff.training.own_draws import OwnDraws
+from moldiff.workers import workers_for
+
+logger = logging.getLogger(__name__)
+
+_REPORTS = 20  # progress lines
+
+
+class Collector:
+    """Judges own draws and gathers their states.
+
+    Args:
+        model: that draws.
+        dataset: says which chemistry is sound beside valence: elements with charges and bond lengths seen in it.
+    """
+
+    def __init__(self, model: MoleculeModel, dataset: PreparedDataset) -> None:
+        from moldiff.chem.xtb import GFN2_PROPERTIES, is_installed
+        from moldiff.sampling.decoders import StructuredDecoder
+
+        self.model = model
+        self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
+        self._electronic = is_installed() and bool(set(GFN2_PROPERTIES) & set(model.conditions))
+        self._rows: dict[int, list[dict[str, Tensor]]] = {}
+        self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
+
+    def take(self, draw: Draw, passed: Sequence[Passed]) -> None:
+        """Count a draw, and keep its states with what should come of them."""
+        found = self._sound(draw)
+        if found is None:
+            self.counts["left out"] += 1
+            return
+        arrays, properties, decoding = found
+        self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += 1
+        width = bucket_width(len(arrays.atom_type))
+        clean = collate([arrays], torch.tensor([draw.number]), width, properties[None])
+        rows = self._rows.setdefault(width, [])
+        for one in passed:
+            row = {
+                "t": torch.tensor([one.t], dtype=torch.float64), "mask": clean.mask, "properties": clean.properties,
+                "clean.pos": clean.pos, "noisy.pos": one.state.pos, "previous.pos": one.previous.pos,
+            }  # fmt: skip
+            for field in FIELDS[1:]:
+                row[f"clean.{field}"] = getattr(clean, field).to(torch.uint8)
+                row[f"noisy.{field}"] = getattr(one.state, field).to(torch.uint8)
+                row[f"previous.{field}"] = getattr(one.previous, field).to(torch.float16)
+            rows.append(row)
+
+    def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, str] | None:
+        """Return the molecule that should come of a draw, its properties (P,) and which decoding made it; or None."""
+        from moldiff.chem.convert import EncodingError, encode
+        from moldiff.chem.xtb import gfn2_properties
+        from moldiff.sampling.outcome import assess
+
+        outcome = assess(draw, self._decoder)
+        if outcome.status != "valid" or outcome.mol is None or draw.arrays is None:
+            return None
+        try:
+            graph = encode(outcome.mol, self.model.vocabulary)
+        except EncodingError:
+            return None
+        known = outcome.properties | (gfn2_properties(outcome.mol) if self._electronic else {})
+        properties = torch.tensor([known.get(name, np.nan) for name in self.model.conditions], dtype=torch.float32)
+        # RDKit's own spelling of aromatic bonds, as in the training data; coordinates as they were drawn
+        return MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds), properties, outcome.decoding
+
+    def result(self, made_by: dict[str, Any]) -> OwnDraws:
+        """Return all states; MoldiffError if no draw was sound."""
+        if not self._rows:
+            count = sum(self.counts.values())
+            raise MoldiffError(f"none of {count} own draws came to a sound molecule: the model needs more training")
+        groups = {
+            width: {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+            for width, rows in self._rows.items()
+        }
+        return OwnDraws(groups, made_by)
+
+
+def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> dict[str, Any]:
+    """Return what own draws depend on, as plain JSON."""
+    return {
+        "model_sha256": folder.sha256,
+        "data_sha256": str(dataset.info["data_hash"]),
+        "seed": config.training.seed,
+        "draws": config.own_draws.draws,
+        "evaluations": list(config.own_draws.evaluations),
+        "states": config.own_draws.states,
+        "property_dropout": config.training.property_dropout,
+        "unconditional_share": config.training.unconditional_share,
+    }
+
+
+def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OwnDraws:
+    """Draw with a model as its users do (default solver and grid), and gather the states.
+
+    Sizes, and what is asked for in a part of the draws, are those of training molecules.
+
+    Args:
+        folder: the model.
+        dataset: the training data.
+        config: gives ``own_draws``, the seed and how often properties are asked for.
+    """
+    wanted, training = config.own_draws, config.training
+    device = resolve_device(training.device)
+    model = MoleculeModel.from_folder(folder, device, resolve_precision("auto", device))
+    starts = TrainingStarts(
+        _training_rows(dataset, model.conditions), training.property_dropout, training.unconditional_share
+    )
+    collector, started, done = Collector(model, dataset), time.monotonic(), 0
+    parts = _parts(wanted.draws, wanted.evaluations)
+    total = sum(evaluations * count for evaluations, _, count in parts)
+    with workers_for(device) as workers:
+        for evaluations, first, count in parts:
+            drawer = Drawer(
+                model, SOLVERS[DEFAULT_SOLVER], evaluations, training.seed,
+                keep_predictions=True, starts=starts, workers=workers,
+            )  # fmt: skip
+            for draw, passed in drawer.walks(first, count, wanted.states):
+                collector.take(draw, passed)
+                before, done = done, done + evaluations
+                if done * _REPORTS // total != before * _REPORTS // total:
+                    left = (time.monotonic() - started) * (total - done) / done
+                    logger.info(
+                        "own draws %d/%d  %s left", sum(collector.counts.values()), wanted.draws, duration(left)
+                    )
+    found = collector.result(made_by(folder, dataset, config))
+    counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
+    logger.info("%d own draws: %s; %d states", wanted.draws, counted, len(found))
+    return found
+
+
+def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (evaluations, first draw, draws) of nearly equal parts."""
+    ends = [draws * part // len(evaluations) for part in range(len(evaluations) + 1)]
+    return [(count, ends[part], ends[part + 1] - ends[part]) for part, count in enumerate(evaluations)]
+
+
+def _training_rows(dataset: PreparedDataset, conditions: Sequence[str]) -> np.ndarray:
+    """Return (R, 1 + P) float32: number of atoms and properties of training molecules, NaN = unknown or not there."""
+    rows = dataset.indices("train")
+    table = np.full((len(rows), 1 + len(conditions)), np.nan, dtype=np.float32)
+    table[:, 0] = dataset.sizes[rows]
+    for place, name in enumerate(conditions):
+        if name in dataset.property_names:
+            table[:, 1 + place] = dataset.arrays["properties"][rows][:, dataset.property_names.index(name)]
+    return table

@@ -1,0 +1,223 @@
+"""Training on one's own draws: what is kept of a walk, what it is labelled with, and how it comes back as a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from moldiff.checkpoint import load_model_folder
+from moldiff.chem.convert import decode
+from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.properties import calculate
+from moldiff.config import TrainConfig, load_config
+from moldiff.datasets.prepare import prepare
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.seen import seen_chemistry
+from moldiff.errors import MoldiffError
+from moldiff.model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
+from moldiff.sampling.decoders import ArgmaxDecoder, StructuredDecoder
+from moldiff.sampling.draws import Draw, Drawer, Passed
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.training.collecting import Collector, collect, made_by
+from moldiff.training.own_draws import OwnDraws
+from moldiff.training.run import OWN_DRAWS, TrainingRun, train
+from moldiff.training.state import load_state
+from moldiff.vocabulary import Vocabulary
+
+Write = Callable[..., Path]
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
+VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+FEW = [
+    "own_draws.share=0.5", "own_draws.draws=12", "own_draws.evaluations=[6,10]", "own_draws.states=3",
+    "training.log_every=100", "training.validate_every=100",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def like_qm9(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "sample"
+    prepare([SAMPLE], folder, properties=["logp", "tpsa"], vocabulary=VOCABULARY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qm9() -> MoleculeModel:
+    return MoleculeModel.from_folder(load_model_folder("qm9"))
+
+
+@pytest.fixture(scope="module")
+def walked(qm9: MoleculeModel) -> list[tuple[Draw, list[Passed]]]:
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5, keep_predictions=True)
+    return sorted(drawer.walks(0, 24, 4), key=lambda item: item[0].number)
+
+
+def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
+    path = write(data=str(data), init_from="qm9", **changes)
+    return load_config(path, [*FEW, *overrides])
+
+
+def is_at(draw: Draw, pos: np.ndarray) -> bool:
+    """Whether a draw has these coordinates."""
+    return draw.arrays is not None and len(draw.arrays.pos) == len(pos) and np.allclose(draw.arrays.pos, pos, atol=1e-6)
+
+
+def same_molecules(one: MolBatch, other: MolBatch) -> bool:
+    return all(torch.equal(getattr(one, field), getattr(other, field)) for field in FIELDS)
+
+
+def test_walks_are_the_draws_and_their_states_are_those_passed(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+) -> None:
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5, keep_predictions=True)
+    plain = {draw.number: draw for draw in drawer.draw(0, 24)}
+    kept: set[float] = set()
+    for draw, passed in walked[:3]:
+        other = plain[draw.number]
+        assert draw.arrays is not None
+        assert other.arrays is not None
+        assert np.array_equal(draw.arrays.pos, other.arrays.pos)
+        assert np.array_equal(draw.arrays.bonds, other.arrays.bonds)
+        path: list[tuple[MolBatch, MolPrediction]] = []
+        drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
+        times = drawer.grid.tolist()
+        assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
+        assert len({one.t for one in passed}) == 4
+        for one in passed:
+            step = times.index(one.t)  # step k leads to the k-th time
+            assert 1 <= step <= len(times) - 2
+            state, prediction = path[step - 1]
+            assert same_molecules(one.state, state[:1])
+            assert torch.equal(one.previous.bond_type, prediction.bond_type[:1])
+        kept |= {one.t for one in passed}
+    assert len(kept) > 4, "different draws keep different steps"
+
+
+def test_what_is_kept_of_a_walk_does_not_depend_on_its_company(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+) -> None:
+    alone = list(Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5).walks(7, 1, 4))
+    _, passed = alone[0]
+    assert [one.t for one in passed] == [one.t for one in walked[7][1]]
+    assert all(same_molecules(a.state, b.state) for a, b in zip(passed, walked[7][1], strict=True))
+
+
+def test_every_label_is_sound_and_every_draw_is_counted(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+) -> None:
+    dataset = PreparedDataset.open(like_qm9)
+    collector = Collector(qm9, dataset)
+    for draw, passed in walked:
+        collector.take(draw, passed)
+    plain = ArgmaxDecoder(qm9.vocabulary)
+    assert sum(collector.counts.values()) == 24
+    assert all(collector.counts.values()), "the seed should give draws of all kinds"
+    own = collector.result({})
+    assert len(own) == 4 * (24 - collector.counts["left out"])
+    drawn = {draw.number: draw for draw, _ in walked}
+    mended = 0
+    for width in np.unique(own.sizes).tolist():
+        rows = torch.from_numpy(np.flatnonzero(own.sizes == width))
+        batch = own.batch(rows, width)
+        for row, arrays in enumerate(unbatch(batch.clean)):
+            conversion = decode(arrays, qm9.vocabulary)
+            assert is_valid_and_connected(conversion) == (True, "")
+            assert conversion.mol is not None
+            logp = calculate(conversion.mol, ["logp"])["logp"]
+            assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
+            draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
+            if plain.judge(draw).status != "valid":
+                decoder = StructuredDecoder(qm9.vocabulary, seen_chemistry(dataset), fitted=True)
+                found = decoder.judge(draw).arrays
+                assert found is not None
+                assert np.array_equal(found.atom_type, arrays.atom_type)
+                mended += 1
+    assert mended == 4 * collector.counts["sound after decoding"]
+
+
+def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
+    collector = Collector(tiny_model, PreparedDataset.open(like_qm9))
+    for draw, passed in Drawer(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
+        collector.take(draw, passed)
+    with pytest.raises(MoldiffError, match="none of 3 own draws came to a sound molecule"):
+        collector.result({})
+
+
+def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    config = config_of(training_file, like_qm9)
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    own, known = collect(folder, dataset, config), made_by(folder, dataset, config)
+    own.save(tmp_path / "own.safetensors")
+    again = OwnDraws.load(tmp_path / "own.safetensors", known)
+    assert np.array_equal(own.sizes, again.sizes)
+    assert len(own) > 0
+    for row, width in enumerate(own.sizes.tolist()):
+        one, other = (found.batch(torch.tensor([row]), width) for found in (own, again))
+        assert same_molecules(one.clean, other.clean)
+        assert same_molecules(one.noisy, other.noisy)
+        assert torch.equal(one.previous.pos, other.previous.pos)
+        assert torch.equal(one.t, other.t)
+    with pytest.raises(MoldiffError, match=r"own\.safetensors holds draws made with other settings \(seed\)"):
+        OwnDraws.load(tmp_path / "own.safetensors", known | {"seed": 1})
+    (tmp_path / "own.safetensors").write_bytes(b"damaged")
+    with pytest.raises(MoldiffError, match=r"own\.safetensors is damaged"):
+        OwnDraws.load(tmp_path / "own.safetensors", known)
+
+
+def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like_qm9: Path) -> None:
+    config = config_of(training_file, like_qm9, "training.property_dropout=0", "training.unconditional_share=0")
+    task = TrainingRun(config, None, None).task
+    assert task.own is not None
+    steps = [step for step in range(30) if task.is_own(step)]
+    clean, levels, noisy, previous = task.own_example(steps[0])
+    again = task.own_example(steps[0])
+    assert same_molecules(clean, again[0])
+    assert same_molecules(noisy, again[2])
+    assert not same_molecules(clean, task.own_example(steps[1])[0])
+    own = task.own[0].batch(*task.own[1].batch(steps[0]))
+    assert torch.equal(levels.sigma, task.model.curve.levels(own.t).sigma)
+    assert torch.equal(previous.atom_type, own.previous.atom_type)
+    assert same_molecules(noisy, own.noisy)
+    # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
+    torch.testing.assert_close(noisy.properties, clean.properties, rtol=0, atol=0, equal_nan=True)
+    assert bool(torch.isfinite(noisy.properties[:, :2]).all())
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_own_batches_are_as_frequent_as_asked(training_file: Write, like_qm9: Path, share: float) -> None:
+    task = TrainingRun(config_of(training_file, like_qm9, f"own_draws.share={share}"), None, None).task
+    found = sum(task.is_own(step) for step in range(2000)) / 2000
+    assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / 2000)
+    # a coin of its own: own batches are not those without self-conditioning
+    both = sum(task.is_own(step) and task._self_conditioned(step) for step in range(2000)) / 2000
+    assert abs(both - share / 2) <= 3 * math.sqrt(share / 2 * (1 - share / 2) / 2000)
+
+
+def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    steps = ["training.steps=4", "training.checkpoint_every=2"]
+    for name in ("whole", "parts"):
+        training_file(name, data=str(like_qm9), init_from="qm9")
+    train(tmp_path / "whole.yaml", [*FEW, *steps])
+    train(tmp_path / "parts.yaml", [*FEW, "training.steps=2", "training.checkpoint_every=2"])
+    written = (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns
+    folder = train(tmp_path / "parts.yaml", [*FEW, *steps], resume="auto")
+    assert (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns == written, "draws are made once"
+    states = [load_state(tmp_path / name / "checkpoints/step-00000004") for name in ("whole", "parts")]
+    assert all(torch.equal(value, states[1].average[name]) for name, value in states[0].average.items())
+    card = load_model_folder(folder).card
+    assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
+
+
+def test_own_draws_need_a_model_that_draws(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"own_draws\.share needs a trained model"):
+        train(training_file(data=str(like_qm9)), ["own_draws.share=0.5"])
+
+
+def test_several_processes_need_draws_that_are_there(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"own_draws\.safetensors is not there yet"):
+        TrainingRun(config_of(training_file, like_qm9, "training.devices=2"), None, None)
