@@ -216,12 +216,15 @@ def main() -> None:
         cells = {name: bench.z_scores(some) for name, some in molecules.items()}
     except MoldiffError as error:
         raise SystemExit(f"error: {error}") from error
+    other = f" --other {arguments.other.name}" if arguments.other is not None else ""
     settings, picture_file = bench.scorer.settings, arguments.out.with_suffix(".png")
     lines = [
         "# The bound as an anomaly detector",
         "",
-        f"{datetime.date.today()}; model {bench.folder.name} ({bench.folder.sha256[:16]});"
-        f" {hardware(bench.scorer.device)}, {os.cpu_count()} cores; Python {platform.python_version()},"
+        f"`python scripts/benchmark_anomaly.py {bench.folder.name} -n {arguments.n} --calibration"
+        f" {arguments.calibration}{other} --seed {arguments.seed}`, {datetime.date.today()};"
+        f" model hash `{bench.folder.sha256[:16]}`; {hardware(bench.scorer.device)}, {os.cpu_count()} cores;"
+        f" Python {platform.python_version()},"
         f" torch {torch.__version__}; {time.perf_counter() - started:.0f} s.",
         f"{len(real[WORST])} real molecules of the test split; z-scores against {bench.reference.molecules} of the"
         f" validation split. Bound: {', '.join(f'{value} {name}' for name, value in asdict(settings).items())}.",

@@ -33,6 +33,7 @@ from moldiff.workers import workers_for
 logger = logging.getLogger(__name__)
 
 _REPORTS = 20  # progress lines
+_SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
 
 
 class Collector:
@@ -141,7 +142,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     with workers_for(device) as workers:
         for evaluations, first, count in parts:
             drawer = Drawer(
-                model, SOLVERS[DEFAULT_SOLVER], evaluations, training.seed,
+                model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
                 keep_predictions=True, starts=starts, workers=workers,
             )  # fmt: skip
             for draw, passed in drawer.walks(first, count, wanted.states):
