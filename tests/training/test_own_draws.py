@@ -33,6 +33,7 @@ from moldiff.vocabulary import Vocabulary
 Write = Callable[..., Path]
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+EVALUATIONS, STATES = 6, 3  # so few that some draws fail
 FEW = [
     "own_draws.share=0.5", "own_draws.draws=12", "own_draws.evaluations=[6,10]", "own_draws.states=3",
     "training.log_every=100", "training.validate_every=100",
@@ -53,8 +54,8 @@ def qm9() -> MoleculeModel:
 
 @pytest.fixture(scope="module")
 def walked(qm9: MoleculeModel) -> list[tuple[Draw, list[Passed]]]:
-    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5, keep_predictions=True)
-    return sorted(drawer.walks(0, 24, 4), key=lambda item: item[0].number)
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
 
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
@@ -74,10 +75,10 @@ def same_molecules(one: MolBatch, other: MolBatch) -> bool:
 def test_walks_are_the_draws_and_their_states_are_those_passed(
     qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
 ) -> None:
-    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5, keep_predictions=True)
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
     plain = {draw.number: draw for draw in drawer.draw(0, 24)}
     kept: set[float] = set()
-    for draw, passed in walked[:3]:
+    for draw, passed in walked[:8]:
         other = plain[draw.number]
         assert draw.arrays is not None
         assert other.arrays is not None
@@ -87,7 +88,7 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
         drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
         times = drawer.grid.tolist()
         assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
-        assert len({one.t for one in passed}) == 4
+        assert len({one.t for one in passed}) == STATES
         for one in passed:
             step = times.index(one.t)  # step k leads to the k-th time
             assert 1 <= step <= len(times) - 2
@@ -95,13 +96,13 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
             assert same_molecules(one.state, state[:1])
             assert torch.equal(one.previous.bond_type, prediction.bond_type[:1])
         kept |= {one.t for one in passed}
-    assert len(kept) > 4, "different draws keep different steps"
+    assert len(kept) > STATES, "different draws keep different steps"
 
 
 def test_what_is_kept_of_a_walk_does_not_depend_on_its_company(
     qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
 ) -> None:
-    alone = list(Drawer(qm9, SOLVERS["dpmpp_sde"], 10, seed=5).walks(7, 1, 4))
+    alone = list(Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5).walks(7, 1, STATES))
     _, passed = alone[0]
     assert [one.t for one in passed] == [one.t for one in walked[7][1]]
     assert all(same_molecules(a.state, b.state) for a, b in zip(passed, walked[7][1], strict=True))
@@ -118,7 +119,7 @@ def test_every_label_is_sound_and_every_draw_is_counted(
     assert sum(collector.counts.values()) == 24
     assert all(collector.counts.values()), "the seed should give draws of all kinds"
     own = collector.result({})
-    assert len(own) == 4 * (24 - collector.counts["left out"])
+    assert len(own) == STATES * (24 - collector.counts["left out"])
     drawn = {draw.number: draw for draw, _ in walked}
     mended = 0
     for width in np.unique(own.sizes).tolist():
@@ -137,7 +138,7 @@ def test_every_label_is_sound_and_every_draw_is_counted(
                 assert found is not None
                 assert np.array_equal(found.atom_type, arrays.atom_type)
                 mended += 1
-    assert mended == 4 * collector.counts["sound after decoding"]
+    assert mended == STATES * collector.counts["sound after decoding"]
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
@@ -167,6 +168,20 @@ def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp
     (tmp_path / "own.safetensors").write_bytes(b"damaged")
     with pytest.raises(MoldiffError, match=r"own\.safetensors is damaged"):
         OwnDraws.load(tmp_path / "own.safetensors", known)
+
+
+def test_a_row_is_the_same_in_every_batch() -> None:
+    groups = {}
+    for width, count in ((4, 3), (6, 5)):
+        group = {"t": torch.linspace(0, 1, count, dtype=torch.float64) + width, "properties": torch.zeros(count, 1),
+                 "mask": torch.ones(count, width, dtype=torch.bool)}  # fmt: skip
+        for name in ("clean", "noisy", "previous"):
+            group |= {f"{name}.{field}": torch.zeros(count, width) for field in FIELDS}
+        groups[width] = group
+    own = OwnDraws(dict(reversed(groups.items())), {})
+    assert own.sizes.tolist() == [4, 4, 4, 6, 6, 6, 6, 6]
+    assert own.batch(torch.tensor([2, 0]), 4).t.tolist() == [5.0, 4.0]
+    assert own.batch(torch.tensor([3, 7, 4]), 6).t.tolist() == [6.0, 7.0, 6.25]
 
 
 def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like_qm9: Path) -> None:
