@@ -51,7 +51,7 @@ class Collector:
         self.model = model
         self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
         self._electronic = is_installed() and bool(set(GFN2_PROPERTIES) & set(model.conditions))
-        self._rows: dict[int, list[dict[str, Tensor]]] = {}
+        self._groups: dict[int, list[dict[str, Tensor]]] = {}  # width -> states of each draw
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
 
     def take(self, draw: Draw, passed: Sequence[Passed]) -> None:
@@ -62,19 +62,16 @@ class Collector:
             return
         arrays, properties, decoding = found
         self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += 1
-        width = bucket_width(len(arrays.atom_type))
+        width, states = bucket_width(len(arrays.atom_type)), len(passed)
         clean = collate([arrays], torch.tensor([draw.number]), width, properties[None])
-        rows = self._rows.setdefault(width, [])
-        for one in passed:
-            row = {
-                "t": torch.tensor([one.t], dtype=torch.float64), "mask": clean.mask, "properties": clean.properties,
-                "clean.pos": clean.pos, "noisy.pos": one.state.pos, "previous.pos": one.previous.pos,
-            }  # fmt: skip
-            for field in FIELDS[1:]:
-                row[f"clean.{field}"] = getattr(clean, field).to(torch.uint8)
-                row[f"noisy.{field}"] = getattr(one.state, field).to(torch.uint8)
-                row[f"previous.{field}"] = getattr(one.previous, field).to(torch.float16)
-            rows.append(row)
+        group = {"t": torch.tensor([one.t for one in passed], dtype=torch.float64)}
+        group |= {name: _repeated(getattr(clean, name), states) for name in ("mask", "properties")}
+        for field in FIELDS:
+            as_class, as_logits = (torch.float32, torch.float32) if field == "pos" else (torch.uint8, torch.float16)
+            group[f"clean.{field}"] = _repeated(getattr(clean, field), states).to(as_class)
+            group[f"noisy.{field}"] = torch.cat([getattr(one.state, field) for one in passed]).to(as_class)
+            group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
+        self._groups.setdefault(width, []).append(group)
 
     def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, str] | None:
         """Return the molecule that should come of a draw, its properties (P,) and which decoding made it; or None."""
@@ -96,14 +93,19 @@ class Collector:
 
     def result(self, made_by: dict[str, Any]) -> OwnDraws:
         """Return all states; MoldiffError if no draw was sound."""
-        if not self._rows:
+        if not self._groups:
             count = sum(self.counts.values())
             raise MoldiffError(f"none of {count} own draws came to a sound molecule: the model needs more training")
         groups = {
-            width: {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-            for width, rows in self._rows.items()
+            width: {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
+            for width, groups in self._groups.items()
         }
         return OwnDraws(groups, made_by)
+
+
+def _repeated(values: Tensor, count: int) -> Tensor:
+    """Return one row so many times."""
+    return values.expand(count, *values.shape[1:])
 
 
 def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> dict[str, Any]:
