@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from moldiff.chem.convert import Conversion
-from moldiff.chem.sanitize import coordinate_refusal
+from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason
 from moldiff.chem.valence import unlisted_hydrogens
 
 BOND_RANGE = (0.70, 1.30)  # length over the sum of covalent radii
@@ -71,6 +71,17 @@ def no_open_valences(mol: Chem.Mol) -> CheckResult:
         if atom.GetNoImplicit():
             missing += atom.GetNumRadicalElectrons()
     return _result("no_open_valences", float(missing), f"{missing} hydrogens missing" if missing else "")
+
+
+def sanitises_without_hydrogens(mol: Chem.Mol) -> CheckResult:
+    """Pass if RDKit accepts the molecule with its hydrogens left out too, as its SMILES has it: an aromatic ring may
+    have a Kekule form only as long as every hydrogen is an atom. Value: None."""
+    try:
+        with rdBase.BlockLogs():
+            Chem.RemoveHs(mol)
+    except (ValueError, RuntimeError) as error:
+        return CheckResult("sanitises_without_hydrogens", False, None, sanitize_reason(error, mol))
+    return CheckResult("sanitises_without_hydrogens", True)
 
 
 def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
@@ -135,13 +146,14 @@ def check(mol: Chem.Mol) -> list[CheckResult]:
 
 
 def is_valid_and_connected(conversion: Conversion) -> tuple[bool, str]:
-    """Return whether a decoded molecule sanitises, is one fragment, and has no radicals or open valences; else why not.
+    """Return whether a decoded molecule sanitises, with hydrogens and without, is one fragment, and has no radicals or
+    open valences; else why not.
 
     The reason is the conversion's own or the name and detail of the first check that failed.
     """
     if conversion.mol is None:
         return False, conversion.reason
-    for function in (one_fragment, no_radicals, no_open_valences):
+    for function in (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens):
         result = function(conversion.mol)
         if not result.passed:
             return False, f"{result.name}: {result.detail}"

@@ -33,7 +33,7 @@ def generate(
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Network evaluations per molecule, 30 by default; ode and edm take half.")
+        int | None, typer.Option(min=1, help="Network evaluations per molecule, 20 by default; ode and edm take half.")
     ] = None,
     sampler: Annotated[
         str | None,

@@ -44,7 +44,7 @@ def vary(
         "variations.sdf"
     ),
     model: Model = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 30 by default.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 20 by default.")] = None,
     sampler: Sampler = None,
     grid: Grid = None,
     decode: Annotated[

@@ -30,7 +30,7 @@ from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-DEFAULT_STEPS = 30
+DEFAULT_STEPS = 20
 DEFAULT_BATCH_SIZE = 512
 
 

@@ -71,7 +71,7 @@ class LogSnrGrid:
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Between two noise levels: where a molecule takes shape, and nowhere else; a power of t.
+    """Between two noise levels: where a molecule takes shape, and nowhere else; evenly spaced in t, or in a power of it.
 
     The walk starts below t = 1. There coordinates are drawn from a Gaussian as wide as noisy data are, categories from
     their limit, which is their marginal: what is lost are the correlations that are left at that level. The lower the
@@ -85,7 +85,7 @@ class WindowGrid:
 
     first: float = 1.35
     sigma_last: float = _SIGMA_LAST
-    exponent: float = 1.3
+    exponent: float = 1.0
 
     def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         high, low = curve.time_of_sigma(torch.tensor([self.first * spread, self.sigma_last])).tolist()

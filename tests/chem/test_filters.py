@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.convert import Conversion
+from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.embed import embed
 from moldiff.chem.filters import (
     CHECKS,
@@ -20,6 +20,8 @@ from moldiff.chem.filters import (
     one_fragment,
 )
 from moldiff.chem.io import read_records
+from moldiff.molecules import MolArrays
+from moldiff.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[2]
 
@@ -119,3 +121,18 @@ def test_validity_gives_the_first_reason() -> None:
     assert is_valid_and_connected(two) == (False, "one_fragment: 2 fragments")
     radical = Conversion(Chem.MolFromSmiles("[CH3]"), None, "")
     assert is_valid_and_connected(radical) == (False, "no_radicals: 1 radical electrons")
+
+
+def test_a_ring_that_is_aromatic_only_beside_hydrogen_atoms_is_no_molecule() -> None:
+    # drawn by a model: two aromatic bonds in a ring of four; RDKit accepts it, but not the SMILES that it writes
+    bonds = [[0, 1, 1], [0, 6, 1], [0, 8, 2], [1, 5, 2], [2, 8, 1], [3, 7, 1], [4, 5, 4], [4, 7, 1], [4, 9, 2],
+             [5, 11, 1], [7, 8, 1], [7, 10, 1], [9, 11, 4]]  # fmt: skip
+    pos = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    elements = np.array([1, 2, 0, 0, 2, 1, 0, 1, 1, 2, 0, 3])
+    arrays = MolArrays(pos, elements, np.ones(12, dtype=np.int64), np.array(bonds))
+    names = ("none", "single", "double", "triple", "aromatic")
+    conversion = decode(arrays, Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), names))
+    assert conversion.mol is not None
+    valid, reason = is_valid_and_connected(conversion)
+    assert not valid
+    assert reason == "sanitises_without_hydrogens: kekulize: aromatic bonds without a Kekule form"
