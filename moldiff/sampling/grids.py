@@ -71,7 +71,7 @@ class LogSnrGrid:
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Between two noise levels: where a molecule takes shape, and nowhere else; evenly spaced in t, or in a power of it.
+    """Between two noise levels: where a molecule takes shape, and nowhere else; even in t, or in a power of it.
 
     The walk starts below t = 1. There coordinates are drawn from a Gaussian as wide as noisy data are, categories from
     their limit, which is their marginal: what is lost are the correlations that are left at that level. The lower the
