@@ -46,7 +46,8 @@ def generate(
         Decoding,
         typer.Option(
             help="Where argmax gives an invalid molecule: structured takes the most probable sound one, "
-            "fitted the most probable one whose bond lengths occur in training."
+            "fitted the most probable one whose bond lengths occur in training; both as elements, formula, charge and "
+            "fragment demand."
         ),
     ] = Decoding.argmax,
     renoise: Annotated[

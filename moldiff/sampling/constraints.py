@@ -3,13 +3,14 @@
 A noisy molecule may pass through a forbidden element; none ends there. At every evaluation the predicted classes are
 conditioned on the constraint, and the last prediction is decided: what is left of it obeys. A constraint sees the noisy
 molecules, their levels and the prediction. (It needs neither the next level nor noise: what draws with them is the
-solver, from the prediction returned here.)
+solver, from the prediction returned here.) Where a molecule is decoded anew, all constraints together are what is
+demanded of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.sampling.programme import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -36,9 +38,21 @@ class Constraint(Protocol):
         """Return a prediction whose most probable classes obey."""
         ...
 
+    def demand(self, others: Demands) -> Demands:
+        """Return what other constraints demand of a decoded molecule, and this one."""
+        ...
+
     def violation(self, mol: Mol) -> str:
         """Return how a decoded molecule breaks the constraint; empty if it does not."""
         ...
+
+
+def demands_of(constraints: Sequence[Constraint]) -> Demands:
+    """Return what all of some constraints demand of a decoded molecule."""
+    demands = NO_DEMANDS
+    for constraint in constraints:
+        demands = constraint.demand(demands)
+    return demands
 
 
 @dataclass(frozen=True)
@@ -77,6 +91,9 @@ class ElementMask:
         # a logit that is not finite stays so: a broken state must still be seen
         broken = ~torch.isfinite(prediction.atom_type)
         return prediction.replace(atom_type=prediction.atom_type.masked_fill(barred & ~broken, FORBIDDEN))
+
+    def demand(self, others: Demands) -> Demands:
+        return replace(others, allowed=self.allowed)
 
     def violation(self, mol: Mol) -> str:
         permitted = {symbol for symbol, allowed in zip(self.elements, self.allowed, strict=True) if allowed}
@@ -207,7 +224,7 @@ class Composition:
     """
 
     def __init__(self, elements: Sequence[str], counts: dict[str, int]) -> None:
-        self.counts = counts
+        self.elements, self.counts = tuple(elements), counts
         most = max(counts, key=lambda symbol: counts[symbol])
         others = [symbol for symbol in counts if symbol != most] or [most]
         self._sum = FixedSum(
@@ -222,6 +239,9 @@ class Composition:
 
     def decide(self, noisy: MolBatch, prediction: MolPrediction) -> MolPrediction:
         return self._sum.settled(noisy, prediction)
+
+    def demand(self, others: Demands) -> Demands:
+        return replace(others, counts=tuple(self.counts.get(element, 0) for element in self.elements))
 
     def violation(self, mol: Mol) -> str:
         symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
@@ -246,6 +266,9 @@ class TotalCharge:
 
     def decide(self, noisy: MolBatch, prediction: MolPrediction) -> MolPrediction:
         return self._sum.settled(noisy, prediction)
+
+    def demand(self, others: Demands) -> Demands:
+        return replace(others, total_charge=self.total)
 
     def violation(self, mol: Mol) -> str:
         found = sum(atom.GetFormalCharge() for atom in mol.GetAtoms())

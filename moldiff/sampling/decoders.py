@@ -18,7 +18,7 @@ from moldiff.datasets.seen import SeenChemistry
 from moldiff.molecules import MolArrays
 from moldiff.sampling.decoding import DEFAULT_LIMITS, Limits, decode_structured
 from moldiff.sampling.draws import Draw
-from moldiff.sampling.programme import AtomStates, Solution
+from moldiff.sampling.programme import NO_DEMANDS, AtomStates, Demands, Solution
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 if TYPE_CHECKING:
@@ -81,10 +81,10 @@ class ArgmaxDecoder:
 class StructuredDecoder:
     """Plain decoding, and where its molecule is invalid the most probable one that is not (`decode_structured`).
 
-    Its atoms are of elements and charges seen together in training. The total charge is the plain molecule's if that
-    occurs in training, else the most frequent one there. A bond that is shorter or longer than any of its kind in
-    training (elements, order or aromatic), by more than `LENGTH_WIDENING`, makes the molecule a failure: the
-    coordinates belong to another one.
+    Its atoms are of elements and charges seen together in training. The total charge is the demanded one; without, the
+    plain molecule's if that occurs in training, else the most frequent one there. A bond that is shorter or longer than
+    any of its kind in training (elements, order or aromatic), by more than `LENGTH_WIDENING`, makes the molecule a
+    failure: the coordinates belong to another one.
 
     Attributes:
         vocabulary: class labels.
@@ -92,12 +92,14 @@ class StructuredDecoder:
         fitted: look only among molecules that keep the rule of bond lengths. (A ring may still come out as aromatic
             whose bonds the solution calls single and double, so the rule is applied in any case.)
         limits: how far to search.
+        demands: look only among molecules that are as a run's constraints want them.
     """
 
     vocabulary: Vocabulary
     seen: SeenChemistry
     fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
+    demands: Demands = NO_DEMANDS
 
     def judge(self, draw: Draw) -> Judgement:
         """Judge the draw's arrays, or those of the most probable sound molecule."""
@@ -107,14 +109,16 @@ class StructuredDecoder:
         assert draw.arrays is not None and draw.log_probabilities is not None
         charge = self.total_charge(draw.arrays)
         fits = self.seen.fitting(draw.arrays.pos, self.vocabulary, LENGTH_WIDENING) if self.fitted else None
-        found = decode_structured(draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits)
+        found = decode_structured(
+            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
+        )
         if found.solution is None:
             reason = f"decoding: {found.reason} (argmax: {plain.reason})"
             return Judgement(plain.conversion, "invalid", reason, arrays=draw.arrays)
         return self._judge_solution(draw.arrays, found.solution)
 
     def total_charge(self, arrays: MolArrays) -> int:
-        """Return the total charge to decode with."""
+        """Return the total charge to decode with where none is demanded."""
         plain = int(np.array(self.vocabulary.charges)[arrays.charge].sum())
         totals = self.seen.total_charges
         return plain if plain in totals else max(totals, key=lambda charge: (totals[charge], -abs(charge)), default=0)
@@ -165,21 +169,22 @@ def differences(plain: MolArrays, solution: Solution) -> int:
     return int(atoms) + bonds
 
 
-def _argmax(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str) -> Decoder:
+def _argmax(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
     return ArgmaxDecoder(vocabulary)
 
 
-def _structured(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str) -> Decoder:
-    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source))
+def _structured(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), demands=demands)
 
 
-def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str) -> Decoder:
-    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), fitted=True)
+def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), True, demands=demands)
 
 
-DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str], Decoder]] = {
+DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, Demands], Decoder]] = {
     ARGMAX: _argmax,
     STRUCTURED: _structured,
     FITTED: _fitted,
 }
-"""Name -> function of a model's vocabulary, the reference tensors of its folder, and a name for error messages."""
+"""Name -> function of a model's vocabulary, the reference tensors of its folder, a name for error messages, and what a
+run's constraints demand."""

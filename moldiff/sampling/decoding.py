@@ -7,7 +7,8 @@ maximised over all choices in which
 - every atom is in a known state (element, formal charge, valence), and its bond orders add up to that valence;
 - the formal charges add up to a given total;
 - all atoms hang together;
-- if asked for, every bond is one that its two elements may have at that place.
+- if asked for, every bond is one that its two elements may have at that place;
+- if asked for, there are so many atoms of each element, or only some elements, and the first atoms stay as they are.
 
 An aromatic bond takes an integer order, 1 or 2, in the programme, so that a Kekule form comes with every solution. An
 atom with an aromatic bond has at least two of them, and a double bond, a lone pair or an empty orbital to give to the
@@ -30,7 +31,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moldiff.sampling.programme import AtomStates, Choices, LogProbabilities, Programme, Solution
+from moldiff.sampling.programme import (
+    NO_DEMANDS,
+    AtomStates,
+    Choices,
+    Demands,
+    LogProbabilities,
+    Programme,
+    Solution,
+)
 from moldiff.vocabulary import Vocabulary
 
 _OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes
@@ -72,6 +81,7 @@ def decode_structured(
     total_charge: int,
     limits: Limits = DEFAULT_LIMITS,
     fits: np.ndarray | None = None,
+    demands: Demands = NO_DEMANDS,
 ) -> Decoded:
     """Return the most probable molecule that obeys chemistry; see the module's text.
 
@@ -81,15 +91,17 @@ def decode_structured(
         log_probabilities: of one molecule, without padding.
         vocabulary: class labels. Without explicit hydrogens, bonds may fall short of the valence: hydrogens fill it.
         states: what an atom may be.
-        total_charge: sum of the formal charges.
+        total_charge: sum of the formal charges, unless the demands name one.
         limits: how far to search.
         fits: (n, n, K, A, A) bool, symmetric under exchange of both atoms and elements: whether a pair of atoms may
             have a bond of a class if it is of two elements. None = always.
+        demands: what else the molecule must be.
     """
     if any(np.isnan(values).any() for values in vars(log_probabilities).values()):
         return Decoded(None, "the prediction is not finite")
-    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor, fits)
-    search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits)
+    total_charge = total_charge if demands.total_charge is None else demands.total_charge
+    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor, fits, demands)
+    search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits, demands)
     budget, dearest = FIRST_COST, choices.dearest
     while True:
         found = search.best(budget)
@@ -97,8 +109,13 @@ def decode_structured(
             return Decoded(None, search.stopped)
         if found is None and budget >= dearest:
             charge = f" with a total charge of {total_charge:+d}" if total_charge else ""
-            rules = "valence and connectivity" if fits is None else "valence, connectivity and bond lengths"
-            return Decoded(None, f"no molecule{charge} obeys {rules}")
+            *rules, last = (
+                "valence",
+                "connectivity",
+                *([] if fits is None else ["bond lengths"]),
+                *([] if demands == NO_DEMANDS else ["the constraints"]),
+            )
+            return Decoded(None, f"no molecule{charge} obeys {', '.join(rules)} and {last}")
         if found is not None and (found.lost <= budget or budget >= dearest):
             return Decoded(found, "")
         # A molecule that costs less than this one consists of choices that cost less.
@@ -108,8 +125,11 @@ def decode_structured(
 class _Search:
     """Solves the programme with cuts, for one set of choices after another; the limits count over all of them."""
 
-    def __init__(self, choices: Choices, explicit_hydrogens: bool, total_charge: int, limits: Limits) -> None:
+    def __init__(
+        self, choices: Choices, explicit_hydrogens: bool, total_charge: int, limits: Limits, demands: Demands
+    ) -> None:
         self.choices, self.explicit, self.total_charge, self.limits = choices, explicit_hydrogens, total_charge, limits
+        self.demands = demands
         self.deadline = time.monotonic() + limits.seconds
         self.nodes = 0
         self.fragments: list[np.ndarray] = []  # (n,) bool each: a bond must leave these atoms
@@ -117,7 +137,7 @@ class _Search:
 
     def best(self, budget: float) -> Solution | None:
         """Return the best connected molecule of choices up to a cost; None if there is none or a limit was met."""
-        programme = Programme(self.choices, budget, self.explicit, self.total_charge)
+        programme = Programme(self.choices, budget, self.explicit, self.total_charge, self.demands)
         if not programme.feasible:
             return None
         while (values := self._solve(programme)) is not None:

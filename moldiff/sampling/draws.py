@@ -173,13 +173,16 @@ class Drawer:
         return draws_of(self.decided(result), numbers.tolist(), self.keep_predictions)
 
     def decided(self, result: Sample) -> Sample:
-        """Return a sample whose molecules obey the constraints."""
+        """Return a sample whose molecules obey the constraints.
+
+        Its prediction stays undecided: decoding anew must know how probable other molecules are that obey.
+        """
         molecules, prediction = result.molecules, result.prediction
         for constraint in self.constraints:
             prediction = constraint.decide(molecules, prediction)
         if not self.constraints:
             return result
-        return replace(result, molecules=self.model.diffusion.decode(molecules, prediction), prediction=prediction)
+        return replace(result, molecules=self.model.diffusion.decode(molecules, prediction))
 
 
 def _passed(t: float, after: tuple[MolBatch, MolPrediction], row: int) -> Passed:

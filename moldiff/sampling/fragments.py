@@ -23,6 +23,7 @@ from moldiff.geometry import center
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.sampling.constraints import FORBIDDEN, FixedSum
+from moldiff.sampling.programme import Demands, Kept
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -78,6 +79,11 @@ class FixedFragment:
         new = (prediction.pos[:, n:] + shift[:, None]) * noisy.mask[:, n:, None]
         known = torch.where(torch.isfinite(prediction.pos[:, :n]), home, prediction.pos[:, :n])
         return certain.replace(bond_type=_mirrored(bonds, n), pos=torch.cat([known, new], dim=1))
+
+    def demand(self, others: Demands) -> Demands:
+        known = self.known
+        classes = (known.atom_type.numpy(), known.charge.numpy(), known.bond_type.numpy())
+        return replace(others, kept=Kept(*classes, self.fragment.open_valences))
 
     def violation(self, mol: Mol) -> str:
         return self.fragment.change(mol)

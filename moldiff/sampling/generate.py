@@ -84,10 +84,11 @@ def generate(
         until_valid: draw on until there are n valid molecules.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.sampling.decoders.DECODERS`. "structured" looks for the most probable molecule that
-            obeys valence, total charge and connectivity where plain argmax gives an invalid one; a bond length unlike
-            any of its kind in training then counts as a failure. "fitted" looks only among molecules without such
-            lengths. Its search ends after a number of steps or, as a safety net, 20 s for a molecule: only where it
-            meets the latter does the result depend on the machine.
+            obeys valence, total charge, connectivity and what elements, formula, charge and fragment demand, where
+            plain argmax gives an invalid one; a bond length unlike any of its kind in training then counts as a
+            failure. "fitted" looks only among molecules without such lengths. Its search ends after a number of steps
+            or, as a safety net, 20 s for a molecule: only where it meets the latter does the result depend on the
+            machine.
         grid: where the steps fall, one of `moldiff.sampling.grids.GRIDS`.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
         targets: wanted property values, such as "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60". Of a range, every draw
@@ -100,7 +101,8 @@ def generate(
         property_scale: how strongly that gradient pulls, 3 by default; 0 = not at all.
         elements: symbols of the only elements, hydrogen included; None = all that the model knows.
         exclude_elements: symbols of forbidden elements.
-        formula: exact composition, such as "C7H10O2"; it fixes the number of atoms.
+        formula: exact composition, such as "C7H10O2"; it fixes the number of atoms. A model that can be asked for
+            ``heavy_atom_count`` is conditioned on the formula's, unless a target names it.
         charge: exact total charge.
         fragment: atoms that come back unchanged, first and in their order, with their bonds and in their own frame; the
             model adds the rest. An SDF, a molecule with a conformer, or `FragmentWish.of` with more to say: which atoms

@@ -14,6 +14,7 @@ import torch
 from moldiff.checkpoint import load_model_folder
 from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.model import MoleculeModel
+from moldiff.sampling.constraints import demands_of
 from moldiff.sampling.decoders import DECODERS, Decoder
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.outcome import SCORE_COLUMN, Accountant, Outcome
@@ -57,8 +58,8 @@ class Generation:
         )
         self.steering = steer(wishes, self.model, references, source, request.n_atoms, self.guide)
         self.accountant = Accountant()
-        decoder = DECODERS[request.decode](self.model.vocabulary, references, source)
         constraints = self.steering.constraints
+        decoder = DECODERS[request.decode](self.model.vocabulary, references, source, demands_of(constraints))
         self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.columns = (*self.steering.aims.columns, *([] if request.reweighting is None else [SCORE_COLUMN]))
         if scoring is not None and scoring.score is OF_TARGETS:

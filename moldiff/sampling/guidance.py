@@ -8,13 +8,15 @@ With a scale for each property, let S(v) be the conditions whose scale is at lea
 0 of D_S(v), with what is left of D_u so that coefficients add up to 1: for scales 2 and 1, D(both) + D(first) - D_u.
 Equal scales give the formula above, scale 1 for all plain conditioning, scale 0 leaves a property free. Each distinct
 scale costs a network evaluation, and so does D_u unless the largest scale is 1.
+
+What is certain, because it follows from a constraint, has no scale: every one of these predictions is given it.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -39,14 +41,19 @@ class Guidance:
     terms: tuple[tuple[float, tuple[bool, ...]], ...]
 
     @classmethod
-    def of(cls, scales: Sequence[float]) -> Guidance:
-        """Return the guidance of a scale for each property (P,), each at least 0."""
+    def of(cls, scales: Sequence[float], certain: Collection[int] = ()) -> Guidance:
+        """Return the guidance of a scale for each property (P,), each at least 0; some are given to every prediction.
+
+        Args:
+            scales: of all properties.
+            certain: places of those that are given to every prediction, whatever their scale; it should be 0.
+        """
         terms, below = [], 0.0
         for scale in sorted(set(scales) - {0.0}):
-            terms.append((scale - below, tuple(own >= scale for own in scales)))
+            terms.append((scale - below, tuple(own >= scale or k in certain for k, own in enumerate(scales))))
             below = scale
         if below != 1:
-            terms.insert(0, (1 - below, (False,) * len(scales)))
+            terms.insert(0, (1 - below, tuple(k in certain for k in range(len(scales)))))
         return cls(tuple(terms))
 
     @property
@@ -110,13 +117,19 @@ def parse_guidance(text: str) -> float | dict[str, float]:
     return scales[""]
 
 
-def guidance_for(scale: float | Mapping[str, float], conditions: Sequence[str], asked: Sequence[str]) -> Guidance:
+def guidance_for(
+    scale: float | Mapping[str, float],
+    conditions: Sequence[str],
+    asked: Sequence[str],
+    certain: Collection[str] = (),
+) -> Guidance:
     """Return the guidance towards the properties asked for.
 
     Args:
         scale: for all of them, or by name; those that are not named have `DEFAULT_GUIDANCE`.
         conditions: the model's properties, in order.
         asked: those with a target.
+        certain: those without, that are given to every prediction.
 
     Raises:
         MoldiffError: a scale is negative or no number, or named for a property without a target.
@@ -127,4 +140,5 @@ def guidance_for(scale: float | Mapping[str, float], conditions: Sequence[str], 
             raise MoldiffError(f"guidance for '{name}'{nearest_name(name, asked)}, which has no target")
         if not (math.isfinite(value) and value >= 0):
             raise MoldiffError(f"guidance must be a number from 0 up, not {value}")
-    return Guidance.of([float(named.get(name, DEFAULT_GUIDANCE)) if name in asked else 0.0 for name in conditions])
+    scales = [float(named.get(name, DEFAULT_GUIDANCE)) if name in asked else 0.0 for name in conditions]
+    return Guidance.of(scales, [conditions.index(name) for name in certain])

@@ -57,6 +57,42 @@ class AtomStates:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """The first k atoms of a molecule, which stay as they are.
+
+    Attributes:
+        atom_type, charge: (k,) int class indices.
+        bond_type: (k, k) int class indices of the bonds among them, symmetric.
+        open_valences: (k,) int sum of the orders of each atom's bonds to other atoms, none of them aromatic.
+    """
+
+    atom_type: np.ndarray
+    charge: np.ndarray
+    bond_type: np.ndarray
+    open_valences: np.ndarray
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What is asked of a molecule beyond chemistry; None = nothing.
+
+    Attributes:
+        total_charge: sum of the formal charges.
+        allowed: for each of the A elements, whether it may occur.
+        counts: number of atoms of each of the A elements.
+        kept: atoms that stay as they are.
+    """
+
+    total_charge: int | None = None
+    allowed: tuple[bool, ...] | None = None
+    counts: tuple[int, ...] | None = None
+    kept: Kept | None = None
+
+
+NO_DEMANDS = Demands()
+
+
+@dataclass(frozen=True)
 class Solution:
     """The most probable molecule of n atoms and m bonds.
 
@@ -89,6 +125,7 @@ class Choices:
         states: the atom states that ``state`` points to.
         atom, state, atom_cost: (O,) the atom, its state, the cost.
         pairs: (P, 2) atom indices i < j.
+        bound: (P,) bool, whether a pair must have a bond.
         unbound_cost: (P,) cost of no bond.
         pair, kind, order, bond_cost: (Q,) row of ``pairs``, bond class, integer order, cost. An aromatic bond is there
             twice, as single and as double.
@@ -103,6 +140,7 @@ class Choices:
     state: np.ndarray
     atom_cost: np.ndarray
     pairs: np.ndarray
+    bound: np.ndarray
     unbound_cost: np.ndarray
     pair: np.ndarray
     kind: np.ndarray
@@ -120,20 +158,31 @@ class Choices:
         states: AtomStates,
         floor: float,
         fits: np.ndarray | None,
+        demands: Demands,
     ) -> Choices:
-        """List all choices; bonds only where their probability reaches ``floor``.
+        """List all choices; bonds only where their probability reaches ``floor``, or where they are to be kept.
 
         Args:
             fits: (n, n, K, A, A) bool: whether a pair of atoms may have a bond of a class if it is of two elements.
+            demands: leave out what they rule out of a single atom or pair.
         """
         n = len(values.atom_type)
         if n > 1 and vocabulary.explicit_hydrogens:
             states = states.take(states.valence > 0)  # an atom without bonds hangs on nothing
         atom_cost = _costs(values.atom_type)[:, states.element] + _costs(values.charge)[:, states.charge]  # (n, S)
-        atom, state = np.divmod(np.arange(atom_cost.size), len(states.element))
+        possible = _possible_states(n, states, demands)
+        atom, state = np.nonzero(possible)
         i, j = np.triu_indices(n, k=1)
         bond = _costs(values.bond_type[i, j])  # (P, K)
         likely = values.bond_type[i, j] >= math.log(floor)
+        bound = np.zeros(len(i), dtype=bool)
+        if (kept := demands.kept) is not None:
+            k = len(kept.atom_type)
+            within, leaving = j < k, (i < k) & (j >= k)
+            own = kept.bond_type[i[within], j[within]]
+            likely[within] = own[:, None] == np.arange(len(vocabulary.bonds))
+            bound[within] = own > 0
+            likely[leaving] &= np.array([name != "aromatic" for name in vocabulary.bonds])
         if fits is not None:
             likely &= fits[i, j].any(axis=(2, 3))
         names = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in _ORDERS.get(name, ())]
@@ -147,8 +196,9 @@ class Choices:
             states=states,
             atom=atom,
             state=state,
-            atom_cost=atom_cost.ravel(),
+            atom_cost=atom_cost[possible],
             pairs=np.stack([i, j], axis=1),
+            bound=bound,
             unbound_cost=bond[:, 0],
             pair=pair,
             kind=kind,
@@ -163,6 +213,19 @@ class Choices:
     def dearest(self) -> float:
         """The highest cost of any choice."""
         return float(max(costs.max(initial=0.0) for costs in (self.atom_cost, self.unbound_cost, self.bond_cost)))
+
+
+def _possible_states(n: int, states: AtomStates, demands: Demands) -> np.ndarray:
+    """Return (n, S) bool: which states demands leave to each atom."""
+    possible = np.ones((n, len(states.element)), dtype=bool)
+    if demands.allowed is not None:
+        possible &= np.array(demands.allowed)[states.element]
+    if demands.counts is not None:
+        possible &= np.array(demands.counts)[states.element] > 0
+    if (kept := demands.kept) is not None:
+        own = (states.element == kept.atom_type[:, None]) & (states.charge == kept.charge[:, None])
+        possible[: len(kept.atom_type)] &= own
+    return possible
 
 
 def _costs(log_probabilities: np.ndarray) -> np.ndarray:
@@ -187,13 +250,16 @@ class Programme:
         budget: nats; dearer choices are left out, and a pair for which no bond is dearer must have one.
         explicit_hydrogens: False = each atom may take hydrogens that are no atoms.
         total_charge: sum of the formal charges.
+        demands: the rows of what they ask of several atoms together.
 
     Attributes:
         costs, upper: (V,) objective and upper bounds of the variables; lower bounds are 0.
         feasible: False if an atom has no state left; then there are no rows.
     """
 
-    def __init__(self, choices: Choices, budget: float, explicit_hydrogens: bool, total_charge: int) -> None:
+    def __init__(
+        self, choices: Choices, budget: float, explicit_hydrogens: bool, total_charge: int, demands: Demands
+    ) -> None:
         c = self.choices = choices
         self._o = np.flatnonzero(c.atom_cost <= budget)
         self._q = np.flatnonzero(c.bond_cost <= budget)
@@ -211,10 +277,14 @@ class Programme:
         self.feasible = len(np.unique(self._atom)) == c.n
         if self.feasible:
             self._add_atom_rows(total_charge)
-            self._add_pair_rows(np.flatnonzero(c.unbound_cost > budget))
+            self._add_pair_rows(np.flatnonzero((c.unbound_cost > budget) | c.bound))
             self._add_aromatic_rows()
             if c.fits is not None:
                 self._add_element_rows(c.fits[self._q])
+            if demands.counts is not None:
+                self._add_count_rows(demands.counts)
+            if demands.kept is not None:
+                self._add_open_valence_rows(demands.kept.open_valences)
 
     def _bonds(self, chosen: np.ndarray) -> np.ndarray:
         """Return the variables of the bonds that a (q,) mask selects."""
@@ -266,6 +336,18 @@ class Programme:
                     left, right = variables[i][first == element], variables[j][fitting]
                     weights = np.concatenate([[1.0], np.ones(len(left)), -np.ones(len(right))])
                     self._add(np.concatenate([[len(self._o) + q], left, right]), weights, -np.inf, 1.0)
+
+    def _add_count_rows(self, counts: tuple[int, ...]) -> None:
+        """So many atoms of each element."""
+        for element, count in enumerate(counts):
+            variables = np.flatnonzero(self._state.element == element)
+            self._add(variables, np.ones(len(variables)), count, count)
+
+    def _add_open_valence_rows(self, open_valences: np.ndarray) -> None:
+        """The bonds that leave a kept atom fill exactly its open valence."""
+        for atom, lacking in enumerate(open_valences.tolist()):
+            leaving = (self._ends[:, 0] == atom) & (self._ends[:, 1] >= len(open_valences))
+            self._add(self._bonds(leaving), self._order[leaving], lacking, lacking)
 
     def constraints(self, fragments: list[np.ndarray]) -> tuple[csr_array, np.ndarray, np.ndarray]:
         """Return the sparse (R, V) matrix and lower and upper bounds (R,), with a cut for each fragment.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -149,6 +149,25 @@ class ElsewhereStarts:
         for place, column in enumerate(self.columns):
             if column is not None:
                 condition[:, place] = values[:, column]
+        return sizes, condition
+
+
+@dataclass(frozen=True)
+class CertainStarts:
+    """Other starts, of draws that all have some properties for certain, whatever else they are conditioned on.
+
+    Attributes:
+        starts: give sizes and all other properties.
+        certain: place of a property in the condition -> its value.
+    """
+
+    starts: Starts
+    certain: Mapping[int, float]
+
+    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        sizes, condition = self.starts.draw(numbers, source)
+        for place, value in self.certain.items():
+            condition[:, place] = value
         return sizes, condition
 
 

@@ -20,10 +20,11 @@ from moldiff.sampling.gradient_guidance import PropertyGradient
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
 from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
 from moldiff.sampling.property_guide import PropertyGuide
-from moldiff.sampling.starts import ElsewhereStarts, FreeStarts, Starts, TargetStarts
+from moldiff.sampling.starts import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
 from moldiff.sampling.targets import Target, check_known, parse_targets
 
 CONDITION_ROWS = "condition_rows"
+HEAVY_ATOM_COUNT = "heavy_atom_count"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def steer(
 ) -> Steering:
     """Return what steers a run.
 
+    What a formula makes certain of a molecule, the model is told, unless a target speaks of it: without, coordinates
+    settle on the usual number of heavy atoms before the types are forced to be others.
+
     Args:
         wishes: of the user.
         model: that is asked.
@@ -102,21 +106,42 @@ def steer(
     targets = parse_targets(wishes.targets, names, known)
     pursued = () if guide is None else guide.pursued(targets)
     aims = Aims(targets, known, model.conditions, [target.name for target in pursued])
+    certain = _certain(wishes.formula, model, targets)
     if not targets:
         if isinstance(wishes.guidance, dict):
             for name in wishes.guidance:
                 check_known(name, model.conditions, known)
         if wishes.guidance is not None:
             raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
-        free = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
-        return Steering(aims, free, None, constraints, sizes, fragment, resample)
-    guidance = _guidance(wishes.guidance, model, targets, pursued)
+        free: Starts = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+        return Steering(aims, _told(free, certain, model), None, constraints, sizes, fragment, resample)
+    guidance = _guidance(wishes.guidance, model, targets, pursued, certain)
     if guide is None or all(target.name in model.conditions for target in targets):
         starts: Starts = _target_starts(targets, model.conditions, known, references, source, model, sizes)
     else:
         starts = _joint_starts(targets, guide, model, references, source, sizes)
     gradient = None if guide is None else guide.gradient(pursued)
-    return Steering(aims, starts, guidance, constraints, sizes, fragment, resample, gradient)
+    told = _told(starts, certain, model)
+    return Steering(aims, told, guidance, constraints, sizes, fragment, resample, gradient)
+
+
+def _certain(formula: str | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:
+    """Return the model's properties that a formula fixes and no target names, with their values, as far as the model
+    has seen such values."""
+    if formula is None or HEAVY_ATOM_COUNT not in model.conditions:
+        return {}
+    if any(target.name == HEAVY_ATOM_COUNT for target in targets):
+        return {}
+    count = sum(count for symbol, count in parse_formula(formula).items() if symbol != "H")
+    row = model.statistics.properties[HEAVY_ATOM_COUNT]
+    return {HEAVY_ATOM_COUNT: float(count)} if row.minimum <= count <= row.maximum else {}
+
+
+def _told(starts: Starts, certain: Mapping[str, float], model: MoleculeModel) -> Starts:
+    """Return starts whose draws are conditioned on what is certain as well."""
+    if not certain:
+        return starts
+    return CertainStarts(starts, {model.conditions.index(name): value for name, value in certain.items()})
 
 
 def _known_properties(
@@ -135,9 +160,10 @@ def _guidance(
     model: MoleculeModel,
     targets: tuple[Target, ...],
     pursued: tuple[Target, ...],
+    certain: Collection[str],
 ) -> Guidance:
     """Return how strongly the model's own conditions pull: those that a property network pursues only if the scale is
-    for all or names them."""
+    for all or names them; what is certain goes without saying."""
     by_name: Collection[str] = scale if isinstance(scale, dict) else ()
     for target in pursued:
         if target.name in by_name:
@@ -146,7 +172,7 @@ def _guidance(
     if isinstance(scale, int | float):
         given = [target.name for target in targets]
     asked = [name for name in given if name in model.conditions]
-    return guidance_for(DEFAULT_GUIDANCE if scale is None else scale, model.conditions, asked)
+    return guidance_for(DEFAULT_GUIDANCE if scale is None else scale, model.conditions, asked, certain)
 
 
 def _joint_starts(

@@ -31,6 +31,7 @@ from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.outcome import COLUMNS, Outcome, assess
+from moldiff.sampling.programme import NO_DEMANDS
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.tasks import Task, TaskRunner, noise_key
@@ -105,7 +106,7 @@ class Variations(Job[Seed]):
         super().__init__(settings)
         self.request = settings
         source = str(self.folder.path)
-        self._decoder = DECODERS[settings.decode](self.model.vocabulary, self.folder.references, source)
+        self._decoder = DECODERS[settings.decode](self.model.vocabulary, self.folder.references, source, NO_DEMANDS)
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:

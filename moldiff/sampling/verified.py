@@ -11,8 +11,8 @@ from moldiff.sampling.draws import Draw
 
 @dataclass(frozen=True)
 class VerifiedDecoder:
-    """Another decoder, whose molecules must obey constraints. Plain decoding always does; structured decoding may have
-    found no sound molecule but one that does not.
+    """Another decoder, whose molecules must obey constraints. Plain and structured decoding see to that themselves, up
+    to what RDKit makes of a molecule: a kept ring may be aromatic in it that was not.
 
     Attributes:
         decoder: makes the molecules.
@@ -23,9 +23,9 @@ class VerifiedDecoder:
     constraints: tuple[Constraint, ...]
 
     def judge(self, draw: Draw) -> Judgement:
-        """Judge the draw; a molecule that breaks a constraint is invalid."""
+        """Judge the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
         judged = self.decoder.judge(draw)
-        if judged.conversion.mol is None:
+        if judged.status == "invalid" or judged.conversion.mol is None:
             return judged
         for constraint in self.constraints:
             if problem := constraint.violation(judged.conversion.mol):

@@ -118,6 +118,19 @@ def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, n
     assert broken, "without the constraint they break it"
 
 
+def test_a_draw_carries_beliefs_that_are_not_decided_yet(tiny_model: MoleculeModel) -> None:
+    rule = CONSTRAINTS["formula"]
+    made = Drawer(
+        tiny_model, SOLVERS["ddpm"], 3, 0, starts=FreeStarts({9: 1}, None, 1), constraints=(rule,),
+        keep_predictions=True,
+    )  # fmt: skip
+    for draw in made.draw(0, 4):
+        assert draw.log_probabilities is not None
+        chances = np.exp(draw.log_probabilities.atom_type.astype(float))
+        np.testing.assert_allclose(chances.sum(0), [5, 3, 0, 1], atol=1e-4)  # conditioned on the formula
+        assert (chances.max(-1) < 0.999).any()
+
+
 def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
     batch = empty_batch(torch.tensor([9, 9]), torch.arange(2), 9, 1)
     atoms, charges = torch.zeros(2, 9, 4), torch.zeros(2, 9, 3)

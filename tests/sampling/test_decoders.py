@@ -22,7 +22,7 @@ from moldiff.sampling.decoders import DECODERS, ArgmaxDecoder, StructuredDecoder
 from moldiff.sampling.decoding import Limits
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files
-from moldiff.sampling.programme import LogProbabilities
+from moldiff.sampling.programme import Demands, LogProbabilities
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 
@@ -131,6 +131,33 @@ def test_only_elements_and_charges_seen_together_are_proposed() -> None:
     assert judged.shown is not None
 
 
+def test_structured_decoding_looks_among_molecules_as_demanded() -> None:
+    """Of the atoms of water, one bond is lost, and the oxygen may as well be a carbon's anion or a nitrogen's."""
+    pos = np.array([[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], dtype=np.float32)
+    water = MolArrays(pos, np.array([3, 0, 0]), np.ones(3, dtype=np.int64), np.array([[0, 1, 1], [0, 2, 1]]))
+    spoilt = draw(water, lost=2)
+    assert spoilt.log_probabilities is not None
+    atom_type, charge = spoilt.log_probabilities.atom_type.copy(), spoilt.log_probabilities.charge.copy()
+    atom_type[0], charge[0] = np.log([0.01, 0.09, 0.5, 0.4]), np.log([0.6, 0.3, 0.1])
+    spoilt = replace(spoilt, log_probabilities=replace(spoilt.log_probabilities, atom_type=atom_type, charge=charge))
+    seen = SeenChemistry(
+        {("H", 0): 4, ("O", 0): 1, ("O", 1): 1, ("N", -1): 1},
+        {0: 1, -1: 2},
+        {**SEEN.lengths, ("H", "N", "single"): (1, 0.9, 1.0)},
+    )
+    for demands, smiles in (
+        (Demands(total_charge=-1), "[NH2-]"),
+        (Demands(total_charge=0), "O"),
+        (Demands(allowed=(True, True, False, True)), "O"),
+        (Demands(counts=(2, 0, 0, 1)), "O"),
+    ):
+        judged = StructuredDecoder(FULL, seen, demands=demands).judge(spoilt)
+        assert judged.conversion.mol is not None
+        assert (judged.status, Chem.MolToSmiles(Chem.RemoveHs(judged.conversion.mol))) == ("valid", smiles)
+    judged = StructuredDecoder(FULL, seen, demands=Demands(counts=(2, 1, 0, 0))).judge(spoilt)
+    assert judged.reason.startswith("decoding: no molecule obeys valence, connectivity and the constraints (argmax: ")
+
+
 @pytest.mark.parametrize(
     ("totals", "charge", "expected"),
     [({0: 5}, 0, 0), ({0: 5, 1: 1}, 1, 1), ({0: 5}, 1, 0), ({-1: 2, 1: 3}, 0, 1), ({-1: 2, 0: 2}, 1, 0), ({}, 0, 0)],
@@ -217,6 +244,15 @@ def test_the_python_function_takes_the_same_word(scripted: None, packed: Path) -
     assert [mol.GetProp("decoding") for mol in molecules] == ["argmax", "structured"]
     with pytest.raises(MoldiffError, match=r"unknown decoding 'structurd'.*structured"):
         moldiff.generate(n=4, model=packed, decode="structurd")
+
+
+def test_what_a_run_is_asked_for_reaches_the_decoder(scripted: None, packed: Path) -> None:
+    wishes = {"formula": "CH4", "charge": 0, "elements": ["C", "H"]}
+    (first, second) = moldiff.generate(n=2, model=packed, decode="structured", **wishes)
+    assert [mol.GetProp("decoding") for mol in (first, second)] == ["argmax", "structured"]
+    for wrong in ({"formula": "CH3O"}, {"charge": 1}, {"elements": ["H", "N"]}):
+        (only,) = moldiff.generate(n=2, model=packed, decode="structured", keep_invalid=True, **wrong)[1:]
+        assert only.GetProp("reason").startswith("decoding: no molecule")
 
 
 def test_a_model_without_training_lengths_is_refused(model: Path, tmp_path: Path) -> None:

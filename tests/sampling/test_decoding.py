@@ -11,7 +11,7 @@ from moldiff.chem.convert import encode
 from moldiff.chem.valence import closed_shell_states
 from moldiff.molecules import MolArrays
 from moldiff.sampling.decoding import Limits, Solution, decode_structured
-from moldiff.sampling.programme import AtomStates, LogProbabilities
+from moldiff.sampling.programme import AtomStates, Demands, Kept, LogProbabilities
 from moldiff.vocabulary import Vocabulary
 
 FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
@@ -56,11 +56,15 @@ def is_connected(n: int, edges: list[tuple[int, int]]) -> bool:
 
 
 def brute_force(
-    beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int, fits: np.ndarray | None = None
+    beliefs: LogProbabilities,
+    vocabulary: Vocabulary,
+    total_charge: int,
+    fits: np.ndarray | None = None,
+    demands: Demands | None = None,
 ) -> float:
     """Return the highest log-probability of a sound molecule by trying every one; -inf if there is none."""
-    if fits is not None:
-        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits)
+    if fits is not None or demands is not None:
+        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits, demands or Demands())
     n, states, best = len(beliefs.atom_type), states_of(vocabulary), -np.inf
     pairs = list(itertools.combinations(range(n), 2))
     options = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in ORDERS[name]]
@@ -92,19 +96,35 @@ def brute_force(
 
 
 def brute_force_by_elements(
-    beliefs: LogProbabilities, vocabulary: Vocabulary, total_charge: int, fits: np.ndarray
+    beliefs: LogProbabilities,
+    vocabulary: Vocabulary,
+    total_charge: int,
+    fits: np.ndarray | None,
+    demands: Demands,
 ) -> float:
-    """The same, with a rule for bonds: each choice of elements leaves some bonds; the rest is as without a rule."""
+    """The same, with rules for elements and bonds: each choice of elements leaves some bonds; the rest is as before."""
     n, best = len(beliefs.atom_type), -np.inf
     for elements in itertools.product(range(len(vocabulary.elements)), repeat=n):
+        if not elements_obey(elements, demands):
+            continue
         atom_type, bond_type = np.full_like(beliefs.atom_type, -np.inf), beliefs.bond_type.copy()
         atom_type[range(n), elements] = beliefs.atom_type[range(n), elements]
         for i, j in itertools.permutations(range(n), 2):
-            allowed = fits[i, j, :, elements[i], elements[j]].copy()
-            allowed[0] = True
-            bond_type[i, j, ~allowed] = -np.inf
-        best = max(best, brute_force(LogProbabilities(atom_type, beliefs.charge, bond_type), vocabulary, total_charge))
+            if fits is not None:
+                allowed = fits[i, j, :, elements[i], elements[j]].copy()
+                allowed[0] = True
+                bond_type[i, j, ~allowed] = -np.inf
+        left = LogProbabilities(atom_type, beliefs.charge, bond_type)
+        total = total_charge if demands.total_charge is None else demands.total_charge
+        best = max(best, brute_force(left, vocabulary, total))
     return best
+
+
+def elements_obey(elements: tuple[int, ...], demands: Demands) -> bool:
+    allowed, counts = demands.allowed, demands.counts
+    if counts is not None and any(elements.count(element) != count for element, count in enumerate(counts)):
+        return False
+    return allowed is None or all(allowed[element] for element in elements)
 
 
 def score_of(solution: Solution, beliefs: LogProbabilities) -> float:
@@ -174,6 +194,127 @@ def test_bonds_fit_their_elements_as_well_as_brute_force_can() -> None:
         for i, j, kind in found.solution.bonds.tolist():
             assert fits[i, j, kind, found.solution.atom_type[i], found.solution.atom_type[j]]
     assert mattered >= 3
+
+
+# of H, C, N, O: water has the elements of no other closed shell, hydroxide and cyanide have a charge
+DEMANDS = [
+    Demands(counts=(2, 0, 0, 1)),
+    Demands(counts=(1, 1, 1, 0)),
+    Demands(allowed=(True, False, True, True)),
+    Demands(total_charge=-1),
+    Demands(total_charge=1, allowed=(True, True, False, True)),
+    Demands(total_charge=1, counts=(1, 0, 2, 0)),
+]
+
+
+@pytest.mark.parametrize("demands", DEMANDS)
+def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(demands: Demands) -> None:
+    free, mattered, total = 0, 0, demands.total_charge or 0
+    for seed in range(8):
+        beliefs = random_beliefs(3, FULL, seed)
+        best = brute_force(beliefs, FULL, 0, demands=demands)
+        mattered += best < brute_force(beliefs, FULL, 0) - 1e-3
+        found = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-12), demands=demands).solution
+        assert (found is None) == (best == -np.inf)
+        if found is not None:
+            free += 1
+            assert_sound(found, FULL, total)
+            assert elements_obey(tuple(found.atom_type.tolist()), demands)
+            assert score_of(found, beliefs) == pytest.approx(best, abs=1e-4)
+    assert free >= 6
+    assert mattered >= 4
+
+
+def test_what_is_demanded_and_cannot_be_had_is_a_reason() -> None:
+    arrays = arrays_of("CO")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    for demands, words in (
+        (Demands(counts=(5, 1, 0, 0)), ""),
+        (Demands(counts=(4, 1, 0, 0)), ""),
+        (Demands(allowed=(True, False, False, False)), ""),
+        (Demands(total_charge=-1, counts=(4, 1, 0, 1)), " with a total charge of -1"),
+    ):
+        decoded = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands)
+        assert decoded.solution is None
+        assert decoded.reason == f"no molecule{words} obeys valence, connectivity and the constraints"
+
+
+def kept_of(arrays: MolArrays, k: int) -> Kept:
+    """The first k atoms of a molecule of single bonds, where other bonds are cut."""
+    n = len(arrays.atom_type)
+    kinds = np.zeros((n, n), dtype=int)
+    kinds[arrays.bonds[:, 0], arrays.bonds[:, 1]] = arrays.bonds[:, 2]
+    kinds += kinds.T
+    return Kept(arrays.atom_type[:k], arrays.charge[:k], kinds[:k, :k], kinds[:k, k:].sum(axis=1))
+
+
+def test_kept_atoms_stay_as_they_are_whatever_the_prediction_says() -> None:
+    """Kept are O, C, N and the first hydrogen of aminomethanol; the prediction is of methoxyamine, CON."""
+    arrays = arrays_of("OCN")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    for i, j, kind in ((1, 2, 0), (0, 2, 1), (0, 3, 0), (1, 3, 1)):
+        beliefs = with_bond(beliefs, i, j, kind, margin=3.0)
+    free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
+    assert free is not None
+    assert [0, 2, 1] in free.bonds.tolist()
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept_of(arrays, 4))).solution
+    assert_same(found, arrays)
+
+
+def test_a_kept_bond_stays_where_the_prediction_would_rather_do_without() -> None:
+    """The ring of ethylene oxide is kept; the prediction opens it to acetaldehyde."""
+    arrays = arrays_of("C1CO1")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    for i, j, kind in ((0, 2, 0), (1, 2, 2), (1, 5, 0), (0, 5, 1)):
+        beliefs = with_bond(beliefs, i, j, kind, margin=3.0)
+    free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
+    assert free is not None
+    assert [0, 2] not in free.bonds[:, :2].tolist()
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept_of(arrays, 3))).solution
+    assert found is not None
+    assert np.array_equal(found.bonds[found.bonds[:, 1] < 3], arrays.bonds[arrays.bonds[:, 1] < 3])
+
+
+def test_no_aromatic_bond_leaves_kept_atoms() -> None:
+    """Of benzene, two neighbours are kept as if they were ethene's: a ring of aromatic bonds cannot be closed."""
+    arrays = arrays_of("c1ccccc1")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    kept = Kept(np.array([1, 1]), np.array([1, 1]), np.array([[0, 4], [4, 0]]), np.array([2, 2]))
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution
+    assert found is None or not (found.bonds[(found.bonds[:, 0] < 2) & (found.bonds[:, 1] > 1)][:, 2] == 4).any()
+    kept = replace(kept, bond_type=np.array([[0, 2], [2, 0]]))
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution
+    assert found is not None
+    assert not (found.bonds[found.bonds[:, 0] < 2][:, 2] == FULL.bonds.index("aromatic")).any()
+
+
+def test_elements_and_charges_of_kept_atoms_stay() -> None:
+    """Of methylammonium, the prediction makes ethane: without charge, its nitrogen a carbon."""
+    arrays = arrays_of("[NH3+]C")
+    beliefs = beliefs_of(arrays, FULL, 0)
+    atom_type, charge = beliefs.atom_type.copy(), beliefs.charge.copy()
+    atom_type[0] = normalised(np.array([0.0, 9.0, 0.0, 0.0]))
+    charge[0] = normalised(np.array([0.0, 9.0, 0.0]))
+    spoilt = replace(beliefs, atom_type=atom_type, charge=charge)
+    free = decode_structured(spoilt, FULL, states_of(FULL), 0).solution
+    assert free is not None
+    assert (free.atom_type[0], free.charge[0]) == (1, 1)
+    demands = Demands(total_charge=1, kept=kept_of(arrays, 1))
+    assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
+
+
+def test_bonds_that_leave_kept_atoms_fill_their_open_valences() -> None:
+    """An aromatic nitrogen may carry a hydrogen or a double bond of the ring; those of kept imidazole must not swap."""
+    arrays = arrays_of("c1c[nH]cn1")
+    hydrogen = int(arrays.bonds[(arrays.bonds[:, 0] == 2) & (arrays.bonds[:, 1] > 4)][0, 1])
+    beliefs = with_bond(beliefs_of(arrays, FULL, 0), 2, hydrogen, 0, margin=5.0)
+    beliefs = with_bond(beliefs, 4, hydrogen, 1, margin=5.0)
+    free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
+    assert free is not None
+    assert [4, hydrogen, 1] in free.bonds.tolist()
+    kept = kept_of(arrays, 5)
+    assert kept.open_valences.tolist() == [1, 1, 1, 1, 0]
+    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution, arrays)
 
 
 def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:

@@ -21,7 +21,7 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.constraints import Composition
+from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
 from moldiff.sampling.fragment_wish import FragmentWish, parse_atoms
 from moldiff.sampling.fragments import FixedFragment, with_fragment
@@ -234,6 +234,18 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)
     assert solver.is_stochastic
     assert Resampled(SOLVERS["ode"], 1).is_stochastic == SOLVERS["ode"].is_stochastic
+
+
+def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragment) -> None:
+    demands = demands_of(
+        (grown, Composition(("H", "C", "N", "O"), {"C": 2, "H": 6, "O": 1}), TotalCharge((-1, 0, 1), 1))
+    )
+    assert (demands.counts, demands.total_charge, demands.allowed) == ((6, 2, 0, 1), 1, None)
+    assert demands.kept is not None
+    assert demands.kept.atom_type.tolist() == [1, 3, 0, 0]
+    assert demands.kept.charge.tolist() == [1, 1, 1, 1]
+    assert demands.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert demands.kept.open_valences.tolist() == [2, 0, 0, 0]
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:

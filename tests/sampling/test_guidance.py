@@ -126,6 +126,14 @@ def test_coefficients_add_up_to_one_and_weigh_each_property_by_its_scale(scales:
         assert sum(coefficient for coefficient, given in terms if given[place]) == pytest.approx(scale)
 
 
+def test_what_is_certain_is_given_to_every_prediction() -> None:
+    free, first = (False, False, True), (True, False, True)
+    assert Guidance.of([0, 0, 0], [2]).terms == ((1, free),), "one evaluation"
+    assert Guidance.of([1, 0, 0], [2]).terms == ((1, first),)
+    assert Guidance.of([2, 0, 0], [2]).terms == ((-1, free), (2, first))
+    assert Guidance.of([2, 1, 0], [2]).terms == ((-1, free), (1, (True, True, True)), (1, first))
+
+
 @dataclasses.dataclass(frozen=True)
 class Fixed:
     """Nine atoms, logp given or free."""
@@ -218,6 +226,9 @@ def test_scales_belong_to_targets() -> None:
     conditions = ["logp", "tpsa", "qed"]
     assert guidance_for(2, conditions, ["tpsa"]) == Guidance.of([0, 2, 0])
     assert guidance_for({"tpsa": 3}, conditions, ["tpsa", "qed"]) == Guidance.of([0, 3, 1])
+    assert guidance_for(2, conditions, ["tpsa"], ["qed"]) == Guidance.of([0, 2, 0], [2])
+    with pytest.raises(MoldiffError, match=r"guidance for 'qed'.*which has no target"):
+        guidance_for({"qed": 2}, conditions, ["tpsa"], ["qed"])
     with pytest.raises(MoldiffError, match=r"'tpsb' \(did you mean 'tpsa'\?\), which has no target"):
         guidance_for({"tpsb": 3}, conditions, ["tpsa"])
     for scale in (-1.0, math.inf, math.nan):

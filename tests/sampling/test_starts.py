@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.starts import BANDWIDTH, LEAST_ROWS, FreeStarts, TargetStarts, TrainingStarts, kernel_weights
+from moldiff.sampling.starts import (
+    BANDWIDTH,
+    LEAST_ROWS,
+    CertainStarts,
+    FreeStarts,
+    TargetStarts,
+    TrainingStarts,
+    kernel_weights,
+)
 from moldiff.sampling.targets import parse_target
 
 CONDITIONS = ["logp", "gap", "tpsa"]
@@ -116,6 +124,15 @@ def test_free_draws_have_no_condition() -> None:
     assert abs((sizes == 9).mean() - 0.75) < 0.03
     assert conditions.shape == (4000, 3)
     assert np.isnan(conditions).all()
+
+
+def test_what_is_certain_stands_in_every_condition_and_changes_nothing_else() -> None:
+    other = starts("gap=6..8")
+    sizes, conditions = other.draw(NUMBERS, NoiseSource(0))
+    same, told = CertainStarts(other, {2: 40.0}).draw(NUMBERS, NoiseSource(0))
+    assert np.array_equal(same, sizes)
+    assert (told[:, 2] == 40).all()
+    assert np.array_equal(told[:, :2], conditions[:, :2], equal_nan=True)
 
 
 def test_the_kernel_is_wide_enough_for_its_rows() -> None:

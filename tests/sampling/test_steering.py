@@ -3,11 +3,13 @@
 import csv
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
@@ -15,11 +17,14 @@ import moldiff
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
+from moldiff.property_model import PropertyModel
+from moldiff.randomness import NoiseSource
 from moldiff.sampling import aims, renoise
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.generate import generate_files
 from moldiff.sampling.outcome import Outcome
-from moldiff.sampling.steering import Wishes
+from moldiff.sampling.property_guide import PropertyGuide
+from moldiff.sampling.steering import Wishes, steer
 from moldiff.sampling.targets import parse_target
 
 METHANE_LOGP = 0.6361
@@ -126,6 +131,60 @@ def test_electronic_properties_are_measured_or_noted(monkeypatch: pytest.MonkeyP
         assert measured["target_gfn2_gap_eV"] == 7
         assert (measured.get("error_gfn2_gap_eV", 0) > 5) == installed
         assert ("pip install 'moldiff[xtb]'" in meter.results()[0].line()) != installed
+
+
+@pytest.fixture
+def counting(tiny_model: MoleculeModel) -> MoleculeModel:
+    """A model that knows logp and how many heavy atoms there are: 1 to 9."""
+    heavy = PropertyStatistics("1", 6.0, 1.0, 1.0, 9.0, 4.0, 8.0, 60)
+    statistics = replace(
+        tiny_model.statistics, properties={**tiny_model.statistics.properties, "heavy_atom_count": heavy}
+    )
+    return replace(tiny_model, statistics=statistics, conditions=("logp", "heavy_atom_count"))
+
+
+ROWS = {"condition_rows": torch.tensor([[9.0, 0.9, 3.0], [9.0, 1.1, 4.0], [12.0, 2.0, 5.0]])}
+
+
+def condition_of(wishes: Wishes, model: MoleculeModel, guide: PropertyGuide | None = None) -> list[float]:
+    """Return what every one of some draws is conditioned on."""
+    steering = steer(wishes, model, ROWS, "model", None, guide)
+    conditions = steering.starts.draw(torch.arange(5), NoiseSource(0))[1]
+    assert all(np.array_equal(row, conditions[0], equal_nan=True) for row in conditions)
+    found: list[float] = conditions[0].tolist()
+    return found
+
+
+def test_the_model_is_told_how_many_heavy_atoms_a_formula_has(counting: MoleculeModel) -> None:
+    free = Wishes(formula="C2H6O")
+    np.testing.assert_equal(condition_of(free, counting), [np.nan, 3])
+    assert steer(free, counting, {}, "model", None).guidance is None, "plain conditioning: one evaluation"
+    np.testing.assert_equal(condition_of(Wishes(), counting), [np.nan, np.nan])
+    np.testing.assert_equal(condition_of(Wishes(("heavy_atom_count=5",), formula="C2H6O"), counting), [np.nan, 5])
+    np.testing.assert_equal(condition_of(Wishes(formula="C9H2O"), counting), [np.nan, np.nan])
+
+
+def test_targets_are_pursued_among_molecules_of_so_many_heavy_atoms(counting: MoleculeModel) -> None:
+    for scale, terms in ((None, ((1, (True, True)),)), (2.0, ((-1, (False, True)), (2, (True, True))))):
+        wishes = Wishes(("logp=1",), scale, formula="C2H6O")
+        assert condition_of(wishes, counting) == [1, 3]
+        steering = steer(wishes, counting, ROWS, "model", None)
+        assert steering.guidance is not None
+        assert steering.guidance.terms == terms
+        assert steering.aims.columns == ("target_logp", "error_logp")
+
+
+def test_a_property_network_and_a_formula_go_together(
+    counting: MoleculeModel, property_folder: Path, tiny_property_model: PropertyModel
+) -> None:
+    guide = PropertyGuide.load(str(property_folder), None, counting, "model", torch.device("cpu"))
+    for target in ("logp=1", "colour=400"):
+        wishes = Wishes((target,), formula="C2H6O", property_model=str(property_folder))
+        assert condition_of(wishes, counting, guide)[1] == 3
+        steering = steer(wishes, counting, ROWS, "model", None, guide)
+        assert steering.guidance is not None
+        assert steering.guidance.terms == ((1, (False, True)),), "the gradient alone pursues the target"
+        assert steering.gradient is not None
 
 
 @pytest.mark.parametrize(
