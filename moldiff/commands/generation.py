@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moldiff.commands.option_files import SteeringConfig
 from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, parse_range, progress_bar, split_names
 from moldiff.errors import MoldiffError
 
@@ -141,6 +142,7 @@ def generate(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
     from moldiff.checkpoint import DEFAULT_MODEL

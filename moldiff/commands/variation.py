@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from moldiff.commands.generation import Decoding
+from moldiff.commands.option_files import Config
 from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
 from moldiff.errors import MoldiffError
 
@@ -56,6 +57,7 @@ def vary(
     precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
+    config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
     from moldiff.checkpoint import DEFAULT_MODEL
@@ -105,6 +107,7 @@ def conformers(
     precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
+    config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
     from moldiff.checkpoint import DEFAULT_MODEL
