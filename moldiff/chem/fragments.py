@@ -123,7 +123,9 @@ def cut_fragment(
 
 
 def block_of(mol: Chem.Mol) -> str:
-    """Return a molecule as a mol block; MoldiffError if it has no conformer or cannot be written."""
+    """Return a molecule as a mol block; MoldiffError if it is none, has no conformer or cannot be written."""
+    if not isinstance(mol, Chem.Mol):
+        raise MoldiffError(f"fragment must be a file or an RDKit molecule, not {type(mol).__name__}")
     if mol.GetNumConformers() == 0:
         raise MoldiffError("fragment: no 3D coordinates, which a fragment needs")
     try:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moldiff.commands.option_files import SteeringConfig
-from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, parse_range, progress_bar, split_names
+from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
 from moldiff.errors import MoldiffError
+from moldiff.grammar import parse_range, split_names
 
 if TYPE_CHECKING:
     from moldiff.sampling.fragment_wish import FragmentWish

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import EncodingError
-from moldiff.chem.io import Record, read_records, read_texts
+from moldiff.chem.io import Record, is_molecule, read_records, read_texts
 from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
+from moldiff.grammar import refusal
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
 from moldiff.sampling.draws import Drawer
@@ -134,11 +135,15 @@ def read(molecules: Molecules) -> Iterator[Record]:
     """
     if isinstance(molecules, str | Path):
         return read_records(Path(molecules))
-    if not len(molecules):
+    try:
+        found = list(molecules)
+    except TypeError:
+        found = [None]
+    if not all(is_molecule(mol) for mol in found):
+        raise refusal("molecules", "a file name or a list of RDKit molecules", molecules)
+    if not found:
         raise MoldiffError("there are no molecules to begin with")
-    return (
-        Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(molecules)
-    )
+    return (Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(found))
 
 
 def count_records(path: Path) -> int:

@@ -23,6 +23,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
+from moldiff.grammar import check_flag, whole_number
 from moldiff.molecules import MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
 from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
@@ -56,6 +57,7 @@ class ConformerSettings(Settings):
     redraws: int = DEFAULT_REDRAWS
 
     def check(self) -> None:
+        whole_number(self.redraws, "redraws")
         if not 0 <= self.redraws < MOST_ATTEMPTS:
             raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}")
         super().check()
@@ -196,6 +198,7 @@ def conformers(
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
+    check_flag(keep_invalid, "keep_invalid")
     job = Conformers(
         ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, precision, redraws)
     )

@@ -15,10 +15,12 @@ from moldiff.chem.scores import ScoreError, ScoreFunction
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.grammar import check_flag, check_text, name_list, number, size_range, texts, whole_number
 from moldiff.sampling.decoders import DEFAULT_DECODER
 from moldiff.sampling.fragment_wish import FragmentWish
 from moldiff.sampling.generation import Generation, Progress
 from moldiff.sampling.grids import DEFAULT_GRID
+from moldiff.sampling.guidance import read_guidance
 from moldiff.sampling.outcome import COLUMNS
 from moldiff.sampling.record import Summary, run_record
 from moldiff.sampling.request import Request, check_request
@@ -38,7 +40,7 @@ def generate(
     n: int,
     *,
     model: str | Path = DEFAULT_MODEL,
-    n_atoms: tuple[int, int] | int | None = None,
+    n_atoms: tuple[int, int] | int | str | None = None,
     steps: int = DEFAULT_STEPS,
     sampler: str = DEFAULT_SOLVER,
     seed: int = 0,
@@ -50,12 +52,12 @@ def generate(
     decode: str = DEFAULT_DECODER,
     grid: str = DEFAULT_GRID,
     renoise: int = 0,
-    targets: Sequence[str] = (),
-    guidance: float | Mapping[str, float] | None = None,
+    targets: Sequence[str] | str = (),
+    guidance: float | Mapping[str, float] | str | None = None,
     property_model: str | Path | None = None,
     property_scale: float | None = None,
-    elements: Sequence[str] | None = None,
-    exclude_elements: Sequence[str] = (),
+    elements: Sequence[str] | str | None = None,
+    exclude_elements: Sequence[str] | str = (),
     formula: str | None = None,
     charge: int | None = None,
     fragment: FragmentWish | str | Path | Mol | None = None,
@@ -67,7 +69,8 @@ def generate(
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
     ``decoding``, and for each target ``target_<name>``, ``<name>`` as measured and ``error_<name>``. It is a function
-    of the model, its number and the other arguments, not of n or the batch size.
+    of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may be texts
+    as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -115,26 +118,28 @@ def generate(
 
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
-        MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
-            model that does not carry what structured decoding or targets need, a target that the model does not know,
-            wishes that contradict each other.
+        MoldiffError: an argument out of range or of a wrong type, no such model, no such device, too few valid
+            molecules in 10 n draws, a model that does not carry what structured decoding or targets need, a target that
+            the model does not know, wishes that contradict each other.
     """
-    sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
+    check_flag(keep_invalid, "keep_invalid")
+    if formula is not None:
+        check_text(formula, "formula")
     scoring = asked_for(score, score_weight, particles)
     wishes = Wishes(
-        tuple(targets),
-        dict(guidance) if isinstance(guidance, Mapping) else guidance,
-        None if elements is None else tuple(elements),
-        tuple(exclude_elements),
+        texts(targets, "targets"),
+        read_guidance(guidance),
+        None if elements is None else name_list(elements, "elements"),
+        name_list(exclude_elements, "exclude_elements"),
         formula,
-        charge,
+        None if charge is None else whole_number(charge, "charge"),
         fragment if fragment is None or isinstance(fragment, FragmentWish) else FragmentWish.of(fragment),
         None if property_model is None else str(property_model),
-        property_scale,
+        None if property_scale is None else number(property_scale, "property_scale"),
     )
     request = Request(
-        n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        wishes, precision, None if scoring is None else scoring.asked,
+        n, str(model), size_range(n_atoms, "n_atoms"), steps, sampler, seed, batch_size, device, until_valid, decode,
+        grid, renoise, wishes, precision, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
     generation = Generation(request, scoring)
