@@ -68,7 +68,8 @@ def generate(
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
-    ``decoding``, and for each target ``target_<name>``, ``<name>`` as measured and ``error_<name>``. It is a function
+    ``decoding``, and for each target ``target_<name>`` (the value that its draw was conditioned on), ``<name>`` as
+    measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a function
     of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may be texts
     as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
