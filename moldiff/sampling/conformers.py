@@ -24,6 +24,7 @@ from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.grammar import check_flag, whole_number
+from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
 from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
@@ -91,29 +92,33 @@ class Conformers(Job[Skeleton]):
         return ask.record.name or super().title(ask)
 
     def settle(
-        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None]
+        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[Answer[Skeleton]]:
         drawer = self.request.drawer(self.model, False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
         found: dict[int, Conformation] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
-        pending = asks
+        pending, settled = asks, set[int]()
         while pending:
             planned = self._plan(pending, attempts, drawer.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
-            for draw in runner.run(tasks):  # the attempts at one ask in order
+            for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
                 ask, attempt = planned[draw.number]
                 if ask.item is not None and (ask.number not in found or found[ask.number].stereo_is_wrong):
                     found[ask.number], attempts[ask.number] = self._judge.judge(ask.item, draw), attempt
                     if not found[ask.number].stereo_is_wrong or attempt == self.request.redraws:
+                        settled.add(ask.number)
                         done()
+            if interruption.number is not None:
+                break
             pending = [
                 ask
                 for ask in pending
                 if found[ask.number].stereo_is_wrong and attempts[ask.number] < self.request.redraws
             ]
         for ask in asks:
-            yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
+            if ask.number in settled:
+                yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
 
     def _plan(
         self, pending: list[Ask[Skeleton]], attempts: dict[int, int], rows: int

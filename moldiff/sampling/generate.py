@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -16,13 +17,14 @@ from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
 from moldiff.grammar import check_flag, check_text, name_list, number, size_range, texts, whole_number
+from moldiff.interruption import watched_signals
 from moldiff.sampling.decoders import DEFAULT_DECODER
 from moldiff.sampling.fragment_wish import FragmentWish
 from moldiff.sampling.generation import Generation, Progress
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.guidance import read_guidance
 from moldiff.sampling.outcome import COLUMNS
-from moldiff.sampling.record import Summary, run_record
+from moldiff.sampling.record import Summary, run_record, warn_if_none_is_valid
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.reweighting import Scoring, asked_for
 from moldiff.sampling.solvers import DEFAULT_SOLVER
@@ -31,6 +33,8 @@ from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_STEPS = 30
 DEFAULT_BATCH_SIZE = 512
@@ -190,6 +194,8 @@ def generate_files(
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, or where
             a score function fails after some were made, the files are written first.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM (status 143). What was finished before is written first, without
+            trajectories; a second signal leaves nothing.
     """
     started = time.monotonic()
     request = Request(
@@ -217,39 +223,49 @@ def generate_files(
     for path in (out, table, run_file, *trajectories, *([picture_file] if wishes.targets else [])):
         refuse_existing_file(path, overwrite)
     generation = Generation(request, scoring)
-    with ExitStack() as stack:
-        rows = stack.enter_context(atomic_writer(table))
-        records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, (*COLUMNS, *generation.columns), lineterminator="\n")
-        writer.writeheader()
-        shown, problem = None, ""
-        try:
-            for outcome in generation.outcomes(progress):
-                shown = outcome.number if shown is None and outcome.status == "valid" else shown
-                row = outcome.row()
-                writer.writerow(row)
-                if keep_invalid or outcome.status == "valid":
-                    title = f"moldiff_{outcome.number}"
-                    records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
-        except ScoreError as error:
-            if not any(generation.accountant.counts.values()):
-                raise
-            problem = str(error)
-    if trajectories:
-        frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
-        for path in trajectories:
-            write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
-    if (picture := generation.steering.aims.picture()) is not None:
-        with atomic_writer(picture_file, binary=True) as handle:
-            handle.write(picture)
-    problem = problem or generation.shortage()
-    summary = generation.summary(time.monotonic() - started, out, problem)
-    device, precision = str(generation.device), generation.precision
-    record = run_record(request, summary, generation.folder.sha256, device, precision, generation.guide)
-    write_json(run_file, record)
-    if problem:
-        raise MoldiffError(f"{problem}; what was made is in {out}")
-    return summary
+    with watched_signals() as interruption:
+        with ExitStack() as stack:
+            rows = stack.enter_context(atomic_writer(table))
+            records = stack.enter_context(atomic_writer(out))
+            writer = csv.DictWriter(rows, (*COLUMNS, *generation.columns), lineterminator="\n")
+            writer.writeheader()
+            shown, problem = None, ""
+            try:
+                for outcome in generation.outcomes(progress, interruption):
+                    shown = outcome.number if shown is None and outcome.status == "valid" else shown
+                    row = outcome.row()
+                    writer.writerow(row)
+                    if keep_invalid or outcome.status == "valid":
+                        title = f"moldiff_{outcome.number}"
+                        records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
+            except ScoreError as error:
+                if not any(generation.accountant.counts.values()):
+                    raise
+                problem = str(error)
+            interrupted = interruption.number is not None and generation.done < n
+            if interrupted:
+                if not any(generation.accountant.counts.values()):
+                    interruption.end()
+                problem = f"interrupted after {generation.done} of {n}{' valid' if until_valid else ''} molecules"
+        if trajectories and not interrupted:
+            frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
+            for path in trajectories:
+                write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
+        if (picture := generation.steering.aims.picture()) is not None:
+            with atomic_writer(picture_file, binary=True) as handle:
+                handle.write(picture)
+        problem = problem or generation.shortage()
+        summary = generation.summary(time.monotonic() - started, out, problem)
+        device, precision = str(generation.device), generation.precision
+        record = run_record(request, summary, generation.folder.sha256, device, precision, generation.guide)
+        write_json(run_file, record)
+        if interrupted:
+            logger.warning("%s; what was made is in %s", problem, out)
+            interruption.end()
+        if problem:
+            raise MoldiffError(f"{problem}; what was made is in {out}")
+        warn_if_none_is_valid(summary, table)
+        return summary
 
 
 def output_names(out: Path) -> tuple[Path, Path]:

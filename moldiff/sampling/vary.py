@@ -25,6 +25,7 @@ from moldiff.chem.similarity import nearest_similarity
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.grammar import check_flag, check_text, number, refusal
+from moldiff.interruption import Interruption
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
 from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
@@ -125,7 +126,9 @@ class Variations(Job[Seed]):
         smiles, flat = (canonical_smiles(conversion.mol, stereo=stereo) for stereo in (True, False))
         return Seed(centred, centre, smiles, flat)
 
-    def settle(self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Seed]]:
+    def settle(
+        self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
+    ) -> Iterator[Answer[Seed]]:
         drawer = self.request.drawer(self.model, True, workers)
         by_key = {noise_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
@@ -134,11 +137,12 @@ class Variations(Job[Seed]):
             if ask.item is not None
         ]
         drawn = {}
-        for draw in TaskRunner(drawer, noised_walk(drawer)).run(tasks):
+        for draw in interruption.until(TaskRunner(drawer, noised_walk(drawer)).run(tasks)):
             drawn[draw.number] = draw
             done()
         for key, ask in by_key.items():
-            yield self._answer(ask, drawn[key], drawer.evaluations)
+            if key in drawn:
+                yield self._answer(ask, drawn[key], drawer.evaluations)
 
     def _answer(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> Answer[Seed]:
         seed, strength = ask.item, self.request.strength_of(ask.draw)
