@@ -43,6 +43,11 @@ class Fragment:
     def __len__(self) -> int:
         return len(self.open_valences)
 
+    @property
+    def has_isotopes(self) -> bool:
+        """Whether the input names isotopes, which no model knows."""
+        return any(atom.GetIsotope() for atom in self.mol.GetAtoms())
+
     def change(self, mol: Chem.Mol) -> str:
         """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
 

@@ -103,7 +103,9 @@ class FragmentWish:
         return cut
 
     def tell(self, fragment: Fragment) -> None:
-        """Log what is kept and where it is open."""
+        """Log what is kept and where it is open, and warn of what is not kept."""
+        if fragment.has_isotopes:
+            logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
         lacking = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
         places = ", ".join(f"{atom} ({lacks})" for atom, lacks in lacking if lacks)
         logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(fragment), places)
