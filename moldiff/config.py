@@ -195,15 +195,7 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     Raises:
         MoldiffError: unreadable or unsafe YAML, unknown key (names the nearest), value of a wrong type or range.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MoldiffError(f"config {path} cannot be read: {error.strerror or error}") from error
-    if len(raw) > _MAX_BYTES:
-        raise MoldiffError(f"config {path} is larger than 1 MiB; that is not a config file")
-    values = _parse_yaml(raw.decode("utf-8", errors="replace"), str(path))
-    if not isinstance(values, dict):
-        raise MoldiffError(f"config {path} must hold keys and values, not {type(values).__name__}")
+    values = read_mapping(path)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
@@ -213,6 +205,21 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     if kind not in _KINDS:
         raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
     return validate(_KINDS[kind], values, str(path))
+
+
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """Return the keys and values of a YAML file; MoldiffError if it cannot be read, is unsafe, or holds none."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise MoldiffError(f"config {path} cannot be read: {error.strerror or error}") from error
+    if len(raw) > _MAX_BYTES:
+        raise MoldiffError(f"config {path} is larger than 1 MiB; that is not a config file")
+    values = _parse_yaml(raw.decode("utf-8", errors="replace"), str(path))
+    if not isinstance(values, dict):
+        found = "it is empty" if values is None else f"not {type(values).__name__}"
+        raise MoldiffError(f"config {path} must hold keys and values, {found}")
+    return values
 
 
 def validate(model: type[S], values: dict[str, Any], source: str) -> S:

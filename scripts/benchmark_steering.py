@@ -59,14 +59,15 @@ COLUMNS = (*KEY, "evaluations", *(f"{name}{end}" for name in FIGURES for end in 
 
 
 class Cell:
-    """The draws of one generation: errors (n,), NaN where there is no valid and connected molecule, and the rest."""
+    """The draws of one generation: errors (n,) against the value that each was conditioned on, NaN where there is no
+    valid and connected molecule, and the rest."""
 
     def __init__(self, path: Path, name: str) -> None:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         self.targets = np.array([float(row[f"target_{name}"]) for row in rows])
-        self.errors = np.array([float(row[f"error_{name}"] or "nan") for row in rows])
-        self.values = self.targets + self.errors
+        self.values = np.array([float(row[name] or "nan") for row in rows])
+        self.errors = self.values - self.targets
         self.sizes = np.array([int(row["n_atoms"] or 0) for row in rows])
         self.smiles = [row["smiles"] for row in rows if row["smiles"]]
         self.evaluations = float(np.mean([float(row["evaluations"]) for row in rows]))

@@ -17,7 +17,6 @@ import moldiff.devices
 import moldiff.evaluation.report
 from moldiff import checkpoint, cli
 from moldiff.checkpoint import save_model_folder
-from moldiff.commands import shared
 from moldiff.errors import MoldiffError
 from moldiff.version import VERSION
 
@@ -60,21 +59,6 @@ def test_a_wrong_call_is_one_line_and_status_2(
     monkeypatch.chdir(tmp_path)
     run(*arguments).assert_refused(*words)
     assert os.listdir(tmp_path) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("18", (18, 18)), ("15..22", (15, 22)), ("1..1", (1, 1)), (" 7 ", (7, 7))]
-)
-def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> None:
-    assert shared.parse_range(text, "--n-atoms") == expected
-
-
-@pytest.mark.parametrize(
-    "text", ["", "0", "-3", "22..15", "0..5", "5..", "..5", "5.5", "5...7", "a", "1e3", "٣", "9" * 99]
-)
-def test_other_texts_are_no_range(text: str) -> None:
-    with pytest.raises(MoldiffError, match="--n-atoms"):
-        shared.parse_range(text, "--n-atoms")
 
 
 def test_an_error_of_several_lines_is_printed_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

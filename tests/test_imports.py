@@ -17,7 +17,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
-    "checkpoint", "workers",
+    "checkpoint", "workers", "grammar", "interruption",
 }  # fmt: skip
 LAYERS = [
     BASE,

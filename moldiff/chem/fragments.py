@@ -43,6 +43,11 @@ class Fragment:
     def __len__(self) -> int:
         return len(self.open_valences)
 
+    @property
+    def has_isotopes(self) -> bool:
+        """Whether the input names isotopes, which no model knows."""
+        return any(atom.GetIsotope() for atom in self.mol.GetAtoms())
+
     def change(self, mol: Chem.Mol) -> str:
         """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
 
@@ -123,7 +128,9 @@ def cut_fragment(
 
 
 def block_of(mol: Chem.Mol) -> str:
-    """Return a molecule as a mol block; MoldiffError if it has no conformer or cannot be written."""
+    """Return a molecule as a mol block; MoldiffError if it is none, has no conformer or cannot be written."""
+    if not isinstance(mol, Chem.Mol):
+        raise MoldiffError(f"fragment must be a file or an RDKit molecule, not {type(mol).__name__}")
     if mol.GetNumConformers() == 0:
         raise MoldiffError("fragment: no 3D coordinates, which a fragment needs")
     try:

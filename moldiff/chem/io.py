@@ -24,6 +24,7 @@ __all__ = [
     "Record",
     "TextRecord",
     "embed",
+    "is_molecule",
     "mol_to_sdf_record",
     "parse",
     "read_records",
@@ -54,6 +55,11 @@ class Record:
     tags: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     raw: Chem.Mol | None = None
+
+
+def is_molecule(value: object) -> bool:
+    """Return whether a value is an RDKit molecule."""
+    return isinstance(value, Chem.Mol)
 
 
 def read_records(path: Path) -> Iterator[Record]:

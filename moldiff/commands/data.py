@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from moldiff.commands.shared import Overwrite, Seed, Workers, console, progress_bar, split_names
+from moldiff.commands.shared import Overwrite, Seed, Workers, console, progress_bar
+from moldiff.grammar import split_names
 
 
 class Bonds(StrEnum):

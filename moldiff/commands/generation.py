@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, parse_range, progress_bar, split_names
+from moldiff.commands.option_files import SteeringConfig
+from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
 from moldiff.errors import MoldiffError
+from moldiff.grammar import parse_range, split_names
 
 if TYPE_CHECKING:
     from moldiff.sampling.fragment_wish import FragmentWish
@@ -142,6 +144,7 @@ def generate(
         ),
     ] = None,
     overwrite: Overwrite = False,
+    config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
     from moldiff.checkpoint import DEFAULT_MODEL

@@ -1,16 +1,13 @@
-"""What several commands share: options, ranges, lists, the terminal."""
+"""What several commands share: options, the terminal."""
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-
-from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,27 +25,11 @@ Precision = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
-def parse_range(text: str, option: str) -> tuple[int, int]:
-    """Return (first, last) of ``18`` or ``15..22``, both at least 1; MoldiffError names the option."""
-    match = re.fullmatch(r"(\d{1,6})(?:\.\.(\d{1,6}))?", text.strip(), flags=re.ASCII)
-    if match:
-        first = int(match[1])
-        last = int(match[2]) if match[2] else first
-        if 1 <= first <= last:
-            return first, last
-    raise MoldiffError(f"{option} {text}: expected a number such as 18 or a range such as 15..22, from 1 up")
-
-
 def console() -> Console:
     """Return the standard output without markup: names and paths may hold brackets."""
     from rich.console import Console
 
     return Console(markup=False, highlight=False)
-
-
-def split_names(names: str) -> list[str]:
-    """Return the names of a list with commas."""
-    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 @contextlib.contextmanager

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from moldiff.commands.generation import Decoding
+from moldiff.commands.option_files import Config
 from moldiff.commands.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
-from moldiff.errors import MoldiffError
-
-_NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
-_STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 
 Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
 Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
-
-
-def parse_strength(text: str) -> tuple[float, float]:
-    """Return the ends of ``0.4`` or ``0.1..0.8``; MoldiffError if it is neither."""
-    match = _STRENGTH.fullmatch(text.strip())
-    if match is None:
-        raise MoldiffError(f"--strength {text}: expected a number such as 0.4 or a range such as 0.1..0.8")
-    return float(match[1]), float(match[2] or match[1])
 
 
 def vary(
@@ -56,13 +44,14 @@ def vary(
     precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
+    config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
     from moldiff.checkpoint import DEFAULT_MODEL
     from moldiff.sampling.answers import count_records
-    from moldiff.sampling.vary import vary_files
+    from moldiff.sampling.vary import parse_strength, vary_files
 
-    ends = parse_strength(strength)
+    ends = parse_strength(strength, "--strength")
     with progress_bar("variations", number * count_records(file)) as progress:
         told = vary_files(
             file,
@@ -105,6 +94,7 @@ def conformers(
     precision: Precision = "auto",
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
+    config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
     from moldiff.checkpoint import DEFAULT_MODEL

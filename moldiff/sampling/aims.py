@@ -23,21 +23,24 @@ class AimResult:
     Attributes:
         name: the property.
         asked: what was asked for, for example "6..8".
+        is_value: whether that is one value.
         band: ends within which a molecule is as wanted; infinite ends are None.
         draws: all draws.
         measured: valid molecules with a measured value.
-        mean_absolute_error: of these, measured minus the value that the draw was conditioned on, or the distance from
-            the range where a property network pursues the range as a whole.
+        mean_absolute_error: of these, from a wanted value; None if a range or a bound is wanted.
+        mean_distance_from_range: of these, 0 within a wanted range or bound; None if a value is wanted.
         in_band: valid molecules within the band.
         note: why nothing could be measured.
     """
 
     name: str
     asked: str
+    is_value: bool
     band: tuple[float | None, float | None]
     draws: int
     measured: int
     mean_absolute_error: float | None
+    mean_distance_from_range: float | None
     in_band: int
     note: str = ""
 
@@ -45,11 +48,14 @@ class AimResult:
         """Return the line for the terminal."""
         if self.note:
             return f"{self.name}{self.asked}: not measured, {self.note}"
-        error = "-" if self.mean_absolute_error is None else f"{self.mean_absolute_error:.3g}"
+        label, mean = "mean absolute error", self.mean_absolute_error
+        if not self.is_value:
+            label, mean = "mean distance from the range", self.mean_distance_from_range
+        miss = f"{label} {'-' if mean is None else f'{mean:.3g}'}"
         low, high = ("" if end is None else f"{end:.4g}" for end in self.band)
         share = self.in_band / max(self.draws, 1)
         return (
-            f"{self.name}{self.asked}: mean absolute error {error} over {self.measured} valid molecules; "
+            f"{self.name}{self.asked}: {miss} over {self.measured} valid molecules; "
             f"{self.in_band} of {self.draws} draws ({share:.1%}) valid and within {low}..{high}"
         )
 
@@ -63,7 +69,7 @@ class Aims:
         statistics: of the properties in the training data.
         conditions: the model's properties, in the order of a draw's condition.
         pursued: names of targets that are pursued as they stand, by the gradient of a property network: within a range,
-            no draw has a value of its own, and an error is the distance from the range.
+            no draw has a value of its own.
     """
 
     targets: Sequence[Target]
@@ -88,7 +94,11 @@ class Aims:
         )
 
     def measure(self, outcome: Outcome, condition: np.ndarray) -> Outcome:
-        """Return an outcome with target, measured value and error (measured - target) of each property, and count it.
+        """Return an outcome with target, measured value and error of each property, and count it.
+
+        The error is how far the measured value lies above what is wanted, negative below: a value, or the nearer end of
+        a range; within a range it is 0. The target is the value that the draw was conditioned on. Of a range that a
+        property network pursues there is none, and the wanted value nearest to the measured one takes its place.
 
         Args:
             outcome: of a draw; only valid and filtered molecules are measured.
@@ -109,7 +119,7 @@ class Aims:
             if math.isfinite(wanted):
                 found[f"target_{target.name}"] = wanted
             if target.name in values:
-                found |= {target.name: value, f"error_{target.name}": value - wanted}
+                found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
                 if outcome.status == "valid":
                     self._count(target, value, wanted)
         return replace(outcome, aims=found)
@@ -127,16 +137,19 @@ class Aims:
         """Return how each target was met so far."""
         results = []
         for target in self.targets:
-            errors = [abs(value - wanted) for wanted, value in self._measured.get(target.name, [])]
+            misses = [target.distance(value) for _, value in self._measured.get(target.name, [])]
+            mean = float(np.mean(misses)) if misses else None
             low, high = target.band(self.statistics[target.name].std)
             results.append(
                 AimResult(
                     target.name,
                     target.text,
+                    target.is_value,
                     (low if np.isfinite(low) else None, high if np.isfinite(high) else None),
                     self._draws,
-                    len(errors),
-                    float(np.mean(errors)) if errors else None,
+                    len(misses),
+                    mean if target.is_value else None,
+                    None if target.is_value else mean,
                     self._in_band.get(target.name, 0),
                     _note(target.name),
                 )

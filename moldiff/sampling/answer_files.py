@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
-from moldiff.sampling.answers import Answer, Item, Job, Progress
+from moldiff.interruption import watched_signals
+from moldiff.sampling.answers import Answer, Item, Job, Progress, count_records
 from moldiff.sampling.generate import output_names
-from moldiff.sampling.record import Summary, run_record
+from moldiff.sampling.record import Summary, run_record, warn_if_none_is_valid
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+
+logger = logging.getLogger(__name__)
 
 
 def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_invalid: bool) -> list[Mol]:
@@ -68,23 +73,38 @@ def write_answers(
 
     Raises:
         MoldiffError: see `Job.answers`; or an output cannot be written.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM (status 143), after what was finished before is written.
     """
     table, run_file = output_names(out)
-    with ExitStack() as stack:
-        rows = stack.enter_context(atomic_writer(table))
-        records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
-        writer.writeheader()
-        for answer in job.answers(molecules, progress):
-            row = answer.row(job.columns)
-            writer.writerow(row)
-            if keep_invalid or answer.outcome.status == "valid":
-                text = answer.outcome.sdf_record(job.title(answer.ask), row, job.settings.seed, job.folder.name)
-                records.write(text or "")
-    accountant, drawn = job.accountant, sum(job.accountant.counts.values())
-    summary = Summary(
-        drawn, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
-        accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
-    )  # fmt: skip
-    write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device), job.precision))
-    return Told(summary, tuple(job.details()))
+    with watched_signals() as interruption:
+        with ExitStack() as stack:
+            rows = stack.enter_context(atomic_writer(table))
+            records = stack.enter_context(atomic_writer(out))
+            writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
+            writer.writeheader()
+            for answer in job.answers(molecules, progress, interruption):
+                row = answer.row(job.columns)
+                writer.writerow(row)
+                if keep_invalid or answer.outcome.status == "valid":
+                    text = answer.outcome.sdf_record(job.title(answer.ask), row, job.settings.seed, job.folder.name)
+                    records.write(text or "")
+            drawn = sum(job.accountant.counts.values())
+            asked, problem = drawn, ""
+            if interruption.number is not None:
+                asked = job.settings.n * count_records(Path(molecules))
+                if not drawn:
+                    interruption.end()
+            if drawn < asked:
+                problem = f"interrupted after {drawn} of {asked} molecules"
+        accountant = job.accountant
+        summary = Summary(
+            asked, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
+            accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
+            problem=problem,
+        )  # fmt: skip
+        write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device), job.precision))
+        if problem:
+            logger.warning("%s; what was made is in %s", problem, out)
+            interruption.end()
+        warn_if_none_is_valid(summary, table)
+        return Told(summary, tuple(job.details()))

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import EncodingError
-from moldiff.chem.io import Record, read_records, read_texts
+from moldiff.chem.io import Record, is_molecule, read_records, read_texts
 from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
+from moldiff.grammar import refusal
+from moldiff.interruption import Interruption
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
 from moldiff.sampling.draws import Drawer
@@ -134,11 +136,15 @@ def read(molecules: Molecules) -> Iterator[Record]:
     """
     if isinstance(molecules, str | Path):
         return read_records(Path(molecules))
-    if not len(molecules):
+    try:
+        found = list(molecules)
+    except TypeError:
+        found = [None]
+    if not all(is_molecule(mol) for mol in found):
+        raise refusal("molecules", "a file name or a list of RDKit molecules", molecules)
+    if not found:
         raise MoldiffError("there are no molecules to begin with")
-    return (
-        Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(molecules)
-    )
+    return (Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(found))
 
 
 def count_records(path: Path) -> int:
@@ -188,8 +194,11 @@ class Job(ABC, Generic[Item]):
         """Prepare a record that holds a molecule; EncodingError if it cannot be begun with."""
 
     @abstractmethod
-    def settle(self, asks: list[Ask[Item]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Item]]:
-        """Yield the answers, in order, to asks that all have an item; call ``done`` whenever one is settled."""
+    def settle(
+        self, asks: list[Ask[Item]], workers: Workers, done: Callable[[], None], interruption: Interruption
+    ) -> Iterator[Answer[Item]]:
+        """Yield the answers, in order, to asks that all have an item; call ``done`` whenever one is settled. After an
+        interruption, only of those that are settled by then."""
 
     @abstractmethod
     def details(self) -> list[str]:
@@ -199,29 +208,34 @@ class Job(ABC, Generic[Item]):
         """Return the title of an SDF record."""
         return f"moldiff_{ask.number}"
 
-    def answers(self, molecules: Molecules, progress: Progress | None = None) -> Iterator[Answer[Item]]:
-        """Yield every answer in order, counted.
+    def answers(
+        self, molecules: Molecules, progress: Progress | None = None, interruption: Interruption | None = None
+    ) -> Iterator[Answer[Item]]:
+        """Yield every answer in order, counted; after an interruption only those that were settled before.
 
         Raises:
             MoldiffError: the molecules cannot be read, or there is none that can be begun with.
         """
         asks, tally = self._asks(read(molecules)), _Tally(progress)
         usable, first_reason = False, ""
+        interruption = interruption or Interruption()
         with workers_for(self.device) as workers:
-            while chunk := list(itertools.islice(asks, self.settings.batch_size)):
+            while interruption.number is None and (chunk := list(itertools.islice(asks, self.settings.batch_size))):
                 ready = [ask for ask in chunk if ask.item is not None]
                 tally.add(len(chunk) - len(ready))
-                answers = self.settle(ready, workers, tally.add) if ready else iter(())
+                answers = self.settle(ready, workers, tally.add, interruption) if ready else iter(())
                 settled = {answer.ask.number: answer for answer in answers}
                 usable = usable or bool(ready)
                 for ask in chunk:
+                    if ask.item is not None and ask.number not in settled:
+                        continue  # interrupted
                     first_reason = first_reason or ask.reason
                     answer = settled.get(ask.number) or Answer(ask, Outcome(ask.number, "failed", ask.reason, None))
                     self.records += ask.draw == 0
                     if answer.outcome.status == "valid":
                         self.answered.add(ask.record.index)
                     yield replace(answer, outcome=self.accountant.take(answer.outcome))
-        if not usable:
+        if not usable and interruption.number is None:
             where = molecules if isinstance(molecules, str | Path) else "the molecules"
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
 

@@ -23,6 +23,8 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.coordinates import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
+from moldiff.grammar import check_flag, whole_number
+from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
 from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
@@ -56,6 +58,7 @@ class ConformerSettings(Settings):
     redraws: int = DEFAULT_REDRAWS
 
     def check(self) -> None:
+        whole_number(self.redraws, "redraws")
         if not 0 <= self.redraws < MOST_ATTEMPTS:
             raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}")
         super().check()
@@ -89,29 +92,33 @@ class Conformers(Job[Skeleton]):
         return ask.record.name or super().title(ask)
 
     def settle(
-        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None]
+        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[Answer[Skeleton]]:
         drawer = self.request.drawer(self.model, False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
         found: dict[int, Conformation] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
-        pending = asks
+        pending, settled = asks, set[int]()
         while pending:
             planned = self._plan(pending, attempts, drawer.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
-            for draw in runner.run(tasks):  # the attempts at one ask in order
+            for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
                 ask, attempt = planned[draw.number]
                 if ask.item is not None and (ask.number not in found or found[ask.number].stereo_is_wrong):
                     found[ask.number], attempts[ask.number] = self._judge.judge(ask.item, draw), attempt
                     if not found[ask.number].stereo_is_wrong or attempt == self.request.redraws:
+                        settled.add(ask.number)
                         done()
+            if interruption.number is not None:
+                break
             pending = [
                 ask
                 for ask in pending
                 if found[ask.number].stereo_is_wrong and attempts[ask.number] < self.request.redraws
             ]
         for ask in asks:
-            yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
+            if ask.number in settled:
+                yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
 
     def _plan(
         self, pending: list[Ask[Skeleton]], attempts: dict[int, int], rows: int
@@ -196,6 +203,7 @@ def conformers(
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
+    check_flag(keep_invalid, "keep_invalid")
     job = Conformers(
         ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, precision, redraws)
     )

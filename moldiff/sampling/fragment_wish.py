@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from moldiff.chem.fragments import Fragment, block_of, cut_fragment, parts_of
 from moldiff.chem.sources import read_texts
 from moldiff.errors import MoldiffError
+from moldiff.grammar import check_text, refusal, size_range, whole_number
 from moldiff.sampling.constraints import ElementMask
 from moldiff.sampling.limits import parse_formula
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
@@ -53,13 +54,14 @@ class FragmentWish:
         cls,
         fragment: str | Path | Mol,
         *,
-        fixed_atoms: Sequence[int] | None = None,
+        fixed_atoms: Sequence[int] | str | None = None,
         keep_smarts: str | None = None,
-        attach_at: Sequence[int] = (),
-        grow: tuple[int, int] | int | None = None,
+        attach_at: Sequence[int] | str = (),
+        grow: tuple[int, int] | int | str | None = None,
         resample: int = DEFAULT_RESAMPLE,
     ) -> FragmentWish:
-        """Return the wish for a fragment in a file or a molecule with a 3D conformer.
+        """Return the wish for a fragment in a file or a molecule with a 3D conformer. Lists and ranges may be texts as
+        on the command line: "0-11", "3,7", "4..10".
 
         Args:
             fragment: an SDF (several records are taken together, to be linked) or an RDKit molecule. Atoms are numbered
@@ -72,17 +74,21 @@ class FragmentWish:
             resample: take every step so many times.
 
         Raises:
-            MoldiffError: the file cannot be read, or holds no molecule with bonds; a number is out of range.
+            MoldiffError: the file cannot be read, or holds no molecule with bonds; an argument is out of range or of a
+                wrong type.
         """
         source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
+        atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
+        if keep_smarts is not None:
+            check_text(keep_smarts, "keep_smarts")
+        attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
+        resample = whole_number(resample, "resample")
         blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
-        sizes = (grow, grow) if isinstance(grow, int) else grow
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
             raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}")
         if not 1 <= resample <= MOST_RESAMPLE:
             raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}")
-        atoms = None if fixed_atoms is None else tuple(fixed_atoms)
-        return cls(source, blocks, atoms, keep_smarts, tuple(attach_at), sizes, resample)
+        return cls(source, blocks, atoms, keep_smarts, attached, sizes, resample)
 
     def cut(self, vocabulary: Vocabulary) -> Fragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
@@ -97,7 +103,9 @@ class FragmentWish:
         return cut
 
     def tell(self, fragment: Fragment) -> None:
-        """Log what is kept and where it is open."""
+        """Log what is kept and where it is open, and warn of what is not kept."""
+        if fragment.has_isotopes:
+            logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
         lacking = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
         places = ", ".join(f"{atom} ({lacks})" for atom, lacks in lacking if lacks)
         logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(fragment), places)
@@ -144,6 +152,15 @@ def parse_atoms(text: str, option: str) -> tuple[int, ...]:
             raise MoldiffError(f"{option} {text}: expected atom numbers from 0 up, such as 0-11 or 3,7")
         atoms += range(int(match[1]), last + 1)
     return tuple(atoms)
+
+
+def _atoms(value: object, name: str) -> tuple[int, ...]:
+    """Return the atoms of a list of numbers or of a text as in `parse_atoms`."""
+    if isinstance(value, str):
+        return parse_atoms(value, name)
+    if not isinstance(value, Iterable):
+        raise refusal(name, 'a list of whole numbers or a text such as "0-11"', value)
+    return tuple(whole_number(atom, name) for atom in value)
 
 
 def check_together(

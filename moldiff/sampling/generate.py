@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -15,12 +16,15 @@ from moldiff.chem.scores import ScoreError, ScoreFunction
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.grammar import check_flag, check_text, name_list, number, size_range, texts, whole_number
+from moldiff.interruption import watched_signals
 from moldiff.sampling.decoders import DEFAULT_DECODER
 from moldiff.sampling.fragment_wish import FragmentWish
 from moldiff.sampling.generation import Generation, Progress
 from moldiff.sampling.grids import DEFAULT_GRID
+from moldiff.sampling.guidance import read_guidance
 from moldiff.sampling.outcome import COLUMNS
-from moldiff.sampling.record import Summary, run_record
+from moldiff.sampling.record import Summary, run_record, warn_if_none_is_valid
 from moldiff.sampling.request import Request, check_request
 from moldiff.sampling.reweighting import Scoring, asked_for
 from moldiff.sampling.solvers import DEFAULT_SOLVER
@@ -30,6 +34,8 @@ from moldiff.sampling.trajectory import check_suffix, trace, write_trajectory
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_STEPS = 20
 DEFAULT_BATCH_SIZE = 512
 
@@ -38,7 +44,7 @@ def generate(
     n: int,
     *,
     model: str | Path = DEFAULT_MODEL,
-    n_atoms: tuple[int, int] | int | None = None,
+    n_atoms: tuple[int, int] | int | str | None = None,
     steps: int = DEFAULT_STEPS,
     sampler: str = DEFAULT_SOLVER,
     seed: int = 0,
@@ -50,12 +56,12 @@ def generate(
     decode: str = DEFAULT_DECODER,
     grid: str = DEFAULT_GRID,
     renoise: int = 0,
-    targets: Sequence[str] = (),
-    guidance: float | Mapping[str, float] | None = None,
+    targets: Sequence[str] | str = (),
+    guidance: float | Mapping[str, float] | str | None = None,
     property_model: str | Path | None = None,
     property_scale: float | None = None,
-    elements: Sequence[str] | None = None,
-    exclude_elements: Sequence[str] = (),
+    elements: Sequence[str] | str | None = None,
+    exclude_elements: Sequence[str] | str = (),
     formula: str | None = None,
     charge: int | None = None,
     fragment: FragmentWish | str | Path | Mol | None = None,
@@ -66,8 +72,10 @@ def generate(
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
-    ``decoding``, and for each target ``target_<name>``, ``<name>`` as measured and ``error_<name>``. It is a function
-    of the model, its number and the other arguments, not of n or the batch size.
+    ``decoding``, and for each target ``target_<name>`` (the value that its draw was conditioned on), ``<name>`` as
+    measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a function
+    of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may be texts
+    as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
@@ -117,26 +125,28 @@ def generate(
 
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
-        MoldiffError: an argument out of range, no such model, no such device, too few valid molecules in 10 n draws, a
-            model that does not carry what structured decoding or targets need, a target that the model does not know,
-            wishes that contradict each other.
+        MoldiffError: an argument out of range or of a wrong type, no such model, no such device, too few valid
+            molecules in 10 n draws, a model that does not carry what structured decoding or targets need, a target that
+            the model does not know, wishes that contradict each other.
     """
-    sizes = (n_atoms, n_atoms) if isinstance(n_atoms, int) else n_atoms
+    check_flag(keep_invalid, "keep_invalid")
+    if formula is not None:
+        check_text(formula, "formula")
     scoring = asked_for(score, score_weight, particles)
     wishes = Wishes(
-        tuple(targets),
-        dict(guidance) if isinstance(guidance, Mapping) else guidance,
-        None if elements is None else tuple(elements),
-        tuple(exclude_elements),
+        texts(targets, "targets"),
+        read_guidance(guidance),
+        None if elements is None else name_list(elements, "elements"),
+        name_list(exclude_elements, "exclude_elements"),
         formula,
-        charge,
+        None if charge is None else whole_number(charge, "charge"),
         fragment if fragment is None or isinstance(fragment, FragmentWish) else FragmentWish.of(fragment),
         None if property_model is None else str(property_model),
-        property_scale,
+        None if property_scale is None else number(property_scale, "property_scale"),
     )
     request = Request(
-        n, str(model), sizes, steps, sampler, seed, batch_size, device, until_valid, decode, grid, renoise,
-        wishes, precision, None if scoring is None else scoring.asked,
+        n, str(model), size_range(n_atoms, "n_atoms"), steps, sampler, seed, batch_size, device, until_valid, decode,
+        grid, renoise, wishes, precision, None if scoring is None else scoring.asked,
     )  # fmt: skip
     check_request(request)
     generation = Generation(request, scoring)
@@ -186,6 +196,8 @@ def generate_files(
     Raises:
         MoldiffError: see `generate`; or an output exists, or cannot be written. With too few valid molecules, or where
             a score function fails after some were made, the files are written first.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM (status 143). What was finished before is written first, without
+            trajectories; a second signal leaves nothing.
     """
     started = time.monotonic()
     request = Request(
@@ -213,39 +225,49 @@ def generate_files(
     for path in (out, table, run_file, *trajectories, *([picture_file] if wishes.targets else [])):
         refuse_existing_file(path, overwrite)
     generation = Generation(request, scoring)
-    with ExitStack() as stack:
-        rows = stack.enter_context(atomic_writer(table))
-        records = stack.enter_context(atomic_writer(out))
-        writer = csv.DictWriter(rows, (*COLUMNS, *generation.columns), lineterminator="\n")
-        writer.writeheader()
-        shown, problem = None, ""
-        try:
-            for outcome in generation.outcomes(progress):
-                shown = outcome.number if shown is None and outcome.status == "valid" else shown
-                row = outcome.row()
-                writer.writerow(row)
-                if keep_invalid or outcome.status == "valid":
-                    title = f"moldiff_{outcome.number}"
-                    records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
-        except ScoreError as error:
-            if not any(generation.accountant.counts.values()):
-                raise
-            problem = str(error)
-    if trajectories:
-        frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
-        for path in trajectories:
-            write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
-    if (picture := generation.steering.aims.picture()) is not None:
-        with atomic_writer(picture_file, binary=True) as handle:
-            handle.write(picture)
-    problem = problem or generation.shortage()
-    summary = generation.summary(time.monotonic() - started, out, problem)
-    device, precision = str(generation.device), generation.precision
-    record = run_record(request, summary, generation.folder.sha256, device, precision, generation.guide)
-    write_json(run_file, record)
-    if problem:
-        raise MoldiffError(f"{problem}; what was made is in {out}")
-    return summary
+    with watched_signals() as interruption:
+        with ExitStack() as stack:
+            rows = stack.enter_context(atomic_writer(table))
+            records = stack.enter_context(atomic_writer(out))
+            writer = csv.DictWriter(rows, (*COLUMNS, *generation.columns), lineterminator="\n")
+            writer.writeheader()
+            shown, problem = None, ""
+            try:
+                for outcome in generation.outcomes(progress, interruption):
+                    shown = outcome.number if shown is None and outcome.status == "valid" else shown
+                    row = outcome.row()
+                    writer.writerow(row)
+                    if keep_invalid or outcome.status == "valid":
+                        title = f"moldiff_{outcome.number}"
+                        records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
+            except ScoreError as error:
+                if not any(generation.accountant.counts.values()):
+                    raise
+                problem = str(error)
+            interrupted = interruption.number is not None and generation.done < n
+            if interrupted:
+                if not any(generation.accountant.counts.values()):
+                    interruption.end()
+                problem = f"interrupted after {generation.done} of {n}{' valid' if until_valid else ''} molecules"
+        if trajectories and not interrupted:
+            frames = trace(request.drawer(generation.model, False, generation.steering), shown or 0)
+            for path in trajectories:
+                write_trajectory(path, frames, generation.model.vocabulary, f"moldiff_{shown or 0}")
+        if (picture := generation.steering.aims.picture()) is not None:
+            with atomic_writer(picture_file, binary=True) as handle:
+                handle.write(picture)
+        problem = problem or generation.shortage()
+        summary = generation.summary(time.monotonic() - started, out, problem)
+        device, precision = str(generation.device), generation.precision
+        record = run_record(request, summary, generation.folder.sha256, device, precision, generation.guide)
+        write_json(run_file, record)
+        if interrupted:
+            logger.warning("%s; what was made is in %s", problem, out)
+            interruption.end()
+        if problem:
+            raise MoldiffError(f"{problem}; what was made is in {out}")
+        warn_if_none_is_valid(summary, table)
+        return summary
 
 
 def output_names(out: Path) -> tuple[Path, Path]:

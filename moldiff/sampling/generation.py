@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import torch
 
 from moldiff.checkpoint import load_model_folder
 from moldiff.devices import name_of, resolve_device, resolve_precision
+from moldiff.interruption import Interruption
 from moldiff.model import MoleculeModel
 from moldiff.sampling.constraints import demands_of
 from moldiff.sampling.decoders import DECODERS, Decoder
@@ -67,53 +69,70 @@ class Generation:
         self._scoring = scoring
         self._reweighted: ReweightedDraws | None = None
 
-    def outcomes(self, progress: Progress | None) -> Iterator[Outcome]:
+    def outcomes(self, progress: Progress | None, interruption: Interruption | None = None) -> Iterator[Outcome]:
         """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
-        valid ones."""
+        valid ones.
+
+        After an interruption no more is drawn. What was drawn before still has its outcome, without any attempt at what
+        failed; of draws by a score, whose groups come side by side, only groups that are finished.
+        """
         request, accountant = self.request, self.accountant
+        interruption = interruption or Interruption()
         _warn_about_sizes(self.steering.sizes, self.model)
         with workers_for(self.device) as workers:
             drawer = request.drawer(self.model, True, self.steering, workers)
             if self._scoring is None:
-                made = self._plain(drawer, None if request.until_valid else progress)
+                made = self._plain(drawer, None if request.until_valid else progress, interruption)
             else:
                 self._reweighted = ReweightedDraws(drawer, self._decoder, self._scoring)
-                made = self._in_groups(self._reweighted)
+                made = self._in_groups(self._reweighted, interruption)
             for outcome, wanted in made:
                 yield accountant.take(self.steering.aims.measure(outcome, wanted))
                 if progress is not None and (request.until_valid or self._reweighted):
-                    progress(self._done())
-                if self._done() == request.n:
+                    progress(self.done)
+                if self.done == request.n:
                     return
 
-    def _done(self) -> int:
-        """Return how many of the n that were asked for are there."""
+    @property
+    def done(self) -> int:
+        """How many of the n that were asked for are there."""
         counts = self.accountant.counts
         return counts["valid"] if self.request.until_valid else sum(counts.values())
 
-    def _plain(self, drawer: Drawer, progress: Progress | None) -> Iterator[tuple[Outcome, np.ndarray]]:
+    def _plain(
+        self, drawer: Drawer, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[tuple[Outcome, np.ndarray]]:
         """Yield the outcome of every draw, and what it was conditioned on."""
         renoiser = Renoiser(drawer)
         for first, count, draws in self._batches(drawer):
             drawn = []
-            for draw in draws:
+            for draw in interruption.until(draws):
                 drawn.append(draw)
                 if progress is not None:
                     progress(first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
             wanted = drawer.condition(torch.arange(first, first + count))
-            for outcome in renoiser.settle(drawn, self._decoder, self.request.renoise):
+            settled = 0
+            for outcome in interruption.until(renoiser.settle(drawn, self._decoder, self.request.renoise)):
                 evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
                 yield replace(outcome, evaluations=evaluations), wanted[outcome.number - first]
+                settled += 1
+            if interruption.number is not None:
+                for outcome in renoiser.settle(drawn[settled:], self._decoder, 0):
+                    yield replace(outcome, evaluations=drawer.evaluations), wanted[outcome.number - first]
+                return
 
-    def _in_groups(self, draws: ReweightedDraws) -> Iterator[tuple[Outcome, np.ndarray]]:
+    def _in_groups(self, draws: ReweightedDraws, interruption: Interruption) -> Iterator[tuple[Outcome, np.ndarray]]:
         """Yield the outcome of every draw of whole groups, as `_plain` does."""
         size, first = draws.asked.particles, 0
         limit = self.request.n * (_DRAWS_PER_VALID if self.request.until_valid else 1)
-        while first * size < limit:
-            missing = math.ceil((self.request.n - self._done()) / size)
+        while first * size < limit and interruption.number is None:
+            missing = math.ceil((self.request.n - self.done) / size)
             groups = range(first, first + min(missing, max(1, self.request.batch_size // size)))
-            yield from draws.outcomes(groups)
+            made = draws.outcomes(groups)
+            for outcome in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
+                yield outcome
+                yield from made
             first = groups.stop
 
     def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:

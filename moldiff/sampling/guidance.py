@@ -24,6 +24,7 @@ from torch import Tensor
 
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.grammar import number, refusal
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 
 DEFAULT_GUIDANCE = 1.0
@@ -101,20 +102,34 @@ def parse_guidance(text: str) -> float | dict[str, float]:
     """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither."""
     scales: dict[str, float] = {}
     for part in text.split(","):
-        name, equals, number = part.rpartition("=")
+        name, equals, scale = part.rpartition("=")
         name = name.strip()
-        if not re.fullmatch(r"\s*\d*\.?\d+([eE][-+]?\d+)?\s*", number, flags=re.ASCII) or bool(name) != bool(equals):
+        if not re.fullmatch(r"\s*\d*\.?\d+([eE][-+]?\d+)?\s*", scale, flags=re.ASCII) or bool(name) != bool(equals):
             raise MoldiffError(
                 f"guidance '{text}': expected a scale such as 2.0, or logp=2,tpsa=1; scales are 0 or more"
             )
         if name in scales:
             raise MoldiffError(f"guidance '{text}': two scales for '{name}'")
-        scales[name] = float(number)
+        scales[name] = float(scale)
     if "" not in scales:
         return scales
     if len(scales) > 1:
         raise MoldiffError(f"guidance '{text}': either one scale for all, or a scale for each property")
     return scales[""]
+
+
+def read_guidance(value: object) -> float | dict[str, float] | None:
+    """Return a scale for all properties or by name: of a number, a mapping of numbers, a text as in `parse_guidance`;
+    None stays None. MoldiffError for anything else."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_guidance(value)
+    if not isinstance(value, Mapping):
+        return number(value, "guidance")
+    if not all(isinstance(name, str) for name in value):
+        raise refusal("guidance", "a scale, or scales by the names of properties", value)
+    return {name: number(scale, f"guidance for '{name}'") for name, scale in value.items()}
 
 
 def guidance_for(

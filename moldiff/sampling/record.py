@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import shlex
 import sys
@@ -19,6 +20,9 @@ from moldiff.version import VERSION
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ class Summary:
         return (
             f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
         )
+
+
+def warn_if_none_is_valid(summary: Summary, table: Path) -> None:
+    """Log a warning if no draw became a valid molecule; the table tells why."""
+    if not summary.counts["valid"]:
+        logger.warning("none of the %d molecules that were drawn is valid; %s tells why", summary.drawn, table)
 
 
 def run_record(

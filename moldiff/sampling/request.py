@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from moldiff.devices import DEFAULT_PRECISION, PRECISIONS
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.grammar import check_flag, check_text, whole_number
 from moldiff.model import MoleculeModel
 from moldiff.sampling.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.draws import Drawer
@@ -55,12 +56,17 @@ class Request:
 
 
 def check_request(request: Request, trajectories: bool = False) -> None:
-    """Raise MoldiffError for the first argument that is out of range.
+    """Raise MoldiffError for the first argument that is out of range or of a wrong type.
 
     Args:
         request: to check.
         trajectories: whether the way of a molecule is asked for as well.
     """
+    for name in ("n", "steps", "batch_size", "seed", "renoise"):
+        whole_number(getattr(request, name), name)
+    for name in ("sampler", "grid", "device", "precision", "decode"):
+        check_text(getattr(request, name), name)
+    check_flag(request.until_valid, "until_valid")
     for name in ("n", "steps", "batch_size"):
         if getattr(request, name) < 1:
             raise MoldiffError(f"{name} must be at least 1, not {getattr(request, name)}")

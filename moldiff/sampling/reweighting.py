@@ -15,6 +15,7 @@ from moldiff.chem.scores import Score, ScoreFunction
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.curve import NoiseCurve
 from moldiff.errors import MoldiffError
+from moldiff.grammar import number, whole_number
 from moldiff.molecules import MolBatch
 from moldiff.sampling.decoders import Decoder
 from moldiff.sampling.draws import Drawer, empty_batch
@@ -103,7 +104,8 @@ def asked_for(score: str | ScoreFunction | None, weight: float | None, particles
             "by the spread of the score, for example --score qed --score-weight 15"
         )
     found = named_score(score) if isinstance(score, str) else Score(_name_of(score), score)
-    asked = Reweighting(found.name, float(weight), DEFAULT_PARTICLES if particles is None else particles)
+    count = DEFAULT_PARTICLES if particles is None else whole_number(particles, "particles")
+    asked = Reweighting(found.name, number(weight, "score_weight"), count)
     if not math.isfinite(asked.weight):
         raise MoldiffError(f"the score weight must be a finite number, not {weight}")
     if not 2 <= asked.particles <= MOST_PARTICLES:

@@ -30,6 +30,7 @@ from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample, Underway
 
 RESAMPLE_BELOW = 0.5  # effective sample size, as a share of the particles
+_LARGEST = 1e300  # of W x score: sums of a few of them are finite
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Reweighter:
             templates: of every particle in order, one row each: size, condition, and the id that keys its noise.
 
         Raises:
-            ScoreError: from the potential, after the groups before the one that it failed for.
+            ScoreError: from the potential or its weighing, after the groups before the one that it failed for.
         """
         started, count, problem = self.walker.depart(templates), len(templates) // len(numbers), None
         groups = [Group.of(n, started[k * count : (k + 1) * count]) for k, n in enumerate(numbers)]
@@ -148,10 +149,10 @@ class Reweighter:
             for place, group in enumerate(groups):
                 try:
                     scored = self.potential(samples[place * count : (place + 1) * count], final)
+                    self.weigh(group, scored, stage, final)
                 except ScoreError as error:
                     groups, problem = groups[:place], error  # those before it can still be finished
                     break
-                self.weigh(group, scored, stage, final)
             if not groups:
                 break
         yield from groups
@@ -208,9 +209,17 @@ def log_potentials(scores: Sequence[float | None], weight: float, last: np.ndarr
         last: (K,) those of the stage before.
         final: nothing is a guess any more: without a score, a particle has weight zero (but with W = 0 all weights are
             one).
+
+    Raises:
+        ScoreError: W x score is too large a number.
     """
     known = np.array([score is not None for score in scores])
-    values = weight * np.array([score or 0.0 for score in scores])
+    found = np.array([score or 0.0 for score in scores])
+    with np.errstate(over="ignore"):
+        values = weight * found
+    if (np.abs(values) > _LARGEST).any():
+        worst = found[np.abs(values).argmax()]
+        raise ScoreError(f"the score weight times a score of {worst:g} overflows: take a smaller weight")
     if weight == 0 or known.all():
         return values
     if final:

@@ -30,7 +30,7 @@ class Target:
     Attributes:
         name: the property.
         low, high: inclusive ends.
-        text: what the user wrote after the name.
+        text: what the user wrote after the name, without blanks.
     """
 
     name: str
@@ -75,7 +75,7 @@ def parse_target(text: str) -> Target:
         raise MoldiffError(f"target '{text}': the range is empty, {low} is more than {high}")
     if not any(map(math.isfinite, ends)):
         raise MoldiffError(f"target '{text}': the number is too large")
-    return Target(match["name"], *ends, text=text.strip()[len(match["name"]) :].strip())
+    return Target(match["name"], *ends, text="".join(text.split())[len(match["name"]) :])
 
 
 def parse_targets(

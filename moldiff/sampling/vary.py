@@ -7,6 +7,7 @@ a molecule decides how much of it comes back: near 0 the molecule itself, at 1 a
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,6 +24,8 @@ from moldiff.chem.io import Record
 from moldiff.chem.similarity import nearest_similarity
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.grammar import check_flag, check_text, number, refusal
+from moldiff.interruption import Interruption
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.answer_files import Told, check_outputs, molecules_of, write_answers
 from moldiff.sampling.answers import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
@@ -44,6 +47,8 @@ DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, se
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
+_NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
+_STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 _BINS = 4  # of strengths, in the summary
 
 
@@ -66,6 +71,7 @@ class VarySettings(Settings):
                 raise MoldiffError(f"strength must be above 0 and at most 1, not {value:g}")
         if low > high:
             raise MoldiffError(f"strength {low:g}..{high:g}: the range is empty; write {high:g}..{low:g}")
+        check_text(self.decode, "decode")
         if self.decode not in DECODERS:
             hint = nearest_name(self.decode, DECODERS)
             raise MoldiffError(f"unknown decoding '{self.decode}'{hint}; known are {', '.join(DECODERS)}")
@@ -121,7 +127,9 @@ class Variations(Job[Seed]):
         smiles, flat = (canonical_smiles(conversion.mol, stereo=stereo) for stereo in (True, False))
         return Seed(centred, centre, smiles, flat)
 
-    def settle(self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None]) -> Iterator[Answer[Seed]]:
+    def settle(
+        self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
+    ) -> Iterator[Answer[Seed]]:
         drawer = self.request.drawer(self.model, True, workers)
         by_key = {noise_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
@@ -130,11 +138,12 @@ class Variations(Job[Seed]):
             if ask.item is not None
         ]
         drawn = {}
-        for draw in TaskRunner(drawer, noised_walk(drawer)).run(tasks):
+        for draw in interruption.until(TaskRunner(drawer, noised_walk(drawer)).run(tasks)):
             drawn[draw.number] = draw
             done()
         for key, ask in by_key.items():
-            yield self._answer(ask, drawn[key], drawer.evaluations)
+            if key in drawn:
+                yield self._answer(ask, drawn[key], drawer.evaluations)
 
     def _answer(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> Answer[Seed]:
         seed, strength = ask.item, self.request.strength_of(ask.draw)
@@ -197,7 +206,7 @@ def vary(
     molecules: Molecules,
     n: int = DEFAULT_VARIATIONS,
     *,
-    strength: float | tuple[float, float] = DEFAULT_STRENGTH,
+    strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
     model: str | Path = DEFAULT_MODEL,
     steps: int = DEFAULT_STEPS,
     sampler: str = DEFAULT_SOLVER,
@@ -219,13 +228,15 @@ def vary(
     Args:
         molecules: a molecule file with 3D coordinates, or RDKit molecules with a 3D conformer.
         n: draws for each molecule.
-        strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, evenly spread over the n draws.
+        strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
+            "0.1..0.8", evenly spread over the n draws.
         model, steps, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
             `moldiff.sampling.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
+    check_flag(keep_invalid, "keep_invalid")
     settings = VarySettings(
         n, str(model), steps, sampler, grid, seed, batch_size, device, precision, _ends(strength), decode
     )
@@ -278,5 +289,19 @@ def vary_files(
     )
 
 
-def _ends(strength: float | tuple[float, float]) -> tuple[float, float]:
-    return strength if isinstance(strength, tuple) else (strength, strength)
+def parse_strength(text: str, option: str) -> tuple[float, float]:
+    """Return the ends of ``0.4`` or ``0.1..0.8``; MoldiffError names the option if it is neither."""
+    match = _STRENGTH.fullmatch(text.strip())
+    if match is None:
+        raise MoldiffError(f"{option} {text}: expected a number such as 0.4 or a range such as 0.1..0.8")
+    return float(match[1]), float(match[2] or match[1])
+
+
+def _ends(strength: object) -> tuple[float, float]:
+    """Return the ends of a strength as `vary` takes it."""
+    if isinstance(strength, str):
+        return parse_strength(strength, "strength")
+    ends = tuple(strength) if isinstance(strength, tuple | list) else (strength, strength)
+    if len(ends) != 2:
+        raise refusal("strength", 'a number, a pair of them or a text such as "0.1..0.8"', strength)
+    return number(ends[0], "strength"), number(ends[1], "strength")

@@ -352,6 +352,13 @@ def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Call
     run(*command, "--fragment", smiles).assert_refused("give an SDF")
 
 
+def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture) -> None:
+    for smiles, told in (("CO", False), ("[13CH3]O", True), ("CO[2H]", True)):
+        caplog.clear()
+        steer(Wishes(fragment=FragmentWish.of(embedded(smiles), attach_at=[0])), tiny_model, {}, "model", None)
+        assert ("fragment: isotopes are not kept" in caplog.text) == told
+
+
 def test_in_python(methanol: Path, model: Path) -> None:
     wish = FragmentWish.of(methanol, attach_at=[0], grow=3)
     (mol,) = moldiff.generate(1, model=model, steps=2, fragment=wish, keep_invalid=True)

@@ -187,6 +187,15 @@ def test_what_was_made_before_a_score_failed_is_kept(scripted: None, model: Path
     assert (record["requested"], record["drawn"], record["problem"]) == (16, 8, told)
 
 
+def test_a_weight_that_overflows_is_told_and_leaves_nothing(scripted: None, model: Path, tmp_path: Path) -> None:
+    def huge(molecules: list[Chem.Mol]) -> list[float | None]:
+        return [1e301] * len(molecules)
+
+    with pytest.raises(ScoreError, match=r"the score weight times a score of 1e\+301 overflows: take a smaller weight"):
+        generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=3, scoring=asked(huge, 1e300))
+    assert not list(tmp_path.glob("m.*"))
+
+
 def test_a_score_that_fails_at_once_leaves_no_file(scripted: None, model: Path, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match=r"out of licences$"):
         generate_files(tmp_path / "new" / "m.sdf", n=16, model=str(model), steps=3, scoring=asked(Broken(1), 8.0))

@@ -8,6 +8,7 @@ stride.
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -376,6 +377,14 @@ def test_potentials() -> None:
     assert log_potentials([None] * 3, 3.0, last, False).tolist() == last.tolist()
     assert log_potentials([1.0, None, -2.0], 3.0, last, True).tolist() == [3.0, -np.inf, -6.0]
     assert log_potentials([1.0, None, -2.0], 0.0, last, True).tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(("scores", "weight"), [([1e301, 0.0], 1e300), ([None, -1e301], -1e300), ([1e300, 0.0], 1.5)])
+def test_a_weight_that_overflows_is_told(scores: list[float | None], weight: float) -> None:
+    worst = next(score for score in scores if score)
+    with pytest.raises(ScoreError, match=re.escape(f"the score weight times a score of {worst:g} overflows")):
+        log_potentials(scores, weight, np.zeros(2), False)
+    assert log_potentials(scores, weight * 1e-308, np.zeros(2), True).max() < 1e300
 
 
 def test_the_effective_size() -> None:

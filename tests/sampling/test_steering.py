@@ -56,6 +56,7 @@ def test_target_measured_value_and_error_of_every_molecule(scripted: None, packe
     (aim,) = summary.aims
     assert (aim.draws, aim.measured, aim.in_band) == (6, 2, 2), "filtered and invalid molecules do not count"
     assert aim.mean_absolute_error == pytest.approx(METHANE_LOGP - 0.5)
+    assert aim.mean_distance_from_range is None
     assert aim.band == (0.25, 0.75)
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["targets"][0]["mean_absolute_error"] == pytest.approx(METHANE_LOGP - 0.5)
@@ -78,11 +79,36 @@ def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path
     summary = generate_files(out, n=30, model=str(packed), wishes=Wishes(("logp>0.8",)))
     wanted = {row["target_logp"] for row in rows_of(out)}
     assert wanted == {"0.9", "2", "2.5"}
-    assert summary.aims[0].in_band == 0
-    assert summary.aims[0].band == (0.8, None)
+    assert {row["error_logp"] for row in rows_of(out) if row["status"] == "valid"} == {"-0.1639"}, "from the bound"
+    (aim,) = summary.aims
+    assert (aim.in_band, aim.band, aim.mean_absolute_error) == (0, (0.8, None), None)
+    assert aim.mean_distance_from_range == pytest.approx(0.8 - METHANE_LOGP)
+    assert aim.line().startswith("logp>0.8: mean distance from the range 0.164 over 10 valid molecules; 0 of 30 draws")
+    record = json.loads((tmp_path / "run.json").read_text())["targets"][0]
+    assert record["mean_distance_from_range"] == pytest.approx(0.8 - METHANE_LOGP)
+    assert (record["mean_absolute_error"], record["is_value"]) == (None, False)
     other = generate_files(tmp_path / "o.sdf", n=30, model=str(packed), wishes=Wishes(("logp>0.8",)), batch_size=7)
     assert [row["target_logp"] for row in rows_of(tmp_path / "o.sdf")] == [row["target_logp"] for row in rows_of(out)]
-    assert other.aims[0].mean_absolute_error == summary.aims[0].mean_absolute_error
+    assert other.aims[0].mean_distance_from_range == aim.mean_distance_from_range
+
+
+def test_within_a_range_there_is_no_error(scripted: None, packed: Path, tmp_path: Path) -> None:
+    """Draws have values of their own within the range, which are nobody's wish."""
+    summary = generate_files(tmp_path / "m.sdf", n=30, model=str(packed), wishes=Wishes(("logp = 0.6 .. 3",)))
+    rows = [row for row in rows_of(tmp_path / "m.sdf") if row["status"] == "valid"]
+    assert len({row["target_logp"] for row in rows}) > 1
+    assert {row["error_logp"] for row in rows} == {"0"}
+    assert (
+        summary.aims[0].line().startswith("logp=0.6..3: mean distance from the range 0 over 10 valid molecules; 10 of")
+    )
+
+
+def test_a_range_without_a_molecule_has_no_distance(packed: Path) -> None:
+    known = {"logp": PropertyStatistics("", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60)}
+    meter = aims.Aims([parse_target("logp<1"), parse_target("logp=1")], known, ["logp"])
+    lines = [result.line() for result in meter.results()]
+    assert "logp<1: mean distance from the range - over 0" in lines[0]
+    assert "logp=1: mean absolute error - over 0" in lines[1]
 
 
 def test_conditions_reach_the_network(packed: Path, tiny_model: MoleculeModel) -> None:

@@ -1,0 +1,102 @@
+"""Options of a command in a YAML file (``--config FILE``): read once, handed to the command line's own parser.
+
+Keys are long option names without the dashes, values what would stand after them. The parser takes them as defaults, so
+options on the command line win and every check is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from moldiff.errors import MoldiffError, nearest_name
+
+_NOT_IN_A_FILE = ("config", "help")
+
+
+def _reader(lists: tuple[str, ...]) -> Callable[[typer.Context, Path | None], Path | None]:
+    """Return the callback that makes a file's values the defaults of a command.
+
+    Args:
+        lists: long names of the options that are one text with commas, for which a YAML list will do as well.
+    """
+
+    def read(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None and not context.resilient_parsing:
+            context.default_map = _defaults(path, context.command.params, lists)
+        return path
+
+    return read
+
+
+def _option(lists: tuple[str, ...]) -> Any:
+    return typer.Option(
+        "--config",
+        metavar="YAML",
+        is_eager=True,
+        callback=_reader(lists),
+        help="Take options from a file: 'n-atoms: 15..22'. Those on the command line win.",
+    )
+
+
+Config = Annotated[Path | None, _option(())]
+SteeringConfig = Annotated[
+    Path | None, _option(("guidance", "elements", "exclude-elements", "fixed-atoms", "attach-at"))
+]
+
+
+def _defaults(path: Path, parameters: list[Any], lists: tuple[str, ...]) -> dict[str, Any]:
+    """Return the values of a file by the names of the command's parameters, as the parser takes them: texts, lists of
+    texts for options that may come again, and true or false for flags.
+
+    Raises:
+        MoldiffError: no such file, no keys and values, an unknown key, or a value of another kind.
+    """
+    from moldiff.config import read_mapping
+
+    known = {
+        option.removeprefix("--"): parameter
+        for parameter in parameters
+        for option in parameter.opts
+        if option.startswith("--") and option.removeprefix("--") not in _NOT_IN_A_FILE
+    }
+    defaults: dict[str, Any] = {}
+    for key, value in read_mapping(path).items():
+        name = str(key).replace("_", "-")
+        if name not in known:
+            raise MoldiffError(f"config {path}: unknown key '{key}'{nearest_name(name, known)}")
+        parameter, where = known[name], f"config {path}: {key}"
+        if parameter.name in defaults:
+            raise MoldiffError(f"{where} stands twice")
+        if parameter.is_flag:
+            if not isinstance(value, bool):
+                raise MoldiffError(f"{where} must be true or false, not {_told(value)}")
+            defaults[parameter.name] = value
+        elif parameter.multiple:
+            defaults[parameter.name] = [_text(item, where) for item in (value if isinstance(value, list) else [value])]
+        elif isinstance(value, list) and name in lists:
+            defaults[parameter.name] = ",".join(_text(item, where) for item in value)
+        else:
+            defaults[parameter.name] = _text(value, where)
+    return defaults
+
+
+def _text(value: object, where: str) -> str:
+    """Return one value as it would stand on the command line."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise MoldiffError(f"{where} takes one value, not {_told(value)}")
+    return str(value)
+
+
+def _told(value: object) -> str:
+    """Return what a value is, in YAML's words."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, dict):
+        return "keys and values"
+    return str(value).lower() if isinstance(value, bool) else f"'{value}'"

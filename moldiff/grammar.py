@@ -1,0 +1,94 @@
+"""Values as users write them, such as ``15..22`` or ``C,N,O``: one grammar for the command line and for Python.
+
+The parsers read a text. The other functions take an argument of a Python function as it came, a text or a value. All
+raise MoldiffError in one line that names the option or argument.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from numbers import Integral, Real
+
+from moldiff.errors import MoldiffError
+
+_RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
+_MOST_SHOWN = 60  # letters of a value in a message
+
+
+def parse_range(text: str, option: str) -> tuple[int, int]:
+    """Return (first, last) of ``18`` or ``15..22``, both at least 1; MoldiffError names the option."""
+    match = _RANGE.fullmatch(text.strip())
+    if match:
+        first = int(match[1])
+        last = int(match[2]) if match[2] else first
+        if 1 <= first <= last:
+            return first, last
+    raise MoldiffError(f"{option} {text}: expected a number such as 18 or a range such as 15..22, from 1 up")
+
+
+def split_names(names: str) -> list[str]:
+    """Return the names of a list with commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+def refusal(name: str, expected: str, value: object) -> MoldiffError:
+    """Return the error that an argument is not what was expected."""
+    return MoldiffError(f"{name} must be {expected}, not {' '.join(repr(value).split())[:_MOST_SHOWN]}")
+
+
+def whole_number(value: object, name: str) -> int:
+    """Return an argument that is a whole number, of Python or NumPy; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise refusal(name, "a whole number", value)
+    return int(value)
+
+
+def number(value: object, name: str) -> float:
+    """Return an argument that is a number, of Python or NumPy; True and False are none."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise refusal(name, "a number", value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise MoldiffError(f"{name} is too large a number") from None
+
+
+def check_flag(value: object, name: str) -> None:
+    """Raise MoldiffError unless an argument is True or False."""
+    if not isinstance(value, bool):
+        raise refusal(name, "True or False", value)
+
+
+def check_text(value: object, name: str) -> None:
+    """Raise MoldiffError unless an argument is a text."""
+    if not isinstance(value, str):
+        raise refusal(name, "a text", value)
+
+
+def size_range(value: object, name: str) -> tuple[int, int] | None:
+    """Return the inclusive range of a number, a pair of numbers or a text such as "15..22"; None stays None."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return parse_range(value, name)
+    expected = 'a whole number, a pair of them or a text such as "15..22"'
+    ends = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(ends) != 2 or any(isinstance(end, bool) or not isinstance(end, Integral) for end in ends):
+        raise refusal(name, expected, value)
+    return int(ends[0]), int(ends[1])
+
+
+def name_list(value: object, name: str) -> tuple[str, ...]:
+    """Return the names of a list, or of a text with commas."""
+    return tuple(split_names(value)) if isinstance(value, str) else texts(value, name)
+
+
+def texts(value: object, name: str) -> tuple[str, ...]:
+    """Return the texts of a list; a single text is a list of one."""
+    if isinstance(value, str):
+        return (value,)
+    found = tuple(value) if isinstance(value, Iterable) else ()
+    if not isinstance(value, Iterable) or not all(isinstance(item, str) for item in found):
+        raise refusal(name, "a text or a list of texts", value)
+    return found

@@ -1,0 +1,202 @@
+"""Ctrl-C and SIGTERM: what is finished is written under its final name, and nothing half-made is left behind."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moldiff.interruption import Interruption, watched_signals
+
+REPOSITORY = Path(__file__).parents[2]
+# A shell that started the tests in the background lets its children ignore Ctrl-C.
+START = f"""
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
+from methane import METHANE
+from moldiff.cli import main
+from moldiff.sampling import draws, scoring, tasks
+from moldiff.sampling.draws import Draw, Drawer
+def busy():
+    print("busy", flush=True)
+    time.sleep(60)
+"""
+FIVE = """
+def draw(self, first, count):
+    for number in reversed(range(first, first + 5)):
+        yield Draw(number, METHANE, -1)
+    busy()
+Drawer.draw = draw
+"""
+NONE = "Drawer.draw = lambda self, first, count: (busy() for _ in range(1))\n"
+SLOW_AFTER_TWO = """
+original, calls = draws.sample, []
+def sample(*arguments):
+    calls.append(1)
+    if len(calls) == 3:
+        print("busy", flush=True)
+    if len(calls) > 2:
+        time.sleep(1)
+    return original(*arguments)
+draws.sample = sample
+"""
+SCORE = "scoring.MoleculePotential.__call__ = lambda self, samples, final: busy()\n"
+THREE_TASKS = """
+def run(self, wanted):
+    for task in wanted[:3]:
+        yield Draw(task.key, task.arrays, -1)
+    busy()
+tasks.TaskRunner.run = run
+"""
+Stopped = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def stopped(tmp_path: Path, model: Path) -> Stopped:
+    """Run a command with some functions replaced, send signals once it is busy; return status and standard error."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+
+    def call(change: str, arguments: list[str], *signals: int) -> tuple[int, str]:
+        given = [*arguments, "--model", str(model), "--device", "cpu", "-o", "m.sdf"]
+        process = subprocess.Popen(
+            [sys.executable, "-c", f"{START}{change}sys.exit(main({given}))"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if line != "busy\n":
+            raise AssertionError(process.communicate()[1])
+        for number in signals:
+            process.send_signal(number)
+        _, err = process.communicate(timeout=55)
+        return process.returncode, err
+
+    return call
+
+
+def numbers(path: Path) -> list[int]:
+    with path.open(newline="") as file:
+        return [int(row["moldiff_id"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number: int, status: int) -> None:
+    found, err = stopped(FIVE, ["generate", "-n", "20", "--steps", "2", "--renoise", "3"], number)
+    assert found == status
+    said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf\n"
+    assert err == said + ("interrupted\n" if status == 130 else "")
+    folder = tmp_path / "work"
+    assert sorted(os.listdir(folder)) == ["m.csv", "m.sdf", "run.json"]
+    assert numbers(folder / "m.csv") == [0, 1, 2, 3, 4]
+    assert (folder / "m.sdf").read_text().count("$$$$") == 5
+    record = json.loads((folder / "run.json").read_text())
+    assert record["problem"] == "interrupted after 5 of 20 molecules"
+    assert (record["requested"], record["drawn"]) == (20, 5)
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "number", "status"),
+    [
+        (NONE, [], signal.SIGINT, 130),
+        (NONE, [], signal.SIGTERM, 143),
+        (SCORE, ["--score", "qed", "--score-weight", "1"], signal.SIGINT, 130),
+    ],
+)
+def test_without_a_finished_molecule_nothing_is_left(
+    stopped: Stopped, tmp_path: Path, change: str, options: list[str], number: int, status: int
+) -> None:
+    found, err = stopped(change, ["generate", "-n", "20", "--steps", "6", *options], number)
+    assert (found, err) == (status, "interrupted\n" if status == 130 else "")
+    assert os.listdir(tmp_path / "work") == []
+
+
+def test_threads_that_draw_are_stopped(stopped: Stopped, tmp_path: Path) -> None:
+    options = ["-n", "400", "--steps", "2", "--n-atoms", "5", "--precision", "float32", "--keep-invalid"]
+    found, err = stopped(SLOW_AFTER_TWO, ["generate", *options], signal.SIGINT)
+    assert (found, "of 400 molecules; what was made is in m.sdf" in err) == (130, True)
+    made = numbers(tmp_path / "work" / "m.csv")
+    assert 16 <= len(made) < 100
+    assert made == sorted(made)
+
+
+def test_until_valid_counts_the_valid(stopped: Stopped, tmp_path: Path) -> None:
+    stopped(FIVE, ["generate", "-n", "6", "--steps", "2", "--until-valid"], signal.SIGINT)
+    record = json.loads((tmp_path / "work" / "run.json").read_text())
+    assert record["problem"] == "interrupted after 5 of 6 valid molecules"
+
+
+@pytest.mark.parametrize("options", [["vary"], ["conformers", "--redraws", "0"]], ids=lambda options: options[0])
+def test_vary_and_conformers_write_what_is_settled(stopped: Stopped, tmp_path: Path, options: list[str]) -> None:
+    folder = tmp_path / "work"
+    records = (REPOSITORY / "data" / "sample.sdf").read_text().split("$$$$\n")
+    (tmp_path / "in.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:2]))
+    more = ["../in.sdf", "-n", "4", "--steps", "2", "--keep-invalid"]
+    found, err = stopped(THREE_TASKS, [*options, *more], signal.SIGINT)
+    assert (found, "of 8 molecules; what was made is in m.sdf\ninterrupted\n" in err) == (130, True), err
+    assert sorted(os.listdir(folder)) == ["m.csv", "m.sdf", "run.json"]
+    made = len(numbers(folder / "m.csv"))
+    assert 1 <= made <= 3
+    record = json.loads((folder / "run.json").read_text())
+    assert record["problem"] == f"interrupted after {made} of 8 molecules"
+    assert (record["requested"], record["drawn"]) == (8, made)
+
+
+def test_a_signal_ends_only_the_making_of_an_item() -> None:
+    made, used = [], []
+
+    def source() -> Iterator[int]:
+        for k in range(9):
+            if k == 3:
+                signal.raise_signal(signal.SIGINT)
+            made.append(k)
+            yield k
+
+    with watched_signals() as interruption:
+        for k in interruption.until(source()):
+            used.append(k)
+        assert (made, used, interruption.number) == ([0, 1, 2], [0, 1, 2], signal.SIGINT)
+        assert list(interruption.until([1])) == []
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)  # a second one is not put off
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_what_is_done_with_an_item_is_finished() -> None:
+    used = []
+    with watched_signals() as interruption:
+        for k in interruption.until(range(9)):
+            if k == 1:
+                signal.raise_signal(signal.SIGTERM)
+            used.append(k)
+        with pytest.raises(SystemExit) as raised:
+            interruption.end()
+    assert used == [0, 1]
+    assert raised.value.code == 143
+
+
+def test_a_program_that_handles_signals_itself_goes_on_doing_so() -> None:
+    seen: list[Any] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with watched_signals() as interruption:
+            signal.raise_signal(signal.SIGTERM)
+        assert (seen, interruption.number) == ([signal.SIGTERM], None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_without_signals_everything_comes() -> None:
+    assert list(Interruption().until(iter("abc"))) == ["a", "b", "c"]

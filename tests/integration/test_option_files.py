@@ -1,0 +1,126 @@
+"""Options in a YAML file: the very files that the command line writes, who wins, and what is refused in one line."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder beside the models."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def written(run: Run, *arguments: str | Path) -> tuple[bytes, bytes]:
+    """Run a command that writes x.sdf, and return the bytes of the SDF and of the CSV."""
+    result = run(*arguments, "--overwrite")
+    assert result.status == 0, result.err
+    return Path("x.sdf").read_bytes(), Path("x.csv").read_bytes()
+
+
+def test_generate_writes_the_same_bytes_from_a_file(run: Run, packed: Path) -> None:
+    Path("wishes.yaml").write_text(
+        f"number: 4\nout: x.sdf\nmodel: {packed}\nn_atoms: 5..12\nsteps: 3\nseed: 3\ntarget: logp=0.5..2\n"
+        "guidance: 'logp=2'\nelements: [C, N, O, H]\nexclude-elements: N\ncharge: 0\ndecode: argmax\n"
+        "keep-invalid: true\nuntil-valid: false\nsampler: ddpm\nprecision: float32\ntrajectory: [x.xyz]\n"
+    )
+    file = written(run, "generate", "--config", "wishes.yaml")
+    trajectory = Path("x.xyz").read_bytes()
+    options = written(
+        run, "generate", "-n", "4", "-o", "x.sdf", "--model", packed, "--n-atoms", "5..12", "--steps", "3", "--seed",
+        "3", "--target", "logp=0.5..2", "--guidance", "logp=2", "--elements", "C,N,O,H", "--exclude-elements", "N",
+        "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm", "--precision", "float32",
+        "--trajectory", "x.xyz",
+    )  # fmt: skip
+    assert file == options
+    assert trajectory == Path("x.xyz").read_bytes()
+    assert file[0]
+    assert written(run, "generate", "--config", "wishes.yaml", "--seed", "4") != file
+
+
+def test_vary_and_conformers_write_the_same_bytes_from_a_file(run: Run, model: Path) -> None:
+    records = (REPOSITORY / "data" / "sample.sdf").read_text().split("$$$$\n")
+    Path("in.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:2]))
+    for command, key, value in (("vary", "strength", "0.5"), ("conformers", "redraws", "1")):
+        Path("o.yaml").write_text(
+            f"number: 3\nout: x.sdf\nmodel: {model}\nsteps: 3\nseed: 2\nkeep-invalid: true\n{key}: {value}\n"
+        )
+        options = ["-n", "3", "-o", "x.sdf", "--steps", "3", "--seed", "2", "--keep-invalid", f"--{key}", value]
+        file = written(run, command, "in.sdf", "--config", "o.yaml")
+        assert file == written(run, command, "in.sdf", "--model", model, *options)
+        assert file[0]
+
+
+def test_what_the_command_line_says_wins(run: Run, packed: Path) -> None:
+    Path("o.yaml").write_text(f"number: 9\nmodel: {packed}\nsteps: 3\ntarget: [logp=0.5, logp=9]\nn-atoms: 5\n")
+    result = run("generate", "-n", "2", "--config", "o.yaml", "--target", "logp=1", "--overwrite", "-o", "x.sdf")
+    assert result.status == 0
+    assert result.out.startswith("2 requested")
+    assert "\nlogp=1: " in result.out
+
+
+def test_words_of_yaml_stay_texts(run: Run, packed: Path) -> None:
+    """N is an element, 1e-3 a number."""
+    Path("o.yaml").write_text(f"model: {packed}\nexclude-elements: N\nscore: qed\nscore-weight: 1e-3\nelements: NO\n")
+    run("generate", "--config", "o.yaml").assert_refused("NO")
+    Path("o.yaml").write_text(f"model: {packed}\nscore-weight: 1e-3\n")
+    run("generate", "--config", "o.yaml").assert_refused("need a score")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("stepps: 3", ["o.yaml: unknown key 'stepps' (did you mean 'steps'?)"]),
+        ("targets: [logp=1]", ["unknown key 'targets' (did you mean 'target'?)"]),
+        ("config: o.yaml", ["unknown key 'config'"]),
+        ("5: 4", ["unknown key '5'"]),
+        ("steps: [1, 2]", ["o.yaml: steps takes one value, not a list"]),
+        ("n-atoms: {low: 1}", ["o.yaml: n-atoms takes one value, not keys and values"]),
+        ("elements: [[C]]", ["o.yaml: elements takes one value, not a list"]),
+        ("target: {logp: 1}", ["o.yaml: target takes one value, not keys and values"]),
+        ("seed:", ["o.yaml: seed takes one value, not nothing"]),
+        ("score: true", ["o.yaml: score takes one value, not true"]),
+        ("until-valid: 3", ["o.yaml: until-valid must be true or false, not '3'"]),
+        ("n-atoms: 5\nn_atoms: 6", ["o.yaml: n_atoms stands twice"]),
+        ("seed: 1\nseed: 2", ["key 'seed' stands twice"]),
+        ("number: many", ["--number"]),
+        ("number: 0", ["--number"]),
+        ("decode: dashed", ["--decode", "fitted"]),
+        ("n-atoms: 9..5", ["--n-atoms 9..5"]),
+        ("", ["o.yaml must hold keys and values, it is empty"]),
+        ("- steps", ["o.yaml must hold keys and values, not list"]),
+        ("a: [", ["o.yaml is not valid YAML"]),
+    ],
+)
+def test_a_bad_file_is_one_line(run: Run, here: Path, text: str, words: list[str]) -> None:
+    Path("o.yaml").write_text(text)
+    run("generate", "--config", "o.yaml").assert_refused(*words)
+    assert os.listdir(here) == ["o.yaml"]
+
+
+def test_a_file_that_is_not_there(run: Run) -> None:
+    for command in (["generate"], ["vary", "x.sdf"], ["conformers", "x.sdf"]):
+        run(*command, "--config", "none.yaml").assert_refused("config none.yaml cannot be read: No such file")
+
+
+def test_an_option_of_another_command_is_unknown(run: Run) -> None:
+    Path("o.yaml").write_text("target: logp=1\n")
+    run("vary", "x.sdf", "--config", "o.yaml").assert_refused("unknown key 'target'")
+
+
+def test_the_example_of_the_repository_works(run: Run) -> None:
+    example = REPOSITORY / "configs" / "steer.yaml"
+    result = run("generate", "--config", example, "-n", "1", "--steps", "15", "--particles", "4")
+    assert result.status == 0, result.err
+    assert "score targets, weight 4: " in result.out
+    assert Path("steered.sdf").is_file()
