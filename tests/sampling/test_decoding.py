@@ -230,6 +230,7 @@ def test_what_is_demanded_and_cannot_be_had_is_a_reason() -> None:
     beliefs = beliefs_of(arrays, FULL, 0)
     for demands, words in (
         (Demands(counts=(5, 1, 0, 0)), ""),
+        (Demands(counts=(5, 1, 0, 1)), ""),
         (Demands(counts=(4, 1, 0, 0)), ""),
         (Demands(allowed=(True, False, False, False)), ""),
         (Demands(total_charge=-1, counts=(4, 1, 0, 1)), " with a total charge of -1"),
@@ -240,7 +241,7 @@ def test_what_is_demanded_and_cannot_be_had_is_a_reason() -> None:
 
 
 def kept_of(arrays: MolArrays, k: int) -> Kept:
-    """The first k atoms of a molecule of single bonds, where other bonds are cut."""
+    """The first k atoms of a molecule, cut at single bonds."""
     n = len(arrays.atom_type)
     kinds = np.zeros((n, n), dtype=int)
     kinds[arrays.bonds[:, 0], arrays.bonds[:, 1]] = arrays.bonds[:, 2]
@@ -261,18 +262,31 @@ def test_kept_atoms_stay_as_they_are_whatever_the_prediction_says() -> None:
     assert_same(found, arrays)
 
 
-def test_a_kept_bond_stays_where_the_prediction_would_rather_do_without() -> None:
-    """The ring of ethylene oxide is kept; the prediction opens it to acetaldehyde."""
-    arrays = arrays_of("C1CO1")
+def test_orders_of_kept_bonds_stay() -> None:
+    """The ring of cyclobutadiene is kept; in the prediction its double bonds are the single ones."""
+    arrays = arrays_of("C1=CC=C1")
     beliefs = beliefs_of(arrays, FULL, 0)
-    for i, j, kind in ((0, 2, 0), (1, 2, 2), (1, 5, 0), (0, 5, 1)):
-        beliefs = with_bond(beliefs, i, j, kind, margin=3.0)
+    ring = arrays.bonds[arrays.bonds[:, 1] < 4]
+    for i, j, kind in ring.tolist():
+        beliefs = with_bond(beliefs, i, j, 3 - kind, margin=3.0)
     free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
     assert free is not None
-    assert [0, 2] not in free.bonds[:, :2].tolist()
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept_of(arrays, 3))).solution
-    assert found is not None
-    assert np.array_equal(found.bonds[found.bonds[:, 1] < 3], arrays.bonds[arrays.bonds[:, 1] < 3])
+    assert np.array_equal(free.bonds[free.bonds[:, 1] < 4][:, 2], 3 - ring[:, 2])
+    demands = Demands(kept=kept_of(arrays, 4))
+    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
+
+
+def test_a_kept_bond_stays_where_sulphur_could_do_without() -> None:
+    """Two atoms of tetravalent sulphur with a double bond are kept; the prediction has dithietane, where they have none
+    and are divalent."""
+    sulphur = Vocabulary(("H", "C", "S"), (0,), FULL.bonds)
+    arrays = arrays_of("S12=S(C1)C2", sulphur)
+    beliefs = with_bond(beliefs_of(arrays, sulphur, 0), 0, 1, 0, margin=3.0)
+    free = decode_structured(beliefs, sulphur, states_of(sulphur), 0).solution
+    assert free is not None
+    assert [0, 1] not in free.bonds[:, :2].tolist()
+    demands = Demands(kept=kept_of(arrays, 2))
+    assert_same(decode_structured(beliefs, sulphur, states_of(sulphur), 0, demands=demands).solution, arrays)
 
 
 def test_no_aromatic_bond_leaves_kept_atoms() -> None:
@@ -288,18 +302,30 @@ def test_no_aromatic_bond_leaves_kept_atoms() -> None:
     assert not (found.bonds[found.bonds[:, 0] < 2][:, 2] == FULL.bonds.index("aromatic")).any()
 
 
-def test_elements_and_charges_of_kept_atoms_stay() -> None:
-    """Of methylammonium, the prediction makes ethane: without charge, its nitrogen a carbon."""
-    arrays = arrays_of("[NH3+]C")
+def test_the_element_of_a_kept_atom_stays() -> None:
+    """The oxygen of dimethyl ether, where the prediction has sulphur of the same valence."""
+    heavier = Vocabulary(("H", "C", "O", "S"), (0,), FULL.bonds)
+    arrays = arrays_of("O(C)C", heavier)
+    beliefs = beliefs_of(arrays, heavier, 0)
+    atom_type = beliefs.atom_type.copy()
+    atom_type[0] = normalised(np.array([0.0, 0.0, 0.0, 9.0]))
+    spoilt = replace(beliefs, atom_type=atom_type)
+    free = decode_structured(spoilt, heavier, states_of(heavier), 0).solution
+    assert free is not None
+    assert free.atom_type[0] == 3
+    demands = Demands(kept=kept_of(arrays, 1))
+    assert_same(decode_structured(spoilt, heavier, states_of(heavier), 0, demands=demands).solution, arrays)
+
+
+def test_the_charge_of_a_kept_atom_stays() -> None:
+    """Carbon of three bonds may be a cation or an anion: the prediction has them the other way round."""
+    arrays = arrays_of("[CH2-][CH2+]")
     beliefs = beliefs_of(arrays, FULL, 0)
-    atom_type, charge = beliefs.atom_type.copy(), beliefs.charge.copy()
-    atom_type[0] = normalised(np.array([0.0, 9.0, 0.0, 0.0]))
-    charge[0] = normalised(np.array([0.0, 9.0, 0.0]))
-    spoilt = replace(beliefs, atom_type=atom_type, charge=charge)
+    spoilt = replace(beliefs, charge=beliefs.charge[[1, 0, 2, 3, 4, 5]])
     free = decode_structured(spoilt, FULL, states_of(FULL), 0).solution
     assert free is not None
-    assert (free.atom_type[0], free.charge[0]) == (1, 1)
-    demands = Demands(total_charge=1, kept=kept_of(arrays, 1))
+    assert free.charge.tolist() == [2, 0, 1, 1, 1, 1]
+    demands = Demands(kept=kept_of(arrays, 1))
     assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
 
 
