@@ -145,6 +145,19 @@ class PreparedDataset:
                 )
         return [self.property_names.index(name) for name in names]
 
+    def property_table(self, names: Sequence[str], *, absent_as_unknown: bool = False) -> np.ndarray:
+        """Return (M, P) float32, the named properties of every molecule, NaN = unknown.
+
+        Args:
+            names: of P properties, in this order.
+            absent_as_unknown: a property that the data set lacks is NaN throughout; otherwise it is a MoldiffError.
+        """
+        present = [name for name in names if name in self.property_names] if absent_as_unknown else list(names)
+        columns = self.property_columns(present)
+        table = np.full((len(self), len(names)), np.nan, dtype=np.float32)
+        table[:, [list(names).index(name) for name in present]] = self.arrays["properties"][:, columns]
+        return table
+
     def class_tables(self, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
         """Return, per categorical field, the table own class -> class of another vocabulary (for a given model).
 
@@ -214,15 +227,11 @@ class DeviceArrays:
             device: where the tensors live and the batches are made.
             properties: names of the property columns of a batch, in this order; by default all.
             vocabulary: class indices of the batches, for a model with its own vocabulary; by default the data set's.
-            absent_as_unknown: a property that the data set lacks is NaN throughout; otherwise it is a MoldiffError.
+            absent_as_unknown: see `PreparedDataset.property_table`.
         """
         arrays = dataset.arrays
         tables = dataset.class_tables(vocabulary or dataset.vocabulary)
         names = tuple(dataset.property_names if properties is None else properties)
-        present = [name for name in names if name in dataset.property_names] if absent_as_unknown else list(names)
-        columns = dataset.property_columns(present)
-        values = np.full((len(dataset), len(names)), np.nan, dtype=np.float32)
-        values[:, [names.index(name) for name in present]] = arrays["properties"][:, columns]
         bonds = np.array(arrays["bonds"], dtype=np.uint8 if arrays["bonds"].dtype == np.uint8 else np.int32)
         bonds[:, 2] = tables["bond_type"][arrays["bonds"][:, 2]]
         self.device = torch.device(device)
@@ -235,7 +244,7 @@ class DeviceArrays:
         self._bonds = self._copy(bonds)
         self._atom_offsets = self._copy(arrays["atom_offsets"])
         self._bond_offsets = self._copy(arrays["bond_offsets"])
-        self._properties = self._copy(values)
+        self._properties = self._copy(dataset.property_table(names, absent_as_unknown=absent_as_unknown))
 
     def _copy(self, array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.array(array)).to(self.device)

@@ -105,10 +105,7 @@ class Aims:
             condition: (P,) what the draw was conditioned on.
         """
         self._draws += 1
-        values = dict(outcome.properties)
-        electronic = is_installed() and any(target.name in GFN2_PROPERTIES for target in self.targets)
-        if electronic and outcome.mol is not None and outcome.status in ("valid", "filtered"):
-            values |= gfn2_properties(outcome.mol)
+        values = measured_values(outcome, [target.name for target in self.targets])
         found: dict[str, float] = {}
         for target in self.targets:
             value = values.get(target.name, math.nan)
@@ -155,6 +152,15 @@ class Aims:
                 )
             )
         return tuple(results)
+
+
+def measured_values(outcome: Outcome, names: Collection[str]) -> dict[str, float]:
+    """Return all RDKit properties of a valid or filtered molecule, and those of GFN2-xTB if one is named and tblite is
+    there."""
+    if outcome.mol is None or outcome.status not in ("valid", "filtered"):
+        return dict(outcome.properties)
+    electronic = any(name in GFN2_PROPERTIES for name in names) and is_installed()
+    return outcome.properties | (gfn2_properties(outcome.mol) if electronic else {})
 
 
 def _note(name: str) -> str:

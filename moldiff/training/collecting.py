@@ -45,12 +45,10 @@ class Collector:
     """
 
     def __init__(self, model: MoleculeModel, dataset: PreparedDataset) -> None:
-        from moldiff.chem.xtb import GFN2_PROPERTIES, is_installed
         from moldiff.sampling.decoders import StructuredDecoder
 
         self.model = model
         self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
-        self._electronic = is_installed() and bool(set(GFN2_PROPERTIES) & set(model.conditions))
         self._groups: dict[int, list[dict[str, Tensor]]] = {}  # width -> states of each draw
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
 
@@ -76,7 +74,7 @@ class Collector:
     def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, str] | None:
         """Return the molecule that should come of a draw, its properties (P,) and which decoding made it; or None."""
         from moldiff.chem.convert import EncodingError, encode
-        from moldiff.chem.xtb import gfn2_properties
+        from moldiff.sampling.aims import measured_values
         from moldiff.sampling.outcome import assess
 
         outcome = assess(draw, self._decoder)
@@ -86,7 +84,7 @@ class Collector:
             graph = encode(outcome.mol, self.model.vocabulary)
         except EncodingError:
             return None
-        known = outcome.properties | (gfn2_properties(outcome.mol) if self._electronic else {})
+        known = measured_values(outcome, self.model.conditions)
         properties = torch.tensor([known.get(name, np.nan) for name in self.model.conditions], dtype=torch.float32)
         # RDKit's own spelling of aromatic bonds, as in the training data; coordinates as they were drawn
         return MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds), properties, outcome.decoding
@@ -170,9 +168,5 @@ def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]
 def _training_rows(dataset: PreparedDataset, conditions: Sequence[str]) -> np.ndarray:
     """Return (R, 1 + P) float32: number of atoms and properties of training molecules, NaN = unknown or not there."""
     rows = dataset.indices("train")
-    table = np.full((len(rows), 1 + len(conditions)), np.nan, dtype=np.float32)
-    table[:, 0] = dataset.sizes[rows]
-    for place, name in enumerate(conditions):
-        if name in dataset.property_names:
-            table[:, 1 + place] = dataset.arrays["properties"][rows][:, dataset.property_names.index(name)]
-    return table
+    properties = dataset.property_table(conditions, absent_as_unknown=True)[rows]
+    return np.concatenate([dataset.sizes[rows, None].astype(np.float32), properties], axis=1)

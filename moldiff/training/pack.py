@@ -72,6 +72,5 @@ def condition_rows(dataset: PreparedDataset, names: list[str]) -> torch.Tensor:
     """Return (R, 1 + P) float32: number of atoms and properties of up to 10,000 training molecules, evenly spaced."""
     rows = dataset.indices("train")
     rows = rows[:: max(1, len(rows) // _CONDITION_ROWS)]
-    columns = dataset.property_columns(names)
-    properties = torch.from_numpy(dataset.arrays["properties"][rows][:, columns].astype("float32"))
+    properties = torch.from_numpy(dataset.property_table(names)[rows])
     return torch.cat([torch.from_numpy(dataset.sizes[rows]).float()[:, None], properties], dim=1)

@@ -16,6 +16,7 @@ from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import Stream
+from moldiff.sampling.starts import dropped_properties
 from moldiff.training.own_draws import OwnDraws
 from moldiff.training.steps import TrainingTask
 
@@ -85,11 +86,11 @@ class DenoisingTask(TrainingTask):
         return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
     def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
-        """Return (B, P) properties, some set to NaN: all of a row's, or each by itself, so that any subset works."""
+        """Return (B, P) properties, some set to NaN, see `dropped_properties`."""
         count = clean.properties.shape[1]
         uniform = self.source.uniform(keys, step, Stream.CONDITION, count + 1)
         training = self.config.training
-        dropped = (uniform[:, 1:] < training.property_dropout) | (uniform[:, :1] < training.unconditional_share)
+        dropped = dropped_properties(uniform, training.property_dropout, training.unconditional_share)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
 
     def example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
