@@ -20,6 +20,10 @@ def train(
     init_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Start from this model's weights (fine-tuning).")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Distil this model to fewer steps (configs/distill.yaml)."),
+    ] = None,
     conditions: Annotated[
         list[str] | None,
         typer.Option(
@@ -40,6 +44,7 @@ def train(
         resume=resume,
         max_time=max_time,
         init_from=init_from,
+        teacher=teacher,
         conditions=conditions or (),
         out=out,
     )

@@ -14,6 +14,8 @@ from moldiff.diffusion.curve import NoiseCurve, uniform_grid
 
 _SIGMA_LAST = 0.03  # angstrom; below it a molecule only settles by less than its bonds vibrate
 
+_FEW, _FEW_EXPONENT = 10, 1.5
+
 
 class Grid(Protocol):
     """Lays out the steps of a sampler."""
@@ -80,16 +82,18 @@ class WindowGrid:
     Attributes:
         first: coordinate noise at the start, in units of the molecules' spread.
         sigma_last: coordinate noise at which the molecule is decoded, angstrom.
-        exponent: of t; a larger one has more steps at little noise.
+        exponent: of t; a larger one has more steps at little noise. None = 1, and `_FEW_EXPONENT` with less than `_FEW`
+            steps, which would leap too far at the end, where bonds are settled.
     """
 
     first: float = 1.35
     sigma_last: float = _SIGMA_LAST
-    exponent: float = 1.0
+    exponent: float | None = None
 
     def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
         high, low = curve.time_of_sigma(torch.tensor([self.first * spread, self.sigma_last])).tolist()
-        falling = low + (high - low) * (1 - _places(steps)) ** self.exponent
+        exponent = self.exponent or (_FEW_EXPONENT if steps < _FEW else 1.0)
+        falling = low + (high - low) * (1 - _places(steps)) ** exponent
         return torch.cat([falling, torch.zeros(1, dtype=torch.float64)])
 
 

@@ -21,6 +21,11 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
             f"- Refined on its own draws: {own['draws']} walks of {evaluations} evaluations, in {own['share']:.0%} of "
             "the batches, each with the sound molecule that came of it, by itself or by structured decoding\n"
         )
+        if own.get("teacher"):
+            started += (
+                f"- Distilled: each draw was noised to t = {own['teacher_start']:g} and walked down again by "
+                f"{own['teacher']}, on its grid of {own['teacher_evaluations']} evaluations\n"
+            )
     return f"""# A moldiff model
 
 Generates 3D molecules: coordinates, atom types, charges and bonds.

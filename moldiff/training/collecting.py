@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.checkpoint import ModelFolder
+from moldiff.checkpoint import ModelFolder, load_model_folder
 from moldiff.config import TrainConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.prepared import PreparedDataset
@@ -24,15 +24,16 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, collate
 from moldiff.sampling.draws import Draw, Drawer, Passed
+from moldiff.sampling.renoise import Renoiser
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.starts import TrainingStarts
 from moldiff.training.callbacks import duration
 from moldiff.training.own_draws import OwnDraws
-from moldiff.workers import workers_for
+from moldiff.workers import Workers, workers_for
 
 logger = logging.getLogger(__name__)
 
-_REPORTS = 20  # progress lines
+_CHUNK = 600  # walks made before they are judged
 _SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
 
 
@@ -108,22 +109,31 @@ def _repeated(values: Tensor, count: int) -> Tensor:
 
 def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> dict[str, Any]:
     """Return what own draws depend on, as plain JSON."""
-    return {
+    own = config.own_draws
+    found = {
         "model_sha256": folder.sha256,
         "data_sha256": str(dataset.info["data_hash"]),
         "seed": config.training.seed,
-        "draws": config.own_draws.draws,
-        "evaluations": list(config.own_draws.evaluations),
-        "states": config.own_draws.states,
+        "draws": own.draws,
+        "evaluations": list(own.evaluations),
+        "states": own.states,
         "property_dropout": config.training.property_dropout,
         "unconditional_share": config.training.unconditional_share,
+    }
+    if own.teacher is None:
+        return found
+    return found | {
+        "teacher_sha256": load_model_folder(own.teacher).sha256,
+        "teacher_start": own.teacher_start,
+        "teacher_evaluations": own.teacher_evaluations,
     }
 
 
 def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OwnDraws:
     """Draw with a model as its users do (default solver and grid), and gather the states.
 
-    Sizes, and what is asked for in a part of the draws, are those of training molecules.
+    Sizes, and what is asked for in a part of the draws, are those of training molecules. A teacher mends each draw
+    before it is judged.
 
     Args:
         folder: the model.
@@ -140,23 +150,42 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     parts = _parts(wanted.draws, wanted.evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(device) as workers:
+        mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
         for evaluations, first, count in parts:
             drawer = Drawer(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
                 keep_predictions=True, starts=starts, workers=workers,
             )  # fmt: skip
-            for draw, passed in drawer.walks(first, count, wanted.states):
-                collector.take(draw, passed)
-                before, done = done, done + evaluations
-                if done * _REPORTS // total != before * _REPORTS // total:
-                    left = (time.monotonic() - started) * (total - done) / done
-                    logger.info(
-                        "own draws %d/%d  %s left", sum(collector.counts.values()), wanted.draws, duration(left)
-                    )
+            for start in range(first, first + count, _CHUNK):
+                some = min(_CHUNK, first + count - start)
+                walked = list(drawer.walks(start, some, wanted.states))
+                mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
+                for draw, passed in walked:
+                    collector.take(mended.get(draw.number, draw), passed)
+                done += evaluations * some
+                left = (time.monotonic() - started) * (total - done) / done
+                logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws: %s; %d states", wanted.draws, counted, len(found))
     return found
+
+
+def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, workers: Workers) -> Renoiser:
+    """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
+    own, device = config.own_draws, next(model.denoiser.parameters()).device
+    assert own.teacher is not None
+    teacher = MoleculeModel.from_folder(load_model_folder(own.teacher), device, model.denoiser.precision)
+    if teacher.vocabulary != model.vocabulary or teacher.conditions != model.conditions:
+        raise MoldiffError(
+            f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
+            "charges, bonds and conditions"
+        )
+    drawer = Drawer(
+        teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, _SEEDS + config.training.seed,
+        keep_predictions=True, starts=starts, workers=workers,
+    )  # fmt: skip
+    return Renoiser(drawer, own.teacher_start)
 
 
 def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:

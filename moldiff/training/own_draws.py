@@ -5,6 +5,10 @@ along (exposure bias; Ross et al. 2011, "A reduction of imitation learning and s
 learning", on training where one's own decisions lead). Here the states of the model's own walks are shown to it
 together with what they should have become: the molecule that was drawn if it is sound, else the most probable sound
 molecule for the same coordinates (`StructuredDecoder` with ``fitted``), else nothing: the draw is left out.
+
+With a teacher, this is distillation to fewer steps: every draw is first noised a little, and the teacher walks it down
+again in small steps. The student, whose steps are large, learns to arrive in one step where the teacher would. Classes
+have no gradient through a sampled state; here none is needed, for states and labels are both drawn before.
 """
 
 from __future__ import annotations

@@ -42,6 +42,7 @@ def train(
     resume: str | None = None,
     max_time: str | None = None,
     init_from: str | None = None,
+    teacher: str | None = None,
     conditions: Sequence[str] = (),
     out: Path | None = None,
 ) -> Path:
@@ -54,6 +55,8 @@ def train(
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
             vocabulary and conditions are taken, the file's sections on them are not read.
+        teacher: model folder or built-in name that mends own draws, instead of the file's ``own_draws.teacher``; also
+            what to start from unless that is given.
         conditions: properties that can be asked for when sampling, instead of the file's.
         out: output folder, instead of the file's.
 
@@ -66,11 +69,13 @@ def train(
     config = load_training(config_path, overrides)
     if out is not None:
         config = config.model_copy(update={"output": out})
-    if isinstance(config, PropertyTrainConfig) and (init_from is not None or conditions):
+    if isinstance(config, PropertyTrainConfig) and (init_from is not None or teacher is not None or conditions):
         raise MoldiffError(
-            "a property network starts from nothing, its file names the properties: --init-from and --condition are "
-            "for models that generate molecules"
+            "a property network starts from nothing, its file names the properties: --init-from, --teacher and "
+            "--condition are for models that generate molecules"
         )
+    if isinstance(config, TrainConfig) and teacher is not None:
+        config = _with_teacher(config, teacher)
     if init_from is not None:
         config = config.model_copy(update={"init_from": init_from})
     if conditions and isinstance(config, TrainConfig):
@@ -90,6 +95,14 @@ def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainCon
         if list(conditions).count(name) > 1:
             raise MoldiffError(f"condition '{name}' is given twice")
     return config.model_copy(update={"conditions": tuple(conditions)})
+
+
+def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
+    """Return the configuration with another teacher; MoldiffError where none is asked."""
+    if not config.own_draws.share:
+        raise MoldiffError("a teacher mends own draws, and the config trains on none: set own_draws.share")
+    own = config.own_draws.model_copy(update={"teacher": teacher})
+    return config.model_copy(update={"own_draws": own, "init_from": config.init_from or teacher})
 
 
 def parse_duration(text: str) -> float:

@@ -53,6 +53,15 @@ def test_a_window_is_a_power_of_t_between_its_noise_levels() -> None:
     assert torch.allclose(places, torch.linspace(1, 0, 7).double(), atol=1e-6)
 
 
+def test_few_steps_of_a_window_lie_closer_to_its_end() -> None:
+    def power(steps: int) -> float:
+        times = WindowGrid().times(CURVE, steps, 2.0)[:-1]
+        places = (times - times[-1]) / (times[0] - times[-1])
+        return math.log(float(places[1])) / math.log(1 - 1 / (steps - 1))
+
+    assert [round(power(steps), 6) for steps in (4, 9, 10, 100)] == [1.5, 1.5, 1, 1]
+
+
 def test_a_single_step_of_a_window_starts_at_its_first_level() -> None:
     times = WindowGrid(first=1.5).times(CURVE, 1, 2.0)
     assert float(CURVE.levels(times[:1]).sigma) == pytest.approx(3.0, rel=1e-6)

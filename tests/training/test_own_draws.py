@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from moldiff.checkpoint import load_model_folder
+from moldiff.checkpoint import load_model_folder, save_model_folder
 from moldiff.chem.convert import decode
 from moldiff.chem.filters import is_valid_and_connected
 from moldiff.chem.properties import calculate
@@ -226,6 +226,51 @@ def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, 
     assert all(torch.equal(value, states[1].average[name]) for name, value in states[0].average.items())
     card = load_model_folder(folder).card
     assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
+
+
+def labels_by_state(own: OwnDraws) -> dict[bytes, torch.Tensor]:
+    """Return the coordinates that each state is labelled with."""
+    found = {}
+    for row, width in enumerate(own.sizes.tolist()):
+        batch = own.batch(torch.tensor([row]), width)
+        found[batch.noisy.pos.numpy().tobytes()] = batch.clean.pos[batch.clean.mask]
+    return found
+
+
+def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    few = ["own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3"]
+    alone, taught = (
+        labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
+        for more in ([], ["own_draws.teacher=qm9"])
+    )
+    assert len(taught) > len(alone), "more draws are sound once they are mended"
+    moved = [float((taught[state] - pos).square().sum(-1).mean().sqrt()) for state, pos in alone.items()]
+    assert all(0 < one < 1 for one in moved), "labels are near the draws, but not the draws"
+
+
+def test_a_student_starts_as_its_teacher(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    rates = ["optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
+    frozen = ["training.steps=1", *rates, "own_draws.teacher_start=0.3"]
+    student = load_model_folder(train(training_file(data=str(like_qm9)), [*FEW, *frozen], teacher="qm9"))
+    assert "Distilled: each draw was noised to t = 0.3 and walked down again by qm9" in student.card
+    weights, given = student.weights, load_model_folder("qm9").weights
+    assert all(torch.allclose(weights[name], value.float(), atol=1e-6) for name, value in given.items())
+
+
+def test_a_teacher_of_another_chemistry_is_refused(
+    training_file: Write, like_qm9: Path, tiny_model: MoleculeModel, tmp_path: Path
+) -> None:
+    weights, description = tiny_model.denoiser.state_dict(), tiny_model.config_json()
+    save_model_folder(tmp_path / "tiny", weights=weights, config=description, references={}, card="", half=False)
+    config = config_of(training_file, like_qm9, f"own_draws.teacher={tmp_path / 'tiny'}")
+    with pytest.raises(MoldiffError, match="must know the same elements, charges, bonds and conditions"):
+        collect(load_model_folder("qm9"), PreparedDataset.open(like_qm9), config)
+
+
+def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"set own_draws\.share"):
+        train(training_file(data=str(like_qm9)), [], teacher="qm9")
 
 
 def test_own_draws_need_a_model_that_draws(training_file: Write, like_qm9: Path) -> None:

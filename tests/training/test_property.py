@@ -163,7 +163,7 @@ def test_other_classes_than_the_models_are_refused(property_file: Callable[..., 
 
 
 def test_a_property_network_starts_from_nothing(property_file: Callable[..., Path]) -> None:
-    with pytest.raises(MoldiffError, match="--init-from and --condition are for"):
+    with pytest.raises(MoldiffError, match="--init-from, --teacher and --condition are for"):
         train(property_file(), [], init_from="qm9")
 
 
