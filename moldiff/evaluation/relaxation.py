@@ -7,7 +7,6 @@ finds from there. DFT geometries of QM9 give a median of 1.2; about 2.5 is what 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from moldiff.chem.graph import graph
+from moldiff.chem.xtb import BOHR, is_installed, one_thread
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.pool import map_chunks
 
-BOHR = 0.529177210903  # angstrom
 KCAL = 627.5094740631  # kcal/mol per hartree
 MAX_EVALUATIONS = 500
 MAX_GRADIENT = 5e-4  # hartree/bohr, largest component; leaves about 0.05 kcal/mol in soft modes
@@ -68,8 +67,8 @@ class RelaxationResult:
 
 
 def check_installed() -> None:
-    """Raise MoldiffError unless tblite is there."""
-    if importlib.util.find_spec("tblite") is None:
+    """Raise MoldiffError unless GFN2-xTB can be run."""
+    if not is_installed():
         raise MoldiffError("relaxation energies need tblite; install it with: pip install 'moldiff[xtb]'")
 
 
@@ -144,9 +143,10 @@ def relax(numbers: Sequence[int], positions: Sequence[Sequence[float]], charge: 
             result = calculator.singlepoint()
             return float(result.get("energy")), np.asarray(result.get("gradient")).ravel()
 
-        before = energy(start.ravel())[0]
-        options = {"maxfun": MAX_EVALUATIONS, "maxiter": MAX_EVALUATIONS, "gtol": MAX_GRADIENT, "ftol": 1e-12}
-        found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        with one_thread():
+            before = energy(start.ravel())[0]
+            options = {"maxfun": MAX_EVALUATIONS, "maxiter": MAX_EVALUATIONS, "gtol": MAX_GRADIENT, "ftol": 1e-12}
+            found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     except (TBLiteRuntimeError, TBLiteValueError):
         return None
     if not np.isfinite([before, found.fun]).all():

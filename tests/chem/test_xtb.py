@@ -34,3 +34,21 @@ def test_atoms_on_top_of_each_other_have_no_values() -> None:
     mol = Chem.MolFromMolBlock(WATER, removeHs=False)
     mol.GetConformer().SetAtomPosition(1, mol.GetConformer().GetAtomPosition(0))
     assert gfn2_properties(mol) == {}
+
+
+def test_a_single_point_computes_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tblite.interface import Calculator
+    from threadpoolctl import threadpool_info, threadpool_limits
+
+    seen: list[set[int]] = []
+    single_point = Calculator.singlepoint
+
+    def watched(self: Calculator) -> object:
+        seen.append({pool["num_threads"] for pool in threadpool_info()})
+        return single_point(self)
+
+    monkeypatch.setattr(Calculator, "singlepoint", watched)
+    with threadpool_limits(3):
+        gfn2_properties(Chem.MolFromMolBlock(WATER, removeHs=False))
+        assert any(pool["num_threads"] == 3 for pool in threadpool_info()), "given back afterwards"
+    assert seen == [{1}]

@@ -40,10 +40,11 @@ SLOW_AFTER_TWO = """
 original, calls = draws.sample, []
 def sample(*arguments):
     calls.append(1)
-    if len(calls) == 3:
-        print("busy", flush=True)
-    if len(calls) > 2:
+    call = len(calls)
+    if call > 2:
         time.sleep(1)
+    if call == 4:
+        print("busy", flush=True)  # the first two have been finished for a while
     return original(*arguments)
 draws.sample = sample
 """
