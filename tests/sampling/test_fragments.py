@@ -15,6 +15,7 @@ from rdkit.Chem import rdDistGeom
 from torch import Tensor
 
 import moldiff
+from moldiff.chem.properties import calculate
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
@@ -365,6 +366,20 @@ def test_in_python(methanol: Path, model: Path) -> None:
     assert mol.GetNumAtoms() == 8
     with pytest.raises(MoldiffError, match="no open valence"):
         moldiff.generate(1, model=model, fragment=METHANOL)
+
+
+def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
+    wish = FragmentWish.of(methanol, attach_at=[0], grow=(3, 6))
+    found = moldiff.generate(8, steps=8, fragment=wish, score="logp", score_weight=2, particles=4, precision="float32")
+    plain = moldiff.generate(8, steps=8, fragment=wish, precision="float32")
+    given = Chem.MolFromMolFile(str(methanol), removeHs=False)
+    assert found
+    for mol in (*found, *plain):
+        kept = mol.GetConformer().GetPositions()[:2]
+        assert np.abs(kept - given.GetConformer().GetPositions()[:2]).max() < 1e-3
+        assert mol.GetBondBetweenAtoms(0, 1).GetBondType() == Chem.BondType.SINGLE
+    scores = [[calculate(mol, ["logp"])["logp"] for mol in some] for some in (found, plain)]
+    assert np.mean(scores[0]) > np.mean(scores[1])
 
 
 def test_a_changed_fragment_is_a_violation(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
