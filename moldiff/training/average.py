@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
     }
     sources = [{"sha256": folder.sha256, "training": folder.config.get("training")} for folder in folders]
     training = {"data_sha256": _data_hash(first), "average_of": sources}
-    cards = [f"## {folder.name}\n\n{folder.card}" for folder in folders]
+    cards = [f"## Model {number}\n\n{_below(folder.card)}" for number, folder in enumerate(folders, start=1)]
     card = f"# A moldiff model\n\nThe average of the weights of {len(folders)} models. Their cards:\n\n"
     return save_model_folder(
         out,
@@ -52,6 +53,11 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
         half=False,
         overwrite=overwrite,
     )
+
+
+def _below(card: str) -> str:
+    """Return a card whose headings stand two levels lower."""
+    return re.sub(r"^(?=#+ )", "##", card, flags=re.MULTILINE)
 
 
 def _check_alike(one: ModelFolder, other: ModelFolder) -> None:

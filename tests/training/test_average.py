@@ -34,7 +34,14 @@ def test_an_average_is_the_mean_of_every_weight(
         mean = sum(source.weights[name].double() for source in sources) / 3
         torch.testing.assert_close(weight.double(), mean, rtol=0, atol=1e-7)
     assert [one["sha256"] for one in folder.config["training"]["average_of"]] == [one.sha256 for one in sources]
-    assert all(source.card in folder.card for source in sources)
+    headings = [line for line in folder.card.splitlines() if line.startswith("#")]
+    own = [line for line in sources[0].card.splitlines() if line.startswith("#")]
+    assert own[0] == "# A moldiff model"
+    below = [f"##{line}" for line in own]
+    numbered = [line for number in (1, 2, 3) for line in (f"## Model {number}", *below)]
+    assert headings == ["# A moldiff model", *numbered]
+    plain = [line for source in sources for line in source.card.splitlines() if not line.startswith("#")]
+    assert set(plain) <= set(folder.card.splitlines())
     pack(str(tmp_path / "average"), prepared, tmp_path / "packed")
 
 
