@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.seen import seen_chemistry
 from moldiff.devices import resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
+from moldiff.geometry import kabsch
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, collate
 from moldiff.sampling.draws import Draw, Drawer, Passed
@@ -54,14 +56,17 @@ class Collector:
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
 
     def take(self, draw: Draw, passed: Sequence[Passed]) -> None:
-        """Count a draw, and keep its states with what should come of them."""
+        """Count states, and keep them with what should come of them: the molecule of a draw."""
+        states = len(passed)
+        if not states:
+            return
         found = self._sound(draw)
         if found is None:
-            self.counts["left out"] += 1
+            self.counts["left out"] += states
             return
         arrays, properties, decoding = found
-        self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += 1
-        width, states = bucket_width(len(arrays.atom_type)), len(passed)
+        self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += states
+        width = bucket_width(len(arrays.atom_type))
         clean = collate([arrays], torch.tensor([draw.number]), width, properties[None])
         group = {"t": torch.tensor([one.t for one in passed], dtype=torch.float64)}
         group |= {name: _repeated(getattr(clean, name), states) for name in ("mask", "properties")}
@@ -93,8 +98,9 @@ class Collector:
     def result(self, made_by: dict[str, Any]) -> OwnDraws:
         """Return all states; MoldiffError if no draw was sound."""
         if not self._groups:
-            count = sum(self.counts.values())
-            raise MoldiffError(f"none of {count} own draws came to a sound molecule: the model needs more training")
+            raise MoldiffError(
+                "none of the own draws came to a sound molecule: take more evaluations, or train the model further"
+            )
         groups = {
             width: {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
             for width, groups in self._groups.items()
@@ -151,6 +157,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(device) as workers:
         mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
+        mended_from = 0.0 if mender is None else float(mender.grid[0])
         for evaluations, first, count in parts:
             drawer = Drawer(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
@@ -161,14 +168,28 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 walked = list(drawer.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
-                    collector.take(mended.get(draw.number, draw), passed)
+                    collector.take(draw, [one for one in passed if draw.number not in mended or one.t < mended_from])
+                    if draw.number in mended:
+                        taught = aligned(mended[draw.number], draw)
+                        collector.take(taught, [one for one in passed if one.t >= mended_from])
                 done += evaluations * some
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
-    logger.info("%d own draws: %s; %d states", wanted.draws, counted, len(found))
+    logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
+
+
+def aligned(mended: Draw, draw: Draw) -> Draw:
+    """Return a draw that was walked down anew, turned and moved onto itself as it was: noise has turned it a little,
+    and states that came before know nothing of that."""
+    if mended.arrays is None or draw.arrays is None:
+        return mended
+    now, before = (torch.from_numpy(arrays.pos)[None].double() for arrays in (mended.arrays, draw.arrays))
+    rotation, shift = kabsch(now, before, torch.ones(now.shape[:2], dtype=torch.bool))
+    pos = (now @ rotation.transpose(1, 2) + shift[:, None])[0].float().numpy()
+    return replace(mended, arrays=replace(mended.arrays, pos=pos))
 
 
 def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, workers: Workers) -> Renoiser:

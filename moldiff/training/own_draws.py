@@ -6,9 +6,11 @@ learning", on training where one's own decisions lead). Here the states of the m
 together with what they should have become: the molecule that was drawn if it is sound, else the most probable sound
 molecule for the same coordinates (`StructuredDecoder` with ``fitted``), else nothing: the draw is left out.
 
-With a teacher, this is distillation to fewer steps: every draw is first noised a little, and the teacher walks it down
-again in small steps. The student, whose steps are large, learns to arrive in one step where the teacher would. Classes
-have no gradient through a sampled state; here none is needed, for states and labels are both drawn before.
+With a teacher, this is distillation to fewer steps: every draw is noised a little, and the teacher walks it down again
+in small steps. What it makes of the draw is the label of the states before that noise; later ones keep the draw's own
+molecule, to which they are nearer. The student, whose steps are large, learns to arrive in one step where the teacher
+would. Classes have no gradient through a sampled state; here none is needed, for states and labels are both drawn
+before.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ class OwnDraws:
         if found != made_by:
             differ = ", ".join(sorted(key for key in {*found, *made_by} if found.get(key) != made_by.get(key)))
             raise MoldiffError(
-                f"{path} holds draws made with other settings ({differ}); remove it or choose another output"
+                f"{path} holds draws made with other settings ({differ}); set them as before or choose another output"
             )
         return cls(groups, found)
 

@@ -105,6 +105,14 @@ def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
     return config.model_copy(update={"own_draws": own, "init_from": config.init_from or teacher})
 
 
+def _as_before(config: TrainConfig, before: dict[str, Any]) -> TrainConfig:
+    """Return the configuration of a run that goes on, with the model to start from and the teacher that it had, unless
+    they are named anew."""
+    teacher = config.own_draws.teacher or before.get("own_draws", {}).get("teacher")
+    own = config.own_draws.model_copy(update={"teacher": teacher})
+    return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "own_draws": own})
+
+
 def parse_duration(text: str) -> float:
     """Return seconds from ``HH:MM:SS`` or ``MM:SS``; MoldiffError otherwise."""
     if not re.fullmatch(r"(\d+:)?[0-5]?\d:[0-5]\d", text):
@@ -138,8 +146,8 @@ class TrainingRun(Run):
     validation_columns = ("field", "bin", "loss")
 
     def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
-        if state is not None and config.init_from is None:
-            config = config.model_copy(update={"init_from": state.config.get("init_from")})
+        if state is not None:
+            config = _as_before(config, state.config)
         super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> MoleculeModel:
@@ -190,7 +198,7 @@ class TrainingRun(Run):
         """Return the draws of the model to start from, on the training device; they are made once for an output."""
         config = self.config
         if config.init_from is None:
-            raise MoldiffError("own_draws.share needs a trained model that draws: init_from, or --init-from MODEL")
+            raise MoldiffError("own_draws.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
         folder, path = load_model_folder(config.init_from), config.output / OWN_DRAWS
         if path.exists():
             own = OwnDraws.load(path, made_by(folder, self.dataset, config))
