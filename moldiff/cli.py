@@ -1,7 +1,7 @@
 """The command line, put together. Heavy imports live inside the commands, so that help is instant.
 
-Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2; Ctrl-C is status 130.
-Anything else is a bug and shows its traceback.
+Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2. Ctrl-C is status 130,
+SIGTERM 143. Anything else is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import typer
 
 from moldiff.commands import data, generation, measuring, models, training, variation
 from moldiff.errors import MoldiffError
+from moldiff.interruption import orderly_end
 from moldiff.version import VERSION
 
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
+
+_TERMINATED = 143  # 128 + SIGTERM
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
@@ -35,7 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
             # File names may hold bytes that are no text, and not every terminal knows the bars of a histogram.
             stream.reconfigure(errors="replace")
     try:
-        status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
+        with orderly_end():
+            status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
+    except SystemExit as end:
+        if end.code == _TERMINATED:
+            typer.echo("terminated", err=True)
+        raise
     except MoldiffError as error:
         message = str(error)
     except _ParsingError as error:

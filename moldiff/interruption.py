@@ -62,15 +62,35 @@ class Interruption:
             raise _Now
 
 
+def terminate(number: int, frame: FrameType | None) -> NoReturn:
+    """End the program with the status of a signal, by an exception: what is half-made is cleared away."""
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def orderly_end() -> Iterator[None]:
+    """Let SIGTERM `terminate`, where it would otherwise end the program on the spot."""
+    watched = threading.current_thread() is threading.main_thread()
+    watched = watched and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    if watched:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if watched:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 @contextmanager
 def watched_signals() -> Iterator[Interruption]:
     """Hand Ctrl-C and SIGTERM to an `Interruption`, where they would otherwise have their default effect: a program
     that handles or ignores one goes on doing so. Only the main thread of a program gets signals."""
     interruption = Interruption()
-    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    defaults = {signal.SIGINT: (signal.default_int_handler,), signal.SIGTERM: (signal.SIG_DFL, terminate)}
     replaced = {}
     if threading.current_thread() is threading.main_thread():
-        replaced = {number: usual for number, usual in defaults.items() if signal.getsignal(number) == usual}
+        current = {number: signal.getsignal(number) for number in defaults}
+        replaced = {number: handler for number, handler in current.items() if handler in defaults[number]}
     for number in replaced:
         signal.signal(number, interruption.handle)
     try:

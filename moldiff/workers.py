@@ -5,6 +5,7 @@ Each computes on one thread of PyTorch, however many there are: what comes out d
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,21 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+_THREAD = threading.local()
+
+
+class Unwanted(Exception):
+    """Ends a piece of work whose result nobody waits for any more."""
+
+
+def stop_if_unwanted() -> None:
+    """Raise `Unwanted` in a worker that is being given back; long work calls it now and then, or Ctrl-C would have to
+    wait for its end."""
+    given_back: threading.Event | None = getattr(_THREAD, "given_back", None)
+    if given_back is not None and given_back.is_set():
+        raise Unwanted
 
 
 class Workers:
@@ -57,10 +73,12 @@ def workers_for(device: torch.device) -> Iterator[Workers]:
     """
     threads = torch.get_num_threads()
     count = threads if device.type == "cpu" else 1
-    executor = ThreadPoolExecutor(count, thread_name_prefix="moldiff")
+    given_back = threading.Event()
+    executor = ThreadPoolExecutor(count, "moldiff", initializer=lambda: setattr(_THREAD, "given_back", given_back))
     torch.set_num_threads(1)
     try:
         yield Workers(executor, count)
     finally:
+        given_back.set()
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from moldiff.workers import INLINE, workers_for
+from moldiff.workers import INLINE, stop_if_unwanted, workers_for
 
 CPU = torch.device("cpu")
 
@@ -82,3 +82,22 @@ def test_inline_work_waits_until_it_is_asked_for() -> None:
     assert begun == []
     assert list(results) == [None] * 3
     assert begun == [0, 1, 2]
+
+
+def test_work_that_nobody_waits_for_any_more_ends(three_threads: None) -> None:
+    running, ended = threading.Event(), threading.Event()
+
+    def endless(_: int) -> None:
+        running.set()
+        try:
+            while True:
+                stop_if_unwanted()
+        finally:
+            ended.set()
+
+    with workers_for(CPU) as workers:
+        workers.map(endless, [0])
+        assert running.wait(10)
+        assert not ended.is_set()
+    assert ended.is_set()
+    stop_if_unwanted()  # in no worker, nothing happens

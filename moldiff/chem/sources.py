@@ -13,6 +13,7 @@ import itertools
 import re
 import tarfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ MAX_SMILES = 10_000
 LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
+_SHORTEST_ATOM = 8  # characters of an atom's line in an .xyz file
 _TAG = re.compile(r"^>.*<(.*)>")
 _NAME_COLUMNS = ("name", "id", "title", "mol_id")
 
@@ -204,8 +206,31 @@ def _read_parquet(path: Path) -> Iterator[TextRecord]:
 
 
 def _read_xyz(path: Path) -> Iterator[TextRecord]:
-    text = path.read_text(encoding="utf-8-sig", errors="replace") if path.stat().st_size <= MAX_RECORD else ""
-    yield _xyz_record(0, path.stem, text)
+    """Read frames that follow each other. The first has the file's name, later ones their number behind it."""
+    with _open_text(path) as handle:
+        for index, text in enumerate(_xyz_frames(handle)):
+            yield _xyz_record(index, f"{path.stem}_{index}" if index else path.stem, text)
+
+
+def _xyz_frames(lines: Iterator[str]) -> Iterator[str]:
+    """Yield the text of each frame, "" for one that is too long to keep. What does not begin with an atom count is the
+    last: nobody knows where another would begin."""
+    for line in lines:
+        if not line.strip():
+            continue
+        if not re.fullmatch(r"\s*\d{1,9}\s*", line, flags=re.ASCII):
+            yield line + "".join(itertools.islice(lines, LOOK_AHEAD))
+            return
+        count = int(line)
+        if count > MAX_RECORD // _SHORTEST_ATOM:
+            deque(itertools.islice(lines, count + 1), maxlen=0)
+            yield ""
+            continue
+        kept = list(itertools.islice(lines, count + 1))
+        if kept and kept[0].startswith("gdb"):  # QM9: frequencies, SMILES and InChI follow
+            kept += itertools.islice(lines, 3)
+        text = line + "".join(kept)
+        yield text if len(text) <= MAX_RECORD else ""
 
 
 def _xyz_record(index: int, stem: str, text: str) -> TextRecord:

@@ -34,9 +34,7 @@ def generate(
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Network evaluations per molecule, 20 by default; ode and edm take half.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per molecule, 20 by default.")] = None,
     sampler: Annotated[
         str | None,
         typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; dpmpp_sde by default."),

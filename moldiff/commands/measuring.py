@@ -88,7 +88,7 @@ def score(
     ] = None,
     seed: Seed = 0,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
+        int | None, typer.Option(min=1, help="Molecules at a time; scores do not depend on it but for the last digit.")
     ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,

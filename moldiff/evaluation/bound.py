@@ -31,6 +31,7 @@ from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.errors import MoldiffError
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream
+from moldiff.workers import stop_if_unwanted
 
 _MOST_STEPS = 100_000
 
@@ -89,6 +90,7 @@ def bound_terms(
         draw = repeat * settings.evaluations
         total = dict(prior)
         for number, (first, count) in enumerate(settings.strata(), start=1):
+            stop_if_unwanted()
             uniform = source.uniform(molecules.ids, draw + number, Stream.TIME, 1)[:, 0].double()
             step = first + (uniform * count).long().clamp(max=count - 1)
             at, to = curve.levels(times[step]), curve.levels(times[step + 1])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import itertools
+import logging
 import math
 import platform
 import shlex
@@ -15,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.chem.convert import EncodingError, encode
@@ -29,6 +33,8 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays
 from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "index", "name", "status", "reason", "n_atoms", "nats", "nats_error", "nats_per_atom",
@@ -71,6 +77,7 @@ class ScoreSummary:
         mean = ""
         if self.bounded:
             mean = f"; mean bound {self.nats / self.bounded:.1f} nats, {self.nats / self.atoms:.2f} per atom"
+            mean += "" if self.bounded == self.scored else f", of the {self.bounded} of sizes that the model makes"
         head = (
             f"{self.records} records = {self.scored} scored + {self.records - self.scored} not scored{mean};"
             f" {self.seconds:.1f} s; written to {self.output}"
@@ -101,7 +108,7 @@ def score_file(
         out: .csv to write; a .json of the same name goes beside it.
         model: a built-in model or a model folder.
         steps, evaluations, repeats: see `BoundSettings`.
-        seed: of the noise. A record's score is a function of (model, settings, seed, its place in the file, molecule).
+        seed: of the noise. A record's score is a function of (model, settings, seed, molecule), wherever it stands.
         batch_size: molecules at a time.
         device: auto, cpu, cuda, cuda:<number> or mps.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
@@ -142,6 +149,8 @@ def score_file(
         for row in _rows(records, scorer, reference, summary, progress):
             writer.writerow(row)
     summary.seconds = time.monotonic() - started
+    if not summary.scored:
+        logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
     device_used = str(scorer.device)
     write_json(record_file, _run_record(path, summary, settings, seed, folder.sha256, device_used))
     return summary
@@ -170,7 +179,8 @@ def _rows(
         encoded = {record.index: _encoded(record, scorer.model.vocabulary) for record in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
         told = None if progress is None else lambda done, before=before: progress(before + done)
-        scores = dict(zip(molecules, scorer.score(list(molecules.values()), list(molecules), told), strict=True))
+        keys = [noise_key(found) for found in molecules.values()]
+        scores = dict(zip(molecules, scorer.score(list(molecules.values()), keys, told), strict=True))
         for record in chunk:
             found = encoded[record.index]
             reason, score = (found, None) if isinstance(found, str) else ("", scores[record.index])
@@ -180,6 +190,14 @@ def _rows(
             _count(summary, score, reason)
         if progress is not None:
             progress(summary.records)
+
+
+def noise_key(molecule: MolArrays) -> int:
+    """Return what keys a molecule's noise: 63 bits of a hash of its graph, in the order of its atoms. Geometries of one
+    graph share their noise, so that their scores can be compared."""
+    parts = (molecule.atom_type, molecule.charge, molecule.bonds)
+    data = b"".join(np.ascontiguousarray(part, dtype=np.int32).tobytes() for part in parts)
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 1
 
 
 def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:

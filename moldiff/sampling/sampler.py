@@ -15,6 +15,7 @@ from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.walk import State, Walk
+from moldiff.workers import stop_if_unwanted
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ def descend(
     """Take some of the steps 1 .. len(times) - 2, all but the last, which decodes; step k leads to ``times[k]``."""
     state, failed_at = underway.state, underway.failed_at
     for number in steps:
+        stop_if_unwanted()
         state = solver.step(walk, state, number, times[number - 1], times[number])
         if state.prediction is not None:
             failed_at = torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)

@@ -189,6 +189,19 @@ def test_xyz_numbers_with_a_star_and_broken_files(tmp_path: Path) -> None:
         assert record.mol is None and record.reason.startswith(f"{reason}: ")
 
 
+def test_every_frame_of_an_xyz_is_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "many.xyz"
+    water = "3\nwater\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n"
+    path.write_text(f"{water}\n{METHANE} \n0\n\n{water}2\n\nH 0 0 0\n{water}")
+    records = list(read_records(path))
+    assert [record.name for record in records] == ["many", "gdb_1", "many_2", "many_3", "many_4", "many_5"]
+    sizes = [record.mol.GetNumAtoms() if record.mol is not None else record.reason[:4] for record in records]
+    # the cut frame takes the beginning of the next one with it, and nobody knows where another would begin
+    assert sizes == [3, 5, "xyz:", 3, "xyz:", "xyz:"]
+    path.write_text(f"{water}{10**6}\n\n" + "H 0 0 0\n" * 10**6 + water)
+    assert [record.reason[:9] for record in read_records(path)] == ["", "too large", ""]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

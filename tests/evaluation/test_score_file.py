@@ -76,6 +76,28 @@ def test_the_same_seed_gives_the_same_file(model: Path, mixed: Path, tmp_path: P
         assert a["nats_pos"] != d["nats_pos"]
 
 
+def test_a_score_does_not_depend_on_the_place_in_the_file(
+    model: Path, sample_texts: list[str], write: Write, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"model": str(model), "steps": 8, "evaluations": 3, "repeats": 2}
+    found = []
+    for name, texts in (("one", sample_texts[:6]), ("other", sample_texts[5::-1])):
+        score_file(write(*texts), tmp_path / f"{name}.csv", **settings)
+        found.append(rows_of(tmp_path / f"{name}.csv"))
+    for one, other in zip(found[0], reversed(found[1]), strict=True):
+        assert one["name"] == other["name"]
+        assert float(one["nats_pos"]) == pytest.approx(float(other["nats_pos"]), abs=2e-3)
+        assert float(one["nats_bond_type"]) == pytest.approx(float(other["nats_bond_type"]), abs=2e-3)
+
+
+def test_a_file_in_which_nothing_can_be_scored_is_told(
+    run: Run, model: Path, record: Callable[..., str], write: Write, tmp_path: Path
+) -> None:
+    path = write(record("sulfide", SULFUR, [(1, 2, 1), (1, 3, 1)]))
+    done = run("score", path, "-o", tmp_path / "s.csv", "--model", model, *SMALL)
+    assert (done.status, "none of 1 records could be scored" in done.err) == (0, True)
+
+
 def test_a_model_that_carries_held_out_scores_gives_z_scores(
     run: Run, tiny_model: MoleculeModel, sample_texts: list[str], write: Write, tmp_path: Path
 ) -> None:

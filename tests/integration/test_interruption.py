@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,15 @@ def run(self, wanted):
     busy()
 tasks.TaskRunner.run = run
 """
+SCORED = """
+from moldiff.evaluation import bound
+original = bound.stop_if_unwanted
+def stop_if_unwanted():
+    original()
+    print("busy", flush=True)
+bound.stop_if_unwanted = stop_if_unwanted
+"""
+ENDED = {130: "interrupted\n", 143: "terminated\n"}
 Stopped = Callable[..., tuple[int, str]]
 
 
@@ -65,8 +75,8 @@ def stopped(tmp_path: Path, model: Path) -> Stopped:
     folder = tmp_path / "work"
     folder.mkdir()
 
-    def call(change: str, arguments: list[str], *signals: int) -> tuple[int, str]:
-        given = [*arguments, "--model", str(model), "--device", "cpu", "-o", "m.sdf"]
+    def call(change: str, arguments: list[str], *signals: int, out: str = "m.sdf") -> tuple[int, str]:
+        given = [*arguments, "--model", str(model), "--device", "cpu", "-o", out]
         process = subprocess.Popen(
             [sys.executable, "-c", f"{START}{change}sys.exit(main({given}))"],
             stdout=subprocess.PIPE,
@@ -97,7 +107,7 @@ def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number
     found, err = stopped(FIVE, ["generate", "-n", "20", "--steps", "2", "--renoise", "3"], number)
     assert found == status
     said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf\n"
-    assert err == said + ("interrupted\n" if status == 130 else "")
+    assert err == said + ENDED[status]
     folder = tmp_path / "work"
     assert sorted(os.listdir(folder)) == ["m.csv", "m.sdf", "run.json"]
     assert numbers(folder / "m.csv") == [0, 1, 2, 3, 4]
@@ -119,7 +129,20 @@ def test_without_a_finished_molecule_nothing_is_left(
     stopped: Stopped, tmp_path: Path, change: str, options: list[str], number: int, status: int
 ) -> None:
     found, err = stopped(change, ["generate", "-n", "20", "--steps", "6", *options], number)
-    assert (found, err) == (status, "interrupted\n" if status == 130 else "")
+    assert (found, err) == (status, ENDED[status])
+    assert os.listdir(tmp_path / "work") == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_scoring_ends_at_once_and_leaves_nothing_half_made(
+    stopped: Stopped, tmp_path: Path, number: int, status: int
+) -> None:
+    sample = str(REPOSITORY / "data" / "sample.sdf")
+    options = ["--evaluations", "500", "--steps", "500", "--repeats", "1000", "--batch-size", "1"]
+    started = time.monotonic()
+    found, err = stopped(SCORED, ["score", sample, *options], number, out="m.csv")
+    assert (found, err) == (status, ENDED[status])
+    assert time.monotonic() - started < 40, "not the end of a micro-batch of half a million evaluations"
     assert os.listdir(tmp_path / "work") == []
 
 
