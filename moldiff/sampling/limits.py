@@ -109,7 +109,23 @@ def _possible(formula: str, mask: ElementMask | None, charge: int | None, vocabu
         raise MoldiffError(f"formula {formula} with charge {charge:+d} has an odd number of electrons: only radicals")
     if electrons % 2:
         logger.warning("formula %s has an odd number of electrons: only ions of it are no radicals", formula)
+    _check_bonds(formula, counts, vocabulary)
     return counts
+
+
+def _check_bonds(formula: str, counts: dict[str, int], vocabulary: Vocabulary) -> None:
+    """Raise MoldiffError if the atoms of a formula cannot hang together: n atoms in one piece take n - 1 bonds."""
+    from moldiff.chem.valence import closed_shell_states
+
+    valences = dict.fromkeys(counts, 0)
+    for state in closed_shell_states(counts, vocabulary.charges):
+        valences[state.symbol] = max(valences[state.symbol], state.valence)
+    bonds, atoms = sum(valences[symbol] * count for symbol, count in counts.items()) // 2, sum(counts.values())
+    if bonds < atoms - 1:
+        raise MoldiffError(
+            f"formula {formula}: no molecule in one piece, as {atoms} atoms take {atoms - 1} bonds or more and these "
+            f"have {bonds} at most"
+        )
 
 
 def _check_symbol(symbol: str, where: str) -> None:

@@ -216,6 +216,13 @@ def test_masks_that_leave_nothing(arguments: Any, words: str) -> None:
         (CONSTRAINTS["mask"], "CH5N", None, None, "contradicts the allowed elements: it holds N"),
         (None, "CH4O", None, (7, 9), r"has 6 atoms, which contradicts 7\.\.9 atoms"),
         (None, "CH4O", 1, None, "odd number of electrons: only radicals"),
+        (
+            None,
+            "C2H8",
+            None,
+            None,
+            "formula C2H8: no molecule in one piece, as 10 atoms take 9 bonds or more and these have 8",
+        ),
         (None, None, -6, (5, 9), "charge -6 is out of reach: 5 atoms"),
     ],
 )
