@@ -159,6 +159,12 @@ def generate(
         raise ScoreError(str(error), molecules) from error
     if problem := generation.shortage():
         raise MoldiffError(problem)
+    counts = generation.accountant.counts
+    if not counts["valid"]:
+        logger.warning(
+            "none of the %d molecules that were drawn is valid; with keep_invalid they come with reasons",
+            sum(counts.values()),
+        )
     return molecules
 
 

@@ -154,6 +154,11 @@ def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypat
     assert len(list(csv.DictReader((tmp_path / "m.csv").open()))) == 30
 
 
+def test_the_python_function_says_if_none_is_valid(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert moldiff.generate(n=3, model=model, steps=2, n_atoms=9) == []
+    assert "none of the 3 molecules that were drawn is valid" in caplog.text
+
+
 def test_the_python_function_returns_valid_molecules(scripted: None, model: Path) -> None:
     molecules = moldiff.generate(n=9, model=model, seed=0)
     assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
