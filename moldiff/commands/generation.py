@@ -37,7 +37,7 @@ def generate(
     steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per molecule, 20 by default.")] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm; dpmpp_sde by default."),
+        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, edm or dpmpp_sde; dpmpp_sde by default."),
     ] = None,
     grid: Annotated[
         str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window; window by default.")
