@@ -16,13 +16,11 @@ import typer
 
 from moldiff.commands import data, generation, measuring, models, training, variation
 from moldiff.errors import MoldiffError
-from moldiff.interruption import orderly_end
+from moldiff.interruption import TERMINATED, orderly_end
 from moldiff.version import VERSION
 
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
-
-_TERMINATED = 143  # 128 + SIGTERM
 
 app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
@@ -41,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         with orderly_end():
             status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
     except SystemExit as end:
-        if end.code == _TERMINATED:
+        if end.code == TERMINATED:
             typer.echo("terminated", err=True)
         raise
     except MoldiffError as error:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
+Handler = Callable[[int, FrameType | None], Any]
+
+TERMINATED = 128 + signal.SIGTERM  # exit status
 
 
 class _Now(BaseException):
@@ -50,7 +53,7 @@ class Interruption:
         another."""
         if self.number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + (self.number or 0))
+        terminate(self.number or 0)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Take note of a signal; a second one ends the program without further ado."""
@@ -62,7 +65,7 @@ class Interruption:
             raise _Now
 
 
-def terminate(number: int, frame: FrameType | None) -> NoReturn:
+def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
     """End the program with the status of a signal, by an exception: what is half-made is cleared away."""
     raise SystemExit(128 + number)
 
@@ -70,15 +73,8 @@ def terminate(number: int, frame: FrameType | None) -> NoReturn:
 @contextmanager
 def orderly_end() -> Iterator[None]:
     """Let SIGTERM `terminate`, where it would otherwise end the program on the spot."""
-    watched = threading.current_thread() is threading.main_thread()
-    watched = watched and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    if watched:
-        signal.signal(signal.SIGTERM, terminate)
-    try:
+    with _handled(terminate, {signal.SIGTERM: (signal.SIG_DFL,)}):
         yield
-    finally:
-        if watched:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager
@@ -86,15 +82,22 @@ def watched_signals() -> Iterator[Interruption]:
     """Hand Ctrl-C and SIGTERM to an `Interruption`, where they would otherwise have their default effect: a program
     that handles or ignores one goes on doing so. Only the main thread of a program gets signals."""
     interruption = Interruption()
-    defaults = {signal.SIGINT: (signal.default_int_handler,), signal.SIGTERM: (signal.SIG_DFL, terminate)}
+    usual = {signal.SIGINT: (signal.default_int_handler,), signal.SIGTERM: (signal.SIG_DFL, terminate)}
+    with _handled(interruption.handle, usual):
+        yield interruption
+
+
+@contextmanager
+def _handled(handler: Handler, usual: Mapping[signal.Signals, tuple[Any, ...]]) -> Iterator[None]:
+    """Hand signals to a handler, as far as one of their usual handlers gets them now and this is the main thread."""
     replaced = {}
     if threading.current_thread() is threading.main_thread():
-        current = {number: signal.getsignal(number) for number in defaults}
-        replaced = {number: handler for number, handler in current.items() if handler in defaults[number]}
+        current = {number: signal.getsignal(number) for number in usual}
+        replaced = {number: before for number, before in current.items() if before in usual[number]}
     for number in replaced:
-        signal.signal(number, interruption.handle)
+        signal.signal(number, handler)
     try:
-        yield interruption
+        yield
     finally:
-        for number, usual in replaced.items():
-            signal.signal(number, usual)
+        for number, before in replaced.items():
+            signal.signal(number, before)

@@ -48,7 +48,8 @@ def row(label: str, model: str, evaluations: int, arguments: argparse.Namespace,
     report = evaluate(out, reference, requested=arguments.n, hydrogens="explicit", posebusters=0)
     found = measured(report, reference)
     novel = report.metrics["novel"]
-    found |= {"novel": f"{novel.value:.6g}", "novel_se": f"{novel.standard_error:.6g}"}
+    named = {"novel": novel.value, "novel_se": novel.standard_error}
+    found |= {name: "" if value is None else f"{value:.6g}" for name, value in named.items()}
     distances = mean_distances([one.smiles for one in report.rows if one.valid])
     rates = [figure(found, name, 100, 1) for name in ("valid_connected", "edm_molecule_stability", "unique", "novel")]
     geometry = [figure(found, kind, 1, 4 if kind == "bond" else 2) for kind in ("bond", "angle", "torsion")]
@@ -74,7 +75,7 @@ def main() -> None:
     arguments = parse()
     arguments.work.mkdir(parents=True, exist_ok=True)
     models = [name.split("=", 1) if "=" in name else (Path(name).name, name) for name in arguments.models]
-    cpu = resolve_device("auto")
+    device = resolve_device("auto")
     try:
         reference = load_reference(arguments.data)
         hashes = ", ".join(f"{label} `{load_model_folder(model).sha256[:16]}`" for label, model in models)
@@ -87,8 +88,8 @@ def main() -> None:
             "# Few network evaluations",
             "",
             f"`python scripts/benchmark_few_steps.py {names} -n {arguments.n} --seed {arguments.seed}`, "
-            f"{datetime.date.today()}, {hardware(torch.device(cpu))}, {os.cpu_count()} cores, network in "
-            f"{name_of(resolve_precision(DEFAULT_PRECISION, cpu))}, Python {platform.python_version()}, torch "
+            f"{datetime.date.today()}, {hardware(device)}, {os.cpu_count()} cores, network in "
+            f"{name_of(resolve_precision(DEFAULT_PRECISION, device))}, Python {platform.python_version()}, torch "
             f"{torch.__version__}. Model hashes: {hashes}. Default sampler and grid, argmax decoding, no retries, no "
             f"filters; all requested molecules count. ± is one standard error. W1 distances to {reference.source}. "
             "Diversity: mean Tanimoto distance (ECFP4) of two valid molecules.",

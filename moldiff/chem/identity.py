@@ -42,9 +42,14 @@ def inchikey_block(mol: Chem.Mol) -> str:
     return key[:14]
 
 
+def bytes_key(data: bytes) -> int:
+    """Return the first 8 bytes of the SHA-256 of ``data`` as an unsigned 64-bit integer (big-endian)."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
+
+
 def text_key(text: str) -> int:
-    """Return the first 8 bytes of the SHA-256 of ``text`` as an unsigned 64-bit integer (big-endian)."""
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:8], "big")
+    """Return the `bytes_key` of a text in UTF-8."""
+    return bytes_key(text.encode("utf-8"))
 
 
 def split_of(block: str) -> str:

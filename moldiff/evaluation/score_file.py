@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import itertools
 import logging
 import math
@@ -22,6 +21,7 @@ import numpy as np
 
 from moldiff.checkpoint import DEFAULT_MODEL, load_model_folder
 from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.identity import bytes_key
 from moldiff.chem.io import Record, read_records
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
@@ -197,7 +197,7 @@ def noise_key(molecule: MolArrays) -> int:
     graph share their noise, so that their scores can be compared."""
     parts = (molecule.atom_type, molecule.charge, molecule.bonds)
     data = b"".join(np.ascontiguousarray(part, dtype=np.int32).tobytes() for part in parts)
-    return int.from_bytes(hashlib.sha256(data).digest()[:8], "big") >> 1
+    return bytes_key(data) >> 1
 
 
 def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:

@@ -106,5 +106,5 @@ def write_answers(
         if problem:
             logger.warning("%s; what was made is in %s", problem, out)
             interruption.end()
-        warn_if_none_is_valid(summary, table)
+        warn_if_none_is_valid(summary.counts, f"{table} tells why")
         return Told(summary, tuple(job.details()))

@@ -159,12 +159,7 @@ def generate(
         raise ScoreError(str(error), molecules) from error
     if problem := generation.shortage():
         raise MoldiffError(problem)
-    counts = generation.accountant.counts
-    if not counts["valid"]:
-        logger.warning(
-            "none of the %d molecules that were drawn is valid; with keep_invalid they come with reasons",
-            sum(counts.values()),
-        )
+    warn_if_none_is_valid(generation.accountant.counts, "with keep_invalid they come with reasons")
     return molecules
 
 
@@ -272,7 +267,7 @@ def generate_files(
             interruption.end()
         if problem:
             raise MoldiffError(f"{problem}; what was made is in {out}")
-        warn_if_none_is_valid(summary, table)
+        warn_if_none_is_valid(summary.counts, f"{table} tells why")
         return summary
 
 

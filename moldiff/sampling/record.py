@@ -6,6 +6,7 @@ import logging
 import platform
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -72,10 +73,15 @@ class Summary:
         )
 
 
-def warn_if_none_is_valid(summary: Summary, table: Path) -> None:
-    """Log a warning if no draw became a valid molecule; the table tells why."""
-    if not summary.counts["valid"]:
-        logger.warning("none of the %d molecules that were drawn is valid; %s tells why", summary.drawn, table)
+def warn_if_none_is_valid(counts: Mapping[str, int], reasons: str) -> None:
+    """Log a warning if no draw became a valid molecule.
+
+    Args:
+        counts: draws by what became of them.
+        reasons: where the reasons stand.
+    """
+    if not counts["valid"]:
+        logger.warning("none of the %d molecules that were drawn is valid; %s", sum(counts.values()), reasons)
 
 
 def run_record(

@@ -6,6 +6,7 @@ This needs RDKit; training on draws that are there does not.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -157,7 +158,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(device) as workers:
         mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
-        mended_from = 0.0 if mender is None else float(mender.grid[0])
+        mended_from = math.inf if mender is None else float(mender.grid[0])
         for evaluations, first, count in parts:
             drawer = Drawer(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
@@ -168,10 +169,9 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 walked = list(drawer.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
-                    collector.take(draw, [one for one in passed if draw.number not in mended or one.t < mended_from])
-                    if draw.number in mended:
-                        taught = aligned(mended[draw.number], draw)
-                        collector.take(taught, [one for one in passed if one.t >= mended_from])
+                    collector.take(draw, [one for one in passed if one.t < mended_from])
+                    if early := [one for one in passed if one.t >= mended_from]:
+                        collector.take(aligned(mended.get(draw.number, draw), draw), early)
                 done += evaluations * some
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))

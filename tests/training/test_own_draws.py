@@ -229,13 +229,13 @@ def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, 
     assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
 
 
-def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor, torch.Tensor]]:
-    """Return for each state its time, the coordinates that it is labelled with, and the prediction that led there."""
+def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor]]:
+    """Return for each state its time and the coordinates that it is labelled with."""
     found = {}
     for row, width in enumerate(own.sizes.tolist()):
         batch = own.batch(torch.tensor([row]), width)
         key = batch.noisy.pos.numpy().tobytes()
-        found[key] = float(batch.t), batch.clean.pos[batch.clean.mask], batch.previous.pos[batch.clean.mask]
+        found[key] = float(batch.t), batch.clean.pos[batch.clean.mask]
     return found
 
 
@@ -248,7 +248,7 @@ def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
     )
     assert len(taught) > len(alone), "more states come to something sound once the draw is mended"
     for state in alone.keys() & taught.keys():
-        (t, own, _), (_, other, _) = alone[state], taught[state]
+        (t, own), (_, other) = alone[state], taught[state]
         moved = float((own - other).square().sum(-1).mean().sqrt())
         assert (0 < moved < 1) if t >= 0.3 else moved == 0, "a late state keeps its own molecule, however it was made"
 
