@@ -21,6 +21,10 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
             f"- Refined on its own draws: {own['draws']} walks of {evaluations} evaluations, in {own['share']:.0%} of "
             "the batches, each with the sound molecule that came of it, by itself or by structured decoding\n"
         )
+        if own.get("calibrate"):
+            started += (
+                "- The draws were dropped and repeated until they were made of what the training data is made of\n"
+            )
         if own.get("teacher"):
             started += (
                 f"- Distilled: each draw was noised to t = {own['teacher_start']:g} and walked down again by "

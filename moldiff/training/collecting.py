@@ -8,9 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -28,16 +29,32 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, collate
 from moldiff.sampling.draws import Draw, Drawer, Passed
 from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.smc import effective_size, systematic
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.starts import TrainingStarts
+from moldiff.training.calibration import log_weights
 from moldiff.training.callbacks import duration
 from moldiff.training.own_draws import OwnDraws
 from moldiff.workers import Workers, workers_for
 
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
 logger = logging.getLogger(__name__)
 
 _CHUNK = 600  # walks made before they are judged
+_WANTED = 20000  # training molecules whose motifs are counted
 _SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """States of one draw: its part, their padded width, their tensors, and the motifs of what should come of them."""
+
+    part: int
+    width: int
+    group: dict[str, Tensor]
+    motifs: Mapping[str, int]
 
 
 class Collector:
@@ -53,11 +70,19 @@ class Collector:
 
         self.model = model
         self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
-        self._groups: dict[int, list[dict[str, Tensor]]] = {}  # width -> states of each draw
+        self._entries: list[_Entry] = []
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
 
-    def take(self, draw: Draw, passed: Sequence[Passed]) -> None:
-        """Count states, and keep them with what should come of them: the molecule of a draw."""
+    def take(self, draw: Draw, passed: Sequence[Passed], part: int = 0) -> None:
+        """Count states, and keep them with what should come of them: the molecule of a draw.
+
+        Args:
+            draw: the end of a walk.
+            passed: states on its way.
+            part: draws of one part are calibrated together.
+        """
+        from moldiff.chem.motifs import motifs
+
         states = len(passed)
         if not states:
             return
@@ -65,7 +90,7 @@ class Collector:
         if found is None:
             self.counts["left out"] += states
             return
-        arrays, properties, decoding = found
+        arrays, properties, mol, decoding = found
         self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += states
         width = bucket_width(len(arrays.atom_type))
         clean = collate([arrays], torch.tensor([draw.number]), width, properties[None])
@@ -76,10 +101,11 @@ class Collector:
             group[f"clean.{field}"] = _repeated(getattr(clean, field), states).to(as_class)
             group[f"noisy.{field}"] = torch.cat([getattr(one.state, field) for one in passed]).to(as_class)
             group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
-        self._groups.setdefault(width, []).append(group)
+        self._entries.append(_Entry(part, width, group, motifs(mol)))
 
-    def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, str] | None:
-        """Return the molecule that should come of a draw, its properties (P,) and which decoding made it; or None."""
+    def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, Mol, str] | None:
+        """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
+        which decoding made it; or None."""
         from moldiff.chem.convert import EncodingError, encode
         from moldiff.sampling.aims import measured_values
         from moldiff.sampling.outcome import assess
@@ -94,17 +120,37 @@ class Collector:
         known = measured_values(outcome, self.model.conditions)
         properties = torch.tensor([known.get(name, np.nan) for name in self.model.conditions], dtype=torch.float32)
         # RDKit's own spelling of aromatic bonds, as in the training data; coordinates as they were drawn
-        return MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds), properties, outcome.decoding
+        arrays = MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds)
+        return arrays, properties, outcome.mol, outcome.decoding
+
+    def calibrate(self, wanted: Sequence[Mapping[str, int]]) -> None:
+        """Drop and repeat draws so that each part is made of what molecules of the data are made of.
+
+        Args:
+            wanted: motifs of molecules of the data.
+        """
+        calibrated: list[_Entry] = []
+        for part in sorted({entry.part for entry in self._entries}):
+            entries = [entry for entry in self._entries if entry.part == part]
+            weights = log_weights([entry.motifs for entry in entries], wanted)
+            copies = systematic(weights, 0.5)
+            calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
+            share = effective_size(weights) / len(entries)
+            logger.info("own draws, part %d: calibrated; their effective share is %.0f %%", part + 1, 100 * share)
+        self._entries = calibrated
 
     def result(self, made_by: dict[str, Any]) -> OwnDraws:
         """Return all states; MoldiffError if no draw was sound."""
-        if not self._groups:
+        if not self._entries:
             raise MoldiffError(
                 "none of the own draws came to a sound molecule: take more evaluations, or train the model further"
             )
+        by_width: dict[int, list[dict[str, Tensor]]] = {}
+        for entry in self._entries:
+            by_width.setdefault(entry.width, []).append(entry.group)
         groups = {
             width: {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
-            for width, groups in self._groups.items()
+            for width, groups in by_width.items()
         }
         return OwnDraws(groups, made_by)
 
@@ -124,6 +170,7 @@ def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
         "draws": own.draws,
         "evaluations": list(own.evaluations),
         "states": own.states,
+        "calibrate": own.calibrate,
         "property_dropout": config.training.property_dropout,
         "unconditional_share": config.training.unconditional_share,
     }
@@ -159,7 +206,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     with workers_for(device) as workers:
         mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
         mended_from = math.inf if mender is None else float(mender.grid[0])
-        for evaluations, first, count in parts:
+        for part, (evaluations, first, count) in enumerate(parts):
             drawer = Drawer(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
                 keep_predictions=True, starts=starts, workers=workers,
@@ -169,16 +216,28 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 walked = list(drawer.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
-                    collector.take(draw, [one for one in passed if one.t < mended_from])
+                    collector.take(draw, [one for one in passed if one.t < mended_from], part)
                     if early := [one for one in passed if one.t >= mended_from]:
-                        collector.take(aligned(mended.get(draw.number, draw), draw), early)
+                        collector.take(aligned(mended.get(draw.number, draw), draw), early, part)
                 done += evaluations * some
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
+    if wanted.calibrate:
+        collector.calibrate(_motifs_of_training(dataset, training.seed))
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
+
+
+def _motifs_of_training(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
+    """Return the motifs of training molecules, of so many at most that they are counted in seconds."""
+    from moldiff.chem.convert import decode
+    from moldiff.chem.motifs import motifs
+
+    rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
+    conversions = (decode(dataset.molecule(int(row)), dataset.vocabulary) for row in rows)
+    return [motifs(conversion.mol) for conversion in conversions if conversion.mol is not None]
 
 
 def aligned(mended: Draw, draw: Draw) -> Draw:

@@ -4,7 +4,9 @@ Trained on noised data alone, a network never sees the mistakes that it makes on
 along (exposure bias; Ross et al. 2011, "A reduction of imitation learning and structured prediction to no-regret online
 learning", on training where one's own decisions lead). Here the states of the model's own walks are shown to it
 together with what they should have become: the molecule that was drawn if it is sound, else the most probable sound
-molecule for the same coordinates (`StructuredDecoder` with ``fitted``), else nothing: the draw is left out.
+molecule for the same coordinates (`StructuredDecoder` with ``fitted``), else nothing: the draw is left out. Large steps
+and a network that is not perfect also shift the proportions of what is drawn; calibrated draws are dropped and repeated
+until they are made of what the data is made of (`moldiff.training.calibration`), and the model learns that too.
 
 With a teacher, this is distillation to fewer steps: every draw is noised a little, and the teacher walks it down again
 in small steps. What it makes of the draw is the label of the states before that noise; later ones keep the draw's own

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rdkit.Chem import Mol
 
 from moldiff.checkpoint import load_model_folder, save_model_folder
 from moldiff.chem.convert import decode
 from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.motifs import motifs
 from moldiff.chem.properties import calculate
 from moldiff.config import TrainConfig, load_config
 from moldiff.datasets.prepare import prepare
@@ -21,7 +23,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.seen import seen_chemistry
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
+from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.sampling.draws import Draw, Drawer, Passed
 from moldiff.sampling.solvers import SOLVERS
@@ -142,6 +144,55 @@ def test_every_label_is_sound_and_every_draw_is_counted(
     assert mended == collector.counts["sound after decoding"]
 
 
+def mol_of(arrays: MolArrays, vocabulary: Vocabulary) -> Mol:
+    """Return the molecule of arrays that are sound."""
+    mol = decode(arrays, vocabulary).mol
+    assert mol is not None
+    return mol
+
+
+def molecules_of(own: OwnDraws) -> list[MolArrays]:
+    """Return what each state is labelled with."""
+    return [
+        arrays
+        for width in np.unique(own.sizes).tolist()
+        for arrays in unbatch(own.batch(torch.from_numpy(np.flatnonzero(own.sizes == width)), width).clean)
+    ]
+
+
+def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+) -> None:
+    collector = Collector(qm9, PreparedDataset.open(like_qm9))
+    for draw, passed in walked:
+        collector.take(draw, passed, part=int(draw.number >= 12))
+    plain = collector.result({})
+    collector.calibrate([{"ring 3": 1}, {}] * 100)  # asked for: a ring of three in every other molecule
+    calibrated = collector.result({})
+    part = {draw.arrays.pos.tobytes(): int(draw.number >= 12) for draw, _ in walked if draw.arrays is not None}
+    shares: list[list[float]] = []
+    for own in (plain, calibrated):
+        found: dict[int, list[bool]] = {0: [], 1: []}
+        for arrays in molecules_of(own):
+            found[part[arrays.pos.tobytes()]].append(motifs(mol_of(arrays, qm9.vocabulary))["ring 3"] > 0)
+        shares.append([float(np.mean(found[k])) for k in (0, 1)])
+    assert len(calibrated) == len(plain), "as many states as before"
+    assert shares[0][0] < 0.4
+    assert shares[0][1] > 0.6
+    assert shares[1] == pytest.approx([0.5, 0.5], abs=0.1), "each part for itself"
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_draws_are_calibrated_if_asked_for(
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: bool
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(Collector, "calibrate", lambda _, wanted: asked.append(len(wanted)))
+    dataset = PreparedDataset.open(like_qm9)
+    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, f"own_draws.calibrate={calibrate}"))
+    assert asked == ([len(dataset.indices("train"))] if calibrate else [])
+
+
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
     collector = Collector(tiny_model, PreparedDataset.open(like_qm9))
     for draw, passed in Drawer(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
@@ -241,7 +292,9 @@ def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor]]:
 
 def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
-    few = ["own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3"]
+    few = [
+        "own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3", "own_draws.calibrate=false"
+    ]  # fmt: skip
     alone, taught = (
         labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
         for more in ([], ["own_draws.teacher=qm9"])
