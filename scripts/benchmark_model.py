@@ -80,7 +80,7 @@ def cell(rate: dict[str, Any] | None) -> str:
 
 
 def distances(report: dict[str, Any]) -> dict[str, str]:
-    """Return the geometry rows of one report, "W1 (floor)"."""
+    """Return the rows of distances of one report, "distance (floor)"."""
     rows = {}
     for kind, found in report["geometry"].items():
         rows[f"W1 of {kind}s, {found['unit']} (floor)"] = f"{found['w1']:.4g} ({found['floor']:.2g})"
@@ -88,6 +88,9 @@ def distances(report: dict[str, Any]) -> dict[str, str]:
             entry = found["types"].get(label)
             if entry and entry["w1"] is not None and entry["floor"] is not None:
                 rows[f"W1 of {label} lengths, {found['unit']} (floor)"] = f"{entry['w1']:.4f} ({entry['floor']:.4f})"
+    if (made := report["motifs"]) is not None:
+        label = f"deviation of {len(made['motifs'])} motifs, spreads (floor)"
+        rows[label] = f"{made['deviation']:.3f} ({made['floor']:.3f})"
     return rows
 
 

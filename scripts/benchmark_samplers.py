@@ -55,6 +55,8 @@ COLUMNS = (
     "evaluations",
     *itertools.chain.from_iterable((name, f"{name}_se") for name in (*RATES, *KINDS)),
     *(f"{kind}_floor" for kind in KINDS),
+    "motifs",
+    "motifs_floor",
     "seconds_per_1000",
     "device",
     "date",
@@ -81,6 +83,8 @@ def measured(report: EvaluationReport, reference: Reference) -> dict[str, Any]:
     errors = bootstrap_errors(report, reference)
     for kind, found in report.comparison.geometry.items() if report.comparison is not None else ():
         row[kind], row[f"{kind}_se"], row[f"{kind}_floor"] = found.w1, errors[kind], found.floor
+    made = report.comparison.proportions if report.comparison is not None else None
+    row["motifs"], row["motifs_floor"] = (made.deviation, made.floor) if made is not None else (None, None)
     return {name: "" if value is None else f"{value:.6g}" for name, value in row.items()}
 
 
@@ -133,18 +137,24 @@ def figure(row: dict[str, str], name: str, factor: float, digits: int) -> str:
     return f"{factor * float(row[name]):.{digits}f}{error}"
 
 
+def motif_figure(row: dict[str, str]) -> str:
+    """Return "deviation of the motifs (floor)"."""
+    return f"{float(row['motifs']):.3f} ({float(row['motifs_floor']):.3f})" if row["motifs"] else "-"
+
+
 def table(rows: Sequence[dict[str, str]]) -> Iterable[str]:
     """Yield the lines of the Markdown table."""
     units = {"bond": "Å", "angle": "°", "torsion": "°"}
     heads = [f"{label}, %" for label in RATES.values()] + [f"W1 {kind}s, {units[kind]}" for kind in KINDS]
-    yield f"| sampler | grid | evaluations | {' | '.join(heads)} | s per 1,000 | n |"
-    yield "|---" * (len(heads) + 5) + "|"
+    yield f"| sampler | grid | evaluations | {' | '.join(heads)} | motifs (floor) | s per 1,000 | n |"
+    yield "|---" * (len(heads) + 6) + "|"
     order = [HELD_OUT, *SOLVERS]
     for row in sorted(
         rows, key=lambda row: (order.index(row["sampler"]), row["grid"], int(row["asked"]), int(row["n"]))
     ):
         cells = [figure(row, name, 100, 1) for name in RATES]
         cells += [figure(row, kind, 1, 4 if kind == "bond" else 2) for kind in KINDS]
+        cells.append(motif_figure(row))
         yield (
             f"| {row['sampler']} | {row['grid']} | {row['evaluations']} | {' | '.join(cells)} | "
             f"{float(row['seconds_per_1000']):.3g} | {row['n']} |"
@@ -166,7 +176,9 @@ def text(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, referenc
         f"network in {network}, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`. Argmax decoding, no retries, no filters; all requested molecules count. "
         f"± is one standard error (of W1: over {BOOTSTRAPS} bootstraps of the molecules). W1 distances to "
-        f"{reference.source}{floor}. Seconds include loading the model.",
+        f"{reference.source}{floor}. Motifs: mean deviation of how often an atom, bond, ring or angle type "
+        "occurs in a molecule, in standard deviations of the reference (floor: real molecules). "
+        "Seconds include loading the model.",
         "",
         *table(rows),
         "",

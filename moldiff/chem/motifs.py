@@ -13,13 +13,12 @@ _LARGEST_RING = 8  # larger rings count as this size
 def motifs(mol: Chem.Mol) -> Counter[str]:
     """Count the motifs of a sanitised molecule; coordinates play no part.
 
-    Motifs are its number of atoms, its atoms (element, charge, hydrogens, degree, aromatic or not), its bonds (elements
+    Motifs are its atoms (element, charge, hydrogens, degree, aromatic or not), its bonds (elements
     and order), its rings (size, aromatic or not), and its angles between three heavy atoms with the smallest ring that
     holds them: strain lies there.
     """
     rings = sorted((frozenset(ring) for ring in mol.GetRingInfo().AtomRings()), key=len)
-    found = Counter([f"atoms {mol.GetNumAtoms()}"])
-    found.update(_atom(atom) for atom in mol.GetAtoms())
+    found = Counter(_atom(atom) for atom in mol.GetAtoms())
     found.update(_bond(bond) for bond in mol.GetBonds())
     for ring in rings:
         aromatic = all(mol.GetAtomWithIdx(atom).GetIsAromatic() for atom in ring)

@@ -1,4 +1,4 @@
-"""A sample of valid molecules against a reference: Wasserstein-1 distances with their floors, and composition."""
+"""A sample of valid molecules against a reference: Wasserstein-1 distances and floors, composition, motifs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from moldiff.chem.properties import PROPERTIES
 from moldiff.evaluation.distributions import summarise, total_variation
+from moldiff.evaluation.proportions import Proportions, proportions
 from moldiff.evaluation.reference import Entry, Reference, distances, weighted_average
 from moldiff.evaluation.sample import COMPOSITION, KINDS, PROPERTY_NAMES, Sample
 
@@ -74,11 +75,13 @@ class Comparison:
         geometry: kind -> comparison.
         properties: property name -> distance.
         composition: of `COMPOSITION`, the total-variation distance (0 equal, 1 disjoint) to the reference.
+        proportions: how often motifs occur; None for an empty sample or a reference that knows none.
     """
 
     geometry: dict[str, KindComparison]
     properties: dict[str, Distance]
     composition: dict[str, float | None]
+    proportions: Proportions | None
 
 
 def compare(sample: Sample, reference: Reference) -> Comparison:
@@ -94,6 +97,7 @@ def compare(sample: Sample, reference: Reference) -> Comparison:
             if name in known
         },
         composition={name: total_variation(counts[name], reference.composition.get(name, {})) for name in COMPOSITION},
+        proportions=proportions(sample.motifs, reference.motifs, reference.molecules),
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
+from moldiff.evaluation.proportions import Frequency, frequencies
 from moldiff.evaluation.sample import KINDS, PROPERTY_NAMES, Sample
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Reference:
         averages: kind -> floor of the average over types, weighted by the types' frequency in the reference.
         properties: property name -> entry.
         composition: as `Sample.composition`.
+        motifs: motif -> how often it occurs in a molecule; empty in references of early models.
         keys: training molecules, or None if novelty cannot be told.
         smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
         training_smiles: the same of training molecules; only at hand beside the data set, never stored.
@@ -79,6 +81,7 @@ class Reference:
     keys: TrainingKeys | None
     smiles: tuple[str, ...]
     training_smiles: tuple[str, ...] = ()
+    motifs: dict[str, Frequency] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the keys as plain JSON types."""
@@ -94,6 +97,7 @@ class Reference:
             "averages": {kind: floor.to_json(_DECIMALS[kind] + 2) for kind, floor in self.averages.items()},
             "properties": {name: _entry_json(e, _PROPERTY_DECIMALS) for name, e in self.properties.items()},
             "composition": self.composition,
+            "motifs": {name: [_rounded(one.mean), _rounded(one.std)] for name, one in self.motifs.items()},
             "smiles": list(self.smiles),
         }
 
@@ -120,6 +124,7 @@ class Reference:
                 composition={k: {c: int(n) for c, n in v.items()} for k, v in value["composition"].items()},
                 keys=keys,
                 smiles=tuple(str(text) for text in value.get("smiles", [])),
+                motifs={name: Frequency(*map(float, one)) for name, one in value.get("motifs", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MoldiffError(f"the reference is damaged ({error!r}); build it again") from error
@@ -201,7 +206,12 @@ def build_reference(
         composition=held_out.composition(),
         keys=keys,
         smiles=tuple(smiles),
+        motifs=frequencies(held_out.motifs),
     )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.5g}")
 
 
 def weighted_average(distances: dict[str, float], weights: dict[str, int]) -> float | None:

@@ -16,6 +16,8 @@ were found.
 |                 | types: label -> distance}                                                                  |
 | properties      | name -> {unit, n, mean, std}, with a reference also {reference_mean, w1, floor}            |
 | composition     | size, element, charge, bond -> {counts, total_variation}                                   |
+| motifs          | null without reference, or {deviation, floor, motifs: name -> {mean, reference_mean,       |
+|                 | deviation}}: how often each occurs in a molecule, deviations in the reference's spreads    |
 | posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
 | relaxation      | null if not run, or {method, unit, n, failed, unconverged, median, mean, q90, median_rmsd} |
 |                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
@@ -110,6 +112,7 @@ class EvaluationReport:
     def to_json(self) -> dict[str, Any]:
         """Return the content of report.json as plain JSON types."""
         reference = self.reference
+        proportions = self.comparison.proportions if self.comparison else None
         return {
             "format": FORMAT,
             "version": FORMAT_VERSION,
@@ -122,6 +125,7 @@ class EvaluationReport:
             "geometry": self._geometry(),
             "properties": self._properties(),
             "composition": self._composition(),
+            "motifs": proportions.to_json() if proportions else None,
             "posebusters": self.posebusters.to_json() if self.posebusters else None,
             "relaxation": self.relaxation.to_json() if self.relaxation else None,
             "fcd": self.fcd.to_json() if self.fcd else None,

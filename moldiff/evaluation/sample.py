@@ -1,14 +1,16 @@
-"""What valid molecules measure: geometry by type, composition, properties. One form for samples and references."""
+"""What valid molecules measure: geometry by type, composition, motifs, properties. One form for samples and
+references."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from moldiff.chem.graph import MolGraph, concatenate, graph, symbol
+from moldiff.chem.motifs import motifs
 from moldiff.chem.properties import PROPERTIES, calculate
 from moldiff.evaluation.geometry import label, measure
 
@@ -32,20 +34,23 @@ class Sample:
     Attributes:
         graphs: M molecules with finite coordinates.
         properties: property name -> (M,) values in the units of `PROPERTIES`, NaN where a calculator failed.
+        motifs: M counts of motifs (`moldiff.chem.motifs`).
     """
 
     graphs: tuple[MolGraph, ...]
     properties: dict[str, np.ndarray]
+    motifs: tuple[Mapping[str, int], ...]
 
     @classmethod
     def of(cls, molecules: Iterable[Mol]) -> Sample:
         """Measure sanitised molecules with a conformer, one at a time."""
-        graphs, rows = [], []
+        graphs, rows, counts = [], [], []
         for mol in molecules:
             graphs.append(graph(mol))
             rows.append(_properties(mol))
+            counts.append(motifs(mol))
         columns = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
-        return cls(tuple(graphs), columns)
+        return cls(tuple(graphs), columns, tuple(counts))
 
     def __len__(self) -> int:
         return len(self.graphs)
@@ -53,7 +58,7 @@ class Sample:
     def take(self, rows: np.ndarray) -> Sample:
         """Return the molecules ``rows`` (integer indices)."""
         columns = {name: values[rows] for name, values in self.properties.items()}
-        return Sample(tuple(self.graphs[row] for row in rows), columns)
+        return Sample(tuple(self.graphs[row] for row in rows), columns, tuple(self.motifs[row] for row in rows))
 
     def geometry(self) -> dict[str, dict[str, np.ndarray]]:
         """Return kind -> type label -> values, units as in `KINDS`."""

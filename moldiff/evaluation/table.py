@@ -7,12 +7,14 @@ from rich.table import Table
 
 from moldiff.chem.properties import PROPERTIES
 from moldiff.evaluation.compare import Comparison
+from moldiff.evaluation.proportions import Proportions
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import KINDS
 from moldiff.evaluation.validity import failures
 
 MOST_REASONS = 10
+MOST_MOTIFS = 5
 
 _LABELS = {
     "valid_connected": "valid & connected",
@@ -44,6 +46,13 @@ def render(report: EvaluationReport, console: Console) -> None:
         source = report.reference.source
         console.print(f"Wasserstein-1 distances to {source} (floor: as many real molecules)", soft_wrap=True)
         console.print(_distances(report.comparison))
+        if (made := report.comparison.proportions) is not None:
+            console.print(
+                f"{len(made.motifs)} motifs (atoms, bonds, rings, angles) deviate by {_number(made.deviation)} spreads "
+                f"on average (floor {_number(made.floor)}: as many real molecules)",
+                soft_wrap=True,
+            )
+            console.print(_deviant(made))
     for line in _extras(report):
         console.print(line, soft_wrap=True)
     if reasons := [item for details in failures(report.rows).values() for item in details.items()]:
@@ -74,6 +83,13 @@ def _distances(comparison: Comparison) -> Table:
     for name, distance in comparison.properties.items():
         unit = PROPERTIES[name].unit
         table.add_row(name, _number(distance.w1), _number(distance.floor), "" if unit == "1" else unit, "")
+    return table
+
+
+def _deviant(made: Proportions) -> Table:
+    table = Table("most deviant motifs", "in a molecule", "of the reference", "spreads", box=None)
+    for name, (mean, wanted, deviation) in list(made.motifs.items())[:MOST_MOTIFS]:
+        table.add_row(name, _number(mean), _number(wanted), f"{deviation:+.2f}")
     return table
 
 

@@ -43,18 +43,18 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK = 600  # walks made before they are judged
-_WANTED = 20000  # training molecules whose motifs are counted
+_WANTED = 20000  # training molecules whose features are counted
 _SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """States of one draw: its part, their padded width, their tensors, and the motifs of what should come of them."""
+    """States of one draw: its part, their padded width, their tensors, and the features of what should come of them."""
 
     part: int
     width: int
     group: dict[str, Tensor]
-    motifs: Mapping[str, int]
+    features: Mapping[str, int]
 
 
 class Collector:
@@ -81,8 +81,6 @@ class Collector:
             passed: states on its way.
             part: draws of one part are calibrated together.
         """
-        from moldiff.chem.motifs import motifs
-
         states = len(passed)
         if not states:
             return
@@ -101,7 +99,7 @@ class Collector:
             group[f"clean.{field}"] = _repeated(getattr(clean, field), states).to(as_class)
             group[f"noisy.{field}"] = torch.cat([getattr(one.state, field) for one in passed]).to(as_class)
             group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
-        self._entries.append(_Entry(part, width, group, motifs(mol)))
+        self._entries.append(_Entry(part, width, group, _features(mol)))
 
     def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
@@ -127,12 +125,12 @@ class Collector:
         """Drop and repeat draws so that each part is made of what molecules of the data are made of.
 
         Args:
-            wanted: motifs of molecules of the data.
+            wanted: features of molecules of the data.
         """
         calibrated: list[_Entry] = []
         for part in sorted({entry.part for entry in self._entries}):
             entries = [entry for entry in self._entries if entry.part == part]
-            weights = log_weights([entry.motifs for entry in entries], wanted)
+            weights = log_weights([entry.features for entry in entries], wanted)
             copies = systematic(weights, 0.5)
             calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
             share = effective_size(weights) / len(entries)
@@ -223,21 +221,27 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
     if wanted.calibrate:
-        collector.calibrate(_motifs_of_training(dataset, training.seed))
+        collector.calibrate(_training_features(dataset, training.seed))
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
 
 
-def _motifs_of_training(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
-    """Return the motifs of training molecules, of so many at most that they are counted in seconds."""
+def _training_features(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
+    """Return the features of training molecules, of so many at most that they are counted in seconds."""
     from moldiff.chem.convert import decode
-    from moldiff.chem.motifs import motifs
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
     conversions = (decode(dataset.molecule(int(row)), dataset.vocabulary) for row in rows)
-    return [motifs(conversion.mol) for conversion in conversions if conversion.mol is not None]
+    return [_features(conversion.mol) for conversion in conversions if conversion.mol is not None]
+
+
+def _features(mol: Mol) -> Counter[str]:
+    """Return the motifs of a molecule and its size."""
+    from moldiff.chem.motifs import motifs
+
+    return motifs(mol) + Counter([f"{mol.GetNumAtoms()} atoms"])
 
 
 def aligned(mended: Draw, draw: Draw) -> Draw:

@@ -51,7 +51,7 @@ def distorted(sample: Sample, noise: float) -> Sample:
         MolGraph(g.numbers, g.charges, g.positions + noise * generator.normal(size=g.positions.shape), g.bonds)
         for g in sample.graphs
     )
-    return Sample(tuple(graphs), sample.properties)
+    return Sample(tuple(graphs), sample.properties, sample.motifs)
 
 
 def test_real_molecules_sit_at_the_floor_and_distorted_ones_above(
@@ -72,8 +72,19 @@ def test_the_reference_itself_has_distance_zero(reference: Reference, halves: tu
     assert own.geometry["bond"].w1 < 5e-4
     assert own.geometry["bond"].unknown == 0.0
     assert all(value == 0.0 for value in own.composition.values())
+    assert own.proportions is not None
+    assert own.proportions.deviation == pytest.approx(0, abs=1e-4)
     for name, distance in own.properties.items():
         assert distance.w1 == pytest.approx(0.0, abs=0.02 * max(1.0, abs(distance.reference_mean))), name
+
+
+def test_a_part_of_a_sample_takes_all_that_belongs_to_it(sample: Sample) -> None:
+    part = sample.take(np.array([7, 3]))
+    for row, one in ((7, 0), (3, 1)):
+        assert part.graphs[one] is sample.graphs[row]
+        assert part.motifs[one] is sample.motifs[row]
+        assert part.properties["logp"][one] == sample.properties["logp"][row]
+    assert sample.motifs[7] != sample.motifs[0]
 
 
 def test_json_round_trip_is_small_and_exact(reference: Reference) -> None:
@@ -107,6 +118,7 @@ def test_tensors_without_keys(reference: Reference) -> None:
         ({"geometry": {}}, "damaged"),
         ({"properties": {"logp": {"cells": [None], "count": 1, "mean": 0, "std": 0}}}, "damaged"),
         ({"composition": {"size": {"3": "many"}}}, "damaged"),
+        ({"motifs": {"ring 3": [0.1]}}, "damaged"),
     ],
 )
 def test_damaged_references_are_refused(change: dict, message: str, reference: Reference) -> None:
@@ -138,7 +150,7 @@ def test_rare_types_get_no_distance() -> None:
 def test_types_that_the_reference_does_not_know_are_reported(reference: Reference) -> None:
     far = [[float(2 * k), 0.0, 0.0] for k in range(4)]
     strange = MolGraph(np.array([14, 9, 6, 1]), np.zeros(4, int), np.array(far), np.array([[0, 1, 1], [2, 3, 1]]))
-    found = compare(Sample((strange,), {name: np.zeros(1) for name in reference.properties}), reference)
+    found = compare(Sample((strange,), {name: np.zeros(1) for name in reference.properties}, ({},)), reference)
     assert found.geometry["bond"].unknown == 0.5
     assert found.geometry["bond"].w1 is None
     assert found.geometry["bond"].measured == 0.0
@@ -160,6 +172,7 @@ def test_failed_calculators_leave_nan_and_are_left_out(sample: Sample, monkeypat
 
     monkeypatch.setattr(module, "calculate", calculate)
     monkeypatch.setattr(module, "graph", lambda mol: sample.graphs[0])
+    monkeypatch.setattr(module, "motifs", lambda mol: sample.motifs[0])
     found = Sample.of([None, None])  # type: ignore[list-item]
     assert np.isnan(found.properties["qed"]).all()
     assert found.properties["logp"].tolist() == [2.0, 2.0]

@@ -24,7 +24,8 @@ from moldiff.evaluation.table import render
 GARBAGE = "garbage\n\n\nnot a molecule\n$$$$\n"
 KEYS = {
     "format", "version", "file", "sha256", "hydrogens", "counts", "failures", "metrics", "geometry", "properties",
-    "composition", "posebusters", "relaxation", "fcd", "memorisation", "generation", "reference", "versions", "seconds",
+    "composition", "motifs", "posebusters", "relaxation", "fcd", "memorisation", "generation", "reference", "versions",
+    "seconds",
 }  # fmt: skip
 METRICS = [
     "valid_connected", "sanitised",
@@ -77,6 +78,9 @@ def test_real_molecules_get_the_marks_they_deserve(real: EvaluationReport) -> No
     assert geometry["bond"]["w1"] < 0.01
     assert geometry["angle"]["w1"] < 3
     assert geometry["torsion"]["w1"] < 15
+    motifs = real.to_json()["motifs"]
+    assert motifs["deviation"] < 1.5 * motifs["floor"]
+    assert "most deviant motifs" in table(real)
 
 
 def test_report_json_is_what_is_documented(real: EvaluationReport, halves: tuple[Path, Path]) -> None:
@@ -95,6 +99,8 @@ def test_report_json_is_what_is_documented(real: EvaluationReport, halves: tuple
         assert all(set(t) == {"n", "mean", "reference_mean", "w1", "floor"} for t in found["types"].values())
     assert set(value["properties"]["logp"]) == {"unit", "n", "mean", "std", "reference_mean", "w1", "floor"}
     assert set(value["composition"]) == {"size", "element", "charge", "bond"}
+    assert set(value["motifs"]) == {"deviation", "floor", "motifs"}
+    assert value["motifs"]["motifs"]["bond C-C"]["reference_mean"] > 3
     assert sum(value["composition"]["size"]["counts"].values()) == 100
     assert set(value["posebusters"]) == {"version", "config", "sampled", "checked", "failures"}
     assert set(value["seconds"]) == {"chemistry", "reference", "geometry", "posebusters"}
