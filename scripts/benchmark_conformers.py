@@ -30,7 +30,7 @@ from moldiff.chem.convert import decode
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.sampling.conformers import conformers
+from moldiff.sampling.jobs.conformers import conformers
 from moldiff.training.provenance import hardware
 
 THRESHOLDS = (0.25, 0.5)  # angstrom

@@ -26,7 +26,10 @@ from moldiff.datasets.seen import SeenChemistry
 from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
-from moldiff.sampling.decoders import (
+from moldiff.sampling.draws import Drawer
+from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.jobs.generate import DEFAULT_STEPS
+from moldiff.sampling.outcomes.decoders import (
     LENGTH_WIDENING,
     ArgmaxDecoder,
     Decoder,
@@ -34,10 +37,7 @@ from moldiff.sampling.decoders import (
     StructuredDecoder,
     length_problem,
 )
-from moldiff.sampling.draws import Drawer
-from moldiff.sampling.generate import DEFAULT_STEPS
-from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
-from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.outcomes.renoise import Renoiser
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.training.provenance import hardware
 from moldiff.workers import Workers, workers_for

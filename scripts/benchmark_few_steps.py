@@ -27,7 +27,7 @@ from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.references import load_reference
 from moldiff.evaluation.report import evaluate
 from moldiff.files import write_text
-from moldiff.sampling.generate import generate_files
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.training.provenance import hardware
 
 EVALUATIONS = (6, 8, 10, 20)

@@ -33,10 +33,10 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.sampling.fragment_wish import DEFAULT_RESAMPLE, FragmentWish
-from moldiff.sampling.generate import generate_files
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import Wishes
+from moldiff.sampling.steering.fragment_wish import DEFAULT_RESAMPLE, FragmentWish
+from moldiff.sampling.steering.wishes import Wishes
 from moldiff.training.provenance import hardware
 
 GROW, LINK, FREE = "growing", "linking", "unconditional"

@@ -35,8 +35,8 @@ from moldiff.evaluation.report import evaluate
 from moldiff.evaluation.results import EvaluationReport
 from moldiff.evaluation.sample import KINDS
 from moldiff.files import write_text
-from moldiff.sampling.generate import generate_files
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.provenance import hardware
 

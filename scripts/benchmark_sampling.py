@@ -27,11 +27,11 @@ from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.draws import Drawer, empty_batch
-from moldiff.sampling.generate import DEFAULT_STEPS, generate
+from moldiff.sampling.jobs.generate import DEFAULT_STEPS, generate
 from moldiff.sampling.microbatches import ROWS
-from moldiff.sampling.outcome import Accountant, assess
+from moldiff.sampling.outcomes.decoders import ArgmaxDecoder
+from moldiff.sampling.outcomes.outcome import Accountant, assess
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.training.provenance import hardware
 

@@ -40,10 +40,10 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.model import MoleculeModel
-from moldiff.sampling.generate import generate_files
 from moldiff.sampling.guidance import Guidance
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering import Wishes
+from moldiff.sampling.steering.wishes import Wishes
 from moldiff.sampling.targets import VALUE_BAND
 from moldiff.training.provenance import hardware
 

@@ -29,8 +29,8 @@ from moldiff.chem.similarity import nearest_similarity
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
+from moldiff.sampling.jobs.vary import OTHER, SAME, STEREOISOMER, vary
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.vary import OTHER, SAME, STEREOISOMER, vary
 from moldiff.training.provenance import hardware
 
 STRENGTHS = (0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)

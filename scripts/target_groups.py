@@ -16,15 +16,15 @@ from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.model import MoleculeModel
 from moldiff.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.decoders import ArgmaxDecoder
 from moldiff.sampling.draws import Drawer
-from moldiff.sampling.outcome import Outcome, assess
-from moldiff.sampling.predicted_score import PredictedNearness
-from moldiff.sampling.property_guide import PropertyGuide
-from moldiff.sampling.request import Request
-from moldiff.sampling.reweighting import ReweightedDraws, Reweighting, Scoring
-from moldiff.sampling.scoring import targets_score
-from moldiff.sampling.steering import Wishes, steer
+from moldiff.sampling.jobs.request import Request
+from moldiff.sampling.outcomes.decoders import ArgmaxDecoder
+from moldiff.sampling.outcomes.outcome import Outcome, assess
+from moldiff.sampling.steering.predicted_score import PredictedNearness
+from moldiff.sampling.steering.property_guide import PropertyGuide
+from moldiff.sampling.steering.reweighting import ReweightedDraws, Reweighting, Scoring
+from moldiff.sampling.steering.scoring import targets_score
+from moldiff.sampling.steering.wishes import Wishes, steer
 from moldiff.sampling.targets import Target, parse_target
 from moldiff.workers import Workers, workers_for
 

@@ -32,6 +32,8 @@ LAYERS = [
     {"cli"},
     {"__main__"},
 ]
+# Parts of sampling/ from the lowest layer up: a part imports from those before it and from itself.
+SAMPLING = ["", "outcomes", "steering", "jobs"]
 HEAVY = {
     "torch",
     "numpy",
@@ -88,6 +90,21 @@ def test_imports_go_one_way(path: Path) -> None:
         allowed = other == own or layer_of(other) < layer_of(own) or {own, other} <= BASE
         assert layer_of(other) >= 0, f"{path.name} imports {module}, which has no layer"
         assert allowed, f"{path.name} ({own}) may not import {module}"
+
+
+def part_of_sampling(module: str) -> int:
+    part = module.removeprefix("moldiff.sampling").strip(".").split(".")[0]
+    return SAMPLING.index(part if part in SAMPLING else "")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((PACKAGE / "sampling").rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_imports_within_sampling_go_one_way(path: Path) -> None:
+    own = part_of_sampling(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+    for module, _ in imports_of(ast.parse(path.read_text())):
+        if module.startswith("moldiff.sampling"):
+            assert part_of_sampling(module) <= own, f"{path.name} may not import {module}"
 
 
 @pytest.mark.parametrize(

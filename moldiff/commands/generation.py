@@ -14,7 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.grammar import parse_range, split_names
 
 if TYPE_CHECKING:
-    from moldiff.sampling.fragment_wish import FragmentWish
+    from moldiff.sampling.steering.fragment_wish import FragmentWish
 
 
 class Decoding(StrEnum):
@@ -146,10 +146,10 @@ def generate(
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
     from moldiff.checkpoint import DEFAULT_MODEL
-    from moldiff.sampling.generate import generate_files
     from moldiff.sampling.guidance import parse_guidance
-    from moldiff.sampling.reweighting import asked_for
-    from moldiff.sampling.steering import Wishes
+    from moldiff.sampling.jobs.generate import generate_files
+    from moldiff.sampling.steering.reweighting import asked_for
+    from moldiff.sampling.steering.wishes import Wishes
 
     wishes = Wishes(
         tuple(targets or ()),
@@ -201,7 +201,7 @@ def _fragment_wish(
     grow: str | None,
     resample: int | None,
 ) -> FragmentWish | None:
-    from moldiff.sampling.fragment_wish import DEFAULT_RESAMPLE, FragmentWish, parse_atoms
+    from moldiff.sampling.steering.fragment_wish import DEFAULT_RESAMPLE, FragmentWish, parse_atoms
 
     if fragment is None:
         given = (fixed_atoms, keep_smarts, attach_at, grow, resample)

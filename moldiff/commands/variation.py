@@ -48,8 +48,8 @@ def vary(
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
     from moldiff.checkpoint import DEFAULT_MODEL
-    from moldiff.sampling.answers import count_records
-    from moldiff.sampling.vary import parse_strength, vary_files
+    from moldiff.sampling.jobs.answers import count_records
+    from moldiff.sampling.jobs.vary import parse_strength, vary_files
 
     ends = parse_strength(strength, "--strength")
     with progress_bar("variations", number * count_records(file)) as progress:
@@ -98,8 +98,8 @@ def conformers(
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
     from moldiff.checkpoint import DEFAULT_MODEL
-    from moldiff.sampling.answers import count_records
-    from moldiff.sampling.conformers import conformer_files
+    from moldiff.sampling.jobs.answers import count_records
+    from moldiff.sampling.jobs.conformers import conformer_files
 
     with progress_bar("conformers", number * count_records(file)) as progress:
         told = conformer_files(

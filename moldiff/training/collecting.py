@@ -28,10 +28,10 @@ from moldiff.geometry import kabsch
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, collate
 from moldiff.sampling.draws import Draw, Drawer, Passed
-from moldiff.sampling.renoise import Renoiser
-from moldiff.sampling.smc import effective_size, systematic
+from moldiff.sampling.outcomes.renoise import Renoiser
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.starts import TrainingStarts
+from moldiff.sampling.steering.smc import effective_size, systematic
 from moldiff.training.calibration import log_weights
 from moldiff.training.callbacks import duration
 from moldiff.training.own_draws import OwnDraws
@@ -66,7 +66,7 @@ class Collector:
     """
 
     def __init__(self, model: MoleculeModel, dataset: PreparedDataset) -> None:
-        from moldiff.sampling.decoders import StructuredDecoder
+        from moldiff.sampling.outcomes.decoders import StructuredDecoder
 
         self.model = model
         self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
@@ -105,8 +105,8 @@ class Collector:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
         from moldiff.chem.convert import EncodingError, encode
-        from moldiff.sampling.aims import measured_values
-        from moldiff.sampling.outcome import assess
+        from moldiff.sampling.outcomes.outcome import assess
+        from moldiff.sampling.steering.aims import measured_values
 
         outcome = assess(draw, self._decoder)
         if outcome.status != "valid" or outcome.mol is None or draw.arrays is None:

@@ -161,7 +161,7 @@ def test_a_bad_training_file_or_option_is_one_line(
 
 def test_the_defaults_in_the_help_are_the_defaults(run: Run) -> None:
     from moldiff.checkpoint import DEFAULT_MODEL
-    from moldiff.sampling.generate import DEFAULT_STEPS
+    from moldiff.sampling.jobs.generate import DEFAULT_STEPS
     from moldiff.sampling.solvers import DEFAULT_SOLVER
 
     _, out, _ = run("generate", "--help")

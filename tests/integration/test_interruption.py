@@ -23,7 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
 from methane import METHANE
 from moldiff.cli import main
-from moldiff.sampling import draws, scoring, tasks
+from moldiff.sampling.steering import scoring
+from moldiff.sampling import draws, tasks
 from moldiff.sampling.draws import Draw, Drawer
 def busy():
     print("busy", flush=True)

@@ -17,13 +17,13 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolPrediction
 from moldiff.sampling.constraints import FORBIDDEN, Composition, Constraint, ElementMask, FixedSum, TotalCharge
-from moldiff.sampling.decoders import Judgement
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
-from moldiff.sampling.limits import constraints_of, element_mask, parse_formula
-from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.outcomes.decoders import Judgement
+from moldiff.sampling.outcomes.renoise import Renoiser
+from moldiff.sampling.outcomes.verified import VerifiedDecoder
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
-from moldiff.sampling.verified import VerifiedDecoder
+from moldiff.sampling.steering.limits import constraints_of, element_mask, parse_formula
 from moldiff.vocabulary import Vocabulary
 
 ELEMENTS = ("H", "C", "N", "O")

@@ -24,14 +24,14 @@ from moldiff.molecules import MolArrays, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
 from moldiff.sampling.draws import Draw, Drawer, empty_batch
-from moldiff.sampling.fragment_wish import FragmentWish, parse_atoms
 from moldiff.sampling.fragments import FixedFragment, with_fragment
-from moldiff.sampling.renoise import Renoiser
+from moldiff.sampling.outcomes.renoise import Renoiser
 from moldiff.sampling.resampling import Resampled
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
-from moldiff.sampling.steering import Wishes, steer
+from moldiff.sampling.steering.fragment_wish import FragmentWish, parse_atoms
+from moldiff.sampling.steering.wishes import Wishes, steer
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 

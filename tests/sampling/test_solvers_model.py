@@ -14,8 +14,8 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.draws import Drawer, empty_batch
-from moldiff.sampling.generate import generate_files
 from moldiff.sampling.grids import GRIDS
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, Heun, Solver
 from moldiff.sampling.walk import State, Walk

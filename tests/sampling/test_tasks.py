@@ -11,10 +11,10 @@ from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.draws import Draw, Drawer
+from moldiff.sampling.jobs.vary import noised_walk
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.tasks import MOST_ATTEMPTS, MOST_DRAWS, Task, TaskRunner, noise_key
-from moldiff.sampling.vary import noised_walk
 
 Walk = Callable[[MolBatch, Tensor], Sample]
 

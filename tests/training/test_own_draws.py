@@ -24,8 +24,8 @@ from moldiff.datasets.seen import seen_chemistry
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
-from moldiff.sampling.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.sampling.draws import Draw, Drawer, Passed
+from moldiff.sampling.outcomes.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.collecting import Collector, aligned, collect, made_by
 from moldiff.training.own_draws import OwnDraws

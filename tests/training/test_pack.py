@@ -14,7 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.bound import BoundSettings
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.score_reference import ScoreReference
-from moldiff.sampling.generate import generate_files
+from moldiff.sampling.jobs.generate import generate_files
 from moldiff.training.pack import pack
 from moldiff.training.run import train
 

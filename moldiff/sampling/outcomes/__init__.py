@@ -1,0 +1,1 @@
+"""From a draw to an accounted molecule: decoded, judged, described, and given a second chance."""

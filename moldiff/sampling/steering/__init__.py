@@ -1,0 +1,1 @@
+"""From what users wish to what the sampler does about it, and how near the molecules came."""
