@@ -19,7 +19,7 @@ from torch import Tensor
 
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.programme import NO_DEMANDS, Demands
+from moldiff.sampling.demands import NO_DEMANDS, Demands
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

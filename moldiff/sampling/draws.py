@@ -16,11 +16,11 @@ from moldiff.model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
+from moldiff.sampling.demands import LogProbabilities
 from moldiff.sampling.gradient_guidance import PropertyGradient
 from moldiff.sampling.grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.microbatches import MicroBatches
-from moldiff.sampling.programme import LogProbabilities
 from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.starts import FreeStarts, Starts

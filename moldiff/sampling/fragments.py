@@ -23,7 +23,7 @@ from moldiff.geometry import center
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.sampling.constraints import FORBIDDEN, FixedSum
-from moldiff.sampling.programme import Demands, Kept
+from moldiff.sampling.demands import Demands, Kept
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -27,6 +27,7 @@ from moldiff.errors import MoldiffError, nearest_name
 from moldiff.grammar import check_flag, check_text, number, refusal
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolArrays, MolBatch
+from moldiff.sampling.demands import NO_DEMANDS
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.grids import DEFAULT_GRID
 from moldiff.sampling.jobs.answer_files import Told, check_outputs, molecules_of, write_answers
@@ -34,7 +35,6 @@ from moldiff.sampling.jobs.answers import RECORD_COLUMNS, Answer, Ask, Job, Mole
 from moldiff.sampling.jobs.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
 from moldiff.sampling.outcomes.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.sampling.outcomes.outcome import COLUMNS, Outcome, assess
-from moldiff.sampling.programme import NO_DEMANDS
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.tasks import Task, TaskRunner, noise_key

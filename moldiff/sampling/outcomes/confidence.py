@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moldiff.molecules import MolArrays
-from moldiff.sampling.programme import LogProbabilities
+from moldiff.sampling.demands import LogProbabilities
 
 _MISSING = "n/a"  # what RDKit reads as no value in a list of atom properties
 TYPE_TAG, BOND_TAG = "atom.dprop.type_confidence", "atom.dprop.bond_confidence"

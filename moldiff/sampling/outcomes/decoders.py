@@ -16,9 +16,10 @@ from moldiff.chem.filters import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.datasets.seen import SeenChemistry
 from moldiff.molecules import MolArrays
+from moldiff.sampling.demands import NO_DEMANDS, Demands
 from moldiff.sampling.draws import Draw
+from moldiff.sampling.outcomes.programme import AtomStates, Solution
 from moldiff.sampling.outcomes.structured import DEFAULT_LIMITS, Limits, decode_structured
-from moldiff.sampling.programme import NO_DEMANDS, AtomStates, Demands, Solution
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 if TYPE_CHECKING:

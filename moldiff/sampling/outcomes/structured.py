@@ -31,15 +31,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moldiff.sampling.programme import (
-    NO_DEMANDS,
-    AtomStates,
-    Choices,
-    Demands,
-    LogProbabilities,
-    Programme,
-    Solution,
-)
+from moldiff.sampling.demands import NO_DEMANDS, Demands, LogProbabilities
+from moldiff.sampling.outcomes.programme import AtomStates, Choices, Programme, Solution
 from moldiff.vocabulary import Vocabulary
 
 _OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes

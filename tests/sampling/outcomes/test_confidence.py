@@ -9,9 +9,9 @@ from rdkit import Chem
 
 from moldiff.chem.io import read_records
 from moldiff.molecules import MolArrays
+from moldiff.sampling.demands import LogProbabilities
 from moldiff.sampling.jobs.generate import generate, generate_files
 from moldiff.sampling.outcomes.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
-from moldiff.sampling.programme import LogProbabilities
 
 
 def test_each_atom_gets_its_type_and_the_mean_of_its_bonds() -> None:

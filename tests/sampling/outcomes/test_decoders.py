@@ -17,12 +17,12 @@ from moldiff.datasets.seen import SeenChemistry
 from moldiff.errors import MoldiffError
 from moldiff.model import MoleculeModel
 from moldiff.molecules import MolArrays
+from moldiff.sampling.demands import Demands, LogProbabilities
 from moldiff.sampling.draws import Draw, Drawer
 from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.outcomes import decoders
 from moldiff.sampling.outcomes.decoders import DECODERS, ArgmaxDecoder, StructuredDecoder
 from moldiff.sampling.outcomes.structured import Limits
-from moldiff.sampling.programme import Demands, LogProbabilities
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 

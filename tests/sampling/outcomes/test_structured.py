@@ -10,8 +10,9 @@ from rdkit import Chem
 from moldiff.chem.convert import encode
 from moldiff.chem.valence import closed_shell_states
 from moldiff.molecules import MolArrays
+from moldiff.sampling.demands import Demands, Kept, LogProbabilities
+from moldiff.sampling.outcomes.programme import AtomStates
 from moldiff.sampling.outcomes.structured import Limits, Solution, decode_structured
-from moldiff.sampling.programme import AtomStates, Demands, Kept, LogProbabilities
 from moldiff.vocabulary import Vocabulary
 
 FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))

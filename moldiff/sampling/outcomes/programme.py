@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moldiff.sampling.demands import Demands, LogProbabilities
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -17,21 +18,6 @@ _LOWEST = -100.0  # nats; where a log-probability is cut off, so that a masked c
 _TIE = 1e-5  # nats; between Kekule forms, which weigh the same, the model's own single and double bonds decide
 _ORDERS = {"single": (1,), "double": (2,), "triple": (3,), "aromatic": (1, 2)}
 _MOST_HYDROGENS = 8  # implicit ones of an atom
-
-
-@dataclass(frozen=True)
-class LogProbabilities:
-    """What a model believes of one molecule of n atoms: natural logarithms, normalised over the last axis.
-
-    Attributes:
-        atom_type: (n, A) float.
-        charge: (n, C) float.
-        bond_type: (n, n, K) float, symmetric in the atoms; the diagonal means nothing.
-    """
-
-    atom_type: np.ndarray
-    charge: np.ndarray
-    bond_type: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,42 +40,6 @@ class AtomStates:
     def take(self, chosen: np.ndarray) -> AtomStates:
         """Return the states selected by an index or mask."""
         return AtomStates(*(getattr(self, name)[chosen] for name in ("element", "charge", "formal", "valence", "ring")))
-
-
-@dataclass(frozen=True)
-class Kept:
-    """The first k atoms of a molecule, which stay as they are.
-
-    Attributes:
-        atom_type, charge: (k,) int class indices.
-        bond_type: (k, k) int class indices of the bonds among them, symmetric.
-        open_valences: (k,) int sum of the orders of each atom's bonds to other atoms, none of them aromatic.
-    """
-
-    atom_type: np.ndarray
-    charge: np.ndarray
-    bond_type: np.ndarray
-    open_valences: np.ndarray
-
-
-@dataclass(frozen=True)
-class Demands:
-    """What is asked of a molecule beyond chemistry; None = nothing.
-
-    Attributes:
-        total_charge: sum of the formal charges.
-        allowed: for each of the A elements, whether it may occur.
-        counts: number of atoms of each of the A elements.
-        kept: atoms that stay as they are.
-    """
-
-    total_charge: int | None = None
-    allowed: tuple[bool, ...] | None = None
-    counts: tuple[int, ...] | None = None
-    kept: Kept | None = None
-
-
-NO_DEMANDS = Demands()
 
 
 @dataclass(frozen=True)
