@@ -140,7 +140,7 @@ class OwnDrawsConfig(Section):
     draws: Count = 6000
     evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
     states: Count = 8
-    calibrate: bool = True
+    calibrate: Annotated[float, Field(ge=0)] = 1.0
     teacher: str | None = None
     teacher_start: Annotated[float, Field(gt=0, le=1)] = 0.2
     teacher_evaluations: Annotated[int, Field(ge=3)] = 20

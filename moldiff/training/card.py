@@ -21,9 +21,10 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
             f"- Refined on its own draws: {own['draws']} walks of {evaluations} evaluations, in {own['share']:.0%} of "
             "the batches, each with the sound molecule that came of it, by itself or by structured decoding\n"
         )
-        if own.get("calibrate"):
+        if strength := own.get("calibrate"):
             started += (
-                "- The draws were dropped and repeated until they were made of what the training data is made of\n"
+                "- The draws were dropped and repeated until they were made of what the training data is made of "
+                f"(strength {float(strength):g})\n"
             )
         if own.get("teacher"):
             started += (

@@ -121,16 +121,18 @@ class Collector:
         arrays = MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds)
         return arrays, properties, outcome.mol, outcome.decoding
 
-    def calibrate(self, wanted: Sequence[Mapping[str, int]]) -> None:
+    def calibrate(self, wanted: Sequence[Mapping[str, int]], strength: float = 1.0) -> None:
         """Drop and repeat draws so that each part is made of what molecules of the data are made of.
 
         Args:
             wanted: features of molecules of the data.
+            strength: exponent of the weights; beyond 1 they lead further than to the data, since a model learns but a
+                part of the way.
         """
         calibrated: list[_Entry] = []
         for part in sorted({entry.part for entry in self._entries}):
             entries = [entry for entry in self._entries if entry.part == part]
-            weights = log_weights([entry.features for entry in entries], wanted)
+            weights = strength * log_weights([entry.features for entry in entries], wanted)
             copies = systematic(weights, 0.5)
             calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
             share = effective_size(weights) / len(entries)
@@ -221,7 +223,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
     if wanted.calibrate:
-        collector.calibrate(_training_features(dataset, training.seed))
+        collector.calibrate(_training_features(dataset, training.seed), wanted.calibrate)
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)

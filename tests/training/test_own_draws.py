@@ -180,17 +180,20 @@ def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
     assert shares[0][0] < 0.4
     assert shares[0][1] > 0.6
     assert shares[1] == pytest.approx([0.5, 0.5], abs=0.1), "each part for itself"
+    collector.calibrate([{"ring 3": 1}] * 3 + [{}], 0.5)  # half of the way to three of four, on the scale of the odds
+    further = [motifs(mol_of(one, qm9.vocabulary))["ring 3"] > 0 for one in molecules_of(collector.result({}))]
+    assert float(np.mean(further)) == pytest.approx(math.sqrt(3) / (1 + math.sqrt(3)), abs=0.1)
 
 
-@pytest.mark.parametrize("calibrate", [False, True])
+@pytest.mark.parametrize("calibrate", [0, 1, 1.5])
 def test_draws_are_calibrated_if_asked_for(
-    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: bool
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: float
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(Collector, "calibrate", lambda _, wanted: asked.append(len(wanted)))
+    asked: list[tuple[int, float]] = []
+    monkeypatch.setattr(Collector, "calibrate", lambda _, wanted, strength: asked.append((len(wanted), strength)))
     dataset = PreparedDataset.open(like_qm9)
     collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, f"own_draws.calibrate={calibrate}"))
-    assert asked == ([len(dataset.indices("train"))] if calibrate else [])
+    assert asked == ([(len(dataset.indices("train")), calibrate)] if calibrate else [])
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
@@ -293,7 +296,7 @@ def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor]]:
 def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
     few = [
-        "own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3", "own_draws.calibrate=false"
+        "own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3", "own_draws.calibrate=0"
     ]  # fmt: skip
     alone, taught = (
         labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
