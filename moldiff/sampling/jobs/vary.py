@@ -23,8 +23,8 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import Record
 from moldiff.chem.similarity import nearest_similarity
 from moldiff.devices import DEFAULT_PRECISION
-from moldiff.errors import MoldiffError, nearest_name
-from moldiff.grammar import check_flag, check_text, number, refusal
+from moldiff.errors import MoldiffError
+from moldiff.grammar import check_flag, check_known, check_text, number, refusal
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolArrays, MolBatch
 from moldiff.sampling.demands import NO_DEMANDS
@@ -72,9 +72,7 @@ class VarySettings(Settings):
         if low > high:
             raise MoldiffError(f"strength {low:g}..{high:g}: the range is empty; write {high:g}..{low:g}")
         check_text(self.decode, "decode")
-        if self.decode not in DECODERS:
-            hint = nearest_name(self.decode, DECODERS)
-            raise MoldiffError(f"unknown decoding '{self.decode}'{hint}; known are {', '.join(DECODERS)}")
+        check_known("decoding", self.decode, DECODERS)
         super().check()
 
     def strength_of(self, draw: int) -> float:
