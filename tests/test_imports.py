@@ -18,6 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
     "checkpoint", "workers", "grammar", "interruption",
+    "processes",
 }  # fmt: skip
 LAYERS = [
     BASE,

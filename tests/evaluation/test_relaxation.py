@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from moldiff.chem.xtb import BOHR
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import assess_file, unreadable
-from moldiff.evaluation.relaxation import BOHR, check_installed, relax, run_relaxation
+from moldiff.evaluation.relaxation import check_installed, relax, run_relaxation
 from moldiff.evaluation.report import evaluate
 from moldiff.evaluation.table import render
 
