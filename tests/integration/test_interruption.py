@@ -23,7 +23,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
 from methane import METHANE
 from moldiff.cli import main
-from moldiff.sampling.steering import scoring
+from moldiff.sampling.steering import reweighting
 from moldiff.sampling import draws, tasks
 from moldiff.sampling.draws import Draw, Drawer
 def busy():
@@ -50,7 +50,7 @@ def sample(*arguments):
     return original(*arguments)
 draws.sample = sample
 """
-SCORE = "scoring.MoleculePotential.__call__ = lambda self, samples, final: busy()\n"
+SCORE = "reweighting.MoleculePotential.__call__ = lambda self, samples, final: busy()\n"
 THREE_TASKS = """
 def run(self, wanted):
     for task in wanted[:3]:

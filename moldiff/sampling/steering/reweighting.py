@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.chem.convert import decode
+from moldiff.chem.filters import is_valid_and_connected
 from moldiff.chem.scores import Score, ScoreFunction
+from moldiff.chem.sketch import sketch
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.curve import NoiseCurve
 from moldiff.errors import MoldiffError
 from moldiff.grammar import number, whole_number
-from moldiff.molecules import MolBatch
-from moldiff.sampling.draws import Drawer, empty_batch
+from moldiff.molecules import MolBatch, unbatch
+from moldiff.sampling.draws import Draw, Drawer, draws_of, empty_batch
 from moldiff.sampling.outcomes.decoders import Decoder
-from moldiff.sampling.outcomes.outcome import Outcome
+from moldiff.sampling.outcomes.outcome import Outcome, assess
 from moldiff.sampling.particles import Walker
-from moldiff.sampling.steering.scoring import MoleculePotential, named_score
-from moldiff.sampling.steering.smc import Reweighter, Stage
+from moldiff.sampling.sampler import Sample
+from moldiff.sampling.steering.scoring import named_score
+from moldiff.sampling.steering.smc import Reweighter, Scored, Stage
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 DEFAULT_PARTICLES = 16
 MOST_PARTICLES = 4096
@@ -137,6 +145,54 @@ def stages(grid: Tensor, curve: NoiseCurve) -> tuple[Stage, ...]:
         if step is not None:
             found[step] = Stage(step, min(1.0, (TRUST_FROM - made_at[step - 1]) / (TRUST_FROM - TRUST_FULLY)))
     return tuple(found.values())
+
+
+class MoleculePotential:
+    """Scores particles by the molecules they are or are becoming.
+
+    The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
+    scored by its skeleton (`moldiff.chem.sketch.sketch`).
+
+    Args:
+        drawer: makes the draws.
+        decoder: of the final molecules.
+        score: of the user.
+
+    Attributes:
+        evaluations: molecules that the score was asked for.
+    """
+
+    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score) -> None:
+        self._drawer, self._decoder, self._score = drawer, decoder, score
+        self.evaluations = 0
+
+    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+        outcomes = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
+        molecules = [
+            (outcome.mol if outcome.status == "valid" else None) if outcome else self._guess(sample)
+            for outcome, sample in zip(outcomes, samples, strict=True)
+        ]
+        asked = [mol for mol in molecules if mol is not None]
+        self.evaluations += len(asked)
+        scores = iter(self._score(asked))
+        return [
+            Scored(None if mol is None else next(scores), outcome)
+            for mol, outcome in zip(molecules, outcomes, strict=True)
+        ]
+
+    def _draw(self, sample: Sample) -> Draw:
+        number = int(sample.molecules.ids[0])
+        return draws_of(self._drawer.decided(sample), [number], True)[0]
+
+    def _guess(self, sample: Sample) -> Mol | None:
+        """Return the molecule that a state is taken for, or its skeleton."""
+        if int(sample.failed_at[0]) >= 0:
+            return None
+        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
+        for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
+            if is_valid_and_connected(conversion)[0]:
+                return conversion.mol
+        return None
 
 
 @dataclass

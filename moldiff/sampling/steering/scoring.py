@@ -1,4 +1,4 @@
-"""From a score's name to the scores of molecules, finished or half-made."""
+"""From a score's name to the scores of molecules."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from moldiff.chem.convert import decode
-from moldiff.chem.filters import is_valid_and_connected
 from moldiff.chem.properties import PROPERTIES
 from moldiff.chem.scores import (
     Score,
@@ -18,17 +16,10 @@ from moldiff.chem.scores import (
     similarity_score,
     smarts_score,
 )
-from moldiff.chem.sketch import sketch
 from moldiff.chem.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.molecules import unbatch
-from moldiff.sampling.draws import Draw, Drawer, draws_of
-from moldiff.sampling.outcomes.decoders import Decoder
-from moldiff.sampling.outcomes.outcome import assess
-from moldiff.sampling.sampler import Sample
 from moldiff.sampling.steering.predicted_score import predicted_score
-from moldiff.sampling.steering.smc import Scored
 from moldiff.sampling.targets import Target, parse_target
 
 if TYPE_CHECKING:
@@ -113,51 +104,3 @@ def _no_targets(molecules: list[Mol]) -> list[float | None]:
 
 OF_TARGETS = Score("targets", _no_targets)
 """Stands for the nearness to the targets of a run, until these are known; see `targets_score`."""
-
-
-class MoleculePotential:
-    """Scores particles by the molecules they are or are becoming.
-
-    The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
-    scored by its skeleton (`moldiff.chem.sketch.sketch`).
-
-    Args:
-        drawer: makes the draws.
-        decoder: of the final molecules.
-        score: of the user.
-
-    Attributes:
-        evaluations: molecules that the score was asked for.
-    """
-
-    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score) -> None:
-        self._drawer, self._decoder, self._score = drawer, decoder, score
-        self.evaluations = 0
-
-    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
-        outcomes = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
-        molecules = [
-            (outcome.mol if outcome.status == "valid" else None) if outcome else self._guess(sample)
-            for outcome, sample in zip(outcomes, samples, strict=True)
-        ]
-        asked = [mol for mol in molecules if mol is not None]
-        self.evaluations += len(asked)
-        scores = iter(self._score(asked))
-        return [
-            Scored(None if mol is None else next(scores), outcome)
-            for mol, outcome in zip(molecules, outcomes, strict=True)
-        ]
-
-    def _draw(self, sample: Sample) -> Draw:
-        number = int(sample.molecules.ids[0])
-        return draws_of(self._drawer.decided(sample), [number], True)[0]
-
-    def _guess(self, sample: Sample) -> Mol | None:
-        """Return the molecule that a state is taken for, or its skeleton."""
-        if int(sample.failed_at[0]) >= 0:
-            return None
-        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
-        for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
-            if is_valid_and_connected(conversion)[0]:
-                return conversion.mol
-        return None

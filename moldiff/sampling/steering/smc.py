@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,6 @@ import torch
 from moldiff.chem.scores import ScoreError
 from moldiff.molecules import MolBatch
 from moldiff.randomness import Stream
-from moldiff.sampling.outcomes.outcome import Outcome
 from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample, Underway
 
@@ -39,11 +38,11 @@ class Scored:
 
     Attributes:
         score: None = it has none.
-        outcome: of a final molecule.
+        outcome: what a final molecule became, in the potential's own terms.
     """
 
     score: float | None
-    outcome: Outcome | None = None
+    outcome: Any = None
 
 
 class Potential(Protocol):

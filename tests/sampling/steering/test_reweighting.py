@@ -25,9 +25,10 @@ from moldiff.sampling.outcomes.decoders import ArgmaxDecoder, Decoder
 from moldiff.sampling.outcomes.outcome import Outcome, assess
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.starts import FreeStarts
-from moldiff.sampling.steering import scoring
+from moldiff.sampling.steering import reweighting
 from moldiff.sampling.steering.reweighting import ReweightedDraws, Reweighting, Scoring, asked_for, stages
 from moldiff.sampling.steering.scoring import named_score, targets_score
+from moldiff.sampling.steering.smc import Scored
 from moldiff.sampling.steering.wishes import Wishes
 from moldiff.sampling.targets import parse_target
 
@@ -42,8 +43,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
         arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
         return assess(Draw(draw.number, arrays, -1), decoder)
 
-    monkeypatch.setattr(scoring, "assess", scripted_assess)
-    monkeypatch.setattr(scoring.MoleculePotential, "_guess", lambda self, sample: None)
+    monkeypatch.setattr(reweighting, "assess", scripted_assess)
+    monkeypatch.setattr(reweighting.MoleculePotential, "_guess", lambda self, sample: None)
 
 
 def nitrogens(molecules: list[Chem.Mol]) -> list[float | None]:
@@ -124,10 +125,10 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
     drawer = Drawer(tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, starts=starts)
     draws = ReweightedDraws(drawer, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
 
-    def potential(samples: list[object], final: bool) -> list[scoring.Scored]:
+    def potential(samples: list[object], final: bool) -> list[Scored]:
         sizes = [int(sample.molecules.n_atoms) for sample in samples]  # type: ignore[attr-defined]
         outcomes = [Outcome(0, "valid", "", Chem.MolFromSmiles("C" * size)) for size in sizes]
-        return [scoring.Scored(float(size), outcome) for size, outcome in zip(sizes, outcomes, strict=True)]
+        return [Scored(float(size), outcome) for size, outcome in zip(sizes, outcomes, strict=True)]
 
     object.__setattr__(draws._reweighter, "potential", potential)
     for place, (outcome, condition) in enumerate(draws.outcomes(range(1))):
