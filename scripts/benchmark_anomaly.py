@@ -22,16 +22,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.bound import BoundSettings
-from moldiff.evaluation.score import SCORED, Scorer
-from moldiff.evaluation.score_reference import ScoreReference, encoded_records, translated
 from moldiff.files import atomic_writer, write_text
-from moldiff.model import MoleculeModel
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolArrays
-from moldiff.training.provenance import hardware
+from moldiff.nll.estimator import SCORED, Scorer
+from moldiff.nll.reference import ScoreReference, encoded_records, translated
+from moldiff.provenance import hardware
 from moldiff.vocabulary import Vocabulary
 
 BOOTSTRAPS = 1000

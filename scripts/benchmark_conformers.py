@@ -25,13 +25,13 @@ from cells import Cells
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers, rdMolAlign
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import decode
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.sampling.jobs.conformers import conformers
-from moldiff.training.provenance import hardware
+from moldiff.generation.conformers import conformers
+from moldiff.models.folder import load_model_folder
+from moldiff.provenance import hardware
 
 THRESHOLDS = (0.25, 0.5)  # angstrom
 WALKS = ("ddpm:uniform:25", "ddpm:uniform:50", "dpmpp:uniform:25")

@@ -27,7 +27,7 @@ from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import usable_cores
 from moldiff.files import write_text
-from moldiff.training.provenance import hardware
+from moldiff.provenance import hardware
 from moldiff.version import VERSION
 
 PROPERTIES = ["logp", "tpsa", "mw", "hbd", "hba", "rotatable_bonds", "rings", "fsp3", "heavy_atom_count"]

@@ -21,15 +21,10 @@ import numpy as np
 import scipy.optimize  # here, so that its import is in nobody's time
 import torch
 
-from moldiff.checkpoint import load_model_folder
-from moldiff.datasets.seen import SeenChemistry
+from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
-from moldiff.model import MoleculeModel
-from moldiff.sampling.draws import Drawer
-from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
-from moldiff.sampling.jobs.generate import DEFAULT_STEPS
-from moldiff.sampling.outcomes.decoders import (
+from moldiff.generation.decoding.decoders import (
     LENGTH_WIDENING,
     ArgmaxDecoder,
     Decoder,
@@ -37,10 +32,15 @@ from moldiff.sampling.outcomes.decoders import (
     StructuredDecoder,
     length_problem,
 )
-from moldiff.sampling.outcomes.renoise import Renoiser
+from moldiff.generation.generate import DEFAULT_STEPS
+from moldiff.generation.renoise import Renoiser
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.provenance import hardware
+from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
-from moldiff.training.provenance import hardware
-from moldiff.workers import Workers, workers_for
+from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+from moldiff.threads import Workers, workers_for
 
 ATTEMPTS = 2
 

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 from benchmark_samplers import figure, measured, motif_figure
 
-from moldiff.checkpoint import load_model_folder
-from moldiff.chem.similarity import mean_distances
+from moldiff.chem.descriptors.fingerprints import mean_distances
 from moldiff.devices import DEFAULT_PRECISION, name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.evaluate import evaluate
+from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.references import load_reference
-from moldiff.evaluation.report import evaluate
 from moldiff.files import write_text
-from moldiff.sampling.jobs.generate import generate_files
-from moldiff.training.provenance import hardware
+from moldiff.generation.generate import generate_files
+from moldiff.models.folder import load_model_folder
+from moldiff.provenance import hardware
 
 EVALUATIONS = (6, 8, 10, 20)
 HEADS = (

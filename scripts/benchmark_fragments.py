@@ -26,18 +26,18 @@ import torch
 from cells import Cells
 from rdkit import Chem
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import decode
 from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.sampling.jobs.generate import generate_files
+from moldiff.generation.generate import generate_files
+from moldiff.generation.options.fragment import DEFAULT_RESAMPLE, FragmentWish
+from moldiff.generation.options.steering import Wishes
+from moldiff.models.folder import load_model_folder
+from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering.fragment_wish import DEFAULT_RESAMPLE, FragmentWish
-from moldiff.sampling.steering.wishes import Wishes
-from moldiff.training.provenance import hardware
 
 GROW, LINK, FREE = "growing", "linking", "unconditional"
 KEY = ("model_sha256", "task", "cuts", "draws", "steps", "resample", "sizes", "seed")

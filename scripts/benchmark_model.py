@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from moldiff.chem.convert import decode
-from moldiff.chem.io import mol_to_sdf_record, write_sdf
+from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.files import write_text
-from moldiff.training.provenance import hardware
+from moldiff.provenance import hardware
 
 RATES = {
     "valid_connected": "valid & connected",

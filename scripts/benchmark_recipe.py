@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from moldiff.files import write_text
-from moldiff.training.provenance import hardware
+from moldiff.provenance import hardware
 
 FIELDS = ("pos", "atom_type", "bond_type")
 BINS = 10

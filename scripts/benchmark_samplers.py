@@ -25,20 +25,20 @@ import torch
 from benchmark_model import write_held_out
 from cells import Cells
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.devices import DEFAULT_PRECISION, PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.compare import compare
+from moldiff.evaluation.evaluate import evaluate
+from moldiff.evaluation.load_reference import load_reference
+from moldiff.evaluation.measurements import KINDS
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.references import load_reference
-from moldiff.evaluation.report import evaluate
-from moldiff.evaluation.results import EvaluationReport
-from moldiff.evaluation.sample import KINDS
+from moldiff.evaluation.report import EvaluationReport
 from moldiff.files import write_text
-from moldiff.sampling.grids import DEFAULT_GRID, GRIDS
-from moldiff.sampling.jobs.generate import generate_files
+from moldiff.generation.generate import generate_files
+from moldiff.models.folder import load_model_folder
+from moldiff.provenance import hardware
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.training.provenance import hardware
+from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
 
 EVALUATIONS = (10, 20, 30, 50, 100)
 HELD_OUT = "held-out data"  # stands for a sampler in the row of real molecules

@@ -20,20 +20,20 @@ from pathlib import Path
 
 import torch
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
-from moldiff.model import MoleculeModel
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.generate import DEFAULT_STEPS, generate
+from moldiff.generation.results import Accountant, assess
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import Drawer, empty_batch
-from moldiff.sampling.jobs.generate import DEFAULT_STEPS, generate
 from moldiff.sampling.microbatches import ROWS
-from moldiff.sampling.outcomes.decoders import ArgmaxDecoder
-from moldiff.sampling.outcomes.outcome import Accountant, assess
+from moldiff.sampling.molecule_sampler import Drawer, empty_batch
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
-from moldiff.training.provenance import hardware
 
 SIZES = (10, 18, 29, 60, 120)
 ROW_COUNTS = (1, 4, 8, 16, 32)

@@ -34,18 +34,18 @@ import torch
 from cells import Cells
 from target_groups import TargetGroups, copies_as_failed
 
-from moldiff.checkpoint import ModelFolder, load_model_folder
-from moldiff.chem.similarity import mean_distances
+from moldiff.chem.descriptors.fingerprints import mean_distances
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.model import MoleculeModel
+from moldiff.generation.generate import generate_files
+from moldiff.generation.options.steering import Wishes
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.provenance import hardware
 from moldiff.sampling.guidance import Guidance
-from moldiff.sampling.jobs.generate import generate_files
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.steering.wishes import Wishes
-from moldiff.sampling.targets import VALUE_BAND
-from moldiff.training.provenance import hardware
+from moldiff.scoring.targets import VALUE_BAND
 
 MEASURED = ("logp", "tpsa", "gfn2_gap_eV", "gfn2_dipole_D")
 SCALES = (1.0, 2.0, 3.0)

@@ -27,12 +27,12 @@ from moldiff.devices import resolve_device
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.files import write_text
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
+from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import empty_batch
+from moldiff.sampling.molecule_sampler import empty_batch
 from moldiff.training.optimizers import build_optimizers
-from moldiff.training.provenance import hardware
 
 SIZES = (10, 18, 29, 60)
 BATCHES = (16, 48, 128)

@@ -22,16 +22,16 @@ import torch
 from cells import Cells
 from rdkit.Chem import Mol
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.chem.convert import decode
+from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
-from moldiff.chem.similarity import nearest_similarity
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
-from moldiff.sampling.jobs.vary import OTHER, SAME, STEREOISOMER, vary
+from moldiff.generation.vary import OTHER, SAME, STEREOISOMER, vary
+from moldiff.models.folder import load_model_folder
+from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.training.provenance import hardware
 
 STRENGTHS = (0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 KEY = ("model_sha256", "strength", "steps", "seeds", "n", "seed")

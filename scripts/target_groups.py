@@ -10,23 +10,23 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from moldiff.checkpoint import ModelFolder, load_model_folder
-from moldiff.chem.scores import Score
+from moldiff.chem.descriptors.score_functions import Score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
-from moldiff.model import MoleculeModel
-from moldiff.property_model import PropertyModel
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.options.generation_options import Request
+from moldiff.generation.options.property_guide import PropertyGuide
+from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.results import Outcome, assess
+from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import Drawer
-from moldiff.sampling.jobs.request import Request
-from moldiff.sampling.outcomes.decoders import ArgmaxDecoder
-from moldiff.sampling.outcomes.outcome import Outcome, assess
-from moldiff.sampling.steering.predicted_score import PredictedNearness
-from moldiff.sampling.steering.property_guide import PropertyGuide
-from moldiff.sampling.steering.reweighting import ReweightedDraws, Reweighting, Scoring
-from moldiff.sampling.steering.scoring import targets_score
-from moldiff.sampling.steering.wishes import Wishes, steer
-from moldiff.sampling.targets import Target, parse_target
-from moldiff.workers import Workers, workers_for
+from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.scoring.named import targets_score
+from moldiff.scoring.network import PredictedNearness
+from moldiff.scoring.targets import Target, parse_target
+from moldiff.threads import Workers, workers_for
 
 Made = tuple[np.ndarray, list[list[str]], float]
 """Distances from the targets (groups, members), NaN = failed; SMILES likewise, "" = failed; network evaluations of one

@@ -15,8 +15,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.io import parse
-from moldiff.chem.sources import TextRecord
+from moldiff.chem.io.records import parse
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary

@@ -6,8 +6,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.chem.convert import Conversion, decode
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.sanitize import mol_refusal
-from moldiff.chem.sources import TextRecord
 from moldiff.chem.vocabulary import BOND_NAMES
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from moldiff.chem.descriptors.xtb import BOHR, is_installed, one_thread
 from moldiff.chem.graph import graph
-from moldiff.chem.xtb import BOHR, is_installed, one_thread
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
-from moldiff.evaluation.pool import map_chunks
+from moldiff.processes import map_chunks
 
 KCAL = 627.5094740631  # kcal/mol per hartree
 MAX_EVALUATIONS = 500

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from moldiff.sampling.context import State, Walk
 from moldiff.sampling.solvers import Solver
-from moldiff.sampling.walk import State, Walk
 
 _AGAIN = 62  # part of a step's noise; the solvers use those below
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.molecules import MolPrediction
-from moldiff.sampling.walk import State, Walk
+from moldiff.sampling.context import State, Walk
 
 _CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
 _CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moldiff.datasets.batching import bucket_width
 from moldiff.molecules import MolArrays, MolBatch, collate
-from moldiff.sampling.draws import Draw, Drawer, draws_of
+from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.sampler import Sample
 
 MOST_DRAWS, MOST_ATTEMPTS = 1 << 20, 1 << 6

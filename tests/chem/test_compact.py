@@ -6,7 +6,7 @@ import numpy as np
 from rdkit import Chem
 
 from moldiff.chem.compact import from_bytes, to_bytes
-from moldiff.chem.io import mol_to_sdf_record, read_records
+from moldiff.chem.io.records import mol_to_sdf_record, read_records
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 

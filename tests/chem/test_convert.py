@@ -7,10 +7,10 @@ import pytest
 from rdkit import Chem
 
 from moldiff.chem.convert import Survey, build_vocabulary, decode, encode, survey
-from moldiff.chem.embed import embed
-from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles, inchikey_block
-from moldiff.chem.io import mol_to_sdf_record, read_records
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import mol_to_sdf_record, read_records
 from moldiff.chem.valence import is_molecule_stable
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary

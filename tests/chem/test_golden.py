@@ -13,10 +13,10 @@ import pytest
 from rdkit import Chem
 
 from moldiff.chem.convert import Conversion, decode
-from moldiff.chem.filters import is_valid_and_connected, no_radicals, one_fragment
-from moldiff.chem.io import mol_to_sdf_record
+from moldiff.chem.filters.validity import is_valid_and_connected, no_radicals, one_fragment
+from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.judge import judge, read_block
-from moldiff.chem.sources import TextRecord
 from moldiff.chem.valence import atom_stability, is_molecule_stable
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary

@@ -4,8 +4,8 @@ import numpy as np
 from rdkit import Chem
 
 from moldiff.chem.convert import encode
-from moldiff.chem.embed import embed
-from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.filters.validity import is_valid_and_connected
+from moldiff.chem.io.embed import embed
 from moldiff.chem.sketch import sketch
 from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary

@@ -10,7 +10,7 @@ import pytest
 from rdkit.Chem import AddHs, MolFromSmiles, rdDistGeom
 
 from moldiff.chem.identity import text_key
-from moldiff.chem.io import mol_to_sdf_record
+from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
 from moldiff.evaluation.diversity import diversity, known
 from moldiff.evaluation.reference import TrainingKeys

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from moldiff.errors import MoldiffError
-from moldiff.model import MoleculeModel
+from moldiff.generation.vary import noised_walk
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolArrays, MolBatch
-from moldiff.sampling.draws import Draw, Drawer
-from moldiff.sampling.jobs.vary import noised_walk
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.tasks import MOST_ATTEMPTS, MOST_DRAWS, Task, TaskRunner, noise_key

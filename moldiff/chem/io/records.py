@@ -1,0 +1,210 @@
+"""Molecule files: reading any of the known kinds as `Record`s and writing SDF.
+
+Every record of a file is yielded, also one that cannot be read: then without a molecule, but with a reason.
+"""
+
+from __future__ import annotations
+
+import gzip
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rdkit import Chem, rdBase
+
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.perceive import parse_xyz, perceive
+from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
+from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
+from moldiff.files import atomic_writer
+
+__all__ = [
+    "SUFFIXES",
+    "Record",
+    "TextRecord",
+    "embed",
+    "is_molecule",
+    "mol_to_sdf_record",
+    "parse",
+    "read_records",
+    "read_texts",
+    "write_sdf",
+]
+
+_ATOM_LISTS = ("atom.prop.", "atom.iprop.", "atom.dprop.", "atom.bprop.")  # tags that RDKit gives to the atoms
+_LINE = 200  # characters
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a molecule file.
+
+    Attributes:
+        index: position in the file, from 0.
+        name: title of the record, "" if it has none.
+        mol: sanitised molecule, hydrogens as in the file, stereo from its coordinates; None if it cannot be had.
+        tags: data fields (SDF tags, other columns, QM9 properties) as text.
+        reason: why ``mol`` is None: a code word, a colon and detail; "" if all is well.
+        raw: the unsanitised molecule where only sanitising failed, else None.
+    """
+
+    index: int
+    name: str
+    mol: Chem.Mol | None
+    tags: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    raw: Chem.Mol | None = None
+
+
+def is_molecule(value: object) -> bool:
+    """Return whether a value is an RDKit molecule."""
+    return isinstance(value, Chem.Mol)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield every record of a molecule file (.sdf, .sdf.gz, .smi, .csv, .parquet, .xyz, QM9's .tar.bz2), streamed.
+
+    Raises:
+        MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says.
+    """
+    return map(parse, read_texts(path))
+
+
+def parse(text: TextRecord) -> Record:
+    """Parse one text record; bad chemistry gives a reason, never an exception."""
+    if text.reason:
+        return Record(text.index, text.name, None, text.tags, text.reason)
+    raw: Chem.Mol | None = None
+    with rdBase.BlockLogs():
+        if text.kind == "sdf":
+            mol, raw, reason = _parse_block(text.text)
+        elif text.kind == "smiles":
+            mol, raw, reason = _parse_smiles(text.text)
+        else:
+            mol, reason = _parse_geometry(text.text)
+    return Record(text.index, text.name, mol, text.tags, reason, raw)
+
+
+def _parse_block(block: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
+    """Return (molecule, unsanitised molecule, reason) of a mol block."""
+    try:
+        raw = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    except (ValueError, RuntimeError) as error:
+        return None, None, sanitize_reason(error, Chem.Mol())
+    if raw is None:
+        return None, None, unreadable_reason(block)
+    if reason := mol_refusal(raw):
+        return None, None, reason
+    mol = Chem.Mol(raw)
+    try:
+        Chem.SanitizeMol(mol)
+        if mol.GetConformer().Is3D():
+            _assign_stereo(mol)
+        else:
+            # wedged bonds of a drawing are only understood while reading
+            mol = Chem.MolFromMolBlock(block, sanitize=True, removeHs=False)
+    except (ValueError, RuntimeError) as error:
+        raw.UpdatePropertyCache(strict=False)
+        return None, raw, sanitize_reason(error, raw)
+    return mol, None, ""
+
+
+def _assign_stereo(mol: Chem.Mol) -> None:
+    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds)."""
+    for bond in mol.GetBonds():
+        bond.SetBondDir(Chem.BondDir.NONE)
+        bond.SetStereo(Chem.BondStereo.STEREONONE)
+    Chem.AssignStereochemistryFrom3D(mol)
+
+
+def _parse_smiles(smiles: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
+    parameters = Chem.SmilesParserParams()
+    parameters.sanitize = False
+    parameters.removeHs = False
+    try:
+        raw = Chem.MolFromSmiles(smiles, parameters)
+    except (ValueError, RuntimeError) as error:
+        return None, None, sanitize_reason(error, Chem.Mol())
+    if raw is None:
+        return None, None, "smiles: RDKit cannot read it"
+    if reason := mol_refusal(raw):
+        return None, None, reason
+    try:
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            Chem.SanitizeMol(Chem.Mol(raw))
+            return None, raw, "smiles: RDKit cannot sanitise it"
+    except (ValueError, RuntimeError) as error:
+        return None, raw, sanitize_reason(error, raw)
+    return mol, None, ""
+
+
+def _parse_geometry(text: str) -> tuple[Chem.Mol | None, str]:
+    parsed = parse_xyz(text)
+    if isinstance(parsed, str):
+        return None, parsed
+    return perceive(parsed.symbols, parsed.pos, template=parsed.smiles)
+
+
+def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
+    """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
+
+    Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
+    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and
+    "$$$$" in them cannot end the record early.
+
+    Raises:
+        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that
+            RDKit cannot write.
+    """
+    if mol.GetNumConformers() == 0:
+        raise ValueError("no conformer to write")
+    if reason := coordinate_refusal(mol.GetConformer().GetPositions()):
+        raise ValueError(reason)
+    try:
+        with rdBase.BlockLogs():
+            block = _mol_block(mol)
+    except RuntimeError as error:
+        raise ValueError(short_message(error)) from error
+    lines = [_one_line(name)[:80], *block.splitlines()[1:]]
+    for tag, value in tags.items():
+        clean = _one_line(tag).replace("<", "").replace(">", "")
+        lines += [f">  <{clean}>", *_value_lines(clean, value), ""]
+    return "\n".join([*lines, "$$$$", ""])
+
+
+def _mol_block(mol: Chem.Mol) -> str:
+    try:
+        return str(Chem.MolToMolBlock(mol, kekulize=True))
+    except (Chem.KekulizeException, Chem.AtomKekulizeException):
+        return str(Chem.MolToMolBlock(mol, kekulize=False, includeStereo=False))
+
+
+def _value_lines(tag: str, value: str) -> list[str]:
+    """Return a tag's value as one line; a list of atom properties in lines of the length that the format allows."""
+    line = _one_line(value)
+    return textwrap.wrap(line, _LINE) if tag.startswith(_ATOM_LISTS) else [line]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("$$$$", "$$$")
+
+
+def write_sdf(path: Path, records: Iterable[str]) -> int:
+    """Write records from `mol_to_sdf_record` to ``path`` (compressed if it ends in .gz), atomically; return how many.
+
+    Raises:
+        MoldiffError: the file could not be written completely; nothing is left under ``path`` then.
+    """
+    count = 0
+    with atomic_writer(path, binary=True) as handle:
+        compress = path.name.lower().endswith(".gz")
+        # no file name and no time in the header: the same molecules give the same bytes
+        out = gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) if compress else handle
+        for record in records:
+            out.write(record.encode("utf-8"))
+            count += 1
+        if compress:
+            out.close()
+    return count
