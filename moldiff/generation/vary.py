@@ -43,7 +43,7 @@ from moldiff.threads import Workers
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/results/vary.md
+DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/benchmarks/results/vary.md
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
