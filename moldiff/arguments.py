@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from numbers import Integral, Real
 
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, nearest_name
 
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
 _MOST_SHOWN = 60  # letters of a value in a message
@@ -64,6 +64,14 @@ def check_text(value: object, name: str) -> None:
     """Raise MoldiffError unless an argument is a text."""
     if not isinstance(value, str):
         raise refusal(name, "a text", value)
+
+
+def check_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """Raise MoldiffError, with the nearest known name, unless a name of this kind is known."""
+    names = list(known)
+    if name not in names:
+        hint = nearest_name(name, names)
+        raise MoldiffError(f"unknown {kind} '{name}'{hint}; known are {', '.join(names)}")
 
 
 def size_range(value: object, name: str) -> tuple[int, int] | None:

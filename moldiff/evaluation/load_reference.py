@@ -81,13 +81,13 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     keys = TrainingKeys.of(np.asarray(dataset.arrays["keys"][train]))
     name, training, training_smiles = dataset.folder.resolve().name, None, tuple[str, ...]()
     if len(held_out):
-        molecules = _molecules(dataset, _draw(held_out, most, generator))
+        molecules = molecules_of(dataset, _draw(held_out, most, generator))
         source = f"{len(molecules)} held-out molecules of {name}"
         if len(train):
-            seen = _molecules(dataset, _draw(train, most, generator))
+            seen = molecules_of(dataset, _draw(train, most, generator))
             training, training_smiles = Sample.of(seen), tuple(canonical_smiles(mol, stereo=False) for mol in seen)
     else:
-        molecules = _molecules(dataset, _draw(train, most, generator))
+        molecules = molecules_of(dataset, _draw(train, most, generator))
         source = f"training molecules of {name} (it has no held-out ones)"
     smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
     reference = build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
@@ -98,7 +98,8 @@ def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.nda
     return rows if len(rows) <= most else np.sort(generator.choice(rows, size=most, replace=False))
 
 
-def _molecules(dataset: PreparedDataset, rows: np.ndarray) -> list[Mol]:
+def molecules_of(dataset: PreparedDataset, rows: np.ndarray) -> list[Mol]:
+    """Return the molecules of these rows; one that RDKit does not take is left out."""
     conversions = (decode(dataset.molecule(int(row)), dataset.vocabulary) for row in rows)
     return [conversion.mol for conversion in conversions if conversion.mol is not None]
 

@@ -11,7 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,15 @@ class Frequency:
     std: float
 
 
+class Difference(NamedTuple):
+    """A motif in a sample and in a reference: both means, and their signed difference in standard deviations of the
+    reference."""
+
+    mean: float
+    reference_mean: float
+    deviation: float
+
+
 @dataclass(frozen=True)
 class Proportions:
     """A sample next to a reference.
@@ -35,19 +44,38 @@ class Proportions:
         deviation: mean over the motifs of |mean of the sample - mean of the reference|, in standard deviations of the
             reference.
         floor: what is expected of as many molecules of the reference's own distribution.
-        motifs: motif -> (mean of the sample, mean of the reference, their signed difference in standard deviations),
-            most deviant first.
+        motifs: motif -> difference, most deviant first.
     """
 
     deviation: float
     floor: float
-    motifs: dict[str, tuple[float, float, float]]
+    motifs: dict[str, Difference]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the attributes, with names for the parts."""
-        parts = ("mean", "reference_mean", "deviation")
-        motifs = {name: dict(zip(parts, found, strict=True)) for name, found in self.motifs.items()}
+        """Return the attributes."""
+        motifs = {name: found._asdict() for name, found in self.motifs.items()}
         return {"deviation": self.deviation, "floor": self.floor, "motifs": motifs}
+
+
+def frequent(counts: Sequence[Mapping[str, int]], share: float) -> list[str]:
+    """Return what at least this share of the molecules has, most frequent first; ``counts`` as in `table`."""
+    occurrences = Counter(name for one in counts for name in one)
+    return [name for name, found in occurrences.most_common() if found >= share * len(counts)]
+
+
+def table(counts: Sequence[Mapping[str, int]], names: Sequence[str]) -> np.ndarray:
+    """Return (M, F) float64: how often each of F named things occurs in each of M molecules.
+
+    Args:
+        counts: of each molecule; what is not named counts 0.
+        names: the columns.
+    """
+    column = {name: index for index, name in enumerate(names)}
+    result = np.zeros((len(counts), len(names)))
+    for row, one in enumerate(counts):
+        for name in one.keys() & column.keys():
+            result[row, column[name]] = one[name]
+    return result
 
 
 def frequencies(counts: Sequence[Mapping[str, int]]) -> dict[str, Frequency]:
@@ -56,10 +84,10 @@ def frequencies(counts: Sequence[Mapping[str, int]]) -> dict[str, Frequency]:
     Args:
         counts: motifs of each molecule.
     """
-    occurrences = Counter(name for one in counts for name in one)
-    frequent = [name for name, found in occurrences.most_common() if found >= FREQUENT * len(counts)]
-    found = {name: _frequency(name, counts) for name in frequent}
-    return {name: one for name, one in found.items() if one.std > 0}
+    names = frequent(counts, FREQUENT)
+    values = table(counts, names)
+    spreads = zip(names, values.mean(axis=0).tolist(), values.std(axis=0).tolist(), strict=True)
+    return {name: Frequency(mean, std) for name, mean, std in spreads if std > 0}
 
 
 def proportions(
@@ -79,15 +107,11 @@ def proportions(
     """
     if not counts or not reference:
         return None
-    motifs = {}
-    for name, wanted in reference.items():
-        mean = _frequency(name, counts).mean
-        motifs[name] = (mean, wanted.mean, (mean - wanted.mean) / wanted.std)
-    ordered = dict(sorted(motifs.items(), key=lambda item: -abs(item[1][2])))
-    deviation = float(np.mean([abs(found[2]) for found in ordered.values()]))
+    means = table(counts, list(reference)).mean(axis=0).tolist()
+    motifs = {
+        name: Difference(mean, wanted.mean, (mean - wanted.mean) / wanted.std)
+        for (name, wanted), mean in zip(reference.items(), means, strict=True)
+    }
+    ordered = dict(sorted(motifs.items(), key=lambda item: -abs(item[1].deviation)))
+    deviation = float(np.mean([abs(found.deviation) for found in ordered.values()]))
     return Proportions(deviation, math.sqrt(2 / math.pi * (1 / len(counts) + 1 / molecules)), ordered)
-
-
-def _frequency(name: str, counts: Sequence[Mapping[str, int]]) -> Frequency:
-    values = np.array([one.get(name, 0) for one in counts], dtype=np.float64)
-    return Frequency(float(values.mean()), float(values.std()))

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from moldiff.arguments import check_flag, check_text, number, refusal
+from moldiff.arguments import check_flag, check_known, check_text, number, refusal
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import Record
 from moldiff.devices import DEFAULT_PRECISION
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
 from moldiff.generation.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
@@ -72,9 +72,7 @@ class VarySettings(Settings):
         if low > high:
             raise MoldiffError(f"strength {low:g}..{high:g}: the range is empty; write {high:g}..{low:g}")
         check_text(self.decode, "decode")
-        if self.decode not in DECODERS:
-            hint = nearest_name(self.decode, DECODERS)
-            raise MoldiffError(f"unknown decoding '{self.decode}'{hint}; known are {', '.join(DECODERS)}")
+        check_known("decoding", self.decode, DECODERS)
         super().check()
 
     def strength_of(self, draw: int) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from moldiff.arguments import check_flag, check_text, whole_number
+from moldiff.arguments import check_flag, check_known, check_text, whole_number
 from moldiff.devices import DEFAULT_PRECISION, PRECISIONS
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.generation.options.steering import NO_WISHES, Steering, Wishes
 from moldiff.generation.renoise import MAX_ATTEMPTS
@@ -74,18 +74,10 @@ def check_request(request: Request, trajectories: bool = False) -> None:
         raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {request.renoise}")
     if not 0 <= request.seed < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {request.seed}")
-    if request.sampler not in SOLVERS:
-        hint = nearest_name(request.sampler, SOLVERS)
-        raise MoldiffError(f"unknown sampler '{request.sampler}'{hint}; known are {', '.join(SOLVERS)}")
-    if request.grid not in GRIDS:
-        hint = nearest_name(request.grid, GRIDS)
-        raise MoldiffError(f"unknown grid '{request.grid}'{hint}; known are {', '.join(GRIDS)}")
-    if request.precision not in PRECISIONS:
-        hint = nearest_name(request.precision, PRECISIONS)
-        raise MoldiffError(f"unknown precision '{request.precision}'{hint}; known are {', '.join(PRECISIONS)}")
-    if request.decode not in DECODERS:
-        hint = nearest_name(request.decode, DECODERS)
-        raise MoldiffError(f"unknown decoding '{request.decode}'{hint}; known are {', '.join(DECODERS)}")
+    check_known("sampler", request.sampler, SOLVERS)
+    check_known("grid", request.grid, GRIDS)
+    check_known("precision", request.precision, PRECISIONS)
+    check_known("decoding", request.decode, DECODERS)
     if request.n_atoms is not None and not 1 <= request.n_atoms[0] <= request.n_atoms[1] <= 999:
         raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {request.n_atoms}")
     if request.reweighting is not None:

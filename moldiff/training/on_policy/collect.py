@@ -232,11 +232,10 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
 
 def _training_features(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
     """Return the features of training molecules, of so many at most that they are counted in seconds."""
-    from moldiff.chem.convert import decode
+    from moldiff.evaluation.load_reference import molecules_of
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
-    conversions = (decode(dataset.molecule(int(row)), dataset.vocabulary) for row in rows)
-    return [_features(conversion.mol) for conversion in conversions if conversion.mol is not None]
+    return [_features(mol) for mol in molecules_of(dataset, rows)]
 
 
 def _features(mol: Mol) -> Counter[str]:

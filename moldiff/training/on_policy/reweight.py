@@ -9,13 +9,13 @@ for language models: Khalifa et al. 2021, arXiv 2012.11635.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.optimize import minimize
 
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.motif_frequencies import frequent, table
 
 RARE = 0.0025
 """A feature found in a smaller share of the data than this is left to itself: its mean is not known well enough."""
@@ -38,12 +38,11 @@ def log_weights(found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str
     """
     if not found or not wanted:
         raise MoldiffError("weights of draws need draws and molecules of the data; there are none")
-    occurrences = Counter(name for one in wanted for name in one)
-    names = sorted(name for name, count in occurrences.items() if count >= RARE * len(wanted))
-    data, draws = _table(wanted, names), _table(found, names)
-    mean, spread = data.mean(axis=0), np.maximum(data.std(axis=0), 1e-9)
-    varying = data.std(axis=0) > 0
-    draws = ((draws - mean) / spread)[:, varying]
+    names = sorted(frequent(wanted, RARE))
+    data = table(wanted, names)
+    mean, spread = data.mean(axis=0), data.std(axis=0)
+    varying = spread > 0
+    draws = (table(found, names) - mean)[:, varying] / spread[varying]
 
     def dual(slopes: np.ndarray) -> tuple[float, np.ndarray]:
         logits = draws @ slopes
@@ -56,13 +55,3 @@ def log_weights(found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str
     fitted = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
     logits = draws @ fitted.x
     return np.asarray(logits - np.logaddexp.reduce(logits) + np.log(len(logits)), dtype=np.float64)
-
-
-def _table(counts: Sequence[Mapping[str, int]], names: Sequence[str]) -> np.ndarray:
-    column = {name: index for index, name in enumerate(names)}
-    table = np.zeros((len(counts), len(names)))
-    for row, one in enumerate(counts):
-        for name, count in one.items():
-            if name in column:
-                table[row, column[name]] = count
-    return table
