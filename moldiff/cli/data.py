@@ -81,6 +81,49 @@ def prepare(
     typer.echo(f"written to {out}; 'moldiff data info {out}' shows it")
 
 
+class Relaxation(StrEnum):
+    """How the energy is computed."""
+
+    gfn2 = "gfn2"
+    mmff94s = "mmff94s"
+
+
+def relax(
+    files: Annotated[list[Path], typer.Argument(help="Molecules: .sdf(.gz), .smi, .csv, .parquet, .xyz.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .sdf, .sdf.gz or .parquet (compact).")],
+    method: Annotated[
+        Relaxation | None, typer.Option(help="GFN2-xTB (by default, if the extra xtb is installed) or a force field.")
+    ] = None,
+    workers: Workers = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one molecule.")] = 600.0,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Relax molecules to a minimum of their energy, for training data at one level of theory."""
+    from moldiff.datasets.relax import relax_files
+    from moldiff.devices import usable_cores
+
+    with progress_bar("molecules relaxed", None) as progress:
+        report = relax_files(
+            files,
+            out,
+            method=None if method is None else method.value,
+            workers=workers or usable_cores(),
+            timeout_s=timeout,
+            seed=seed,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    typer.echo(
+        f"{report.read} read = {report.relaxed} relaxed + {report.read - report.relaxed} dropped; written to {out}"
+    )
+    for reason, count in report.dropped.items():
+        typer.echo(f"  {count} dropped: {reason}")
+    typer.echo(f"relaxing set free {report.median:.1f} kcal/mol in the median; {report.table} tells of every record")
+
+
 def info(
     folder: Annotated[Path, typer.Argument(help="A folder made by 'moldiff data prepare'.")],
     verify: Annotated[bool, typer.Option("--verify", help="Also check every array against its hash.")] = False,

@@ -103,6 +103,7 @@ def group(context: typer.Context) -> None:
 
 
 data_app.command("prepare")(data.prepare)
+data_app.command("relax")(data.relax)
 data_app.command("info")(data.info)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)

@@ -13,15 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.descriptors.xtb import BOHR, is_installed, one_thread
+from moldiff.chem.descriptors.xtb import is_installed, minimise
 from moldiff.chem.graph import graph
+from moldiff.chem.relax import KCAL_PER_MOL
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
 from moldiff.processes import map_chunks
 
-KCAL = 627.5094740631  # kcal/mol per hartree
-MAX_EVALUATIONS = 500
-MAX_GRADIENT = 5e-4  # hartree/bohr, largest component; leaves about 0.05 kcal/mol in soft modes
+MAX_GRADIENT = 5e-4  # hartree/bohr, largest component
 CHUNK = 5  # molecules sent to a worker at once
 
 Structure = tuple[int, list[int], list[list[float]], int]
@@ -129,30 +128,11 @@ def relax(numbers: Sequence[int], positions: Sequence[Sequence[float]], charge: 
         The result, or None if the self-consistent field does not converge, the energy is not finite or an element is
         unknown to the method.
     """
-    from scipy.optimize import minimize
-    from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
-    from tblite.interface import Calculator
-
-    start = np.asarray(positions, dtype=np.float64) / BOHR
-    try:
-        calculator = Calculator("GFN2-xTB", np.asarray(numbers), start, charge=charge)
-        calculator.set("verbosity", 0)
-
-        def energy(flat: np.ndarray) -> tuple[float, np.ndarray]:
-            calculator.update(flat.reshape(-1, 3))
-            result = calculator.singlepoint()
-            return float(result.get("energy")), np.asarray(result.get("gradient")).ravel()
-
-        with one_thread():
-            before = energy(start.ravel())[0]
-            options = {"maxfun": MAX_EVALUATIONS, "maxiter": MAX_EVALUATIONS, "gtol": MAX_GRADIENT, "ftol": 1e-12}
-            found = minimize(energy, start.ravel(), jac=True, method="L-BFGS-B", options=options)
-    except (TBLiteRuntimeError, TBLiteValueError):
+    found = minimise(numbers, np.asarray(positions), charge, MAX_GRADIENT)
+    if found is None:
         return None
-    if not np.isfinite([before, found.fun]).all():
-        return None
-    converged = bool(np.abs(found.jac).max() <= MAX_GRADIENT)
-    return Relaxed(max(0.0, before - float(found.fun)) * KCAL, _rmsd(start, found.x.reshape(-1, 3)) * BOHR, converged)
+    energy = max(0.0, found.energy_before - found.energy) * KCAL_PER_MOL
+    return Relaxed(energy, _rmsd(np.asarray(positions, dtype=np.float64), found.positions), found.converged)
 
 
 def _rmsd(first: np.ndarray, second: np.ndarray) -> float:

@@ -14,6 +14,7 @@ from pathlib import Path
 from rdkit import Chem, rdBase
 
 from moldiff.chem.io.embed import embed
+from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
@@ -29,6 +30,7 @@ __all__ = [
     "parse",
     "read_records",
     "read_texts",
+    "with_all_hydrogens",
     "write_sdf",
 ]
 
@@ -62,6 +64,11 @@ def is_molecule(value: object) -> bool:
     return isinstance(value, Chem.Mol)
 
 
+def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy of a molecule with a conformer in which every hydrogen is an atom, missing ones placed by RDKit."""
+    return Chem.AddHs(mol, addCoords=True)
+
+
 def read_records(path: Path) -> Iterator[Record]:
     """Yield every record of a molecule file (.sdf, .sdf.gz, .smi, .csv, .parquet, .xyz, QM9's .tar.bz2), streamed.
 
@@ -81,6 +88,8 @@ def parse(text: TextRecord) -> Record:
             mol, raw, reason = _parse_block(text.text)
         elif text.kind == "smiles":
             mol, raw, reason = _parse_smiles(text.text)
+        elif text.kind == "placed":
+            mol, reason = _parse_placed(text.text)
         else:
             mol, reason = _parse_geometry(text.text)
     return Record(text.index, text.name, mol, text.tags, reason, raw)
@@ -138,6 +147,18 @@ def _parse_smiles(smiles: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
     except (ValueError, RuntimeError) as error:
         return None, raw, sanitize_reason(error, raw)
     return mol, None, ""
+
+
+def _parse_placed(text: str) -> tuple[Chem.Mol | None, str]:
+    smiles, *coordinates = text.split()
+    try:
+        mol = from_ordered_smiles(smiles, [int(value) for value in coordinates])
+    except (ValueError, RuntimeError) as error:
+        return None, short_message(error)
+    if reason := mol_refusal(mol):
+        return None, reason
+    _assign_stereo(mol)
+    return mol, ""
 
 
 def _parse_geometry(text: str) -> tuple[Chem.Mol | None, str]:

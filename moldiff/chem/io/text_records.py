@@ -15,7 +15,7 @@ import tarfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
@@ -23,6 +23,7 @@ from moldiff.errors import MoldiffError
 MAX_RECORD = 1_000_000  # characters
 MAX_SMILES = 10_000
 LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
+COORDINATES = "coordinates_mA"  # column of a table: see `moldiff.chem.io.ordered_smiles`
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
 _SHORTEST_ATOM = 8  # characters of an atom's line in an .xyz file
@@ -36,7 +37,8 @@ class TextRecord:
 
     Attributes:
         index: position in the file, from 0.
-        kind: "sdf" (text is a mol block), "smiles" or "xyz".
+        kind: "sdf" (text is a mol block), "smiles", "xyz", or "placed" (a SMILES and, behind a blank, its coordinates,
+            see `moldiff.chem.io.ordered_smiles`).
         name: title of the record, "" if it has none.
         text: what is to be parsed.
         tags: data fields by name, as written in the file.
@@ -183,6 +185,16 @@ def _table_record(index: int, row: dict[str, object], smiles: str, name: str | N
     return _smiles_record(index, "" if text is None else str(text).strip(), "" if title is None else str(title), tags)
 
 
+def _placed_record(record: TextRecord, coordinates: object) -> TextRecord:
+    """Return the record of a row that has coordinates too."""
+    if not isinstance(coordinates, list) or not all(isinstance(value, int) for value in coordinates):
+        return replace(record, text="", reason=f"coordinates: {COORDINATES} is no list of whole numbers")
+    text = " ".join((record.text, *map(str, coordinates)))
+    if len(text) > MAX_RECORD:
+        return replace(record, text="", reason=f"too large: record of more than {MAX_RECORD} characters")
+    return replace(record, kind="placed", text=text)
+
+
 def _read_csv(path: Path) -> Iterator[TextRecord]:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as handle:
         reader = csv.DictReader(handle)
@@ -200,7 +212,9 @@ def _read_parquet(path: Path) -> Iterator[TextRecord]:
             smiles, name = _columns(path, table.schema_arrow.names)
             rows = (row for batch in table.iter_batches(batch_size=4096) for row in batch.to_pylist())
             for index, row in enumerate(rows):
-                yield _table_record(index, row, smiles, name)
+                placed = row.pop(COORDINATES, None)
+                record = _table_record(index, row, smiles, name)
+                yield record if placed is None or record.reason else _placed_record(record, placed)
     except pyarrow.ArrowInvalid as error:
         raise MoldiffError(f"{path} is not a Parquet file: {str(error).splitlines()[0][:120]}") from error
 

@@ -1,0 +1,259 @@
+"""Files of molecules to files of relaxed molecules: in worker processes, in shards, so that a killed run goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.io.ordered_smiles import to_ordered_smiles
+from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
+from moldiff.chem.io.text_records import COORDINATES
+from moldiff.chem.relax import Method, relax
+from moldiff.datasets.sources import Source, find_sources
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
+from moldiff.interruption import watched_signals
+from moldiff.processes import Lost, map_items
+from moldiff.version import VERSION
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+SHARD = 32  # records
+EMBED_TIMEOUT_S = 60
+PARQUET = ".parquet"
+SUFFIXES = (".sdf", ".sdf.gz", PARQUET)
+COLUMNS = ("source", "index", "name", "status", "reason", "relaxed_by_kcal_mol")
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class RelaxReport:
+    """What became of the records: read = relaxed + dropped, always.
+
+    Attributes:
+        out: the file of relaxed molecules.
+        table: the CSV beside it with a row for every record.
+        read: records in all files.
+        relaxed: molecules in ``out``.
+        dropped: number of dropped records per code word of the reason, most frequent first.
+        median: kcal/mol that relaxing set free.
+    """
+
+    out: Path
+    table: Path
+    read: int
+    relaxed: int
+    dropped: dict[str, int]
+    median: float
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What the result depends on beside the input; sent to every worker."""
+
+    method: Method
+    seed: int
+    suffix: str
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What became of one record.
+
+    Attributes:
+        name: of the record.
+        reason: why it was dropped; empty if it was not.
+        content: its SDF text, or its row of a Parquet table.
+        values: see `moldiff.chem.relax.Relaxed`.
+    """
+
+    name: str
+    reason: str
+    content: Any = None
+    values: dict[str, float] = field(default_factory=dict)
+
+
+def relax_files(
+    files: Sequence[Path | str],
+    out: Path | str,
+    *,
+    method: str | None = None,
+    workers: int = 1,
+    timeout_s: float = 600.0,
+    seed: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RelaxReport:
+    """Relax every molecule of some files to a local minimum of its energy.
+
+    Molecules without coordinates are embedded first (ETKDGv3, MMFF94s), missing hydrogens are placed. What does not
+    converge, or is no longer the same molecule afterwards, is dropped, with a reason in the table. The result does not
+    depend on ``workers`` or on interruptions.
+
+    Args:
+        files: any mix of the formats of `moldiff.chem.io.records`.
+        out: .sdf, .sdf.gz, or .parquet (SMILES and coordinates in a tenth of the space).
+        method: "gfn2" (the extra xtb) or "mmff94s"; None = gfn2 where it is installed.
+        workers: processes.
+        timeout_s: longest time for one molecule.
+        seed: of the embedding.
+        resume: go on with the shards of a run that was interrupted.
+        overwrite: replace ``out``, and begin anew where shards lie.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: bad arguments, an unreadable file, shards of another run, no molecule that could be relaxed.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. Finished shards stay in ``<out>.parts``, for ``resume``.
+    """
+    out = Path(out)
+    options = _Options(_method(method), seed, _suffix(out))
+    table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
+    for path in (out, table):
+        refuse_existing_file(path, overwrite)
+    sources = find_sources([Path(file) for file in files])
+    parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
+    done = sum(1 for _ in parts.glob("[0-9]*.json"))
+    with watched_signals() as interruption:
+        texts = (record for source in sources for record in source.texts())
+        sent, known = itertools.tee(itertools.islice(texts, done * SHARD, None))
+        work = partial(_relax_text, options=options)
+        found = map_items(work, sent, workers=workers, timeout_s=timeout_s)
+        results = interruption.until(map(_named, found, known))
+        while (shard := list(itertools.islice(results, SHARD))) and interruption.number is None:
+            write_json(parts / f"{done:06d}.json", [asdict(result) for result in shard])
+            done += 1
+            if progress is not None:
+                progress((done - 1) * SHARD + len(shard))
+        if interruption.number is not None:
+            interruption.end()
+    report = _join(out, table, sources, parts, done)
+    shutil.rmtree(parts)
+    return report
+
+
+def _method(name: str | None) -> Method:
+    if name is None:
+        return Method.gfn2 if is_installed() else Method.mmff94s
+    if name not in list(Method):
+        raise MoldiffError(f"method must be {' or '.join(Method)}, not '{name}'")
+    if name == Method.gfn2 and not is_installed():
+        raise MoldiffError("gfn2 needs tblite; install it with: pip install 'moldiff[xtb]', or take mmff94s")
+    return Method(name)
+
+
+def _suffix(out: Path) -> str:
+    for suffix in SUFFIXES:
+        if out.name.lower().endswith(suffix):
+            return suffix
+    raise MoldiffError(f"{out}: the output must end in {', '.join(SUFFIXES)}")
+
+
+def _open_parts(out: Path, options: _Options, sources: Sequence[Source], *, resume: bool, overwrite: bool) -> Path:
+    """Return the folder of shards: a new one, or that of the run that is resumed."""
+    parts = out.with_name(f"{out.name}.parts")
+    hashes = [entry for source in sources for entry in source.hashes()]
+    wanted = {"moldiff": VERSION, "options": asdict(options), "sources": hashes}
+    if parts.exists() and not resume:
+        if not overwrite:
+            raise MoldiffError(f"{parts} holds the shards of an interrupted run; resume it, or overwrite them")
+        shutil.rmtree(parts)
+    if not parts.exists():
+        write_json(parts / "run.json", wanted)
+    elif read_json(parts / "run.json") != wanted:
+        raise MoldiffError(f"{parts} holds the shards of a run with other input, options or version; overwrite them")
+    return parts
+
+
+def _named(found: _Result | Lost, record: TextRecord) -> _Result:
+    return _Result(record.name, found.reason) if isinstance(found, Lost) else found
+
+
+def _relax_text(text: TextRecord, options: _Options) -> _Result:
+    """Parse, complete and relax one record. Runs in a worker."""
+    record = parse(text)
+    mol, reason = _complete(record, options.seed)
+    if mol is None:
+        return _Result(record.name, reason)
+    found = relax(mol, options.method)
+    if found.mol is None:
+        return _Result(record.name, found.reason)
+    values = {name: round(value, 6) for name, value in found.values.items() if np.isfinite(value)}
+    try:
+        if options.suffix == PARQUET:
+            smiles, coordinates = to_ordered_smiles(found.mol)
+            content: Any = {"name": record.name, "smiles": smiles, COORDINATES: coordinates, **values}
+        else:
+            tags = record.tags | {name: f"{value:.6f}" for name, value in values.items()}
+            content = mol_to_sdf_record(found.mol, record.name, tags)
+    except ValueError as error:
+        return _Result(record.name, f"output: {error}")
+    return _Result(record.name, "", content, values)
+
+
+def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
+    """Return a molecule with coordinates and every hydrogen, or None and the reason."""
+    if record.mol is None:
+        return None, record.reason
+    if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
+        return embed(record.mol, seed, EMBED_TIMEOUT_S)
+    return with_all_hydrogens(record.mol), ""
+
+
+def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path, shards: int) -> RelaxReport:
+    """Write the file and the table from the shards."""
+    results = [
+        _Result(**{**entry, "content": None})
+        for number in range(shards)
+        for entry in read_json(parts / f"{number:06d}.json")
+    ]
+    relaxed = [result.values["relaxed_by_kcal_mol"] for result in results if not result.reason]
+    dropped = Counter(result.reason.partition(":")[0] for result in results if result.reason)
+    if not relaxed:
+        raise MoldiffError(f"none of the {len(results)} molecules could be relaxed; the first: {results[0].reason}")
+    contents = (
+        entry["content"]
+        for number in range(shards)
+        for entry in read_json(parts / f"{number:06d}.json")
+        if not entry["reason"]
+    )
+    if out.name.lower().endswith(PARQUET):
+        _write_parquet(out, list(contents))
+    else:
+        write_sdf(out, contents)
+    places = ((source.path.name, record.index) for source in sources for record in source.texts())
+    with atomic_writer(table) as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for (source, index), result in zip(places, results, strict=True):
+            status, energy = "dropped" if result.reason else "relaxed", result.values.get("relaxed_by_kcal_mol", "")
+            writer.writerow((source, index, result.name, status, result.reason, energy))
+    return RelaxReport(out, table, len(results), len(relaxed), dict(dropped.most_common()), float(np.median(relaxed)))
+
+
+def _write_parquet(out: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows as a Parquet table; the same rows give the same bytes."""
+    import pyarrow
+    import pyarrow.parquet
+
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    kinds = {"name": pyarrow.string(), "smiles": pyarrow.string(), COORDINATES: pyarrow.list_(pyarrow.int16())}
+    schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
+    buffer = io.BytesIO()
+    table = pyarrow.Table.from_pylist(rows, schema)
+    pyarrow.parquet.write_table(table, buffer, compression="zstd", compression_level=19)
+    with atomic_writer(out, binary=True) as handle:
+        handle.write(buffer.getbuffer())

@@ -1,0 +1,155 @@
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+import moldiff.datasets.relax as module
+from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.io.records import read_records
+from moldiff.chem.relax import Method, Relaxed, relax
+from moldiff.datasets.relax import relax_files
+from moldiff.errors import MoldiffError
+
+DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
+
+
+def distorted(path: Path) -> Path:
+    """Write the drugs with every atom moved a little, and three records that cannot be relaxed."""
+    writer, random = [], np.random.default_rng(0)
+    for record in read_records(DRUGS):
+        mol = Chem.Mol(record.mol)
+        conformer = mol.GetConformer()
+        for index, point in enumerate(conformer.GetPositions() + random.normal(0, 0.05, (mol.GetNumAtoms(), 3))):
+            conformer.SetAtomPosition(index, point.tolist())
+        mol.SetProp("_Name", record.name)
+        writer.append(Chem.MolToMolBlock(mol) + "> <mine>\nkept\n\n$$$$\n")
+    path.write_text("".join(writer))
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    smiles = tmp_path / "more.smi"
+    smiles.write_text("CCO ethanol\nC[CH2] radical\nnone nothing\n[Na+].[Cl-] salt\nOCC[2H] heavy\n")
+    return [distorted(tmp_path / "in.sdf"), smiles]
+
+
+def test_every_record_is_accounted_for(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "relaxed.sdf"
+    report = relax_files(files, out, method="mmff94s")
+    with open(report.table) as handle:
+        rows = list(csv.DictReader(handle))
+    sources = [record for file in files for record in read_records(file)]
+    assert [row["name"] for row in rows] == [record.name for record in sources]
+    assert report.read == len(rows) == report.relaxed + sum(report.dropped.values())
+    reasons = {row["name"]: row["reason"] for row in rows}
+    assert reasons["radical"] == "radical: 1 unpaired electrons"
+    assert reasons["nothing"].startswith("smiles")
+    assert reasons["ethanol"] == ""
+    relaxed = list(read_records(out))
+    assert [record.name for record in relaxed] == [row["name"] for row in rows if row["status"] == "relaxed"]
+    assert relaxed[0].tags["mine"] == "kept"
+    assert float(relaxed[0].tags["relaxed_by_kcal_mol"]) > 1
+    again, _ = (relax(relaxed[0].mol, Method.mmff94s), None)
+    assert again.values["relaxed_by_kcal_mol"] < 0.01
+    assert not (tmp_path / "relaxed.sdf.parts").exists()
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".sdf.gz", ".parquet"])
+def test_the_same_file_comes_out_for_any_number_of_workers(files: list[Path], tmp_path: Path, suffix: str) -> None:
+    first, second = (tmp_path / f"{name}{suffix}" for name in ("first", "second"))
+    relax_files(files, first, method="mmff94s")
+    relax_files(files, second, method="mmff94s", workers=2)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_compact_file_holds_the_same_molecules(files: list[Path], tmp_path: Path) -> None:
+    plain, compact = tmp_path / "plain.sdf", tmp_path / "compact.parquet"
+    relax_files(files, plain, method="mmff94s")
+    relax_files(files, compact, method="mmff94s")
+    for first, second in zip(read_records(plain), read_records(compact), strict=True):
+        assert first.name == second.name and second.reason == ""
+        assert Chem.MolToSmiles(Chem.RemoveHs(first.mol)) == Chem.MolToSmiles(Chem.RemoveHs(second.mol))
+        assert float(first.tags["relaxed_by_kcal_mol"]) == pytest.approx(float(second.tags["relaxed_by_kcal_mol"]))
+
+
+def test_a_run_goes_on_after_a_kill(files: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, killed = tmp_path / "whole.sdf", tmp_path / "killed.sdf"
+    monkeypatch.setattr(module, "SHARD", 4)
+    relax_files(files, whole, method="mmff94s")
+
+    def stop(done: int) -> None:
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        relax_files(files, killed, method="mmff94s", progress=stop)
+    assert not killed.exists()
+    with pytest.raises(MoldiffError, match="interrupted run"):
+        relax_files(files, killed, method="mmff94s")
+    with pytest.raises(MoldiffError, match="other input, options or version"):
+        relax_files(files, killed, method="mmff94s", seed=3, resume=True)
+    shard = tmp_path / "killed.sdf.parts" / "000000.json"
+    entries = json.loads(shard.read_text())
+    entries[0]["content"] = entries[0]["content"].replace("kept", "resumed")
+    shard.write_text(json.dumps(entries))
+    relax_files(files, killed, method="mmff94s", resume=True)
+    # what was done is taken over, the rest is the same
+    assert killed.read_text().replace("resumed", "kept") == whole.read_text()
+    assert "resumed" in killed.read_text()
+
+
+def test_sigterm_keeps_what_is_finished(tmp_path: Path) -> None:
+    big = tmp_path / "big.smi"
+    big.write_text("".join(f"{'C' * (6 + number % 20)}O m{number}\n" for number in range(4000)))
+    command = [sys.executable, "-m", "moldiff", "data", "relax", str(big), "-o", str(tmp_path / "o.sdf")]
+    process = subprocess.Popen([*command, "--method", "mmff94s", "--workers", "1"])
+    first = tmp_path / "o.sdf.parts" / "000000.json"
+    deadline = time.monotonic() + 120
+    while not first.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    assert first.exists() and not (tmp_path / "o.sdf").exists()
+
+
+def test_a_molecule_that_becomes_another_is_refused() -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    for index in range(mol.GetNumAtoms()):
+        conformer.SetAtomPosition(index, (3.0 * index, 0.0, 0.0))
+    mol.AddConformer(conformer)
+    assert module.relax(mol, Method.mmff94s).mol is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"method": "dft"}, "method must be gfn2 or mmff94s, not 'dft'"),
+        ({"out": "x.xyz"}, "must end in .sdf, .sdf.gz, .parquet"),
+    ],
+)
+def test_bad_arguments_are_refused(files: list[Path], tmp_path: Path, arguments: dict, message: str) -> None:
+    out = tmp_path / arguments.pop("out", "o.sdf")
+    with pytest.raises(MoldiffError, match=message):
+        relax_files(files, out, **arguments)
+    assert not list(tmp_path.glob("*.parts"))
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs the extra xtb")
+def test_gfn2_relaxes_to_its_own_minimum(tmp_path: Path) -> None:
+    smiles = tmp_path / "a.smi"
+    smiles.write_text("CCO ethanol\nCC(=O)[O-] acetate\n")
+    report = relax_files([smiles], tmp_path / "o.sdf", method="gfn2")
+    assert report.relaxed == 2
+    for record in read_records(tmp_path / "o.sdf"):
+        again = relax(record.mol, Method.gfn2)
+        assert isinstance(again, Relaxed) and abs(again.values["relaxed_by_kcal_mol"]) < 0.2
+        assert again.values["gfn2_energy_Eh"] == pytest.approx(float(record.tags["gfn2_energy_Eh"]), abs=3e-4)
+        assert float(record.tags["gfn2_gap_eV"]) > 1

@@ -1,0 +1,109 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from poison import work
+
+import moldiff
+from moldiff.processes import Lost, map_items
+
+
+@pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 1), (2, 4)])
+def test_results_come_in_the_order_of_the_items(workers: int, chunk: int) -> None:
+    assert list(map_items(work, range(20), workers=workers, chunk=chunk)) == [2 * n for n in range(20)]
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_what_kills_its_worker_costs_that_item_alone(chunk: int) -> None:
+    items = [1, 2, "crash", 3, 4, "exit", 5, 6, 7]
+    results = list(map_items(work, items, workers=2, chunk=chunk))
+    lost = {item: result.reason for item, result in zip(items, results, strict=True) if isinstance(result, Lost)}
+    assert lost == {
+        "crash": "crashed: the worker process ended on this record (SIGSEGV)",
+        "exit": "crashed: the worker process ended on this record (exit status 3)",
+    }
+    assert [result for result in results if not isinstance(result, Lost)] == [2, 4, 6, 8, 10, 12, 14]
+
+
+def test_what_hangs_is_ended_at_its_deadline() -> None:
+    started = time.monotonic()
+    results = list(map_items(work, [1, "hang", 2, 3], workers=2, chunk=2, timeout_s=1.0))
+    assert results == [2, Lost("timeout: not done within 1 s"), 4, 6]
+    assert time.monotonic() - started < 60
+
+
+def test_an_error_of_the_function_is_raised() -> None:
+    with pytest.raises(KeyError):
+        list(map_items(work, [1, "raise"], workers=1))
+
+
+def test_items_are_read_as_they_are_needed() -> None:
+    taken = []
+
+    def items():
+        for number in range(10_000):
+            taken.append(number)
+            yield number
+
+    results = map_items(work, items(), workers=1)
+    assert next(results) == 0
+    results.close()
+    assert len(taken) < 10
+
+
+def run(tmp_path: Path, script: str) -> subprocess.Popen[str]:
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(script))
+    folders = (str(Path(moldiff.__file__).parents[1]), str(Path(__file__).parent / "fixtures"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+    return subprocess.Popen(
+        [sys.executable, str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_processes_that_cannot_start_are_an_error_in_one_line(tmp_path: Path) -> None:
+    # no "if __name__": each worker runs the script again and dies of it
+    process = run(
+        tmp_path,
+        """
+        from poison import work
+        from moldiff.errors import MoldiffError
+        from moldiff.processes import map_items
+        try:
+            print(list(map_items(work, [1, 2], workers=1)))
+        except MoldiffError as error:
+            print("refused", error)
+        """,
+    )
+    out, _ = process.communicate(timeout=120)
+    assert out.startswith("refused worker processes die before they see a molecule")
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        import multiprocessing
+        from poison import work
+        from moldiff.processes import map_items
+        if __name__ == "__main__":
+            found = map_items(work, [1, 2, "hang"], workers=1)
+            next(found), next(found)
+            print([child.pid for child in multiprocessing.active_children()], flush=True)
+            next(found)
+        """,
+    )
+    assert process.stdout is not None
+    children = [int(word) for word in process.stdout.readline().strip("[]\n").split(",")]
+    assert children
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children)
