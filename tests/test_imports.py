@@ -18,7 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices", "threads",
-    "processes", "arguments", "interruption", "provenance", "run_record",
+    "processes", "arguments", "interruption", "provenance", "run_record", "arrays",
 }  # fmt: skip
 LAYERS = [
     BASE,
@@ -227,6 +227,13 @@ def run_python(code: str) -> str:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
     )
     return result.stdout.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    "name", [name_of(path) for path in SOURCES if component(path) == "chem"], ids=lambda name: name
+)
+def test_chemistry_needs_no_torch(name: str) -> None:
+    run_python(f"import sys; sys.modules['torch'] = None; import {name}; print('loaded')")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, sanitize_reason, size_refusal
 from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 __all__ = ["Conversion", "EncodingError", "Survey", "build_vocabulary", "decode", "encode", "survey"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from rdkit import Chem, rdBase
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.sanitize import mol_refusal
 from moldiff.chem.vocabulary import BOND_NAMES
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Geometry import Point3D
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.sanitize import MAX_ATOMS
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.layout import POSITION_UNIT
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, Dataset
 
-from moldiff.datasets.elements import ELEMENTS
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.vocabulary import ELEMENTS
 
 
 class PyGDataset(Dataset):

@@ -6,13 +6,13 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.filters.validity import bond_lengths_plausible, no_clashes
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.chem.topology import Skeleton
 from moldiff.datasets.chemistry import TENSOR, SeenChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING
 from moldiff.models.folder import ModelFolder
-from moldiff.molecules import MolArrays
 from moldiff.sampling.molecule_sampler import Draw
 from moldiff.vocabulary import Vocabulary
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
 
 from moldiff.arguments import refusal
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError
 from moldiff.chem.io.records import Record, is_molecule, read_records, read_texts
 from moldiff.devices import name_of, resolve_device, resolve_precision
@@ -24,7 +25,6 @@ from moldiff.generation.results import Accountant, Outcome
 from moldiff.interruption import Interruption
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays
 from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.tasks import MOST_DRAWS

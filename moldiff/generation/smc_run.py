@@ -22,8 +22,8 @@ from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.results import Outcome, assess
-from moldiff.molecules import MolBatch, unbatch
-from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of, empty_batch
+from moldiff.molecules import MolBatch, empty_batch, unbatch
+from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import Reweighter, Scored, Stage

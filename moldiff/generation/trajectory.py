@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.molecules import MolArrays, MolBatch, MolPrediction, unbatch
+from moldiff.molecules import MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.vocabulary import Vocabulary
 

@@ -18,6 +18,7 @@ import numpy as np
 from torch import Tensor
 
 from moldiff.arguments import check_flag, check_known, check_text, number, refusal
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
@@ -31,7 +32,7 @@ from moldiff.generation.results import COLUMNS, Outcome, assess
 from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
-from moldiff.molecules import MolArrays, MolBatch
+from moldiff.molecules import MolBatch
 from moldiff.sampling.demands import NO_DEMANDS
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import Sample, resample

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.bound import BoundSettings, bound_terms, size_nats
 from moldiff.errors import MoldiffError
 from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays, collate
+from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource
 from moldiff.threads import workers_for
 

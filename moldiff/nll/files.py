@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import bytes_key
 from moldiff.chem.io.records import Record, read_records
@@ -28,7 +29,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
 from moldiff.models.folder import DEFAULT_MODEL, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays
+from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, Score, Scorer
 from moldiff.nll.reference import ScoreReference, calibrate
 from moldiff.version import VERSION

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.io.records import read_records
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolArrays
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, Score, Scorer
 from moldiff.vocabulary import Vocabulary
 

@@ -8,21 +8,6 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class LogProbabilities:
-    """What a model believes of one molecule of n atoms: natural logarithms, normalised over the last axis.
-
-    Attributes:
-        atom_type: (n, A) float.
-        charge: (n, C) float.
-        bond_type: (n, n, K) float, symmetric in the atoms; the diagonal means nothing.
-    """
-
-    atom_type: np.ndarray
-    charge: np.ndarray
-    bond_type: np.ndarray
-
-
-@dataclass(frozen=True)
 class Kept:
     """The first k atoms of a molecule, which stay as they are.
 

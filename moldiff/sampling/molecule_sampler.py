@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import LogProbabilities, MolArrays
 from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch, unbatch
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling.conditions import FreeStarts, Starts
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
-from moldiff.sampling.demands import LogProbabilities
 from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.property_guidance import PropertyGradient
@@ -217,18 +217,3 @@ def log_probabilities(prediction: MolPrediction, n_atoms: Tensor) -> list[LogPro
         LogProbabilities(atom_type[row, :n].copy(), charge[row, :n].copy(), bond_type[row, :n, :n].copy())
         for row, n in enumerate(n_atoms.tolist())
     ]
-
-
-def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolBatch:
-    """Return a template of molecules of given sizes (B,), all fields zero, every property free."""
-    count = len(sizes)
-    mask = torch.arange(width)[None, :] < sizes[:, None]
-    return MolBatch(
-        pos=torch.zeros(count, width, 3),
-        atom_type=torch.zeros(count, width, dtype=torch.int64),
-        charge=torch.zeros(count, width, dtype=torch.int64),
-        bond_type=torch.zeros(count, width, width, dtype=torch.int64),
-        mask=mask,
-        properties=torch.full((count, properties), torch.nan),
-        ids=ids.to(torch.int64),
-    )

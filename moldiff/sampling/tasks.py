@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.batching import bucket_width
-from moldiff.molecules import MolArrays, MolBatch, collate
+from moldiff.molecules import MolBatch, collate
 from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.sampler import Sample
 

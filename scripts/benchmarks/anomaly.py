@@ -23,13 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays
+from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import SCORED, Scorer
 from moldiff.nll.reference import ScoreReference, encoded_records, translated
 from moldiff.provenance import hardware

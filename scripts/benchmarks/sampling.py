@@ -29,10 +29,11 @@ from moldiff.generation.generate import DEFAULT_STEPS, generate
 from moldiff.generation.results import Accountant, assess
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import empty_batch
 from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.microbatches import ROWS
-from moldiff.sampling.molecule_sampler import Drawer, empty_batch
+from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 
 SIZES = (10, 18, 29, 60, 120)

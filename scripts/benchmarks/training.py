@@ -28,10 +28,9 @@ from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.files import write_text
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch
+from moldiff.molecules import FIELDS, MolBatch, empty_batch
 from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.molecule_sampler import empty_batch
 from moldiff.training.optimizers import build_optimizers
 
 SIZES = (10, 18, 29, 60)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Survey, build_vocabulary, decode, encode, survey
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles, inchikey_block
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, read_records
 from moldiff.chem.valence import is_molecule_stable
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 ROOT = Path(__file__).parents[2]

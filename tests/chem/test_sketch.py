@@ -3,11 +3,11 @@
 import numpy as np
 from rdkit import Chem
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.io.embed import embed
 from moldiff.chem.sketch import sketch
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))

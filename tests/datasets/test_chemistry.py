@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.chemistry import SeenChemistry, seen_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 SEEN = SeenChemistry(

@@ -12,13 +12,13 @@ from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
+from moldiff.arrays import MolArrays
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.generation import generate
 from moldiff.generation.generate import generate_files, output_names
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.conditions import size_distribution

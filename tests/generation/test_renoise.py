@@ -11,12 +11,12 @@ import pytest
 import torch
 from methane import METHANE, METHYL
 
+from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate import generate_files
 from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS

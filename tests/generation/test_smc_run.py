@@ -12,6 +12,7 @@ from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
+from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.score_functions import Score, ScoreError
 from moldiff.chem.io.embed import embed
 from moldiff.datasets.statistics import PropertyStatistics
@@ -23,7 +24,6 @@ from moldiff.generation.options.steering import Wishes
 from moldiff.generation.results import Outcome, assess
 from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring, asked_for, stages
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays
 from moldiff.sampling.conditions import FreeStarts
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.smc import Scored

@@ -15,6 +15,7 @@ from rdkit import Chem
 from torch import Tensor
 
 import moldiff
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
@@ -25,7 +26,7 @@ from moldiff.diffusion.schedule import uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.generation.vary import VarySettings, noised_walk, vary_files
 from moldiff.models.molecule_model import curve_from_config
-from moldiff.molecules import MolArrays, MolBatch, MolPrediction
+from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import tasks
 from moldiff.sampling.molecule_sampler import Draw

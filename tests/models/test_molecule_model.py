@@ -12,8 +12,7 @@ from moldiff.errors import MoldiffError
 from moldiff.geometry import center, rotations_from_normals
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel, limit_distributions, load_weights, position_std_table
-from moldiff.molecules import FIELDS, MolBatch
-from moldiff.sampling.molecule_sampler import empty_batch
+from moldiff.molecules import FIELDS, MolBatch, empty_batch
 
 
 def random_molecules(model: MoleculeModel) -> tuple[MolBatch, JointNoise]:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays
+from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import SCORED, Score, Scorer
 
 SETTINGS = BoundSettings(10, 3, 2)

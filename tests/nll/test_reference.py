@@ -99,7 +99,7 @@ def test_held_out_molecules_of_a_prepared_set(tiny_model: MoleculeModel, sample_
 
 
 def test_classes_are_translated() -> None:
-    from moldiff.molecules import MolArrays
+    from moldiff.arrays import MolArrays
 
     tables = {
         "atom_type": np.array([1, 0, 3], dtype=np.uint8),

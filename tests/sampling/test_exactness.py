@@ -13,9 +13,8 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.models.molecule_model import curve_from_config
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource, Stream
-from moldiff.sampling.molecule_sampler import empty_batch
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Solver
 

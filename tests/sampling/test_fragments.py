@@ -15,6 +15,7 @@ from rdkit.Chem import rdDistGeom
 from torch import Tensor
 
 import moldiff
+from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.rdkit_descriptors import calculate
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
@@ -23,12 +24,12 @@ from moldiff.generation.options.fragment import FragmentWish, parse_atoms
 from moldiff.generation.options.steering import Wishes, steer
 from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays, MolBatch, MolPrediction
+from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.conditions import FreeStarts
 from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
 from moldiff.sampling.fragments import FixedFragment, with_fragment
-from moldiff.sampling.molecule_sampler import Draw, Drawer, empty_batch
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.resampling import Resampled
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS

@@ -14,10 +14,10 @@ from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel, curve_from_config
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
-from moldiff.sampling.molecule_sampler import Draw, Drawer, empty_batch
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import KarrasGrid

@@ -20,12 +20,12 @@ from moldiff.diffusion.preconditioning import coefficients
 from moldiff.geometry import rotations_from_normals
 from moldiff.models.molecule_model import MoleculeModel, curve_from_config
 from moldiff.models.property_model import PropertyModel
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction, PropertyPrediction, SoftBatch
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, PropertyPrediction, SoftBatch, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import property_guidance
 from moldiff.sampling.constraints import ConstrainedDenoiser, ElementMask
 from moldiff.sampling.guidance import Guidance, GuidedDenoiser
-from moldiff.sampling.molecule_sampler import Draw, Drawer, empty_batch
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.property_guidance import Goal, GradientGuidedDenoiser, PropertyGradient
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS

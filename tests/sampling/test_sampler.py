@@ -14,9 +14,8 @@ from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.geometry import rotations_from_normals
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource, Stream
-from moldiff.sampling.molecule_sampler import empty_batch
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.sampling.solvers import SOLVERS
 

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
 from moldiff.generation.generate import generate_files
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays
+from moldiff.molecules import FIELDS, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import State, Walk
-from moldiff.sampling.molecule_sampler import Drawer, empty_batch
+from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, Heun, Solver
 from moldiff.sampling.time_grids import GRIDS

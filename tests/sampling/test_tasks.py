@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
 from moldiff.generation.vary import noised_walk
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays, MolBatch
+from moldiff.molecules import MolBatch
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moldiff.molecules import MolArrays
-from moldiff.sampling.demands import LogProbabilities
+from moldiff.arrays import LogProbabilities, MolArrays
 
 _MISSING = "n/a"  # what RDKit reads as no value in a list of atom properties
 TYPE_TAG, BOND_TAG = "atom.dprop.type_confidence", "atom.dprop.bond_confidence"

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, EncodingError, decode, encode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
-from moldiff.molecules import MolArrays
 from moldiff.sampling.demands import NO_DEMANDS, Demands
 from moldiff.sampling.molecule_sampler import Draw
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary

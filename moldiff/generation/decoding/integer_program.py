@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moldiff.sampling.demands import Demands, LogProbabilities
+from moldiff.arrays import LogProbabilities
+from moldiff.sampling.demands import Demands
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

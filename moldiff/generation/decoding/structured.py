@@ -31,8 +31,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moldiff.arrays import LogProbabilities
 from moldiff.generation.decoding.integer_program import AtomStates, Choices, Programme, Solution
-from moldiff.sampling.demands import NO_DEMANDS, Demands, LogProbabilities
+from moldiff.sampling.demands import NO_DEMANDS, Demands
 from moldiff.vocabulary import Vocabulary
 
 _OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes

@@ -6,10 +6,9 @@ import logging
 import re
 from collections.abc import Sequence
 
-from moldiff.datasets.elements import ELEMENTS
 from moldiff.errors import MoldiffError
 from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
-from moldiff.vocabulary import Vocabulary
+from moldiff.vocabulary import ELEMENTS, Vocabulary
 
 logger = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
 from moldiff.config import TrainConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import seen_chemistry
@@ -27,7 +28,7 @@ from moldiff.generation.renoise import Renoiser
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays, collate
+from moldiff.molecules import FIELDS, collate
 from moldiff.sampling.conditions import TrainingStarts
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.smc import effective_size, systematic

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.filters.validity import (
     CHECKS,
@@ -20,7 +21,6 @@ from moldiff.chem.filters.validity import (
 )
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 ROOT = Path(__file__).parents[3]

@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from moldiff.arrays import LogProbabilities, MolArrays
 from moldiff.chem.io.records import read_records
 from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
 from moldiff.generation.generate import generate, generate_files
-from moldiff.molecules import MolArrays
-from moldiff.sampling.demands import LogProbabilities
 
 
 def test_each_atom_gets_its_type_and_the_mean_of_its_bonds() -> None:

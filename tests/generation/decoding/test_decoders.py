@@ -12,6 +12,7 @@ from methane import METHANE
 from rdkit import Chem
 
 import moldiff
+from moldiff.arrays import LogProbabilities, MolArrays
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding import decoders
@@ -20,8 +21,7 @@ from moldiff.generation.decoding.structured import Limits
 from moldiff.generation.generate import generate_files
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import MolArrays
-from moldiff.sampling.demands import Demands, LogProbabilities
+from moldiff.sampling.demands import Demands
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary

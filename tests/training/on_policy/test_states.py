@@ -12,6 +12,7 @@ import pytest
 import torch
 from rdkit.Chem import Mol
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.motifs import motifs
 from moldiff.chem.descriptors.rdkit_descriptors import calculate
@@ -24,7 +25,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays, MolBatch, MolPrediction, unbatch
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
