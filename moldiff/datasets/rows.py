@@ -12,9 +12,10 @@ import numpy as np
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.descriptors.rdkit_descriptors import calculate
-from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
+from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
 from moldiff.chem.io.records import Record, embed
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
+from moldiff.datasets.splits import split_of
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from moldiff.arguments import number, whole_number
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
 from moldiff.chem.filters.validity import is_valid_and_connected
-from moldiff.chem.sketch import sketch
+from moldiff.chem.topology import sketch
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
@@ -151,7 +151,7 @@ class MoleculePotential:
     """Scores particles by the molecules they are or are becoming.
 
     The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
-    scored by its skeleton (`moldiff.chem.sketch.sketch`).
+    scored by its skeleton (`moldiff.chem.topology.sketch`).
 
     Args:
         drawer: makes the draws.
