@@ -31,9 +31,8 @@ from moldiff.generation.writer import Told, check_outputs, molecules_of, write_a
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner, noise_key
 from moldiff.sampling.sampler import Sample, sample
-from moldiff.sampling.tasks import MOST_ATTEMPTS, Task, TaskRunner, noise_key
 from moldiff.threads import Workers
 
 if TYPE_CHECKING:

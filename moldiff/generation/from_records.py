@@ -25,9 +25,8 @@ from moldiff.generation.results import Accountant, Outcome
 from moldiff.interruption import Interruption
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.tasks import MOST_DRAWS
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.threads import Workers, workers_for
 

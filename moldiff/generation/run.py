@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from moldiff.devices import name_of, resolve_device, resolve_precision
-from moldiff.generation.decoding.decoders import DECODERS, Decoder
-from moldiff.generation.decoding.verified import VerifiedDecoder
+from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.options.generation_options import Request
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer

@@ -33,11 +33,10 @@ from moldiff.generation.writer import Told, check_outputs, molecules_of, write_a
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
-from moldiff.sampling.demands import NO_DEMANDS
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.constraints import NO_DEMANDS
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner, noise_key
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.tasks import Task, TaskRunner, noise_key
 from moldiff.sampling.time_grids import DEFAULT_GRID
 from moldiff.threads import Workers
 

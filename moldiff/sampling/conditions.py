@@ -46,27 +46,6 @@ class FreeStarts:
         return sizes, np.full((len(numbers), self._properties), np.nan, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class TrainingStarts:
-    """Size and condition of training molecules, as a network meets them in training.
-
-    Attributes:
-        rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
-        dropout: each property is free with this probability.
-        free: share of draws with all of them free.
-    """
-
-    rows: np.ndarray
-    dropout: float
-    free: float
-
-    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self.rows[(_uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
-        uniform = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
-        dropped = dropped_properties(uniform, self.dropout, self.free).numpy()
-        return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
-
-
 class TargetStarts:
     """Sizes and conditions of training molecules that are as wanted, drawn together.
 
@@ -169,17 +148,6 @@ class CertainStarts:
         for place, value in self.certain.items():
             condition[:, place] = value
         return sizes, condition
-
-
-def dropped_properties(uniform: Tensor, dropout: float, free: float) -> Tensor:
-    """Return (B, P) bool, which properties are hidden: all of a row's, or each by itself, so that any subset occurs.
-
-    Args:
-        uniform: (B, 1 + P) random numbers in (0, 1).
-        dropout: probability of each property.
-        free: probability of all of a row's.
-    """
-    return (uniform[:, 1:] < dropout) | (uniform[:, :1] < free)
 
 
 def kernel_weights(squares: np.ndarray) -> np.ndarray:

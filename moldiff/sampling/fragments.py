@@ -22,8 +22,8 @@ from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.constraints import FORBIDDEN, FixedSum
-from moldiff.sampling.demands import Demands, Kept
+from moldiff.sampling.constraints import Demands, Kept
+from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

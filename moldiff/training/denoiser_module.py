@@ -16,7 +16,6 @@ from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import Stream
-from moldiff.sampling.conditions import dropped_properties
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.states import OwnDraws
 
@@ -134,3 +133,14 @@ class DenoisingTask(TrainingTask):
         """Return a number in (0, 1) for a whole batch."""
         zero = torch.zeros(1, dtype=torch.int64)
         return float(self.source.uniform(zero, step, Stream.SELF_CONDITIONING, _COINS)[0, element])
+
+
+def dropped_properties(uniform: Tensor, dropout: float, free: float) -> Tensor:
+    """Return (B, P) bool, which properties are hidden: all of a row's, or each by itself, so that any subset occurs.
+
+    Args:
+        uniform: (B, 1 + P) random numbers in (0, 1).
+        dropout: probability of each property.
+        free: probability of all of a row's.
+    """
+    return (uniform[:, 1:] < dropout) | (uniform[:, :1] < free)

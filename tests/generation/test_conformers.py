@@ -24,10 +24,9 @@ from moldiff.generation.conformer_checks import Judge
 from moldiff.generation.conformers import conformer_files, coordinate_walk
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling import tasks
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling import molecule_sampler
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Draw, Drawer, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.tasks import MOST_ATTEMPTS, Task, TaskRunner
 
 SEEN = SeenChemistry(
     {},
@@ -78,7 +77,7 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
                 pos = script(task.key >> 6 & 0xFFFFF, task.key & 63)
                 yield Draw(task.key, None if pos is None else replace(task.arrays, pos=pos), 3 if pos is None else -1)
 
-        monkeypatch.setattr(tasks.TaskRunner, "run", run)
+        monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
 
     return install
 

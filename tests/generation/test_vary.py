@@ -28,10 +28,9 @@ from moldiff.generation.vary import VarySettings, noised_walk, vary_files
 from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
-from moldiff.sampling import tasks
-from moldiff.sampling.molecule_sampler import Draw
+from moldiff.sampling import molecule_sampler
+from moldiff.sampling.molecule_sampler import Draw, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.tasks import Task, TaskRunner
 
 SEEDS = {"first": "CC(=O)O", "second": "C[C@H](O)C=O", "third": "CCO"}
 SHIFT = np.array([3.0, -2.0, 7.0])
@@ -69,7 +68,7 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
         for task in reversed(wanted):
             yield Draw(task.key, task.arrays, -1)
 
-    monkeypatch.setattr(tasks.TaskRunner, "run", run)
+    monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
     return asked
 
 
@@ -202,7 +201,7 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
         yield Draw(radical.key, without_the_last_atom(radical.arrays), -1)
         yield Draw(broken.key, None, 7)
 
-    monkeypatch.setattr(tasks.TaskRunner, "run", run)
+    monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
     write_sdf(tmp_path / "seed.sdf", [record(embedded("C[C@H](O)C=O"), "chiral")])
     told = vary_files(tmp_path / "seed.sdf", tmp_path / "v.sdf", n=5, strength=(0.1, 0.8), model=str(model))
     rows = rows_of(tmp_path / "v.csv")

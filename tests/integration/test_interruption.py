@@ -24,7 +24,7 @@ sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
 from methane import METHANE
 from moldiff.cli.main import main
 from moldiff.generation import smc_run
-from moldiff.sampling import molecule_sampler, tasks
+from moldiff.sampling import molecule_sampler
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 def busy():
     print("busy", flush=True)
@@ -56,7 +56,7 @@ def run(self, wanted):
     for task in wanted[:3]:
         yield Draw(task.key, task.arrays, -1)
     busy()
-tasks.TaskRunner.run = run
+molecule_sampler.TaskRunner.run = run
 """
 SCORED = """
 from moldiff.diffusion import bound

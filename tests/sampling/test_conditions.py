@@ -5,16 +5,9 @@ import pytest
 import torch
 
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.conditions import (
-    BANDWIDTH,
-    LEAST_ROWS,
-    CertainStarts,
-    FreeStarts,
-    TargetStarts,
-    TrainingStarts,
-    kernel_weights,
-)
+from moldiff.sampling.conditions import BANDWIDTH, LEAST_ROWS, CertainStarts, FreeStarts, TargetStarts, kernel_weights
 from moldiff.scoring.targets import parse_target
+from moldiff.training.on_policy.collect import TrainingStarts
 
 CONDITIONS = ["logp", "gap", "tpsa"]
 STD = np.array([1.0, 2.0, 20.0])

@@ -30,9 +30,8 @@ from moldiff.sampling.conditions import FreeStarts
 from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.molecule_sampler import Draw, Drawer
-from moldiff.sampling.resampling import Resampled
 from moldiff.sampling.sampler import evaluations_of, sample
-from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.solvers import SOLVERS, Resampled
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 

@@ -6,7 +6,7 @@ A decoder is an object; what users know it by is its key in `DECODERS`. Coordina
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -18,7 +18,7 @@ from moldiff.chem.valence import closed_shell_states
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
-from moldiff.sampling.demands import NO_DEMANDS, Demands
+from moldiff.sampling.constraints import NO_DEMANDS, Constraint, Demands
 from moldiff.sampling.molecule_sampler import Draw
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
@@ -189,3 +189,27 @@ DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, Demands]
 }
 """Name -> function of a model's vocabulary, the reference tensors of its folder, a name for error messages, and what a
 run's constraints demand."""
+
+
+@dataclass(frozen=True)
+class VerifiedDecoder:
+    """Another decoder, whose molecules must obey constraints. Plain and structured decoding see to that themselves, up
+    to what RDKit makes of a molecule: a kept ring may be aromatic in it that was not.
+
+    Attributes:
+        decoder: makes the molecules.
+        constraints: that must hold.
+    """
+
+    decoder: Decoder
+    constraints: tuple[Constraint, ...]
+
+    def judge(self, draw: Draw) -> Judgement:
+        """Judge the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
+        judged = self.decoder.judge(draw)
+        if judged.status == "invalid" or judged.conversion.mol is None:
+            return judged
+        for constraint in self.constraints:
+            if problem := constraint.violation(judged.conversion.mol):
+                return replace(judged, status="invalid", reason=f"constraint: {problem}")
+        return judged

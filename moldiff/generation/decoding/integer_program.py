@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.arrays import LogProbabilities
-from moldiff.sampling.demands import Demands
+from moldiff.sampling.constraints import Demands
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

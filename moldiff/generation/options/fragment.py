@@ -38,7 +38,7 @@ class FragmentWish:
         blocks: mol blocks of its records.
         fixed_atoms, smarts, attach_at: see `moldiff.chem.fragments.cut_fragment`.
         grow: number of new atoms or inclusive range; None = as in the training data.
-        resample: how often every step is taken, see `moldiff.sampling.resampling`.
+        resample: how often every step is taken, see `moldiff.sampling.solvers.Resampled`.
     """
 
     source: str

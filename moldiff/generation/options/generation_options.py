@@ -14,8 +14,7 @@ from moldiff.generation.smc_run import Reweighting
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.fragments import with_fragment
 from moldiff.sampling.molecule_sampler import Drawer
-from moldiff.sampling.resampling import Resampled
-from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.solvers import SOLVERS, Resampled
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
 from moldiff.threads import INLINE, Workers
 

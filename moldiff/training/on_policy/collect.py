@@ -29,12 +29,14 @@ from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
-from moldiff.sampling.conditions import TrainingStarts
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.conditions import _uniform
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.smc import effective_size, systematic
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.threads import Workers, workers_for
 from moldiff.training.callbacks import duration
+from moldiff.training.denoiser_module import dropped_properties
 from moldiff.training.on_policy.reweight import log_weights
 from moldiff.training.on_policy.states import OwnDraws
 
@@ -154,6 +156,27 @@ class Collector:
             for width, groups in by_width.items()
         }
         return OwnDraws(groups, made_by)
+
+
+@dataclass(frozen=True)
+class TrainingStarts:
+    """Size and condition of training molecules, as a network meets them in training.
+
+    Attributes:
+        rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
+        dropout: each property is free with this probability.
+        free: share of draws with all of them free.
+    """
+
+    rows: np.ndarray
+    dropout: float
+    free: float
+
+    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.rows[(_uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
+        uniform = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
+        dropped = dropped_properties(uniform, self.dropout, self.free).numpy()
+        return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
 
 
 def _repeated(values: Tensor, count: int) -> Tensor:

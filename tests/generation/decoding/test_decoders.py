@@ -21,7 +21,7 @@ from moldiff.generation.decoding.structured import Limits
 from moldiff.generation.generate import generate_files
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.demands import Demands
+from moldiff.sampling.constraints import Demands
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary

@@ -12,10 +12,9 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.vary import noised_walk
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MOST_DRAWS, Draw, Drawer, Task, TaskRunner, noise_key
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.tasks import MOST_ATTEMPTS, MOST_DRAWS, Task, TaskRunner, noise_key
 
 Walk = Callable[[MolBatch, Tensor], Sample]
 
