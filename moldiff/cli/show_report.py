@@ -8,10 +8,10 @@ from rich.table import Table
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.compare import Comparison
 from moldiff.evaluation.measurements import KINDS
+from moldiff.evaluation.metrics import failures
 from moldiff.evaluation.motif_frequencies import Proportions
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.report import EvaluationReport
-from moldiff.evaluation.validity import failures
 
 MOST_REASONS = 10
 MOST_MOTIFS = 5

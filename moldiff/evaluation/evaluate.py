@@ -12,14 +12,13 @@ from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
 from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
 from moldiff.evaluation.compare import compare
-from moldiff.evaluation.diversity import diversity
 from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.measurements import Sample
 from moldiff.evaluation.memorisation import memorisation
+from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
-from moldiff.evaluation.validity import stability, validity
 from moldiff.evaluation.write_report import check_output, write_report
 from moldiff.files import sha256_of
 from moldiff.run_record import read_generation

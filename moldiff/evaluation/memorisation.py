@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
-from moldiff.evaluation.diversity import known
+from moldiff.evaluation.metrics import known
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 

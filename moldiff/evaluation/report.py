@@ -49,11 +49,11 @@ from moldiff.evaluation.compare import Comparison, summaries
 from moldiff.evaluation.fcd import ChemNetDistance
 from moldiff.evaluation.measurements import KINDS, Sample
 from moldiff.evaluation.memorisation import Memorisation
+from moldiff.evaluation.metrics import failures
 from moldiff.evaluation.posebusters import PoseBustersResult
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
-from moldiff.evaluation.validity import failures
 from moldiff.run_record import Generation
 from moldiff.version import VERSION
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moldiff.chem.filters.validity import mark_duplicates
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.diversity import known
+from moldiff.evaluation.metrics import known
 from moldiff.evaluation.plots import draw, draw_similarity
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.files import atomic_writer, named, refuse_existing, write_json, write_text

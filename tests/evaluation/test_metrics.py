@@ -12,9 +12,8 @@ from rdkit.Chem import AddHs, MolFromSmiles, rdDistGeom
 from moldiff.chem.identity import text_key
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
-from moldiff.evaluation.diversity import diversity, known
+from moldiff.evaluation.metrics import diversity, failures, known, stability, validity
 from moldiff.evaluation.reference import TrainingKeys
-from moldiff.evaluation.validity import failures, stability, validity
 
 
 def embedded(smiles: str) -> str:
