@@ -55,7 +55,7 @@ def prepare(
 
     vocabulary = None
     if vocabulary_of is not None:
-        from moldiff.cli.show import vocabulary_of_model
+        from moldiff.models.contents import vocabulary_of_model
         from moldiff.models.folder import load_model_folder
 
         vocabulary = vocabulary_of_model(load_model_folder(vocabulary_of))

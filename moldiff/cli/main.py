@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli import data, evaluate, generate, models, train, vary
+from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
 from moldiff.errors import MoldiffError
 from moldiff.interruption import TERMINATED, orderly_end
 from moldiff.version import VERSION
@@ -108,9 +108,9 @@ data_app.command("info")(data.info)
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("vary")(vary.vary)
-app.command("conformers")(vary.conformers)
+app.command("conformers")(conformers.conformers)
 app.command("evaluate")(evaluate.evaluate)
-app.command("score")(evaluate.score)
+app.command("score")(likelihood.score)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("pack")(models.pack)

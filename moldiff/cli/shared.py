@@ -52,3 +52,9 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
+
+
+Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
+Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
+KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]

@@ -11,7 +11,7 @@ import torch
 from moldiff.config import load_config
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.training.denoiser_module import DenoisingTask
-from moldiff.training.train import TrainingRun
+from moldiff.training.denoiser_run import TrainingRun
 
 Make = Callable[..., DenoisingTask]
 

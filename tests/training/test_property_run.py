@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from moldiff.cli.show import vocabulary_of_model
 from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
+from moldiff.models.contents import vocabulary_of_model
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel

@@ -15,7 +15,7 @@ import torch
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.training import train as run_module
+from moldiff.training import denoiser_run
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.train import parse_duration, train
@@ -219,4 +219,4 @@ def test_two_processes_train_the_same_model_as_one(training_file: Write, tmp_pat
 def test_the_record_names_the_data(training_file: Write, prepared: Path) -> None:
     provenance = load_model_folder(train(training_file(), ["training.steps=1"])).config["training"]
     assert provenance["data_sha256"] == json.loads((prepared / "dataset.json").read_text())["data_hash"]
-    assert run_module.logger.name == "moldiff.training.train"
+    assert denoiser_run.logger.name == "moldiff.training.denoiser_run"

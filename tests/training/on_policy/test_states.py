@@ -29,9 +29,10 @@ from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
+from moldiff.training.denoiser_run import OWN_DRAWS, TrainingRun
 from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
 from moldiff.training.on_policy.states import OwnDraws
-from moldiff.training.train import OWN_DRAWS, TrainingRun, train
+from moldiff.training.train import train
 from moldiff.vocabulary import Vocabulary
 
 Write = Callable[..., Path]
