@@ -230,9 +230,9 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", [name_of(path) for path in SOURCES if component(path) == "chem"], ids=lambda name: name
+    "name", [name_of(path) for path in SOURCES if component(path) in ("chem", "scoring")], ids=lambda name: name
 )
-def test_chemistry_needs_no_torch(name: str) -> None:
+def test_chemistry_and_scores_need_no_torch(name: str) -> None:
     run_python(f"import sys; sys.modules['torch'] = None; import {name}; print('loaded')")
 
 

@@ -19,7 +19,6 @@ from moldiff.chem.descriptors.score_functions import (
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.scoring.network import predicted_score
 from moldiff.scoring.targets import Target, parse_target
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ def named_score(text: str) -> Score:
         return OF_TARGETS
     kind, colon, rest = text.partition(":")
     if colon and kind == "network":
+        from moldiff.scoring.network import predicted_score  # the only score that needs torch
+
         return Score(text, predicted_score(rest))
     if colon and kind in ("smarts", "similarity"):
         return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))

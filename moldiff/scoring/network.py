@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.datasets.batching import bucket_width
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.models.folder import load_model_folder
-from moldiff.models.property_model import PropertyModel
-from moldiff.molecules import SoftBatch, collate
 from moldiff.scoring.targets import Target, parse_target
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+    from moldiff.models.property_model import PropertyModel
 
 # of the noise that a molecule is taken to have: the estimates on the way are not quite at rest
 MEASURED_AT = 0.05
@@ -42,6 +38,11 @@ class PredictedNearness:
 
     def predict(self, mol: Mol) -> float | None:
         """Return the expected value of the property, natural units."""
+        import torch
+
+        from moldiff.datasets.batching import bucket_width
+        from moldiff.molecules import SoftBatch, collate
+
         try:
             arrays = encode(mol, self.model.vocabulary)
         except EncodingError:
@@ -62,6 +63,9 @@ def predicted_score(text: str) -> PredictedNearness:
     Raises:
         MoldiffError: there is no such property network, the target is none, or the network does not know it.
     """
+    from moldiff.models.folder import load_model_folder
+    from moldiff.models.property_model import PropertyModel
+
     folder, _, wanted = text.rpartition(":")
     if not folder:
         raise MoldiffError(f"score network:{text}: expected network:FOLDER:name=2.5, of a property network")
