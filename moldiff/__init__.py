@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 from moldiff.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from moldiff.sampling.jobs.conformers import conformers
-    from moldiff.sampling.jobs.generate import generate
-    from moldiff.sampling.jobs.vary import vary
+    from moldiff.generation.conformers import conformers
+    from moldiff.generation.generate import generate
+    from moldiff.generation.vary import vary
 
 __all__ = ["__version__", "conformers", "generate", "vary"]
 
 _MODULES = {
-    "conformers": "moldiff.sampling.jobs.conformers",
-    "generate": "moldiff.sampling.jobs.generate",
-    "vary": "moldiff.sampling.jobs.vary",
+    "conformers": "moldiff.generation.conformers",
+    "generate": "moldiff.generation.generate",
+    "vary": "moldiff.generation.vary",
 }
 
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from moldiff.cli import main
+from moldiff.cli.main import main
 
 sys.exit(main())

@@ -66,7 +66,7 @@ class PropertyNetworkConfig(LayersConfig):
 
 
 class CurveConfig(Section):
-    """Noise levels along t (`moldiff.diffusion.curve.NoiseCurve`)."""
+    """Noise levels along t (`moldiff.diffusion.schedule.NoiseCurve`)."""
 
     sigma_min: Positive = 0.01
     sigma_max: Positive = 25.0
@@ -78,7 +78,7 @@ class CurveConfig(Section):
 
 
 class DensityConfig(Section):
-    """Where training falls on the curve (`moldiff.diffusion.curve.TrainingDensity`)."""
+    """Where training falls on the curve (`moldiff.diffusion.schedule.TrainingDensity`)."""
 
     lognormal_share: Share = 0.65
     sigma_median: Positive = 0.3
@@ -134,7 +134,7 @@ class TrainingConfig(PaceConfig):
 
 
 class OwnDrawsConfig(Section):
-    """Training on what the model itself draws (`moldiff.training.own_draws`)."""
+    """Training on what the model itself draws (`moldiff.training.on_policy.states`)."""
 
     share: Share = 0.0
     draws: Count = 6000

@@ -27,6 +27,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
+
 FIELDS = ("pos", "atom_type", "charge", "bond_type")
 
 
@@ -142,23 +144,6 @@ def pair_mask(mask: Tensor) -> Tensor:
     return both & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
 
 
-@dataclass(frozen=True)
-class MolArrays:
-    """One molecule of n atoms as NumPy arrays: what the data set stores and what RDKit conversion takes and gives.
-
-    Attributes:
-        pos: (n, 3) float, angstrom.
-        atom_type: (n,) int, element class.
-        charge: (n,) int, charge class.
-        bonds: (m, 3) int, rows (i, j, bond class) with i < j and class > 0, each unordered pair at most once.
-    """
-
-    pos: np.ndarray
-    atom_type: np.ndarray
-    charge: np.ndarray
-    bonds: np.ndarray
-
-
 def collate(molecules: Sequence[MolArrays], ids: Tensor, width: int, properties: Tensor) -> MolBatch:
     """Pad molecules into a batch on the CPU.
 
@@ -192,3 +177,18 @@ def unbatch(batch: MolBatch) -> list[MolArrays]:
         bonds = np.stack([i, j, bond_type[row, i, j]], axis=1).astype(np.int64)
         molecules.append(MolArrays(pos[row, :n], atom_type[row, :n], charge[row, :n], bonds))
     return molecules
+
+
+def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolBatch:
+    """Return a template of molecules of given sizes (B,), all fields zero, every property free."""
+    count = len(sizes)
+    mask = torch.arange(width)[None, :] < sizes[:, None]
+    return MolBatch(
+        pos=torch.zeros(count, width, 3),
+        atom_type=torch.zeros(count, width, dtype=torch.int64),
+        charge=torch.zeros(count, width, dtype=torch.int64),
+        bond_type=torch.zeros(count, width, width, dtype=torch.int64),
+        mask=mask,
+        properties=torch.full((count, properties), torch.nan),
+        ids=ids.to(torch.int64),
+    )

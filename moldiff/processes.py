@@ -14,6 +14,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -159,3 +160,30 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def map_chunks(
+    function: Callable[[Item], Result], chunks: Sequence[Item], *, workers: int, what: str
+) -> Iterator[Result]:
+    """Yield ``function(chunk)`` for every chunk, in order; in this process if there is one worker or one chunk.
+
+    Args:
+        function: a function of a module; chunks and results are plain Python values (text, numbers).
+        chunks: one per call.
+        workers: processes. They are spawned, never forked (torch may hold threads), and compute on one thread each.
+        what: name of the work for the error message.
+
+    Raises:
+        MoldiffError: a worker process died.
+    """
+    if workers <= 1 or len(chunks) <= 1:
+        yield from map(function, chunks)
+        return
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_set_up) as pool:
+            yield from pool.map(function, chunks)
+    except BrokenProcessPool as error:
+        raise MoldiffError(
+            f"a worker process of {what} died; try again with fewer workers or leave {what} out"
+        ) from error

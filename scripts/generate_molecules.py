@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from moldiff.cli import main
+from moldiff.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["generate", *sys.argv[1:]]))

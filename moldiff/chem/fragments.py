@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from rdkit import Chem, rdBase
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.io import parse
-from moldiff.chem.sources import TextRecord
+from moldiff.chem.io.records import parse
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.errors import MoldiffError
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import Vocabulary
 
 _CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of each other

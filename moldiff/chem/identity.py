@@ -1,13 +1,10 @@
-"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys, and the split by them."""
+"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys."""
 
 from __future__ import annotations
 
 import hashlib
 
 from rdkit import Chem, rdBase
-
-VALIDATION_FRACTION = 0.05
-TEST_FRACTION = 0.05
 
 
 def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
@@ -50,11 +47,3 @@ def bytes_key(data: bytes) -> int:
 def text_key(text: str) -> int:
     """Return the `bytes_key` of a text in UTF-8."""
     return bytes_key(text.encode("utf-8"))
-
-
-def split_of(block: str) -> str:
-    """Return "train", "validation" or "test" (90/5/5 %) for an InChIKey block: one molecule, one side, always."""
-    fraction = text_key(block) / 2**64
-    if fraction < TEST_FRACTION:
-        return "test"
-    return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"

@@ -10,11 +10,11 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds, rdForceFieldHelpers
 from rdkit.Geometry import Point3D
 
+from moldiff.chem.descriptors.xtb import MAX_EVALUATIONS, minimise
 from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
-from moldiff.chem.perceive import COVALENT_FACTORS
+from moldiff.chem.io.perceive import COVALENT_FACTORS
 from moldiff.chem.sanitize import short_message
-from moldiff.chem.xtb import MAX_EVALUATIONS, minimise
 
 KCAL_PER_MOL = 627.5094740631  # in a hartree
 MMFF_ITERATIONS = 5000

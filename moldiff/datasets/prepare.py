@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
-from moldiff.datasets.pool import map_chunks
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
 from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
+from moldiff.datasets.workers import map_chunks
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
 from moldiff.vocabulary import Vocabulary
@@ -82,9 +82,10 @@ def prepare(
     The result does not depend on ``workers``. Nothing appears under ``out`` unless everything worked.
 
     Args:
-        files: any mix of the formats of `moldiff.chem.io`, or the folder of PyG's QM9.
+        files: any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
         out: folder to write.
-        properties: names of tags or columns of the files, else of `moldiff.chem.properties.PROPERTIES`.
+        properties: names of tags or columns of the files, else of
+            `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`.
         bonds: "aromatic" keeps a class for aromatic bonds, "kekule" spells them as single and double.
         hydrogens: "explicit", or "implicit" for a set of heavy atoms only.
         vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import MolArrays
 from moldiff.datasets.layout import FORMAT, FORMAT_VERSION, POSITION_UNIT, SPLITS, Arrays, data_hash, open_arrays
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import read_json
-from moldiff.molecules import MolArrays, MolBatch
+from moldiff.molecules import MolBatch
 from moldiff.vocabulary import Vocabulary
 
 MAKE_ONE = "make one with: moldiff data prepare"

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moldiff.chem.io import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
-from moldiff.chem.ordered_smiles import to_ordered_smiles
+from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.io.ordered_smiles import to_ordered_smiles
+from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
+from moldiff.chem.io.text_records import COORDINATES
 from moldiff.chem.relax import Method, relax
-from moldiff.chem.sources import COORDINATES
-from moldiff.chem.xtb import is_installed
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
@@ -105,7 +105,7 @@ def relax_files(
     depend on ``workers`` or on interruptions.
 
     Args:
-        files: any mix of the formats of `moldiff.chem.io`.
+        files: any mix of the formats of `moldiff.chem.io.records`.
         out: .sdf, .sdf.gz, or .parquet (SMILES and coordinates in a tenth of the space).
         method: "gfn2" (the extra xtb) or "mmff94s"; None = gfn2 where it is installed.
         workers: processes.

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
-from moldiff.chem.io import Record, embed
-from moldiff.chem.properties import calculate
-from moldiff.datasets.elements import ELEMENTS
+from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
+from moldiff.chem.io.records import Record, embed
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
-from moldiff.molecules import MolArrays
-from moldiff.vocabulary import BOND_ORDERS, Vocabulary
+from moldiff.datasets.splits import split_of
+from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moldiff.chem.io import TextRecord, read_texts
+from moldiff.chem.io.records import TextRecord, read_texts
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 
@@ -34,7 +34,7 @@ class Source:
         return bool(self.companions) or self.path.name.lower().endswith(".tar.bz2")
 
     def texts(self) -> Iterator[TextRecord]:
-        """Yield the records; errors as in `moldiff.chem.io.read_texts`."""
+        """Yield the records; errors as in `moldiff.chem.io.records.read_texts`."""
         return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path)
 
     def hashes(self) -> list[dict[str, str]]:

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from moldiff.chem.compact import from_bytes, to_bytes
-from moldiff.chem.filters import is_valid_and_connected
+from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.graph import symbol
 from moldiff.chem.identity import canonical_smiles
-from moldiff.chem.io import read_texts
-from moldiff.chem.judge import has_hydrogens, judge, read_block, without_implied_hydrogens
+from moldiff.chem.io.records import has_hydrogens, judge, read_block, read_texts, without_implied_hydrogens
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.distance_rule import stable_atoms
+from moldiff.evaluation.edm_stability import stable_atoms
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

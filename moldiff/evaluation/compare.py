@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.distributions import summarise, total_variation
-from moldiff.evaluation.proportions import Proportions, proportions
+from moldiff.evaluation.measurements import COMPOSITION, KINDS, PROPERTY_NAMES, Sample
+from moldiff.evaluation.motif_frequencies import Proportions, proportions
 from moldiff.evaluation.reference import Entry, Reference, distances, weighted_average
-from moldiff.evaluation.sample import COMPOSITION, KINDS, PROPERTY_NAMES, Sample
 
 
 @dataclass(frozen=True)

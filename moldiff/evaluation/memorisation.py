@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.similarity import nearest_similarity
-from moldiff.evaluation.diversity import known
+from moldiff.chem.descriptors.fingerprints import nearest_similarity
+from moldiff.evaluation.metrics import known
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moldiff.chem.properties import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.compare import Comparison, Distance
+from moldiff.evaluation.measurements import COMPOSITION, KINDS, Sample
 from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.reference import Entry, Reference
-from moldiff.evaluation.sample import COMPOSITION, KINDS, Sample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

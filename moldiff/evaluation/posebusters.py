@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moldiff.chem.io import TextRecord, mol_to_sdf_record, parse
+from moldiff.chem.io.records import TextRecord, mol_to_sdf_record, parse
 from moldiff.evaluation.assess import Assessment
-from moldiff.evaluation.pool import map_chunks
 from moldiff.evaluation.rates import Rate
+from moldiff.processes import map_chunks
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

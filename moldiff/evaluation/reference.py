@@ -16,8 +16,8 @@ import numpy as np
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
-from moldiff.evaluation.proportions import Frequency, frequencies
-from moldiff.evaluation.sample import KINDS, PROPERTY_NAMES, Sample
+from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Sample
+from moldiff.evaluation.motif_frequencies import Frequency, frequencies
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from moldiff.chem.descriptors.xtb import is_installed, minimise
 from moldiff.chem.graph import graph
 from moldiff.chem.relax import KCAL_PER_MOL
-from moldiff.chem.xtb import is_installed, minimise
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
-from moldiff.evaluation.pool import map_chunks
+from moldiff.processes import map_chunks
 
 MAX_GRADIENT = 5e-4  # hartree/bohr, largest component
 CHUNK = 5  # molecules sent to a worker at once

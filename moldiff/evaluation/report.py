@@ -1,149 +1,159 @@
-"""`evaluate`: every figure of merit of an SDF, against any reference, and the folder with the report."""
+"""`EvaluationReport`: everything that an evaluation found, and report.json, version 1.
+
+A change of meaning raises the version; new keys may appear. ``distance`` stands for {n, mean, reference_mean, w1,
+floor}: the Wasserstein-1 distance to the reference, and that of as many real molecules; null where too few values
+were found.
+
+| key             | content                                                                                    |
+|-----------------|--------------------------------------------------------------------------------------------|
+| format, version | "moldiff-evaluation", 1                                                                    |
+| file, sha256    | name and hash of the evaluated file                                                        |
+| hydrogens       | "explicit" (every hydrogen is an atom of the file) or "implicit" (RDKit placed them)       |
+| counts          | requested = valid + invalid; in_file; unparsable                                           |
+| failures        | code word -> full reason -> count, of the records that are not valid and connected         |
+| metrics         | name -> {value, standard_error, interval95, count, n}; value = count / n, null if n = 0    |
+| geometry        | null without reference, or bond, angle, torsion -> {unit, w1, floor, measured, unknown,    |
+|                 | types: label -> distance}                                                                  |
+| properties      | name -> {unit, n, mean, std}, with a reference also {reference_mean, w1, floor}            |
+| composition     | size, element, charge, bond -> {counts, total_variation}                                   |
+| motifs          | null without reference, or {deviation, floor, motifs: name -> {mean, reference_mean,       |
+|                 | deviation}}: how often each occurs in a molecule, deviations in the reference's spreads    |
+| posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
+| relaxation      | null if not run, or {method, unit, n, failed, unconverged, median, mean, q90, median_rmsd} |
+|                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
+| fcd             | null if not run, or {value, floor, n, reference, version}: Frechet ChemNet distance of the |
+|                 | n valid molecules to the reference's, and that of as many reference molecules to the rest  |
+| memorisation    | null without a prepared set as reference, or {in_training, held_out_in_training (rates),   |
+|                 | training, sample and held_out: {n, mean, median, share_from: similarity -> share}} of the  |
+|                 | Tanimoto similarity (ECFP4) to the nearest of so many training molecules                   |
+| generation      | null without a run record of just this file beside it, or {sampler, decoding, renoise,     |
+|                 | evaluations, drawn, seconds_per_1000, device, batch_size, model_sha256}                    |
+| reference       | null, or {source, molecules}                                                               |
+| versions        | moldiff, rdkit                                                                             |
+| seconds         | wall time of each stage                                                                    |
+
+Rates are over all requested molecules, except: atom rates (over the atoms that could be read), ``unique`` and
+``..._of_valid`` (over the valid molecules), ``novel`` (over the unique ones), ``posebusters`` (over the records drawn).
+Geometry, properties and composition are those of the valid molecules, whole molecules always, never a fragment.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from moldiff.errors import MoldiffError
-from moldiff.evaluation import chemnet, relaxation
-from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
-from moldiff.evaluation.compare import compare
-from moldiff.evaluation.diversity import diversity
-from moldiff.evaluation.generation import read_generation
-from moldiff.evaluation.memorisation import memorisation
-from moldiff.evaluation.output import check_output, write_report
-from moldiff.evaluation.posebusters import run_posebusters
+from moldiff.evaluation.assess import MISSING, Assessment
+from moldiff.evaluation.compare import Comparison, summaries
+from moldiff.evaluation.fcd import ChemNetDistance
+from moldiff.evaluation.measurements import KINDS, Sample
+from moldiff.evaluation.memorisation import Memorisation
+from moldiff.evaluation.metrics import failures
+from moldiff.evaluation.posebusters import PoseBustersResult
+from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.references import load_reference
-from moldiff.evaluation.results import EvaluationReport
-from moldiff.evaluation.sample import Sample
-from moldiff.evaluation.validity import stability, validity
-from moldiff.files import sha256_of
+from moldiff.evaluation.relaxation import RelaxationResult
+from moldiff.run_record import Generation
+from moldiff.version import VERSION
 
-POSEBUSTERS_RECORDS = 1000
-"""Records that PoseBusters sees by default: 20 s for molecules of QM9's size, 2 minutes for drugs, on one core."""
-
-Progress = Callable[[str, int], None]
-"""Called with a stage (chemistry, reference, geometry, posebusters, relaxation, fcd) and the number of records done."""
+FORMAT = "moldiff-evaluation"
+FORMAT_VERSION = 1
 
 
-def evaluate(
-    path: Path,
-    reference: Reference | Path | str | None = None,
-    out: Path | None = None,
-    *,
-    requested: int | None = None,
-    hydrogens: Hydrogens = "auto",
-    posebusters: int = POSEBUSTERS_RECORDS,
-    relax: int = 0,
-    fcd: bool = False,
-    workers: int = 1,
-    seed: int = 0,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> EvaluationReport:
-    """Evaluate an SDF; records that cannot be parsed and files without a valid molecule are fine.
+@dataclass(frozen=True)
+class EvaluationReport:
+    """All results of one file; the module's table says what each means.
 
-    Args:
-        path: .sdf or .sdf.gz.
-        reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
-            nothing.
-        out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
-        requested: how many molecules were asked for, if failed ones are not in the file; they count as invalid.
-        hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
-        posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
-        relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
-        fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
-        workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
-        seed: of that draw.
-        overwrite: replace an older report in ``out``.
-        progress: see `Progress`.
-
-    Raises:
-        MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
-        ``out`` is taken or cannot be written; tblite or fcd is missing.
+    Attributes:
+        path: the evaluated file.
+        sha256: its hash.
+        hydrogens: the convention that was used.
+        rows: one assessment per requested molecule, in file order.
+        metrics: name -> rate.
+        sample: the valid molecules.
+        reference: None if there was none.
+        comparison: None without a reference.
+        posebusters: None if not run.
+        relaxation: None if not run.
+        fcd: None if not run.
+        memorisation: None without a prepared data set as reference.
+        generation: how the file was made, None if that is not on record.
+        seconds: stage -> wall time.
     """
-    _check_numbers(posebusters, relax, workers)
-    if out is not None:
-        check_output(out, overwrite=overwrite)
-    if relax:
-        relaxation.check_installed()
-    if fcd:
-        chemnet.check_installed()
-        if reference is None:
-            raise MoldiffError("the Frechet ChemNet distance needs a reference: pass --reference too")
-    clock = _Clock(progress)
-    # The file before the reference: its errors show at once, a reference can take half a minute.
-    rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
-    clock.stage("reference")
-    if reference is not None and not isinstance(reference, Reference):
-        reference = load_reference(reference)
-    clock.stage("geometry")
-    sample = Sample.of(row.mol for row in rows if row.valid)
-    comparison = compare(sample, reference) if reference is not None else None
-    metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
-    repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
-    busted = relaxed = distance = None
-    if posebusters:
-        told = clock.stage("posebusters")
-        busted = run_posebusters(rows, most=posebusters, workers=workers, seed=seed, progress=told)
-    if relax:
-        told = clock.stage("relaxation")
-        relaxed = relaxation.run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
-    if fcd and reference is not None:
-        clock.stage("fcd")
-        distance = _chemnet_distance(rows, reference, seed)
-    sha256 = sha256_of(path)
-    report = EvaluationReport(
-        path=path,
-        sha256=sha256,
-        hydrogens=convention,
-        rows=rows,
-        metrics=metrics | (busted.rates() if busted is not None else {}),
-        sample=sample,
-        reference=reference,
-        comparison=comparison,
-        posebusters=busted,
-        relaxation=relaxed,
-        fcd=distance,
-        memorisation=repeats,
-        generation=read_generation(path, sha256),
-        seconds=clock.seconds(),
-    )
-    if out is not None:
-        write_report(report, out, overwrite=overwrite)
-    return report
 
+    path: Path
+    sha256: str
+    hydrogens: str
+    rows: list[Assessment]
+    metrics: dict[str, Rate]
+    sample: Sample
+    reference: Reference | None
+    comparison: Comparison | None
+    posebusters: PoseBustersResult | None
+    relaxation: RelaxationResult | None
+    fcd: ChemNetDistance | None
+    memorisation: Memorisation | None
+    generation: Generation | None
+    seconds: dict[str, float]
 
-def _check_numbers(posebusters: int, relax: int, workers: int) -> None:
-    if posebusters < 0 or relax < 0:
-        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
-    if workers < 1:
-        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+    def counts(self) -> dict[str, int]:
+        """Return requested, in_file, unparsable, valid and invalid; requested = valid + invalid."""
+        valid = sum(row.valid for row in self.rows)
+        missing = sum(row.reason == MISSING for row in self.rows)
+        return {
+            "requested": len(self.rows),
+            "in_file": len(self.rows) - missing,
+            "unparsable": sum(row.n_atoms == 0 for row in self.rows) - missing,
+            "valid": valid,
+            "invalid": len(self.rows) - valid,
+        }
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of report.json as plain JSON types."""
+        reference = self.reference
+        proportions = self.comparison.proportions if self.comparison else None
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "file": self.path.name,
+            "sha256": self.sha256,
+            "hydrogens": self.hydrogens,
+            "counts": self.counts(),
+            "failures": failures(self.rows),
+            "metrics": {name: rate.to_json() for name, rate in self.metrics.items()},
+            "geometry": self._geometry(),
+            "properties": self._properties(),
+            "composition": self._composition(),
+            "motifs": proportions.to_json() if proportions else None,
+            "posebusters": self.posebusters.to_json() if self.posebusters else None,
+            "relaxation": self.relaxation.to_json() if self.relaxation else None,
+            "fcd": self.fcd.to_json() if self.fcd else None,
+            "memorisation": self.memorisation.to_json() if self.memorisation else None,
+            "generation": self.generation.to_json() if self.generation else None,
+            "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
+            "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},
+            "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
+        }
 
-def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> chemnet.ChemNetDistance:
-    if not reference.smiles:
-        raise MoldiffError("this reference holds no SMILES for the Frechet ChemNet distance; compare with a data set")
-    return chemnet.chemnet_distance([row.smiles for row in rows if row.valid], reference.smiles, seed=seed)
+    def _geometry(self) -> dict[str, Any] | None:
+        if self.comparison is None:
+            return None
+        return {kind: found.to_json(KINDS[kind]) for kind, found in self.comparison.geometry.items()}
 
+    def _properties(self) -> dict[str, dict[str, Any]]:
+        result = summaries(self.sample)
+        for name, distance in self.comparison.properties.items() if self.comparison else ():
+            result[name] |= {
+                "reference_mean": distance.reference_mean,
+                "w1": distance.w1,
+                "floor": distance.floor,
+            }
+        return result
 
-class _Clock:
-    """Wall time of consecutive stages, and who is told about their progress."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self._starts: dict[str, float] = {}
-
-    def stage(self, name: str) -> Callable[[int], None] | None:
-        """Begin a stage; return what to call with the number of records done."""
-        self._starts[name] = time.perf_counter()
-        return None if self._progress is None else partial(self._progress, name)
-
-    def seconds(self) -> dict[str, float]:
-        """Return the time of each stage, the last one until now."""
-        ends = [*list(self._starts.values())[1:], time.perf_counter()]
-        return {name: end - start for (name, start), end in zip(self._starts.items(), ends, strict=True)}
+    def _composition(self) -> dict[str, dict[str, Any]]:
+        variation = self.comparison.composition if self.comparison else {}
+        return {
+            name: {"counts": counts, "total_variation": variation.get(name)}
+            for name, counts in self.sample.composition().items()
+        }

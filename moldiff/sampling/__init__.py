@@ -1,1 +1,1 @@
-"""From noise to molecules: the visible loop, its solvers, and generation with everything accounted for."""
+"""From noise to tensors of molecules: the loop, its solvers, conditions, guidance, constraints, particles."""

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from moldiff.chem.fragments import Fragment
+from moldiff.diffusion.inpainting import KnownPart, LateCurve, PartialDiffusion, Placement
 from moldiff.diffusion.levels import Levels
-from moldiff.diffusion.partial import KnownPart, LateCurve, PartialDiffusion, Placement
 from moldiff.geometry import center
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.constraints import FORBIDDEN, FixedSum
-from moldiff.sampling.demands import Demands, Kept
+from moldiff.sampling.constraints import Demands, Kept
+from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

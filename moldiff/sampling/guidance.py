@@ -22,9 +22,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from moldiff.arguments import number, refusal
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.grammar import number, refusal
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 
 DEFAULT_GUIDANCE = 1.0

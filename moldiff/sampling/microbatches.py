@@ -15,7 +15,7 @@ from typing import TypeVar
 import torch
 
 from moldiff.errors import MoldiffError
-from moldiff.workers import INLINE, Workers
+from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 

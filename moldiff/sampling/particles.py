@@ -10,15 +10,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from moldiff.diffusion.curve import NoiseCurve
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
+from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.molecules import MolBatch
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.context import Walk
 from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.sampler import Sample, Underway, arrive, depart, descend, times_of
 from moldiff.sampling.solvers import Solver
-from moldiff.sampling.walk import Walk
 
 Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
 Before = TypeVar("Before")

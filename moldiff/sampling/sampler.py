@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moldiff.diffusion.curve import NoiseCurve
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
+from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.context import State, Walk
 from moldiff.sampling.solvers import Solver
-from moldiff.sampling.walk import State, Walk
-from moldiff.workers import stop_if_unwanted
+from moldiff.threads import stop_if_unwanted
 
 
 @dataclass(frozen=True)

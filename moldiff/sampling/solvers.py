@@ -19,7 +19,7 @@ from torch import Tensor
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.molecules import MolPrediction
-from moldiff.sampling.walk import State, Walk
+from moldiff.sampling.context import State, Walk
 
 _CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
 _CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k
@@ -204,6 +204,48 @@ class Corrected:
         fresh = _rows(at.sigma, dtype) * center(noise, noisy.mask).to(dtype)
         away = math.sqrt(1 - self.share) * (noisy.pos - prediction.pos) + math.sqrt(self.share) * fresh
         return State(noisy.replace(pos=prediction.pos + away), prediction, at)
+
+
+_AGAIN = 62  # part of a step's noise; the solvers use those below
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """Another solver's step, ``times`` times, with noise back to the noisier level in between.
+
+    Where part of a molecule is given, the rest is drawn step by step from what the model sees of the given part through
+    the noise of that level. Going back and forth between two levels lets the rest settle to it before both become
+    clearer (Lugmayr et al. 2022, "RePaint", algorithm 1, with jumps of one step).
+
+    Attributes:
+        solver: steps between two levels.
+        times: at least 1; 1 is the solver itself, bit for bit.
+    """
+
+    solver: Solver
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ValueError(f"a step is taken at least once, not {self.times} times")
+
+    @property
+    def evaluations(self) -> int:
+        return self.times * self.solver.evaluations
+
+    @property
+    def is_stochastic(self) -> bool:
+        return self.times > 1 or self.solver.is_stochastic
+
+    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        first = (number - 1) * self.times + 1  # every repetition has a number, and so noise, of its own
+        state = self.solver.step(walk, state, first, t, s)
+        for repetition in range(first + 1, first + self.times):
+            noise = walk.noise(state.molecules, repetition, _AGAIN)
+            molecules = walk.diffusion.noise_further(state.molecules, to, at, noise)
+            state = self.solver.step(walk, State(molecules, state.prediction, at), repetition, t, s)
+        return state
 
 
 def redraw_share(rate: float, t: Tensor, s: Tensor) -> Tensor | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from moldiff.checkpoint import ModelFolder, load_model_folder, save_model_folder
 from moldiff.errors import MoldiffError
+from moldiff.models.folder import ModelFolder, load_model_folder, save_model_folder
 
 _ALIKE = ("network", "curve", "vocabulary", "statistics", "conditions")
 

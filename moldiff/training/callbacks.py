@@ -17,7 +17,7 @@ from torch import Tensor
 
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
-from moldiff.training.steps import TrainingTask
+from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
 
 logger = logging.getLogger(__name__)

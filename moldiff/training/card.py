@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from moldiff.model import MoleculeModel
-from moldiff.property_model import PropertyModel
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
 
 
 def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 
-from moldiff.checkpoint import PROPERTY, load_model_folder, save_model_folder
+from moldiff.datasets.chemistry import seen_chemistry
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.seen import seen_chemistry
 from moldiff.devices import resolve_device
+from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.bound import BoundSettings
-from moldiff.evaluation.references import reference_from_dataset
-from moldiff.evaluation.score import Scorer
-from moldiff.evaluation.score_reference import calibrate_on_dataset
-from moldiff.model import MoleculeModel
+from moldiff.evaluation.load_reference import reference_from_dataset
+from moldiff.models.folder import PROPERTY, load_model_folder, save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.nll.estimator import Scorer
+from moldiff.nll.reference import calibrate_on_dataset
 
 _CONDITION_ROWS = 10_000
 

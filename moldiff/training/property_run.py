@@ -6,22 +6,22 @@ from typing import Any
 
 import torch
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.config import PropertyTrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.model import MoleculeModel
-from moldiff.property_model import PropertyModel
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
+from moldiff.training.base_run import Run
 from moldiff.training.callbacks import read_log
 from moldiff.training.card import property_card
-from moldiff.training.loop import Run
+from moldiff.training.checkpoint import TrainingState
+from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.pack import condition_rows
 from moldiff.training.plots import plot_property_validation, plot_training
-from moldiff.training.property_task import PropertyErrors, PropertyTask, validate_predictor
-from moldiff.training.state import TrainingState
-from moldiff.training.steps import TrainingTask
+from moldiff.training.property_module import PropertyErrors, PropertyTask, validate_predictor
 
 
 class PropertyRun(Run):

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from moldiff.datasets.batching import validation_batches
 from moldiff.datasets.prepared import DeviceArrays
-from moldiff.diffusion.curve import NoiseCurve
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.model import MoleculeModel
+from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource
 

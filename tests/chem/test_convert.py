@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.convert import Survey, build_vocabulary, decode, encode, survey
-from moldiff.chem.embed import embed
-from moldiff.chem.filters import is_valid_and_connected
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import Survey, build_vocabulary, decode, encode, from_bytes, survey, to_bytes
+from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles, inchikey_block
-from moldiff.chem.io import mol_to_sdf_record, read_records
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import mol_to_sdf_record, read_records
 from moldiff.chem.valence import is_molecule_stable
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -260,3 +260,15 @@ def test_vocabulary_is_the_smallest_that_spells_the_molecules() -> None:
                          explicit_hydrogens=True)  # fmt: skip
     with pytest.raises(ValueError, match="no molecule"):
         build_vocabulary([], aromatic=True, explicit_hydrogens=True)
+
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
+
+
+def test_molecules_come_back_as_they_were() -> None:
+    for record in read_records(SAMPLE):
+        mol = from_bytes(to_bytes(record.mol))
+        assert np.array_equal(mol.GetConformer().GetPositions(), record.mol.GetConformer().GetPositions())
+        assert Chem.MolToSmiles(mol) == Chem.MolToSmiles(record.mol)
+        assert mol_to_sdf_record(mol, "", {}) == mol_to_sdf_record(record.mol, "", {})
+        assert len(to_bytes(mol)) < 2000

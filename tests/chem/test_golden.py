@@ -12,13 +12,12 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
+from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
-from moldiff.chem.filters import is_valid_and_connected, no_radicals, one_fragment
-from moldiff.chem.io import mol_to_sdf_record
-from moldiff.chem.judge import judge, read_block
-from moldiff.chem.sources import TextRecord
+from moldiff.chem.filters.validity import is_valid_and_connected, no_radicals, one_fragment
+from moldiff.chem.io.records import judge, mol_to_sdf_record, read_block
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.valence import atom_stability, is_molecule_stable
-from moldiff.molecules import MolArrays
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "golden_molecules.json").read_text())

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.embed import embed
-from moldiff.chem.filters import mark_duplicates
-from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
-from moldiff.chem.io import read_records
+from moldiff.chem.filters.validity import mark_duplicates
+from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import read_records
+from moldiff.datasets.splits import split_of
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.embed import embed
 from moldiff.chem.identity import canonical_smiles
-from moldiff.chem.io import read_records
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import read_records
 from moldiff.chem.stereo import StereoMatch, compare_stereo, with_stereo_of_geometry
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"

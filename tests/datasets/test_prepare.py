@@ -10,9 +10,10 @@ import pytest
 from rdkit import Chem
 
 from moldiff.chem.convert import decode
-from moldiff.chem.identity import canonical_smiles, inchikey_block, split_of, text_key
+from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
 from moldiff.datasets.prepare import kind_of, prepare, tag_unit
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.splits import split_of
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 

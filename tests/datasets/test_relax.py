@@ -11,9 +11,9 @@ import pytest
 from rdkit import Chem
 
 import moldiff.datasets.relax as module
-from moldiff.chem.io import read_records
+from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.io.records import read_records
 from moldiff.chem.relax import Method, Relaxed, relax
-from moldiff.chem.xtb import is_installed
 from moldiff.datasets.relax import relax_files
 from moldiff.errors import MoldiffError
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from moldiff.config import CurveConfig
 from moldiff.diffusion.categorical import CategoricalProcess
-from moldiff.diffusion.curve import uniform_grid
-from moldiff.model import curve_from_config
+from moldiff.diffusion.schedule import uniform_grid
+from moldiff.models.molecule_model import curve_from_config
 
 STEPS = 25
 DATA = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)

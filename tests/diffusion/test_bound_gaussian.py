@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, kl_divergence
 
 from moldiff.config import CurveConfig
-from moldiff.diffusion.curve import uniform_grid
 from moldiff.diffusion.gaussian import GaussianProcess
-from moldiff.model import curve_from_config
+from moldiff.diffusion.schedule import uniform_grid
+from moldiff.models.molecule_model import curve_from_config
 
 ATOMS, WIDTH = 3, 5
 FREEDOM = 3 * (ATOMS - 1)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from moldiff.config import CurveConfig
 from moldiff.diffusion.categorical import CategoricalProcess, sample_index
-from moldiff.diffusion.curve import uniform_grid
-from moldiff.model import curve_from_config
+from moldiff.diffusion.schedule import uniform_grid
+from moldiff.models.molecule_model import curve_from_config
 from moldiff.randomness import NoiseSource, Stream
 
 STEPS = 100

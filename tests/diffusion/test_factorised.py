@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moldiff.diffusion.categorical import CategoricalProcess
-from moldiff.diffusion.curve import uniform_grid
+from moldiff.diffusion.schedule import uniform_grid
 
 STEPS = (80, 160, 320)
 # joint distributions of two variables: without zeros, with one impossible pair, of three classes

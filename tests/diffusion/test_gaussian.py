@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from moldiff.config import CurveConfig
-from moldiff.diffusion.curve import uniform_grid
 from moldiff.diffusion.gaussian import GaussianProcess
-from moldiff.model import curve_from_config
+from moldiff.diffusion.schedule import uniform_grid
+from moldiff.models.molecule_model import curve_from_config
 
 ATOMS, WIDTH = 4, 6  # real atoms, padded width
 SPREAD = 1.3  # angstrom

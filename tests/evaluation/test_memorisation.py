@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import text_key
-from moldiff.chem.similarity import nearest_similarity
 from moldiff.datasets.prepare import prepare
+from moldiff.evaluation.evaluate import evaluate
+from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.plots import draw_similarity
 from moldiff.evaluation.reference import Reference, TrainingKeys
-from moldiff.evaluation.references import load_reference
-from moldiff.evaluation.report import evaluate
 
 TRAINING = ("CCO", "CCN", "c1ccccc1O")
 HELD_OUT = ("CCCO", "CCCN", "CCO")

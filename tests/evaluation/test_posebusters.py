@@ -11,7 +11,7 @@ from posebusters import PoseBusters
 from rdkit.Chem import Mol
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.io import mol_to_sdf_record
+from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation import posebusters
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
 from moldiff.evaluation.posebusters import run_posebusters

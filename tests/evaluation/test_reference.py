@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from moldiff.checkpoint import save_model_folder
 from moldiff.chem.graph import MolGraph
 from moldiff.chem.identity import text_key
 from moldiff.datasets.prepare import prepare
@@ -19,9 +18,10 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.distributions import summarise
+from moldiff.evaluation.load_reference import load_reference, reference_from_dataset, reference_from_sdf
+from moldiff.evaluation.measurements import KINDS, Sample
 from moldiff.evaluation.reference import Reference, TrainingKeys, build_reference, distances, weighted_average
-from moldiff.evaluation.references import load_reference, reference_from_dataset, reference_from_sdf
-from moldiff.evaluation.sample import KINDS, Sample
+from moldiff.models.folder import save_model_folder
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_nothing_to_build_from(sample: Sample) -> None:
 
 
 def test_failed_calculators_leave_nan_and_are_left_out(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
-    from moldiff.evaluation import sample as module
+    from moldiff.evaluation import measurements as module
 
     def calculate(mol: object, names: list[str]) -> dict[str, float]:
         if "qed" in names:

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from moldiff.chem.xtb import BOHR
+from moldiff.chem.descriptors.xtb import BOHR
+from moldiff.cli.show_report import render
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import assess_file, unreadable
+from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.relaxation import check_installed, relax, run_relaxation
-from moldiff.evaluation.report import evaluate
-from moldiff.evaluation.table import render
 
 WATER = [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from moldiff.checkpoint import load_model_folder, save_model_folder
 from moldiff.datasets.prepare import prepare
+from moldiff.models.folder import load_model_folder, save_model_folder
 
 Run = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 
 Run = Callable[..., Any]
 
@@ -124,7 +124,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: P
     before = os.listdir(tmp_path)
     code = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
-        f"from moldiff.cli import main; sys.exit(main({arguments}))"
+        f"from moldiff.cli.main import main; sys.exit(main({arguments}))"
     )
     written = {"prepare": "out/positions.npy", "evaluate": "out/bonds.png", "generate": "out."}[command]
     run_python("-c", code, cwd=tmp_path).assert_refused(f"error: {written}", "could not be written: File too large")
@@ -160,8 +160,8 @@ def test_a_bad_training_file_or_option_is_one_line(
 
 
 def test_the_defaults_in_the_help_are_the_defaults(run: Run) -> None:
-    from moldiff.checkpoint import DEFAULT_MODEL
-    from moldiff.sampling.jobs.generate import DEFAULT_STEPS
+    from moldiff.generation.generate import DEFAULT_STEPS
+    from moldiff.models.folder import DEFAULT_MODEL
     from moldiff.sampling.solvers import DEFAULT_SOLVER
 
     _, out, _ = run("generate", "--help")

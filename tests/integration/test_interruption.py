@@ -22,10 +22,10 @@ import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
 from methane import METHANE
-from moldiff.cli import main
-from moldiff.sampling.steering import scoring
-from moldiff.sampling import draws, tasks
-from moldiff.sampling.draws import Draw, Drawer
+from moldiff.cli.main import main
+from moldiff.generation import smc_run
+from moldiff.sampling import molecule_sampler
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 def busy():
     print("busy", flush=True)
     time.sleep(60)
@@ -39,7 +39,7 @@ Drawer.draw = draw
 """
 NONE = "Drawer.draw = lambda self, first, count: (busy() for _ in range(1))\n"
 SLOW_AFTER_TWO = """
-original, calls = draws.sample, []
+original, calls = molecule_sampler.sample, []
 def sample(*arguments):
     calls.append(1)
     call = len(calls)
@@ -48,18 +48,18 @@ def sample(*arguments):
     if call == 4:
         print("busy", flush=True)  # the first two have been finished for a while
     return original(*arguments)
-draws.sample = sample
+molecule_sampler.sample = sample
 """
-SCORE = "scoring.MoleculePotential.__call__ = lambda self, samples, final: busy()\n"
+SCORE = "smc_run.MoleculePotential.__call__ = lambda self, samples, final: busy()\n"
 THREE_TASKS = """
 def run(self, wanted):
     for task in wanted[:3]:
         yield Draw(task.key, task.arrays, -1)
     busy()
-tasks.TaskRunner.run = run
+molecule_sampler.TaskRunner.run = run
 """
 SCORED = """
-from moldiff.evaluation import bound
+from moldiff.diffusion import bound
 original = bound.stop_if_unwanted
 def stop_if_unwanted():
     original()

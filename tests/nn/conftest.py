@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from moldiff.diffusion.levels import Levels
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, pair_mask
 
 SIZES = (5, 9, 12)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction
 
 Make = Callable[[MoleculeModel, torch.dtype], Any]

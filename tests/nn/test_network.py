@@ -14,10 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.checkpoint import list_models, load_model_folder, save_model_folder
-from moldiff.model import MoleculeModel
+from moldiff.models.equivariance import TOLERANCE, equivariance_errors
+from moldiff.models.folder import list_models, load_model_folder, save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
-from moldiff.selfcheck import TOLERANCE, equivariance_errors
 
 Make = Callable[[MoleculeModel, torch.dtype], Any]
 DTYPES = [torch.float32, torch.float64]

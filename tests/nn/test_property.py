@@ -11,9 +11,9 @@ from torch import Tensor
 
 from moldiff.config import PropertyNetworkConfig
 from moldiff.geometry import rotations_from_normals
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import FIELDS, MolBatch, PropertyPrediction, SoftBatch
-from moldiff.property_model import PropertyModel
 
 Make = Callable[[MoleculeModel, torch.dtype], Any]
 DTYPES = [torch.float32, torch.float64]

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from moldiff.chem.convert import Conversion
 from moldiff.errors import MoldiffError
-from moldiff.model import MoleculeModel
-from moldiff.molecules import MolPrediction
-from moldiff.sampling.constraints import FORBIDDEN, Composition, Constraint, ElementMask, FixedSum, TotalCharge
-from moldiff.sampling.draws import Draw, Drawer, empty_batch
-from moldiff.sampling.outcomes.decoders import Judgement
-from moldiff.sampling.outcomes.renoise import Renoiser
-from moldiff.sampling.outcomes.verified import VerifiedDecoder
+from moldiff.generation.decoding.decoders import Judgement, VerifiedDecoder
+from moldiff.generation.options.composition import constraints_of, element_mask, parse_formula
+from moldiff.generation.renoise import Renoiser
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import MolPrediction, empty_batch
+from moldiff.sampling.conditions import FreeStarts
+from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
+from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.starts import FreeStarts
-from moldiff.sampling.steering.limits import constraints_of, element_mask, parse_formula
 from moldiff.vocabulary import Vocabulary
 
 ELEMENTS = ("H", "C", "N", "O")

@@ -9,13 +9,12 @@ from scipy import stats
 from torch import Tensor
 
 from moldiff.config import CurveConfig
-from moldiff.diffusion.curve import uniform_grid
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.model import curve_from_config
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.diffusion.schedule import uniform_grid
+from moldiff.models.molecule_model import curve_from_config
+from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource, Stream
-from moldiff.sampling.draws import empty_batch
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Solver
 

@@ -15,23 +15,23 @@ from rdkit.Chem import rdDistGeom
 from torch import Tensor
 
 import moldiff
-from moldiff.chem.properties import calculate
+from moldiff.arrays import MolArrays
+from moldiff.chem.descriptors.rdkit_descriptors import calculate
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
-from moldiff.model import MoleculeModel
-from moldiff.molecules import MolArrays, MolBatch, MolPrediction
+from moldiff.generation.options.fragment import FragmentWish, parse_atoms
+from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.renoise import Renoiser
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.conditions import FreeStarts
 from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
-from moldiff.sampling.draws import Draw, Drawer, empty_batch
 from moldiff.sampling.fragments import FixedFragment, with_fragment
-from moldiff.sampling.outcomes.renoise import Renoiser
-from moldiff.sampling.resampling import Resampled
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import evaluations_of, sample
-from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.starts import FreeStarts
-from moldiff.sampling.steering.fragment_wish import FragmentWish, parse_atoms
-from moldiff.sampling.steering.wishes import Wishes, steer
+from moldiff.sampling.solvers import SOLVERS, Resampled
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 

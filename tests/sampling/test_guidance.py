@@ -13,14 +13,14 @@ from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
-from moldiff.model import MoleculeModel, curve_from_config
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import Draw, Drawer, empty_batch
-from moldiff.sampling.grids import KarrasGrid
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
+from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import KarrasGrid
 
 # The toy: two atoms; clean positions are a DIRECTION, a ~ N(y, NARROW) given the property y ~ N(0, BROAD - NARROW).
 NARROW, BROAD = 0.3**2, 1.2**2

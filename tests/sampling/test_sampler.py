@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.diffusion.curve import uniform_grid
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.schedule import uniform_grid
 from moldiff.geometry import rotations_from_normals
-from moldiff.model import MoleculeModel
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource, Stream
-from moldiff.sampling.draws import empty_batch
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.sampling.solvers import SOLVERS
 

@@ -13,13 +13,13 @@ from moldiff.diffusion import categorical
 from moldiff.diffusion.categorical import CategoricalProcess, sample_index
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.model import curve_from_config
+from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.grids import GRIDS
+from moldiff.sampling.context import State, Walk
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, EulerMaruyama, Heun, Solver
-from moldiff.sampling.walk import State, Walk
+from moldiff.sampling.time_grids import GRIDS
 
 K = 3
 DATA = {

@@ -20,14 +20,14 @@ from torch import Tensor
 from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.model import curve_from_config
+from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import solvers
-from moldiff.sampling.grids import GRIDS, KarrasGrid, LogSnrGrid
+from moldiff.sampling.context import State, Walk
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, EulerMaruyama, Heun, Solver
-from moldiff.sampling.walk import State, Walk
+from moldiff.sampling.time_grids import GRIDS, KarrasGrid, LogSnrGrid
 
 SPREAD = 1.3  # angstrom
 CURVE = curve_from_config(CurveConfig())

@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
-from moldiff.model import MoleculeModel
-from moldiff.molecules import FIELDS, MolArrays
+from moldiff.generation.generate import generate_files
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, empty_batch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.draws import Drawer, empty_batch
-from moldiff.sampling.grids import GRIDS
-from moldiff.sampling.jobs.generate import generate_files
+from moldiff.sampling.context import State, Walk
+from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, Heun, Solver
-from moldiff.sampling.walk import State, Walk
+from moldiff.sampling.time_grids import GRIDS
 
 OTHERS = {"redrawing": Ancestral(0.5, True, redraw=2.0), "corrected": Corrected(Heun(1.0, redraw=2.0), 2, 0.3)}
 ALL: dict[str, Solver] = {**SOLVERS, **OTHERS}

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from moldiff.checkpoint import load_model_folder
 from moldiff.errors import MoldiffError
+from moldiff.models.folder import load_model_folder
 from moldiff.training.average import average
 from moldiff.training.pack import pack
-from moldiff.training.run import train
+from moldiff.training.train import train
 
 Write = Callable[..., Path]
 SHORT = ["training.steps=1", "training.validate_every=1"]

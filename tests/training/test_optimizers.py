@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from moldiff.config import OptimizerConfig
-from moldiff.model import MoleculeModel
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.training.optimizers import build_optimizers, learning_rate_factor
 
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from moldiff.checkpoint import load_model_folder
+from moldiff.datasets.chemistry import SeenChemistry, seen_chemistry
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.seen import SeenChemistry, seen_chemistry
+from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.bound import BoundSettings
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.score_reference import ScoreReference
-from moldiff.sampling.jobs.generate import generate_files
+from moldiff.generation.generate import generate_files
+from moldiff.models.folder import load_model_folder
+from moldiff.nll.reference import ScoreReference
 from moldiff.training.pack import pack
-from moldiff.training.run import train
+from moldiff.training.train import train
 
 Write = Callable[..., Path]
 
@@ -65,7 +65,7 @@ def test_other_data_is_refused(trained: Path, tmp_path: Path) -> None:
 def test_scores_of_held_out_molecules_come_along(
     trained: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("moldiff.evaluation.score_reference.FEWEST_MOLECULES", 8)
+    monkeypatch.setattr("moldiff.nll.reference.FEWEST_MOLECULES", 8)
     monkeypatch.setattr("moldiff.training.pack.BoundSettings", lambda: BoundSettings(4, 2, 1))
     pack(str(trained), prepared, tmp_path / "packed", score_molecules=8)
     found = ScoreReference.from_tensors(load_model_folder(tmp_path / "packed").references, "packed")

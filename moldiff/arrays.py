@@ -1,0 +1,39 @@
+"""One molecule as NumPy arrays, and what a model believes of it. No torch here: RDKit workers live without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class MolArrays:
+    """One molecule of n atoms as NumPy arrays: what the data set stores and what RDKit conversion takes and gives.
+
+    Attributes:
+        pos: (n, 3) float, angstrom.
+        atom_type: (n,) int, element class.
+        charge: (n,) int, charge class.
+        bonds: (m, 3) int, rows (i, j, bond class) with i < j and class > 0, each unordered pair at most once.
+    """
+
+    pos: np.ndarray
+    atom_type: np.ndarray
+    charge: np.ndarray
+    bonds: np.ndarray
+
+
+@dataclass(frozen=True)
+class LogProbabilities:
+    """What a model believes of one molecule of n atoms: natural logarithms, normalised over the last axis.
+
+    Attributes:
+        atom_type: (n, A) float.
+        charge: (n, C) float.
+        bond_type: (n, n, K) float, symmetric in the atoms; the diagonal means nothing.
+    """
+
+    atom_type: np.ndarray
+    charge: np.ndarray
+    bond_type: np.ndarray

@@ -1,0 +1,1 @@
+"""Numbers of a molecule: RDKit's, those of GFN2-xTB, fingerprints, motifs, and scores made of them."""

@@ -1,0 +1,206 @@
+"""Scores of molecules for black-box guidance: a user's function under guard, and a few ready-made ones.
+
+A score function takes a list of sanitised RDKit molecules (every hydrogen an atom, one 3D conformer) and returns a
+number for each, or None for a molecule that has no score. It gets copies: it may do with them what it likes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from rdkit import Chem, DataStructs, rdBase
+from rdkit.Chem import rdFingerprintGenerator
+
+from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
+from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.xtb import gfn2_properties
+from moldiff.errors import MoldiffError, nearest_name
+
+ScoreFunction = Callable[[list[Chem.Mol]], Sequence[float | None]]
+
+
+class ScoreError(MoldiffError):
+    """A score function failed.
+
+    Attributes:
+        molecules: what was finished before.
+    """
+
+    def __init__(self, message: str, molecules: Sequence[Chem.Mol] = ()) -> None:
+        super().__init__(message)
+        self.molecules = list(molecules)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score function whose answers are checked.
+
+    Attributes:
+        name: what users call it.
+        function: does the work.
+    """
+
+    name: str
+    function: ScoreFunction
+
+    def __call__(self, molecules: Sequence[Chem.Mol]) -> list[float | None]:
+        """Return the score of each molecule, finite or None.
+
+        Raises:
+            ScoreError: the function raised, returned a wrong number of values, or a value that is no finite number.
+        """
+        if not molecules:
+            return []
+        try:
+            values = self.function([Chem.Mol(mol) for mol in molecules])
+        except Exception as error:  # the user's code may raise anything
+            raise ScoreError(f"the score {self.name} raised {_told(error)}") from error
+        try:
+            found = list(values)
+        except TypeError:
+            kind = type(values).__name__
+            raise ScoreError(
+                f"the score {self.name} returned {kind}, not a list with a number for each molecule"
+            ) from None
+        if len(found) != len(molecules):
+            raise ScoreError(f"the score {self.name} returned {len(found)} values for {len(molecules)} molecules")
+        return [self._checked(value, mol) for value, mol in zip(found, molecules, strict=True)]
+
+    def _checked(self, value: Any, mol: Chem.Mol) -> float | None:
+        if value is None:
+            return None
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isfinite(number):
+            return number
+        raise ScoreError(
+            f"the score {self.name} returned {value!r:.40} for {_smiles(mol)}; expected a finite number, or None for a "
+            "molecule without a score"
+        )
+
+
+def property_score(name: str, wanted: Callable[[float], float] | None = None) -> ScoreFunction:
+    """Return the score that is an RDKit property, or minus its distance from what is wanted.
+
+    Args:
+        name: one of `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`.
+        wanted: value -> distance.
+    """
+
+    def score(molecules: list[Chem.Mol]) -> list[float | None]:
+        return [_towards(_calculated(mol, name), wanted) for mol in molecules]
+
+    return score
+
+
+def gfn2_score(name: str, wanted: Callable[[float], float] | None = None) -> ScoreFunction:
+    """Return the score that is a GFN2-xTB property, or minus its distance from what is wanted; None where the
+    calculation fails. Arguments as for `property_score`, names from `moldiff.chem.descriptors.xtb.GFN2_PROPERTIES`."""
+
+    def score(molecules: list[Chem.Mol]) -> list[float | None]:
+        return [_towards(gfn2_properties(mol).get(name), wanted) for mol in molecules]
+
+    return score
+
+
+def smarts_score(pattern: str) -> ScoreFunction:
+    """Return the score 1 for a molecule with a match of a SMARTS pattern and 0 without; MoldiffError if it is none."""
+    with rdBase.BlockLogs():
+        query = Chem.MolFromSmarts(pattern)
+    if query is None or not query.GetNumAtoms():
+        raise MoldiffError(f"score smarts:{pattern}: RDKit cannot read this SMARTS pattern")
+
+    def score(molecules: list[Chem.Mol]) -> list[float | None]:
+        return [float(mol.HasSubstructMatch(query)) for mol in molecules]
+
+    return score
+
+
+def similarity_score(smiles: str) -> ScoreFunction:
+    """Return the Tanimoto similarity (ECFP4, 0 to 1) to a reference molecule; MoldiffError if its SMILES is none."""
+    with rdBase.BlockLogs():
+        reference = Chem.MolFromSmiles(smiles)
+    if reference is None or not reference.GetNumAtoms():
+        raise MoldiffError(f"score similarity:{smiles}: RDKit cannot read this SMILES")
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    wanted = generator.GetFingerprint(reference)
+
+    def score(molecules: list[Chem.Mol]) -> list[float | None]:
+        with rdBase.BlockLogs():
+            prints = [generator.GetFingerprint(Chem.RemoveHs(mol)) for mol in molecules]
+        return list(DataStructs.BulkTanimotoSimilarity(wanted, prints))
+
+    return score
+
+
+def imported_score(text: str) -> ScoreFunction:
+    """Return the function of ``package.module:function`` or ``folder/file.py:function``; modules are also looked for
+    in the working folder.
+
+    Raises:
+        MoldiffError: no such module or function, or the module fails.
+    """
+    place, _, name = text.rpartition(":")
+    if not place or not name:
+        raise MoldiffError(f"score {text}: expected module:function or file.py:function")
+    try:
+        module = _module(place)
+    except Exception as error:  # importing runs the user's code
+        raise MoldiffError(f"score {text}: {place} cannot be imported: {_told(error)}") from error
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if callable(value)]
+        raise MoldiffError(f"score {text}: {place} has no '{name}'{nearest_name(name, known)}")
+    function: ScoreFunction = getattr(module, name)
+    if not callable(function):
+        raise MoldiffError(f"score {text}: '{name}' is no function")
+    return function
+
+
+def _module(place: str) -> ModuleType:
+    if not place.endswith(".py"):
+        if os.getcwd() not in sys.path and "" not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        return importlib.import_module(place)
+    path = Path(place)
+    if not path.is_file():
+        raise FileNotFoundError("no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(path.stem, module)  # what dataclasses and pickling in a user's file ask for
+    spec.loader.exec_module(module)
+    return module
+
+
+def _calculated(mol: Chem.Mol, name: str) -> float | None:
+    try:
+        return calculate(mol, [name])[name]
+    except ValueError:
+        return None
+
+
+def _towards(value: float | None, wanted: Callable[[float], float] | None) -> float | None:
+    return value if value is None or wanted is None else -wanted(value)
+
+
+def _smiles(mol: Chem.Mol) -> str:
+    with rdBase.BlockLogs():
+        return Chem.MolToSmiles(Chem.RemoveHs(mol))
+
+
+def _told(error: Exception) -> str:
+    """Return an exception in one line."""
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first:.200}" if first else type(error).__name__

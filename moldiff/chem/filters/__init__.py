@@ -1,0 +1,1 @@
+"""Filters: which molecules pass, and the reason why one does not."""

@@ -1,0 +1,1 @@
+"""Molecule files: text records, what RDKit reads of them, bonds from coordinates and coordinates from bonds."""

@@ -1,0 +1,300 @@
+"""Molecule files: reading any of the known kinds as `Record`s and writing SDF.
+
+Every record of a file is yielded, also one that cannot be read: then without a molecule, but with a reason. `judge`
+holds an unsanitised record to the rules of decoded molecules.
+"""
+
+from __future__ import annotations
+
+import gzip
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import Conversion, decode
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.ordered_smiles import from_ordered_smiles
+from moldiff.chem.io.perceive import parse_xyz, perceive
+from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
+from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
+from moldiff.chem.vocabulary import BOND_NAMES
+from moldiff.files import atomic_writer
+from moldiff.vocabulary import BOND_ORDERS, Vocabulary
+
+__all__ = [
+    "SUFFIXES",
+    "Record",
+    "TextRecord",
+    "embed",
+    "is_molecule",
+    "mol_to_sdf_record",
+    "parse",
+    "read_records",
+    "read_texts",
+    "with_all_hydrogens",
+    "write_sdf",
+]
+
+_ATOM_LISTS = ("atom.prop.", "atom.iprop.", "atom.dprop.", "atom.bprop.")  # tags that RDKit gives to the atoms
+_LINE = 200  # characters
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record of a molecule file.
+
+    Attributes:
+        index: position in the file, from 0.
+        name: title of the record, "" if it has none.
+        mol: sanitised molecule, hydrogens as in the file, stereo from its coordinates; None if it cannot be had.
+        tags: data fields (SDF tags, other columns, QM9 properties) as text.
+        reason: why ``mol`` is None: a code word, a colon and detail; "" if all is well.
+        raw: the unsanitised molecule where only sanitising failed, else None.
+    """
+
+    index: int
+    name: str
+    mol: Chem.Mol | None
+    tags: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+    raw: Chem.Mol | None = None
+
+
+def is_molecule(value: object) -> bool:
+    """Return whether a value is an RDKit molecule."""
+    return isinstance(value, Chem.Mol)
+
+
+def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy of a molecule with a conformer in which every hydrogen is an atom, missing ones placed by RDKit."""
+    return Chem.AddHs(mol, addCoords=True)
+
+
+def read_records(path: Path) -> Iterator[Record]:
+    """Yield every record of a molecule file (.sdf, .sdf.gz, .smi, .csv, .parquet, .xyz, QM9's .tar.bz2), streamed.
+
+    Raises:
+        MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says.
+    """
+    return map(parse, read_texts(path))
+
+
+def parse(text: TextRecord) -> Record:
+    """Parse one text record; bad chemistry gives a reason, never an exception."""
+    if text.reason:
+        return Record(text.index, text.name, None, text.tags, text.reason)
+    raw: Chem.Mol | None = None
+    with rdBase.BlockLogs():
+        if text.kind == "sdf":
+            mol, raw, reason = _parse_block(text.text)
+        elif text.kind == "smiles":
+            mol, raw, reason = _parse_smiles(text.text)
+        elif text.kind == "placed":
+            mol, reason = _parse_placed(text.text)
+        else:
+            mol, reason = _parse_geometry(text.text)
+    return Record(text.index, text.name, mol, text.tags, reason, raw)
+
+
+def _parse_block(block: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
+    """Return (molecule, unsanitised molecule, reason) of a mol block."""
+    try:
+        raw = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
+    except (ValueError, RuntimeError) as error:
+        return None, None, sanitize_reason(error, Chem.Mol())
+    if raw is None:
+        return None, None, unreadable_reason(block)
+    if reason := mol_refusal(raw):
+        return None, None, reason
+    mol = Chem.Mol(raw)
+    try:
+        Chem.SanitizeMol(mol)
+        if mol.GetConformer().Is3D():
+            _assign_stereo(mol)
+        else:
+            # wedged bonds of a drawing are only understood while reading
+            mol = Chem.MolFromMolBlock(block, sanitize=True, removeHs=False)
+    except (ValueError, RuntimeError) as error:
+        raw.UpdatePropertyCache(strict=False)
+        return None, raw, sanitize_reason(error, raw)
+    return mol, None, ""
+
+
+def _assign_stereo(mol: Chem.Mol) -> None:
+    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds)."""
+    for bond in mol.GetBonds():
+        bond.SetBondDir(Chem.BondDir.NONE)
+        bond.SetStereo(Chem.BondStereo.STEREONONE)
+    Chem.AssignStereochemistryFrom3D(mol)
+
+
+def _parse_smiles(smiles: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
+    parameters = Chem.SmilesParserParams()
+    parameters.sanitize = False
+    parameters.removeHs = False
+    try:
+        raw = Chem.MolFromSmiles(smiles, parameters)
+    except (ValueError, RuntimeError) as error:
+        return None, None, sanitize_reason(error, Chem.Mol())
+    if raw is None:
+        return None, None, "smiles: RDKit cannot read it"
+    if reason := mol_refusal(raw):
+        return None, None, reason
+    try:
+        mol = Chem.MolFromSmiles(smiles)
+        if mol is None:
+            Chem.SanitizeMol(Chem.Mol(raw))
+            return None, raw, "smiles: RDKit cannot sanitise it"
+    except (ValueError, RuntimeError) as error:
+        return None, raw, sanitize_reason(error, raw)
+    return mol, None, ""
+
+
+def _parse_placed(text: str) -> tuple[Chem.Mol | None, str]:
+    smiles, *coordinates = text.split()
+    try:
+        mol = from_ordered_smiles(smiles, [int(value) for value in coordinates])
+    except (ValueError, RuntimeError) as error:
+        return None, short_message(error)
+    if reason := mol_refusal(mol):
+        return None, reason
+    _assign_stereo(mol)
+    return mol, ""
+
+
+def _parse_geometry(text: str) -> tuple[Chem.Mol | None, str]:
+    parsed = parse_xyz(text)
+    if isinstance(parsed, str):
+        return None, parsed
+    return perceive(parsed.symbols, parsed.pos, template=parsed.smiles)
+
+
+def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
+    """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
+
+    Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
+    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and
+    "$$$$" in them cannot end the record early.
+
+    Raises:
+        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that
+            RDKit cannot write.
+    """
+    if mol.GetNumConformers() == 0:
+        raise ValueError("no conformer to write")
+    if reason := coordinate_refusal(mol.GetConformer().GetPositions()):
+        raise ValueError(reason)
+    try:
+        with rdBase.BlockLogs():
+            block = _mol_block(mol)
+    except RuntimeError as error:
+        raise ValueError(short_message(error)) from error
+    lines = [_one_line(name)[:80], *block.splitlines()[1:]]
+    for tag, value in tags.items():
+        clean = _one_line(tag).replace("<", "").replace(">", "")
+        lines += [f">  <{clean}>", *_value_lines(clean, value), ""]
+    return "\n".join([*lines, "$$$$", ""])
+
+
+def _mol_block(mol: Chem.Mol) -> str:
+    try:
+        return str(Chem.MolToMolBlock(mol, kekulize=True))
+    except (Chem.KekulizeException, Chem.AtomKekulizeException):
+        return str(Chem.MolToMolBlock(mol, kekulize=False, includeStereo=False))
+
+
+def _value_lines(tag: str, value: str) -> list[str]:
+    """Return a tag's value as one line; a list of atom properties in lines of the length that the format allows."""
+    line = _one_line(value)
+    return textwrap.wrap(line, _LINE) if tag.startswith(_ATOM_LISTS) else [line]
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("$$$$", "$$$")
+
+
+def write_sdf(path: Path, records: Iterable[str]) -> int:
+    """Write records from `mol_to_sdf_record` to ``path`` (compressed if it ends in .gz), atomically; return how many.
+
+    Raises:
+        MoldiffError: the file could not be written completely; nothing is left under ``path`` then.
+    """
+    count = 0
+    with atomic_writer(path, binary=True) as handle:
+        compress = path.name.lower().endswith(".gz")
+        # no file name and no time in the header: the same molecules give the same bytes
+        out = gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) if compress else handle
+        for record in records:
+            out.write(record.encode("utf-8"))
+            count += 1
+        if compress:
+            out.close()
+    return count
+
+
+def read_block(record: TextRecord) -> tuple[Chem.Mol | None, str]:
+    """Return (unsanitised molecule, "") of an SDF record, or (None, reason); never an exception for bad text."""
+    if record.reason:
+        return None, record.reason
+    try:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromMolBlock(record.text, sanitize=False, removeHs=False)
+    except (ValueError, RuntimeError):
+        mol = None
+    if mol is None:
+        return None, "mol block: RDKit cannot read it"
+    reason = mol_refusal(mol)
+    return (None, reason) if reason else (mol, "")
+
+
+def has_hydrogens(mol: Chem.Mol) -> bool:
+    """Return True if any atom is a hydrogen."""
+    return any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
+
+
+def without_implied_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy whose atoms have just the hydrogens that are atoms; readers fill open valences in silently."""
+    copy = Chem.Mol(mol)
+    for atom in copy.GetAtoms():
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(0)
+        atom.SetNumRadicalElectrons(0)
+    return copy
+
+
+def judge(mol: Chem.Mol, *, explicit_hydrogens: bool) -> Conversion:
+    """Sanitise an unsanitised record the way generated arrays are: nothing is repaired or left out.
+
+    Radical and hydrogen counts that the file claims are ignored; what counts are the atoms and bonds that are there.
+
+    Args:
+        mol: as `read_block` gives it.
+        explicit_hydrogens: True = every hydrogen is an atom of the record, so a missing one is an open valence,
+            although a file reader would fill it in silently; False = RDKit places the missing hydrogens.
+    """
+    bonds = list(mol.GetBonds())
+    names = {bond.GetBondType(): BOND_NAMES.get(bond.GetBondType(), "") for bond in bonds}
+    if unknown := sorted(str(kind).lower() for kind, name in names.items() if not name):
+        return Conversion(None, mol, f"bond type: {unknown[0]}")
+    if mol.GetNumConformers() == 0:
+        return Conversion(None, mol, "no coordinates: the record has none")
+    symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
+    if dummies := [atom.GetSymbol() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 0]:
+        return Conversion(None, mol, f"element: {dummies[0]} is none")
+    charges = [atom.GetFormalCharge() for atom in mol.GetAtoms()]
+    vocabulary = Vocabulary(tuple(sorted(set(symbols))), tuple(sorted(set(charges))), BOND_ORDERS, explicit_hydrogens)
+    rows = [
+        (*sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx())), BOND_ORDERS.index(names[b.GetBondType()])) for b in bonds
+    ]
+    arrays = MolArrays(
+        mol.GetConformer().GetPositions(),
+        np.array([vocabulary.elements.index(name) for name in symbols], dtype=np.int64),
+        np.array([vocabulary.charges.index(charge) for charge in charges], dtype=np.int64),
+        np.array(rows, dtype=np.int64).reshape(-1, 3),
+    )
+    return decode(arrays, vocabulary)

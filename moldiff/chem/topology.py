@@ -1,0 +1,86 @@
+"""Molecular graphs: one that waits for coordinates, spelled in a model's classes and put together with positions; and
+the skeleton of heavy atoms of a rough estimate, long before it is a molecule."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+from rdkit import Chem
+from rdkit.Geometry import Point3D
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.sanitize import MAX_ATOMS
+from moldiff.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A molecule without coordinates.
+
+    Attributes:
+        mol: atoms that get coordinates from a model, in the input's order (hydrogens that the input leaves out last),
+            with the input's bonds and stereo marks; no conformer.
+        arrays: the same in the model's classes, as a data set holds it; positions are zero.
+        explicit_hydrogens: False = ``mol`` has heavy atoms alone; RDKit places the hydrogens behind them.
+    """
+
+    mol: Chem.Mol
+    arrays: MolArrays
+    explicit_hydrogens: bool
+
+    def place(self, pos: np.ndarray) -> Chem.Mol:
+        """Return the molecule with all its hydrogens and a conformer at (n, 3) positions in angstrom."""
+        placed = Chem.Mol(self.mol)
+        placed.AddConformer(_conformer(pos), assignId=True)
+        return placed if self.explicit_hydrogens else Chem.AddHs(placed, addCoords=True)
+
+
+def skeleton(mol: Chem.Mol, vocabulary: Vocabulary) -> Skeleton:
+    """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
+
+    Raises:
+        EncodingError: more than one fragment, too many atoms, or something that the vocabulary cannot spell.
+    """
+    bare = Chem.Mol(mol)
+    bare.RemoveAllConformers()
+    if len(Chem.GetMolFrags(bare)) > 1:
+        raise EncodingError("more than one fragment")
+    bare = Chem.AddHs(bare) if vocabulary.explicit_hydrogens else Chem.RemoveAllHs(bare)
+    if bare.GetNumAtoms() > MAX_ATOMS:
+        raise EncodingError(f"too large: {bare.GetNumAtoms()} atoms")
+    nowhere = Chem.Mol(bare)
+    nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
+    return Skeleton(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens)
+
+
+def sketch(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
+    """Build the largest connected piece of the heavy atoms, with hydrogens wherever RDKit misses them.
+
+    Half-way down, a model's estimate has hydrogens too few or too many, or loose atoms, but elements and bonds of the
+    skeleton can already be read from it. Hydrogens of the estimate are ignored; coordinates of heavy atoms are kept.
+    """
+    heavy = np.array([symbol != "H" for symbol in vocabulary.elements])[arrays.atom_type]
+    bonds = arrays.bonds[heavy[arrays.bonds[:, :2]].all(1)]
+    n = len(heavy)
+    links = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
+    _, piece = connected_components(links, directed=False)
+    sizes = np.bincount(piece, weights=heavy, minlength=1)
+    kept = heavy & (piece == sizes.argmax())
+    place = np.cumsum(kept) - 1
+    inside = bonds[kept[bonds[:, :2]].all(1)]
+    rows = np.column_stack([place[inside[:, :2]], inside[:, 2]]).astype(np.int64)
+    skeleton = MolArrays(arrays.pos[kept], arrays.atom_type[kept], arrays.charge[kept], rows)
+    return decode(skeleton, dataclasses.replace(vocabulary, explicit_hydrogens=False))
+
+
+def _conformer(pos: np.ndarray) -> Chem.Conformer:
+    conformer = Chem.Conformer(len(pos))
+    conformer.Set3D(True)
+    for index, (x, y, z) in enumerate(pos.astype(np.float64).tolist()):
+        conformer.SetAtomPosition(index, Point3D(x, y, z))
+    return conformer

@@ -1,0 +1,135 @@
+"""moldiff data: training sets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.arguments import split_names
+from moldiff.cli.shared import Overwrite, Seed, Workers, console, progress_bar
+
+
+class Bonds(StrEnum):
+    """How the bonds of rings such as benzene are stored."""
+
+    aromatic = "aromatic"
+    kekule = "kekule"
+
+
+class Hydrogens(StrEnum):
+    """Whether hydrogens are atoms of the model, or placed afterwards."""
+
+    explicit = "explicit"
+    implicit = "implicit"
+
+
+def prepare(
+    files: Annotated[
+        list[Path], typer.Argument(help=".sdf(.gz), .smi, .csv, .parquet, QM9's .tar.bz2, or PyG's QM9 folder.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    properties: Annotated[
+        str, typer.Option("-p", "--properties", help="Tags, columns or RDKit properties: logp,tpsa,qed,...")
+    ] = "",
+    bonds: Annotated[
+        Bonds, typer.Option(help="Keep an aromatic bond class, or spell rings as single and double.")
+    ] = Bonds.aromatic,
+    hydrogens: Annotated[Hydrogens, typer.Option(help="implicit: heavy atoms only.")] = Hydrogens.explicit,
+    vocabulary_of: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Use this model's elements, charges and bonds, to fine-tune it.")
+    ] = None,
+    fragments: Annotated[
+        bool, typer.Option("--fragments", help="Keep molecules of several fragments (salts).")
+    ] = False,
+    workers: Workers = None,
+    timeout: Annotated[int, typer.Option(min=1, help="Seconds for the conformer of one SMILES.")] = 20,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Turn molecule files into a prepared training set."""
+    from moldiff.datasets.prepare import prepare
+    from moldiff.devices import usable_cores
+
+    vocabulary = None
+    if vocabulary_of is not None:
+        from moldiff.models.contents import vocabulary_of_model
+        from moldiff.models.folder import load_model_folder
+
+        vocabulary = vocabulary_of_model(load_model_folder(vocabulary_of))
+    with progress_bar("molecules read", None) as progress:
+        report = prepare(
+            files,
+            out,
+            properties=split_names(properties),
+            bonds=bonds.value,
+            hydrogens=hydrogens.value,
+            vocabulary=vocabulary,
+            fragments=fragments,
+            workers=workers or usable_cores(),
+            overwrite=overwrite,
+            seed=seed,
+            timeout_s=timeout,
+            progress=progress,
+        )
+    splits = ", ".join(f"{count} {name}" for name, count in report.splits.items())
+    typer.echo(f"{report.read} read = {report.kept} kept ({splits}) + {report.read - report.kept} dropped")
+    for reason, count in report.dropped.items():
+        typer.echo(f"  {count} dropped: {reason}")
+    typer.echo(f"written to {out}; 'moldiff data info {out}' shows it")
+
+
+class Relaxation(StrEnum):
+    """How the energy is computed."""
+
+    gfn2 = "gfn2"
+    mmff94s = "mmff94s"
+
+
+def relax(
+    files: Annotated[list[Path], typer.Argument(help="Molecules: .sdf(.gz), .smi, .csv, .parquet, .xyz.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .sdf, .sdf.gz or .parquet (compact).")],
+    method: Annotated[
+        Relaxation | None, typer.Option(help="GFN2-xTB (by default, if the extra xtb is installed) or a force field.")
+    ] = None,
+    workers: Workers = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds for one molecule.")] = 600.0,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Relax molecules to a minimum of their energy, for training data at one level of theory."""
+    from moldiff.datasets.relax import relax_files
+    from moldiff.devices import usable_cores
+
+    with progress_bar("molecules relaxed", None) as progress:
+        report = relax_files(
+            files,
+            out,
+            method=None if method is None else method.value,
+            workers=workers or usable_cores(),
+            timeout_s=timeout,
+            seed=seed,
+            resume=resume,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    typer.echo(
+        f"{report.read} read = {report.relaxed} relaxed + {report.read - report.relaxed} dropped; written to {out}"
+    )
+    for reason, count in report.dropped.items():
+        typer.echo(f"  {count} dropped: {reason}")
+    typer.echo(f"relaxing set free {report.median:.1f} kcal/mol in the median; {report.table} tells of every record")
+
+
+def info(
+    folder: Annotated[Path, typer.Argument(help="A folder made by 'moldiff data prepare'.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Also check every array against its hash.")] = False,
+) -> None:
+    """Show what a prepared set holds and what was dropped, with histograms."""
+    from moldiff.cli.show_data import render
+    from moldiff.datasets.prepared import PreparedDataset
+
+    render(PreparedDataset.open(folder, verify=verify), console())

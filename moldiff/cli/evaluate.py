@@ -1,0 +1,64 @@
+"""moldiff evaluate."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.cli.shared import Overwrite, Seed, Workers, console, progress_bar
+
+
+class FileHydrogens(StrEnum):
+    """The same question for a file of unknown origin."""
+
+    auto = "auto"
+    explicit = "explicit"
+    implicit = "implicit"
+
+
+def evaluate(
+    file: Annotated[Path, typer.Argument(help="Any .sdf or .sdf.gz.")],
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL|DIR|SDF", help="Compare with a model's training data, a prepared set or an SDF."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report.json, a CSV and plots.")] = None,
+    requested: Annotated[
+        int | None, typer.Option(min=1, help="Molecules asked for, if the file leaves out failed ones.")
+    ] = None,
+    hydrogens: Annotated[
+        FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks.")
+    ] = FileHydrogens.auto,
+    posebusters: Annotated[int, typer.Option(min=0, help="Records for PoseBusters, drawn at random.")] = 1000,
+    relax: Annotated[
+        int, typer.Option(min=0, help="Valid molecules that GFN2-xTB relaxes, drawn at random (extra: xtb).")
+    ] = 0,
+    fcd: Annotated[bool, typer.Option("--fcd", help="Also the Frechet ChemNet distance (extra: eval).")] = False,
+    workers: Workers = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure the molecules of any SDF: validity, stability, novelty, geometry."""
+    from moldiff.cli.show_report import render
+    from moldiff.devices import usable_cores
+    from moldiff.evaluation.evaluate import evaluate as run_evaluation
+
+    with progress_bar("records", None) as progress:
+        report = run_evaluation(
+            file,
+            reference,
+            out,
+            requested=requested,
+            hydrogens=hydrogens.value,
+            posebusters=posebusters,
+            relax=relax,
+            fcd=fcd,
+            workers=workers or usable_cores(),
+            seed=seed,
+            overwrite=overwrite,
+            progress=None if progress is None else lambda _, done: progress(done),
+        )
+    render(report, console())

@@ -1,0 +1,63 @@
+"""moldiff score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.cli.shared import Device, Model, Overwrite, Seed, progress_bar
+
+
+def score(
+    file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
+    model: Model = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="CSV to write; a .json goes beside it.")] = Path(
+        "scores.csv"
+    ),
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the bound's chain, 1000 by default.")] = None,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(min=2, help="Network evaluations a repeat, 25 by default: so many of the steps are drawn."),
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, help="Repeats, 4 by default; their scatter is the standard error.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(
+            "--calibrate",
+            metavar="DIR|SDF",
+            help="Score these held-out molecules first, for z-scores: a prepared set or an SDF.",
+        ),
+    ] = None,
+    seed: Seed = 0,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Molecules at a time; scores do not depend on it but for the last digit.")
+    ] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Score how likely molecules are under a model: a bound of -ln p in nats, by field."""
+    from moldiff.diffusion.bound import BoundSettings
+    from moldiff.models.folder import DEFAULT_MODEL
+    from moldiff.nll.files import score_file
+
+    with progress_bar("records", None) as progress:
+        summary = score_file(
+            file,
+            out,
+            model=model or DEFAULT_MODEL,
+            steps=BoundSettings.steps if steps is None else steps,
+            evaluations=BoundSettings.evaluations if evaluations is None else evaluations,
+            repeats=BoundSettings.repeats if repeats is None else repeats,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            calibration=calibration,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for line in summary.lines():
+        typer.echo(line)

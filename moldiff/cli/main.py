@@ -1,0 +1,121 @@
+"""The command line, put together. Heavy imports live inside the commands, so that help is instant.
+
+Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2. Ctrl-C is status 130,
+SIGTERM 143. Anything else is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
+from moldiff.errors import MoldiffError
+from moldiff.interruption import TERMINATED, orderly_end
+from moldiff.version import VERSION
+
+# The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
+_ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
+models_app = typer.Typer(help="List the built-in models; describe any model folder.")
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # File names may hold bytes that are no text, and not every terminal knows the bars of a histogram.
+            stream.reconfigure(errors="replace")
+    try:
+        with orderly_end():
+            status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
+    except SystemExit as end:
+        if end.code == TERMINATED:
+            typer.echo("terminated", err=True)
+        raise
+    except MoldiffError as error:
+        message = str(error)
+    except _ParsingError as error:
+        message = _parsing_message(error)
+    else:
+        if status == 130:
+            typer.echo("interrupted", err=True)
+        return status
+    # One line, whatever bytes of a broken file it quotes: control characters could garble the terminal.
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
+    typer.echo(f"error: {line}", err=True)
+    return 2
+
+
+def _parsing_message(error: Exception) -> str:
+    """Return one line for an unknown option or a bad value, with the command whose help tells more."""
+    context = getattr(error, "ctx", None)
+    where = f" (see {context.command_path} --help)" if context is not None else ""
+    return str(getattr(error, "format_message", error.__str__)()).rstrip(".") + where
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moldiff {VERSION}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show details and every library's warnings.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Generate 3D molecules with an E(3)-equivariant diffusion model.
+
+    [bold]moldiff generate -n 100 -o molecules.sdf[/bold] makes 100 molecules with the built-in model.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
+    logging.addLevelName(logging.WARNING, "warning")
+    logging.addLevelName(logging.INFO, "info")
+    logging.getLogger("moldiff").setLevel(logging.DEBUG if verbose else logging.INFO)
+    if not verbose:
+        # Other libraries' deprecation notes help nobody at a command line; moldiff itself warns through logging.
+        warnings.simplefilter("ignore")
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@data_app.callback(invoke_without_command=True)
+@models_app.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Show the group's help when no command is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+data_app.command("prepare")(data.prepare)
+data_app.command("relax")(data.relax)
+data_app.command("info")(data.info)
+app.command("train")(train.train)
+app.command("generate")(generate.generate)
+app.command("vary")(vary.vary)
+app.command("conformers")(conformers.conformers)
+app.command("evaluate")(evaluate.evaluate)
+app.command("score")(likelihood.score)
+models_app.command("list")(models.show_list)
+models_app.command("info")(models.info)
+models_app.command("pack")(models.pack)
+models_app.command("average")(models.average)
+app.command("doctor")(models.doctor)
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""A report as a table for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.evaluation.compare import Comparison
+from moldiff.evaluation.measurements import KINDS
+from moldiff.evaluation.metrics import failures
+from moldiff.evaluation.motif_frequencies import Proportions
+from moldiff.evaluation.rates import Rate
+from moldiff.evaluation.report import EvaluationReport
+
+MOST_REASONS = 10
+MOST_MOTIFS = 5
+
+_LABELS = {
+    "valid_connected": "valid & connected",
+    "sanitised": "sanitised (RDKit accepts it)",
+    "atom_stability": "stable atoms (bonds of the file)",
+    "molecule_stability": "stable molecules (bonds of the file)",
+    "edm_atom_stability": "stable atoms (EDM distance table)",
+    "edm_molecule_stability": "stable molecules (EDM distance table)",
+    "unique": "unique, of the valid",
+    "unique_stereo": "unique with stereo, of the valid",
+    "novel": "novel, of the unique",
+    "novel_stereo": "novel with stereo, of the unique",
+    "valid_unique_novel": "valid, unique and novel",
+    "valid_unique_novel_stereo": "valid, unique and novel with stereo",
+    "posebusters": "PoseBusters (mol_fast)",
+    "posebusters_of_valid": "PoseBusters, of the valid",
+}
+
+
+def render(report: EvaluationReport, console: Console) -> None:
+    """Print the report: counts, rates with standard errors, distances with floors, reasons."""
+    for line in _head(report):
+        console.print(line, soft_wrap=True)
+    table = Table("rate", "%", "± s.e.", "95 % interval", "n", box=None)
+    for name, rate in report.metrics.items():
+        table.add_row(_LABELS[name], *_cells(rate))
+    console.print(table)
+    if report.comparison is not None and report.reference is not None:
+        source = report.reference.source
+        console.print(f"Wasserstein-1 distances to {source} (floor: as many real molecules)", soft_wrap=True)
+        console.print(_distances(report.comparison))
+        if (made := report.comparison.proportions) is not None:
+            console.print(
+                f"{len(made.motifs)} motifs (atoms, bonds, rings, angles) deviate by {_number(made.deviation)} spreads "
+                f"on average (floor {_number(made.floor)}: as many real molecules)",
+                soft_wrap=True,
+            )
+            console.print(_deviant(made))
+    for line in _extras(report):
+        console.print(line, soft_wrap=True)
+    if reasons := [item for details in failures(report.rows).values() for item in details.items()]:
+        table = Table("why not valid", "molecules", box=None)
+        for reason, n in sorted(reasons, key=lambda item: -item[1])[:MOST_REASONS]:
+            table.add_row(reason, str(n))
+        console.print(table)
+
+
+def _head(report: EvaluationReport) -> list[str]:
+    counts = report.counts()
+    lines = [
+        f"{report.path.name}: {counts['requested']} molecules = {counts['valid']} valid + {counts['invalid']} invalid"
+        f" ({counts['unparsable']} unparsable, {counts['requested'] - counts['in_file']} not in the file);"
+        f" {report.hydrogens} hydrogens"
+    ]
+    if (made := report.generation) is not None:
+        lines.append(made.line())
+        if made.drawn > counts["requested"]:
+            lines.append(f"rates are over the records of the file; --requested {made.drawn} counts all draws")
+    return lines
+
+
+def _distances(comparison: Comparison) -> Table:
+    table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
+    for kind, found in comparison.geometry.items():
+        table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
+    for name, distance in comparison.properties.items():
+        unit = PROPERTIES[name].unit
+        table.add_row(name, _number(distance.w1), _number(distance.floor), "" if unit == "1" else unit, "")
+    return table
+
+
+def _deviant(made: Proportions) -> Table:
+    table = Table("most deviant motifs", "in a molecule", "of the reference", "spreads", box=None)
+    for name, (mean, wanted, deviation) in list(made.motifs.items())[:MOST_MOTIFS]:
+        table.add_row(name, _number(mean), _number(wanted), f"{deviation:+.2f}")
+    return table
+
+
+def _extras(report: EvaluationReport) -> list[str]:
+    lines = []
+    if report.fcd is not None:
+        floor = "" if report.fcd.floor is None else f" (floor {_number(report.fcd.floor)}: as many reference molecules)"
+        lines.append(
+            f"Frechet ChemNet distance of {report.fcd.n} valid molecules to {report.fcd.reference} of the reference: "
+            f"{_number(report.fcd.value)}{floor}"
+        )
+    if report.memorisation is not None:
+        lines.append(report.memorisation.line())
+    if report.relaxation is not None:
+        relaxed = report.relaxation.to_json()
+        lines.append(
+            f"GFN2-xTB relaxation of {relaxed['n']} valid molecules: median {_number(relaxed['median'])} kcal/mol,"
+            f" mean {_number(relaxed['mean'])}, 90 % below {_number(relaxed['q90'])}; {relaxed['failed']} failed"
+        )
+    return lines
+
+
+def _cells(rate: Rate) -> tuple[str, str, str, str]:
+    if rate.value is None or rate.interval is None:
+        return "-", "-", "-", "0"
+    error = "-" if rate.standard_error is None else f"{rate.standard_error:.2%}"
+    return f"{rate.value:.2%}", error, f"{rate.interval[0]:.1%} to {rate.interval[1]:.1%}", str(rate.n)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"

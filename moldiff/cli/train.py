@@ -1,0 +1,52 @@
+"""moldiff train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A training file, for example configs/qm9.yaml.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set training.steps=1000")
+    ] = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="auto|FOLDER", help="Go on from the last (or this) checkpoint.")
+    ] = None,
+    max_time: Annotated[str | None, typer.Option(metavar="HH:MM:SS", help="Stop in time and save.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Start from this model's weights (fine-tuning).")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Distil this model to fewer steps (configs/distill.yaml)."),
+    ] = None,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--condition",
+            metavar="NAME",
+            help="A property of the data that can be asked for when sampling, again for more; instead of the file's.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder, instead of the file's.")] = None,
+) -> None:
+    """Train a model, fine-tune one, or train a property network, on a prepared set."""
+    from moldiff.models.folder import PROPERTY, load_model_folder
+    from moldiff.training.train import train as run_training
+
+    folder = run_training(
+        config,
+        overrides or [],
+        resume=resume,
+        max_time=max_time,
+        init_from=init_from,
+        teacher=teacher,
+        conditions=conditions or (),
+        out=out,
+    )
+    option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
+    typer.echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")

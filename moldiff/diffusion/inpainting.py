@@ -1,0 +1,161 @@
+"""Diffusion of molecules part of which is known: where the walk begins, and what it begins with.
+
+From pure noise, the new atoms would find their places long before the model sees the known part clearly: it is told of
+it only through the noise of each level. So the walk begins at less noise, with the known part noised from where it is
+and the new atoms around the place where they belong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.joint import JointDiffusion, JointNoise
+from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.geometry import center
+from moldiff.molecules import MolBatch, MolPrediction
+
+REDRAW = 15.0  # see `PartialDiffusion`
+
+
+@dataclass(frozen=True)
+class LateCurve(NoiseCurve):
+    """The end of another curve: t = 1 is in the middle of it.
+
+    Attributes:
+        whole: the other curve; `sigma_max` is where this one begins.
+        start_pos, start_graph: times of the whole curve at which coordinates and graph are for t = 1.
+    """
+
+    whole: NoiseCurve
+    start_pos: float
+    start_graph: float
+
+    @classmethod
+    def of(cls, whole: NoiseCurve, sigma: float, start_graph: float) -> LateCurve:
+        """Return the curve from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
+        start = float(whole.time_of_sigma(torch.tensor([sigma])))
+        sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
+        return cls(whole.sigma_min, sigma_max, whole.abar_end, whole.exponents, whole, start, start_graph)
+
+    def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
+        t_graph = t_pos if t_graph is None else t_graph
+        return self.whole.levels(t_pos * self.start_pos, t_graph * self.start_graph)
+
+    def time_of_sigma(self, sigma: Tensor) -> Tensor:
+        return (self.whole.time_of_sigma(sigma) / self.start_pos).clamp(max=1)
+
+
+@dataclass(frozen=True)
+class KnownPart:
+    """The first n atoms of every molecule, and where the others belong.
+
+    Attributes:
+        pos: (n, 3) float32, angstrom.
+        atom_type, charge: (n,) int64.
+        bond_type: (n, n) int64, symmetric.
+        exits: (E, 3) float32, the known atom of each bond that leaves the part.
+        directions: (E, 3) float32 unit vectors along which it leaves.
+    """
+
+    pos: Tensor
+    atom_type: Tensor
+    charge: Tensor
+    bond_type: Tensor
+    exits: Tensor
+    directions: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pos)
+
+    def to(self, device: torch.device) -> KnownPart:
+        """Return the part with every tensor on ``device``."""
+        return KnownPart(**{name: value.to(device) for name, value in vars(self).items()})
+
+    def filled_in(self, batch: MolBatch) -> MolBatch:
+        """Return a batch with this part as the categories of its first atoms; coordinates stay."""
+        return self._put(batch, self.atom_type, self.charge, self.bond_type)
+
+    def taken_from(self, source: MolBatch, batch: MolBatch) -> MolBatch:
+        """Return ``batch`` with the categories of ``source`` for its first atoms; coordinates stay."""
+        n = len(self)
+        return self._put(batch, source.atom_type[:, :n], source.charge[:, :n], source.bond_type[:, :n, :n])
+
+    def _put(self, batch: MolBatch, atom_type: Tensor, charge: Tensor, bond_type: Tensor) -> MolBatch:
+        n = len(self)
+        fields = {"atom_type": batch.atom_type.clone(), "charge": batch.charge.clone()}
+        fields["atom_type"][:, :n], fields["charge"][:, :n] = atom_type, charge
+        bonds = batch.bond_type.clone()
+        bonds[:, :n, :n] = bond_type
+        return batch.replace(bond_type=bonds, **fields)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where new atoms are thought to be before anything is known of them: around one point, all alike.
+
+    The point lies ``reach`` + ``reach_per_atom`` times the new atoms of an exit beyond it, in the middle of all exits.
+
+    Attributes:
+        reach, reach_per_atom: angstrom.
+        spread: standard deviation of an atom's place along each axis, for one new atom, angstrom; it grows with the
+            cube root of their number.
+    """
+
+    reach: float = 1.2
+    reach_per_atom: float = 0.13
+    spread: float = 0.2
+
+    def center(self, known: KnownPart, new: Tensor) -> Tensor:
+        """Return (B, 3) the point for ``new`` (B,) new atoms."""
+        reach = self.reach + self.reach_per_atom * new[:, None, None] / len(known.exits)
+        return (known.exits + known.directions * reach).mean(1)
+
+
+class PartialDiffusion(JointDiffusion):
+    """A diffusion that begins in the middle: the known part noised, the new atoms around their place.
+
+    The new atoms begin with categories of the limit distribution, at a level where most should be right. So that none
+    of them is believed for long, most variables are drawn anew from their predicted marginal at every step, a share
+    1 - (sigma_s / sigma_t)^`REDRAW` (`CategoricalProcess.reverse_step`).
+
+    Args:
+        whole: of complete molecules.
+        known: the known part.
+        placement: of the new atoms.
+    """
+
+    def __init__(self, whole: JointDiffusion, known: KnownPart, placement: Placement) -> None:
+        self.pos, self.categories, self.position_std = whole.pos, whole.categories, whole.position_std
+        self.known, self.placement = known, placement
+
+    def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
+        """Return noisy molecules at ``levels``, with the template's mask, ids and properties."""
+        known, mask = self.known.to(template.mask.device), template.mask
+        n, new = len(known), mask.sum(1) - len(known)
+        place = self.placement.center(known, new)
+        mean = torch.cat([known.pos.expand(len(mask), -1, -1), place[:, None].expand(-1, mask.shape[1] - n, -1)], dim=1)
+        spread = self.placement.spread * new.clamp(min=1) ** (1 / 3)
+        sigma = torch.sqrt(levels.sigma[:, None] ** 2 + spread[:, None] ** 2).expand(-1, mask.shape[1]).clone()
+        sigma[:, :n] = levels.sigma[:, None]
+        pos = center(mean + sigma[..., None].to(mean.dtype) * noise.pos, mask)
+        free = super().sample_prior(template, levels, noise)
+        noised = super().noise(known.filled_in(template), levels, noise)
+        return known.taken_from(noised, free).replace(pos=pos)
+
+    def reverse_categories(
+        self,
+        noisy: MolBatch,
+        prediction: MolPrediction,
+        at: Levels,
+        to: Levels,
+        noise: JointNoise,
+        redraw: Tensor | None = None,
+    ) -> MolBatch:
+        """See `JointDiffusion.reverse_categories`; a larger ``redraw`` counts."""
+        own = -torch.expm1(REDRAW * (to.pos - at.pos).double().clamp(max=0))
+        share = own if redraw is None else torch.maximum(own, redraw)
+        return super().reverse_categories(noisy, prediction, at, to, noise, share)

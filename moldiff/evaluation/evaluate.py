@@ -1,0 +1,149 @@
+"""`evaluate`: every figure of merit of an SDF, against any reference, and the folder with the report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.evaluation import fcd as frechet
+from moldiff.evaluation import relaxation
+from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
+from moldiff.evaluation.compare import compare
+from moldiff.evaluation.load_reference import load_reference
+from moldiff.evaluation.measurements import Sample
+from moldiff.evaluation.memorisation import memorisation
+from moldiff.evaluation.metrics import diversity, stability, validity
+from moldiff.evaluation.posebusters import run_posebusters
+from moldiff.evaluation.reference import Reference
+from moldiff.evaluation.report import EvaluationReport
+from moldiff.evaluation.write_report import check_output, write_report
+from moldiff.files import sha256_of
+from moldiff.run_record import read_generation
+
+POSEBUSTERS_RECORDS = 1000
+"""Records that PoseBusters sees by default: 20 s for molecules of QM9's size, 2 minutes for drugs, on one core."""
+
+Progress = Callable[[str, int], None]
+"""Called with a stage (chemistry, reference, geometry, posebusters, relaxation, fcd) and the number of records done."""
+
+
+def evaluate(
+    path: Path,
+    reference: Reference | Path | str | None = None,
+    out: Path | None = None,
+    *,
+    requested: int | None = None,
+    hydrogens: Hydrogens = "auto",
+    posebusters: int = POSEBUSTERS_RECORDS,
+    relax: int = 0,
+    fcd: bool = False,
+    workers: int = 1,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EvaluationReport:
+    """Evaluate an SDF; records that cannot be parsed and files without a valid molecule are fine.
+
+    Args:
+        path: .sdf or .sdf.gz.
+        reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
+            nothing.
+        out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
+        requested: how many molecules were asked for, if failed ones are not in the file; they count as invalid.
+        hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
+        posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
+        relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
+        fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
+        workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
+        seed: of that draw.
+        overwrite: replace an older report in ``out``.
+        progress: see `Progress`.
+
+    Raises:
+        MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
+        ``out`` is taken or cannot be written; tblite or fcd is missing.
+    """
+    _check_numbers(posebusters, relax, workers)
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    if relax:
+        relaxation.check_installed()
+    if fcd:
+        frechet.check_installed()
+        if reference is None:
+            raise MoldiffError("the Frechet ChemNet distance needs a reference: pass --reference too")
+    clock = _Clock(progress)
+    # The file before the reference: its errors show at once, a reference can take half a minute.
+    rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
+    clock.stage("reference")
+    if reference is not None and not isinstance(reference, Reference):
+        reference = load_reference(reference)
+    clock.stage("geometry")
+    sample = Sample.of(row.mol for row in rows if row.valid)
+    comparison = compare(sample, reference) if reference is not None else None
+    metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
+    repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
+    busted = relaxed = distance = None
+    if posebusters:
+        told = clock.stage("posebusters")
+        busted = run_posebusters(rows, most=posebusters, workers=workers, seed=seed, progress=told)
+    if relax:
+        told = clock.stage("relaxation")
+        relaxed = relaxation.run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
+    if fcd and reference is not None:
+        clock.stage("fcd")
+        distance = _chemnet_distance(rows, reference, seed)
+    sha256 = sha256_of(path)
+    report = EvaluationReport(
+        path=path,
+        sha256=sha256,
+        hydrogens=convention,
+        rows=rows,
+        metrics=metrics | (busted.rates() if busted is not None else {}),
+        sample=sample,
+        reference=reference,
+        comparison=comparison,
+        posebusters=busted,
+        relaxation=relaxed,
+        fcd=distance,
+        memorisation=repeats,
+        generation=read_generation(path, sha256),
+        seconds=clock.seconds(),
+    )
+    if out is not None:
+        write_report(report, out, overwrite=overwrite)
+    return report
+
+
+def _check_numbers(posebusters: int, relax: int, workers: int) -> None:
+    if posebusters < 0 or relax < 0:
+        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
+    if workers < 1:
+        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+
+
+def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> frechet.ChemNetDistance:
+    if not reference.smiles:
+        raise MoldiffError("this reference holds no SMILES for the Frechet ChemNet distance; compare with a data set")
+    return frechet.chemnet_distance([row.smiles for row in rows if row.valid], reference.smiles, seed=seed)
+
+
+class _Clock:
+    """Wall time of consecutive stages, and who is told about their progress."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._starts: dict[str, float] = {}
+
+    def stage(self, name: str) -> Callable[[int], None] | None:
+        """Begin a stage; return what to call with the number of records done."""
+        self._starts[name] = time.perf_counter()
+        return None if self._progress is None else partial(self._progress, name)
+
+    def seconds(self) -> dict[str, float]:
+        """Return the time of each stage, the last one until now."""
+        ends = [*list(self._starts.values())[1:], time.perf_counter()]
+        return {name: end - start for (name, start), end in zip(self._starts.items(), ends, strict=True)}

@@ -1,0 +1,108 @@
+"""Where references come from: a prepared data set, an SDF, a model folder, a JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moldiff.chem.convert import decode
+from moldiff.chem.identity import canonical_smiles, text_key
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.assess import Hydrogens, assess_file
+from moldiff.evaluation.measurements import Sample
+from moldiff.evaluation.reference import Reference, TrainingKeys, build_reference
+from moldiff.files import read_json
+from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+MOST_MOLECULES = 5000
+"""Held-out and training molecules that are drawn from a data set; about 20 s for the two."""
+
+
+def load_reference(name_or_path: Path | str, *, hydrogens: Hydrogens = "auto") -> Reference:
+    """Load or build the reference that a name or path stands for.
+
+    Args:
+        name_or_path: the name of a built-in model, a model folder, a prepared data set (its held-out molecules; novel
+            against its training split), an .sdf or .sdf.gz (its valid molecules; novel against the same), or a JSON
+            file of `Reference.to_json`.
+        hydrogens: how to read an SDF.
+
+    Raises:
+        MoldiffError: it is none of these, or damaged.
+    """
+    path = Path(name_or_path)
+    if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
+        return Reference.from_tensors(load_model_folder(name_or_path).references)
+    if (path / "dataset.json").is_file():
+        return reference_from_dataset(PreparedDataset.open(path))
+    if path.name.lower().endswith((".sdf", ".sdf.gz")):
+        return reference_from_sdf(path, hydrogens=hydrogens)
+    if path.suffix == ".json":
+        return Reference.from_json(read_json(path))
+    if not path.exists():
+        raise MoldiffError(f"the reference {path} does not exist")
+    raise MoldiffError(f"{path} is no reference; give a prepared data set, an .sdf, a model or a reference's .json")
+
+
+def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int = 0) -> Reference:
+    """Build a reference from the valid molecules of an SDF; draws against the rest measure the floor."""
+    rows, _ = assess_file(path, hydrogens=hydrogens)
+    valid = [row for row in rows if row.valid]
+    if not valid:
+        raise MoldiffError(f"the reference {path} holds no valid molecule")
+    smiles = [row.smiles for row in valid]
+    keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
+    source = f"{len(valid)} valid molecules of {path.name}"
+    return build_reference(source, Sample.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
+
+
+def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
+    """Build a reference from the validation and test molecules of a prepared data set.
+
+    Args:
+        dataset: the open data set; its training split gives the keys and the floor.
+        most: held-out and training molecules that are drawn.
+        seed: of the draws.
+
+    Raises:
+        MoldiffError: the data set is empty.
+    """
+    generator = np.random.default_rng(seed)
+    train = dataset.indices("train")
+    held_out = np.concatenate([dataset.indices("validation"), dataset.indices("test")])
+    keys = TrainingKeys.of(np.asarray(dataset.arrays["keys"][train]))
+    name, training, training_smiles = dataset.folder.resolve().name, None, tuple[str, ...]()
+    if len(held_out):
+        molecules = molecules_of(dataset, _draw(held_out, most, generator))
+        source = f"{len(molecules)} held-out molecules of {name}"
+        if len(train):
+            seen = molecules_of(dataset, _draw(train, most, generator))
+            training, training_smiles = Sample.of(seen), tuple(canonical_smiles(mol, stereo=False) for mol in seen)
+    else:
+        molecules = molecules_of(dataset, _draw(train, most, generator))
+        source = f"training molecules of {name} (it has no held-out ones)"
+    smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
+    reference = build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
+    return replace(reference, training_smiles=training_smiles)
+
+
+def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= most else np.sort(generator.choice(rows, size=most, replace=False))
+
+
+def molecules_of(dataset: PreparedDataset, rows: np.ndarray) -> list[Mol]:
+    """Return the molecules of these rows; one that RDKit does not take is left out."""
+    conversions = (decode(dataset.molecule(int(row)), dataset.vocabulary) for row in rows)
+    return [conversion.mol for conversion in conversions if conversion.mol is not None]
+
+
+def _keys(smiles: Sequence[str]) -> np.ndarray:
+    return np.array([text_key(text) for text in smiles], dtype=np.uint64)

@@ -1,0 +1,100 @@
+"""What valid molecules measure: geometry by type, composition, motifs, properties. One form for samples and
+references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from moldiff.chem.descriptors.motifs import motifs
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, calculate
+from moldiff.chem.graph import MolGraph, concatenate, graph, symbol
+from moldiff.evaluation.geometry import label, measure
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+KINDS = {"bond": "angstrom", "angle": "degree", "torsion": "degree"}
+"""Kinds of internal coordinates and their units."""
+COMPOSITION = ("size", "element", "charge", "bond")
+"""What is counted: molecules by number of atoms, atoms by element and by formal charge, bonds by class."""
+PROPERTY_NAMES = tuple(name for name in PROPERTIES if name != "heavy_atom_count")
+"""Properties whose distribution is compared (sizes belong to the composition)."""
+
+_BOND_CLASSES = {1: "single", 2: "double", 3: "triple", 4: "aromatic"}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """M molecules, as arrays and property values.
+
+    Attributes:
+        graphs: M molecules with finite coordinates.
+        properties: property name -> (M,) values in the units of `PROPERTIES`, NaN where a calculator failed.
+        motifs: M counts of motifs (`moldiff.chem.descriptors.motifs`).
+    """
+
+    graphs: tuple[MolGraph, ...]
+    properties: dict[str, np.ndarray]
+    motifs: tuple[Mapping[str, int], ...]
+
+    @classmethod
+    def of(cls, molecules: Iterable[Mol]) -> Sample:
+        """Measure sanitised molecules with a conformer, one at a time."""
+        graphs, rows, counts = [], [], []
+        for mol in molecules:
+            graphs.append(graph(mol))
+            rows.append(_properties(mol))
+            counts.append(motifs(mol))
+        columns = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
+        return cls(tuple(graphs), columns, tuple(counts))
+
+    def __len__(self) -> int:
+        return len(self.graphs)
+
+    def take(self, rows: np.ndarray) -> Sample:
+        """Return the molecules ``rows`` (integer indices)."""
+        columns = {name: values[rows] for name, values in self.properties.items()}
+        return Sample(tuple(self.graphs[row] for row in rows), columns, tuple(self.motifs[row] for row in rows))
+
+    def geometry(self) -> dict[str, dict[str, np.ndarray]]:
+        """Return kind -> type label -> values, units as in `KINDS`."""
+        terms = measure(concatenate(list(self.graphs)))
+        return {kind: {label(code): values for code, values in terms[kind].by_type().items()} for kind in KINDS}
+
+    def known_properties(self) -> dict[str, np.ndarray]:
+        """Return the finite values of each property."""
+        return {name: values[np.isfinite(values)] for name, values in self.properties.items()}
+
+    def composition(self) -> dict[str, dict[str, int]]:
+        """Return, for each of `COMPOSITION`, class -> count."""
+        whole = concatenate(list(self.graphs))
+        sizes = np.array([len(g.numbers) for g in self.graphs], dtype=np.int64)
+        return {
+            "size": {str(n): count for n, count in _counts(sizes)},
+            "element": {symbol(number): count for number, count in _counts(whole.numbers)},
+            "charge": {f"{charge:+d}": count for charge, count in _counts(whole.charges)},
+            "bond": {_BOND_CLASSES.get(order, "other"): count for order, count in _counts(whole.bonds[:, 2])},
+        }
+
+
+def _properties(mol: Mol) -> dict[str, float]:
+    try:
+        return calculate(mol, PROPERTY_NAMES)
+    except ValueError:  # one calculator gave up on this molecule; keep the others
+        return {name: _property(mol, name) for name in PROPERTY_NAMES}
+
+
+def _property(mol: Mol, name: str) -> float:
+    try:
+        return calculate(mol, [name])[name]
+    except ValueError:
+        return float("nan")
+
+
+def _counts(values: np.ndarray) -> list[tuple[int, int]]:
+    classes, counts = np.unique(values, return_counts=True)
+    return list(zip(classes.tolist(), counts.tolist(), strict=True))

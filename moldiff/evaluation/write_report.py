@@ -1,0 +1,93 @@
+"""Writing an evaluation: a folder of report.json, molecules.csv and PNGs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from moldiff.chem.filters.validity import mark_duplicates
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.metrics import known
+from moldiff.evaluation.plots import draw, draw_similarity
+from moldiff.evaluation.report import EvaluationReport
+from moldiff.files import atomic_writer, named, refuse_existing, write_json, write_text
+
+REPORT_FILE = "report.json"
+MOLECULES_FILE = "molecules.csv"
+PICTURES = ("bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png")
+COLUMNS = (
+    "index", "name", "valid", "reason", "n_atoms", "stable", "edm_stable",
+    "smiles", "duplicate_of", "novel", "posebusters",
+)  # fmt: skip
+
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Raise MoldiffError if ``out`` exists without ``overwrite``, or is not a folder that held a report before."""
+    refuse_existing(out, overwrite)
+    if out.exists() and not out.is_dir():
+        raise MoldiffError(f"{out} is a file; a report is a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
+        raise MoldiffError(f"{out} is a folder without a {REPORT_FILE}; it is not replaced, choose another name")
+
+
+def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False) -> None:
+    """Write report.json, molecules.csv and the PNGs into the folder ``out``, which appears when all of it is there.
+
+    Raises:
+        MoldiffError: ``out`` exists (without ``overwrite``), is something else, or cannot be written.
+    """
+    check_output(out, overwrite=overwrite)
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.mkdir(parents=True)
+        with named(temporary, out):
+            pictures = draw(report.sample, report.reference, report.comparison)
+            if report.memorisation is not None:
+                pictures["similarity.png"] = draw_similarity(report.memorisation)
+            for name, picture in pictures.items():
+                with atomic_writer(temporary / name, binary=True) as handle:
+                    handle.write(picture)
+            write_text(temporary / MOLECULES_FILE, molecules_csv(report))
+            write_json(temporary / REPORT_FILE, report.to_json())
+        out.mkdir(exist_ok=True)
+        for name in (REPORT_FILE, MOLECULES_FILE, *PICTURES):
+            (out / name).unlink(missing_ok=True)  # an older report's; nothing else in the folder is touched
+        for name in (*PICTURES, MOLECULES_FILE, REPORT_FILE):
+            if (temporary / name).exists():
+                os.replace(temporary / name, out / name)
+    except OSError as error:
+        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def molecules_csv(report: EvaluationReport) -> str:
+    """Return one row per requested molecule, all its columns in `COLUMNS`.
+
+    ``smiles`` carries stereo; ``duplicate_of`` is the index of the first molecule of the same SMILES without stereo;
+    ``novel`` is told without stereo and empty without training keys; ``posebusters`` is "pass", the failed checks, or
+    empty where not run.
+    """
+    rows = report.rows
+    duplicates = mark_duplicates([row.smiles or None for row in rows])
+    keys = report.reference.keys if report.reference else None
+    seen = known([row.smiles for row in rows], keys.graph) if keys is not None else None
+    busted = report.posebusters.failed if report.posebusters else {}
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for place, row in enumerate(rows):
+        novel = "" if seen is None or not row.valid else int(not seen[place])
+        checks = ("pass" if not busted[row.index] else " ".join(busted[row.index])) if row.index in busted else ""
+        first = duplicates[place]
+        writer.writerow(
+            [
+                row.index, row.name, int(row.valid), row.reason, row.n_atoms, int(row.stable), int(row.distance_stable),
+                row.smiles_stereo, "" if first is None else first, novel, checks,
+            ]
+        )  # fmt: skip
+    return buffer.getvalue()

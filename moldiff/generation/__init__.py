@@ -1,0 +1,1 @@
+"""Requests become molecules and files: generate, vary, conformers; every molecule of it on record."""

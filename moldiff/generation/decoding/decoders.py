@@ -1,0 +1,215 @@
+"""From a draw to a judged molecule: plain decoding, or structured decoding where that fails.
+
+A decoder is an object; what users know it by is its key in `DECODERS`. Coordinates are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.filters.validity import is_valid_and_connected
+from moldiff.chem.valence import closed_shell_states
+from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.generation.decoding.integer_program import AtomStates, Solution
+from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
+from moldiff.sampling.constraints import NO_DEMANDS, Constraint, Demands
+from moldiff.sampling.molecule_sampler import Draw
+from moldiff.vocabulary import BOND_ORDERS, Vocabulary
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+    from torch import Tensor
+
+LENGTH_WIDENING = 0.05  # angstrom beyond the range of bond lengths seen in training, at either end
+ARGMAX, STRUCTURED, FITTED = "argmax", "structured", "fitted"
+DEFAULT_DECODER = ARGMAX
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a decoder makes of a draw.
+
+    Attributes:
+        conversion: the molecule or why there is none.
+        status: "valid" (sanitises, one fragment, no radicals or open valences), "invalid", or "filtered": a sound
+            molecule that structured decoding found, with a bond length unlike those of training.
+        reason: empty if valid.
+        decoding: which decoding made the molecule, "argmax", "structured" or "fitted".
+        changed: atom types, charges and bonds that differ from plain decoding; 0 for that.
+        arrays: what was decoded, in the model's classes.
+    """
+
+    conversion: Conversion
+    status: str
+    reason: str
+    decoding: str = ARGMAX
+    changed: int = 0
+    arrays: MolArrays | None = None
+
+    @property
+    def shown(self) -> Mol | None:
+        """The molecule, else what can be shown of it unsanitised."""
+        return self.conversion.mol or self.conversion.raw
+
+
+class Decoder(Protocol):
+    """Turns a draw with finite arrays into a judged molecule."""
+
+    def judge(self, draw: Draw) -> Judgement: ...
+
+
+@dataclass(frozen=True)
+class ArgmaxDecoder:
+    """Plain decoding: the most probable class of every variable, as the sampler returns it."""
+
+    vocabulary: Vocabulary
+
+    def judge(self, draw: Draw) -> Judgement:
+        """Judge the draw's arrays."""
+        assert draw.arrays is not None
+        conversion = decode(draw.arrays, self.vocabulary)
+        valid, reason = is_valid_and_connected(conversion)
+        return Judgement(conversion, "valid" if valid else "invalid", reason, arrays=draw.arrays)
+
+
+@dataclass(frozen=True)
+class StructuredDecoder:
+    """Plain decoding, and where its molecule is invalid the most probable one that is not (`decode_structured`).
+
+    Its atoms are of elements and charges seen together in training. The total charge is the demanded one; without, the
+    plain molecule's if that occurs in training, else the most frequent one there. A bond that is shorter or longer than
+    any of its kind in training (elements, order or aromatic), by more than `LENGTH_WIDENING`, makes the molecule a
+    failure: the coordinates belong to another one.
+
+    Attributes:
+        vocabulary: class labels.
+        seen: chemistry of the training split.
+        fitted: look only among molecules that keep the rule of bond lengths. (A ring may still come out as aromatic
+            whose bonds the solution calls single and double, so the rule is applied in any case.)
+        limits: how far to search.
+        demands: look only among molecules that are as a run's constraints want them.
+    """
+
+    vocabulary: Vocabulary
+    seen: SeenChemistry
+    fitted: bool = False
+    limits: Limits = DEFAULT_LIMITS
+    demands: Demands = NO_DEMANDS
+
+    def judge(self, draw: Draw) -> Judgement:
+        """Judge the draw's arrays, or those of the most probable sound molecule."""
+        plain = ArgmaxDecoder(self.vocabulary).judge(draw)
+        if plain.status == "valid":
+            return plain
+        assert draw.arrays is not None and draw.log_probabilities is not None
+        charge = self.total_charge(draw.arrays)
+        fits = self.seen.fitting(draw.arrays.pos, self.vocabulary, LENGTH_WIDENING) if self.fitted else None
+        found = decode_structured(
+            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
+        )
+        if found.solution is None:
+            reason = f"decoding: {found.reason} (argmax: {plain.reason})"
+            return Judgement(plain.conversion, "invalid", reason, arrays=draw.arrays)
+        return self._judge_solution(draw.arrays, found.solution)
+
+    def total_charge(self, arrays: MolArrays) -> int:
+        """Return the total charge to decode with where none is demanded."""
+        plain = int(np.array(self.vocabulary.charges)[arrays.charge].sum())
+        totals = self.seen.total_charges
+        return plain if plain in totals else max(totals, key=lambda charge: (totals[charge], -abs(charge)), default=0)
+
+    def _states(self) -> AtomStates:
+        """Return the closed-shell states of elements and charges that occur together in training."""
+        elements, charges = self.vocabulary.elements, self.vocabulary.charges
+        states = [s for s in closed_shell_states(elements, charges) if (s.symbol, s.charge) in self.seen.atoms]
+        return AtomStates(
+            element=np.array([elements.index(s.symbol) for s in states], dtype=np.int64),
+            charge=np.array([charges.index(s.charge) for s in states], dtype=np.int64),
+            formal=np.array([s.charge for s in states], dtype=np.int64),
+            valence=np.array([s.valence for s in states], dtype=np.int64),
+            ring=np.array([s.gives_to_ring for s in states], dtype=bool),
+        )
+
+    def _judge_solution(self, plain: MolArrays, solution: Solution) -> Judgement:
+        """Have RDKit build the Kekule form, which leaves it nothing to guess, and compare lengths with training."""
+        kekule = Vocabulary(
+            self.vocabulary.elements, self.vocabulary.charges, BOND_ORDERS, self.vocabulary.explicit_hydrogens
+        )
+        bonds = np.concatenate([solution.bonds[:, :2], solution.orders[:, None]], axis=1)
+        conversion = decode(MolArrays(plain.pos, solution.atom_type, solution.charge, bonds), kekule)
+        valid, reason = is_valid_and_connected(conversion)
+        changed, name = differences(plain, solution), FITTED if self.fitted else STRUCTURED
+        found = MolArrays(plain.pos, solution.atom_type, solution.charge, solution.bonds)
+        if not valid or conversion.mol is None:
+            return Judgement(conversion, "invalid", f"decoding: {reason}", name, changed, found)
+        if problem := length_problem(conversion.mol, self.vocabulary, self.seen):
+            return Judgement(conversion, "filtered", f"decoded_length: {problem}", name, changed, found)
+        return Judgement(conversion, "valid", "", name, changed, found)
+
+
+def length_problem(mol: Mol, vocabulary: Vocabulary, seen: SeenChemistry) -> str:
+    """Return which bond of a sanitised molecule has a length unlike any of its kind in training; "" if none has."""
+    try:
+        arrays = encode(mol, vocabulary)
+    except EncodingError as error:
+        return str(error)
+    return seen.length_problem(arrays, vocabulary, LENGTH_WIDENING)
+
+
+def differences(plain: MolArrays, solution: Solution) -> int:
+    """Return how many atom types, charges and bonds (of all pairs) a solution has that the plain arrays have not."""
+    pairs = [{(i, j): kind for i, j, kind in bonds.tolist()} for bonds in (plain.bonds, solution.bonds)]
+    bonds = sum(pairs[0].get(pair, 0) != pairs[1].get(pair, 0) for pair in pairs[0].keys() | pairs[1].keys())
+    atoms = (plain.atom_type != solution.atom_type).sum() + (plain.charge != solution.charge).sum()
+    return int(atoms) + bonds
+
+
+def _argmax(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+    return ArgmaxDecoder(vocabulary)
+
+
+def _structured(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), demands=demands)
+
+
+def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), True, demands=demands)
+
+
+DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, Demands], Decoder]] = {
+    ARGMAX: _argmax,
+    STRUCTURED: _structured,
+    FITTED: _fitted,
+}
+"""Name -> function of a model's vocabulary, the reference tensors of its folder, a name for error messages, and what a
+run's constraints demand."""
+
+
+@dataclass(frozen=True)
+class VerifiedDecoder:
+    """Another decoder, whose molecules must obey constraints. Plain and structured decoding see to that themselves, up
+    to what RDKit makes of a molecule: a kept ring may be aromatic in it that was not.
+
+    Attributes:
+        decoder: makes the molecules.
+        constraints: that must hold.
+    """
+
+    decoder: Decoder
+    constraints: tuple[Constraint, ...]
+
+    def judge(self, draw: Draw) -> Judgement:
+        """Judge the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
+        judged = self.decoder.judge(draw)
+        if judged.status == "invalid" or judged.conversion.mol is None:
+            return judged
+        for constraint in self.constraints:
+            if problem := constraint.violation(judged.conversion.mol):
+                return replace(judged, status="invalid", reason=f"constraint: {problem}")
+        return judged

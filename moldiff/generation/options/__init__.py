@@ -1,0 +1,1 @@
+"""What users wish of molecules, and what the sampler does about it."""

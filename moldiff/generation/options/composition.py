@@ -1,0 +1,132 @@
+"""Allowed elements, formula and total charge as users write them, checked against each other and the model."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+
+from moldiff.errors import MoldiffError
+from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
+from moldiff.vocabulary import ELEMENTS, Vocabulary
+
+logger = logging.getLogger(__name__)
+
+_MOST_ATOMS = 999
+_PART = re.compile(r"([A-Z][a-z]?)([1-9]\d{0,2})?", flags=re.ASCII)
+
+
+def parse_formula(text: str) -> dict[str, int]:
+    """Return element -> number of atoms of a formula such as C7H10O2; MoldiffError if it is none."""
+    parts = _PART.findall(text)
+    if not parts or "".join(symbol + number for symbol, number in parts) != text.strip():
+        raise MoldiffError(f"formula '{text}': expected element symbols and numbers, such as C7H10O2")
+    counts: dict[str, int] = {}
+    for symbol, number in parts:
+        _check_symbol(symbol, f"formula '{text}'")
+        counts[symbol] = counts.get(symbol, 0) + int(number or 1)
+    if sum(counts.values()) > _MOST_ATOMS:
+        raise MoldiffError(f"formula '{text}': more than {_MOST_ATOMS} atoms")
+    return counts
+
+
+def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabulary: Vocabulary) -> ElementMask | None:
+    """Return the mask of allowed elements; None if all are.
+
+    Args:
+        allowed: the only ones; None = all of the model's.
+        excluded: of these, the forbidden ones.
+
+    Raises:
+        MoldiffError: a symbol is no element's, or no element is left.
+    """
+    known = vocabulary.elements
+    for symbol in (*(allowed or ()), *excluded):
+        _check_symbol(symbol, "elements" if symbol in (allowed or ()) else "exclude-elements")
+        # where hydrogens are placed afterwards, there is no other way to have them or not
+        if symbol not in known and not (symbol == "H" and symbol in (allowed or ())):
+            logger.warning("the model does not know %s anyway: its elements are %s", symbol, " ".join(known))
+    flags = tuple((allowed is None or symbol in allowed) and symbol not in excluded for symbol in known)
+    if not any(flags):
+        raise MoldiffError(f"no element is left of the model's {' '.join(known)}")
+    if "H" in known and not flags[known.index("H")]:
+        logger.warning("hydrogen is not among the allowed elements: few molecules can do without")
+    return None if all(flags) else ElementMask(known, flags)
+
+
+def constraints_of(
+    mask: ElementMask | None,
+    formula: str | None,
+    charge: int | None,
+    vocabulary: Vocabulary,
+    sizes: tuple[int, int] | None,
+    smallest: int,
+) -> tuple[tuple[Constraint, ...], tuple[int, int] | None]:
+    """Return the constraints and the sizes that are left.
+
+    Args:
+        mask: allowed elements.
+        formula: the exact composition.
+        charge: total charge, elementary charges.
+        vocabulary: of the model.
+        sizes: allowed numbers of atoms, inclusive; None = all.
+        smallest: number of atoms of a molecule that may be drawn if ``sizes`` is None.
+
+    Raises:
+        MoldiffError: the model cannot make it, or wishes contradict each other.
+    """
+    constraints: list[Constraint] = [] if mask is None else [mask]
+    if formula is not None:
+        counts = _possible(formula, mask, charge, vocabulary)
+        n = sum(counts.values())
+        if sizes is not None and not sizes[0] <= n <= sizes[1]:
+            raise MoldiffError(f"formula {formula} has {n} atoms, which contradicts {sizes[0]}..{sizes[1]} atoms")
+        constraints, sizes = [Composition(vocabulary.elements, counts)], (n, n)
+    if charge is not None:
+        n, sums = sizes[0] if sizes else smallest, {0}
+        for _ in range(min(n, abs(charge))):
+            sums |= {total + own for total in sums for own in vocabulary.charges}
+        if charge not in sums:
+            known = " ".join(f"{own:+d}" if own else "0" for own in vocabulary.charges)
+            raise MoldiffError(f"charge {charge:+d} is out of reach: {n} atoms with formal charges of {known}")
+        constraints.append(TotalCharge(vocabulary.charges, charge))
+    return tuple(constraints), sizes
+
+
+def _possible(formula: str, mask: ElementMask | None, charge: int | None, vocabulary: Vocabulary) -> dict[str, int]:
+    """Return the atoms of a formula that the model can make and that is allowed."""
+    if not vocabulary.explicit_hydrogens:
+        raise MoldiffError("a formula needs a model with explicit hydrogens; this one has them placed afterwards")
+    counts = parse_formula(formula)
+    for symbol in counts:
+        if symbol not in vocabulary.elements:
+            raise MoldiffError(f"formula {formula}: the model does not know {symbol}, but {vocabulary.elements}")
+        if mask is not None and not mask.allowed[mask.elements.index(symbol)]:
+            raise MoldiffError(f"formula {formula} contradicts the allowed elements: it holds {symbol}")
+    electrons = sum((ELEMENTS.index(symbol) + 1) * count for symbol, count in counts.items()) - (charge or 0)
+    if electrons % 2 and charge is not None:
+        raise MoldiffError(f"formula {formula} with charge {charge:+d} has an odd number of electrons: only radicals")
+    if electrons % 2:
+        logger.warning("formula %s has an odd number of electrons: only ions of it are no radicals", formula)
+    _check_bonds(formula, counts, vocabulary)
+    return counts
+
+
+def _check_bonds(formula: str, counts: dict[str, int], vocabulary: Vocabulary) -> None:
+    """Raise MoldiffError if the atoms of a formula cannot hang together: n atoms in one piece take n - 1 bonds."""
+    from moldiff.chem.valence import closed_shell_states
+
+    valences = dict.fromkeys(counts, 0)
+    for state in closed_shell_states(counts, vocabulary.charges):
+        valences[state.symbol] = max(valences[state.symbol], state.valence)
+    bonds, atoms = sum(valences[symbol] * count for symbol, count in counts.items()) // 2, sum(counts.values())
+    if bonds < atoms - 1:
+        raise MoldiffError(
+            f"formula {formula}: no molecule in one piece, as {atoms} atoms take {atoms - 1} bonds or more and these "
+            f"have {bonds} at most"
+        )
+
+
+def _check_symbol(symbol: str, where: str) -> None:
+    if symbol not in ELEMENTS:
+        raise MoldiffError(f"{where}: '{symbol}' is no element symbol")

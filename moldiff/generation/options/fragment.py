@@ -1,0 +1,206 @@
+"""A fragment as users ask for it, checked against the model and the other wishes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moldiff.arguments import check_text, refusal, size_range, whole_number
+from moldiff.chem.fragments import Fragment, block_of, cut_fragment, parts_of
+from moldiff.chem.io.text_records import read_texts
+from moldiff.errors import MoldiffError
+from moldiff.generation.options.composition import parse_formula
+from moldiff.sampling.constraints import ElementMask
+from moldiff.vocabulary import BOND_ORDERS, Vocabulary
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_RESAMPLE = 1
+MOST_RESAMPLE = 1000
+_MOST_RECORDS = 8
+_RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
+
+
+@dataclass(frozen=True)
+class FragmentWish:
+    """What is kept, and what is to become of it. Build it with `of`.
+
+    Attributes:
+        source: the file, for messages.
+        blocks: mol blocks of its records.
+        fixed_atoms, smarts, attach_at: see `moldiff.chem.fragments.cut_fragment`.
+        grow: number of new atoms or inclusive range; None = as in the training data.
+        resample: how often every step is taken, see `moldiff.sampling.solvers.Resampled`.
+    """
+
+    source: str
+    blocks: tuple[str, ...]
+    fixed_atoms: tuple[int, ...] | None = None
+    smarts: str | None = None
+    attach_at: tuple[int, ...] = ()
+    grow: tuple[int, int] | None = None
+    resample: int = DEFAULT_RESAMPLE
+
+    @classmethod
+    def of(
+        cls,
+        fragment: str | Path | Mol,
+        *,
+        fixed_atoms: Sequence[int] | str | None = None,
+        keep_smarts: str | None = None,
+        attach_at: Sequence[int] | str = (),
+        grow: tuple[int, int] | int | str | None = None,
+        resample: int = DEFAULT_RESAMPLE,
+    ) -> FragmentWish:
+        """Return the wish for a fragment in a file or a molecule with a 3D conformer. Lists and ranges may be texts as
+        on the command line: "0-11", "3,7", "4..10".
+
+        Args:
+            fragment: an SDF (several records are taken together, to be linked) or an RDKit molecule. Atoms are numbered
+                from 0, through all records.
+            fixed_atoms: the atoms that are kept, with their hydrogens; None = all.
+            keep_smarts: keep what this SMARTS matches, with its hydrogens.
+            attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
+                has an open valence anyway.
+            grow: number of new atoms, hydrogens counted, or an inclusive range.
+            resample: take every step so many times.
+
+        Raises:
+            MoldiffError: the file cannot be read, or holds no molecule with bonds; an argument is out of range or of a
+                wrong type.
+        """
+        source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
+        atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
+        if keep_smarts is not None:
+            check_text(keep_smarts, "keep_smarts")
+        attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
+        resample = whole_number(resample, "resample")
+        blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
+        if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
+            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}")
+        if not 1 <= resample <= MOST_RESAMPLE:
+            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}")
+        return cls(source, blocks, atoms, keep_smarts, attached, sizes, resample)
+
+    def cut(self, vocabulary: Vocabulary) -> Fragment:
+        """Return the fragment in a model's classes; MoldiffError if it does not fit."""
+        if not vocabulary.explicit_hydrogens:
+            raise MoldiffError("a fragment needs a model with explicit hydrogens; this one has them placed afterwards")
+        cut = cut_fragment(self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, self.attach_at)
+        parts = parts_of(cut.mol)
+        for number, part in enumerate(parts, start=1):
+            if not cut.open_valences[part].any():
+                where = f"part {number} of {len(parts)} of {self.source}" if len(parts) > 1 else self.source
+                raise MoldiffError(f"{where} has no open valence to attach to: name an atom in --attach-at")
+        return cut
+
+    def tell(self, fragment: Fragment) -> None:
+        """Log what is kept and where it is open, and warn of what is not kept."""
+        if fragment.has_isotopes:
+            logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
+        lacking = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
+        places = ", ".join(f"{atom} ({lacks})" for atom, lacks in lacking if lacks)
+        logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(fragment), places)
+
+    def sizes(
+        self,
+        fragment: Fragment,
+        asked: tuple[int, int] | None,
+        size_counts: dict[int, int],
+        vocabulary: Vocabulary,
+    ) -> tuple[int, int]:
+        """Return the inclusive range of the numbers of atoms of whole molecules.
+
+        Args:
+            fragment: that is kept.
+            asked: for whole molecules; None = not asked.
+            size_counts: number of atoms -> training molecules.
+            vocabulary: of the model.
+
+        Raises:
+            MoldiffError: no size is left.
+        """
+        n, strongest = len(fragment), max(min(BOND_ORDERS.index(name), 3) for name in vocabulary.bonds)
+        least = n + max(1, *(-(-lacks // strongest) for lacks in fragment.open_valences.tolist()))
+        if self.grow is not None and asked is not None:
+            raise MoldiffError("--grow and --n-atoms both say how large: give one of them")
+        if self.grow is not None:
+            low, high = n + self.grow[0], n + self.grow[1]
+        else:
+            low, high = asked or (least, max(size_counts))
+        if high < least:
+            whose = f"{low}..{high} atoms are asked for" if asked or self.grow else f"the model knows up to {high}"
+            raise MoldiffError(f"{self.source}: {n} atoms are kept and need {least - n} new ones at least, but {whose}")
+        return max(low, least), high
+
+
+def parse_atoms(text: str, option: str) -> tuple[int, ...]:
+    """Return the atoms of ``0-11`` or ``3,7`` or ``0-4,8``; MoldiffError names the option."""
+    atoms: list[int] = []
+    for piece in text.split(","):
+        match = _RANGE.fullmatch(piece.strip())
+        last = int(match[2] or match[1]) if match else -1
+        if match is None or last < int(match[1]):
+            raise MoldiffError(f"{option} {text}: expected atom numbers from 0 up, such as 0-11 or 3,7")
+        atoms += range(int(match[1]), last + 1)
+    return tuple(atoms)
+
+
+def _atoms(value: object, name: str) -> tuple[int, ...]:
+    """Return the atoms of a list of numbers or of a text as in `parse_atoms`."""
+    if isinstance(value, str):
+        return parse_atoms(value, name)
+    if not isinstance(value, Iterable):
+        raise refusal(name, 'a list of whole numbers or a text such as "0-11"', value)
+    return tuple(whole_number(atom, name) for atom in value)
+
+
+def check_together(
+    fragment: Fragment,
+    source: str,
+    vocabulary: Vocabulary,
+    mask: ElementMask | None,
+    formula: str | None,
+    charge: int | None,
+    sizes: tuple[int, int],
+) -> None:
+    """Raise MoldiffError where a fragment contradicts allowed elements, a formula or a total charge."""
+    symbols = [vocabulary.elements[kind] for kind in fragment.arrays.atom_type.tolist()]
+    if mask is not None:
+        for symbol, allowed in zip(mask.elements, mask.allowed, strict=True):
+            if symbol in symbols and not allowed:
+                raise MoldiffError(f"{source} holds {symbol}, which is not among the allowed elements")
+    if formula is not None:
+        counts = parse_formula(formula)
+        for symbol in sorted(set(symbols)):
+            if symbols.count(symbol) > counts.get(symbol, 0):
+                raise MoldiffError(
+                    f"formula {formula} is smaller than {source}, which has {symbols.count(symbol)} {symbol}"
+                )
+    if charge is not None:
+        total = sum(vocabulary.charges[kind] for kind in fragment.arrays.charge.tolist())
+        new, low, high = sizes[0] - len(fragment), min(vocabulary.charges), max(vocabulary.charges)
+        if not new * min(low, 0) <= charge - total <= new * max(high, 0):
+            raise MoldiffError(f"charge {charge:+d} is out of reach: {source} has {total:+d}, with {new} new atoms")
+
+
+def _blocks(path: Path) -> tuple[str, ...]:
+    records = list(itertools.islice(read_texts(path), _MOST_RECORDS + 1))
+    if len(records) > _MOST_RECORDS:
+        raise MoldiffError(
+            f"{path} holds more than {_MOST_RECORDS} records: a fragment is one molecule, or parts to link"
+        )
+    for record in records:
+        if record.kind != "sdf":
+            raise MoldiffError(f"{path}: a fragment needs bonds and 3D coordinates: give an SDF")
+        if record.reason:
+            raise MoldiffError(f"{path}, record {record.index + 1}: {record.reason}")
+    return tuple(record.text for record in records)

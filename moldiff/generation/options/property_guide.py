@@ -1,0 +1,86 @@
+"""A property network beside the model that generates: what of a user's targets it pursues, and how."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
+from moldiff.sampling.property_guidance import DEFAULT_PROPERTY_SCALE, Goal, PropertyGradient
+from moldiff.scoring.targets import VALUE_BAND, Target
+
+
+@dataclass(frozen=True)
+class PropertyGuide:
+    """A property network that fits the model at hand.
+
+    Attributes:
+        folder, model: the network.
+        scale: how strongly its gradient pulls.
+    """
+
+    folder: ModelFolder
+    model: PropertyModel
+    scale: float
+
+    @classmethod
+    def load(
+        cls, name: str | None, scale: float | None, generator: MoleculeModel, guided: str, device: torch.device
+    ) -> PropertyGuide | None:
+        """Load the network of a folder; None if none is asked for.
+
+        Args:
+            name: the folder.
+            scale: see `PropertyGradient`; None = the default.
+            generator, guided: the model that generates, and its name.
+            device: to load it on.
+
+        Raises:
+            MoldiffError: it is no property network or does not fit the model; a scale without a network, or no number
+                from 0 up.
+        """
+        if name is None:
+            if scale is not None:
+                raise MoldiffError("a property scale (--property-scale) needs a property network, --property-model")
+            return None
+        scale = DEFAULT_PROPERTY_SCALE if scale is None else scale
+        if not (math.isfinite(scale) and scale >= 0):
+            raise MoldiffError(f"the property scale must be a number from 0 up, not {scale}")
+        folder = load_model_folder(name)
+        model = PropertyModel.from_folder(folder, device)
+        model.check_guides(generator, str(folder.path), guided)
+        return cls(folder, model, scale)
+
+    @property
+    def statistics(self) -> Mapping[str, PropertyStatistics]:
+        """Of the properties that it knows, in its training data."""
+        return {name: self.model.statistics.properties[name] for name in self.model.properties}
+
+    def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
+        """Return the targets that it pursues; MoldiffError if there is none."""
+        pursued = tuple(target for target in targets if target.name in self.model.properties)
+        if not pursued:
+            raise MoldiffError(
+                f"the property network {self.folder.path} needs a target to pull towards, for example "
+                f"--target {self.model.properties[0]}=...; it knows {', '.join(self.model.properties)}"
+            )
+        return pursued
+
+    def gradient(self, targets: Sequence[Target]) -> PropertyGradient:
+        """Return what pulls towards targets that it knows."""
+        goals = []
+        for target in targets:
+            row = self.statistics[target.name]
+            low, high = ((end - row.mean) / row.std for end in (target.low, target.high))
+            goals.append(Goal(self.model.properties.index(target.name), low, high, VALUE_BAND))
+        predictor = self.model.predictor
+        return PropertyGradient(
+            predictor, tuple(goals), self.model.vocabulary.sizes, predictor.position_std, self.scale
+        )

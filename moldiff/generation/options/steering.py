@@ -1,0 +1,236 @@
+"""From what a user wishes to what the sampler needs: sizes and conditions, guidance, and the measuring of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError
+from moldiff.generation.options.composition import constraints_of, element_mask, parse_formula
+from moldiff.generation.options.fragment import FragmentWish, check_together
+from moldiff.generation.options.property_guide import PropertyGuide
+from moldiff.generation.target_report import Aims
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
+from moldiff.sampling.conditions import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
+from moldiff.sampling.constraints import Constraint, ElementMask
+from moldiff.sampling.fragments import FixedFragment
+from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
+from moldiff.sampling.property_guidance import PropertyGradient
+from moldiff.scoring.targets import Target, check_known, parse_targets
+
+CONDITION_ROWS = "condition_rows"
+HEAVY_ATOM_COUNT = "heavy_atom_count"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What molecules should be like, in the user's words; see `moldiff.generation.generate.generate`."""
+
+    targets: tuple[str, ...] = ()
+    guidance: float | dict[str, float] | None = None
+    elements: tuple[str, ...] | None = None
+    exclude_elements: tuple[str, ...] = ()
+    formula: str | None = None
+    charge: int | None = None
+    fragment: FragmentWish | None = None
+    property_model: str | None = None
+    property_scale: float | None = None
+
+
+NO_WISHES = Wishes()
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What steers a run.
+
+    Attributes:
+        aims: measures what was wanted.
+        starts: size and condition of each draw.
+        guidance: how strongly conditions pull; None = nothing is wanted.
+        constraints: what every molecule must obey.
+        sizes: allowed numbers of atoms, inclusive; None = all.
+        fragment: that comes back in every molecule; None = molecules are drawn as a whole.
+        resample: how often every step is taken.
+        gradient: of a property network, towards what it knows; None = there is no such network.
+    """
+
+    aims: Aims
+    starts: Starts
+    guidance: Guidance | None
+    constraints: tuple[Constraint, ...]
+    sizes: tuple[int, int] | None
+    fragment: FixedFragment | None = None
+    resample: int = 1
+    gradient: PropertyGradient | None = None
+
+
+def steer(
+    wishes: Wishes,
+    model: MoleculeModel,
+    references: Mapping[str, Tensor],
+    source: str,
+    sizes: tuple[int, int] | None,
+    guide: PropertyGuide | None = None,
+) -> Steering:
+    """Return what steers a run.
+
+    What a formula makes certain of a molecule, the model is told, unless a target speaks of it: without, coordinates
+    settle on the usual number of heavy atoms before the types are forced to be others.
+
+    Args:
+        wishes: of the user.
+        model: that is asked.
+        references: reference tensors of its folder.
+        source: the folder, for error messages.
+        sizes: allowed numbers of atoms, inclusive; None = all.
+        guide: the property network that the wishes name. What it knows, its gradient pursues, and the model is
+            conditioned on it only if the guidance names it or is one scale for all.
+
+    Raises:
+        MoldiffError: a wish is none, or the model cannot be asked for it.
+    """
+    known, names = _known_properties(model, guide)
+    mask = element_mask(wishes.elements, wishes.exclude_elements, model.vocabulary)
+    smallest = min(model.statistics.size_counts)
+    fragment, sizes = _fragment(wishes, model, mask, sizes)
+    constraints, sizes = constraints_of(mask, wishes.formula, wishes.charge, model.vocabulary, sizes, smallest)
+    if fragment is not None:
+        constraints = (fragment, *constraints)  # the others are conditioned on what is known
+    resample = 1 if wishes.fragment is None else wishes.fragment.resample
+    targets = parse_targets(wishes.targets, names, known)
+    pursued = () if guide is None else guide.pursued(targets)
+    aims = Aims(targets, known, model.conditions, [target.name for target in pursued])
+    certain = _certain(wishes.formula, model, targets)
+    if not targets:
+        if isinstance(wishes.guidance, dict):
+            for name in wishes.guidance:
+                check_known(name, model.conditions, known)
+        if wishes.guidance is not None:
+            raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
+        free: Starts = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+        return Steering(aims, _told(free, certain, model), None, constraints, sizes, fragment, resample)
+    guidance = _guidance(wishes.guidance, model, targets, pursued, certain)
+    if guide is None or all(target.name in model.conditions for target in targets):
+        starts: Starts = _target_starts(targets, model.conditions, known, references, source, model, sizes)
+    else:
+        starts = _joint_starts(targets, guide, model, references, source, sizes)
+    gradient = None if guide is None else guide.gradient(pursued)
+    told = _told(starts, certain, model)
+    return Steering(aims, told, guidance, constraints, sizes, fragment, resample, gradient)
+
+
+def _certain(formula: str | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:
+    """Return the model's properties that a formula fixes and no target names, with their values, as far as the model
+    has seen such values."""
+    if formula is None or HEAVY_ATOM_COUNT not in model.conditions:
+        return {}
+    if any(target.name == HEAVY_ATOM_COUNT for target in targets):
+        return {}
+    count = sum(count for symbol, count in parse_formula(formula).items() if symbol != "H")
+    row = model.statistics.properties[HEAVY_ATOM_COUNT]
+    return {HEAVY_ATOM_COUNT: float(count)} if row.minimum <= count <= row.maximum else {}
+
+
+def _told(starts: Starts, certain: Mapping[str, float], model: MoleculeModel) -> Starts:
+    """Return starts whose draws are conditioned on what is certain as well."""
+    if not certain:
+        return starts
+    return CertainStarts(starts, {model.conditions.index(name): value for name, value in certain.items()})
+
+
+def _known_properties(
+    model: MoleculeModel, guide: PropertyGuide | None
+) -> tuple[Mapping[str, PropertyStatistics], list[str]]:
+    """Return statistics of the properties that can be asked for, and their names, the model's own first."""
+    own = model.statistics.properties
+    if guide is None:
+        return own, list(model.conditions)
+    others = [name for name in guide.statistics if name not in model.conditions]
+    return {**own, **{name: guide.statistics[name] for name in others}}, [*model.conditions, *others]
+
+
+def _guidance(
+    scale: float | dict[str, float] | None,
+    model: MoleculeModel,
+    targets: tuple[Target, ...],
+    pursued: tuple[Target, ...],
+    certain: Collection[str],
+) -> Guidance:
+    """Return how strongly the model's own conditions pull: those that a property network pursues only if the scale is
+    for all or names them; what is certain goes without saying."""
+    by_name: Collection[str] = scale if isinstance(scale, dict) else ()
+    for target in pursued:
+        if target.name in by_name:
+            check_known(target.name, model.conditions, model.statistics.properties)
+    given = [target.name for target in targets if target not in pursued or target.name in by_name]
+    if isinstance(scale, int | float):
+        given = [target.name for target in targets]
+    asked = [name for name in given if name in model.conditions]
+    return guidance_for(DEFAULT_GUIDANCE if scale is None else scale, model.conditions, asked, certain)
+
+
+def _joint_starts(
+    targets: tuple[Target, ...],
+    guide: PropertyGuide,
+    model: MoleculeModel,
+    references: Mapping[str, Tensor],
+    source: str,
+    sizes: tuple[int, int] | None,
+) -> Starts:
+    """Return starts where the model does not know all targets: from the data of the property network if that knows
+    them all; otherwise from the model's own data, by what the model knows."""
+    names, known = guide.model.properties, guide.statistics
+    if all(target.name in names for target in targets):
+        folder = guide.folder
+        starts = _target_starts(targets, names, known, folder.references, str(folder.path), guide.model, sizes)
+        columns = [names.index(name) if name in names else None for name in model.conditions]
+        return ElsewhereStarts(starts, tuple(columns))
+    own = tuple(target for target in targets if target.name in model.conditions)
+    return _target_starts(own, model.conditions, model.statistics.properties, references, source, model, sizes)
+
+
+def _fragment(
+    wishes: Wishes, model: MoleculeModel, mask: ElementMask | None, sizes: tuple[int, int] | None
+) -> tuple[FixedFragment | None, tuple[int, int] | None]:
+    """Return the fragment that is kept, if any, and the sizes that are left."""
+    wish, vocabulary = wishes.fragment, model.vocabulary
+    if wish is None:
+        return None, sizes
+    fragment = wish.cut(vocabulary)
+    if wishes.formula is not None and sizes is None and wish.grow is None:
+        n = sum(parse_formula(wishes.formula).values())
+        sizes = (n, n)
+    sizes = wish.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
+    check_together(fragment, wish.source, vocabulary, mask, wishes.formula, wishes.charge, sizes)
+    wish.tell(fragment)
+    return FixedFragment(fragment, vocabulary), sizes
+
+
+def _target_starts(
+    targets: tuple[Target, ...],
+    names: Sequence[str],
+    known: Mapping[str, PropertyStatistics],
+    references: Mapping[str, Tensor],
+    source: str,
+    model: MoleculeModel | PropertyModel,
+    sizes: tuple[int, int] | None,
+) -> TargetStarts:
+    """Return starts of a model's own data; its reference rows hold the properties ``names``."""
+    rows = references.get(CONDITION_ROWS)
+    if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
+        raise MoldiffError(
+            f"{source} does not carry the sizes and properties of training molecules, which targets need; "
+            "'moldiff models pack' adds them"
+        )
+    columns = [1 + names.index(target.name) for target in targets]
+    table = rows.double().numpy()
+    if not np.isfinite(table[:, columns]).all(1).any():
+        raise MoldiffError(f"{source}: no training molecule has all of {', '.join(target.name for target in targets)}")
+    std = np.array([known[name].std for name in names])
+    return TargetStarts(targets, names, table, std, model.statistics.size_counts, sizes)

@@ -1,0 +1,90 @@
+"""A second chance for failed draws: noised a little and walked down again, instead of drawn afresh from pure noise.
+
+Most of a failed molecule is sound, and the late steps, where bonds and types are settled, are few: a new attempt costs
+a fraction of a new draw. It is biased towards what was there before, so it is an option, counted apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+
+from moldiff.datasets.batching import bucket_width
+from moldiff.generation.decoding.decoders import Decoder
+from moldiff.generation.results import Outcome, assess
+from moldiff.geometry import center
+from moldiff.molecules import collate
+from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
+from moldiff.sampling.sampler import evaluations_of, resample
+
+RENOISE_TIME = 0.5  # up to which a failed molecule is noised
+MAX_ATTEMPTS = 32
+
+
+class Renoiser:
+    """Makes new attempts at draws, with the model, solver, seed and grid of a drawer.
+
+    Args:
+        drawer: made the draws.
+        start: latest time at which an attempt starts; it starts at the drawer's last time before that.
+
+    Attributes:
+        evaluations: network evaluations of an attempt.
+    """
+
+    def __init__(self, drawer: Drawer, start: float = RENOISE_TIME) -> None:
+        self.drawer = drawer
+        late = drawer.grid[drawer.grid <= start]
+        self.grid = late if len(late) > 1 else drawer.grid[-2:]
+        self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
+
+    def settle(self, draws: list[Draw], decoder: Decoder, attempts: int) -> Iterator[Outcome]:
+        """Yield the outcome of each draw in order, after up to so many attempts at those that are not valid.
+
+        Every attempt starts from the draw itself. Where none is valid, the draw's own outcome stands. A draw that did
+        not stay finite has nothing to start from.
+        """
+        if not attempts:
+            yield from (assess(draw, decoder) for draw in draws)
+            return
+        outcomes = {draw.number: assess(draw, decoder) for draw in draws}
+        for number in range(1, attempts + 1):
+            failed = [draw for draw in draws if outcomes[draw.number].status != "valid"]
+            for draw in self.attempt(failed, number).values():
+                new = assess(draw, decoder)
+                kept = new if new.status == "valid" else outcomes[draw.number]
+                outcomes[draw.number] = replace(kept, renoised=number)
+        yield from (outcomes[draw.number] for draw in draws)
+
+    def attempt(self, draws: list[Draw], number: int) -> dict[int, Draw]:
+        """Return a new draw for each draw that has arrays, by its number.
+
+        An attempt is a function of the draw and the attempt's number, from 1 to `MAX_ATTEMPTS`, not of its batch.
+        """
+        sound = [draw for draw in draws if draw.arrays is not None]
+        widths = [bucket_width(len(draw.arrays.atom_type)) for draw in sound if draw.arrays is not None]
+
+        def run(some: list[Draw]) -> list[Draw]:
+            return self._micro_batch(some, number)
+
+        return {draw.number: draw for _, draw in self.drawer.micro_batches.run(sound, widths, run)}
+
+    def _micro_batch(self, draws: list[Draw], number: int) -> list[Draw]:
+        """Run one micro-batch."""
+        drawer, model = self.drawer, self.drawer.model
+        numbers = torch.tensor([draw.number for draw in draws])
+        arrays = [draw.arrays for draw in draws if draw.arrays is not None]
+        molecules = collate(
+            arrays,
+            numbers,
+            bucket_width(len(arrays[0].atom_type)),
+            torch.from_numpy(drawer.condition(numbers)),
+        ).to(drawer.device)
+        # a molecule around a fragment lies in the fragment's frame
+        molecules = molecules.replace(pos=center(molecules.pos, molecules.mask))
+        result = resample(
+            drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
+        )
+        return draws_of(drawer.decided(result), numbers.tolist(), drawer.keep_predictions)

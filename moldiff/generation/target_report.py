@@ -1,0 +1,172 @@
+"""What was wanted against what came out: measured on every molecule by the true calculator, and summed up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.generation.results import Outcome
+from moldiff.generation.target_plot import draw_calibration
+from moldiff.scoring.targets import Target
+
+
+@dataclass(frozen=True)
+class AimResult:
+    """How one target was met.
+
+    Attributes:
+        name: the property.
+        asked: what was asked for, for example "6..8".
+        is_value: whether that is one value.
+        band: ends within which a molecule is as wanted; infinite ends are None.
+        draws: all draws.
+        measured: valid molecules with a measured value.
+        mean_absolute_error: of these, from a wanted value; None if a range or a bound is wanted.
+        mean_distance_from_range: of these, 0 within a wanted range or bound; None if a value is wanted.
+        in_band: valid molecules within the band.
+        note: why nothing could be measured.
+    """
+
+    name: str
+    asked: str
+    is_value: bool
+    band: tuple[float | None, float | None]
+    draws: int
+    measured: int
+    mean_absolute_error: float | None
+    mean_distance_from_range: float | None
+    in_band: int
+    note: str = ""
+
+    def line(self) -> str:
+        """Return the line for the terminal."""
+        if self.note:
+            return f"{self.name}{self.asked}: not measured, {self.note}"
+        label, mean = "mean absolute error", self.mean_absolute_error
+        if not self.is_value:
+            label, mean = "mean distance from the range", self.mean_distance_from_range
+        miss = f"{label} {'-' if mean is None else f'{mean:.3g}'}"
+        low, high = ("" if end is None else f"{end:.4g}" for end in self.band)
+        share = self.in_band / max(self.draws, 1)
+        return (
+            f"{self.name}{self.asked}: {miss} over {self.measured} valid molecules; "
+            f"{self.in_band} of {self.draws} draws ({share:.1%}) valid and within {low}..{high}"
+        )
+
+
+@dataclass
+class Aims:
+    """Measures outcomes one by one and sums up.
+
+    Attributes:
+        targets: what is wanted.
+        statistics: of the properties in the training data.
+        conditions: the model's properties, in the order of a draw's condition.
+        pursued: names of targets that are pursued as they stand, by the gradient of a property network: within a range,
+            no draw has a value of its own.
+    """
+
+    targets: Sequence[Target]
+    statistics: Mapping[str, PropertyStatistics]
+    conditions: Sequence[str]
+    pursued: Collection[str] = ()
+    _draws: int = 0
+    _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    _in_band: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the CSV beside the usual ones."""
+        return tuple(
+            column
+            for target in self.targets
+            for column in (
+                f"target_{target.name}",
+                *([] if target.name in PROPERTIES else [target.name]),
+                f"error_{target.name}",
+            )
+        )
+
+    def measure(self, outcome: Outcome, condition: np.ndarray) -> Outcome:
+        """Return an outcome with target, measured value and error of each property, and count it.
+
+        The error is how far the measured value lies above what is wanted, negative below: a value, or the nearer end of
+        a range; within a range it is 0. The target is the value that the draw was conditioned on. Of a range that a
+        property network pursues there is none, and the wanted value nearest to the measured one takes its place.
+
+        Args:
+            outcome: of a draw; only valid and filtered molecules are measured.
+            condition: (P,) what the draw was conditioned on.
+        """
+        self._draws += 1
+        values = measured_values(outcome, [target.name for target in self.targets])
+        found: dict[str, float] = {}
+        for target in self.targets:
+            value = values.get(target.name, math.nan)
+            if target.name in self.pursued:
+                wanted = target.low if target.is_value else target.nearest(value)
+            else:
+                wanted = float(condition[self.conditions.index(target.name)])
+            if math.isfinite(wanted):
+                found[f"target_{target.name}"] = wanted
+            if target.name in values:
+                found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
+                if outcome.status == "valid":
+                    self._count(target, value, wanted)
+        return replace(outcome, aims=found)
+
+    def _count(self, target: Target, value: float, wanted: float) -> None:
+        low, high = target.band(self.statistics[target.name].std)
+        self._measured.setdefault(target.name, []).append((wanted, value))
+        self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+
+    def picture(self) -> bytes | None:
+        """Return a PNG of what was wanted against what was measured so far; None if nothing was."""
+        return draw_calibration(self.targets, self._measured, self.statistics)
+
+    def results(self) -> tuple[AimResult, ...]:
+        """Return how each target was met so far."""
+        results = []
+        for target in self.targets:
+            misses = [target.distance(value) for _, value in self._measured.get(target.name, [])]
+            mean = float(np.mean(misses)) if misses else None
+            low, high = target.band(self.statistics[target.name].std)
+            results.append(
+                AimResult(
+                    target.name,
+                    target.text,
+                    target.is_value,
+                    (low if np.isfinite(low) else None, high if np.isfinite(high) else None),
+                    self._draws,
+                    len(misses),
+                    mean if target.is_value else None,
+                    None if target.is_value else mean,
+                    self._in_band.get(target.name, 0),
+                    _note(target.name),
+                )
+            )
+        return tuple(results)
+
+
+def measured_values(outcome: Outcome, names: Collection[str]) -> dict[str, float]:
+    """Return all RDKit properties of a valid or filtered molecule, and those of GFN2-xTB if one is named and tblite is
+    there."""
+    if outcome.mol is None or outcome.status not in ("valid", "filtered"):
+        return dict(outcome.properties)
+    electronic = any(name in GFN2_PROPERTIES for name in names) and is_installed()
+    return outcome.properties | (gfn2_properties(outcome.mol) if electronic else {})
+
+
+def _note(name: str) -> str:
+    """Return why a property cannot be measured; empty if it can."""
+    if name in PROPERTIES or (name in GFN2_PROPERTIES and is_installed()):
+        return ""
+    if name in GFN2_PROPERTIES:
+        return "it needs tblite: pip install 'moldiff[xtb]'"
+    return "moldiff has no calculator of it"

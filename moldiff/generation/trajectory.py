@@ -1,0 +1,120 @@
+"""The path from noise to a molecule: frames, as a multi-frame .xyz or as an animation that opens offline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from moldiff.arrays import MolArrays
+from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.errors import MoldiffError
+from moldiff.files import write_text
+from moldiff.molecules import MolBatch, MolPrediction, unbatch
+from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.vocabulary import Vocabulary
+
+SUFFIXES = (".xyz", ".html")
+_TEMPLATE = Path(__file__).with_name("trajectory.html")
+_DATA = "/*DATA*/null"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What there is after a step.
+
+    Attributes:
+        step: from 1 up; the last one decodes.
+        t: the time that it leads to, 1 is noise and 0 data.
+        sigma: coordinate noise at that time, angstrom; 0 after the last step.
+        state: the noisy molecule; after the last step, the decoded one.
+        estimate: what the model took the clean molecule for.
+    """
+
+    step: int
+    t: float
+    sigma: float
+    state: MolArrays
+    estimate: MolArrays
+
+
+def trace(drawer: Drawer, number: int) -> list[Frame]:
+    """Draw once more and return the frames of draw ``number``, as far as they are finite."""
+    model, times = drawer.model, drawer.grid
+    frames: list[Frame] = []
+
+    def keep(step: int, state: MolBatch, prediction: MolPrediction) -> None:
+        first, last = state[:1], step == len(times) - 1
+        row = MolPrediction(*(getattr(prediction, field)[:1] for field in ("pos", "atom_type", "charge", "bond_type")))
+        molecules = [unbatch(first)[0], unbatch(model.diffusion.decode(first, row))[0]]
+        if all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules):
+            sigma = 0.0 if last else _sigma(model.curve, float(times[step]))
+            frames.append(Frame(step, float(times[step]), sigma, *molecules))
+
+    drawer.watch(number, keep)
+    return frames
+
+
+def _sigma(curve: NoiseCurve, t: float) -> float:
+    return float(curve.levels(torch.tensor([t], dtype=torch.float64)).sigma)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise MoldiffError unless a trajectory can be written under this name."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
+
+
+def write_trajectory(path: Path, frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> None:
+    """Write frames as .xyz or .html, by the suffix.
+
+    Raises:
+        MoldiffError: another suffix, or the file cannot be written.
+    """
+    check_suffix(path)
+    write_text(
+        path, xyz(frames, vocabulary, title) if path.suffix.lower() == ".xyz" else html(frames, vocabulary, title)
+    )
+
+
+def xyz(frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> str:
+    """Return the noisy states as a multi-frame .xyz, angstrom."""
+    lines = []
+    for frame in frames:
+        lines += [str(len(frame.state.atom_type)), f"{title} step={frame.step} t={frame.t:.4f} sigma={frame.sigma:.4f}"]
+        for kind, (x, y, z) in zip(frame.state.atom_type.tolist(), frame.state.pos.tolist(), strict=True):
+            lines.append(f"{vocabulary.elements[kind]:<2} {x:12.5f} {y:12.5f} {z:12.5f}")
+    return "\n".join([*lines, ""])
+
+
+def html(frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> str:
+    """Return one page with everything in it: the frames, and a canvas that plays them."""
+    data = {
+        "title": title,
+        "orders": [vocabulary.bonds.index(name) if name in vocabulary.bonds else -1 for name in ("double", "triple")],
+        "aromatic": vocabulary.bonds.index("aromatic") if "aromatic" in vocabulary.bonds else -1,
+        "frames": [
+            {
+                "step": frame.step,
+                "t": round(frame.t, 4),
+                "sigma": round(frame.sigma, 4),
+                "state": _plain(frame.state, vocabulary),
+                "estimate": _plain(frame.estimate, vocabulary),
+            }
+            for frame in frames
+        ],
+    }
+    # a title could end the script early
+    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    return _TEMPLATE.read_text(encoding="utf-8").replace(_DATA, text)
+
+
+def _plain(molecule: MolArrays, vocabulary: Vocabulary) -> dict[str, object]:
+    return {
+        "elements": [vocabulary.elements[kind] for kind in molecule.atom_type.tolist()],
+        "pos": [[round(value, 3) for value in row] for row in molecule.pos.tolist()],
+        "bonds": molecule.bonds.tolist(),
+    }

@@ -1,0 +1,329 @@
+"""A model folder: weights, configuration, reference data and card, with the SHA-256 of each file.
+
+| file                  | what it holds                                                                      |
+|-----------------------|------------------------------------------------------------------------------------|
+| model.safetensors     | the network's tensors, float32 or (to travel) float16; float32 once loaded         |
+| config.json           | format name and version, and the configuration a stranger needs to build the model |
+| reference.safetensors | optional: arrays such as the hashed keys of the training molecules, histograms     |
+| card.md               | what the model is, how it was made, what it is for                                 |
+| SHA256SUMS            | one line per file above, as `sha256sum -c` reads it                                |
+
+Nothing in a folder is unpickled or imported. A folder is read in one pass: size cap, hash, parse, check; whatever
+fails is one `MoldiffError`. The hashes find damage and mix-ups; they are no signature, since whoever writes a folder
+writes its hashes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.files import atomic_writer, named, refuse_existing, sync_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = "moldiff-model"
+FORMAT_VERSION = 1
+DEFAULT_MODEL = "qm9"
+DENOISER, PROPERTY = "denoiser", "property"  # kinds of models
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+REFERENCE_FILE = "reference.safetensors"
+CARD_FILE = "card.md"
+SUMS_FILE = "SHA256SUMS"
+
+# Bytes. Far above any model of this package, far below what would trouble a laptop that opens a foreign folder.
+SIZE_CAPS = {
+    WEIGHTS_FILE: 1 << 30,
+    REFERENCE_FILE: 1 << 28,
+    CONFIG_FILE: 1 << 22,
+    CARD_FILE: 1 << 20,
+    SUMS_FILE: 1 << 12,
+}
+REQUIRED_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
+HASHED_FILES = (*REQUIRED_FILES, REFERENCE_FILE)
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A model folder whose every file was checked.
+
+    Attributes:
+        path: the folder.
+        weights: tensor name -> tensor on the CPU; floating-point ones are float32 and finite.
+        config: the configuration given to `save_model_folder` (plain JSON types).
+        references: name -> tensor of reference.safetensors in the type it was saved with; empty if there is none.
+        card: the text of card.md.
+        sha256: SHA-256 of SHA256SUMS, which names the whole folder; runs record it.
+    """
+
+    path: Path
+    weights: dict[str, Tensor]
+    config: dict[str, Any]
+    references: dict[str, Tensor]
+    card: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The folder's own name; of a built-in model, the name it is asked for by."""
+        return self.path.resolve().name
+
+    @property
+    def kind(self) -> str:
+        """What the model is for: "denoiser" generates molecules, "property" predicts properties of noisy ones."""
+        return str(self.config.get("kind", DENOISER))
+
+
+def pretrained_folder() -> Path:
+    """Return the folder of the models that are shipped inside the package."""
+    return Path(__file__).parents[1] / "pretrained"
+
+
+def list_models() -> list[str]:
+    """Return the names of the built-in models, sorted."""
+    folder = pretrained_folder()
+    return sorted(path.name for path in folder.iterdir() if (path / SUMS_FILE).is_file()) if folder.is_dir() else []
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the folder of a built-in model or of a path. A built-in name goes first; ./name means a folder.
+
+    Raises:
+        MoldiffError: there is neither.
+    """
+    known = list_models()
+    if str(name_or_path) in known:
+        return pretrained_folder() / str(name_or_path)
+    path = Path(name_or_path)
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise MoldiffError(f"{path} is not a model folder but a file; give the folder that holds {WEIGHTS_FILE}")
+    hint = nearest_name(str(name_or_path), known)
+    raise MoldiffError(
+        f"no model '{name_or_path}'{hint}: neither a folder nor built in ({', '.join(known) or 'none is'})"
+    )
+
+
+def save_model_folder(
+    folder: Path,
+    *,
+    weights: dict[str, Tensor],
+    config: dict[str, Any],
+    references: dict[str, Tensor],
+    card: str,
+    half: bool,
+    overwrite: bool = False,
+) -> str:
+    """Write a model folder that appears under its name only when it is complete.
+
+    Args:
+        folder: where to; an existing model folder is replaced only with ``overwrite``, any other folder never.
+        weights: the network's state; floating-point tensors are stored as float32, matrices as float16 if ``half``.
+        config: plain JSON types.
+        references: reference arrays, stored as they are; may be empty.
+        card: Markdown text of the card.
+        half: store matrices in half precision (11 bits of mantissa, at most 65504). Vectors take no space to speak of,
+            and some are statistics of the data, in natural units.
+        overwrite: replace an existing model folder.
+
+    Returns:
+        The SHA-256 that `load_model_folder` will report.
+
+    Raises:
+        MoldiffError: the place is taken or cannot be written, or a weight is not finite (in the precision asked for).
+        TypeError, ValueError: ``config`` is not plain JSON (ValueError also for NaN and infinity).
+    """
+    refuse_existing(folder, overwrite)
+    if folder.exists() and not (folder / SUMS_FILE).is_file():
+        raise MoldiffError(f"{folder} exists and is not a model folder; it is not replaced")
+    payload = {
+        WEIGHTS_FILE: _pack_weights(weights, half),
+        CONFIG_FILE: _pack_config(config),
+        CARD_FILE: card.encode("utf-8"),
+    }
+    if references:
+        payload[REFERENCE_FILE] = _pack_tensors(references)
+    for name, data in payload.items():
+        if len(data) > SIZE_CAPS[name]:
+            raise MoldiffError(f"{folder}: {name} would be {len(data)} bytes, more than the {SIZE_CAPS[name]} allowed")
+    # Hashed before writing, so that damage on the way to the disk is found on reading.
+    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(payload.items()))
+    payload[SUMS_FILE] = sums.encode("ascii")
+    _write_folder(folder, payload)
+    return hashlib.sha256(payload[SUMS_FILE]).hexdigest()
+
+
+def load_model_folder(name_or_path: str | Path) -> ModelFolder:
+    """Read and check a model folder, given as a path or as the name of a built-in model.
+
+    Raises:
+        MoldiffError: no such model, or a file missing, too large, changed since it was saved, of another format or
+            version, or with weights that are not finite numbers. One line, naming the file.
+    """
+    path = find_model(name_or_path)
+    sums_data = _read_capped(path, SUMS_FILE)
+    digests = _parse_sums(path, sums_data)
+    data = {name: _read_checked(path, name, digest) for name, digest in digests.items()}
+    config = _unpack_config(path, data[CONFIG_FILE])
+    references = _unpack_tensors(path, REFERENCE_FILE, data[REFERENCE_FILE]) if REFERENCE_FILE in data else {}
+    try:
+        card = data[CARD_FILE].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MoldiffError(f"{path / CARD_FILE} is not UTF-8 text") from error
+    return ModelFolder(
+        path=path,
+        weights=_unpack_weights(path, data[WEIGHTS_FILE]),
+        config=config,
+        references=references,
+        card=card,
+        sha256=hashlib.sha256(sums_data).hexdigest(),
+    )
+
+
+def _pack_weights(weights: dict[str, Tensor], half: bool) -> bytes:
+    """Serialise weights, see `save_model_folder`; MoldiffError names a tensor that is not finite then."""
+    import torch
+
+    packed = {}
+    for name, tensor in weights.items():
+        if tensor.is_floating_point():
+            halved = half and tensor.dim() > 1
+            tensor = tensor.detach().to(torch.float16 if halved else torch.float32)
+            if not bool(torch.isfinite(tensor).all()):
+                precision = "half precision" if halved else "single precision"
+                raise MoldiffError(
+                    f"weights '{name}' hold values that are not finite in {precision}; the model is not saved"
+                )
+        packed[name] = tensor
+    return _pack_tensors(packed)
+
+
+def _pack_tensors(tensors: dict[str, Tensor]) -> bytes:
+    """Serialise tensors; copies, because safetensors refuses tensors that share memory (tied weights, views)."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def _pack_config(config: dict[str, Any]) -> bytes:
+    wrapped = {"format": FORMAT, "format_version": FORMAT_VERSION, "config": config}
+    return (json.dumps(wrapped, indent=1, allow_nan=False) + "\n").encode("utf-8")
+
+
+def _write_folder(folder: Path, payload: dict[str, bytes]) -> None:
+    """Write the files into a sibling folder and rename it; an existing folder is moved aside first and removed last."""
+    token = secrets.token_hex(4)
+    temporary, previous = (folder.with_name(f".{folder.name}.{token}.{kind}") for kind in ("part", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        with named(temporary, folder):
+            for name, data in payload.items():
+                with atomic_writer(temporary / name, binary=True) as handle:
+                    handle.write(data)
+        if folder.exists():
+            os.replace(folder, previous)
+        os.replace(temporary, folder)
+        sync_folder(folder.parent)
+    except OSError as error:
+        if previous.exists() and not folder.exists():
+            os.replace(previous, folder)
+        raise MoldiffError(f"{folder} could not be written: {error.strerror or error}") from error
+    finally:
+        for leftover in (temporary, previous):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _read_capped(folder: Path, name: str) -> bytes:
+    """Read a regular file up to its size cap; a pipe or device is refused unopened, as reading it may never end."""
+    path, cap = folder / name, SIZE_CAPS[name]
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MoldiffError(f"{path} is not a regular file")
+        with open(path, "rb") as handle:
+            data = handle.read(cap + 1)
+    except FileNotFoundError as error:
+        raise MoldiffError(f"{folder} is not a moldiff model folder: {name} is missing") from error
+    except OSError as error:
+        raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(data) > cap:
+        raise MoldiffError(f"{path} is larger than the {cap} bytes allowed")
+    return data
+
+
+def _read_checked(folder: Path, name: str, digest: str) -> bytes:
+    """Read a file once and compare these very bytes with its SHA-256."""
+    data = _read_capped(folder, name)
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise MoldiffError(f"{folder / name} is corrupt: its SHA-256 is not the one in {SUMS_FILE}")
+    return data
+
+
+def _parse_sums(folder: Path, data: bytes) -> dict[str, str]:
+    """Return file name -> SHA-256. Only the known names may occur, each once, and all that exist must be listed."""
+    path, digests = folder / SUMS_FILE, dict[str, str]()
+    for line in data.decode("latin-1").split("\n")[:-1] if data.endswith(b"\n") else [""]:
+        digest, _, name = line.partition("  ")
+        if name not in HASHED_FILES or name in digests or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
+            raise MoldiffError(f"{path} is not a list of the SHA-256 of a model folder's files")
+        digests[name] = digest
+    for name in HASHED_FILES:
+        if name not in digests and (name in REQUIRED_FILES or (folder / name).exists()):
+            raise MoldiffError(f"{path} does not list {name}")
+    return digests
+
+
+def _unpack_config(folder: Path, data: bytes) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        # RecursionError: nesting too deep for the parser.
+        wrapped = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise MoldiffError(f"{path} is not valid JSON") from error
+    if not isinstance(wrapped, dict) or wrapped.get("format") != FORMAT:
+        raise MoldiffError(f"{path} is not the configuration of a moldiff model")
+    if (version := wrapped.get("format_version")) != FORMAT_VERSION:
+        raise MoldiffError(
+            f"{path} has format version {version!r:.20}; this moldiff reads version {FORMAT_VERSION}: upgrade moldiff"
+        )
+    if not isinstance(wrapped.get("config"), dict):
+        raise MoldiffError(f"{path} holds no configuration")
+    config: dict[str, Any] = wrapped["config"]
+    return config
+
+
+def _unpack_tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise MoldiffError(f"{folder / name} is not a safetensors file ({reason})") from error
+
+
+def _unpack_weights(folder: Path, data: bytes) -> dict[str, Tensor]:
+    import torch
+
+    weights = {}
+    for name, tensor in _unpack_tensors(folder, WEIGHTS_FILE, data).items():
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.float32)
+            if not bool(torch.isfinite(tensor).all()):
+                raise MoldiffError(f"{folder / WEIGHTS_FILE} holds values that are not finite numbers, in '{name:.80}'")
+        weights[name] = tensor
+    if not weights:
+        raise MoldiffError(f"{folder / WEIGHTS_FILE} holds no weights")
+    return weights

@@ -1,0 +1,143 @@
+"""A whole property network: predictor, the noise that it was trained on, vocabulary and statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from moldiff.config import CurveConfig, PropertyNetworkConfig, validate
+from moldiff.datasets.statistics import DatasetStatistics
+from moldiff.diffusion.joint import JointDiffusion
+from moldiff.diffusion.preconditioning import PreconditionedPredictor
+from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import PROPERTY, ModelFolder
+from moldiff.models.molecule_model import (
+    MoleculeModel,
+    curve_from_config,
+    limit_distributions,
+    load_weights,
+    position_std_table,
+)
+from moldiff.nn.property import PropertyNetwork
+from moldiff.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True)
+class PropertyModel:
+    """Everything that guidance by properties needs.
+
+    Attributes:
+        predictor: in evaluation mode on its device.
+        diffusion, curve, vocabulary: the noise and the classes of the model that it guides.
+        statistics: sizes and properties of its own training data; marginals and scales of the model that it guides.
+        properties: names, in the order of the predictor's output.
+        network_config, curve_config: what predictor and curve were built from.
+    """
+
+    predictor: PreconditionedPredictor
+    diffusion: JointDiffusion
+    curve: NoiseCurve
+    vocabulary: Vocabulary
+    statistics: DatasetStatistics
+    properties: tuple[str, ...]
+    network_config: PropertyNetworkConfig
+    curve_config: CurveConfig
+
+    @classmethod
+    def build(
+        cls,
+        network_config: PropertyNetworkConfig,
+        curve_config: CurveConfig,
+        vocabulary: Vocabulary,
+        statistics: DatasetStatistics,
+        properties: Sequence[str],
+    ) -> PropertyModel:
+        """Build a model with fresh weights (drawn from torch's global generator); KeyError for an unknown property."""
+        known = [statistics.properties[name] for name in properties]
+        network = PropertyNetwork(network_config, vocabulary.sizes, len(known))
+        mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]])
+        position_std = position_std_table(statistics.position_std)
+        return cls(
+            predictor=PreconditionedPredictor(network, position_std, mean, std),
+            diffusion=JointDiffusion(limit_distributions(statistics.marginals), position_std),
+            curve=curve_from_config(curve_config),
+            vocabulary=vocabulary,
+            statistics=statistics,
+            properties=tuple(properties),
+            network_config=network_config,
+            curve_config=curve_config,
+        )
+
+    @classmethod
+    def guiding(
+        cls,
+        model: MoleculeModel,
+        network_config: PropertyNetworkConfig,
+        data: DatasetStatistics,
+        properties: Sequence[str],
+    ) -> PropertyModel:
+        """Build a model with fresh weights that can guide ``model`` towards some properties of other data."""
+        known = {name: data.properties[name] for name in properties}
+        statistics = replace(model.statistics, size_counts=data.size_counts, properties=known)
+        return cls.build(network_config, model.curve_config, model.vocabulary, statistics, properties)
+
+    @classmethod
+    def from_folder(cls, folder: ModelFolder, device: torch.device | str = "cpu") -> PropertyModel:
+        """Build the model that a checked model folder describes; MoldiffError if it describes no property network."""
+        config = folder.config
+        if folder.kind != PROPERTY:
+            raise MoldiffError(
+                f"{folder.path} is no property network but a model that generates molecules; "
+                "'moldiff train configs/property.yaml' trains a property network"
+            )
+        try:
+            model = cls.build(
+                validate(PropertyNetworkConfig, config["network"], str(folder.path)),
+                validate(CurveConfig, config["curve"], str(folder.path)),
+                Vocabulary.from_json(config["vocabulary"]),
+                DatasetStatistics.from_json(config["statistics"]),
+                config["properties"],
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise MoldiffError(f"{folder.path}: config.json does not describe a property network ({error})") from error
+        load_weights(model.predictor, folder.weights, str(folder.path))
+        model.predictor.to(device).eval().requires_grad_(False)
+        return model
+
+    def config_json(self) -> dict[str, Any]:
+        """Return the plain configuration that `from_folder` reads."""
+        return {
+            "kind": PROPERTY,
+            "network": self.network_config.model_dump(),
+            "curve": self.curve_config.model_dump(),
+            "vocabulary": self.vocabulary.to_json(),
+            "statistics": self.statistics.to_json(),
+            "properties": list(self.properties),
+        }
+
+    def check_guides(self, model: MoleculeModel, source: str, guided: str) -> None:
+        """Raise MoldiffError if a model's noisy molecules are not what this network was trained on.
+
+        Args:
+            model: to be guided.
+            source, guided: names of this network and of the model, for the message.
+        """
+        for what, own, other in (
+            ("vocabulary", self.vocabulary, model.vocabulary),
+            ("noise curve", self.curve_config, model.curve_config),
+        ):
+            if own != other:
+                raise MoldiffError(
+                    f"the property network {source} cannot guide {guided}: its {what} differs "
+                    f"({_difference(own, other)}); train one with for_model: {guided}"
+                )
+
+
+def _difference(own: Vocabulary | CurveConfig, other: Vocabulary | CurveConfig) -> str:
+    """Return the first field in which two records of a kind differ."""
+    names = [name for name in vars(own) if getattr(own, name) != getattr(other, name)]
+    return f"{names[0]} {getattr(own, names[0])}, not {getattr(other, names[0])}"

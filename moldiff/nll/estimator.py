@@ -1,0 +1,143 @@
+"""Molecules to scores: the bound of each, with its standard error, in batches that do not change it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moldiff.arrays import MolArrays
+from moldiff.datasets.batching import bucket_width
+from moldiff.diffusion.bound import BoundSettings, bound_terms, size_nats
+from moldiff.errors import MoldiffError
+from moldiff.geometry import center
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, collate
+from moldiff.randomness import NoiseSource
+from moldiff.threads import workers_for
+
+MOST_ATOMS = 999
+ROWS = {"cpu": 16, "cuda": 512, "mps": 64}  # molecules of a batch by default
+_WIDE = 64  # atoms; batches of wider molecules are smaller, as pairs grow with the square of the width
+TOTAL = "total"
+SCORED = (*FIELDS, TOTAL)
+"""What has an estimate and a z-score: the four fields and their sum; -ln p(N) is in neither."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The bound of one molecule in nats; see `moldiff.diffusion.bound`.
+
+    Attributes:
+        n_atoms: N.
+        nats: `SCORED` name -> mean of the repeats; the total is that of the fields, given N.
+        errors: `SCORED` name -> standard error of that mean; NaN with a single repeat.
+        size: -ln p(N); infinite for a size that no training molecule has.
+    """
+
+    n_atoms: int
+    nats: dict[str, float]
+    errors: dict[str, float]
+    size: float
+
+    @property
+    def bound(self) -> float:
+        """The bound of -ln p(molecule): all fields and the size."""
+        return self.nats[TOTAL] + self.size
+
+    @property
+    def finite(self) -> bool:
+        """Whether the fields' estimates are finite; if not, they mean nothing."""
+        return math.isfinite(self.nats[TOTAL])
+
+
+class Scorer:
+    """Scores molecules with one model.
+
+    Args:
+        model: on the device that the work is done on.
+        settings: which bound, and how well it is estimated.
+        seed: of the noise.
+        batch_size: molecules at a time; None = by the device. It may change the last digits of a float, nothing else.
+    """
+
+    def __init__(
+        self, model: MoleculeModel, settings: BoundSettings, seed: int = 0, batch_size: int | None = None
+    ) -> None:
+        if batch_size is not None and batch_size < 1:
+            raise MoldiffError(f"batch_size must be at least 1, not {batch_size}")
+        self.model, self.settings, self.source = model, settings, NoiseSource(seed)
+        self.device = next(model.denoiser.parameters()).device
+        self.batch_size = batch_size or ROWS[self.device.type]
+
+    def score(
+        self, molecules: Sequence[MolArrays], ids: Sequence[int], progress: Callable[[int], None] | None = None
+    ) -> list[Score]:
+        """Return the score of each molecule: a function of (model, settings, seed, id, molecule).
+
+        Args:
+            molecules: at most `MOST_ATOMS` atoms each, classes of the model's vocabulary, coordinates in angstrom.
+            ids: keys of the noise, one for each molecule, from 0 up.
+            progress: called with the number of molecules done so far.
+
+        Raises:
+            MoldiffError: memory does not suffice for the batch size.
+        """
+        widths = np.array([bucket_width(len(molecule.atom_type)) for molecule in molecules], dtype=np.int64)
+        parts: list[tuple[list[int], int]] = []
+        for width in np.unique(widths).tolist():
+            rows = max(1, int(self.batch_size * min(1.0, (_WIDE / width) ** 2)))
+            members = np.flatnonzero(widths == width).tolist()
+            parts += [(members[start : start + rows], rows) for start in range(0, len(members), rows)]
+
+        def run(part: tuple[list[int], int]) -> list[Score]:
+            places, rows = part
+            width = int(widths[places[0]])
+            return self._batch([molecules[p] for p in places], [ids[p] for p in places], width, rows)
+
+        scores: dict[int, Score] = {}
+        with workers_for(self.device) as workers:
+            for (places, _), found in zip(parts, workers.map(run, parts), strict=True):
+                scores |= dict(zip(places, found, strict=True))
+                if progress is not None:
+                    progress(len(scores))
+        return [scores[place] for place in range(len(molecules))]
+
+    def _batch(self, molecules: list[MolArrays], ids: list[int], width: int, rows: int) -> list[Score]:
+        """Score up to ``rows`` molecules in a batch of exactly that many; missing rows repeat the last molecule."""
+        model, missing = self.model, rows - len(molecules)
+        free = torch.full((rows, len(model.conditions)), torch.nan)
+        padded = collate(
+            molecules + molecules[-1:] * missing, torch.tensor(ids + ids[-1:] * missing, dtype=torch.int64), width, free
+        )
+        batch = padded.replace(pos=center(padded.pos.double(), padded.mask).float()).to(self.device)
+        try:
+            terms = bound_terms(model.denoiser, model.diffusion, model.curve, batch, self.settings, self.source)
+        except torch.OutOfMemoryError as error:
+            raise MoldiffError(
+                f"memory does not suffice for {rows} molecules of {width} atoms on {self.device};"
+                " choose a smaller --batch-size"
+            ) from error
+        table = torch.stack([terms[field] for field in FIELDS]).cpu().numpy()  # (4, rows, repeats)
+        counts = model.statistics.size_counts
+        return [
+            _score(table[:, row], len(molecule.atom_type), size_nats(counts, len(molecule.atom_type)))
+            for row, molecule in enumerate(molecules)
+        ]
+
+
+def _score(estimates: np.ndarray, n_atoms: int, size: float) -> Score:
+    """Return a score from the (4, repeats) estimates of one molecule."""
+    values = np.concatenate([estimates, estimates.sum(0, keepdims=True)])
+    repeats = values.shape[1]
+    errors = values.std(1, ddof=1) / math.sqrt(repeats) if repeats > 1 else np.full(len(values), math.nan)
+    means = values.mean(1)
+    return Score(
+        n_atoms,
+        dict(zip(SCORED, means.tolist(), strict=True)),
+        dict(zip(SCORED, errors.tolist(), strict=True)),
+        size,
+    )

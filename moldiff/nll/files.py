@@ -1,0 +1,272 @@
+"""`score`: the bound of every record of a molecule file, as a CSV with a run record beside it."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import logging
+import math
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.identity import bytes_key
+from moldiff.chem.io.records import Record, read_records
+from moldiff.devices import resolve_device
+from moldiff.diffusion.bound import BoundSettings
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
+from moldiff.models.folder import DEFAULT_MODEL, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS
+from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, Score, Scorer
+from moldiff.nll.reference import ScoreReference, calibrate
+from moldiff.version import VERSION
+from moldiff.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+COLUMNS = (
+    "index", "name", "status", "reason", "n_atoms", "nats", "nats_error", "nats_per_atom",
+    *itertools.chain(*((f"nats_{name}", f"error_{name}") for name in FIELDS)), "nats_size",
+)  # fmt: skip
+Z_COLUMNS = tuple(f"z_{name}" for name in SCORED)
+_CHUNK = 1024  # records that are read, scored and written at a time
+Progress = Callable[[int], None]
+
+
+@dataclass
+class ScoreSummary:
+    """What became of every record.
+
+    Attributes:
+        output: the CSV.
+        z_scores: on what the z-scores rest, or why there are none.
+        scored: records with a score.
+        reasons: why others have none -> records.
+        nats, atoms: sums over the records with a finite bound, ``bounded`` in number.
+        seconds: wall time.
+    """
+
+    output: str
+    z_scores: str
+    scored: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    nats: float = 0.0
+    atoms: int = 0
+    bounded: int = 0
+    seconds: float = 0.0
+
+    @property
+    def records(self) -> int:
+        """All records of the file."""
+        return self.scored + sum(self.reasons.values())
+
+    def lines(self) -> list[str]:
+        """Return the account, one line each."""
+        mean = ""
+        if self.bounded:
+            mean = f"; mean bound {self.nats / self.bounded:.1f} nats, {self.nats / self.atoms:.2f} per atom"
+            mean += "" if self.bounded == self.scored else f", of the {self.bounded} of sizes that the model makes"
+        head = (
+            f"{self.records} records = {self.scored} scored + {self.records - self.scored} not scored{mean};"
+            f" {self.seconds:.1f} s; written to {self.output}"
+        )
+        reasons = [f"  {count} not scored: {reason}" for reason, count in self.reasons.items()]
+        return [head, *reasons, f"z-scores: {self.z_scores}"]
+
+
+def score_file(
+    path: Path,
+    out: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    steps: int = BoundSettings.steps,
+    evaluations: int = BoundSettings.evaluations,
+    repeats: int = BoundSettings.repeats,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str = "auto",
+    calibration: Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> ScoreSummary:
+    """Score every record of a molecule file; each has a row, with a reason where there is no score.
+
+    Args:
+        path: any molecule file with 3D coordinates that `moldiff.chem.io.records.read_records` knows.
+        out: .csv to write; a .json of the same name goes beside it.
+        model: a built-in model or a model folder.
+        steps, evaluations, repeats: see `BoundSettings`.
+        seed: of the noise. A record's score is a function of (model, settings, seed, molecule), wherever it stands.
+        batch_size: molecules at a time.
+        device: auto, cpu, cuda, cuda:<number> or mps.
+        calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
+        overwrite: replace older output.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: an argument out of range, a file, model or device that is missing or damaged, output that exists
+            or cannot be written.
+    """
+    started = time.monotonic()
+    settings = BoundSettings(steps, evaluations, repeats)
+    if not 0 <= seed < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}")
+    if out.suffix.lower() != ".csv":
+        raise MoldiffError(f"{out}: the output must end in .csv")
+    record_file = out.with_suffix(".json")
+    for written in (out, record_file):
+        refuse_existing_file(written, overwrite)
+    records = read_records(path)  # a missing file shows before the model is loaded
+    folder = load_model_folder(model)
+    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
+    scorer = Scorer(loaded, settings, seed, batch_size)
+    if calibration is not None:
+        reference: ScoreReference | None = calibrate(scorer, calibration)
+    else:
+        reference = ScoreReference.from_tensors(folder.references, str(folder.path))
+    summary = ScoreSummary(str(out), _basis(reference, settings))
+    if reference is not None and reference.settings != settings:
+        reference = None
+    with ExitStack() as stack:
+        writer = csv.DictWriter(
+            stack.enter_context(atomic_writer(out)),
+            COLUMNS + (Z_COLUMNS if reference is not None else ()),
+            lineterminator="\n",
+        )
+        writer.writeheader()
+        for row in _rows(records, scorer, reference, summary, progress):
+            writer.writerow(row)
+    summary.seconds = time.monotonic() - started
+    if not summary.scored:
+        logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
+    device_used = str(scorer.device)
+    write_json(record_file, _run_record(path, summary, settings, seed, folder.sha256, device_used))
+    return summary
+
+
+def _basis(reference: ScoreReference | None, settings: BoundSettings) -> str:
+    """Return on what z-scores rest, or why there are none."""
+    if reference is None:
+        return "none, as the model carries no scores of held-out molecules; --calibrate gives some"
+    if reference.settings != settings:
+        known = ", ".join(f"{value} {name}" for name, value in asdict(reference.settings).items())
+        return f"none, as the model's held-out scores are those of {known}; --calibrate gives others"
+    return f"against {reference.molecules} held-out molecules of {reference.sizes[0]} to {reference.sizes[-1]} atoms"
+
+
+def _rows(
+    records: Iterator[Record],
+    scorer: Scorer,
+    reference: ScoreReference | None,
+    summary: ScoreSummary,
+    progress: Progress | None,
+) -> Iterator[dict[str, object]]:
+    """Yield the CSV row of every record in order, counted in the summary."""
+    while chunk := list(itertools.islice(records, _CHUNK)):
+        before = summary.records
+        encoded = {record.index: _encoded(record, scorer.model.vocabulary) for record in chunk}
+        molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
+        told = None if progress is None else lambda done, before=before: progress(before + done)
+        keys = [noise_key(found) for found in molecules.values()]
+        scores = dict(zip(molecules, scorer.score(list(molecules.values()), keys, told), strict=True))
+        for record in chunk:
+            found = encoded[record.index]
+            reason, score = (found, None) if isinstance(found, str) else ("", scores[record.index])
+            if score is not None and not score.finite:
+                reason, score = "not finite: the model's estimate", None
+            yield _row(record, score, reason, reference)
+            _count(summary, score, reason)
+        if progress is not None:
+            progress(summary.records)
+
+
+def noise_key(molecule: MolArrays) -> int:
+    """Return what keys a molecule's noise: 63 bits of a hash of its graph, in the order of its atoms. Geometries of one
+    graph share their noise, so that their scores can be compared."""
+    parts = (molecule.atom_type, molecule.charge, molecule.bonds)
+    data = b"".join(np.ascontiguousarray(part, dtype=np.int32).tobytes() for part in parts)
+    return bytes_key(data) >> 1
+
+
+def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:
+    """Return a record in the model's classes, or why it cannot be written in them."""
+    if record.mol is None:
+        return record.reason
+    try:
+        arrays = encode(record.mol, vocabulary)
+    except EncodingError as error:
+        return str(error)
+    n = len(arrays.atom_type)
+    return arrays if n <= MOST_ATOMS else f"too large: {n} atoms, more than {MOST_ATOMS}"
+
+
+def _row(record: Record, score: Score | None, reason: str, reference: ScoreReference | None) -> dict[str, object]:
+    row: dict[str, object] = {"index": record.index, "name": record.name, "reason": reason, "status": "not scored"}
+    if score is None:
+        return row
+    row |= {"status": "scored", "n_atoms": score.n_atoms}
+    for name in FIELDS:
+        row |= {f"nats_{name}": _text(score.nats[name]), f"error_{name}": _text(score.errors[name])}
+    row |= {"nats_size": _text(score.size), "nats": _text(score.bound), "nats_error": _text(score.errors[TOTAL])}
+    row["nats_per_atom"] = _text(score.bound / score.n_atoms)
+    if not math.isfinite(score.bound):
+        row["reason"] = f"no total: the model never makes molecules of {score.n_atoms} atoms"
+    if reference is not None and (found := reference.z_scores(score)) is not None:
+        row |= {f"z_{name}": _text(value) for name, value in found.items()}
+    return row
+
+
+def _text(value: float) -> str:
+    """Return a number for the CSV; one that is not finite is left out."""
+    return f"{value:.4f}" if math.isfinite(value) else ""
+
+
+def _count(summary: ScoreSummary, score: Score | None, reason: str) -> None:
+    if score is None:
+        summary.reasons[reason] = summary.reasons.get(reason, 0) + 1
+        return
+    summary.scored += 1
+    if math.isfinite(score.bound):
+        summary.bounded += 1
+        summary.nats += score.bound
+        summary.atoms += score.n_atoms
+
+
+def _run_record(
+    path: Path, summary: ScoreSummary, settings: BoundSettings, seed: int, model_sha256: str, device: str
+) -> dict[str, Any]:
+    """Return the JSON beside the CSV: plain types."""
+    return {
+        "output": Path(summary.output).name,
+        "output_sha256": sha256_of(Path(summary.output)),
+        "command": shlex.join(sys.argv),
+        "file": path.name,
+        "file_sha256": sha256_of(path),
+        "model_sha256": model_sha256,
+        "bound": {**asdict(settings), "grid": "evenly spaced in t, then a reconstruction at t = 0", "unit": "nats"},
+        "seed": seed,
+        "z_scores": summary.z_scores,
+        "device": device,
+        "records": summary.records,
+        "scored": summary.scored,
+        "not_scored": summary.reasons,
+        "seconds": round(summary.seconds, 2),
+        "versions": {
+            "moldiff": VERSION,
+            "python": platform.python_version(),
+            **{package: version(package) for package in ("torch", "rdkit", "numpy")},
+        },
+    }

@@ -1,0 +1,179 @@
+"""What held-out molecules score, by number of atoms: the yardstick of z-scores.
+
+The size alone moves every field's bound, so a score says something about a molecule only beside the scores of
+held-out molecules of its size. Sizes with few of these borrow from their neighbours along a straight line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.io.records import read_records
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.diffusion.bound import BoundSettings
+from moldiff.errors import MoldiffError
+from moldiff.nll.estimator import MOST_ATOMS, SCORED, Score, Scorer
+from moldiff.vocabulary import Vocabulary
+
+MOST_MOLECULES = 1000
+"""Held-out molecules that are scored at most; evenly spaced over those that there are."""
+FEWEST_MOLECULES = 40
+"""Molecules that a size's mean and spread rest on at least, those of neighbouring sizes included."""
+_LEAST_SPREAD = 1e-3  # nats
+_TABLE, _SETTINGS = "score_reference", "score_settings"
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class ScoreReference:
+    """Mean and spread of held-out scores for each number of atoms.
+
+    Attributes:
+        settings: the bound that was estimated. Its noise is part of the spread, so it fits no other settings.
+        molecules: how many were scored.
+        sizes: (S,) int64, ascending.
+        means, spreads: (S, 5) nats, columns as in `SCORED`.
+    """
+
+    settings: BoundSettings
+    molecules: int
+    sizes: np.ndarray
+    means: np.ndarray
+    spreads: np.ndarray
+
+    @classmethod
+    def of(cls, scores: Sequence[Score], settings: BoundSettings) -> ScoreReference:
+        """Summarise the scores of held-out molecules; MoldiffError for fewer than `FEWEST_MOLECULES`."""
+        kept = [score for score in scores if score.finite]
+        if len(kept) < FEWEST_MOLECULES:
+            raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(kept)}")
+        n = np.array([score.n_atoms for score in kept])
+        values = np.array([[score.nats[name] for name in SCORED] for score in kept])
+        sizes = np.arange(n.min(), n.max() + 1)
+        rows = [_mean_and_spread(n, values, int(size)) for size in sizes]
+        return cls(settings, len(kept), sizes, np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
+
+    def z_scores(self, score: Score) -> dict[str, float] | None:
+        """Return `SCORED` name -> standard deviations above the mean of its size; None for a size without one."""
+        place = score.n_atoms - int(self.sizes[0])
+        if not 0 <= place < len(self.sizes):
+            return None
+        values = (np.array([score.nats[name] for name in SCORED]) - self.means[place]) / self.spreads[place]
+        return dict(zip(SCORED, values.tolist(), strict=True))
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Return what a model folder stores; `from_tensors` reads it back."""
+        table = np.concatenate([self.sizes[:, None], self.means, self.spreads], axis=1)
+        settings = [self.settings.steps, self.settings.evaluations, self.settings.repeats, self.molecules]
+        return {_TABLE: torch.from_numpy(table), _SETTINGS: torch.tensor(settings)}
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], source: str) -> ScoreReference | None:
+        """Return the reference of a model folder, None if it has none; MoldiffError names ``source`` if damaged."""
+        if _TABLE not in tensors:
+            return None
+        table, settings = tensors[_TABLE].double().numpy(), tensors.get(_SETTINGS)
+        sizes, columns = table[:, 0] if table.ndim == 2 else np.zeros(0), len(SCORED)
+        if (
+            settings is None
+            or settings.shape != (4,)
+            or table.shape != (len(sizes), 1 + 2 * columns)
+            or not len(sizes)
+            or not np.isfinite(table).all()
+            or not (table[:, 1 + columns :] > 0).all()
+            or not np.array_equal(sizes, sizes[0] + np.arange(len(sizes)))
+        ):
+            raise MoldiffError(f"{source}: its reference of scores is damaged")
+        steps, evaluations, repeats, molecules = settings.tolist()
+        return cls(
+            BoundSettings(steps, evaluations, repeats),
+            molecules,
+            sizes.astype(np.int64),
+            table[:, 1 : 1 + columns],
+            table[:, 1 + columns :],
+        )
+
+
+def _mean_and_spread(n: np.ndarray, values: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation (F,) at a size, from values (M, F) of molecules of n (M,) atoms near it."""
+    distance = np.abs(n - size)
+    reach = np.sort(distance)[FEWEST_MOLECULES - 1]  # ties belong to it
+    near = distance <= reach
+    shift, here = (n[near] - size).astype(np.float64), values[near]
+    columns = [np.ones_like(shift)] + ([shift] if np.ptp(shift) else [])
+    design = np.stack(columns, axis=1)
+    fit = np.linalg.lstsq(design, here, rcond=None)[0]
+    freedom = len(here) - len(columns)
+    spread = np.sqrt(((here - design @ fit) ** 2).sum(0) / freedom)
+    return fit[0], np.maximum(spread, _LEAST_SPREAD)
+
+
+def calibrate(scorer: Scorer, path: Path, progress: Callable[[int], None] | None = None) -> ScoreReference:
+    """Score held-out molecules: those of a prepared set's validation and test splits, or all of an SDF.
+
+    Args:
+        scorer: its settings are those that the reference will fit.
+        path: a prepared folder, or a molecule file.
+        progress: called with the number of molecules done so far.
+
+    Raises:
+        MoldiffError: neither, or fewer than `FEWEST_MOLECULES` that the model knows.
+    """
+    if (path / "dataset.json").is_file():
+        return calibrate_on_dataset(scorer, PreparedDataset.open(path), MOST_MOLECULES, progress)
+    molecules = list(encoded_records(path, scorer.model.vocabulary))
+    return _reference(scorer, _spaced(molecules, MOST_MOLECULES), progress)
+
+
+def calibrate_on_dataset(
+    scorer: Scorer, dataset: PreparedDataset, most: int, progress: Callable[[int], None] | None = None
+) -> ScoreReference:
+    """Score up to ``most`` held-out molecules of a prepared set; errors as in `calibrate`."""
+    tables = dataset.class_tables(scorer.model.vocabulary)
+    rows = np.concatenate([dataset.indices("validation"), dataset.indices("test")]).tolist()
+    return _reference(scorer, [translated(dataset.molecule(row), tables) for row in _spaced(rows, most)], progress)
+
+
+def translated(molecule: MolArrays, tables: dict[str, np.ndarray]) -> MolArrays:
+    """Return a molecule in the classes of another vocabulary; tables of `PreparedDataset.class_tables`."""
+    bonds = molecule.bonds.copy()
+    bonds[:, 2] = tables["bond_type"][bonds[:, 2]]
+    return replace(
+        molecule,
+        atom_type=tables["atom_type"][molecule.atom_type].astype(np.int64),
+        charge=tables["charge"][molecule.charge].astype(np.int64),
+        bonds=bonds,
+    )
+
+
+def encoded_records(path: Path, vocabulary: Vocabulary) -> Iterator[MolArrays]:
+    """Yield the molecules of a file that a vocabulary can spell."""
+    for record in read_records(path):
+        if record.mol is None:
+            continue
+        try:
+            arrays = encode(record.mol, vocabulary)
+        except EncodingError:
+            continue
+        if len(arrays.atom_type) <= MOST_ATOMS:
+            yield arrays
+
+
+def _reference(scorer: Scorer, molecules: list[MolArrays], progress: Callable[[int], None] | None) -> ScoreReference:
+    if len(molecules) < FEWEST_MOLECULES:
+        raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}")
+    return ScoreReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)
+
+
+def _spaced(items: list[Item], most: int) -> list[Item]:
+    """Return at most ``most`` items, evenly spaced."""
+    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]

@@ -1,0 +1,69 @@
+"""What a solver walks with: the state of the molecules, and the model, the condition and the noise along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moldiff.diffusion.joint import JointDiffusion, JointNoise, draw_noise
+from moldiff.diffusion.levels import Denoiser, Levels
+from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.randomness import NoiseSource, Stream
+
+_PART_SHIFT, _ATTEMPT_SHIFT = 20, 26  # a draw's number is step + part * 2^20 + attempt * 2^26
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a sampler carries from step to step, a row for each molecule.
+
+    Attributes:
+        molecules: the noisy molecules.
+        prediction: the last prediction for them: self-conditioning, and the memory of a multistep method.
+        at: the levels at which it was made. Both are None before the first evaluation.
+    """
+
+    molecules: MolBatch
+    prediction: MolPrediction | None = None
+    at: Levels | None = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What stays the same along the way.
+
+    Attributes:
+        denoiser: called once for each network evaluation.
+        diffusion: the joint noise process.
+        curve: noise levels along t.
+        condition: (B, P) wanted properties, NaN = free.
+        source: random numbers.
+        attempt: 0, or the k-th walk of the same molecules; its noise is independent of the others'.
+    """
+
+    denoiser: Denoiser
+    diffusion: JointDiffusion
+    curve: NoiseCurve
+    condition: Tensor
+    source: NoiseSource
+    attempt: int = 0
+
+    def denoise(self, molecules: MolBatch, previous: MolPrediction | None, at: Levels) -> MolPrediction:
+        """Evaluate the network once, without a gradient tape."""
+        with torch.no_grad():
+            return self.denoiser(molecules, at, self.condition, previous)
+
+    def noise(self, molecules: MolBatch, step: int, part: int = 0) -> JointNoise:
+        """Return fresh noise for every field: a function of the seed, each molecule's id, the step (0 = the prior) and
+        the part. Different parts of a step are independent."""
+        return draw_noise(self.source, molecules.ids, self._draw(step, part), molecules.mask.shape[1])
+
+    def pos_noise(self, molecules: MolBatch, step: int, part: int) -> Tensor:
+        """Return the coordinates' share of `noise` alone, (B, N, 3) standard normal."""
+        return self.source.normal(molecules.ids, self._draw(step, part), Stream.POS, molecules.mask.shape[1])
+
+    def _draw(self, step: int, part: int) -> int:
+        return step + (part << _PART_SHIFT) + (self.attempt << _ATTEMPT_SHIFT)

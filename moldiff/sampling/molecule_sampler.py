@@ -1,0 +1,280 @@
+"""Numbered draws, and walks that begin with given molecules, in micro-batches of fixed shapes.
+
+A draw is a function of (model, seed, number, settings) alone, a walk of (model, seed, its key, its molecule, its start,
+settings); see `moldiff.sampling.microbatches`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.arrays import LogProbabilities, MolArrays
+from moldiff.datasets.batching import bucket_width
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.conditions import FreeStarts, Starts
+from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
+from moldiff.sampling.guidance import Guidance
+from moldiff.sampling.microbatches import MicroBatches
+from moldiff.sampling.property_guidance import PropertyGradient
+from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
+from moldiff.sampling.solvers import Solver
+from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS, Grid
+from moldiff.threads import INLINE, Workers
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One draw: its number, its arrays, or the step at which its state stopped being finite; and on demand the
+    log-probabilities behind the arrays."""
+
+    number: int
+    arrays: MolArrays | None
+    failed_at: int
+    log_probabilities: LogProbabilities | None = None
+
+
+@dataclass(frozen=True)
+class Passed:
+    """One state on a draw's way down, and the prediction that led there; one row each.
+
+    Attributes:
+        t: time of the state.
+        state: the noisy molecule.
+        previous: of the step before, which self-conditioning sees in this state.
+    """
+
+    t: float
+    state: MolBatch
+    previous: MolPrediction
+
+
+class Drawer:
+    """Makes numbered draws from a model.
+
+    Args:
+        model: on the device that the work is done on.
+        solver: update rule.
+        evaluations: network evaluations for each draw, at most; see `evaluations`.
+        seed: of the run.
+        sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
+        keep_predictions: hand over the log-probabilities of the final prediction with every draw.
+        grid: where the steps fall.
+        starts: size and condition of each draw; None = the training data's sizes within ``sizes``, nothing wanted.
+        guidance: how strongly the condition pulls; None = plain conditioning.
+        constraints: what every molecule must obey.
+        workers: run the micro-batches.
+        gradient: of a property network, on top of the guidance.
+
+    Attributes:
+        denoiser: guided and constrained. One call takes ``evaluations_per_call`` network evaluations.
+        evaluations: real number of network evaluations for each draw: as many as whole steps of the solver allow.
+    """
+
+    def __init__(
+        self,
+        model: MoleculeModel,
+        solver: Solver,
+        evaluations: int,
+        seed: int,
+        sizes: tuple[int, int] | None = None,
+        keep_predictions: bool = False,
+        grid: Grid = GRIDS[DEFAULT_GRID],
+        starts: Starts | None = None,
+        guidance: Guidance | None = None,
+        constraints: tuple[Constraint, ...] = (),
+        workers: Workers = INLINE,
+        gradient: PropertyGradient | None = None,
+    ) -> None:
+        self.keep_predictions = keep_predictions
+        self.model, self.solver, self.source = model, solver, NoiseSource(seed)
+        guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        guided = guided if gradient is None else gradient.wrap(guided)
+        self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
+        self.constraints = constraints
+        self.evaluations_per_call = 1 if guidance is None else guidance.evaluations
+        steps = steps_within(solver, max(1, evaluations // self.evaluations_per_call))
+        self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
+        largest = max(model.statistics.size_counts) if sizes is None else sizes[1]
+        spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
+        self.grid = grid.times(model.curve, steps, spread)
+        self.device = next(model.denoiser.parameters()).device
+        self.micro_batches = MicroBatches(self.device, workers, precision=model.denoiser.precision)
+        self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+
+    def size(self, numbers: Tensor) -> np.ndarray:
+        """Return the number of atoms of draws ``numbers`` (M,)."""
+        return self._starts.draw(numbers, self.source)[0]
+
+    def condition(self, numbers: Tensor) -> np.ndarray:
+        """Return what draws ``numbers`` (M,) are conditioned on, (M, P) float32, NaN = free."""
+        return self._starts.draw(numbers, self.source)[1]
+
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch."""
+        return self.micro_batches.rows
+
+    def draw(self, first: int, count: int) -> Iterator[Draw]:
+        """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
+        return self._run(first, count, self._micro_batch)
+
+    def walks(self, first: int, count: int, states: int) -> Iterator[tuple[Draw, list[Passed]]]:
+        """Return draws as `draw` does, each with up to so many of the states that it passed, in order: those between
+        two steps, chosen at random by the seed and the draw's number."""
+        return self._run(first, count, partial(self._walked, states=states))
+
+    def _run(
+        self, first: int, count: int, work: Callable[[list[tuple[int, int]]], Sequence[Result]]
+    ) -> Iterator[Result]:
+        """Return what becomes of draws first .. first + count - 1, grouped by width."""
+        numbers = torch.arange(first, first + count)
+        sizes = self.size(numbers).tolist()
+        items = list(zip(numbers.tolist(), sizes, strict=True))
+        widths = [bucket_width(size) for size in sizes]
+        return (result for _, result in self.micro_batches.run(items, widths, work))
+
+    def _walked(self, items: list[tuple[int, int]], states: int) -> list[tuple[Draw, list[Passed]]]:
+        """Run one micro-batch and keep some of the states."""
+        path: list[tuple[MolBatch, MolPrediction]] = []
+        draws = self._micro_batch(items, lambda _, state, prediction: path.append((state, prediction)))
+        del path[-1]  # decoded: no state any more
+        numbers = torch.tensor([number for number, _ in items])
+        order = self.source.uniform(numbers, 0, Stream.TIME, len(path)).argsort(1)[:, :states].sort(1).values.tolist()
+        return [
+            (draw, [_passed(float(self.grid[step + 1]), path[step], row) for step in order[row]])
+            for row, draw in enumerate(draws)
+        ]
+
+    def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
+        """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
+        size = int(self.size(torch.tensor([number]))[0])
+        self._micro_batch([(number, size)] * self.rows, after_step)
+
+    def _micro_batch(
+        self,
+        items: list[tuple[int, int]],
+        after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
+    ) -> list[Draw]:
+        """Run one micro-batch of draws, each with its number and its size; all of one width."""
+        model, (numbers, sizes) = self.model, torch.tensor(items).unbind(1)
+        template = empty_batch(sizes, numbers, bucket_width(int(sizes[0])), len(model.conditions))
+        template = template.replace(properties=torch.from_numpy(self.condition(numbers)))
+        result = sample(
+            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
+            after_step,
+        )  # fmt: skip
+        return draws_of(self.decided(result), numbers.tolist(), self.keep_predictions)
+
+    def decided(self, result: Sample) -> Sample:
+        """Return a sample whose molecules obey the constraints.
+
+        Its prediction stays undecided: decoding anew must know how probable other molecules are that obey.
+        """
+        molecules, prediction = result.molecules, result.prediction
+        for constraint in self.constraints:
+            prediction = constraint.decide(molecules, prediction)
+        if not self.constraints:
+            return result
+        return replace(result, molecules=self.model.diffusion.decode(molecules, prediction))
+
+
+def _passed(t: float, after: tuple[MolBatch, MolPrediction], row: int) -> Passed:
+    """Return one row on the CPU, by copies: a view would keep the whole micro-batch."""
+    state, prediction = after
+    here = torch.tensor([row], device=state.mask.device)
+    return Passed(t, state[here].to("cpu"), MolPrediction(*(getattr(prediction, name)[here].cpu() for name in FIELDS)))
+
+
+def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:
+    """Return the first rows of a sample as draws of these numbers."""
+    arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
+    beliefs = log_probabilities(result.prediction, result.molecules.n_atoms) if keep_predictions else None
+    return [
+        Draw(
+            number,
+            arrays[row] if failed[row] < 0 else None,
+            failed[row],
+            beliefs[row] if beliefs is not None and failed[row] < 0 else None,
+        )
+        for row, number in enumerate(numbers)
+    ]
+
+
+def log_probabilities(prediction: MolPrediction, n_atoms: Tensor) -> list[LogProbabilities]:
+    """Return the normalised log-probabilities of each molecule of a prediction, without padding, on the CPU."""
+    atom_type, charge, bond_type = (
+        torch.log_softmax(logits.double(), dim=-1).float().cpu().numpy()
+        for logits in (prediction.atom_type, prediction.charge, prediction.bond_type)
+    )
+    return [
+        LogProbabilities(atom_type[row, :n].copy(), charge[row, :n].copy(), bond_type[row, :n, :n].copy())
+        for row, n in enumerate(n_atoms.tolist())
+    ]
+
+
+MOST_DRAWS, MOST_ATTEMPTS = 1 << 20, 1 << 6
+_DRAW_SHIFT, _RECORD_SHIFT = 6, 26  # a key is attempt + draw * 2^6 + record * 2^26
+
+
+@dataclass(frozen=True)
+class Task:
+    """One walk to make.
+
+    Attributes:
+        key: identity that its noise is keyed by, see `noise_key`.
+        arrays: the molecule, zero mean.
+        start: the time at which the walk begins, 0 < start <= 1.
+    """
+
+    key: int
+    arrays: MolArrays
+    start: float = 1.0
+
+
+def noise_key(record: int, draw: int, attempt: int = 0) -> int:
+    """Return the identity of one attempt at a draw for a record: no other has the same noise.
+
+    Args:
+        record: from 0, below 2^30.
+        draw: for that record, from 0, below `MOST_DRAWS`.
+        attempt: from 0, below `MOST_ATTEMPTS`.
+    """
+    return attempt + (draw << _DRAW_SHIFT) + (record << _RECORD_SHIFT)
+
+
+class TaskRunner:
+    """Makes walks with the micro-batches, workers and predictions of a drawer.
+
+    Args:
+        drawer: gives rows, workers, device, and how a result is decided.
+        walk: from a batch and the starts (B,) of its rows to a sample. (Guidance and constraints are its business.)
+    """
+
+    def __init__(self, drawer: Drawer, walk: Callable[[MolBatch, Tensor], Sample]) -> None:
+        self.drawer, self.walk = drawer, walk
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Draw]:
+        """Return a draw for each task, its number the task's key; grouped by width, those of one width in order."""
+        widths = [bucket_width(len(task.arrays.atom_type)) for task in tasks]
+        return (draw for _, draw in self.drawer.micro_batches.run(tasks, widths, self._micro_batch))
+
+    def _micro_batch(self, tasks: list[Task]) -> list[Draw]:
+        """Run one micro-batch."""
+        arrays = [task.arrays for task in tasks]
+        properties = torch.full((len(tasks), len(self.drawer.model.conditions)), torch.nan)
+        keys = torch.tensor([task.key for task in tasks])
+        batch = collate(arrays, keys, bucket_width(len(arrays[0].atom_type)), properties)
+        starts = torch.tensor([task.start for task in tasks], dtype=torch.float64)
+        result = self.walk(batch.to(self.drawer.device), starts.to(self.drawer.device))
+        return draws_of(self.drawer.decided(result), keys.tolist(), self.drawer.keep_predictions)

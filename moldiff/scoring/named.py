@@ -1,0 +1,107 @@
+"""From a score's name to the scores of molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.descriptors.score_functions import (
+    Score,
+    ScoreFunction,
+    gfn2_score,
+    imported_score,
+    property_score,
+    similarity_score,
+    smarts_score,
+)
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.scoring.targets import Target, parse_target
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+def named_score(text: str) -> Score:
+    """Return the score that a user names.
+
+    ``qed`` (an RDKit or GFN2-xTB property), ``logp=2.5``, ``logp=2..3``, ``tpsa<60`` (minus the distance from that),
+    ``smarts:PATTERN`` (1 with a match, else 0), ``similarity:SMILES`` (Tanimoto, ECFP4), ``module:function`` or
+    ``file.py:function``; ``network:FOLDER:name=2.5`` (minus the distance of what a property network predicts, in
+    standard deviations); ``targets``, the nearness to the run's own targets, is `OF_TARGETS`.
+
+    Raises:
+        MoldiffError: it is none of these, or cannot be loaded.
+    """
+    if text == OF_TARGETS.name:
+        return OF_TARGETS
+    kind, colon, rest = text.partition(":")
+    if colon and kind == "network":
+        from moldiff.scoring.network import predicted_score  # the only score that needs torch
+
+        return Score(text, predicted_score(rest))
+    if colon and kind in ("smarts", "similarity"):
+        return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
+    if colon:
+        return Score(text, imported_score(text))
+    return Score(text, _property_score(text))
+
+
+def _property_score(text: str) -> ScoreFunction:
+    if set(text) & set("=<>"):
+        target = parse_target(text)
+        return _measured_score(target.name, target.distance)
+    return _measured_score(text, None)
+
+
+def _measured_score(name: str, wanted: Callable[[float], float] | None) -> ScoreFunction:
+    """Return the score of a property, or minus its distance from what is wanted."""
+    if name in PROPERTIES:
+        return property_score(name, wanted)
+    known = (*PROPERTIES, *GFN2_PROPERTIES)
+    if name not in known:
+        raise MoldiffError(
+            f"unknown score '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, targets, "
+            "smarts:PATTERN, similarity:SMILES, network:FOLDER:name=2.5, module:function and file.py:function"
+        )
+    if not is_installed():
+        raise MoldiffError(f"the score {name} needs tblite: pip install 'moldiff[xtb]'")
+    return gfn2_score(name, wanted)
+
+
+def targets_score(targets: Sequence[Target], statistics: Mapping[str, PropertyStatistics]) -> Score:
+    """Return minus the sum of the distances from all targets, in standard deviations of the training data, as a score.
+
+    Args:
+        targets: of the run.
+        statistics: of their properties.
+
+    Raises:
+        MoldiffError: there is no target, or one that cannot be measured.
+    """
+    if not targets:
+        raise MoldiffError("the score 'targets' needs targets, for example --target logp=2.5")
+    parts = [
+        _measured_score(target.name, partial(_distance, target, statistics[target.name].std)) for target in targets
+    ]
+
+    def score(molecules: list[Mol]) -> list[float | None]:
+        rows = zip(*(part(molecules) for part in parts), strict=True)
+        return [None if None in row else sum(value for value in row if value is not None) for row in rows]
+
+    return Score(OF_TARGETS.name, score)
+
+
+def _distance(target: Target, std: float, value: float) -> float:
+    return target.distance(value) / std
+
+
+def _no_targets(molecules: list[Mol]) -> list[float | None]:
+    raise MoldiffError("the score 'targets' is only known together with targets")
+
+
+OF_TARGETS = Score("targets", _no_targets)
+"""Stands for the nearness to the targets of a run, until these are known; see `targets_score`."""

@@ -1,0 +1,78 @@
+"""A property network as a score: it measures what no calculator does, or what a calculator takes long for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.scoring.targets import Target, parse_target
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from moldiff.models.property_model import PropertyModel
+
+# of the noise that a molecule is taken to have: the estimates on the way are not quite at rest
+MEASURED_AT = 0.05
+
+
+@dataclass(frozen=True)
+class PredictedNearness:
+    """A score function: minus the distance of the predicted value from what is wanted, in standard deviations of the
+    network's data; None for a molecule that the network cannot read.
+
+    Attributes:
+        model: the property network.
+        target: what is wanted, of one of its properties.
+    """
+
+    model: PropertyModel
+    target: Target
+
+    def __call__(self, molecules: list[Mol]) -> list[float | None]:
+        std = self.model.statistics.properties[self.target.name].std
+        values = (self.predict(mol) for mol in molecules)
+        return [None if value is None else -self.target.distance(value) / std for value in values]
+
+    def predict(self, mol: Mol) -> float | None:
+        """Return the expected value of the property, natural units."""
+        import torch
+
+        from moldiff.datasets.batching import bucket_width
+        from moldiff.molecules import SoftBatch, collate
+
+        try:
+            arrays = encode(mol, self.model.vocabulary)
+        except EncodingError:
+            return None
+        # one at a time: what a molecule scores does not depend on its company
+        width = bucket_width(len(arrays.atom_type))
+        batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0))
+        levels = self.model.curve.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64))
+        with torch.no_grad():
+            found = self.model.predictor(SoftBatch.of(batch, self.model.vocabulary.sizes), levels)
+        row = self.model.statistics.properties[self.target.name]
+        return row.mean + row.std * float(found.mean[0, self.model.properties.index(self.target.name)])
+
+
+def predicted_score(text: str) -> PredictedNearness:
+    """Return the score of ``FOLDER:logp=2.5``; ranges and bounds work as well.
+
+    Raises:
+        MoldiffError: there is no such property network, the target is none, or the network does not know it.
+    """
+    from moldiff.models.folder import load_model_folder
+    from moldiff.models.property_model import PropertyModel
+
+    folder, _, wanted = text.rpartition(":")
+    if not folder:
+        raise MoldiffError(f"score network:{text}: expected network:FOLDER:name=2.5, of a property network")
+    target, model = parse_target(wanted), PropertyModel.from_folder(load_model_folder(folder))
+    if target.name not in model.properties:
+        raise MoldiffError(
+            f"score network:{text}: the network knows no '{target.name}'{nearest_name(target.name, model.properties)}; "
+            f"it knows {', '.join(model.properties)}"
+        )
+    return PredictedNearness(model, target)

@@ -1,0 +1,265 @@
+"""A training run of any kind of model: steps, progress, validation, checkpoints, the model folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from moldiff.config import RunConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.devices import resolve_device
+from moldiff.errors import MoldiffError
+from moldiff.files import write_json
+from moldiff.models.folder import save_model_folder
+from moldiff.models.molecule_model import load_weights
+from moldiff.provenance import hardware, source_commit
+from moldiff.training.callbacks import Checkpoints, Progress, Validation
+from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state
+from moldiff.training.lightning_module import TrainingTask
+from moldiff.training.validation import Validated
+from moldiff.version import VERSION
+from moldiff.vocabulary import Vocabulary
+
+logger = logging.getLogger(__name__)
+
+# Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
+logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+
+
+class StepNumbers(Dataset[int]):
+    """The step numbers of a run: all that a batch is made from."""
+
+    def __init__(self, first: int, end: int) -> None:
+        self.first, self.end = first, end
+
+    def __len__(self) -> int:
+        return self.end - self.first
+
+    def __getitem__(self, item: int) -> int:
+        return self.first + item
+
+
+class Trained(Protocol):
+    """A model as a run sees it."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Class labels."""
+        ...
+
+    def config_json(self) -> dict[str, Any]:
+        """Return the plain configuration that a stranger builds it from."""
+        ...
+
+
+class Run(ABC):
+    """One process's part of a training run, put together from a configuration.
+
+    Args:
+        config: the training file.
+        state: the checkpoint to go on from, if any.
+        max_seconds: stop in time; None = train to the last step.
+
+    Attributes:
+        model, task: what is trained, and how.
+        loss_names: columns of the training log.
+        validation_columns: of the validation log, beside the step.
+    """
+
+    config: RunConfig
+    model: Trained
+    task: TrainingTask
+    loss_names: Sequence[str]
+    validation_columns: Sequence[str]
+
+    @abstractmethod
+    def _build_model(self) -> Trained:
+        """Return the model, with the weights that training starts from."""
+
+    @abstractmethod
+    def _arrays(self, device: torch.device) -> DeviceArrays:
+        """Return the data on a device, with the properties that the model needs."""
+
+    @abstractmethod
+    def _build_task(self, plan: BatchPlan, first_step: int) -> TrainingTask:
+        """Return what takes the steps."""
+
+    @abstractmethod
+    def _validate(self, task: TrainingTask) -> Validated:
+        """Return what the averaged weights achieve on `validation_rows`."""
+
+    @abstractmethod
+    def _plot(self) -> None:
+        """Draw the logs."""
+
+    @abstractmethod
+    def _card(self, provenance: dict[str, Any]) -> str:
+        """Return the model's card."""
+
+    @abstractmethod
+    def _references(self) -> dict[str, torch.Tensor]:
+        """Return the reference arrays that travel with every saved model."""
+
+    def __init__(self, config: RunConfig, state: TrainingState | None, max_seconds: float | None) -> None:
+        training = config.training
+        self.config, self.state, self.max_seconds = config, state, max_seconds
+        self.device = resolve_device(training.device)
+        if training.threads:
+            torch.set_num_threads(training.threads)
+        self.dataset = PreparedDataset.open(config.data, verify=True)
+        self.model = self._build_model()
+        self.rank = int(os.environ.get("LOCAL_RANK", "0"))
+        device = (
+            torch.device(self.device.type, self.rank)
+            if self.device.type == "cuda" and training.devices > 1
+            else self.device
+        )
+        self.arrays = self._arrays(device)
+        rows = self.dataset.indices("train")
+        plan = BatchPlan(
+            self.dataset.sizes[rows],
+            training.batch_size,
+            training.seed,
+            indices=rows,
+            rank=self.rank,
+            world_size=training.devices,
+        )
+        self.task = self._build_task(plan, state.step if state else 0)
+        self.started = time.monotonic()
+
+    def fit(self) -> Path:
+        """Train to the end, to the time limit or to SIGTERM; save; return the model folder."""
+        config, training, first = self.config, self.config.training, self.task.step
+        if first >= training.steps:
+            raise MoldiffError(f"the checkpoint stands at step {first} already; raise training.steps above it")
+        checkpoints = Checkpoints(training.checkpoint_every, training.steps, self.max_seconds, self._save)
+        callbacks: list[pl.Callback] = [_Restore(self.state)]
+        if self.rank == 0:
+            write_json(config.output / "config.json", config.model_dump(mode="json"))
+            callbacks += [
+                Progress(
+                    config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names
+                ),
+                Validation(
+                    config.output, training.validate_every, training.steps, first,
+                    self.validation_columns, self._validate, self._plot,
+                ),
+            ]  # fmt: skip
+        trainer = pl.Trainer(
+            accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device.type],
+            devices=[self.device.index or 0]
+            if self.device.type == "cuda" and training.devices == 1
+            else training.devices,
+            strategy="ddp" if training.devices > 1 else "auto",
+            max_epochs=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            callbacks=[*callbacks, checkpoints],
+            default_root_dir=config.output,
+        )
+        parameters = sum(parameter.numel() for parameter in self.task.trained.parameters())
+        logger.info(
+            "%d parameters, %d training molecules, steps %d to %d on %s",
+            parameters, len(self.dataset.indices("train")), first, training.steps, self.device,
+        )  # fmt: skip
+        loader = DataLoader(StepNumbers(first, training.steps), batch_size=None, shuffle=False)
+        trainer.fit(self.task, loader)
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        if checkpoints.terminated:
+            logger.info("stopped on request at step %d; go on with --resume auto", self.task.step)
+            sys.exit(143)
+        if checkpoints.out_of_time:
+            logger.info("time is up at step %d; go on with --resume auto", self.task.step)
+        return config.output / "model"
+
+    def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (rows (M,) of the data to validate on, their numbers of atoms (M,))."""
+        for split in ("validation", "train"):
+            rows = torch.from_numpy(self.dataset.indices(split)[: self.config.training.validation_molecules])
+            if len(rows):
+                break
+        return rows, torch.from_numpy(self.dataset.sizes)[rows]
+
+    def _save(self, task: TrainingTask) -> None:
+        """Write a checkpoint and the model folder (rank 0 alone)."""
+        if self.rank != 0:
+            return
+        optimizers = task.trainer.optimizers
+        state = TrainingState(
+            step=task.step,
+            weights=task.trained.state_dict(),
+            average=task.averaged.state_dict(),
+            average_count=int(task.average.n_averaged),
+            optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
+            config=self.config.model_dump(mode="json"),
+            seconds=self._seconds(),
+        )
+        path = save_state(self.config.output / "checkpoints", state)
+        provenance = self._provenance(task)
+        save_model_folder(
+            self.config.output / "model",
+            weights=state.average,
+            config={**self.model.config_json(), "training": provenance},
+            references=self._references(),
+            card=self._card(provenance),
+            half=False,
+            overwrite=True,
+        )
+        logger.info("step %d  saved %s and %s", task.step, path, self.config.output / "model")
+
+    def _provenance(self, task: TrainingTask) -> dict[str, Any]:
+        """Return where the weights come from, as plain JSON."""
+        return {
+            "step": task.step,
+            "molecules_seen": task.step * self.config.training.batch_size,
+            "data_sha256": str(self.dataset.info["data_hash"]),
+            "training_molecules": len(self.dataset.indices("train")),
+            "seconds": round(self._seconds()),
+            "date": datetime.now(UTC).date().isoformat(),
+            "hardware": hardware(self.device),
+            "command": shlex.join(["moldiff", *sys.argv[1:]]),
+            "moldiff": VERSION,
+            "commit": source_commit(),
+            "torch": torch.__version__,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+    def _seconds(self) -> float:
+        """Time spent on training, earlier runs included."""
+        return time.monotonic() - self.started + (self.state.seconds if self.state else 0.0)
+
+
+class _Restore(pl.Callback):
+    """Puts a checkpoint's tensors back once Lightning has set the optimisers up."""
+
+    def __init__(self, state: TrainingState | None) -> None:
+        self.state = state
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Restore weights, average and moments."""
+        assert isinstance(pl_module, TrainingTask)
+        pl_module.averaged.to(pl_module.device)
+        if self.state is None:
+            return
+        load_weights(pl_module.trained, self.state.weights, "checkpoint")
+        load_weights(pl_module.averaged, self.state.average, "checkpoint")
+        pl_module.average.n_averaged.fill_(self.state.average_count)
+        for optimizer, moments in zip(trainer.optimizers, self.state.optimizers, strict=True):
+            restore_optimizer(optimizer, moments)

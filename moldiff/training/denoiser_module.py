@@ -1,0 +1,146 @@
+"""The Lightning module: wires data, noise, denoiser, loss and optimisers. Randomness is a function of (seed, step)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from moldiff.config import TrainConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays
+from moldiff.diffusion.joint import draw_noise
+from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.randomness import Stream
+from moldiff.training.lightning_module import TrainingTask
+from moldiff.training.on_policy.states import OwnDraws
+
+_EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
+_COINS = 3  # of a step: two uses of the stream for the batch's self-conditioning, and whether it is of own draws
+
+
+class DenoisingTask(TrainingTask):
+    """One training step: rows of the data set -> noisy batch -> prediction -> loss -> weights.
+
+    Args:
+        model: the model to train.
+        config: the whole training configuration.
+        arrays: the data set on the training device.
+        plan: which rows form the batch of each step.
+        first_step: step number at which this run starts (0, or where a checkpoint ended).
+        own: the model's own draws and their plan, which a share of the batches is made of.
+    """
+
+    def __init__(
+        self,
+        model: MoleculeModel,
+        config: TrainConfig,
+        arrays: DeviceArrays,
+        plan: BatchPlan,
+        first_step: int,
+        own: tuple[OwnDraws, BatchPlan] | None = None,
+    ) -> None:
+        super().__init__(model.denoiser, model.curve, config, arrays, plan, first_step)
+        self.model, self.config, self.own = model, config, own
+        self.weights = config.loss.model_dump()
+
+    @property
+    def denoiser(self) -> PreconditionedDenoiser:
+        """The denoiser under training."""
+        assert isinstance(self.trained, PreconditionedDenoiser)
+        return self.trained
+
+    @property
+    def averaged_denoiser(self) -> PreconditionedDenoiser:
+        """The denoiser with averaged weights."""
+        assert isinstance(self.averaged, PreconditionedDenoiser)
+        return self.averaged
+
+    def setup_batch(self, step: int) -> tuple[MolBatch, Levels, MolBatch]:
+        """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
+        indices, width = self.plan.batch(step)
+        clean = self.arrays.assemble(indices, width)
+        keys = self._keys(clean, step)
+        levels = self.model.curve.levels(*self._times(keys, step))
+        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width))
+        return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
+
+    def earlier(self, noisy: MolBatch, levels: Levels, step: int) -> tuple[MolBatch, Levels]:
+        """Return a batch as a sampler met it a step before, with a little more noise, and its levels.
+
+        A sampler's previous prediction comes from there. Conditioned on a prediction at its own level alone (Chen et
+        al. 2023, "Analog bits", algorithm 1), a network learns to trust it more than long steps allow.
+        """
+        keys = self._keys(noisy, step)
+        t_pos, t_graph = self._times(keys, step)
+        gap = self.source.uniform(keys, step, Stream.SELF_CONDITIONING, 2)[:, 1].double()
+        gap = gap * self.config.training.self_conditioning_gap
+        t_graph = torch.where(t_graph > 0, t_graph + gap, t_graph)  # a clean graph is clean at every step
+        to = self.model.curve.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
+        noise = draw_noise(self.source, keys, step + _EARLIER, noisy.mask.shape[1])
+        return self.model.diffusion.noise_further(noisy, levels, to, noise), to
+
+    def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
+        """Return (B, P) properties, some set to NaN, see `dropped_properties`."""
+        count = clean.properties.shape[1]
+        uniform = self.source.uniform(keys, step, Stream.CONDITION, count + 1)
+        training = self.config.training
+        dropped = dropped_properties(uniform, training.property_dropout, training.unconditional_share)
+        return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
+
+    def example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
+        """Return `setup_batch` and, in some steps, what self-conditioning sees."""
+        clean, levels, noisy = self.setup_batch(step)
+        if not self._self_conditioned(step):
+            return clean, levels, noisy, None
+        with torch.no_grad():
+            earlier, earlier_levels = self.earlier(noisy, levels, step)
+            return clean, levels, noisy, self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
+
+    def own_example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction]:
+        """Return the same of own draws. The condition is what came of a draw, whatever it was asked for."""
+        assert self.own is not None
+        draws, plan = self.own
+        own = draws.batch(*plan.batch(step))
+        properties = self._drop_properties(own.clean, self._keys(own.clean, step), step)
+        return own.clean, self.model.curve.levels(own.t), own.noisy.replace(properties=properties), own.previous
+
+    def is_own(self, step: int) -> bool:
+        """Whether a step's batch is one of own draws: one coin per batch."""
+        return self.own is not None and self._coin(step, _COINS - 1) < self.config.own_draws.share
+
+    def training_step(self, batch: Tensor, batch_index: int) -> None:
+        """Take one step; ``batch`` holds the step number."""
+        step = self.check_step(batch)
+        with torch.autocast(self.arrays.device.type, torch.bfloat16, enabled=self.config.training.bf16):
+            clean, levels, noisy, previous = self.own_example(step) if self.is_own(step) else self.example(step)
+            prediction = self.denoiser(noisy, levels, noisy.properties, previous)
+        losses = self.model.diffusion.loss(clean, levels, prediction)
+        total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()
+        self.last_losses = {field: value.detach() for field, value in losses.items()}
+        self._update(total, step)
+        self.step = step + 1
+
+    def _self_conditioned(self, step: int) -> bool:
+        """One coin per batch, so that shapes stay static and both ways are learned."""
+        return self._coin(step, 0) < self.config.training.self_conditioning
+
+    def _coin(self, step: int, element: int) -> float:
+        """Return a number in (0, 1) for a whole batch."""
+        zero = torch.zeros(1, dtype=torch.int64)
+        return float(self.source.uniform(zero, step, Stream.SELF_CONDITIONING, _COINS)[0, element])
+
+
+def dropped_properties(uniform: Tensor, dropout: float, free: float) -> Tensor:
+    """Return (B, P) bool, which properties are hidden: all of a row's, or each by itself, so that any subset occurs.
+
+    Args:
+        uniform: (B, 1 + P) random numbers in (0, 1).
+        dropout: probability of each property.
+        free: probability of all of a row's.
+    """
+    return (uniform[:, 1:] < dropout) | (uniform[:, :1] < free)

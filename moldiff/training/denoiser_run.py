@@ -1,0 +1,137 @@
+"""The training of a model that generates molecules."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from moldiff.config import TrainConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays
+from moldiff.errors import MoldiffError, nearest_name
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS
+from moldiff.training.base_run import Run
+from moldiff.training.callbacks import read_log
+from moldiff.training.card import training_card
+from moldiff.training.checkpoint import TrainingState
+from moldiff.training.denoiser_module import DenoisingTask
+from moldiff.training.lightning_module import TrainingTask
+from moldiff.training.on_policy.collect import collect, made_by
+from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.plots import plot_training, plot_validation
+from moldiff.training.validation import ValidationLoss, validate_denoiser
+
+logger = logging.getLogger(__name__)
+
+OWN_DRAWS = "own_draws.safetensors"
+
+
+def _as_before(config: TrainConfig, before: dict[str, Any]) -> TrainConfig:
+    """Return the configuration of a run that goes on, with the model to start from and the teacher that it had, unless
+    they are named anew."""
+    teacher = config.own_draws.teacher or before.get("own_draws", {}).get("teacher")
+    own = config.own_draws.model_copy(update={"teacher": teacher})
+    return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "own_draws": own})
+
+
+class TrainingRun(Run):
+    """Trains, or fine-tunes, a model that generates molecules."""
+
+    config: TrainConfig
+    model: MoleculeModel
+    loss_names = FIELDS
+    validation_columns = ("field", "bin", "loss")
+
+    def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
+        if state is not None:
+            config = _as_before(config, state.config)
+        super().__init__(config, state, max_seconds)
+
+    def _build_model(self) -> MoleculeModel:
+        """Return the model with fresh weights, or with those of ``init_from``."""
+        torch.manual_seed(self.config.training.seed)
+        if self.config.init_from is not None:
+            return self._adapted_model(self.config.init_from)
+        statistics = self.dataset.statistics
+        for name in self.config.conditions:
+            if name not in statistics.properties:
+                known = self.dataset.property_names
+                raise MoldiffError(
+                    f"condition '{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
+                    f"it has {', '.join(known) or 'none'}; 'moldiff data prepare --properties' takes tags of the file "
+                    "and what RDKit calculates"
+                )
+        return MoleculeModel.build(
+            self.config.network, self.config.curve, self.dataset.vocabulary, statistics, self.config.conditions
+        )
+
+    def _adapted_model(self, name: str) -> MoleculeModel:
+        """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
+        model = MoleculeModel.from_folder(load_model_folder(name))
+        model.denoiser.requires_grad_(True).train()
+        statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
+        missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
+        if missing:
+            logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
+        return replace(model, statistics=statistics)
+
+    def _arrays(self, device: torch.device) -> DeviceArrays:
+        return DeviceArrays(
+            self.dataset,
+            device,
+            properties=self.model.conditions,
+            vocabulary=self.model.vocabulary,
+            absent_as_unknown=self.config.init_from is not None,
+        )
+
+    def _build_task(self, plan: BatchPlan, first_step: int) -> DenoisingTask:
+        if not self.config.own_draws.share:
+            return DenoisingTask(self.model, self.config, self.arrays, plan, first_step)
+        training, own = self.config.training, self._own_draws()
+        own_plan = BatchPlan(own.sizes, training.batch_size, training.seed, rank=self.rank, world_size=training.devices)
+        return DenoisingTask(self.model, self.config, self.arrays, plan, first_step, (own, own_plan))
+
+    def _own_draws(self) -> OwnDraws:
+        """Return the draws of the model to start from, on the training device; they are made once for an output."""
+        config = self.config
+        if config.init_from is None:
+            raise MoldiffError("own_draws.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
+        folder, path = load_model_folder(config.init_from), config.output / OWN_DRAWS
+        if path.exists():
+            own = OwnDraws.load(path, made_by(folder, self.dataset, config))
+            logger.info("%d states of own draws from %s", len(own), path)
+        elif config.training.devices > 1:
+            raise MoldiffError(
+                f"{path} is not there yet, and own draws are made by one process: run with training.devices=1 "
+                "training.steps=1 first, then with --resume auto"
+            )
+        else:
+            own = collect(folder, self.dataset, config)
+            own.save(path)
+        return own.to(self.arrays.device)
+
+    def _validate(self, task: TrainingTask) -> ValidationLoss:
+        assert isinstance(task, DenoisingTask)
+        rows, sizes = self.validation_rows()
+        return validate_denoiser(
+            task.averaged_denoiser, self.model, self.arrays, sizes, rows, task.weights, self.config.training.bf16
+        )
+
+    def _plot(self) -> None:
+        output = self.config.output
+        plot_training(read_log(output / "metrics.csv"), output / "metrics.png", FIELDS)
+        plot_validation(read_log(output / "validation.csv"), output / "validation.png")
+
+    def _card(self, provenance: dict[str, Any]) -> str:
+        return training_card(provenance, self.model)
+
+    def _references(self) -> dict[str, torch.Tensor]:
+        """Return what travels with every saved model: keys of the training molecules; `pack` adds the rest."""
+        rows = self.dataset.indices("train")
+        keys = torch.from_numpy(self.dataset.arrays["keys"][rows].view("int64").copy())
+        return {"training_keys": keys}

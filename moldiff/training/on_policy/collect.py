@@ -1,0 +1,310 @@
+"""Makes the draws that a model is trained on, see `moldiff.training.on_policy.states`.
+
+This needs RDKit; training on draws that are there does not.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moldiff.arrays import MolArrays
+from moldiff.config import TrainConfig
+from moldiff.datasets.batching import bucket_width
+from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.devices import resolve_device, resolve_precision
+from moldiff.errors import MoldiffError
+from moldiff.generation.renoise import Renoiser
+from moldiff.geometry import kabsch
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, collate
+from moldiff.randomness import NoiseSource, Stream
+from moldiff.sampling.conditions import _uniform
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
+from moldiff.sampling.smc import effective_size, systematic
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.threads import Workers, workers_for
+from moldiff.training.callbacks import duration
+from moldiff.training.denoiser_module import dropped_properties
+from moldiff.training.on_policy.reweight import log_weights
+from moldiff.training.on_policy.states import OwnDraws
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 600  # walks made before they are judged
+_WANTED = 20000  # training molecules whose features are counted
+_SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """States of one draw: its part, their padded width, their tensors, and the features of what should come of them."""
+
+    part: int
+    width: int
+    group: dict[str, Tensor]
+    features: Mapping[str, int]
+
+
+class Collector:
+    """Judges own draws and gathers their states.
+
+    Args:
+        model: that draws.
+        dataset: says which chemistry is sound beside valence: elements with charges and bond lengths seen in it.
+    """
+
+    def __init__(self, model: MoleculeModel, dataset: PreparedDataset) -> None:
+        from moldiff.generation.decoding.decoders import StructuredDecoder
+
+        self.model = model
+        self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
+        self._entries: list[_Entry] = []
+        self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
+
+    def take(self, draw: Draw, passed: Sequence[Passed], part: int = 0) -> None:
+        """Count states, and keep them with what should come of them: the molecule of a draw.
+
+        Args:
+            draw: the end of a walk.
+            passed: states on its way.
+            part: draws of one part are calibrated together.
+        """
+        states = len(passed)
+        if not states:
+            return
+        found = self._sound(draw)
+        if found is None:
+            self.counts["left out"] += states
+            return
+        arrays, properties, mol, decoding = found
+        self.counts["sound as drawn" if decoding == "argmax" else "sound after decoding"] += states
+        width = bucket_width(len(arrays.atom_type))
+        clean = collate([arrays], torch.tensor([draw.number]), width, properties[None])
+        group = {"t": torch.tensor([one.t for one in passed], dtype=torch.float64)}
+        group |= {name: _repeated(getattr(clean, name), states) for name in ("mask", "properties")}
+        for field in FIELDS:
+            as_class, as_logits = (torch.float32, torch.float32) if field == "pos" else (torch.uint8, torch.float16)
+            group[f"clean.{field}"] = _repeated(getattr(clean, field), states).to(as_class)
+            group[f"noisy.{field}"] = torch.cat([getattr(one.state, field) for one in passed]).to(as_class)
+            group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
+        self._entries.append(_Entry(part, width, group, _features(mol)))
+
+    def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, Mol, str] | None:
+        """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
+        which decoding made it; or None."""
+        from moldiff.chem.convert import EncodingError, encode
+        from moldiff.generation.results import assess
+        from moldiff.generation.target_report import measured_values
+
+        outcome = assess(draw, self._decoder)
+        if outcome.status != "valid" or outcome.mol is None or draw.arrays is None:
+            return None
+        try:
+            graph = encode(outcome.mol, self.model.vocabulary)
+        except EncodingError:
+            return None
+        known = measured_values(outcome, self.model.conditions)
+        properties = torch.tensor([known.get(name, np.nan) for name in self.model.conditions], dtype=torch.float32)
+        # RDKit's own spelling of aromatic bonds, as in the training data; coordinates as they were drawn
+        arrays = MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds)
+        return arrays, properties, outcome.mol, outcome.decoding
+
+    def calibrate(self, wanted: Sequence[Mapping[str, int]], strength: float = 1.0) -> None:
+        """Drop and repeat draws so that each part is made of what molecules of the data are made of.
+
+        Args:
+            wanted: features of molecules of the data.
+            strength: exponent of the weights; beyond 1 they lead further than to the data, since a model learns but a
+                part of the way.
+        """
+        calibrated: list[_Entry] = []
+        for part in sorted({entry.part for entry in self._entries}):
+            entries = [entry for entry in self._entries if entry.part == part]
+            weights = strength * log_weights([entry.features for entry in entries], wanted)
+            copies = systematic(weights, 0.5)
+            calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
+            share = effective_size(weights) / len(entries)
+            logger.info("own draws, part %d: calibrated; their effective share is %.0f %%", part + 1, 100 * share)
+        self._entries = calibrated
+
+    def result(self, made_by: dict[str, Any]) -> OwnDraws:
+        """Return all states; MoldiffError if no draw was sound."""
+        if not self._entries:
+            raise MoldiffError(
+                "none of the own draws came to a sound molecule: take more evaluations, or train the model further"
+            )
+        by_width: dict[int, list[dict[str, Tensor]]] = {}
+        for entry in self._entries:
+            by_width.setdefault(entry.width, []).append(entry.group)
+        groups = {
+            width: {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
+            for width, groups in by_width.items()
+        }
+        return OwnDraws(groups, made_by)
+
+
+@dataclass(frozen=True)
+class TrainingStarts:
+    """Size and condition of training molecules, as a network meets them in training.
+
+    Attributes:
+        rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
+        dropout: each property is free with this probability.
+        free: share of draws with all of them free.
+    """
+
+    rows: np.ndarray
+    dropout: float
+    free: float
+
+    def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        chosen = self.rows[(_uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
+        uniform = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
+        dropped = dropped_properties(uniform, self.dropout, self.free).numpy()
+        return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
+
+
+def _repeated(values: Tensor, count: int) -> Tensor:
+    """Return one row so many times."""
+    return values.expand(count, *values.shape[1:])
+
+
+def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> dict[str, Any]:
+    """Return what own draws depend on, as plain JSON."""
+    own = config.own_draws
+    found = {
+        "model_sha256": folder.sha256,
+        "data_sha256": str(dataset.info["data_hash"]),
+        "seed": config.training.seed,
+        "draws": own.draws,
+        "evaluations": list(own.evaluations),
+        "states": own.states,
+        "calibrate": own.calibrate,
+        "property_dropout": config.training.property_dropout,
+        "unconditional_share": config.training.unconditional_share,
+    }
+    if own.teacher is None:
+        return found
+    return found | {
+        "teacher_sha256": load_model_folder(own.teacher).sha256,
+        "teacher_start": own.teacher_start,
+        "teacher_evaluations": own.teacher_evaluations,
+    }
+
+
+def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OwnDraws:
+    """Draw with a model as its users do (default solver and grid), and gather the states.
+
+    Sizes, and what is asked for in a part of the draws, are those of training molecules. A teacher mends each draw
+    before it is judged.
+
+    Args:
+        folder: the model.
+        dataset: the training data.
+        config: gives ``own_draws``, the seed and how often properties are asked for.
+    """
+    wanted, training = config.own_draws, config.training
+    device = resolve_device(training.device)
+    model = MoleculeModel.from_folder(folder, device, resolve_precision("auto", device))
+    starts = TrainingStarts(
+        _training_rows(dataset, model.conditions), training.property_dropout, training.unconditional_share
+    )
+    collector, started, done = Collector(model, dataset), time.monotonic(), 0
+    parts = _parts(wanted.draws, wanted.evaluations)
+    total = sum(evaluations * count for evaluations, _, count in parts)
+    with workers_for(device) as workers:
+        mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
+        mended_from = math.inf if mender is None else float(mender.grid[0])
+        for part, (evaluations, first, count) in enumerate(parts):
+            drawer = Drawer(
+                model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
+                keep_predictions=True, starts=starts, workers=workers,
+            )  # fmt: skip
+            for start in range(first, first + count, _CHUNK):
+                some = min(_CHUNK, first + count - start)
+                walked = list(drawer.walks(start, some, wanted.states))
+                mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
+                for draw, passed in walked:
+                    collector.take(draw, [one for one in passed if one.t < mended_from], part)
+                    if early := [one for one in passed if one.t >= mended_from]:
+                        collector.take(aligned(mended.get(draw.number, draw), draw), early, part)
+                done += evaluations * some
+                left = (time.monotonic() - started) * (total - done) / done
+                logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
+    if wanted.calibrate:
+        collector.calibrate(_training_features(dataset, training.seed), wanted.calibrate)
+    found = collector.result(made_by(folder, dataset, config))
+    counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
+    logger.info("%d own draws, their states: %s", wanted.draws, counted)
+    return found
+
+
+def _training_features(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
+    """Return the features of training molecules, of so many at most that they are counted in seconds."""
+    from moldiff.evaluation.load_reference import molecules_of
+
+    rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
+    return [_features(mol) for mol in molecules_of(dataset, rows)]
+
+
+def _features(mol: Mol) -> Counter[str]:
+    """Return the motifs of a molecule and its size."""
+    from moldiff.chem.descriptors.motifs import motifs
+
+    return motifs(mol) + Counter([f"{mol.GetNumAtoms()} atoms"])
+
+
+def aligned(mended: Draw, draw: Draw) -> Draw:
+    """Return a draw that was walked down anew, turned and moved onto itself as it was: noise has turned it a little,
+    and states that came before know nothing of that."""
+    if mended.arrays is None or draw.arrays is None:
+        return mended
+    now, before = (torch.from_numpy(arrays.pos)[None].double() for arrays in (mended.arrays, draw.arrays))
+    rotation, shift = kabsch(now, before, torch.ones(now.shape[:2], dtype=torch.bool))
+    pos = (now @ rotation.transpose(1, 2) + shift[:, None])[0].float().numpy()
+    return replace(mended, arrays=replace(mended.arrays, pos=pos))
+
+
+def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, workers: Workers) -> Renoiser:
+    """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
+    own, device = config.own_draws, next(model.denoiser.parameters()).device
+    assert own.teacher is not None
+    teacher = MoleculeModel.from_folder(load_model_folder(own.teacher), device, model.denoiser.precision)
+    if teacher.vocabulary != model.vocabulary or teacher.conditions != model.conditions:
+        raise MoldiffError(
+            f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
+            "charges, bonds and conditions"
+        )
+    drawer = Drawer(
+        teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, _SEEDS + config.training.seed,
+        keep_predictions=True, starts=starts, workers=workers,
+    )  # fmt: skip
+    return Renoiser(drawer, own.teacher_start)
+
+
+def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Return (evaluations, first draw, draws) of nearly equal parts."""
+    ends = [draws * part // len(evaluations) for part in range(len(evaluations) + 1)]
+    return [(count, ends[part], ends[part + 1] - ends[part]) for part, count in enumerate(evaluations)]
+
+
+def _training_rows(dataset: PreparedDataset, conditions: Sequence[str]) -> np.ndarray:
+    """Return (R, 1 + P) float32: number of atoms and properties of training molecules, NaN = unknown or not there."""
+    rows = dataset.indices("train")
+    properties = dataset.property_table(conditions, absent_as_unknown=True)[rows]
+    return np.concatenate([dataset.sizes[rows, None].astype(np.float32), properties], axis=1)

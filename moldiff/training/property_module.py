@@ -1,0 +1,133 @@
+"""Training and validation of a property network: Gaussian negative log-likelihood of the properties that are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moldiff.config import PropertyTrainConfig
+from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.prepared import DeviceArrays
+from moldiff.diffusion.joint import draw_noise
+from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.preconditioning import PreconditionedPredictor
+from moldiff.diffusion.property_likelihood import log_density
+from moldiff.models.property_model import PropertyModel
+from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
+from moldiff.training.lightning_module import TrainingTask
+from moldiff.training.validation import BINS, noised_rows
+
+
+class PropertyTask(TrainingTask):
+    """One training step: rows of the data set -> noisy batch -> predicted laws -> likelihood -> weights.
+
+    Args:
+        model: the model to train.
+        config, arrays, plan, first_step: as for `TrainingTask`; the batches hold the model's properties.
+    """
+
+    def __init__(
+        self, model: PropertyModel, config: PropertyTrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
+    ) -> None:
+        super().__init__(model.predictor, model.curve, config, arrays, plan, first_step)
+        self.model, self.bf16 = model, config.training.bf16
+
+    def setup_batch(self, step: int) -> tuple[MolBatch, Levels]:
+        """Return noisy molecules with their true properties, and their levels; a function of (seed, step)."""
+        indices, width = self.plan.batch(step)
+        clean = self.arrays.assemble(indices, width)
+        keys = self._keys(clean, step)
+        levels = self.curve.levels(*self._times(keys, step))
+        return self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width)), levels
+
+    def training_step(self, batch: Tensor, batch_index: int) -> None:
+        """Take one step; ``batch`` holds the step number."""
+        step = self.check_step(batch)
+        noisy, levels = self.setup_batch(step)
+        with torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=self.bf16):
+            prediction = self.trained(SoftBatch.of(noisy, self.model.vocabulary.sizes), levels)
+        losses = likelihood_losses(prediction, self.model.predictor.standardised(noisy.properties))
+        self.last_losses = dict(zip(self.model.properties, losses.detach(), strict=True))
+        self._update(losses.mean(), step)
+        self.step = step + 1
+
+
+def likelihood_losses(prediction: PropertyPrediction, values: Tensor) -> Tensor:
+    """Return (P,) the mean of -ln p over the molecules whose property is known; 0 where none is.
+
+    Args:
+        prediction: for B molecules.
+        values: (B, P) standardised, NaN = unknown.
+    """
+    known = torch.isfinite(values)
+    # the unknown is replaced before it meets any weight, so NaN never spreads into a gradient
+    loss = -log_density(prediction, torch.where(known, values, 0.0)) * known
+    return loss.sum(0) / known.sum(0).clamp(min=1)
+
+
+@dataclass(frozen=True)
+class PropertyErrors:
+    """What a property network achieves by bin of t; each (bins, P), means over the molecules of known property.
+
+    Attributes:
+        properties: P names.
+        nll: -ln p in standardised units; of the data's normal law it would be 1.42 on average.
+        mae: mean absolute error, natural units.
+        mae_of_mean: the same of a constant, the mean of the training data.
+    """
+
+    properties: tuple[str, ...]
+    nll: Tensor
+    mae: Tensor
+    mae_of_mean: Tensor
+
+    def rows(self) -> list[dict[str, object]]:
+        """Return a row for each property and bin."""
+        return [
+            {
+                "property": name,
+                "bin": number,
+                "nll": f"{float(self.nll[number, column]):.5f}",
+                "mae": f"{float(self.mae[number, column]):.6g}",
+                "mae_of_mean": f"{float(self.mae_of_mean[number, column]):.6g}",
+            }
+            for column, name in enumerate(self.properties)
+            for number in range(len(self.nll))
+        ]
+
+    def summary(self) -> str:
+        """Return each property's error over all bins, and where noise is least."""
+        parts = []
+        for column, name in enumerate(self.properties):
+            mae, constant = self.mae[:, column], self.mae_of_mean[:, column]
+            parts.append(
+                f"{name} error {float(mae.mean()):.4g}, {float(mae[0]):.4g} at low noise "
+                f"(mean {float(constant.mean()):.4g}), nll {float(self.nll[:, column].mean()):.3f}"
+            )
+        return "  ".join(parts)
+
+
+def validate_predictor(
+    predictor: PreconditionedPredictor, model: PropertyModel, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
+) -> PropertyErrors:
+    """Return errors over data rows (M,) with ``sizes`` (M,) atoms, each met once at a noise level of its own."""
+    count = len(model.properties)
+    sums = {name: torch.zeros(BINS, count, dtype=torch.float64) for name in ("nll", "mae", "mae_of_mean", "known")}
+    std = predictor.property_std
+    for batch in noised_rows(model.curve, model.diffusion, arrays, sizes, rows):
+        values = predictor.standardised(batch.clean.properties)
+        with torch.no_grad():
+            prediction = predictor(SoftBatch.of(batch.noisy, model.vocabulary.sizes), batch.levels)
+        found = {
+            "nll": -log_density(prediction, values),
+            "mae": (values - prediction.mean).abs() * std,
+            "mae_of_mean": values.abs() * std,
+            "known": torch.ones_like(values),
+        }
+        known = torch.isfinite(values)
+        for name, value in found.items():
+            sums[name].index_add_(0, batch.bins, torch.where(known, value, 0.0).double().cpu())
+    known_molecules = sums.pop("known").clamp(min=1)
+    return PropertyErrors(model.properties, **{name: total / known_molecules for name, total in sums.items()})

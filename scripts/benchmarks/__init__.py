@@ -1,0 +1,1 @@
+"""Measurements: ``python -m scripts.benchmarks.model --help``; their tables are in results/."""

@@ -1,0 +1,154 @@
+"""Measure a model as a stranger would: generate by the command line, evaluate by the command line. Writes Markdown.
+
+    python -m scripts.benchmarks.model qm9 -n 1000 --data data/qm9 -o scripts/benchmarks/results/model_qm9.md
+
+Everything is at its default (argmax decoding, no retries, no filters) and all requested molecules count. Beside the
+model's column stands one for as many real molecules of the test split, which no training saw, judged in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moldiff.chem.convert import decode
+from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.files import write_text
+from moldiff.provenance import hardware
+
+RATES = {
+    "valid_connected": "valid & connected",
+    "atom_stability": "stable atoms",
+    "molecule_stability": "stable molecules",
+    "edm_atom_stability": "stable atoms, EDM distance table",
+    "edm_molecule_stability": "stable molecules, EDM distance table",
+    "unique": "unique, of the valid",
+    "novel": "novel, of the unique",
+    "valid_unique_novel": "valid, unique and novel",
+    "posebusters": "PoseBusters (mol_fast)",
+}
+BONDS = ("C-H", "C-C", "C=O")
+
+
+def measured(arguments: list[str]) -> tuple[float, float]:
+    """Run a command; return (wall seconds, peak memory in GiB of its own process)."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "moldiff", *arguments])
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"moldiff {' '.join(arguments)} ended with status {process.returncode}")
+    return time.perf_counter() - started, usage.ru_maxrss / 2**20
+
+
+def evaluated(file: Path, n: int, reference: str) -> dict[str, Any]:
+    """Return the report of ``moldiff evaluate``."""
+    report = file.with_suffix(".report")
+    judge = ["evaluate", str(file), "--reference", reference, "--requested", str(n), "--posebusters", str(n)]
+    measured([*judge, "-o", str(report), "--overwrite"])
+    return dict(json.loads((report / "report.json").read_text(encoding="utf-8")))
+
+
+def write_held_out(data: Path, n: int, out: Path) -> None:
+    """Write n molecules of the test split, drawn with seed 0, as an SDF."""
+    dataset = PreparedDataset.open(data)
+    rows = np.sort(np.random.default_rng(0).choice(dataset.indices("test"), n, replace=False))
+    molecules = [decode(dataset.molecule(int(row)), dataset.vocabulary).mol for row in rows]
+    write_sdf(
+        out, [mol_to_sdf_record(mol, dataset.name(int(row)), {}) for mol, row in zip(molecules, rows, strict=True)]
+    )
+
+
+def cell(rate: dict[str, Any] | None) -> str:
+    """Return a rate as "93.1 ± 0.8"."""
+    if rate is None or rate["value"] is None:
+        return "-"
+    error = f" ± {100 * rate['standard_error']:.1f}" if rate["standard_error"] is not None else ""
+    return f"{100 * rate['value']:.1f}{error}"
+
+
+def distances(report: dict[str, Any]) -> dict[str, str]:
+    """Return the rows of distances of one report, "distance (floor)"."""
+    rows = {}
+    for kind, found in report["geometry"].items():
+        rows[f"W1 of {kind}s, {found['unit']} (floor)"] = f"{found['w1']:.4g} ({found['floor']:.2g})"
+        for label in BONDS if kind == "bond" else ():
+            entry = found["types"].get(label)
+            if entry and entry["w1"] is not None and entry["floor"] is not None:
+                rows[f"W1 of {label} lengths, {found['unit']} (floor)"] = f"{entry['w1']:.4f} ({entry['floor']:.4f})"
+    if (made := report["motifs"]) is not None:
+        label = f"deviation of {len(made['motifs'])} motifs, spreads (floor)"
+        rows[label] = f"{made['deviation']:.3f} ({made['floor']:.3f})"
+    return rows
+
+
+def main() -> None:
+    """Read the arguments, generate, evaluate, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="built-in model or model folder")
+    parser.add_argument("-n", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", type=Path, help="prepared data set: adds a column of real molecules")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark_model"), help="folder of the files made")
+    parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
+    arguments = parser.parse_args()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+
+    common = ["--model", arguments.model, "--seed", str(arguments.seed), "--keep-invalid", "--overwrite"]
+    cold, cold_memory = measured(["generate", "-n", "100", "-o", str(arguments.work / "first.sdf"), *common])
+    generated = arguments.work / "generated.sdf"
+    seconds, memory = measured(["generate", "-n", str(arguments.n), "-o", str(generated), *common])
+    record = json.loads((arguments.work / "generated.run.json").read_text(encoding="utf-8"))
+    columns = {"generated": evaluated(generated, arguments.n, arguments.model)}
+    if arguments.data is not None:
+        held_out = arguments.work / "held_out.sdf"
+        write_held_out(arguments.data, arguments.n, held_out)
+        columns["held-out data"] = evaluated(held_out, arguments.n, arguments.model)
+
+    command = f"python -m scripts.benchmarks.model {Path(arguments.model).name} -n {arguments.n}"
+    lines = [
+        f"# The model {Path(arguments.model).name}, measured",
+        "",
+        f"`{command}`, {datetime.date.today()}, {hardware(torch.device('cpu'))}, {os.cpu_count()} cores, "
+        f"Python {platform.python_version()}, torch {torch.__version__}. Sampler {record['request']['sampler']}, "
+        f"{record['request']['steps']} network evaluations, seed {arguments.seed}, model hash "
+        f"`{record['model_sha256'][:16]}`. All {arguments.n} requested molecules count; argmax decoding, no "
+        "retries, no filters. Rates in %, ± standard error. Floor: the distance of as many real training molecules.",
+        "",
+        f"| | {' | '.join(columns)} |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name, label in RATES.items():
+        lines.append(
+            f"| {label} | " + " | ".join(cell(report["metrics"].get(name)) for report in columns.values()) + " |"
+        )
+    tables = [distances(report) for report in columns.values()]
+    lines += [f"| {label} | " + " | ".join(table.get(label, "-") for table in tables) + " |" for label in tables[0]]
+    lines += [
+        "",
+        "| generation | wall, s | peak memory, GiB |",
+        "|---|---|---|",
+        f"| 100 molecules, cold start | {cold:.1f} | {cold_memory:.2f} |",
+        f"| {arguments.n} molecules | {seconds:.1f} | {memory:.2f} |",
+        "",
+    ]
+    text = "\n".join(lines)
+    print(text)
+    if arguments.out is not None:
+        write_text(arguments.out, text)
+
+
+if __name__ == "__main__":
+    main()

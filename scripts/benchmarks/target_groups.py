@@ -1,0 +1,122 @@
+"""Draws in groups that share a target and a size, as training data have them together: what a score or a property
+network makes of them. Imported by `scripts.benchmarks.steering`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from moldiff.chem.descriptors.score_functions import Score
+from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.options.generation_options import Request
+from moldiff.generation.options.property_guide import PropertyGuide
+from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.results import Outcome, assess
+from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
+from moldiff.randomness import NoiseSource
+from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.scoring.named import targets_score
+from moldiff.scoring.network import PredictedNearness
+from moldiff.scoring.targets import Target, parse_target
+from moldiff.threads import Workers, workers_for
+
+Made = tuple[np.ndarray, list[list[str]], float]
+"""Distances from the targets (groups, members), NaN = failed; SMILES likewise, "" = failed; network evaluations of one
+member."""
+
+
+class TargetGroups:
+    """Groups of K draws; the first n / K targets and sizes are those of the single draws 0, 1, ...
+
+    Args:
+        name: the property.
+        text: range of the targets, for example "logp=-3.0..4.0".
+        arguments: of the command line.
+        folder: the model.
+    """
+
+    def __init__(self, name: str, text: str, arguments: argparse.Namespace, folder: ModelFolder) -> None:
+        device = resolve_device(arguments.device)
+        self.name, self.arguments, self.folder, self.device = name, arguments, folder, device
+        self.model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
+        self.members, self.count = arguments.particles, arguments.n // arguments.particles
+        starts = steer(Wishes((text,)), self.model, folder.references, str(folder.path), None).starts
+        self.sizes, conditions = starts.draw(torch.arange(self.count), NoiseSource(arguments.seed))
+        self.targets = conditions[:, self.model.conditions.index(name)]
+        self.std = self.model.statistics.properties[name].std
+        self.decoder = ArgmaxDecoder(self.model.vocabulary)
+
+    def by_score(self, weight: float, network: str | None) -> Made:
+        """Draw each group by sequential Monte Carlo, conditioned on its target at scale 1; what guides it is the judge
+        itself, or a property network."""
+        guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
+        asked = Reweighting(self.name, weight, self.members)
+
+        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
+            score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
+            draws = ReweightedDraws(drawer, self.decoder, Scoring(asked, score))
+            outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+            # the judge has not seen what a network has guided
+            return outcomes if guide is None else [replace(outcome, score=None) for outcome in outcomes]
+
+        return self._made(Wishes(guidance=1.0), draw)
+
+    def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
+        """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
+
+        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
+            draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
+            return [assess(draw, self.decoder) for draw in draws]
+
+        return self._made(Wishes(guidance=guidance, property_model=property_model, property_scale=scale), draw)
+
+    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int, Target], list[Outcome]]) -> Made:
+        """Draw the groups, each with its own target and size, and measure them."""
+        guide = PropertyGuide.load(
+            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+        )
+        distances, smiles, evaluations = [], list[list[str]](), 0
+        with workers_for(self.device) as workers:
+            for group, (size, value) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
+                text = f"{self.name}={value!r}"
+                drawer = self._drawer(replace(wishes, targets=(text,)), size, guide, workers)
+                target, evaluations = parse_target(text), drawer.evaluations
+                outcomes = draw(drawer, group, target)
+                distances.append([self._distance(outcome, target) for outcome in outcomes])
+                smiles.append([outcome.smiles if outcome.status == "valid" else "" for outcome in outcomes])
+        return np.array(distances), smiles, float(evaluations)
+
+    def _drawer(self, wishes: Wishes, size: int, guide: PropertyGuide | None, workers: Workers) -> Drawer:
+        """Return what draws molecules of one size towards one target."""
+        arguments, sizes = self.arguments, (size, size)
+        request = Request(
+            self.members, arguments.model, sizes, arguments.steps, arguments.sampler, arguments.seed, 1,
+            arguments.device, until_valid=False,
+        )  # fmt: skip
+        steering = steer(wishes, self.model, self.folder.references, str(self.folder.path), sizes, guide)
+        return request.drawer(self.model, True, steering, workers)
+
+    def _judge(self, target: Target) -> Score:
+        """Return minus the distance of the true value from a target, in standard deviations."""
+        return targets_score([target], self.model.statistics.properties)
+
+    def _distance(self, outcome: Outcome, target: Target) -> float:
+        """Return how far a valid molecule lies from the target, natural units; NaN for what failed."""
+        score = outcome.score
+        if outcome.status == "valid" and outcome.mol is not None and score is None:
+            (score,) = self._judge(target)([outcome.mol])
+        return np.nan if score is None else -self.std * score
+
+
+def copies_as_failed(distances: np.ndarray, smiles: list[list[str]]) -> np.ndarray:
+    """Return distances (groups, members) in which, of the same molecule in a group, only the first counts."""
+    first = [[own.index(one) == place for place, one in enumerate(own)] for own in smiles]
+    return np.where(first, distances, np.nan)

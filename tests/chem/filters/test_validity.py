@@ -1,0 +1,138 @@
+"""Checks: what real molecules pass and what each check catches, alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import Conversion, decode
+from moldiff.chem.filters.validity import (
+    CHECKS,
+    bond_lengths_plausible,
+    check,
+    finite_coordinates,
+    is_valid_and_connected,
+    no_clashes,
+    no_open_valences,
+    no_radicals,
+    one_fragment,
+)
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import read_records
+from moldiff.vocabulary import Vocabulary
+
+ROOT = Path(__file__).parents[3]
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol, reason = embed(Chem.MolFromSmiles(smiles), seed=1, timeout_s=10)
+    assert mol is not None, reason
+    return mol
+
+
+def moved(mol: Chem.Mol, atom: int, position: np.ndarray) -> Chem.Mol:
+    copy = Chem.Mol(mol)
+    copy.GetConformer().SetAtomPosition(atom, [float(value) for value in position])
+    return copy
+
+
+@pytest.mark.parametrize("path", [ROOT / "data" / "sample.sdf", ROOT / "tests" / "fixtures" / "drugs.sdf"])
+def test_real_molecules_pass_everything(path: Path) -> None:
+    for record in read_records(path):
+        assert [result.name for result in check(record.mol)] == [function.__name__ for function in CHECKS]
+        assert all(result.passed and result.detail == "" for result in check(record.mol)), record.name
+
+
+def test_coordinates() -> None:
+    mol = embedded("CO")
+    assert finite_coordinates(Chem.MolFromSmiles("CO")).detail == "no conformer"
+    broken = moved(mol, 0, np.array([np.nan, 0, 0]))
+    assert not finite_coordinates(broken).passed
+    assert not bond_lengths_plausible(broken).passed
+    for function in (bond_lengths_plausible, no_clashes):
+        assert function(Chem.MolFromSmiles("CO")).detail == "no conformer"
+
+
+def test_fragments() -> None:
+    assert one_fragment(Chem.MolFromSmiles("CC.O")).value == 2
+    assert not one_fragment(Chem.MolFromSmiles("CC.O")).passed
+    assert not one_fragment(Chem.Mol()).passed
+
+
+def test_radicals() -> None:
+    result = no_radicals(Chem.MolFromSmiles("[CH2]C[CH2]"))
+    assert (result.passed, result.value, result.detail) == (False, 2.0, "2 radical electrons")
+
+
+def test_open_valences_are_hydrogens_left_out_of_an_all_atom_molecule() -> None:
+    full = embedded("CCO")
+    assert no_open_valences(full).passed
+    part = Chem.RWMol(full)
+    part.RemoveAtom(5)
+    part.GetAtomWithIdx(0).SetNoImplicit(False)
+    Chem.SanitizeMol(part)
+    assert no_open_valences(part).value == 1 and not no_open_valences(part).passed
+    heavy = Chem.RemoveHs(full)
+    assert no_open_valences(heavy).passed, "hydrogens left out on purpose"
+    bare = Chem.RWMol()
+    bare.AddAtom(Chem.Atom("C"))
+    bare.GetAtomWithIdx(0).SetNoImplicit(True)
+    Chem.SanitizeMol(bare)
+    assert not no_open_valences(bare).passed and not no_radicals(bare).passed
+
+
+def test_bond_lengths() -> None:
+    mol = embedded("CCO")
+    pos = mol.GetConformer().GetPositions()
+    stretched = moved(mol, 2, pos[1] + 2.0 * (pos[2] - pos[1]))
+    result = bond_lengths_plausible(stretched)
+    assert not result.passed and result.value > 1.3 and "C-O of 2.8" in result.detail
+    squeezed = moved(mol, 2, pos[1] + 0.5 * (pos[2] - pos[1]))
+    assert not bond_lengths_plausible(squeezed).passed
+    assert bond_lengths_plausible(mol).value == pytest.approx(1.0, abs=0.1)
+    assert bond_lengths_plausible(Chem.MolFromMolBlock(Chem.MolToMolBlock(embedded("[H][H]")), removeHs=False)).passed
+
+
+def test_clashes_count_from_three_bonds_and_across_fragments() -> None:
+    mol = embedded("CCCCCC")
+    assert no_clashes(mol).passed
+    pos = mol.GetConformer().GetPositions()
+    result = no_clashes(moved(mol, 5, pos[0] + np.array([0.0, 0.0, 0.1])))
+    assert not result.passed and result.detail == "C and C at 0.10 angstrom"
+    assert result.value == pytest.approx(0.1 / 3.4, rel=0.01)
+    pair = Chem.CombineMols(embedded("C"), embedded("C"))
+    assert not no_clashes(pair).passed, "two molecules on top of each other"
+    assert no_clashes(embedded("C")) == no_clashes(embedded("O")), "no pair, no value"
+
+
+def test_dummy_atoms_have_no_expected_distance() -> None:
+    mol = Chem.RWMol(Chem.MolFromSmiles("****"))
+    mol.AddConformer(Chem.Conformer(4))
+    assert bond_lengths_plausible(mol).passed and no_clashes(mol).passed
+
+
+def test_validity_gives_the_first_reason() -> None:
+    assert is_valid_and_connected(Conversion(embedded("CCO"), None, "")) == (True, "")
+    failed = Conversion(None, None, "valence: N with 5 bonds")
+    assert is_valid_and_connected(failed) == (False, "valence: N with 5 bonds")
+    two = Conversion(Chem.MolFromSmiles("[CH3].C"), None, "")
+    assert is_valid_and_connected(two) == (False, "one_fragment: 2 fragments")
+    radical = Conversion(Chem.MolFromSmiles("[CH3]"), None, "")
+    assert is_valid_and_connected(radical) == (False, "no_radicals: 1 radical electrons")
+
+
+def test_a_ring_that_is_aromatic_only_beside_hydrogen_atoms_is_no_molecule() -> None:
+    # drawn by a model: two aromatic bonds in a ring of four; RDKit accepts it, but not the SMILES that it writes
+    bonds = [[0, 1, 1], [0, 6, 1], [0, 8, 2], [1, 5, 2], [2, 8, 1], [3, 7, 1], [4, 5, 4], [4, 7, 1], [4, 9, 2],
+             [5, 11, 1], [7, 8, 1], [7, 10, 1], [9, 11, 4]]  # fmt: skip
+    pos = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+    elements = np.array([1, 2, 0, 0, 2, 1, 0, 1, 1, 2, 0, 3])
+    arrays = MolArrays(pos, elements, np.ones(12, dtype=np.int64), np.array(bonds))
+    names = ("none", "single", "double", "triple", "aromatic")
+    conversion = decode(arrays, Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), names))
+    assert conversion.mol is not None
+    valid, reason = is_valid_and_connected(conversion)
+    assert not valid
+    assert reason == "sanitises_without_hydrogens: kekulize: aromatic bonds without a Kekule form"

@@ -1,0 +1,93 @@
+"""3D from SMILES and bonds from 3D."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.filters.validity import check
+from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.perceive import parse_xyz, perceive
+from moldiff.chem.io.records import read_records
+
+SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)O", "F/C=C/F", "C[N+](C)(C)C", "[H][H]", "OB(O)c1ccccc1"]
+)
+def test_embedding_keeps_the_molecule_and_gives_a_plausible_geometry(smiles: str) -> None:
+    mol, reason = embed(Chem.MolFromSmiles(smiles), seed=7, timeout_s=20)
+    assert reason == ""
+    assert canonical_smiles(mol, stereo=True) == canonical_smiles(Chem.MolFromSmiles(smiles), stereo=True)
+    assert all(result.passed for result in check(mol))
+    assert all(atom.GetTotalNumHs() == 0 for atom in mol.GetAtoms())
+
+
+def test_the_seed_decides() -> None:
+    flexible = Chem.MolFromSmiles("CCCCCCCO")
+    first, same, other = (embed(flexible, seed=seed, timeout_s=20)[0] for seed in (1, 1, 2))
+    positions = [mol.GetConformer().GetPositions() for mol in (first, same, other)]
+    assert np.array_equal(positions[0], positions[1]) and not np.allclose(positions[0], positions[2], atol=0.1)
+    assert flexible.GetNumConformers() == 0 and flexible.GetNumAtoms() == 8
+
+
+def test_embedding_failures_have_reasons() -> None:
+    assert embed(Chem.Mol(), seed=1, timeout_s=5) == (None, "embedding: no atoms")
+    assert embed(Chem.MolFromSmiles("C" * 400), seed=1, timeout_s=5) == (None, "embedding: too large, 1202 atoms")
+    cyclopropyne = Chem.MolFromSmiles("C1#CC1")
+    assert embed(cyclopropyne, seed=1, timeout_s=2) == (None, "embedding: no conformer found (limit 2 s)")
+    platinum = embed(Chem.MolFromSmiles("O[Pt]"), seed=1, timeout_s=2)
+    assert platinum == (None, "embedding: no force field has parameters for this molecule")
+
+
+def test_embedding_stops_at_its_time_limit() -> None:
+    chain = Chem.MolFromSmiles("C" * 130)
+    started = time.monotonic()
+    mol, reason = embed(chain, seed=1, timeout_s=1)
+    assert mol is None and reason == "embedding: no conformer found (limit 1 s)"
+    assert time.monotonic() - started < 4
+
+
+def test_perception_finds_what_the_file_says() -> None:
+    records = list(read_records(SAMPLE))
+    for record in records:
+        symbols = tuple(atom.GetSymbol() for atom in record.mol.GetAtoms())
+        mol, reason = perceive(symbols, record.mol.GetConformer().GetPositions())
+        assert reason == ""
+        assert canonical_smiles(mol, stereo=True) == record.tags["smiles"]
+
+
+def test_strained_cage_has_no_bond_across() -> None:
+    """Atoms 1.9 angstrom apart but not bonded; RDKit's default tolerance joins them."""
+    mol, _ = embed(Chem.MolFromSmiles("C1C2CC1O2"), seed=1, timeout_s=10)
+    symbols = tuple(atom.GetSymbol() for atom in mol.GetAtoms())
+    found, _ = perceive(symbols, mol.GetConformer().GetPositions())
+    assert canonical_smiles(found, stereo=False) == "C1C2CC1O2"
+
+
+def test_perception_uses_the_template_where_orders_do_not_fit() -> None:
+    mol, _ = embed(Chem.MolFromSmiles("CC(=O)OC"), seed=1, timeout_s=10)
+    symbols, pos = tuple(a.GetSymbol() for a in mol.GetAtoms()), mol.GetConformer().GetPositions()
+    assert perceive(symbols, pos, charge=5)[0] is None
+    found, _ = perceive(symbols, pos, template="CC(=O)OC", charge=5)
+    assert canonical_smiles(found, stereo=True) == "COC(C)=O"
+    assert perceive(symbols, pos, template="c1", charge=5)[1].startswith("perception: no bond orders fit")
+
+
+def test_perception_refuses_fragments_nan_and_too_many_atoms() -> None:
+    far = np.array([[0, 0, 0], [0, 0, 0.7], [9, 0, 0], [9, 0, 0.7]], dtype=float)
+    assert perceive(("H",) * 4, far) == (None, "perception: more than one fragment")
+    assert perceive(("H",) * 4, far * np.nan)[1].startswith("non-finite")
+    assert perceive(("H",) * 1000, np.zeros((1000, 3)))[1] == "too large: 1000 atoms"
+    assert perceive(("Qq", "H"), far[:2])[1].startswith("perception")
+
+
+def test_xyz_text() -> None:
+    geometry = parse_xyz("2\ncomment\nH 0 0 0\nH 0 0 7.4*^-1\n")
+    assert geometry.symbols == ("H", "H") and geometry.pos[1, 2] == 0.74 and geometry.smiles == ""
+    for text in ("", "2\n\nH 0 0 0\n", "x\n\n", "1\n\nH 0 0\n", "1\n\nH a b c\n", "0\n\n"):
+        assert parse_xyz(text) == "xyz: not an atom count followed by that many atoms"

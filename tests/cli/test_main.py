@@ -1,0 +1,182 @@
+"""The command line itself: calls, exit statuses, what it shows of models and of the installation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import moldiff.datasets.prepare
+import moldiff.devices
+import moldiff.evaluation.evaluate
+from moldiff.cli import main as cli
+from moldiff.errors import MoldiffError
+from moldiff.models import folder as model_folder
+from moldiff.models.folder import save_model_folder
+from moldiff.version import VERSION
+
+Run = Callable[..., Any]
+
+
+def test_help_and_version(run: Run) -> None:
+    for arguments in ([], ["--help"]):
+        status, out, _ = run(*arguments)
+        assert status == 0
+        assert all(name in out for name in ("generate", "train", "evaluate", "data", "models", "doctor"))
+    assert run("--version") == (0, f"moldiff {VERSION}\n", "")
+    for group, command in (("data", "prepare"), ("models", "list")):
+        status, out, _ = run(group)
+        assert (status, command in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["genrate"], ["genrate", "generate"]),
+        (["generate", "--stepps", "5"], ["--stepps"]),
+        (["generate", "-n", "-3"], ["-n", "moldiff generate --help"]),
+        (["generate", "-n", "many"], ["-n"]),
+        (["generate", "--seed", "-1"], ["--seed"]),
+        (["generate", "--batch-size", "0"], ["--batch-size"]),
+        (["data", "prepare"], ["files"]),
+        (["data", "prepare", "x.sdf", "-o", "out", "--bonds", "dashed"], ["dashed", "kekule"]),
+        (["data", "prepare", "x.sdf", "-o", "out", "--workers", "0"], ["--workers"]),
+        (["models", "info", "no-such-model"], ["no-such-model"]),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_status_2(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    words: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run(*arguments).assert_refused(*words)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_error_of_several_lines_is_printed_as_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MoldiffError("first\n  second")
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: first second\n")
+
+
+def test_letters_that_no_terminal_should_get_are_question_marks(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MoldiffError("columns \x1b[2J\x07 and \u00e9")
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: columns ?[2J? and \u00e9\n")
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], 3), (["--workers", "2"], 2)])
+def test_every_usable_core_works_by_default(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], expected: int
+) -> None:
+    def tell(*arguments: object, workers: int, **others: object) -> None:
+        raise MoldiffError(f"{workers} workers")
+
+    monkeypatch.setattr(moldiff.devices, "usable_cores", lambda: 3)
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", tell)
+    monkeypatch.setattr(moldiff.evaluation.evaluate, "evaluate", tell)
+    for command in (["data", "prepare", "x.sdf", "-o", "out"], ["evaluate", "x.sdf"]):
+        assert run(*command, *options) == (2, "", f"error: {expected} workers\n")
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["data", "prepare", "x.sdf", "-o", "out"])
+
+
+def test_ctrl_c_is_status_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", interrupt)
+    assert run("data", "prepare", "x.sdf", "-o", "out") == (130, "", "interrupted\n")
+
+
+def test_models_info_shows_classes_ranges_and_card(run: Run, model: Path) -> None:
+    status, out, err = run("models", "info", model)
+    assert (status, err) == (0, "")
+    assert "model[1]" in out, "brackets in a path are not markup"
+    for words in (
+        "H C N O",
+        "-1 0 +1",
+        "single double triple aromatic",
+        "5 to 15 in 60",
+        "logp",
+        "-2.25",
+        "2.75",
+        "Test card",
+    ):
+        assert words in out
+
+
+def test_models_info_refuses_a_damaged_model(run: Run, model: Path) -> None:
+    data = bytearray((model / "model.safetensors").read_bytes())
+    data[-1] ^= 1
+    (model / "model.safetensors").write_bytes(data)
+    run("models", "info", model).assert_refused("model.safetensors", "corrupt")
+
+
+def test_models_info_refuses_a_configuration_without_vocabulary(run: Run, tmp_path: Path) -> None:
+    weights = {"w": torch.ones(1)}
+    save_model_folder(tmp_path / "m", weights=weights, config={"vocabulary": {}}, references={}, card="", half=False)
+    run("models", "info", tmp_path / "m").assert_refused("vocabulary")
+
+
+def test_models_list_and_doctor(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_folder, "pretrained_folder", lambda: model.parent)
+    sha256 = model_folder.load_model_folder(model).sha256
+    status, out, _ = run("models", "list")
+    assert status == 0
+    assert "model[1]" in out
+    assert sha256 in out
+    status, out, _ = run("doctor")
+    assert status == 0
+    for words in (f"moldiff {VERSION}", "torch", "rdkit", "cpu: ", sha256):
+        assert words in out
+    (model / "card.md").write_text("another card")
+    for command in (["models", "list"], ["doctor"]):
+        status, out, _ = run(*command)
+        assert status == 2
+        assert "corrupt" in out
+
+
+def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> None:
+    """A process that is busy in a command, and Ctrl-C: status 130, one line, no traceback."""
+    code = (
+        "import signal, sys, time, moldiff.datasets.prepare as module, moldiff.cli.main as cli\n"
+        # a shell that started the tests in the background lets its children ignore Ctrl-C
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "module.prepare = lambda *a, **k: (print('busy', flush=True), time.sleep(60))\n"
+        "sys.exit(cli.main(['data', 'prepare', 'x.sdf', '-o', 'out']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=Path(cli.__file__).parents[2],
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "busy\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted\n")
+    assert time.monotonic() - start < 10

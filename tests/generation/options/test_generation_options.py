@@ -1,0 +1,155 @@
+"""The Python functions take the texts of the command line as well as values; a wrong type is one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+import moldiff
+from moldiff.chem.io.embed import embed
+from moldiff.errors import MoldiffError
+from moldiff.generation import generate as module
+from moldiff.generation.options.fragment import FragmentWish
+from moldiff.generation.options.generation_options import Request
+
+ETHANOL, _ = embed(Chem.MolFromSmiles("CCO"), seed=1, timeout_s=20)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Request]:
+    """Return the request that arguments of `moldiff.generate` make."""
+
+    class Asked(Exception):
+        pass
+
+    def caught(request: Request, scoring: object) -> None:
+        raise Asked(request)
+
+    monkeypatch.setattr(module, "Generation", caught)
+
+    def call(**arguments: Any) -> Request:
+        with pytest.raises(Asked) as raised:
+            moldiff.generate(3, **arguments)
+        return raised.value.args[0]
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        ({"n_atoms": "15..22"}, {"n_atoms": (15, 22)}),
+        ({"n_atoms": "18"}, {"n_atoms": 18}),
+        ({"targets": "logp=1,2"}, {"targets": ["logp=1,2"]}),
+        ({"guidance": "logp=2,tpsa=1"}, {"guidance": {"logp": 2, "tpsa": np.float32(1)}}),
+        ({"guidance": "2"}, {"guidance": 2}),
+        ({"elements": "C,N,O,H"}, {"elements": ["C", "N", "O", "H"]}),
+        ({"exclude_elements": "N,O"}, {"exclude_elements": ("N", "O")}),
+    ],
+)
+def test_texts_ask_for_the_same_as_values(
+    asked: Callable[..., Request], texts: dict[str, Any], values: dict[str, Any]
+) -> None:
+    assert asked(**texts) == asked(**values) != asked()
+
+
+def test_texts_of_a_fragment() -> None:
+    one = FragmentWish.of(ETHANOL, fixed_atoms="0-2", attach_at="0,0", grow="4..10")
+    assert one == FragmentWish.of(ETHANOL, fixed_atoms=[0, 1, 2], attach_at=(0, np.int64(0)), grow=(4, 10))
+    assert FragmentWish.of(ETHANOL, grow="4") == FragmentWish.of(ETHANOL, grow=4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"n": True}, "n must be a whole number, not True"),
+        ({"n": "3"}, "n must be a whole number, not '3'"),
+        ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
+        ({"steps": None}, "steps must be a whole number"),
+        ({"batch_size": 2.0}, "batch_size must be a whole number"),
+        ({"renoise": "1"}, "renoise must be a whole number"),
+        ({"n_atoms": 2.5}, "n_atoms must be a whole number, a pair"),
+        ({"n_atoms": "9..5"}, "n_atoms 9..5: expected a number such as 18"),
+        ({"charge": "1"}, "charge must be a whole number, not '1'"),
+        ({"formula": 5}, "formula must be a text, not 5"),
+        ({"targets": 5}, "targets must be a text or a list of texts"),
+        ({"guidance": {"logp": None}}, "guidance for 'logp' must be a number, not None"),
+        ({"guidance": {1: 2.0}}, "guidance must be a scale, or scales by the names"),
+        ({"guidance": "much"}, "guidance 'much'"),
+        ({"guidance": [1.0]}, "guidance must be a number"),
+        ({"elements": [6]}, "elements must be a text or a list of texts"),
+        ({"exclude_elements": None}, "exclude_elements must be"),
+        ({"property_scale": "3"}, "property_scale must be a number"),
+        ({"sampler": 3}, "sampler must be a text, not 3"),
+        ({"grid": ["karras"]}, "grid must be a text"),
+        ({"decode": None}, "decode must be a text"),
+        ({"device": 0}, "device must be a text"),
+        ({"precision": 32}, "precision must be a text"),
+        ({"until_valid": "yes"}, "until_valid must be True or False"),
+        ({"keep_invalid": 1}, "keep_invalid must be True or False"),
+        ({"fragment": 5}, "fragment must be a file or an RDKit molecule, not int"),
+        ({"score": "qed", "score_weight": "1"}, "score_weight must be a number, not '1'"),
+        ({"score": "qed", "score_weight": 1, "particles": 2.5}, "particles must be a whole number, not 2.5"),
+    ],
+    ids=str,
+)
+def test_generate_refuses_wrong_types(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        moldiff.generate(**{"n": 1, **arguments})
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"fixed_atoms": 3}, "fixed_atoms must be a list of whole numbers"),
+        ({"fixed_atoms": [0.5]}, "fixed_atoms must be a whole number, not 0.5"),
+        ({"fixed_atoms": "a"}, "fixed_atoms a: expected atom numbers"),
+        ({"attach_at": None}, "attach_at must be a list"),
+        ({"grow": 2.5}, "grow must be a whole number"),
+        ({"grow": "10..4"}, "grow 10..4"),
+        ({"resample": "2"}, "resample must be a whole number"),
+        ({"keep_smarts": 5}, "keep_smarts must be a text"),
+    ],
+    ids=str,
+)
+def test_a_fragment_refuses_wrong_types(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        FragmentWish.of(ETHANOL, **arguments)
+    assert words in str(caught.value)
+
+
+def test_strengths_as_texts_and_values(model: Path) -> None:
+    def positions(strength: Any) -> list[np.ndarray]:
+        made = moldiff.vary([ETHANOL], 2, strength=strength, model=model, steps=2, keep_invalid=True)
+        return [mol.GetConformer().GetPositions() for mol in made]
+
+    assert np.array_equal(positions("0.3..0.5"), positions((0.3, 0.5)))
+    assert np.array_equal(positions("0.3"), positions([0.3, 0.3]))
+
+
+@pytest.mark.parametrize(
+    ("function", "molecules", "arguments", "words"),
+    [
+        (moldiff.vary, [ETHANOL], {"n": True}, "n must be a whole number"),
+        (moldiff.vary, [ETHANOL], {"strength": "far"}, "strength far: expected a number such as 0.4"),
+        (moldiff.vary, [ETHANOL], {"strength": None}, "strength must be a number"),
+        (moldiff.vary, [ETHANOL], {"strength": (0.1, 0.2, 0.3)}, "strength must be a number, a pair"),
+        (moldiff.vary, [ETHANOL], {"decode": 1}, "decode must be a text"),
+        (moldiff.conformers, [ETHANOL], {"redraws": 1.5}, "redraws must be a whole number"),
+        (moldiff.conformers, [ETHANOL], {"seed": "0"}, "seed must be a whole number"),
+        (moldiff.conformers, [ETHANOL], {"keep_invalid": None}, "keep_invalid must be True or False"),
+        (moldiff.vary, ETHANOL, {}, "molecules must be a file name or a list of RDKit molecules"),
+        (moldiff.conformers, ["CCO"], {}, "molecules must be a file name or a list of RDKit molecules"),
+    ],
+)
+def test_vary_and_conformers_refuse_wrong_types(
+    model: Path, function: Callable[..., Any], molecules: Any, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        function(molecules, model=model, **arguments)
+    assert words in str(caught.value)

@@ -1,0 +1,307 @@
+"""Conformers: the graph comes back as it was given; mirror images, diastereomers and bad geometry are dealt with."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdMolTransforms
+
+import moldiff
+from moldiff.chem.convert import encode
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
+from moldiff.chem.topology import skeleton
+from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.datasets.rows import wide_vocabulary
+from moldiff.errors import MoldiffError
+from moldiff.generation.conformer_checks import Judge
+from moldiff.generation.conformers import conformer_files, coordinate_walk
+from moldiff.models.folder import save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.sampling import molecule_sampler
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Draw, Drawer, Task, TaskRunner
+from moldiff.sampling.solvers import SOLVERS
+
+SEEN = SeenChemistry(
+    {},
+    {},
+    {
+        ("C", "H", "single"): (9, 1.05, 1.15),
+        ("C", "C", "single"): (9, 1.40, 1.60),
+        ("C", "O", "single"): (9, 1.35, 1.50),
+        ("C", "O", "double"): (9, 1.15, 1.25),
+        ("H", "O", "single"): (9, 0.90, 1.05),
+        ("C", "N", "single"): (9, 1.40, 1.50),
+        ("H", "N", "single"): (9, 0.95, 1.05),
+    },
+)
+WANTED = "C[C@H](O)[C@@H](N)C=O"
+GEOMETRIES = {"right": WANTED, "inverted": "C[C@@H](O)[C@H](N)C=O", "wrong": "C[C@H](O)[C@H](N)C=O"}
+
+
+def embedded(smiles: str) -> Chem.Mol:
+    mol, reason = embed(Chem.MolFromSmiles(smiles), seed=1, timeout_s=20)
+    assert mol is not None, reason
+    return mol
+
+
+def positions(kind: str) -> np.ndarray:
+    """Return zero-mean coordinates for the atoms of `WANTED`."""
+    pos: np.ndarray = embedded(GEOMETRIES.get(kind, WANTED)).GetConformer().GetPositions().astype(np.float32)
+    if kind == "stretched":  # the last hydrogen, bound to the aldehyde's carbon
+        pos[-1] += 0.3 * (pos[-1] - pos[4]) / np.linalg.norm(pos[-1] - pos[4])
+    return pos - pos.mean(0)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+Script = Callable[[int, int], np.ndarray | None]
+
+
+@pytest.fixture
+def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
+    """Let a function of (draw, attempt) decide the coordinates of every walk; None = not finite."""
+
+    def install(script: Script) -> None:
+        def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
+            for task in wanted:
+                pos = script(task.key >> 6 & 0xFFFFF, task.key & 63)
+                yield Draw(task.key, None if pos is None else replace(task.arrays, pos=pos), 3 if pos is None else -1)
+
+        monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
+
+    return install
+
+
+@pytest.fixture
+def packed(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    """A model folder that says which bond lengths were seen."""
+    folder, weights = tmp_path / "packed", tiny_model.denoiser.state_dict()
+    save_model_folder(
+        folder, weights=weights, config=tiny_model.config_json(), references=SEEN.to_tensors(), card="# Test", half=True
+    )
+    return folder
+
+
+@pytest.fixture
+def wanted(tmp_path: Path) -> Path:
+    path = tmp_path / "wanted.smi"
+    path.write_text(f"{WANTED} the one\n")
+    return path
+
+
+def scripted(words: list[list[str]]) -> Script:
+    """Return a script from what each attempt (inner) of each draw (outer) gives; the last word goes on for ever."""
+
+    def script(draw: int, attempt: int) -> np.ndarray | None:
+        kind = words[draw][min(attempt, len(words[draw]) - 1)]
+        return None if kind == "broken" else positions(kind)
+
+    return script
+
+
+def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
+    follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
+) -> None:
+    follow(scripted([["right"], ["inverted"], ["wrong", "wrong", "inverted", "right"], ["wrong"], ["broken"]]))
+    told = conformer_files(wanted, tmp_path / "c.sdf", n=5, model=str(packed), steps=7, redraws=4)
+    rows = rows_of(tmp_path / "c.csv")
+    assert [row["status"] for row in rows] == ["valid", "valid", "valid", "filtered", "failed"]
+    assert [row["mirrored"] for row in rows] == ["no", "yes", "yes", "no", "no"]
+    assert [row["redraws"] for row in rows] == ["0", "0", "2", "4", "0"]
+    assert [int(row["evaluations"]) for row in rows] == [7, 7, 21, 35, 7]
+    assert rows[3]["reason"] == "stereo: wrong 1 of 2 centres"
+    assert rows[4]["reason"] == "not finite: at step 3"
+    smiles = Chem.CanonSmiles(WANTED)
+    assert [row["smiles"] == smiles for row in rows] == [True, True, True, False, False]
+    assert told.details == (
+        "1 of 1 molecules have a conformer; 2 conformers mirrored; 6 draws of wrong diastereomers made anew",
+    )
+    kept = list(Chem.SDMolSupplier(str(tmp_path / "c.sdf"), removeHs=False))
+    assert {mol.GetProp("_Name") for mol in kept} == {"the one"}
+    assert [Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in kept] == [smiles] * 3
+    assert np.allclose(kept[1].GetConformer().GetPositions(), -positions("inverted"), atol=1e-4)
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["request"]["redraws"] == 4
+    assert record["counts"] == told.summary.counts
+
+
+@pytest.mark.parametrize("redraws", [0, 1, 2, 5])
+def test_redraws_are_bounded(
+    follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path, redraws: int
+) -> None:
+    attempts: list[int] = []
+    script = scripted([["wrong", "wrong", "right"]])
+
+    def noted(draw: int, attempt: int) -> np.ndarray | None:
+        attempts.append(attempt)
+        return script(draw, attempt)
+
+    follow(noted)
+    conformer_files(wanted, tmp_path / "c.sdf", n=1, model=str(packed), redraws=redraws)
+    (row,) = rows_of(tmp_path / "c.csv")
+    assert row["status"] == ("valid" if redraws >= 2 else "filtered")
+    assert row["redraws"] == str(min(redraws, 2))
+    assert sorted(attempts) == list(range(redraws + 1))  # one micro-batch holds them all; none comes twice
+
+
+def test_bad_geometry_keeps_its_row_and_reason(
+    follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
+) -> None:
+    follow(scripted([["stretched"], ["right"]]))
+    conformer_files(wanted, tmp_path / "c.sdf", n=2, model=str(packed), keep_invalid=True)
+    rows = rows_of(tmp_path / "c.csv")
+    assert [row["status"] for row in rows] == ["filtered", "valid"]
+    assert rows[0]["reason"].startswith("length: single C-H of 1.388")
+    assert rows[0]["redraws"] == "0"
+    assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 2
+
+
+def test_atoms_that_clash_are_found(follow: Callable[[Script], None], packed: Path, tmp_path: Path) -> None:
+    pentane = embedded("CCCCC")
+    for dihedral in ((0, 1, 2, 3), (1, 2, 3, 4)):  # both ends on one place, no bond changed
+        rdMolTransforms.SetDihedralDeg(pentane.GetConformer(), *dihedral, 0.0)
+    pos = pentane.GetConformer().GetPositions()
+    follow(lambda draw, attempt: (pos - pos.mean(0)).astype(np.float32))
+    (tmp_path / "p.smi").write_text("CCCCC")
+    conformer_files(tmp_path / "p.smi", tmp_path / "c.sdf", n=1, model=str(packed))
+    (row,) = rows_of(tmp_path / "c.csv")
+    assert row["status"] == "filtered"
+    assert row["reason"].startswith("no_clashes: ")
+
+
+@pytest.mark.parametrize(("kind", "mirrored"), [("right", False), ("inverted", True), ("wrong", None)])
+def test_hydrogens_placed_afterwards_do_not_hide_stereo(kind: str, mirrored: bool | None) -> None:
+    """A model of heavy atoms alone; None = a wrong diastereomer."""
+    heavy = wide_vocabulary(True, False)
+    item = skeleton(Chem.MolFromSmiles(WANTED), heavy)
+    found = Judge(heavy, SEEN).judge(item, Draw(0, replace(item.arrays, pos=positions(kind)[:7]), -1))
+    assert found.mol is not None
+    assert found.mol.GetNumAtoms() == len(positions(kind))
+    assert found.stereo_is_wrong == (mirrored is None)
+    if mirrored is not None:
+        assert found.problem == ""
+        assert found.mirrored == mirrored
+        assert Chem.MolToSmiles(Chem.RemoveHs(found.mol)) == Chem.CanonSmiles(WANTED)
+
+
+def test_without_references_lengths_are_held_against_radii(
+    follow: Callable[[Script], None], model: Path, wanted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow(lambda draw, attempt: 1.4 * positions("right") if draw else positions("stretched"))
+    conformer_files(wanted, tmp_path / "c.sdf", n=2, model=str(model))
+    assert [row["reason"].partition(":")[0] for row in rows_of(tmp_path / "c.csv")] == [
+        "",
+        "bond_lengths_plausible",
+    ]
+    assert "does not carry the bond lengths of its training data" in caplog.text
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_sampler_keeps_the_graph(tiny_model: MoleculeModel, solver: str) -> None:
+    mol = embedded("CC(=O)[O-]")
+    arrays = encode(mol, tiny_model.vocabulary)
+    drawer = Drawer(tiny_model, SOLVERS[solver], 6, 0)
+    made = list(TaskRunner(drawer, coordinate_walk(drawer)).run([Task(k, arrays) for k in range(3)]))
+    places = []
+    for draw in made:
+        assert draw.arrays is not None
+        for name in ("atom_type", "charge", "bonds"):
+            assert np.array_equal(getattr(draw.arrays, name), getattr(arrays, name))
+        places.append(draw.arrays.pos)
+    assert not np.allclose(places[0], places[1], atol=0.01)
+
+
+def test_unreadable_records_keep_their_rows(
+    follow: Callable[[Script], None], packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    follow(scripted([["right"]] * 2))
+    (tmp_path / "m.csv").write_text(f"smiles,id\nC(C,bad\n{WANTED},good\nCCCl,chlorine\nC.C,two\n,none\n")
+    told = conformer_files(tmp_path / "m.csv", tmp_path / "c.sdf", n=2, model=str(packed))
+    rows = rows_of(tmp_path / "c.csv")
+    assert [row["name"] for row in rows[::2]] == ["bad", "good", "chlorine", "two", "none"]
+    assert [row["reason"] for row in rows[1::2]] == [
+        "smiles: RDKit cannot read it",
+        "",
+        "element Cl is outside the vocabulary",
+        "more than one fragment",
+        "empty: no SMILES",
+    ]
+    assert told.summary.counts == {"valid": 2, "invalid": 0, "filtered": 0, "withheld": 0, "failed": 8}
+    assert told.details[0].startswith("1 of 5 molecules have a conformer")
+    assert "16 atoms, outside the training data's 5..15" in caplog.text
+
+
+def test_coordinates_of_the_input_only_decide_stereo(
+    follow: Callable[[Script], None], packed: Path, tmp_path: Path
+) -> None:
+    follow(scripted([["right"], ["inverted"]]))
+    mol = embedded(WANTED)
+    write_sdf(tmp_path / "m.sdf", [mol_to_sdf_record(mol, "flat", {})])
+    found = moldiff.conformers(tmp_path / "m.sdf", 2, model=packed)
+    assert [mol.GetProp("mirrored") for mol in found] == ["no", "yes"]
+    for made in found:
+        assert [atom.GetSymbol() for atom in made.GetAtoms()] == [atom.GetSymbol() for atom in mol.GetAtoms()]
+        assert [bond.GetBondType() for bond in made.GetBonds()] == [bond.GetBondType() for bond in mol.GetBonds()]
+
+
+def test_a_conformer_hangs_on_its_record_and_number_alone(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.smi").write_text("CCO a\nCC=O b\nCNC c\n")
+    settings = {"steps": 3, "model": str(packed), "keep_invalid": True}
+    for name, size, n in (("one", 1, 2), ("all", 512, 2)):
+        conformer_files(tmp_path / "m.smi", tmp_path / name / "c.sdf", n=n, batch_size=size, **settings)  # type: ignore[arg-type]
+    assert (tmp_path / "one" / "c.csv").read_text() == (tmp_path / "all" / "c.csv").read_text()
+    assert (tmp_path / "one" / "c.sdf").read_text() == (tmp_path / "all" / "c.sdf").read_text()
+    smiles = [Chem.MolFromSmiles(text) for text in ("CCO", "CC=O")]
+    more = moldiff.conformers(smiles, 3, steps=3, model=packed, keep_invalid=True)
+    kept = Chem.SDMolSupplier(str(tmp_path / "all" / "c.sdf"), removeHs=False, sanitize=False)
+    by_place = {(mol.GetProp("record"), mol.GetProp("draw")): mol.GetConformer().GetPositions() for mol in kept}
+    for mol in more:
+        place = mol.GetProp("record"), mol.GetProp("draw")
+        if place[1] != "2":
+            assert np.allclose(mol.GetConformer().GetPositions(), by_place[place], atol=1e-4)
+
+
+def test_bad_requests_are_one_line(run: Callable[..., Any], packed: Path, wanted: Path, tmp_path: Path) -> None:
+    def conformers(*arguments: str | Path) -> Any:
+        return run("conformers", *arguments, "--model", packed, "-o", tmp_path / "c.sdf")
+
+    (tmp_path / "bad.smi").write_text("C(C\nCCF\n")
+    (tmp_path / "empty.smi").write_text("\n")
+    conformers(tmp_path / "bad.smi").assert_refused("bad.smi", "none of the records can be used", "cannot read it")
+    conformers(tmp_path / "empty.smi").assert_refused("empty.smi holds no molecules")
+    conformers(wanted, "--sampler", "euler").assert_refused("unknown sampler 'euler'")
+    conformers(wanted, "--redraws", str(MOST_ATTEMPTS)).assert_refused(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}")
+    (tmp_path / "c.csv").write_text("taken")
+    conformers(wanted).assert_refused("c.csv exists already")
+    assert not (tmp_path / "c.sdf").exists()
+    with pytest.raises(MoldiffError, match="n must be at most"):
+        moldiff.conformers(wanted, 1 << 21, model=packed)
+
+
+def test_the_command(
+    run: Callable[..., Any], follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
+) -> None:
+    follow(scripted([["right"], ["wrong", "inverted"], ["wrong"]]))
+    options = ["-n", "3", "--steps", "9", "--sampler", "ddim", "--grid", "karras", "--redraws", "1", "--keep-invalid"]
+    result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf", "--seed", "4")
+    assert result.status == 0
+    first, second = result.out.splitlines()
+    assert first.startswith("3 requested = 2 valid + 0 invalid + 1 filtered + 0 withheld + 0 failed; 1 unique; ")
+    assert second == (
+        "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
+    )
+    request = json.loads((tmp_path / "run.json").read_text())["request"]
+    assert {name: request[name] for name in ("n", "steps", "sampler", "grid", "redraws", "seed")} == {
+        "n": 3, "steps": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
+    }  # fmt: skip
+    assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 3

@@ -1,0 +1,252 @@
+"""Generation: every draw accounted for, the same molecules whatever the batch, and what happens when it goes wrong."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from methane import METHANE, METHYL, SQUEEZED
+from rdkit import Chem
+
+import moldiff
+from moldiff.arrays import MolArrays
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
+from moldiff.errors import MoldiffError
+from moldiff.generation import generate
+from moldiff.generation.generate import generate_files, output_names
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.nn.network import EquivariantNetwork
+from moldiff.sampling import molecule_sampler
+from moldiff.sampling.conditions import size_distribution
+from moldiff.sampling.microbatches import ROWS
+from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.solvers import SOLVERS
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2 never finite, 5, 8, ... squeezed methane."""
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        for number in reversed(range(first, first + count)):
+            arrays = [METHANE, METHYL, SQUEEZED][number % 3]
+            yield Draw(number, None if number == 2 else arrays, 7 if number == 2 else -1)
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+
+
+def positions(model: MoleculeModel, batch_size: int, n: int, seed: int = 0) -> dict[int, MolArrays]:
+    drawer = Drawer(model, SOLVERS["ddpm"], 6, seed)
+    found = {}
+    for first in range(0, n, batch_size):
+        for draw in drawer.draw(first, min(batch_size, n - first)):
+            assert draw.arrays is not None
+            found[draw.number] = draw.arrays
+    return found
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_a_molecule_does_not_depend_on_the_batch_size(tiny_model: MoleculeModel, batch_size: int) -> None:
+    together, apart = positions(tiny_model, 64, 15), positions(tiny_model, batch_size, 15)
+    assert together.keys() == apart.keys() == set(range(15))
+    for number in together:
+        for name in ("pos", "atom_type", "charge", "bonds"):
+            assert np.array_equal(getattr(together[number], name), getattr(apart[number], name)), (number, name)
+
+
+def test_another_seed_gives_other_molecules(tiny_model: MoleculeModel) -> None:
+    one, other = positions(tiny_model, 8, 8), positions(tiny_model, 8, 8, seed=1)
+    assert any(one[k].pos.shape != other[k].pos.shape or not np.allclose(one[k].pos, other[k].pos) for k in one)
+
+
+def test_the_mean_of_every_molecule_is_zero(tiny_model: MoleculeModel) -> None:
+    for arrays in positions(tiny_model, 8, 8).values():
+        assert np.abs(arrays.pos.mean(0)).max() < 1e-4
+
+
+def test_every_draw_is_accounted_for(scripted: None, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    summary = generate_files(out, n=9, model=str(model), seed=3, batch_size=4)
+    assert summary.counts == {"valid": 3, "invalid": 3, "filtered": 2, "withheld": 0, "failed": 1}
+    assert sum(summary.counts.values()) == summary.requested == summary.drawn == 9
+    assert summary.unique == 1
+    rows = list(csv.DictReader(out.with_suffix(".csv").open()))
+    assert [int(row["moldiff_id"]) for row in rows] == list(range(9))
+    assert [row["status"] for row in rows[:3]] == ["valid", "invalid", "failed"]
+    assert rows[2]["reason"] == "not finite: at step 7"
+    assert all(row["reason"] for row in rows if row["status"] != "valid")
+    assert [row["duplicate_of"] for row in rows if row["status"] == "valid"] == ["", "0", "0"]
+    molecules = list(Chem.SDMolSupplier(str(out), removeHs=False))
+    assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
+    assert all(Chem.MolToSmiles(Chem.RemoveHs(mol)) == "C" for mol in molecules)
+    assert {mol.GetProp("moldiff_seed") for mol in molecules} == {"3"}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["counts"] == summary.counts
+    assert record["model_sha256"] == load_model_folder(model).sha256
+    assert "9 requested = 3 valid + 3 invalid + 2 filtered + 0 withheld + 1 failed" in summary.line()
+
+
+def test_keep_invalid_writes_what_can_be_written(scripted: None, model: Path, tmp_path: Path) -> None:
+    generate_files(tmp_path / "m.sdf", n=6, model=str(model), keep_invalid=True)
+    supplier = Chem.SDMolSupplier(str(tmp_path / "m.sdf"), removeHs=False, sanitize=False)
+    assert [mol.GetProp("moldiff_id") for mol in supplier] == ["0", "1", "3", "4", "5"]
+
+
+def test_files_do_not_depend_on_the_number_of_threads(model: Path, tmp_path: Path) -> None:
+    before = torch.get_num_threads()
+    files = []
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            out = tmp_path / f"{threads}.sdf"
+            generate_files(out, n=40, model=str(model), steps=3, n_atoms=(3, 20), keep_invalid=True, renoise=1)
+            files.append((out.read_bytes(), out.with_suffix(".csv").read_bytes()))
+    finally:
+        torch.set_num_threads(before)
+    assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_network_computes_in_the_precision_asked_for(
+    model: Path, tmp_path: Path, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, made = set(), set()
+    forward, denoise = EquivariantNetwork.forward, PreconditionedDenoiser.forward
+
+    def network(self, *arguments):
+        found.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return forward(self, *arguments)
+
+    def denoiser(self, batch, *arguments):
+        prediction = denoise(self, batch, *arguments)
+        made.update((prediction.pos.dtype, prediction.bond_type.dtype, len(batch)))
+        return prediction
+
+    monkeypatch.setattr(EquivariantNetwork, "forward", network)
+    monkeypatch.setattr(PreconditionedDenoiser, "forward", denoiser)
+    generate_files(tmp_path / "m.sdf", n=3, model=str(model), steps=2, precision=precision)
+    expected = getattr(torch, precision)
+    assert found == {expected}
+    assert made == {torch.float32, ROWS["cpu", expected]}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert (record["precision"], record["request"]["precision"]) == (precision, precision)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 512])
+def test_until_valid_ends_at_the_same_draw(scripted: None, model: Path, tmp_path: Path, batch_size: int) -> None:
+    out = tmp_path / f"{batch_size}.sdf"
+    summary = generate_files(out, n=4, model=str(model), until_valid=True, batch_size=batch_size)
+    assert summary.counts["valid"] == 4
+    assert summary.drawn == 10
+    assert len(list(csv.DictReader(out.with_suffix(".csv").open()))) == 10
+
+
+def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        return (Draw(number, METHYL, -1) for number in range(first, first + count))
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+    with pytest.raises(MoldiffError, match="only 0 of 3 molecules were valid in 30 draws"):
+        generate_files(tmp_path / "m.sdf", n=3, model=str(model), until_valid=True)
+    assert len(list(csv.DictReader((tmp_path / "m.csv").open()))) == 30
+
+
+def test_the_python_function_says_if_none_is_valid(model: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert moldiff.generate(n=3, model=model, steps=2, n_atoms=9) == []
+    assert "none of the 3 molecules that were drawn is valid" in caplog.text
+
+
+def test_the_python_function_returns_valid_molecules(scripted: None, model: Path) -> None:
+    molecules = moldiff.generate(n=9, model=model, seed=0)
+    assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
+    assert all(mol.GetNumConformers() == 1 for mol in molecules)
+    assert len(moldiff.generate(n=9, model=model, keep_invalid=True)) == 8
+
+
+def test_less_memory_means_smaller_micro_batches(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = positions(tiny_model, 64, 12)
+    original = molecule_sampler.sample
+
+    def short_of_memory(*arguments: object) -> object:
+        template = arguments[3]
+        if len(template) > 2:  # type: ignore[arg-type]
+            raise torch.OutOfMemoryError("no memory")
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(molecule_sampler, "sample", short_of_memory)
+    found = positions(tiny_model, 64, 12)
+    assert found.keys() == expected.keys()
+    for number in expected:
+        np.testing.assert_allclose(found[number].pos, expected[number].pos, atol=1e-3)
+    assert "going on with 2 molecules at a time" in caplog.text
+
+
+def test_no_memory_at_all_is_one_line(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: object) -> None:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(molecule_sampler, "sample", no_memory)
+    with pytest.raises(MoldiffError, match="memory does not suffice for one molecule"):
+        positions(tiny_model, 64, 4)
+
+
+def test_sizes_follow_the_training_data_or_the_request(tiny_model: MoleculeModel) -> None:
+    numbers = torch.arange(6000)
+    free = np.bincount(Drawer(tiny_model, SOLVERS["ddpm"], 1, 0).size(numbers), minlength=16)
+    assert set(np.flatnonzero(free)) == {5, 9, 12, 15}
+    assert abs(free[9] / 6000 - 1 / 3) < 0.03
+    asked = Drawer(tiny_model, SOLVERS["ddpm"], 1, 0, (9, 12)).size(numbers)
+    assert set(asked.tolist()) == {9, 12}
+    sizes, cumulative = size_distribution({5: 1}, (20, 22))
+    assert sizes.tolist() == [20, 21, 22]
+    assert cumulative.tolist() == [1, 2, 3]
+
+
+def test_a_size_outside_the_training_range_is_a_warning(
+    model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(model), n_atoms=(40, 40), steps=2)
+    assert summary.drawn == 2
+    assert "outside the training data's 5..15 atoms" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"n": 0}, "n must be at least 1"),
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"batch_size": -1}, "batch_size must be at least 1"),
+        ({"seed": -1}, "seed must be in"),
+        ({"sampler": "ddpn"}, "did you mean 'ddpm'"),
+        ({"n_atoms": (5, 4)}, "n_atoms must be a range"),
+        ({"device": "gpu"}, "unknown device"),
+        ({"precision": "float16"}, "unknown precision 'float16'.*did you mean 'bfloat16'"),
+    ],
+)
+def test_arguments_out_of_range(model: Path, tmp_path: Path, arguments: dict[str, object], words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        generate_files(tmp_path / "m.sdf", **{"n": 2, "model": str(model), **arguments})  # type: ignore[arg-type]
+    assert list(tmp_path.glob("*.sdf")) == []
+
+
+def test_nothing_is_written_over(scripted: None, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("mine")
+    with pytest.raises(MoldiffError, match=r"m\.csv exists already"):
+        generate_files(tmp_path / "m.sdf", n=2, model=str(model))
+    generate_files(tmp_path / "m.sdf", n=2, model=str(model), overwrite=True)
+    assert "moldiff_id" in (tmp_path / "m.csv").read_text()
+
+
+def test_a_second_output_in_the_folder_keeps_the_first_record(scripted: None, model: Path, tmp_path: Path) -> None:
+    generate_files(tmp_path / "a.sdf", n=2, model=str(model))
+    generate_files(tmp_path / "b.sdf", n=2, model=str(model))
+    assert json.loads((tmp_path / "run.json").read_text())["output"] == "a.sdf"
+    assert json.loads((tmp_path / "b.run.json").read_text())["output"] == "b.sdf"
+    assert output_names(tmp_path / "a.sdf")[1].name == "run.json"
+    assert generate.DEFAULT_STEPS > 0

@@ -1,0 +1,150 @@
+"""`moldiff score`: every record of a file accounted for, and the same rows however they are computed."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from moldiff.diffusion.bound import BoundSettings
+from moldiff.files import sha256_of
+from moldiff.models.folder import save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.nll.estimator import SCORED
+from moldiff.nll.files import COLUMNS, Z_COLUMNS, score_file
+from moldiff.nll.reference import ScoreReference
+
+Run = Callable[..., Any]
+Write = Callable[..., Path]
+SMALL = ("--steps", "8", "--evaluations", "3", "--repeats", "2")
+WATER = [("O", 0.0, 0.0, 0.1), ("H", 0.96, 0.0, 0.0), ("H", -0.24, 0.93, 0.0)]
+SULFUR = [("S", 0.0, 0.0, 0.1), ("H", 1.34, 0.0, 0.0), ("H", -0.1, 1.33, 0.0)]
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture
+def mixed(write: Write, record: Callable[..., str], sample_texts: list[str]) -> Path:
+    """Ten real molecules, water (a size that was never seen), an unknown element, nonsense and a broken valence."""
+    broken = record("broken", [("H", 0.0, 0.0, 0.0), ("H", 0.8, 0.0, 0.0), ("H", 1.6, 0, 0)], [(1, 2, 1), (2, 3, 1)])
+    sulfide = record("sulfide", SULFUR, [(1, 2, 1), (1, 3, 1)])
+    water = record("water", WATER, [(1, 2, 1), (1, 3, 1)])
+    return write(*sample_texts[:10], water, sulfide, "nonsense\n$$$$\n", broken)
+
+
+def test_every_record_has_a_row(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.csv"
+    result = run("score", mixed, "--model", model, "-o", out, *SMALL)
+    assert result.status == 0, result.err
+    assert "14 records = 11 scored + 3 not scored" in result.out
+    assert "z-scores: none" in result.out
+    rows = rows_of(out)
+    assert list(rows[0]) == list(COLUMNS)
+    assert [row["index"] for row in rows] == [str(index) for index in range(14)]
+    assert [row["status"] for row in rows[:11]] == ["scored"] * 11
+    assert rows[10]["reason"] == "no total: the model never makes molecules of 3 atoms"
+    assert rows[10]["nats"] == "" != rows[10]["nats_pos"]
+    assert rows[11]["reason"] == "element S is outside the vocabulary"
+    assert all(row["reason"] and not row["nats_pos"] for row in rows[11:])
+    for row in rows[:10]:
+        if row["nats"]:
+            parts = sum(float(row[f"nats_{name}"]) for name in ("pos", "atom_type", "charge", "bond_type", "size"))
+            assert float(row["nats"]) == pytest.approx(parts, abs=1e-3)
+            assert float(row["nats_per_atom"]) == pytest.approx(parts / int(row["n_atoms"]), abs=1e-3)
+            assert float(row["nats_error"]) > 0
+    record = json.loads(out.with_suffix(".json").read_text())
+    assert (record["records"], record["scored"], sum(record["not_scored"].values())) == (14, 11, 3)
+    assert record["output_sha256"] == sha256_of(out)
+    assert record["bound"]["steps"] == 8
+
+
+def test_the_same_seed_gives_the_same_file(model: Path, mixed: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"model": str(model), "steps": 8, "evaluations": 3, "repeats": 2}
+    for name, batch_size, seed in (("a", None, 0), ("b", None, 0), ("c", 3, 0), ("d", None, 1)):
+        score_file(mixed, tmp_path / f"{name}.csv", batch_size=batch_size, seed=seed, **settings)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    first, third, other = (rows_of(tmp_path / f"{name}.csv") for name in "acd")
+    for a, c, d in zip(first[:11], third[:11], other[:11], strict=True):
+        for name in ("nats_pos", "nats_bond_type"):
+            assert float(a[name]) == pytest.approx(float(c[name]), rel=1e-4, abs=2e-3)
+        assert a["nats_pos"] != d["nats_pos"]
+
+
+def test_a_score_does_not_depend_on_the_place_in_the_file(
+    model: Path, sample_texts: list[str], write: Write, tmp_path: Path
+) -> None:
+    settings: dict[str, Any] = {"model": str(model), "steps": 8, "evaluations": 3, "repeats": 2}
+    found = []
+    for name, texts in (("one", sample_texts[:6]), ("other", sample_texts[5::-1])):
+        score_file(write(*texts), tmp_path / f"{name}.csv", **settings)
+        found.append(rows_of(tmp_path / f"{name}.csv"))
+    for one, other in zip(found[0], reversed(found[1]), strict=True):
+        assert one["name"] == other["name"]
+        assert float(one["nats_pos"]) == pytest.approx(float(other["nats_pos"]), abs=2e-3)
+        assert float(one["nats_bond_type"]) == pytest.approx(float(other["nats_bond_type"]), abs=2e-3)
+
+
+def test_a_file_in_which_nothing_can_be_scored_is_told(
+    run: Run, model: Path, record: Callable[..., str], write: Write, tmp_path: Path
+) -> None:
+    path = write(record("sulfide", SULFUR, [(1, 2, 1), (1, 3, 1)]))
+    done = run("score", path, "-o", tmp_path / "s.csv", "--model", model, *SMALL)
+    assert (done.status, "none of 1 records could be scored" in done.err) == (0, True)
+
+
+def test_a_model_that_carries_held_out_scores_gives_z_scores(
+    run: Run, tiny_model: MoleculeModel, sample_texts: list[str], write: Write, tmp_path: Path
+) -> None:
+    settings = BoundSettings(8, 3, 2)
+    means, spreads = np.arange(25.0).reshape(5, 5), 1 + np.arange(25.0).reshape(5, 5)
+    reference = ScoreReference(settings, 120, np.arange(14, 19), means, spreads)
+    folder, file = tmp_path / "packed", write(*sample_texts[:4])
+    save_model_folder(
+        folder,
+        weights=tiny_model.denoiser.state_dict(),
+        config=tiny_model.config_json(),
+        references=reference.to_tensors(),
+        card="",
+        half=False,
+    )
+    result = run("score", file, "--model", folder, "-o", tmp_path / "s.csv", *SMALL)
+    assert "z-scores: against 120 held-out molecules of 14 to 18 atoms" in result.out
+    for row in rows_of(tmp_path / "s.csv"):
+        place = int(row["n_atoms"]) - 14
+        if place < 5:
+            expected = (float(row["nats_pos"]) - reference.means[place, 0]) / reference.spreads[place, 0]
+            assert float(row["z_pos"]) == pytest.approx(expected, rel=1e-3)
+        else:
+            assert all(row[name] == "" for name in Z_COLUMNS)
+    other = run("score", file, "--model", folder, "-o", tmp_path / "t.csv", "--steps", "9", *SMALL[2:])
+    assert "none, as the model's held-out scores are those of 8 steps, 3 evaluations, 2 repeats" in other.out
+    assert f"z_{SCORED[0]}" not in rows_of(tmp_path / "t.csv")[0]
+
+
+def test_held_out_molecules_of_a_file(run: Run, model: Path, sample_texts: list[str], write: Write) -> None:
+    held_out, file = write(*sample_texts[:45], name="h.sdf"), write(*sample_texts[50:52])
+    result = run(
+        "score", file, "--model", model, "-o", file.with_name("s.csv"), "--calibrate", held_out,
+        "--steps", "2", "--evaluations", "2", "--repeats", "1",
+    )  # fmt: skip
+    assert "z-scores: against 45 held-out molecules" in result.out
+    assert list(rows_of(file.with_name("s.csv"))[0]) == [*COLUMNS, *Z_COLUMNS]
+
+
+def test_refusals_are_one_line_and_leave_nothing(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "s.csv"
+    before = sorted(path.name for path in tmp_path.iterdir())
+    run("score", tmp_path / "none.sdf", "--model", model, "-o", out).assert_refused("none.sdf")
+    run("score", mixed, "--model", model, "-o", tmp_path / "s.txt").assert_refused("must end in .csv")
+    run("score", mixed, "--model", model, "-o", out, "--steps", "4", "--evaluations", "9").assert_refused("2 .. 5")
+    run("score", mixed, "--model", model, "-o", out, "--calibrate", mixed, *SMALL).assert_refused("40 held-out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    out.write_text("mine")
+    run("score", mixed, "--model", model, "-o", out, *SMALL).assert_refused("exists already")
+    assert out.read_text() == "mine"

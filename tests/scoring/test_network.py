@@ -1,0 +1,74 @@
+"""Property networks as scores: the network's own numbers, whatever the company, and clear refusals."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from rdkit import Chem
+
+from moldiff.chem.convert import encode
+from moldiff.chem.io.embed import embed
+from moldiff.errors import MoldiffError
+from moldiff.models.property_model import PropertyModel
+from moldiff.molecules import SoftBatch, collate
+from moldiff.scoring.named import named_score
+from moldiff.scoring.network import MEASURED_AT, PredictedNearness
+from moldiff.scoring.targets import parse_target
+
+
+def with_coordinates(smiles: str) -> Chem.Mol:
+    mol, problem = embed(Chem.AddHs(Chem.MolFromSmiles(smiles)), seed=1, timeout_s=10)
+    assert mol is not None, problem
+    return mol
+
+
+@pytest.fixture(scope="module")
+def molecules() -> list[Chem.Mol]:
+    return [with_coordinates(smiles) for smiles in ("CCO", "CN", "C")]
+
+
+def test_the_score_is_the_distance_of_the_expected_value(
+    tiny_property_model: PropertyModel, molecules: list[Chem.Mol]
+) -> None:
+    model = tiny_property_model
+    arrays = encode(molecules[0], model.vocabulary)
+    # another width, moved, turned: the same prediction
+    turned = arrays.pos @ torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0].numpy() + 3
+    batch = collate([arrays], torch.zeros(1, dtype=torch.int64), 24, torch.zeros(1, 0))
+    batch = batch.replace(
+        pos=torch.nn.functional.pad(torch.from_numpy(turned).float()[None], (0, 0, 0, 24 - len(turned)))
+    )
+    levels = model.curve.levels(torch.tensor([MEASURED_AT], dtype=torch.float64))
+    found = model.predictor(SoftBatch.of(batch, model.vocabulary.sizes), levels)
+    for column, (name, row) in enumerate(model.statistics.properties.items()):
+        value = row.mean + row.std * float(found.mean[0, column])
+        nearness = PredictedNearness(model, parse_target(f"{name}={value + 3 * row.std}"))
+        assert nearness([molecules[0]])[0] == pytest.approx(-3, abs=1e-3)
+        assert nearness.predict(molecules[0]) == pytest.approx(value, rel=1e-4, abs=1e-3)
+
+
+def test_a_score_does_not_depend_on_the_company(property_folder: Path, molecules: list[Chem.Mol]) -> None:
+    score = named_score(f"network:{property_folder}:colour=380..420")
+    together = score(molecules)
+    assert [score([mol])[0] for mol in molecules] == together
+    assert all(value is not None and value <= 0 for value in together)
+
+
+def test_what_the_network_cannot_read_has_no_score(tiny_property_model: PropertyModel) -> None:
+    nearness = PredictedNearness(tiny_property_model, parse_target("logp=1"))
+    assert nearness([with_coordinates("CF")]) == [None]
+
+
+def test_clear_refusals(property_folder: Path, model: Path) -> None:
+    for text, words in (
+        (
+            f"network:{property_folder}:color=400",
+            r"knows no 'color' \(did you mean 'colour'\?\); it knows logp, colour",
+        ),
+        (f"network:{property_folder}", "expected network:FOLDER:name=2.5|no model"),
+        ("network:logp=1", "expected network:FOLDER:name=2.5"),
+        (f"network:{model}:logp=1", "is no property network"),
+        (f"network:{property_folder}:colour", "expected name=2.5"),
+    ):
+        with pytest.raises(MoldiffError, match=words):
+            named_score(text)

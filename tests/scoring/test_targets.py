@@ -1,0 +1,88 @@
+"""Wanted values as users write them, and what is refused or warned of."""
+
+import math
+
+import pytest
+
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import MoldiffError
+from moldiff.scoring.targets import VALUE_BAND, parse_target, parse_targets
+
+KNOWN = {
+    "logp": PropertyStatistics("1", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60),
+    "gfn2_gap_eV": PropertyStatistics("eV", 5.0, 2.0, 0.2, 17.0, 1.7, 11.0, 60),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "low", "high"),
+    [
+        ("logp=2.5", "logp", 2.5, 2.5),
+        ("logp = -1e-1 ", "logp", -0.1, -0.1),
+        ("gfn2_gap_eV=6..8", "gfn2_gap_eV", 6, 8),
+        ("logp=-2 .. -.5", "logp", -2, -0.5),
+        ("tpsa<60", "tpsa", -math.inf, 60),
+        ("tpsa<=60.", "tpsa", -math.inf, 60),
+        ("tpsa>6e1", "tpsa", 60, math.inf),
+        ("tpsa >= 60", "tpsa", 60, math.inf),
+    ],
+)
+def test_values_ranges_and_bounds(text: str, name: str, low: float, high: float) -> None:
+    target = parse_target(text)
+    assert (target.name, target.low, target.high) == (name, low, high)
+    assert target.is_value == (low == high)
+    assert name + target.text == text.replace(" ", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "logp", "logp=", "=2", "logp=2..", "logp=..2", "logp==2", "logp=nan", "logp=inf", "logp=1,2", "2<logp<3"],
+)
+def test_what_is_no_target(text: str) -> None:
+    with pytest.raises(MoldiffError, match=r"expected name=2\.5, name=6\.\.8, name<60 or name>60"):
+        parse_target(text)
+
+
+@pytest.mark.parametrize(("text", "words"), [("logp=3..2", "3 is more than 2"), ("logp<1e999", "too large")])
+def test_ranges_that_hold_nothing(text: str, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        parse_target(text)
+
+
+def test_an_unknown_property_lists_the_known_ones_with_units_and_ranges() -> None:
+    with pytest.raises(MoldiffError) as caught:
+        parse_targets(["logq=2"], ["logp", "gfn2_gap_eV"], KNOWN)
+    message = str(caught.value)
+    assert "did you mean 'logp'?" in message
+    assert "logp (-2.25 to 2.75), gfn2_gap_eV (1.7 to 11 eV)" in message
+
+
+def test_a_property_that_the_model_was_not_trained_for_is_unknown() -> None:
+    with pytest.raises(MoldiffError, match="knows no property 'gfn2_gap_eV'"):
+        parse_targets(["gfn2_gap_eV=2"], ["logp"], KNOWN)
+
+
+def test_two_targets_of_a_property() -> None:
+    with pytest.raises(MoldiffError, match=r"'logp' has two targets; write a range as logp=1\.\.3"):
+        parse_targets(["logp>1", "logp<3"], ["logp"], KNOWN)
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [("logp=2.75", False), ("logp=2.8", True), ("logp<-2.3", True), ("logp<0", False), ("logp=2..9", False),
+     ("logp>2.8", True)],
+)  # fmt: skip
+def test_a_target_outside_the_training_range_is_a_warning(
+    text: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    parse_targets([text], ["logp"], KNOWN)
+    assert ("1 to 99 % range of the training data, -2.25 to 2.75" in caplog.text) == warned
+
+
+def test_distance_and_band() -> None:
+    value, wanted_range, bound = (parse_target(text) for text in ("p=2", "p=2..3", "p<2"))
+    assert [value.distance(x) for x in (1.5, 2, 4)] == [0.5, 0, 2]
+    assert [wanted_range.distance(x) for x in (1.5, 2, 2.5, 4)] == [0.5, 0, 0, 1]
+    assert value.band(2.0) == (2 - 2 * VALUE_BAND, 2 + 2 * VALUE_BAND)
+    assert wanted_range.band(2.0) == (2, 3)
+    assert bound.band(2.0) == (-math.inf, 2)

@@ -1,0 +1,68 @@
+"""Values as users write them, and arguments that are texts, values, or of a wrong type."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from moldiff.arguments import check_flag, check_text, name_list, number, parse_range, size_range, texts, whole_number
+from moldiff.errors import MoldiffError
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("18", (18, 18)), ("15..22", (15, 22)), ("1..1", (1, 1)), (" 7 ", (7, 7))]
+)
+def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> None:
+    assert parse_range(text, "--n-atoms") == size_range(text, "n_atoms") == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-3", "22..15", "0..5", "5..", "..5", "5.5", "5...7", "a", "1e3", "٣", "9" * 99]
+)
+def test_other_texts_are_no_range(text: str) -> None:
+    with pytest.raises(MoldiffError, match="--n-atoms"):
+        parse_range(text, "--n-atoms")
+
+
+def test_values_do_as_well_as_texts() -> None:
+    assert size_range(None, "x") is None
+    assert size_range(9, "x") == size_range(np.int64(9), "x") == (9, 9)
+    assert size_range((5, 9), "x") == size_range([5, np.int32(9)], "x") == (5, 9)
+    assert name_list("C, N,", "x") == name_list(["C", "N"], "x") == ("C", "N")
+    assert texts("logp=1", "x") == texts(("logp=1",), "x") == ("logp=1",)
+    assert (whole_number(np.int64(3), "x"), number(np.float32(0.5), "x"), number(2, "x")) == (3, 0.5, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("check", "value", "words"),
+    [
+        (whole_number, True, "this must be a whole number, not True"),
+        (whole_number, 1.5, "this must be a whole number, not 1.5"),
+        (whole_number, "1", "this must be a whole number, not '1'"),
+        (number, None, "this must be a number, not None"),
+        (number, False, "this must be a number, not False"),
+        (number, 10**400, "this is too large a number"),
+        (check_flag, 1, "this must be True or False, not 1"),
+        (check_text, 5, "this must be a text, not 5"),
+        (size_range, 2.5, "this must be a whole number, a pair of them"),
+        (size_range, True, "not True"),
+        (size_range, (1, 2, 3), "not (1, 2, 3)"),
+        (size_range, (1, 2.0), "not (1, 2.0)"),
+        (name_list, ["C", 7], "this must be a text or a list of texts, not ['C', 7]"),
+        (texts, 5, "this must be a text or a list of texts, not 5"),
+        (texts, None, "not None"),
+    ],
+)
+def test_a_wrong_type_is_one_line_that_names_the_argument(
+    check: Callable[[object, str], object], value: object, words: str
+) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        check(value, "this")
+    assert words in str(caught.value)
+
+
+def test_a_long_value_is_cut_to_one_short_line() -> None:
+    with pytest.raises(MoldiffError) as caught:
+        number(np.zeros((40, 40)), "this")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 120

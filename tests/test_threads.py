@@ -1,0 +1,103 @@
+"""Workers: order kept, errors passed on, threads of PyTorch given back, nothing begun that nobody waits for."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from moldiff.threads import INLINE, stop_if_unwanted, workers_for
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def three_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_results_come_in_the_order_of_the_items(three_threads: None) -> None:
+    gates = [threading.Event() for _ in range(3)]
+
+    def work(number: int) -> int:
+        if number < 2:
+            assert gates[number + 1].wait(10)  # the later one ends first
+        gates[number].set()
+        return number
+
+    with workers_for(CPU) as workers:
+        assert list(workers.map(work, range(3))) == [0, 1, 2]
+
+
+def test_a_cpu_gets_a_worker_for_each_thread_and_each_computes_on_one(three_threads: None) -> None:
+    with workers_for(CPU) as workers:
+        assert workers.count == 3
+        assert list(workers.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
+    assert torch.get_num_threads() == 3
+
+
+def test_another_device_gets_one_worker(three_threads: None) -> None:
+    with workers_for(torch.device("meta")) as workers:
+        assert workers.count == 1
+
+
+def test_threads_are_given_back_after_an_error(three_threads: None) -> None:
+    def work(number: int) -> float:
+        return 1 / number
+
+    with pytest.raises(ZeroDivisionError), workers_for(CPU) as workers:
+        list(workers.map(work, [1, 0, 2]))
+    assert torch.get_num_threads() == 3
+
+
+def test_work_begins_before_it_is_asked_for(three_threads: None) -> None:
+    begun = threading.Event()
+    with workers_for(CPU) as workers:
+        results = workers.map(lambda _: begun.set(), [0])
+        assert begun.wait(10)
+        assert list(results) == [None]
+
+
+def test_what_nobody_waits_for_is_not_begun() -> None:
+    gate, entered, begun = threading.Event(), threading.Event(), []
+
+    def work(number: int) -> None:
+        begun.append(number)
+        entered.set()
+        assert gate.wait(10)
+
+    with workers_for(torch.device("meta")) as workers:
+        workers.map(work, range(5))
+        assert entered.wait(10)
+        threading.Timer(0.05, gate.set).start()  # the context cancels the others while the first one is held
+    assert begun == [0]
+
+
+def test_inline_work_waits_until_it_is_asked_for() -> None:
+    begun: list[int] = []
+    results = INLINE.map(begun.append, range(3))
+    assert begun == []
+    assert list(results) == [None] * 3
+    assert begun == [0, 1, 2]
+
+
+def test_work_that_nobody_waits_for_any_more_ends(three_threads: None) -> None:
+    running, ended = threading.Event(), threading.Event()
+
+    def endless(_: int) -> None:
+        running.set()
+        try:
+            while True:
+                stop_if_unwanted()
+        finally:
+            ended.set()
+
+    with workers_for(CPU) as workers:
+        workers.map(endless, [0])
+        assert running.wait(10)
+        assert not ended.is_set()
+    assert ended.is_set()
+    stop_if_unwanted()  # in no worker, nothing happens

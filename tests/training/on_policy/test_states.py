@@ -1,0 +1,360 @@
+"""Training on one's own draws: what is kept of a walk, what it is labelled with, and how it comes back as a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rdkit.Chem import Mol
+
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import decode
+from moldiff.chem.descriptors.motifs import motifs
+from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.filters.validity import is_valid_and_connected
+from moldiff.config import TrainConfig, load_config
+from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.prepare import prepare
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.generation.decoding.decoders import ArgmaxDecoder, StructuredDecoder
+from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.training.checkpoint import load_state
+from moldiff.training.denoiser_run import OWN_DRAWS, TrainingRun
+from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
+from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.train import train
+from moldiff.vocabulary import Vocabulary
+
+Write = Callable[..., Path]
+SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
+VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+EVALUATIONS, STATES = 6, 3  # so few that some draws fail
+FEW = [
+    "own_draws.share=0.5", "own_draws.draws=12", "own_draws.evaluations=[6,10]", "own_draws.states=3",
+    "training.log_every=100", "training.validate_every=100",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def like_qm9(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "sample"
+    prepare([SAMPLE], folder, properties=["logp", "tpsa"], vocabulary=VOCABULARY)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def qm9() -> MoleculeModel:
+    return MoleculeModel.from_folder(load_model_folder("qm9"))
+
+
+@pytest.fixture(scope="module")
+def walked(qm9: MoleculeModel) -> list[tuple[Draw, list[Passed]]]:
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
+
+
+def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
+    path = write(data=str(data), init_from="qm9", **changes)
+    return load_config(path, [*FEW, *overrides])
+
+
+def is_at(draw: Draw, pos: np.ndarray) -> bool:
+    """Whether a draw has these coordinates."""
+    return draw.arrays is not None and len(draw.arrays.pos) == len(pos) and np.allclose(draw.arrays.pos, pos, atol=1e-6)
+
+
+def same_molecules(one: MolBatch, other: MolBatch) -> bool:
+    return all(torch.equal(getattr(one, field), getattr(other, field)) for field in FIELDS)
+
+
+def test_walks_are_the_draws_and_their_states_are_those_passed(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+) -> None:
+    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    plain = {draw.number: draw for draw in drawer.draw(0, 24)}
+    kept: set[float] = set()
+    for draw, passed in walked[:8]:
+        other = plain[draw.number]
+        assert draw.arrays is not None
+        assert other.arrays is not None
+        assert np.array_equal(draw.arrays.pos, other.arrays.pos)
+        assert np.array_equal(draw.arrays.bonds, other.arrays.bonds)
+        path: list[tuple[MolBatch, MolPrediction]] = []
+        drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
+        times = drawer.grid.tolist()
+        assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
+        assert len({one.t for one in passed}) == STATES
+        for one in passed:
+            step = times.index(one.t)  # step k leads to the k-th time
+            assert 1 <= step <= len(times) - 2
+            state, prediction = path[step - 1]
+            assert same_molecules(one.state, state[:1])
+            assert torch.equal(one.previous.bond_type, prediction.bond_type[:1])
+        kept |= {one.t for one in passed}
+    assert len(kept) > STATES, "different draws keep different steps"
+
+
+def test_what_is_kept_of_a_walk_does_not_depend_on_its_company(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+) -> None:
+    alone = list(Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5).walks(7, 1, STATES))
+    _, passed = alone[0]
+    assert [one.t for one in passed] == [one.t for one in walked[7][1]]
+    assert all(same_molecules(a.state, b.state) for a, b in zip(passed, walked[7][1], strict=True))
+
+
+def test_every_label_is_sound_and_every_draw_is_counted(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+) -> None:
+    dataset = PreparedDataset.open(like_qm9)
+    collector = Collector(qm9, dataset)
+    for draw, passed in walked:
+        collector.take(draw, passed)
+    plain = ArgmaxDecoder(qm9.vocabulary)
+    assert sum(collector.counts.values()) == STATES * 24
+    assert all(collector.counts.values()), "the seed should give draws of all kinds"
+    own = collector.result({})
+    assert len(own) == STATES * 24 - collector.counts["left out"]
+    drawn = {draw.number: draw for draw, _ in walked}
+    mended = 0
+    for width in np.unique(own.sizes).tolist():
+        rows = torch.from_numpy(np.flatnonzero(own.sizes == width))
+        batch = own.batch(rows, width)
+        for row, arrays in enumerate(unbatch(batch.clean)):
+            conversion = decode(arrays, qm9.vocabulary)
+            assert is_valid_and_connected(conversion) == (True, "")
+            assert conversion.mol is not None
+            logp = calculate(conversion.mol, ["logp"])["logp"]
+            assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
+            draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
+            if plain.judge(draw).status != "valid":
+                decoder = StructuredDecoder(qm9.vocabulary, seen_chemistry(dataset), fitted=True)
+                found = decoder.judge(draw).arrays
+                assert found is not None
+                assert np.array_equal(found.atom_type, arrays.atom_type)
+                mended += 1
+    assert mended == collector.counts["sound after decoding"]
+
+
+def mol_of(arrays: MolArrays, vocabulary: Vocabulary) -> Mol:
+    """Return the molecule of arrays that are sound."""
+    mol = decode(arrays, vocabulary).mol
+    assert mol is not None
+    return mol
+
+
+def molecules_of(own: OwnDraws) -> list[MolArrays]:
+    """Return what each state is labelled with."""
+    return [
+        arrays
+        for width in np.unique(own.sizes).tolist()
+        for arrays in unbatch(own.batch(torch.from_numpy(np.flatnonzero(own.sizes == width)), width).clean)
+    ]
+
+
+def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
+    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+) -> None:
+    collector = Collector(qm9, PreparedDataset.open(like_qm9))
+    for draw, passed in walked:
+        collector.take(draw, passed, part=int(draw.number >= 12))
+    plain = collector.result({})
+    collector.calibrate([{"ring 3": 1}, {}] * 100)  # asked for: a ring of three in every other molecule
+    calibrated = collector.result({})
+    part = {draw.arrays.pos.tobytes(): int(draw.number >= 12) for draw, _ in walked if draw.arrays is not None}
+    shares: list[list[float]] = []
+    for own in (plain, calibrated):
+        found: dict[int, list[bool]] = {0: [], 1: []}
+        for arrays in molecules_of(own):
+            found[part[arrays.pos.tobytes()]].append(motifs(mol_of(arrays, qm9.vocabulary))["ring 3"] > 0)
+        shares.append([float(np.mean(found[k])) for k in (0, 1)])
+    assert len(calibrated) == len(plain), "as many states as before"
+    assert shares[0][0] < 0.4
+    assert shares[0][1] > 0.6
+    assert shares[1] == pytest.approx([0.5, 0.5], abs=0.1), "each part for itself"
+    collector.calibrate([{"ring 3": 1}] * 3 + [{}], 0.5)  # half of the way to three of four, on the scale of the odds
+    further = [motifs(mol_of(one, qm9.vocabulary))["ring 3"] > 0 for one in molecules_of(collector.result({}))]
+    assert float(np.mean(further)) == pytest.approx(math.sqrt(3) / (1 + math.sqrt(3)), abs=0.1)
+
+
+@pytest.mark.parametrize("calibrate", [0, 1, 1.5])
+def test_draws_are_calibrated_if_asked_for(
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: float
+) -> None:
+    asked: list[tuple[int, float]] = []
+    monkeypatch.setattr(Collector, "calibrate", lambda _, wanted, strength: asked.append((len(wanted), strength)))
+    dataset = PreparedDataset.open(like_qm9)
+    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, f"own_draws.calibrate={calibrate}"))
+    assert asked == ([(len(dataset.indices("train")), calibrate)] if calibrate else [])
+
+
+def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
+    collector = Collector(tiny_model, PreparedDataset.open(like_qm9))
+    for draw, passed in Drawer(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
+        collector.take(draw, passed)
+    with pytest.raises(MoldiffError, match="none of the own draws came to a sound molecule"):
+        collector.result({})
+
+
+def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    config = config_of(training_file, like_qm9)
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    own, known = collect(folder, dataset, config), made_by(folder, dataset, config)
+    own.save(tmp_path / "own.safetensors")
+    again = OwnDraws.load(tmp_path / "own.safetensors", known)
+    assert np.array_equal(own.sizes, again.sizes)
+    assert len(own) > 0
+    for row, width in enumerate(own.sizes.tolist()):
+        one, other = (found.batch(torch.tensor([row]), width) for found in (own, again))
+        assert same_molecules(one.clean, other.clean)
+        assert same_molecules(one.noisy, other.noisy)
+        assert torch.equal(one.previous.pos, other.previous.pos)
+        assert torch.equal(one.t, other.t)
+    with pytest.raises(MoldiffError, match=r"own\.safetensors holds draws made with other settings \(seed\)"):
+        OwnDraws.load(tmp_path / "own.safetensors", known | {"seed": 1})
+    (tmp_path / "own.safetensors").write_bytes(b"damaged")
+    with pytest.raises(MoldiffError, match=r"own\.safetensors is damaged"):
+        OwnDraws.load(tmp_path / "own.safetensors", known)
+
+
+def test_a_row_is_the_same_in_every_batch() -> None:
+    groups = {}
+    for width, count in ((4, 3), (6, 5)):
+        group = {"t": torch.linspace(0, 1, count, dtype=torch.float64) + width, "properties": torch.zeros(count, 1),
+                 "mask": torch.ones(count, width, dtype=torch.bool)}  # fmt: skip
+        for name in ("clean", "noisy", "previous"):
+            group |= {f"{name}.{field}": torch.zeros(count, width) for field in FIELDS}
+        groups[width] = group
+    own = OwnDraws(dict(reversed(groups.items())), {})
+    assert own.sizes.tolist() == [4, 4, 4, 6, 6, 6, 6, 6]
+    assert own.batch(torch.tensor([2, 0]), 4).t.tolist() == [5.0, 4.0]
+    assert own.batch(torch.tensor([3, 7, 4]), 6).t.tolist() == [6.0, 7.0, 6.25]
+
+
+def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like_qm9: Path) -> None:
+    config = config_of(training_file, like_qm9, "training.property_dropout=0", "training.unconditional_share=0")
+    task = TrainingRun(config, None, None).task
+    assert task.own is not None
+    steps = [step for step in range(30) if task.is_own(step)]
+    clean, levels, noisy, previous = task.own_example(steps[0])
+    again = task.own_example(steps[0])
+    assert same_molecules(clean, again[0])
+    assert same_molecules(noisy, again[2])
+    assert not same_molecules(clean, task.own_example(steps[1])[0])
+    own = task.own[0].batch(*task.own[1].batch(steps[0]))
+    assert torch.equal(levels.sigma, task.model.curve.levels(own.t).sigma)
+    assert torch.equal(previous.atom_type, own.previous.atom_type)
+    assert same_molecules(noisy, own.noisy)
+    # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
+    torch.testing.assert_close(noisy.properties, clean.properties, rtol=0, atol=0, equal_nan=True)
+    assert bool(torch.isfinite(noisy.properties[:, :2]).all())
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_own_batches_are_as_frequent_as_asked(training_file: Write, like_qm9: Path, share: float) -> None:
+    task = TrainingRun(config_of(training_file, like_qm9, f"own_draws.share={share}"), None, None).task
+    found = sum(task.is_own(step) for step in range(2000)) / 2000
+    assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / 2000)
+    # a coin of its own: own batches are not those without self-conditioning
+    both = sum(task.is_own(step) and task._self_conditioned(step) for step in range(2000)) / 2000
+    assert abs(both - share / 2) <= 3 * math.sqrt(share / 2 * (1 - share / 2) / 2000)
+
+
+def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    steps = ["training.steps=4", "training.checkpoint_every=2"]
+    for name in ("whole", "parts"):
+        training_file(name, data=str(like_qm9), init_from="qm9")
+    train(tmp_path / "whole.yaml", [*FEW, *steps])
+    train(tmp_path / "parts.yaml", [*FEW, "training.steps=2", "training.checkpoint_every=2"])
+    written = (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns
+    folder = train(tmp_path / "parts.yaml", [*FEW, *steps], resume="auto")
+    assert (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns == written, "draws are made once"
+    states = [load_state(tmp_path / name / "checkpoints/step-00000004") for name in ("whole", "parts")]
+    assert all(torch.equal(value, states[1].average[name]) for name, value in states[0].average.items())
+    card = load_model_folder(folder).card
+    assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
+
+
+def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor]]:
+    """Return for each state its time and the coordinates that it is labelled with."""
+    found = {}
+    for row, width in enumerate(own.sizes.tolist()):
+        batch = own.batch(torch.tensor([row]), width)
+        key = batch.noisy.pos.numpy().tobytes()
+        found[key] = float(batch.t), batch.clean.pos[batch.clean.mask]
+    return found
+
+
+def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    few = [
+        "own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3", "own_draws.calibrate=0"
+    ]  # fmt: skip
+    alone, taught = (
+        labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
+        for more in ([], ["own_draws.teacher=qm9"])
+    )
+    assert len(taught) > len(alone), "more states come to something sound once the draw is mended"
+    for state in alone.keys() & taught.keys():
+        (t, own), (_, other) = alone[state], taught[state]
+        moved = float((own - other).square().sum(-1).mean().sqrt())
+        assert (0 < moved < 1) if t >= 0.3 else moved == 0, "a late state keeps its own molecule, however it was made"
+
+
+def test_what_a_teacher_made_is_turned_back(walked: list[tuple[Draw, list[Passed]]]) -> None:
+    draw = walked[0][0]
+    assert draw.arrays is not None
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    turn = (turn * torch.det(turn)).numpy()  # a rotation
+    turned = replace(draw, arrays=replace(draw.arrays, pos=draw.arrays.pos @ turn + 0.5))
+    back = aligned(turned, draw)
+    assert back.arrays is not None
+    assert not np.allclose(turned.arrays.pos, draw.arrays.pos, atol=0.1)  # type: ignore[union-attr]
+    assert np.allclose(back.arrays.pos, draw.arrays.pos, atol=1e-5)
+    assert aligned(replace(draw, arrays=None), draw).arrays is None
+
+
+def test_a_student_starts_as_its_teacher(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    rates = ["optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
+    frozen = ["training.steps=1", *rates, "own_draws.teacher_start=0.3"]
+    student = load_model_folder(train(training_file(data=str(like_qm9)), [*FEW, *frozen], teacher="qm9"))
+    assert "Distilled: each draw was noised to t = 0.3 and walked down again by qm9" in student.card
+    weights, given = student.weights, load_model_folder("qm9").weights
+    assert all(torch.allclose(weights[name], value.float(), atol=1e-6) for name, value in given.items())
+    again = train(tmp_path / "run.yaml", [*FEW, *frozen, "training.steps=2"], resume="auto")
+    assert "walked down again by qm9" in load_model_folder(again).card, "the teacher that it had"
+
+
+def test_a_teacher_of_another_chemistry_is_refused(
+    training_file: Write, like_qm9: Path, tiny_model: MoleculeModel, tmp_path: Path
+) -> None:
+    weights, description = tiny_model.denoiser.state_dict(), tiny_model.config_json()
+    save_model_folder(tmp_path / "tiny", weights=weights, config=description, references={}, card="", half=False)
+    config = config_of(training_file, like_qm9, f"own_draws.teacher={tmp_path / 'tiny'}")
+    with pytest.raises(MoldiffError, match="must know the same elements, charges, bonds and conditions"):
+        collect(load_model_folder("qm9"), PreparedDataset.open(like_qm9), config)
+
+
+def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"set own_draws\.share"):
+        train(training_file(data=str(like_qm9)), [], teacher="qm9")
+
+
+def test_own_draws_need_a_model_that_draws(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"own_draws\.share needs a trained model"):
+        train(training_file(data=str(like_qm9)), ["own_draws.share=0.5"])
+
+
+def test_several_processes_need_draws_that_are_there(training_file: Write, like_qm9: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"own_draws\.safetensors is not there yet"):
+        TrainingRun(config_of(training_file, like_qm9, "training.devices=2"), None, None)

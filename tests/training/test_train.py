@@ -1,0 +1,222 @@
+"""Whole training runs of a tiny model: files, resume, limits of time, fine-tuning, guards, several processes."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.training import denoiser_run
+from moldiff.training.checkpoint import list_states, load_state
+from moldiff.training.denoiser_module import DenoisingTask
+from moldiff.training.train import parse_duration, train
+
+Write = Callable[..., Path]
+
+
+def assert_equal_states(first: Path, second: Path) -> None:
+    one, other = load_state(first), load_state(second)
+    assert one.step == other.step
+    assert one.average_count == other.average_count
+    for group, twin in zip(
+        (one.weights, one.average, *one.optimizers), (other.weights, other.average, *other.optimizers), strict=True
+    ):
+        assert group.keys() == twin.keys()
+        for name in group:
+            assert torch.equal(group[name], twin[name]), name
+
+
+def test_a_run_leaves_a_model_that_loads_and_logs_that_read(training_file: Write, tmp_path: Path) -> None:
+    model_folder = train(training_file(), [])
+    folder = load_model_folder(model_folder)
+    model = MoleculeModel.from_folder(folder)
+    assert model.conditions == ("logp",)
+    assert folder.config["training"]["step"] == 8
+    assert folder.config["training"]["molecules_seen"] == 32
+    assert len(folder.references["training_keys"]) == folder.config["training"]["training_molecules"]
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows] == [2, 4, 6, 8]
+    validation = list(csv.DictReader((tmp_path / "run" / "validation.csv").open()))
+    assert {(row["step"], row["field"]) for row in validation} == {
+        (step, field) for step in ("4", "8") for field in ("pos", "atom_type", "charge", "bond_type")
+    }
+    for plot in ("metrics.png", "validation.png"):
+        assert (tmp_path / "run" / plot).read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_lowers_the_loss(training_file: Write, tmp_path: Path) -> None:
+    train(training_file(), ["training.steps=160", "training.log_every=40", "training.validate_every=160"])
+    rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
+    assert float(rows[-1]["atom_type"]) < 0.8 * float(rows[0]["atom_type"])
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(training_file: Write, tmp_path: Path) -> None:
+    train(training_file("whole"), [])
+    train(training_file("parts"), ["training.steps=4"])
+    train(tmp_path / "parts.yaml", ["training.steps=8"], resume="auto")
+    assert_equal_states(tmp_path / "whole/checkpoints/step-00000008", tmp_path / "parts/checkpoints/step-00000008")
+    logs = [(tmp_path / name / "validation.csv").read_text() for name in ("whole", "parts")]
+    assert logs[0] == logs[1]
+
+
+def test_resume_falls_back_when_the_newest_checkpoint_is_damaged(training_file: Write, tmp_path: Path) -> None:
+    train(training_file("whole"), [])
+    train(training_file("hurt"), ["training.steps=6", "training.checkpoint_every=2"])
+    newest = list_states(tmp_path / "hurt" / "checkpoints")[-1]
+    data = bytearray((newest / "state.safetensors").read_bytes())
+    data[-5] ^= 1
+    (newest / "state.safetensors").write_bytes(bytes(data))
+    train(tmp_path / "hurt.yaml", ["training.steps=8"], resume="auto")
+    assert_equal_states(tmp_path / "whole/checkpoints/step-00000008", tmp_path / "hurt/checkpoints/step-00000008")
+
+
+def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
+    path = training_file()
+    train(path, ["training.steps=2"])
+    with pytest.raises(MoldiffError, match="--resume auto"):
+        train(path, [])
+    with pytest.raises(MoldiffError, match="stands at step 2 already"):
+        train(path, ["training.steps=2"], resume="auto")
+
+
+def test_max_time_stops_and_saves(training_file: Write, tmp_path: Path) -> None:
+    train(training_file(), ["training.steps=1000000", "training.checkpoint_every=1000000"], max_time="0:01")
+    state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
+    assert 0 < state.step < 1_000_000
+    assert load_model_folder(tmp_path / "run" / "model").config["training"]["step"] == state.step
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("00:09:00", 540), ("1:00:01", 3601), ("2:30", 150)])
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["9", "9m", "1:75:00", "-1:00", ""])
+def test_durations_that_are_refused(text: str) -> None:
+    with pytest.raises(MoldiffError, match="--max-time"):
+        parse_duration(text)
+
+
+def test_fine_tuning_starts_from_the_given_weights(training_file: Write, tmp_path: Path) -> None:
+    base = train(training_file("base"), [])
+    frozen = ["training.steps=1", "optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
+    tuned = train(training_file("tuned"), frozen, init_from=str(base))
+    before, after = load_model_folder(base).weights, load_model_folder(tuned).weights
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=1e-6)
+    assert f"Started from the weights of: {base}" in load_model_folder(tuned).card
+    assert "Started from" not in load_model_folder(base).card
+
+
+def test_conditions_can_be_given_by_name_instead_of_the_file(training_file: Write) -> None:
+    folder = train(training_file(), ["training.steps=2"], conditions=["gfn2_gap_eV", "logp"])
+    assert MoleculeModel.from_folder(load_model_folder(folder)).conditions == ("gfn2_gap_eV", "logp")
+
+
+def test_conditions_that_cannot_be_had_are_refused(training_file: Write) -> None:
+    with pytest.raises(MoldiffError, match=r"'qed' is not a property of .*it has .*logp.*--properties"):
+        train(training_file(), [], conditions=["qed"])
+    with pytest.raises(MoldiffError, match="'logp' is given twice"):
+        train(training_file(), [], conditions=["logp", "logp"])
+    with pytest.raises(MoldiffError, match="conditions are those of the model to start from, qm9"):
+        train(training_file(), [], init_from="qm9", conditions=["logp"])
+
+
+def test_an_unknown_condition_names_the_nearest(training_file: Write) -> None:
+    with pytest.raises(MoldiffError, match=r"'logq'.*did you mean 'logp'"):
+        train(training_file(conditions=["logq"]), [])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = DenoisingTask.setup_batch
+
+    def poisoned(self: DenoisingTask, step: int) -> object:
+        clean, levels, noisy = original(self, step)
+        return clean, levels, noisy.replace(pos=noisy.pos * float("nan")) if step == 6 else noisy
+
+    monkeypatch.setattr(DenoisingTask, "setup_batch", poisoned)
+    with pytest.raises(MoldiffError, match="step 6: the loss or its gradient is not finite"):
+        train(training_file(), [])
+    assert load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step == 4
+
+
+def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(training_file(), ["training.steps=4"])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("moldiff.training.checkpoint.os.fsync", full)
+    with pytest.raises(MoldiffError, match="No space left on device"):
+        train(tmp_path / "run.yaml", ["training.steps=8"], resume="auto")
+    monkeypatch.undo()
+    assert [load_state(path).step for path in list_states(tmp_path / "run" / "checkpoints")] == [4]
+
+
+def test_sigterm_saves_and_exits_with_143(training_file: Write, tmp_path: Path) -> None:
+    path = training_file()
+    code = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    settings = ["--set", "training.steps=1000000", "--set", "training.checkpoint_every=1000000"]
+    process = subprocess.Popen([sys.executable, "-c", code, "train", str(path), *settings])
+    metrics = tmp_path / "run" / "metrics.csv"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 143
+    state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
+    train(path, [f"training.steps={state.step + 2}"], resume="auto")
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(training_file: Write, tmp_path: Path) -> None:
+    train(training_file("whole"), ["training.steps=12"])
+    path = training_file("killed")
+    code = (
+        "import sys, os\nfrom moldiff.training import denoiser_module\nfrom moldiff.cli.main import main\n"
+        "original = denoiser_module.DenoisingTask.setup_batch\n"
+        "def dying(self, step):\n    os.kill(os.getpid(), 9) if step == 7 else None\n    return original(self, step)\n"
+        "denoiser_module.DenoisingTask.setup_batch = dying\nsys.exit(main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, "train", str(path), "--set", "training.steps=12"]
+    assert subprocess.run(command, check=False).returncode == -9
+    train(path, ["training.steps=12"], resume="auto")
+    assert_equal_states(tmp_path / "whole/checkpoints/step-00000012", tmp_path / "killed/checkpoints/step-00000012")
+
+
+def test_two_processes_train_the_same_model_as_one(training_file: Write, tmp_path: Path) -> None:
+    # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
+    exact = ["optimizer.muon_learning_rate=0"]
+    train(training_file("one"), exact)
+    path = training_file("two")
+    code = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    script = tmp_path / "launch.py"
+    script.write_text(code, encoding="utf-8")
+    command = [sys.executable, str(script), "train", str(path)]
+    for setting in [*exact, "training.devices=2"]:
+        command += ["--set", setting]
+    assert subprocess.run(command, check=False, timeout=300).returncode == 0
+    one = load_state(tmp_path / "one/checkpoints/step-00000008")
+    two = load_state(tmp_path / "two/checkpoints/step-00000008")
+    for name, value in one.weights.items():
+        torch.testing.assert_close(two.weights[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_the_record_names_the_data(training_file: Write, prepared: Path) -> None:
+    provenance = load_model_folder(train(training_file(), ["training.steps=1"])).config["training"]
+    assert provenance["data_sha256"] == json.loads((prepared / "dataset.json").read_text())["data_hash"]
+    assert denoiser_run.logger.name == "moldiff.training.denoiser_run"
