@@ -1,0 +1,158 @@
+"""How usual a molecule's parts are among reference molecules: its rarest ring system and its weakest bond."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from rdkit import Chem, rdBase
+
+from moldiff.chem.descriptors.bond_environments import BondEnvironment, bond_environments
+from moldiff.chem.descriptors.ring_systems import ring_systems
+from moldiff.chem.identity import text_key
+from moldiff.errors import MoldiffError
+
+PARTS = ("ring", "pair", "environment")
+MOLECULES = "rarity.molecules"
+
+
+@dataclass(frozen=True)
+class RarestRing:
+    """The ring system of a molecule that is least frequent in the reference.
+
+    Attributes:
+        smiles: of the system; empty for a molecule without rings.
+        count: reference molecules that have it (all of them for a molecule without rings).
+    """
+
+    smiles: str
+    count: int
+
+
+@dataclass(frozen=True)
+class WeakestBond:
+    """The bond of a molecule whose ends are least expected beside each other.
+
+    Attributes:
+        association: p(ab) / (p(ab) + p(a) p(b)), from 0 (never seen) over 0.5 (as often as chance has it) to 1; a
+            monotone form of the pointwise mutual information, ln p(ab) / (p(a) p(b)). 1 for a molecule without bonds
+            between heavy atoms.
+        bond: the bond's index in the molecule without hydrogens; -1 if there is none.
+        name: its ends and order, such as "N-O".
+    """
+
+    association: float
+    bond: int
+    name: str
+
+
+@dataclass(frozen=True)
+class RarityTables:
+    """Counts in reference molecules, by 64-bit keys of the parts' texts: nobody can read the molecules from them.
+
+    Attributes:
+        molecules: that were counted.
+        rings: molecules that have a ring system.
+        pairs: bonds with these ends and order.
+        environments: ends of bonds with these surroundings.
+    """
+
+    molecules: int
+    rings: Mapping[int, int]
+    pairs: Mapping[int, int]
+    environments: Mapping[int, int]
+
+    @classmethod
+    def of(cls, molecules: Iterable[Chem.Mol]) -> RarityTables:
+        """Count the parts of sanitised molecules; MoldiffError if there is none."""
+        rings, pairs, environments = Counter[str](), Counter[str](), Counter[str]()
+        count = 0
+        for mol in molecules:
+            count += 1
+            flat = _flat(mol)
+            rings.update(set(ring_systems(flat)))
+            for found in bond_environments(flat):
+                pairs[found.key] += 1
+                environments.update(found.ends)
+        if not count:
+            raise MoldiffError("tables of ring systems and bonds need molecules; there are none")
+        return cls(count, *({text_key(name): n for name, n in one.items()} for one in (rings, pairs, environments)))
+
+    def to_tensors(self) -> dict[str, np.ndarray]:
+        """Return the tables as arrays for a model folder: sorted keys (uint64 bits as int64) and counts (int32)."""
+        tensors = {MOLECULES: np.array([self.molecules], dtype=np.int64)}
+        for name, table in zip(PARTS, (self.rings, self.pairs, self.environments), strict=True):
+            keys = np.array(sorted(table), dtype=np.uint64)
+            tensors[f"rarity.{name}_keys"] = keys.view(np.int64)
+            tensors[f"rarity.{name}_counts"] = np.array([table[int(key)] for key in keys], dtype=np.int32)
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, np.ndarray], source: str) -> RarityTables:
+        """Read what `to_tensors` gave; MoldiffError names ``source`` if it is incomplete."""
+        try:
+            tables = [
+                dict(
+                    zip(
+                        np.asarray(tensors[f"rarity.{name}_keys"]).view(np.uint64).tolist(),
+                        np.asarray(tensors[f"rarity.{name}_counts"]).tolist(),
+                        strict=True,
+                    )
+                )
+                for name in PARTS
+            ]
+            return cls(int(np.asarray(tensors[MOLECULES])[0]), *tables)
+        except (KeyError, ValueError, IndexError, TypeError) as error:
+            raise MoldiffError(
+                f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again"
+            ) from error
+
+    def rarest_ring(self, mol: Chem.Mol) -> RarestRing:
+        """Return the rarest ring system of a sanitised molecule."""
+        counted = [(self.rings.get(text_key(smiles), 0), smiles) for smiles in ring_systems(_flat(mol))]
+        count, smiles = min(counted, default=(self.molecules, ""))
+        return RarestRing(smiles, count)
+
+    def weakest_bond(self, mol: Chem.Mol) -> WeakestBond:
+        """Return the weakest bond of a sanitised molecule."""
+        flat = _flat(mol)
+        bonds = bond_environments(flat)
+        if not bonds:
+            return WeakestBond(1.0, -1, "")
+        weakest = min(bonds, key=self._association)
+        bond = flat.GetBondWithIdx(weakest.bond)
+        ends = sorted((bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol()))
+        return WeakestBond(self._association(weakest), weakest.bond, weakest.order.join(ends))
+
+    def knows(self, mol: Chem.Mol) -> bool:
+        """Return whether every ring system and every pair of bonded surroundings occurs in the reference."""
+        flat = _flat(mol)
+        return all(text_key(smiles) in self.rings for smiles in ring_systems(flat)) and all(
+            text_key(found.key) in self.pairs for found in bond_environments(flat)
+        )
+
+    def _association(self, found: BondEnvironment) -> float:
+        """Return p(ab) / (p(ab) + p(a) p(b)), probabilities over bonds; an unordered pair of two kinds comes both ways
+        round."""
+        together = self.pairs.get(text_key(found.key), 0)
+        if not together:
+            return 0.0
+        first, second = (self.environments[text_key(end)] / (2 * self._bonds) for end in found.ends)
+        chance = first * second * (1 if found.ends[0] == found.ends[1] else 2)
+        return (together / self._bonds) / (together / self._bonds + chance)
+
+    @cached_property
+    def _bonds(self) -> int:
+        return sum(self.pairs.values())
+
+
+def _flat(mol: Chem.Mol) -> Chem.Mol:
+    """Return the molecule without hydrogens and stereo, aromaticity as RDKit sees it."""
+    with rdBase.BlockLogs():
+        flat = Chem.RemoveHs(mol, updateExplicitCount=True, sanitize=False)
+    Chem.RemoveStereochemistry(flat)
+    Chem.SanitizeMol(flat)
+    return flat
