@@ -1,4 +1,7 @@
-"""Every YAML file of the package as a pydantic model: an unknown key is an error that names the nearest known one."""
+"""Training files (YAML) as pydantic models: an unknown key is an error that names the nearest known one.
+
+Also the safe YAML reader, which files of options (`moldiff.cli.option_files`) use too.
+"""
 
 from __future__ import annotations
 
