@@ -123,11 +123,13 @@ def words(text: str, numbers: bool = False) -> list[str]:
 
 def matches(expected: Sequence[str], found: Sequence[str]) -> bool:
     """Return whether lines are those expected; an expected line ``...`` stands for any lines."""
-    if not expected:
-        return not found
-    if expected[0] == _ANY_LINES:
-        return any(matches(expected[1:], found[start:]) for start in range(len(found) + 1))
-    return bool(found) and expected[0] == found[0] and matches(expected[1:], found[1:])
+    reached = {0}  # numbers of found lines that the expected ones read so far can stand for
+    for line in expected:
+        if line == _ANY_LINES:
+            reached = set(range(min(reached), len(found) + 1)) if reached else set()
+        else:
+            reached = {number + 1 for number in reached if number < len(found) and found[number] == line}
+    return len(found) in reached
 
 
 def compared(expected: str, found: str) -> tuple[str, str]:
