@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from types import MappingProxyType, ModuleType
 from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 
-from moldiff.chem.sanitize import short_message
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,26 +67,30 @@ _ALL = (
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _ALL})
 
 
-def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
+def describe(mol: Chem.Mol, names: Iterable[str] = tuple(PROPERTIES)) -> dict[str, float]:
     """Return the named properties of a sanitised molecule, hydrogens explicit or not: the result is the same.
+
+    NaN stands where a calculator fails on this molecule, or gives no finite number; the others keep their values.
 
     Raises:
         KeyError: a name is not in `PROPERTIES`.
-        ValueError: a calculator failed on this molecule or gave no finite number (the message names it).
     """
     chosen = [PROPERTIES[name] for name in names]
     parameters = Chem.RemoveHsParameters()
     parameters.removeDefiningBondStereo = True
     parameters.showWarnings = False
-    values: dict[str, float] = {}
     with rdBase.BlockLogs():
-        bare = Chem.RemoveHs(mol, parameters)
-        for entry in chosen:
-            try:
-                value = float(entry.function(bare))
-            except (ValueError, RuntimeError, ZeroDivisionError) as error:
-                raise ValueError(f"{entry.name}: {short_message(error)}") from error
-            if not math.isfinite(value):
-                raise ValueError(f"{entry.name}: not a finite number")
-            values[entry.name] = value
-    return values
+        try:
+            bare = Chem.RemoveHs(mol, parameters)
+        except (ValueError, RuntimeError):
+            return {entry.name: math.nan for entry in chosen}
+        return {entry.name: _value(entry, bare) for entry in chosen}
+
+
+def _value(entry: Property, bare: Chem.Mol) -> float:
+    try:
+        value = float(entry.function(bare))
+    except Exception:  # calculators are foreign code, and one of them says nothing about the others
+        logger.debug("the property %s failed", entry.name, exc_info=True)
+        return math.nan
+    return value if math.isfinite(value) else math.nan

@@ -21,7 +21,7 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import describe
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.errors import MoldiffError, nearest_name
 
@@ -99,7 +99,8 @@ def property_score(name: str, wanted: Callable[[float], float] | None = None) ->
     """
 
     def score(molecules: list[Chem.Mol]) -> list[float | None]:
-        return [_towards(_calculated(mol, name), wanted) for mol in molecules]
+        values = (describe(mol, [name])[name] for mol in molecules)
+        return [_towards(value if math.isfinite(value) else None, wanted) for value in values]
 
     return score
 
@@ -182,13 +183,6 @@ def _module(place: str) -> ModuleType:
     sys.modules.setdefault(path.stem, module)  # what dataclasses and pickling in a user's file ask for
     spec.loader.exec_module(module)
     return module
-
-
-def _calculated(mol: Chem.Mol, name: str) -> float | None:
-    try:
-        return calculate(mol, [name])[name]
-    except ValueError:
-        return None
 
 
 def _towards(value: float | None, wanted: Callable[[float], float] | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from moldiff.generation.decoding.decoders import Decoder, Judgement
+from moldiff.generation.decoding.decoders import DecodedMolecule, Decoder
 from moldiff.sampling.constraints import Constraint
 from moldiff.sampling.molecule_sampler import Draw
 
@@ -22,12 +22,12 @@ class VerifiedDecoder:
     decoder: Decoder
     constraints: tuple[Constraint, ...]
 
-    def judge(self, draw: Draw) -> Judgement:
-        """Judge the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
-        judged = self.decoder.judge(draw)
-        if judged.status == "invalid" or judged.conversion.mol is None:
-            return judged
+    def decode(self, draw: Draw) -> DecodedMolecule:
+        """Decode the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
+        decoded = self.decoder.decode(draw)
+        if decoded.problem or decoded.conversion.mol is None:
+            return decoded
         for constraint in self.constraints:
-            if problem := constraint.violation(judged.conversion.mol):
-                return replace(judged, status="invalid", reason=f"constraint: {problem}")
-        return judged
+            if problem := constraint.violation(decoded.conversion.mol):
+                return replace(decoded, problem=f"constraint: {problem}")
+        return decoded

@@ -9,7 +9,7 @@ import torch
 from rdkit import Chem
 
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import describe
 from moldiff.chem.descriptors.score_functions import (
     Score,
     ScoreError,
@@ -85,7 +85,7 @@ def test_a_function_that_spoils_its_molecules_spoils_copies() -> None:
 
 
 def test_properties() -> None:
-    values = [calculate(mol, ["logp"])["logp"] for mol in MOLECULES]
+    values = [describe(mol, ["logp"])["logp"] for mol in MOLECULES]
     assert property_score("logp")(MOLECULES) == values
     assert property_score("logp", lambda value: abs(value - 1))(MOLECULES) == [-abs(value - 1) for value in values]
 

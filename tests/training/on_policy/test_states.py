@@ -14,7 +14,7 @@ from rdkit.Chem import Mol
 
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.motifs import motifs
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import describe
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.config import TrainConfig, load_config
 from moldiff.datasets.chemistry import seen_chemistry
@@ -132,12 +132,12 @@ def test_every_label_is_sound_and_every_draw_is_counted(
             conversion = decode(arrays, qm9.vocabulary)
             assert is_valid_and_connected(conversion) == (True, "")
             assert conversion.mol is not None
-            logp = calculate(conversion.mol, ["logp"])["logp"]
+            logp = describe(conversion.mol, ["logp"])["logp"]
             assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
             draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
-            if plain.judge(draw).status != "valid":
+            if plain.decode(draw).status != "valid":
                 decoder = StructuredDecoder(qm9.vocabulary, seen_chemistry(dataset), fitted=True)
-                found = decoder.judge(draw).arrays
+                found = decoder.decode(draw).arrays
                 assert found is not None
                 assert np.array_equal(found.atom_type, arrays.atom_type)
                 mended += 1
