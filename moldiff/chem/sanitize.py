@@ -87,6 +87,11 @@ def unreadable_reason(block: str) -> str:
     return f"non-finite coordinates: {bad} atoms" if bad else "mol block: RDKit cannot read it"
 
 
+def error_reason(error: Exception) -> str:
+    """Return the reason of a molecule that something broke on: "error: KeyError: ..."."""
+    return f"error: {type(error).__name__}: {short_message(error)}"
+
+
 def short_message(error: Exception) -> str:
     """Return the telling line of an RDKit error: a violated condition is named in the second line, after a heading."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

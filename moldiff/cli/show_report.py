@@ -20,6 +20,7 @@ MOST_MOTIFS = 5
 
 _LABELS = {
     "valid_connected": "valid & connected",
+    "valid": "valid by moldiff (chemistry and geometry)",
     "sanitised": "sanitised (RDKit accepts it)",
     "atom_stability": "stable atoms (bonds of the file)",
     "molecule_stability": "stable molecules (bonds of the file)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,16 +11,20 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from moldiff.chem.convert import from_bytes, to_bytes
-from moldiff.chem.filters.validity import is_valid_and_connected
+from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connected
 from moldiff.chem.graph import symbol
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import has_hydrogens, judge, read_block, read_texts, without_implied_hydrogens
+from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.edm_stability import stable_atoms
+from moldiff.status import Status
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 Hydrogens = Literal["auto", "explicit", "implicit"]
 MISSING = "missing: not in the file"
@@ -35,6 +40,9 @@ class Assessment:
         name: title of the record.
         valid: sanitises, is one fragment, has no radical and no open valence.
         reason: why it is not valid (code word, colon, detail); "" if it is.
+        status: as `moldiff generate` has it: valid (that, and a plausible geometry), invalid, or failed where there is
+            no molecule to look at.
+        problem: why it is not valid by that; `reason`, or else what is wrong with the geometry.
         sanitises: RDKit accepts it, whatever its fragments and radicals.
         n_atoms: atoms of the record, 0 if it could not be parsed.
         stable_atoms: atoms whose integer bond orders sum to an allowed valence of their element and charge.
@@ -47,6 +55,8 @@ class Assessment:
     name: str
     valid: bool
     reason: str
+    status: Status
+    problem: str
     sanitises: bool
     n_atoms: int
     stable_atoms: int
@@ -73,7 +83,7 @@ class Assessment:
 
 def unreadable(index: int, name: str, reason: str) -> Assessment:
     """Return the assessment of a record without a molecule."""
-    return Assessment(index, name, False, reason, False, 0, 0, 0, "", "", None)
+    return Assessment(index, name, False, reason, Status.FAILED, reason, False, 0, 0, 0, "", "", None)
 
 
 def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
@@ -103,6 +113,7 @@ def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Asse
         final = conversion.mol
     else:
         final = without_implied_hydrogens(mol) if explicit_hydrogens else mol
+    problem = geometry_problem(final) if valid else reason
     symbols = [symbol(atom.GetAtomicNum()) for atom in final.GetAtoms()]
     positions = final.GetConformer().GetPositions() if final.GetNumConformers() else np.full((len(symbols), 3), np.nan)
     return Assessment(
@@ -110,6 +121,8 @@ def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Asse
         name=name,
         valid=valid,
         reason=reason,
+        status=Status.INVALID if problem else Status.VALID,
+        problem=problem,
         sanitises=conversion.mol is not None,
         n_atoms=len(symbols),
         stable_atoms=sum(atom_stability(final)),
@@ -118,6 +131,15 @@ def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Asse
         smiles_stereo=canonical_smiles(final, stereo=True) if valid else "",
         stored=to_bytes(final) if valid else None,
     )
+
+
+def _guarded(mol: Mol, index: int, name: str, explicit_hydrogens: bool) -> Assessment:
+    """Assess a molecule; what breaks on it costs this one alone."""
+    try:
+        return assess(mol, index, name, explicit_hydrogens=explicit_hydrogens)
+    except Exception as error:
+        logger.debug("record %d", index, exc_info=True)
+        return unreadable(index, name, error_reason(error))
 
 
 def assess_file(
@@ -152,7 +174,7 @@ def assess_file(
         if mol is None:
             rows.append(unreadable(index, name, reason))
         else:
-            rows.append(assess(mol, index, name, explicit_hydrogens=convention == "explicit"))
+            rows.append(_guarded(mol, index, name, convention == "explicit"))
         if progress is not None:
             progress(len(rows))
     if requested is not None and len(rows) > requested:

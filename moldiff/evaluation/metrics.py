@@ -11,12 +11,15 @@ from moldiff.chem.identity import text_key
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.rates import Rate, clustered
 from moldiff.evaluation.reference import TrainingKeys
+from moldiff.status import Status
 
 
 def validity(rows: Sequence[Assessment]) -> dict[str, Rate]:
-    """Return ``valid_connected`` (sanitises, one piece, no radical or open valence) and ``sanitised``, of all."""
+    """Return ``valid_connected`` (sanitises, one piece, no radical or open valence), ``valid`` (that with a plausible
+    geometry, what `moldiff generate` calls valid) and ``sanitised``, of all."""
     return {
         "valid_connected": Rate(sum(row.valid for row in rows), len(rows)),
+        "valid": Rate(sum(row.status == Status.VALID for row in rows), len(rows)),
         "sanitised": Rate(sum(row.sanitises for row in rows), len(rows)),
     }
 

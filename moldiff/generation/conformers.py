@@ -9,30 +9,30 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from moldiff.arguments import check_flag, whole_number
-from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import Record
 from moldiff.chem.topology import Skeleton, skeleton
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.fixed_graph import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
-from moldiff.generation.conformer_checks import Conformation, Judge
+from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
 from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
 from moldiff.generation.generate import DEFAULT_BATCH_SIZE
-from moldiff.generation.results import Outcome
+from moldiff.generation.results import MoleculeResult, assess
 from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner, noise_key
 from moldiff.sampling.sampler import Sample, sample
+from moldiff.status import Status
 from moldiff.threads import Workers
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Conformers(Job[Skeleton]):
     def __init__(self, settings: ConformerSettings) -> None:
         super().__init__(settings)
         self.request = settings
-        self._judge = Judge.of(self.folder, self.model.vocabulary)
+        self._seen = seen_lengths(self.folder)
         self.mirrored = self.redrawn = 0
 
     def prepare(self, record: Record) -> Skeleton:
@@ -95,7 +95,7 @@ class Conformers(Job[Skeleton]):
     ) -> Iterator[Answer[Skeleton]]:
         drawer = self.request.drawer(self.model, False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
-        found: dict[int, Conformation] = {}
+        found: dict[int, MoleculeResult] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
         pending, settled = asks, set[int]()
         while pending:
@@ -103,9 +103,11 @@ class Conformers(Job[Skeleton]):
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
             for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
                 ask, attempt = planned[draw.number]
-                if ask.item is not None and (ask.number not in found or found[ask.number].stereo_is_wrong):
-                    found[ask.number], attempts[ask.number] = self._judge.judge(ask.item, draw), attempt
-                    if not found[ask.number].stereo_is_wrong or attempt == self.request.redraws:
+                if ask.item is not None and (ask.number not in found or _stereo_is_wrong(found[ask.number])):
+                    decoder = ConformerDecoder(ask.item, self.model.vocabulary, self._seen)
+                    found[ask.number] = assess(replace(draw, number=ask.number), decoder, properties=())
+                    attempts[ask.number] = attempt
+                    if not _stereo_is_wrong(found[ask.number]) or attempt == self.request.redraws:
                         settled.add(ask.number)
                         done()
             if interruption.number is not None:
@@ -113,7 +115,7 @@ class Conformers(Job[Skeleton]):
             pending = [
                 ask
                 for ask in pending
-                if found[ask.number].stereo_is_wrong and attempts[ask.number] < self.request.redraws
+                if _stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.request.redraws
             ]
         for ask in asks:
             if ask.number in settled:
@@ -137,19 +139,11 @@ class Conformers(Job[Skeleton]):
                 planned[noise_key(ask.record.index, ask.draw, attempt)] = ask, attempt
         return planned
 
-    def _answer(self, ask: Ask[Skeleton], found: Conformation, attempt: int, evaluations: int) -> Answer[Skeleton]:
+    def _answer(self, ask: Ask[Skeleton], found: MoleculeResult, attempt: int, evaluations: int) -> Answer[Skeleton]:
+        facts = {"mirrored": "no", **found.facts, "redraws": attempt}
         self.redrawn += attempt
-        status = "valid" if not found.problem else "filtered" if found.mol is not None else "failed"
-        self.mirrored += found.mirrored and status == "valid"
-        outcome = Outcome(
-            ask.number,
-            status,
-            found.problem,
-            found.mol,
-            smiles="" if found.mol is None else canonical_smiles(found.mol, stereo=True),
-            evaluations=evaluations * (attempt + 1),
-        )
-        return Answer(ask, outcome, {"mirrored": "yes" if found.mirrored else "no", "redraws": attempt})
+        self.mirrored += found.status == Status.VALID and facts["mirrored"] == "yes"
+        return Answer(ask, replace(found, evaluations=evaluations * (attempt + 1)), facts)
 
     def details(self) -> list[str]:
         """Return one line."""
@@ -157,6 +151,10 @@ class Conformers(Job[Skeleton]):
             f"{len(self.answered)} of {self.records} molecules have a conformer; {self.mirrored} conformers "
             f"mirrored; {self.redrawn} draws of wrong diastereomers made anew"
         ]
+
+
+def _stereo_is_wrong(result: MoleculeResult) -> bool:
+    return result.reason.partition(":")[0] == WRONG_STEREO
 
 
 def coordinate_walk(drawer: Drawer) -> Callable[[MolBatch, Tensor], Sample]:

@@ -18,16 +18,18 @@ from moldiff.arguments import refusal
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError
 from moldiff.chem.io.records import Record, is_molecule, read_records, read_texts
+from moldiff.chem.sanitize import error_reason
 from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.generation_options import Request, check_request
-from moldiff.generation.results import Accountant, Outcome
+from moldiff.generation.results import MoleculeResult, ResultCounts
 from moldiff.interruption import Interruption
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
+from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 
 if TYPE_CHECKING:
@@ -118,7 +120,7 @@ class Answer(Generic[Item]):
     """
 
     ask: Ask[Item]
-    outcome: Outcome
+    outcome: MoleculeResult
     facts: dict[str, object] = field(default_factory=dict)
 
     def row(self, columns: Sequence[str]) -> dict[str, object]:
@@ -187,7 +189,7 @@ class Job(ABC, Generic[Item]):
         precision = resolve_precision(settings.precision, device)
         self.model, self.precision = MoleculeModel.from_folder(self.folder, device, precision), name_of(precision)
         self.device = next(self.model.denoiser.parameters()).device
-        self.accountant = Accountant()
+        self.accountant = ResultCounts()
         self.records, self.answered = 0, set[int]()
 
     @abstractmethod
@@ -231,9 +233,10 @@ class Job(ABC, Generic[Item]):
                     if ask.item is not None and ask.number not in settled:
                         continue  # interrupted
                     first_reason = first_reason or ask.reason
-                    answer = settled.get(ask.number) or Answer(ask, Outcome(ask.number, "failed", ask.reason, None))
+                    failed = MoleculeResult(ask.number, Status.FAILED, ask.reason)
+                    answer = settled.get(ask.number) or Answer(ask, failed)
                     self.records += ask.draw == 0
-                    if answer.outcome.status == "valid":
+                    if answer.outcome.status == Status.VALID:
                         self.answered.add(ask.record.index)
                     yield replace(answer, outcome=self.accountant.take(answer.outcome))
         if not usable and interruption.number is None:
@@ -250,6 +253,9 @@ class Job(ABC, Generic[Item]):
                     item = self.prepare(record)
                 except EncodingError as error:
                     reason = str(error)
+                except Exception as error:  # a record that breaks something costs its own draws alone
+                    logger.debug("record %d", record.index, exc_info=True)
+                    reason = error_reason(error)
             if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
                 warned = True
                 logger.warning(

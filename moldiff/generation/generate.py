@@ -30,6 +30,7 @@ from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.sampling.guidance import read_guidance
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.time_grids import DEFAULT_GRID
+from moldiff.status import Status
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -154,13 +155,13 @@ def generate(
     molecules: list[Mol] = []
     try:
         for outcome in generation.outcomes(None):
-            if outcome.mol is not None and (keep_invalid or outcome.status == "valid"):
+            if outcome.mol is not None and (keep_invalid or outcome.status == Status.VALID):
                 molecules.append(outcome.tagged_mol())
     except ScoreError as error:
         raise ScoreError(str(error), molecules) from error
     if problem := generation.shortage():
         raise MoldiffError(problem)
-    warn_if_none_is_valid(generation.accountant.counts, "with keep_invalid they come with reasons")
+    warn_if_none_is_valid(generation.accountant.by_status, "with keep_invalid they come with reasons")
     return molecules
 
 
@@ -236,19 +237,18 @@ def generate_files(
             shown, problem = None, ""
             try:
                 for outcome in generation.outcomes(progress, interruption):
-                    shown = outcome.number if shown is None and outcome.status == "valid" else shown
+                    shown = outcome.number if shown is None and outcome.status == Status.VALID else shown
                     row = outcome.row()
                     writer.writerow(row)
-                    if keep_invalid or outcome.status == "valid":
-                        title = f"moldiff_{outcome.number}"
-                        records.write(outcome.sdf_record(title, row, seed, generation.folder.name) or "")
+                    if keep_invalid or outcome.status == Status.VALID:
+                        records.write(outcome.sdf_record(row, seed, generation.folder.name) or "")
             except ScoreError as error:
-                if not any(generation.accountant.counts.values()):
+                if not any(generation.accountant.by_status.values()):
                     raise
                 problem = str(error)
             interrupted = interruption.number is not None and generation.done < n
             if interrupted:
-                if not any(generation.accountant.counts.values()):
+                if not any(generation.accountant.by_status.values()):
                     interruption.end()
                 problem = f"interrupted after {generation.done} of {n}{' valid' if until_valid else ''} molecules"
         if trajectories and not interrupted:

@@ -13,11 +13,12 @@ import torch
 
 from moldiff.datasets.batching import bucket_width
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.results import Outcome, assess
+from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.geometry import center
 from moldiff.molecules import collate
 from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.sampler import evaluations_of, resample
+from moldiff.status import Status
 
 RENOISE_TIME = 0.5  # up to which a failed molecule is noised
 MAX_ATTEMPTS = 32
@@ -40,23 +41,25 @@ class Renoiser:
         self.grid = late if len(late) > 1 else drawer.grid[-2:]
         self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
 
-    def settle(self, draws: list[Draw], decoder: Decoder, attempts: int) -> Iterator[Outcome]:
-        """Yield the outcome of each draw in order, after up to so many attempts at those that are not valid.
+    def settle(
+        self, draws: list[Draw], decoder: Decoder, attempts: int, gate: Gate | None = None
+    ) -> Iterator[MoleculeResult]:
+        """Yield the result of each draw in order, after up to so many attempts at those that are invalid.
 
-        Every attempt starts from the draw itself. Where none is valid, the draw's own outcome stands. A draw that did
-        not stay finite has nothing to start from.
+        Every attempt starts from the draw itself. Where none is valid, the draw's own result stands. A draw that did
+        not stay finite has nothing to start from, and a molecule that is withheld stays so.
         """
         if not attempts:
-            yield from (assess(draw, decoder) for draw in draws)
+            yield from (assess(draw, decoder, gate) for draw in draws)
             return
-        outcomes = {draw.number: assess(draw, decoder) for draw in draws}
+        results = {draw.number: assess(draw, decoder, gate) for draw in draws}
         for number in range(1, attempts + 1):
-            failed = [draw for draw in draws if outcomes[draw.number].status != "valid"]
-            for draw in self.attempt(failed, number).values():
-                new = assess(draw, decoder)
-                kept = new if new.status == "valid" else outcomes[draw.number]
-                outcomes[draw.number] = replace(kept, renoised=number)
-        yield from (outcomes[draw.number] for draw in draws)
+            invalid = [draw for draw in draws if results[draw.number].status == Status.INVALID]
+            for draw in self.attempt(invalid, number).values():
+                new = assess(draw, decoder, gate)
+                kept = new if new.status == Status.VALID else results[draw.number]
+                results[draw.number] = replace(kept, renoised=number)
+        yield from (results[draw.number] for draw in draws)
 
     def attempt(self, draws: list[Draw], number: int) -> dict[int, Draw]:
         """Return a new draw for each draw that has arrays, by its number.

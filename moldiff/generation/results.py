@@ -1,80 +1,94 @@
-"""From a draw to an accounted molecule: converted, checked, described; and the count of what became of every draw."""
+"""What became of each draw: `assess` says what a molecule is, `ResultCounts` counts it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, calculate
-from moldiff.chem.filters.validity import check
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.chem.sanitize import error_reason
+from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.sampling.molecule_sampler import Draw
+from moldiff.status import Status
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-STATUSES = ("valid", "invalid", "filtered", "withheld", "failed")
+logger = logging.getLogger(__name__)
+
 COLUMNS = (
     "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
     *PROPERTIES, "evaluations",
 )  # fmt: skip
-
-
 SCORE_COLUMN = "score"
+
+Gate = Callable[["Mol"], str]
+"""From a molecule, which may be unsanitised, to why its structure must not be handed out; "" = it may be."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class MoleculeResult:
     """What became of one draw.
 
     Attributes:
         number: the draw's number, its ``moldiff_id``.
-        status: "valid" (sanitises, one fragment, no radicals or open valences, plausible geometry), "invalid"
-            (chemistry fails), "filtered" (sound chemistry, implausible bond lengths or clashes; of structured decoding
-            also a bond length unlike those of training), "withheld" (the score gave it none) or "failed" (no finite
-            state).
-        reason: empty if valid.
+        status: see `Status`.
+        reason: a code word, a colon and detail; empty if valid.
         mol: the molecule; of an invalid one the unsanitised molecule, None if there is nothing to show.
-        smiles: canonical SMILES with stereo of valid and filtered molecules, else empty.
-        properties: RDKit properties of valid and filtered molecules.
+        smiles: canonical SMILES with stereo where the chemistry is sound, else empty.
+        properties: RDKit properties where the chemistry is sound; NaN where a calculator failed.
         duplicate_of: number of the first draw with the same SMILES, None if this is it.
         decoding: which decoding made the molecule, "argmax", "structured" or "fitted"; empty for a failed draw.
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
         renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
         evaluations: of the network, for all of that.
         confidence: how sure the model was of each atom, where the draw carries its log-probabilities.
-        aims: of each property with a target, what was wanted, what was measured and the error, by column.
+        targets: of each property with a target, what was wanted, what was measured and the error, by column.
         score: of a molecule drawn by score; None if it has none, or no score was asked for.
+        facts: further columns.
+        title: of its record in an SDF; "" = its number.
     """
 
     number: int
-    status: str
-    reason: str
-    mol: Mol | None
+    status: Status
+    reason: str = ""
+    mol: Mol | None = None
     smiles: str = ""
-    properties: dict[str, float] = field(default_factory=dict)
+    properties: Mapping[str, float] = field(default_factory=dict)
     duplicate_of: int | None = None
     decoding: str = ""
     changed: int = 0
     renoised: int = 0
     evaluations: int = 0
     confidence: Confidence | None = None
-    aims: dict[str, float] = field(default_factory=dict)
+    targets: Mapping[str, float] = field(default_factory=dict)
     score: float | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
+            raise ValueError("a molecule that is withheld has no structure")
 
     def row(self) -> dict[str, object]:
-        """Return the CSV row, one value for each of `COLUMNS`, of ``aims``, and the score if there is one."""
+        """Return the CSV row, one value for each of `COLUMNS`, of ``targets`` and ``facts``, and the score if there is
+        one; "" where there is no value."""
         row: dict[str, object] = dict.fromkeys(COLUMNS, "")
         if self.score is not None:
             row[SCORE_COLUMN] = f"{self.score:.6g}"
-        row |= {name: f"{value:.6g}" for name, value in (self.properties | self.aims).items()}
-        return row | {
+        values = {**self.properties, **self.targets}
+        row |= {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in values.items()}
+        row |= {
             "moldiff_id": self.number,
-            "status": self.status,
+            "status": str(self.status),
             "reason": self.reason,
             "decoding": self.decoding,
             "changed": self.changed if self.decoding else "",
@@ -84,20 +98,26 @@ class Outcome:
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
         }
+        return row | dict(self.facts)
 
-    def tagged_mol(self) -> Mol:
-        """Return the molecule, which there must be, with what is known of it as properties."""
+    def tagged_mol(self, columns: Sequence[str] | None = None) -> Mol:
+        """Return the molecule, which there must be, with what is known of it as properties.
+
+        Args:
+            columns: of its row; None = number, status, reason and decoding, targets and score.
+        """
         assert self.mol is not None
         row = self.row()
         scored = () if self.score is None else (SCORE_COLUMN,)
-        for name in ("moldiff_id", "status", "reason", "decoding", *self.aims, *scored):
-            self.mol.SetProp(name, str(row[name]))
-        if self.confidence is not None:
+        chosen = columns or ("moldiff_id", "status", "reason", "decoding", *self.targets, *scored)
+        for name in chosen:
+            self.mol.SetProp(name, str(row.get(name, "")))
+        if self.confidence is not None and columns is None:
             for name, values in self.confidence.tags(self.mol.GetNumAtoms()).items():
                 self.mol.SetProp(name, values)
         return self.mol
 
-    def sdf_record(self, title: str, row: Mapping[str, object], seed: int, model: str) -> str | None:
+    def sdf_record(self, row: Mapping[str, object], seed: int, model: str) -> str | None:
         """Return the SDF record with the values of a CSV row as tags; None if there is no molecule that a file can
         hold."""
         if self.mol is None:
@@ -107,61 +127,132 @@ class Outcome:
         if self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
         try:
-            return mol_to_sdf_record(self.mol, title, tags)
-        except ValueError:
+            return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
+        except (ValueError, RuntimeError):
             return None
 
 
-class Accountant:
-    """Marks duplicates in draw order and counts every status and reason."""
+class ResultCounts:
+    """Marks duplicates in draw order and counts every status and reason; every number comes once.
+
+    Attributes:
+        by_status: status -> draws.
+        decodings: which decoding made the molecule -> status -> draws.
+        reasons: code of each reason -> draws.
+        property_failures: property -> molecules that its calculator failed on.
+        renoised: draws that were noised and walked down again, attempts at that, draws that were valid in the end.
+        evaluations: of the network.
+        unique: different SMILES among the valid.
+        first_reason: of the first draw that is not valid.
+    """
 
     def __init__(self) -> None:
-        self.counts = dict.fromkeys(STATUSES, 0)
-        self.decodings: dict[str, dict[str, int]] = {}  # which decoding made the molecule -> status -> draws
+        self.by_status = dict.fromkeys(map(str, Status), 0)
+        self.decodings: dict[str, dict[str, int]] = {}
         self.reasons: dict[str, int] = {}
+        self.property_failures: dict[str, int] = {}
         self.renoised = {"draws": 0, "attempts": 0, "valid": 0}
-        self.evaluations = 0
-        self.unique = 0
+        self.evaluations = self.unique = 0
+        self.first_reason = ""
         self._first: dict[str, int] = {}
 
-    def take(self, outcome: Outcome) -> Outcome:
-        """Count one outcome and mark it if it is a duplicate. Outcomes must come in the order of their numbers."""
-        self.evaluations += outcome.evaluations
-        if outcome.renoised:
+    @property
+    def drawn(self) -> int:
+        """All draws so far."""
+        return sum(self.by_status.values())
+
+    @property
+    def valid(self) -> int:
+        """Valid molecules so far."""
+        return self.by_status[Status.VALID]
+
+    def take(self, result: MoleculeResult) -> MoleculeResult:
+        """Count one result and mark it if it is a duplicate.
+
+        Raises:
+            MoldiffError: a number is missing, or came before.
+        """
+        if result.number != self.drawn:
+            raise MoldiffError(f"draw {self.drawn} was lost on the way: draw {result.number} came in its place")
+        valid = result.status == Status.VALID
+        self.evaluations += result.evaluations
+        if result.renoised:
             self.renoised["draws"] += 1
-            self.renoised["attempts"] += outcome.renoised
-            self.renoised["valid"] += outcome.status == "valid"
-        self.counts[outcome.status] += 1
-        if outcome.decoding:
-            made = self.decodings.setdefault(outcome.decoding, dict.fromkeys(STATUSES[:3], 0))
-            made[outcome.status] = made.get(outcome.status, 0) + 1
-        if outcome.reason:
-            code = outcome.reason.partition(":")[0]
-            self.reasons[code] = self.reasons.get(code, 0) + 1
-        if outcome.status != "valid":
-            return outcome
-        first = self._first.setdefault(outcome.smiles, outcome.number)
-        if first == outcome.number:
-            self.unique += 1
-            return outcome
-        return replace(outcome, duplicate_of=first)
+            self.renoised["attempts"] += result.renoised
+            self.renoised["valid"] += valid
+        self.by_status[result.status] += 1
+        if result.decoding:
+            made = self.decodings.setdefault(result.decoding, {})
+            made[str(result.status)] = made.get(result.status, 0) + 1
+        if result.reason:
+            self.first_reason = self.first_reason or result.reason
+            _add(self.reasons, result.reason.partition(":")[0])
+        for name in (name for name, value in result.properties.items() if math.isnan(value)):
+            _add(self.property_failures, name)
+        first = self._first.setdefault(result.smiles, result.number) if valid else result.number
+        self.unique += valid and first == result.number
+        return result if first == result.number else replace(result, duplicate_of=first)
 
 
-def assess(draw: Draw, decoder: Decoder) -> Outcome:
-    """Return what became of a draw, before duplicates are marked."""
+def _add(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def assess(
+    draw: Draw, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
+) -> MoleculeResult:
+    """Say what became of a draw, before duplicates are marked: decoded, checked, described.
+
+    Every molecule that leaves the package comes from here. What breaks on one molecule makes that one failed.
+
+    Args:
+        draw: with its arrays.
+        decoder: makes the molecule.
+        gate: has the last word; what it refuses is withheld and has no structure.
+        properties: to describe it by.
+    """
+    return guarded(draw.number, lambda: _gated(_assessed(draw, decoder, properties), gate))
+
+
+def guarded(number: int, work: Callable[[], MoleculeResult]) -> MoleculeResult:
+    """Return what some work makes of a draw; where it raises an exception, that the draw failed."""
+    try:
+        return work()
+    except Exception as error:  # chemistry of odd molecules fails in ways that no list of types covers
+        logger.debug("draw %d", number, exc_info=True)
+        return MoleculeResult(number, Status.FAILED, error_reason(error))
+
+
+def _assessed(draw: Draw, decoder: Decoder, properties: Sequence[str]) -> MoleculeResult:
     if draw.arrays is None:
-        return Outcome(draw.number, "failed", f"not finite: at step {draw.failed_at}", None)
-    judged = decoder.judge(draw)
-    outcome = Outcome(
-        draw.number, judged.status, judged.reason, judged.shown, decoding=judged.decoding, changed=judged.changed
+        return MoleculeResult(draw.number, Status.FAILED, f"not finite: at step {draw.failed_at}")
+    decoded = decoder.decode(draw)
+    mol, problem = decoded.conversion.mol, decoded.problem
+    result = MoleculeResult(
+        draw.number,
+        Status.INVALID,
+        problem,
+        decoded.conversion.mol or decoded.conversion.raw,
+        decoding=decoded.decoding,
+        changed=decoded.changed,
+        facts=decoded.facts,
     )
-    if judged.arrays is not None and draw.log_probabilities is not None:
-        outcome = replace(outcome, confidence=confidence(judged.arrays, draw.log_probabilities))
-    mol = judged.conversion.mol
-    if judged.status == "invalid" or mol is None:
-        return outcome
-    outcome = replace(outcome, smiles=canonical_smiles(mol, stereo=True), properties=calculate(mol, PROPERTIES))
-    problems = (result for result in check(mol) if not result.passed)
-    if outcome.status == "valid" and (problem := next(problems, None)):
-        return replace(outcome, status="filtered", reason=f"{problem.name}: {problem.detail}")
-    return outcome
+    if decoded.arrays is not None and draw.log_probabilities is not None:
+        result = replace(result, confidence=confidence(decoded.arrays, draw.log_probabilities))
+    if problem or mol is None:
+        return result
+    problem = decoded.geometry or geometry_problem(mol)
+    return replace(
+        result,
+        status=Status.INVALID if problem else Status.VALID,
+        reason=problem,
+        smiles=canonical_smiles(mol, stereo=True),
+        properties=compute(mol, properties),
+    )
+
+
+def _gated(result: MoleculeResult, gate: Gate | None) -> MoleculeResult:
+    """Return the result without anything of its structure if the gate refuses it."""
+    if gate is None or result.mol is None or not (reason := gate(result.mol)):
+        return result
+    return MoleculeResult(result.number, Status.WITHHELD, reason)

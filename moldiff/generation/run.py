@@ -18,7 +18,7 @@ from moldiff.generation.options.generation_options import Request
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer
 from moldiff.generation.renoise import Renoiser
-from moldiff.generation.results import SCORE_COLUMN, Accountant, Outcome
+from moldiff.generation.results import SCORE_COLUMN, MoleculeResult, ResultCounts
 from moldiff.generation.smc_run import ReweightedDraws, Scoring
 from moldiff.generation.summary import Summary
 from moldiff.interruption import Interruption
@@ -58,7 +58,7 @@ class Generation:
             wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
         )
         self.steering = steer(wishes, self.model, references, source, request.n_atoms, self.guide)
-        self.accountant = Accountant()
+        self.accountant = ResultCounts()
         constraints = self.steering.constraints
         decoder = DECODERS[request.decode](self.model.vocabulary, references, source, demands_of(constraints))
         self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
@@ -68,7 +68,7 @@ class Generation:
         self._scoring = scoring
         self._reweighted: ReweightedDraws | None = None
 
-    def outcomes(self, progress: Progress | None, interruption: Interruption | None = None) -> Iterator[Outcome]:
+    def outcomes(self, progress: Progress | None, interruption: Interruption | None = None) -> Iterator[MoleculeResult]:
         """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
         valid ones.
 
@@ -95,12 +95,12 @@ class Generation:
     @property
     def done(self) -> int:
         """How many of the n that were asked for are there."""
-        counts = self.accountant.counts
+        counts = self.accountant.by_status
         return counts["valid"] if self.request.until_valid else sum(counts.values())
 
     def _plain(
         self, drawer: Drawer, progress: Progress | None, interruption: Interruption
-    ) -> Iterator[tuple[Outcome, np.ndarray]]:
+    ) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
         """Yield the outcome of every draw, and what it was conditioned on."""
         renoiser = Renoiser(drawer)
         for first, count, draws in self._batches(drawer):
@@ -121,14 +121,16 @@ class Generation:
                     yield replace(outcome, evaluations=drawer.evaluations), wanted[outcome.number - first]
                 return
 
-    def _in_groups(self, draws: ReweightedDraws, interruption: Interruption) -> Iterator[tuple[Outcome, np.ndarray]]:
+    def _in_groups(
+        self, draws: ReweightedDraws, interruption: Interruption
+    ) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
         """Yield the outcome of every draw of whole groups, as `_plain` does."""
         size, first = draws.asked.particles, 0
         limit = self.request.n * (_DRAWS_PER_VALID if self.request.until_valid else 1)
         while first * size < limit and interruption.number is None:
             missing = math.ceil((self.request.n - self.done) / size)
             groups = range(first, first + min(missing, max(1, self.request.batch_size // size)))
-            made = draws.outcomes(groups)
+            made = draws.results(groups)
             for outcome in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
                 yield outcome
                 yield from made
@@ -141,7 +143,7 @@ class Generation:
             limit = request.n * _DRAWS_PER_VALID
             while first < limit:
                 # a few more than are missing: most draws are valid, and a surplus is thrown away
-                count = max(drawer.rows, int(1.25 * (request.n - self.accountant.counts["valid"])))
+                count = max(drawer.rows, int(1.25 * (request.n - self.accountant.by_status["valid"])))
                 count = min(count, request.batch_size, limit - first)
                 yield first, count, drawer.draw(first, count)
                 first += count
@@ -159,7 +161,7 @@ class Generation:
 
     def shortage(self) -> str:
         """Return why there are fewer valid molecules than were asked for, or none at all by a score; else ""."""
-        counts = self.accountant.counts
+        counts = self.accountant.by_status
         if self._reweighted is not None and (problem := self._reweighted.problem()):
             return problem
         if not self.request.until_valid or counts["valid"] >= self.request.n:
@@ -171,10 +173,11 @@ class Generation:
         accountant, drawn = self.accountant, self._reweighted
         return Summary(
             self.request.n,
-            sum(accountant.counts.values()),
-            accountant.counts,
+            sum(accountant.by_status.values()),
+            accountant.by_status,
             accountant.reasons,
             accountant.decodings,
+            accountant.property_failures,
             accountant.renoised,
             # a score's last group is made in full, whatever is thrown away of it
             accountant.evaluations if drawn is None else drawn.evaluations,

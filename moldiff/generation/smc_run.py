@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from copy import copy
@@ -21,16 +22,19 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.results import Outcome, assess
+from moldiff.generation.results import MoleculeResult, assess
 from moldiff.molecules import MolBatch, empty_batch, unbatch
 from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import Reweighter, Scored, Stage
 from moldiff.scoring.named import named_score
+from moldiff.status import Status
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_PARTICLES = 16
 MOST_PARTICLES = 4096
@@ -167,17 +171,17 @@ class MoleculePotential:
         self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
-        outcomes = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
+        results = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
         molecules = [
-            (outcome.mol if outcome.status == "valid" else None) if outcome else self._guess(sample)
-            for outcome, sample in zip(outcomes, samples, strict=True)
+            (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
+            for result, sample in zip(results, samples, strict=True)
         ]
         asked = [mol for mol in molecules if mol is not None]
         self.evaluations += len(asked)
         scores = iter(self._score(asked))
         return [
-            Scored(None if mol is None else next(scores), outcome)
-            for mol, outcome in zip(molecules, outcomes, strict=True)
+            Scored(None if mol is None else next(scores), result)
+            for mol, result in zip(molecules, results, strict=True)
         ]
 
     def _draw(self, sample: Sample) -> Draw:
@@ -189,9 +193,12 @@ class MoleculePotential:
         if int(sample.failed_at[0]) >= 0:
             return None
         arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
-        for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
-            if is_valid_and_connected(conversion)[0]:
-                return conversion.mol
+        try:
+            for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
+                if is_valid_and_connected(conversion)[0]:
+                    return conversion.mol
+        except Exception:  # a guess that breaks something is none
+            logger.debug("a particle on its way", exc_info=True)
         return None
 
 
@@ -225,8 +232,8 @@ class ReweightedDraws:
         self._stages = stages(drawer.grid, model.curve)
         self._reweighter = Reweighter(walker, self._potential, self.asked.weight, self._stages)
 
-    def outcomes(self, groups: range) -> Iterator[tuple[Outcome, np.ndarray]]:
-        """Yield the outcome of each draw of some groups, in order, and what it was conditioned on, (P,).
+    def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
+        """Yield the result of each draw of some groups, in order, and what it was conditioned on, (P,).
 
         Raises:
             ScoreError: after the groups before the one that the score failed for.
@@ -237,20 +244,20 @@ class ReweightedDraws:
         for group in self._reweighter.run(groups, self._templates(numbers)):
             self._groups.append((group.effective, group.resampled, len(set(group.roots.tolist())), group.is_dead))
             for place, (scored, particle) in enumerate(zip(group.scored, group.particles, strict=True)):
-                outcome = self._placed(scored.outcome, scored.score, int(group.ids[place]))
-                if outcome.status == "valid" and scored.score is not None:
+                result = self._placed(scored.outcome, scored.score, int(group.ids[place]))
+                if result.status == Status.VALID and scored.score is not None:
                     self._scores.append(scored.score)
-                yield outcome, particle.state.molecules.properties[0].cpu().numpy()
+                yield result, particle.state.molecules.properties[0].cpu().numpy()
 
-    def _placed(self, outcome: Outcome | None, score: float | None, number: int) -> Outcome:
-        """Return the outcome as that of a draw. Without a score a molecule is none of the law's: it is withheld, and
-        that happens only in a group without any."""
-        assert outcome is not None
-        mol = copy(outcome.mol)  # or copies of a particle would share their tags
-        outcome = replace(outcome, number=number, mol=mol, score=score, evaluations=self.drawer.evaluations)
-        if outcome.status == "valid" and score is None and self.asked.weight:
-            return replace(outcome, status="withheld", reason="score: none")
-        return outcome
+    def _placed(self, result: MoleculeResult | None, score: float | None, number: int) -> MoleculeResult:
+        """Return the result as that of a draw. A valid molecule without a score is not what was asked for; that happens
+        only in a group without any score."""
+        assert result is not None
+        mol = copy(result.mol)  # or copies of a particle would share their tags
+        result = replace(result, number=number, mol=mol, score=score, evaluations=self.drawer.evaluations)
+        if result.status == Status.VALID and score is None and self.asked.weight:
+            return replace(result, status=Status.FILTERED, reason="score: none")
+        return result
 
     def _templates(self, numbers: Tensor) -> list[MolBatch]:
         """Return a row for each draw: size, condition and number."""

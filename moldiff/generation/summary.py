@@ -17,6 +17,7 @@ from moldiff.generation.decoding.decoders import FITTED, STRUCTURED
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.smc_run import ScoreResult
 from moldiff.generation.target_report import AimResult
+from moldiff.status import Status
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Summary:
         counts: status -> draws; they add up to ``drawn``.
         reasons: code of each reason -> draws.
         decodings: which decoding made the molecule -> status -> draws.
+        property_failures: property -> molecules that its calculator failed on.
         renoised: draws that were noised and walked down again, attempts at that, draws that were valid in the end.
         evaluations: of the network, over all draws.
         unique: different SMILES among the valid.
@@ -50,6 +52,7 @@ class Summary:
     counts: dict[str, int]
     reasons: dict[str, int]
     decodings: dict[str, dict[str, int]]
+    property_failures: dict[str, int]
     renoised: dict[str, int]
     evaluations: int
     unique: int
@@ -65,7 +68,9 @@ class Summary:
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
         for name in (STRUCTURED, FITTED):
             if made := self.decodings.get(name):
-                parts += f"; {made['valid']} of the valid by {name} decoding, which made {sum(made.values())}"
+                parts += (
+                    f"; {made.get(Status.VALID, 0)} of the valid by {name} decoding, which made {sum(made.values())}"
+                )
         if self.renoised["draws"]:
             parts += f"; {self.renoised['valid']} of the valid by re-noising {self.renoised['draws']} failed ones"
         return (
@@ -80,7 +85,7 @@ def warn_if_none_is_valid(counts: Mapping[str, int], reasons: str) -> None:
         counts: draws by what became of them.
         reasons: where the reasons stand.
     """
-    if not counts["valid"]:
+    if not counts[Status.VALID]:
         logger.warning("none of the %d molecules that were drawn is valid; %s", sum(counts.values()), reasons)
 
 
@@ -108,6 +113,7 @@ def run_record(
         "counts": summary.counts,
         "reasons": summary.reasons,
         "decodings": summary.decodings,
+        "property_failures": summary.property_failures,
         "renoised": summary.renoised,
         "unique": summary.unique,
         "targets": [asdict(aim) for aim in summary.aims],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,9 +12,12 @@ import numpy as np
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.generation.results import Outcome
+from moldiff.generation.results import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
+from moldiff.status import Status
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class AimResult:
 
 @dataclass
 class Aims:
-    """Measures outcomes one by one and sums up.
+    """Measures results one by one and sums up.
 
     Attributes:
         targets: what is wanted.
@@ -93,19 +97,19 @@ class Aims:
             )
         )
 
-    def measure(self, outcome: Outcome, condition: np.ndarray) -> Outcome:
-        """Return an outcome with target, measured value and error of each property, and count it.
+    def measure(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
+        """Return a result with target, measured value and error of each property, and count it.
 
         The error is how far the measured value lies above what is wanted, negative below: a value, or the nearer end of
         a range; within a range it is 0. The target is the value that the draw was conditioned on. Of a range that a
         property network pursues there is none, and the wanted value nearest to the measured one takes its place.
 
         Args:
-            outcome: of a draw; only valid and filtered molecules are measured.
+            result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
         self._draws += 1
-        values = measured_values(outcome, [target.name for target in self.targets])
+        values = measured_values(result, [target.name for target in self.targets])
         found: dict[str, float] = {}
         for target in self.targets:
             value = values.get(target.name, math.nan)
@@ -115,11 +119,11 @@ class Aims:
                 wanted = float(condition[self.conditions.index(target.name)])
             if math.isfinite(wanted):
                 found[f"target_{target.name}"] = wanted
-            if target.name in values:
+            if math.isfinite(value):
                 found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
-                if outcome.status == "valid":
+                if result.status == Status.VALID:
                     self._count(target, value, wanted)
-        return replace(outcome, aims=found)
+        return replace(result, targets=found)
 
     def _count(self, target: Target, value: float, wanted: float) -> None:
         low, high = target.band(self.statistics[target.name].std)
@@ -154,13 +158,17 @@ class Aims:
         return tuple(results)
 
 
-def measured_values(outcome: Outcome, names: Collection[str]) -> dict[str, float]:
-    """Return all RDKit properties of a valid or filtered molecule, and those of GFN2-xTB if one is named and tblite is
+def measured_values(result: MoleculeResult, names: Collection[str]) -> dict[str, float]:
+    """Return all RDKit properties of a molecule of sound chemistry, and those of GFN2-xTB if one is named and tblite is
     there."""
-    if outcome.mol is None or outcome.status not in ("valid", "filtered"):
-        return dict(outcome.properties)
-    electronic = any(name in GFN2_PROPERTIES for name in names) and is_installed()
-    return outcome.properties | (gfn2_properties(outcome.mol) if electronic else {})
+    values = dict(result.properties)
+    if result.mol is None or not values or not is_installed() or not set(names) & set(GFN2_PROPERTIES):
+        return values
+    try:
+        return values | gfn2_properties(result.mol)
+    except Exception:  # foreign code again: no calculator ends a run
+        logger.debug("GFN2-xTB of draw %d", result.number, exc_info=True)
+        return values
 
 
 def _note(name: str) -> str:

@@ -28,7 +28,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
 from moldiff.generation.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
-from moldiff.generation.results import COLUMNS, Outcome, assess
+from moldiff.generation.results import COLUMNS, MoleculeResult, assess, guarded
 from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
@@ -38,6 +38,7 @@ from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner, no
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.sampling.time_grids import DEFAULT_GRID
+from moldiff.status import Status
 from moldiff.threads import Workers
 
 if TYPE_CHECKING:
@@ -150,15 +151,11 @@ class Variations(Job[Seed]):
         if draw.arrays is not None:
             pos = (draw.arrays.pos + seed.centre).astype(np.float32)
             draw = replace(draw, arrays=replace(draw.arrays, pos=pos))
-        outcome = replace(assess(draw, self._decoder), evaluations=evaluations)
-        facts: dict[str, object] = {"strength": f"{strength:.6g}"}
-        same, similarity = "", math.nan
-        if outcome.smiles:
-            same = _same(outcome, seed)
-            similarity = float(nearest_similarity([outcome.smiles], [seed.smiles])[0])
-            facts |= {"same_molecule": same, "similarity": f"{similarity:.6g}"}
-        self._seen.append((strength, same, similarity) if outcome.status == "valid" else (strength, "", math.nan))
-        return Answer(ask, outcome, facts)
+        result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder), seed))
+        same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
+        self._seen.append((strength, same, similarity) if result.status == Status.VALID else (strength, "", math.nan))
+        facts = {"strength": f"{strength:.6g}", **result.facts}
+        return Answer(ask, replace(result, evaluations=evaluations), facts)
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
@@ -193,11 +190,17 @@ def noised_walk(drawer: Drawer) -> Callable[[MolBatch, Tensor], Sample]:
     return walk
 
 
-def _same(outcome: Outcome, seed: Seed) -> str:
-    assert outcome.mol is not None
-    if outcome.smiles == seed.smiles:
-        return SAME
-    return STEREOISOMER if canonical_smiles(outcome.mol, stereo=False) == seed.flat else OTHER
+def _compared(result: MoleculeResult, seed: Seed) -> MoleculeResult:
+    """Return a result with the facts of how near its molecule, if its chemistry is sound, came to its seed."""
+    if result.mol is None or not result.smiles:
+        return result
+    same = OTHER
+    if result.smiles == seed.smiles:
+        same = SAME
+    elif canonical_smiles(result.mol, stereo=False) == seed.flat:
+        same = STEREOISOMER
+    similarity = float(nearest_similarity([result.smiles], [seed.smiles])[0])
+    return replace(result, facts={"same_molecule": same, "similarity": f"{similarity:.6g}"})
 
 
 def vary(

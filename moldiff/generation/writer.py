@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from moldiff.generation.from_records import Answer, Item, Job, Progress, count_r
 from moldiff.generation.generate import output_names
 from moldiff.generation.summary import Summary, run_record, warn_if_none_is_valid
 from moldiff.interruption import watched_signals
+from moldiff.status import Status
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -29,7 +30,7 @@ def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_i
     found = []
     for answer in answers:
         mol = answer.outcome.mol
-        if mol is not None and (keep_invalid or answer.outcome.status == "valid"):
+        if mol is not None and (keep_invalid or answer.outcome.status == Status.VALID):
             for name, value in answer.row(columns).items():
                 mol.SetProp(name, str(value))
             found.append(mol)
@@ -85,10 +86,11 @@ def write_answers(
             for answer in job.answers(molecules, progress, interruption):
                 row = answer.row(job.columns)
                 writer.writerow(row)
-                if keep_invalid or answer.outcome.status == "valid":
-                    text = answer.outcome.sdf_record(job.title(answer.ask), row, job.settings.seed, job.folder.name)
+                if keep_invalid or answer.outcome.status == Status.VALID:
+                    result = replace(answer.outcome, title=job.title(answer.ask))
+                    text = result.sdf_record(row, job.settings.seed, job.folder.name)
                     records.write(text or "")
-            drawn = sum(job.accountant.counts.values())
+            drawn = sum(job.accountant.by_status.values())
             asked, problem = drawn, ""
             if interruption.number is not None:
                 asked = job.settings.n * count_records(Path(molecules))
@@ -98,7 +100,8 @@ def write_answers(
                 problem = f"interrupted after {drawn} of {asked} molecules"
         accountant = job.accountant
         summary = Summary(
-            asked, drawn, accountant.counts, accountant.reasons, accountant.decodings, accountant.renoised,
+            asked, drawn, accountant.by_status, accountant.reasons, accountant.decodings,
+            accountant.property_failures, accountant.renoised,
             accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
             problem=problem,
         )  # fmt: skip

@@ -27,8 +27,8 @@ from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import (
     LENGTH_WIDENING,
     ArgmaxDecoder,
+    DecodedMolecule,
     Decoder,
-    Judgement,
     StructuredDecoder,
     length_problem,
 )
@@ -83,34 +83,38 @@ class Bench:
         self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)
         self.seconds = time.perf_counter() - started
 
-    def judged(self, decoder: Decoder) -> tuple[list[Judgement | None], list[float]]:
+    def judged(self, decoder: Decoder) -> tuple[list[DecodedMolecule | None], list[float]]:
         """Return what a decoder makes of each draw (None if the draw is not finite), and the seconds for each."""
         found, seconds = [], []
         for draw in self.draws:
             started = time.perf_counter()
-            found.append(None if draw.arrays is None else decoder.judge(draw))
+            found.append(None if draw.arrays is None else decoder.decode(draw))
             seconds.append(time.perf_counter() - started)
         return found, seconds
 
-    def renoised(self, judged: list[Judgement | None], decoder: Decoder) -> tuple[list[Judgement | None], int, float]:
+    def renoised(
+        self, judged: list[DecodedMolecule | None], decoder: Decoder
+    ) -> tuple[list[DecodedMolecule | None], int, float]:
         """Noise what is not valid and walk down again: (new judgements, attempts, seconds)."""
         found, attempts, started = list(judged), 0, time.perf_counter()
         for number in range(1, ATTEMPTS + 1):
-            failed = [d for d, one in zip(self.draws, found, strict=True) if one is None or one.status != "valid"]
+            failed = [d for d, one in zip(self.draws, found, strict=True) if one is None or one.reason]
             new = self.renoiser.attempt(failed, number)
             attempts += len(new)
             for draw in new.values():
-                one = None if draw.arrays is None else decoder.judge(draw)
-                if one is not None and one.status == "valid":
+                one = None if draw.arrays is None else decoder.decode(draw)
+                if one is not None and not one.reason:
                     found[draw.number] = one
         return found, attempts, time.perf_counter() - started
 
-    def results(self, judged: list[Judgement | None], plain: list[Judgement | None], lengths: bool) -> list[Result]:
+    def results(
+        self, judged: list[DecodedMolecule | None], plain: list[DecodedMolecule | None], lengths: bool
+    ) -> list[Result]:
         """Count the molecules; ``lengths``: those of structured decoding must have lengths like training's."""
         results = []
         for one, argmax in zip(judged, plain, strict=True):
-            sound = one is not None and one.status in (("valid",) if lengths else ("valid", "filtered"))
-            mol = None if one is None or one.status == "invalid" else one.conversion.mol
+            sound = one is not None and not (one.reason if lengths else one.problem)
+            mol = None if one is None or one.problem else one.conversion.mol
             fitting = mol is not None and not length_problem(mol, self.vocabulary, self.seen)
             results.append(Result(sound, fitting, one is not argmax and sound))
         return results
@@ -135,7 +139,7 @@ def table(bench: Bench) -> list[str]:
     plain, plain_seconds = bench.judged(bench.argmax)
     structured, structured_seconds = bench.judged(bench.structured)
     fitted, fitted_seconds = bench.judged(bench.fitted)
-    failed = {k for k, one in enumerate(plain) if one is not None and one.status != "valid"}
+    failed = {k for k, one in enumerate(plain) if one is not None and one.problem}
     milliseconds = 1000 * np.array([structured_seconds[k] for k in failed] or [math.nan])
     structured, fitted = (
         [made[k] if k in failed else one for k, one in enumerate(plain)] for made in (structured, fitted)
@@ -143,9 +147,7 @@ def table(bench: Bench) -> list[str]:
     again, attempts, again_seconds = bench.renoised(plain, bench.argmax)
     both, both_attempts, both_seconds = bench.renoised(fitted, bench.fitted)
     draws, attempt = len(bench.draws) * bench.drawer.evaluations, bench.renoiser.evaluations
-    reasons = Counter(
-        one.reason.partition(" (argmax")[0] for one in fitted if one is not None and one.status != "valid"
-    )
+    reasons = Counter(one.reason.partition(" (argmax")[0] for one in fitted if one is not None and one.reason)
     return [
         "| | valid & connected | the same, all bond lengths as in training | changed | evaluations a draw | "
         "evaluations a success | decoding, s |",

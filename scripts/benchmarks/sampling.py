@@ -26,7 +26,7 @@ from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate import DEFAULT_STEPS, generate
-from moldiff.generation.results import Accountant, assess
+from moldiff.generation.results import ResultCounts, assess
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
@@ -87,10 +87,10 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
     start = synchronised(device)
     draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
-    decoder, accountant = ArgmaxDecoder(model.vocabulary), Accountant()
+    decoder, counts = ArgmaxDecoder(model.vocabulary), ResultCounts()
     for draw in draws:
-        outcome = accountant.take(assess(draw, decoder))
-        outcome.sdf_record("benchmark", outcome.row(), 0, "benchmark")
+        result = counts.take(assess(draw, decoder))
+        result.sdf_record(result.row(), 0, "benchmark")
     end = time.perf_counter()
     for hook in hooks:
         hook.remove()

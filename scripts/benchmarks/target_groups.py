@@ -16,7 +16,7 @@ from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.options.generation_options import Request
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import Wishes, steer
-from moldiff.generation.results import Outcome, assess
+from moldiff.generation.results import MoleculeResult, assess
 from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -26,6 +26,7 @@ from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.scoring.named import targets_score
 from moldiff.scoring.network import PredictedNearness
 from moldiff.scoring.targets import Target, parse_target
+from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 
 Made = tuple[np.ndarray, list[list[str]], float]
@@ -60,25 +61,25 @@ class TargetGroups:
         guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
         asked = Reweighting(self.name, weight, self.members)
 
-        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
+        def draw(drawer: Drawer, group: int, target: Target) -> list[MoleculeResult]:
             score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
             draws = ReweightedDraws(drawer, self.decoder, Scoring(asked, score))
-            outcomes = [outcome for outcome, _ in draws.outcomes(range(group, group + 1))]
+            results = [result for result, _ in draws.results(range(group, group + 1))]
             # the judge has not seen what a network has guided
-            return outcomes if guide is None else [replace(outcome, score=None) for outcome in outcomes]
+            return results if guide is None else [replace(result, score=None) for result in results]
 
         return self._made(Wishes(guidance=1.0), draw)
 
     def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
         """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
 
-        def draw(drawer: Drawer, group: int, target: Target) -> list[Outcome]:
+        def draw(drawer: Drawer, group: int, target: Target) -> list[MoleculeResult]:
             draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
             return [assess(draw, self.decoder) for draw in draws]
 
         return self._made(Wishes(guidance=guidance, property_model=property_model, property_scale=scale), draw)
 
-    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int, Target], list[Outcome]]) -> Made:
+    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int, Target], list[MoleculeResult]]) -> Made:
         """Draw the groups, each with its own target and size, and measure them."""
         guide = PropertyGuide.load(
             wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
@@ -89,9 +90,9 @@ class TargetGroups:
                 text = f"{self.name}={value!r}"
                 drawer = self._drawer(replace(wishes, targets=(text,)), size, guide, workers)
                 target, evaluations = parse_target(text), drawer.evaluations
-                outcomes = draw(drawer, group, target)
-                distances.append([self._distance(outcome, target) for outcome in outcomes])
-                smiles.append([outcome.smiles if outcome.status == "valid" else "" for outcome in outcomes])
+                results = draw(drawer, group, target)
+                distances.append([self._distance(result, target) for result in results])
+                smiles.append([result.smiles if result.status == Status.VALID else "" for result in results])
         return np.array(distances), smiles, float(evaluations)
 
     def _drawer(self, wishes: Wishes, size: int, guide: PropertyGuide | None, workers: Workers) -> Drawer:
@@ -108,11 +109,11 @@ class TargetGroups:
         """Return minus the distance of the true value from a target, in standard deviations."""
         return targets_score([target], self.model.statistics.properties)
 
-    def _distance(self, outcome: Outcome, target: Target) -> float:
+    def _distance(self, result: MoleculeResult, target: Target) -> float:
         """Return how far a valid molecule lies from the target, natural units; NaN for what failed."""
-        score = outcome.score
-        if outcome.status == "valid" and outcome.mol is not None and score is None:
-            (score,) = self._judge(target)([outcome.mol])
+        score = result.score
+        if result.status == Status.VALID and result.mol is not None and score is None:
+            (score,) = self._judge(target)([result.mol])
         return np.nan if score is None else -self.std * score
 
 

@@ -28,7 +28,7 @@ KEYS = {
     "seconds",
 }  # fmt: skip
 METRICS = [
-    "valid_connected", "sanitised",
+    "valid_connected", "valid", "sanitised",
     "atom_stability", "molecule_stability", "edm_atom_stability", "edm_molecule_stability",
     "unique", "novel", "valid_unique_novel", "unique_stereo", "novel_stereo", "valid_unique_novel_stereo",
     "posebusters", "posebusters_of_valid",

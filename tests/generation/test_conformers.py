@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generating import nonzero
 from rdkit import Chem
 from rdkit.Chem import rdMolTransforms
 
@@ -20,8 +21,9 @@ from moldiff.chem.topology import skeleton
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
-from moldiff.generation.conformer_checks import Judge
+from moldiff.generation.conformer_checks import ConformerDecoder
 from moldiff.generation.conformers import conformer_files, coordinate_walk
+from moldiff.generation.results import assess
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling import molecule_sampler
@@ -115,7 +117,7 @@ def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
     follow(scripted([["right"], ["inverted"], ["wrong", "wrong", "inverted", "right"], ["wrong"], ["broken"]]))
     told = conformer_files(wanted, tmp_path / "c.sdf", n=5, model=str(packed), steps=7, redraws=4)
     rows = rows_of(tmp_path / "c.csv")
-    assert [row["status"] for row in rows] == ["valid", "valid", "valid", "filtered", "failed"]
+    assert [row["status"] for row in rows] == ["valid", "valid", "valid", "invalid", "failed"]
     assert [row["mirrored"] for row in rows] == ["no", "yes", "yes", "no", "no"]
     assert [row["redraws"] for row in rows] == ["0", "0", "2", "4", "0"]
     assert [int(row["evaluations"]) for row in rows] == [7, 7, 21, 35, 7]
@@ -149,7 +151,7 @@ def test_redraws_are_bounded(
     follow(noted)
     conformer_files(wanted, tmp_path / "c.sdf", n=1, model=str(packed), redraws=redraws)
     (row,) = rows_of(tmp_path / "c.csv")
-    assert row["status"] == ("valid" if redraws >= 2 else "filtered")
+    assert row["status"] == ("valid" if redraws >= 2 else "invalid")
     assert row["redraws"] == str(min(redraws, 2))
     assert sorted(attempts) == list(range(redraws + 1))  # one micro-batch holds them all; none comes twice
 
@@ -160,7 +162,7 @@ def test_bad_geometry_keeps_its_row_and_reason(
     follow(scripted([["stretched"], ["right"]]))
     conformer_files(wanted, tmp_path / "c.sdf", n=2, model=str(packed), keep_invalid=True)
     rows = rows_of(tmp_path / "c.csv")
-    assert [row["status"] for row in rows] == ["filtered", "valid"]
+    assert [row["status"] for row in rows] == ["invalid", "valid"]
     assert rows[0]["reason"].startswith("length: single C-H of 1.388")
     assert rows[0]["redraws"] == "0"
     assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 2
@@ -175,7 +177,7 @@ def test_atoms_that_clash_are_found(follow: Callable[[Script], None], packed: Pa
     (tmp_path / "p.smi").write_text("CCCCC")
     conformer_files(tmp_path / "p.smi", tmp_path / "c.sdf", n=1, model=str(packed))
     (row,) = rows_of(tmp_path / "c.csv")
-    assert row["status"] == "filtered"
+    assert row["status"] == "invalid"
     assert row["reason"].startswith("no_clashes: ")
 
 
@@ -184,13 +186,14 @@ def test_hydrogens_placed_afterwards_do_not_hide_stereo(kind: str, mirrored: boo
     """A model of heavy atoms alone; None = a wrong diastereomer."""
     heavy = wide_vocabulary(True, False)
     item = skeleton(Chem.MolFromSmiles(WANTED), heavy)
-    found = Judge(heavy, SEEN).judge(item, Draw(0, replace(item.arrays, pos=positions(kind)[:7]), -1))
+    draw = Draw(0, replace(item.arrays, pos=positions(kind)[:7]), -1)
+    found = assess(draw, ConformerDecoder(item, heavy, SEEN))
     assert found.mol is not None
     assert found.mol.GetNumAtoms() == len(positions(kind))
-    assert found.stereo_is_wrong == (mirrored is None)
+    assert found.reason.startswith("stereo: ") == (mirrored is None)
     if mirrored is not None:
-        assert found.problem == ""
-        assert found.mirrored == mirrored
+        assert found.reason == ""
+        assert found.facts["mirrored"] == ("yes" if mirrored else "no")
         assert Chem.MolToSmiles(Chem.RemoveHs(found.mol)) == Chem.CanonSmiles(WANTED)
 
 
@@ -236,7 +239,7 @@ def test_unreadable_records_keep_their_rows(
         "more than one fragment",
         "empty: no SMILES",
     ]
-    assert told.summary.counts == {"valid": 2, "invalid": 0, "filtered": 0, "withheld": 0, "failed": 8}
+    assert nonzero(told.summary.counts) == {"valid": 2, "failed": 8}
     assert told.details[0].startswith("1 of 5 molecules have a conformer")
     assert "16 atoms, outside the training data's 5..15" in caplog.text
 
@@ -296,7 +299,9 @@ def test_the_command(
     result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf", "--seed", "4")
     assert result.status == 0
     first, second = result.out.splitlines()
-    assert first.startswith("3 requested = 2 valid + 0 invalid + 1 filtered + 0 withheld + 0 failed; 1 unique; ")
+    assert first.startswith(
+        "3 requested = 2 valid + 1 invalid + 0 filtered + 0 duplicate + 0 withheld + 0 failed; 1 unique; "
+    )
     assert second == (
         "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generating import nonzero
 from methane import METHANE, METHYL
 
 from moldiff.arrays import MolArrays
@@ -118,7 +119,7 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
 
 def test_attempts_are_counted_and_paid_for(scripted: None, model: Path, tmp_path: Path) -> None:
     summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=10, grid="uniform", renoise=4)
-    assert summary.counts == {"valid": 2, "invalid": 1, "filtered": 0, "withheld": 0, "failed": 1}
+    assert nonzero(summary.counts) == {"valid": 2, "invalid": 1, "failed": 1}
     assert summary.renoised == {"draws": 2, "attempts": 7, "valid": 1}
     assert "1 of the valid by re-noising 2 failed ones" in summary.line()
     rows = list(csv.DictReader((tmp_path / "m.csv").open()))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moldiff.chem.convert import Conversion
 from moldiff.errors import MoldiffError
-from moldiff.generation.decoding.decoders import Judgement, VerifiedDecoder
+from moldiff.generation.decoding.decoders import DecodedMolecule, VerifiedDecoder
 from moldiff.generation.options.composition import constraints_of, element_mask, parse_formula
 from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
@@ -152,9 +152,9 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
 class Ammonium:
     """A decoder that makes NH4+ of anything."""
 
-    def judge(self, draw: Draw) -> Judgement:
+    def decode(self, draw: Draw) -> DecodedMolecule:
         mol = Chem.AddHs(Chem.MolFromSmiles("[NH4+]"))
-        return Judgement(Conversion(mol, mol, ""), "valid", "", "structured", 3)
+        return DecodedMolecule(Conversion(mol, mol, ""), "", "", "structured", 3)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ class Ammonium:
     ],
 )
 def test_whatever_decodes_a_molecule_that_breaks_a_constraint_is_invalid(constraint: Constraint, words: str) -> None:
-    judged = VerifiedDecoder(Ammonium(), (constraint,)).judge(Draw(0, None, -1))
+    judged = VerifiedDecoder(Ammonium(), (constraint,)).decode(Draw(0, None, -1))
     assert judged.status == ("invalid" if words else "valid")
     assert judged.reason == words.replace("[+]", "+")
 

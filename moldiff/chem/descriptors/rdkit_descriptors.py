@@ -91,16 +91,3 @@ def _value(entry: Property, bare: Chem.Mol) -> float:
     except Exception:  # noqa: BLE001 - a calculator may raise anything
         return math.nan
     return value if math.isfinite(value) else math.nan
-
-
-def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
-    """Like `compute`, for callers that cannot do without a value.
-
-    Raises:
-        ValueError: a calculator failed on this molecule (the message names it).
-    """
-    values = compute(mol, names)
-    for name, value in values.items():
-        if math.isnan(value):
-            raise ValueError(f"{name}: no finite number")
-    return values

@@ -130,19 +130,20 @@ def no_clashes(mol: Chem.Mol) -> CheckResult:
     return _result("no_clashes", ratio, detail)
 
 
-CHECKS: tuple[Callable[[Chem.Mol], CheckResult], ...] = (
-    finite_coordinates,
-    one_fragment,
-    no_radicals,
-    no_open_valences,
-    bond_lengths_plausible,
-    no_clashes,
-)
+CHEMISTRY = (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens)
+GEOMETRY = (finite_coordinates, bond_lengths_plausible, no_clashes)
+CHECKS: tuple[Callable[[Chem.Mol], CheckResult], ...] = (*CHEMISTRY, *GEOMETRY)
 
 
 def check(mol: Chem.Mol) -> list[CheckResult]:
     """Return the result of every check of a sanitised molecule, in the order of `CHECKS`."""
     return [function(mol) for function in CHECKS]
+
+
+def geometry_problem(mol: Chem.Mol) -> str:
+    """Return name and detail of the first check of `GEOMETRY` that a sanitised molecule fails; "" if it passes."""
+    failed = (result for result in (function(mol) for function in GEOMETRY) if not result.passed)
+    return next((f"{result.name}: {result.detail}" for result in failed), "")
 
 
 def is_valid_and_connected(conversion: Conversion) -> tuple[bool, str]:
@@ -153,7 +154,7 @@ def is_valid_and_connected(conversion: Conversion) -> tuple[bool, str]:
     """
     if conversion.mol is None:
         return False, conversion.reason
-    for function in (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens):
+    for function in CHEMISTRY:
         result = function(conversion.mol)
         if not result.passed:
             return False, f"{result.name}: {result.detail}"

@@ -1,4 +1,4 @@
-"""From a draw to a judged molecule: plain decoding, or structured decoding where that fails.
+"""From a draw to a molecule: plain decoding, or structured decoding where that fails.
 
 A decoder is an object; what users know it by is its key in `DECODERS`. Coordinates are never touched.
 """
@@ -6,7 +6,7 @@ A decoder is an object; what users know it by is its key in `DECODERS`. Coordina
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -20,6 +20,7 @@ from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
 from moldiff.sampling.constraints import NO_DEMANDS, Constraint, Demands
 from moldiff.sampling.molecule_sampler import Draw
+from moldiff.status import Status
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 if TYPE_CHECKING:
@@ -32,36 +33,44 @@ DEFAULT_DECODER = ARGMAX
 
 
 @dataclass(frozen=True)
-class Judgement:
+class DecodedMolecule:
     """What a decoder makes of a draw.
 
     Attributes:
         conversion: the molecule or why there is none.
-        status: "valid" (sanitises, one fragment, no radicals or open valences), "invalid", or "filtered": a sound
-            molecule that structured decoding found, with a bond length unlike those of training.
-        reason: empty if valid.
-        decoding: which decoding made the molecule, "argmax", "structured" or "fitted".
+        problem: what is wrong with its chemistry; "" if it sanitises, is one fragment, has no radicals or open
+            valences, and obeys the constraints.
+        geometry: what the decoder knows to be wrong with the geometry of a sound molecule: a bond length unlike those
+            of training, the stereo of a conformer.
+        decoding: which decoding made the molecule, "argmax", "structured" or "fitted"; "" where its graph was given.
         changed: atom types, charges and bonds that differ from plain decoding; 0 for that.
         arrays: what was decoded, in the model's classes.
+        facts: further columns.
     """
 
     conversion: Conversion
-    status: str
-    reason: str
+    problem: str
+    geometry: str = ""
     decoding: str = ARGMAX
     changed: int = 0
     arrays: MolArrays | None = None
+    facts: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def shown(self) -> Mol | None:
-        """The molecule, else what can be shown of it unsanitised."""
-        return self.conversion.mol or self.conversion.raw
+    def reason(self) -> str:
+        """Why it is not valid, as far as the decoder knows; "" if it is."""
+        return self.problem or self.geometry
+
+    @property
+    def status(self) -> Status:
+        """Whether it is valid, as far as the decoder knows."""
+        return Status.INVALID if self.reason else Status.VALID
 
 
 class Decoder(Protocol):
-    """Turns a draw with finite arrays into a judged molecule."""
+    """Turns a draw with finite arrays into a molecule."""
 
-    def judge(self, draw: Draw) -> Judgement: ...
+    def decode(self, draw: Draw) -> DecodedMolecule: ...
 
 
 @dataclass(frozen=True)
@@ -70,12 +79,11 @@ class ArgmaxDecoder:
 
     vocabulary: Vocabulary
 
-    def judge(self, draw: Draw) -> Judgement:
-        """Judge the draw's arrays."""
+    def decode(self, draw: Draw) -> DecodedMolecule:
+        """Decode the draw's arrays."""
         assert draw.arrays is not None
         conversion = decode(draw.arrays, self.vocabulary)
-        valid, reason = is_valid_and_connected(conversion)
-        return Judgement(conversion, "valid" if valid else "invalid", reason, arrays=draw.arrays)
+        return DecodedMolecule(conversion, is_valid_and_connected(conversion)[1], arrays=draw.arrays)
 
 
 @dataclass(frozen=True)
@@ -102,10 +110,10 @@ class StructuredDecoder:
     limits: Limits = DEFAULT_LIMITS
     demands: Demands = NO_DEMANDS
 
-    def judge(self, draw: Draw) -> Judgement:
-        """Judge the draw's arrays, or those of the most probable sound molecule."""
-        plain = ArgmaxDecoder(self.vocabulary).judge(draw)
-        if plain.status == "valid":
+    def decode(self, draw: Draw) -> DecodedMolecule:
+        """Decode the draw's arrays, or those of the most probable sound molecule."""
+        plain = ArgmaxDecoder(self.vocabulary).decode(draw)
+        if not plain.problem:
             return plain
         assert draw.arrays is not None and draw.log_probabilities is not None
         charge = self.total_charge(draw.arrays)
@@ -114,9 +122,9 @@ class StructuredDecoder:
             draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
         )
         if found.solution is None:
-            reason = f"decoding: {found.reason} (argmax: {plain.reason})"
-            return Judgement(plain.conversion, "invalid", reason, arrays=draw.arrays)
-        return self._judge_solution(draw.arrays, found.solution)
+            problem = f"decoding: {found.reason} (argmax: {plain.problem})"
+            return DecodedMolecule(plain.conversion, problem, arrays=draw.arrays)
+        return self._decoded(draw.arrays, found.solution)
 
     def total_charge(self, arrays: MolArrays) -> int:
         """Return the total charge to decode with where none is demanded."""
@@ -136,7 +144,7 @@ class StructuredDecoder:
             ring=np.array([s.gives_to_ring for s in states], dtype=bool),
         )
 
-    def _judge_solution(self, plain: MolArrays, solution: Solution) -> Judgement:
+    def _decoded(self, plain: MolArrays, solution: Solution) -> DecodedMolecule:
         """Have RDKit build the Kekule form, which leaves it nothing to guess, and compare lengths with training."""
         kekule = Vocabulary(
             self.vocabulary.elements, self.vocabulary.charges, BOND_ORDERS, self.vocabulary.explicit_hydrogens
@@ -147,10 +155,9 @@ class StructuredDecoder:
         changed, name = differences(plain, solution), FITTED if self.fitted else STRUCTURED
         found = MolArrays(plain.pos, solution.atom_type, solution.charge, solution.bonds)
         if not valid or conversion.mol is None:
-            return Judgement(conversion, "invalid", f"decoding: {reason}", name, changed, found)
-        if problem := length_problem(conversion.mol, self.vocabulary, self.seen):
-            return Judgement(conversion, "filtered", f"decoded_length: {problem}", name, changed, found)
-        return Judgement(conversion, "valid", "", name, changed, found)
+            return DecodedMolecule(conversion, f"decoding: {reason}", "", name, changed, found)
+        length = length_problem(conversion.mol, self.vocabulary, self.seen)
+        return DecodedMolecule(conversion, "", f"decoded_length: {length}" if length else "", name, changed, found)
 
 
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: SeenChemistry) -> str:
@@ -204,12 +211,12 @@ class VerifiedDecoder:
     decoder: Decoder
     constraints: tuple[Constraint, ...]
 
-    def judge(self, draw: Draw) -> Judgement:
-        """Judge the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
-        judged = self.decoder.judge(draw)
-        if judged.status == "invalid" or judged.conversion.mol is None:
-            return judged
+    def decode(self, draw: Draw) -> DecodedMolecule:
+        """Decode the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
+        decoded = self.decoder.decode(draw)
+        if decoded.problem or decoded.conversion.mol is None:
+            return decoded
         for constraint in self.constraints:
-            if problem := constraint.violation(judged.conversion.mol):
-                return replace(judged, status="invalid", reason=f"constraint: {problem}")
-        return judged
+            if problem := constraint.violation(decoded.conversion.mol):
+                return replace(decoded, problem=f"constraint: {problem}")
+        return decoded

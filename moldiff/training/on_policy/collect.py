@@ -34,6 +34,7 @@ from moldiff.sampling.conditions import _uniform
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.smc import effective_size, systematic
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 from moldiff.training.callbacks import duration
 from moldiff.training.denoiser_module import dropped_properties
@@ -112,7 +113,7 @@ class Collector:
         from moldiff.generation.target_report import measured_values
 
         outcome = assess(draw, self._decoder)
-        if outcome.status != "valid" or outcome.mol is None or draw.arrays is None:
+        if outcome.status != Status.VALID or outcome.mol is None or draw.arrays is None:
             return None
         try:
             graph = encode(outcome.mol, self.model.vocabulary)

@@ -20,12 +20,13 @@ from moldiff.generation import renoise, target_report
 from moldiff.generation.generate import generate_files
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import Wishes, steer
-from moldiff.generation.results import Outcome
+from moldiff.generation.results import MoleculeResult
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.scoring.targets import parse_target
+from moldiff.status import Status
 
 METHANE_LOGP = 0.6361
 
@@ -54,7 +55,7 @@ def test_target_measured_value_and_error_of_every_molecule(scripted: None, packe
     tags = next(Chem.SDMolSupplier(str(out), removeHs=False)).GetPropsAsDict()
     assert (tags["target_logp"], tags["error_logp"]) == (0.5, 0.1361)
     (aim,) = summary.aims
-    assert (aim.draws, aim.measured, aim.in_band) == (6, 2, 2), "filtered and invalid molecules do not count"
+    assert (aim.draws, aim.measured, aim.in_band) == (6, 2, 2), "invalid molecules do not count"
     assert aim.mean_absolute_error == pytest.approx(METHANE_LOGP - 0.5)
     assert aim.mean_distance_from_range is None
     assert aim.band == (0.25, 0.75)
@@ -153,7 +154,7 @@ def test_electronic_properties_are_measured_or_noted(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(target_report, "is_installed", lambda installed=installed: installed)
         meter = target_report.Aims([parse_target("gfn2_gap_eV=7")], known, ["logp", "gfn2_gap_eV"])
         assert meter.columns == ("target_gfn2_gap_eV", "gfn2_gap_eV", "error_gfn2_gap_eV")
-        measured = meter.measure(Outcome(0, "valid", "", block), condition).aims
+        measured = meter.measure(MoleculeResult(0, Status.VALID, "", block, properties={"mw": 2.0}), condition).targets
         assert measured["target_gfn2_gap_eV"] == 7
         assert (measured.get("error_gfn2_gap_eV", 0) > 5) == installed
         assert ("pip install 'moldiff[xtb]'" in meter.results()[0].line()) != installed

@@ -137,9 +137,9 @@ def test_every_label_is_sound_and_every_draw_is_counted(
             logp = compute(conversion.mol, ["logp"])["logp"]
             assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
             draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
-            if plain.judge(draw).status != "valid":
+            if plain.decode(draw).status != "valid":
                 decoder = StructuredDecoder(qm9.vocabulary, seen_chemistry(dataset), fitted=True)
-                found = decoder.judge(draw).arrays
+                found = decoder.decode(draw).arrays
                 assert found is not None
                 assert np.array_equal(found.atom_type, arrays.atom_type)
                 mended += 1

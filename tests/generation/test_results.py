@@ -1,0 +1,204 @@
+"""What a molecule is: one function says it, nothing that breaks ends a run, and what is withheld has no structure."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from methane import METHANE, METHYL, SQUEEZED
+from rdkit import Chem
+
+from moldiff.arrays import LogProbabilities
+from moldiff.chem.descriptors import rdkit_descriptors
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.evaluate import evaluate
+from moldiff.generation import results
+from moldiff.generation.decoding import decoders
+from moldiff.generation.decoding.decoders import ArgmaxDecoder, DecodedMolecule
+from moldiff.generation.generate import generate_files
+from moldiff.generation.renoise import Renoiser
+from moldiff.generation.results import MoleculeResult, ResultCounts, assess
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.status import Status
+
+BELIEFS = LogProbabilities(np.zeros((5, 4), np.float32), np.zeros((5, 3), np.float32), np.zeros((5, 5, 5), np.float32))
+
+
+@pytest.fixture
+def decoder(tiny_model: MoleculeModel) -> ArgmaxDecoder:
+    return ArgmaxDecoder(tiny_model.vocabulary)
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2 never finite, 5, 8, ... squeezed methane."""
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        for number in range(first, first + count):
+            arrays = [METHANE, METHYL, SQUEEZED][number % 3]
+            yield Draw(number, None if number == 2 else arrays, 7 if number == 2 else -1)
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "status", "reason", "sound"),
+    [
+        (METHANE, Status.VALID, "", True),
+        (METHYL, Status.INVALID, "no_radicals", False),
+        (SQUEEZED, Status.INVALID, "bond_lengths_plausible", True),
+        (None, Status.FAILED, "not finite", False),
+    ],
+)
+def test_states(decoder: ArgmaxDecoder, arrays: Any, status: Status, reason: str, sound: bool) -> None:
+    found = assess(Draw(3, arrays, 7), decoder)
+    assert (found.number, found.status, found.reason.partition(":")[0]) == (3, status, reason)
+    assert (found.smiles == "C") == bool(found.properties) == sound
+    assert (found.mol is None) == (arrays is None)
+
+
+def test_what_breaks_on_a_molecule_makes_that_one_failed(
+    scripted: None, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = decoders.decode, []
+
+    def decode(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise KeyError("an odd molecule")
+        return original(*arguments)
+
+    monkeypatch.setattr(decoders, "decode", decode)
+    summary = generate_files(tmp_path / "m.sdf", n=9, model=str(model))
+    rows = rows_of(tmp_path / "m.csv")
+    assert (rows[0]["status"], rows[0]["reason"]) == ("failed", "error: KeyError: 'an odd molecule'")
+    assert [row["status"] for row in rows[3::3]] == ["valid", "valid"]
+    assert summary.counts["failed"] == 2
+
+
+def test_a_calculator_that_fails_ends_no_run_and_is_counted(
+    scripted: None, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(mol: Chem.Mol) -> float:
+        raise ValueError("no")
+
+    entries = dict(PROPERTIES) | {"qed": replace(PROPERTIES["qed"], function=broken)}
+    monkeypatch.setattr(rdkit_descriptors, "PROPERTIES", entries)
+    summary = generate_files(tmp_path / "m.sdf", n=9, model=str(model))
+    valid = [row for row in rows_of(tmp_path / "m.csv") if row["status"] == "valid"]
+    assert [(row["qed"], row["mw"]) for row in valid] == [("", "16.043")] * 3
+    assert summary.property_failures == {"qed": 5}  # the squeezed ones are described as well
+    assert json.loads((tmp_path / "run.json").read_text())["property_failures"] == {"qed": 5}
+
+
+def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
+    seen = []
+
+    def gate(mol: Chem.Mol) -> str:
+        seen.append(mol)
+        return "hazard: a test"
+
+    for arrays in (METHANE, METHYL, SQUEEZED):
+        beliefs = BELIEFS if arrays is not METHYL else None
+        assert assess(Draw(4, arrays, -1, beliefs), decoder).mol is not None
+        found = assess(Draw(4, arrays, -1, beliefs), decoder, gate)
+        assert found == MoleculeResult(4, Status.WITHHELD, "hazard: a test")
+        assert found.sdf_record(found.row(), 0, "m") is None
+        told = {name: value for name, value in found.row().items() if value != ""}
+        assert told == {
+            "moldiff_id": 4, "status": "withheld", "reason": "hazard: a test", "renoised": 0, "evaluations": 0,
+        }  # fmt: skip
+        shown = " ".join(str(getattr(found, field.name)) for field in fields(found))
+        assert "Mol" not in shown
+    assert len(seen) == 3, "the gate sees all that could be shown, invalid molecules too"
+    assert assess(Draw(4, METHANE, -1), decoder, lambda mol: "").status == Status.VALID
+
+
+@pytest.mark.parametrize("part", [{"mol": Chem.MolFromSmiles("C")}, {"smiles": "C"}, {"properties": {"mw": 16.0}}])
+def test_nothing_can_give_it_one(part: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no structure"):
+        replace(MoleculeResult(0, Status.WITHHELD), **part)
+
+
+def test_a_gate_that_breaks_lets_nothing_through(decoder: ArgmaxDecoder) -> None:
+    def gate(mol: Chem.Mol) -> str:
+        raise RuntimeError("no table")
+
+    found = assess(Draw(0, METHANE, -1), decoder, gate)
+    assert (found.status, found.mol, found.smiles) == (Status.FAILED, None, "")
+
+
+def test_what_is_withheld_is_not_tried_again(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    renoiser = Renoiser(Drawer(tiny_model, SOLVERS["ddpm"], 4, 0))
+    monkeypatch.setattr(Renoiser, "attempt", lambda self, draws, number: {} if not draws else pytest.fail("tried"))
+    decoder = ArgmaxDecoder(tiny_model.vocabulary)
+    (found,) = renoiser.settle([Draw(0, METHYL, -1)], decoder, 2, lambda mol: "hazard: a test")
+    assert found.status == Status.WITHHELD
+
+
+@pytest.mark.parametrize("numbers", [[0, 2], [0, 0], [1]])
+def test_every_number_comes_once(numbers: list[int]) -> None:
+    counts = ResultCounts()
+    with pytest.raises(MoldiffError, match="was lost on the way"):
+        for number in numbers:
+            counts.take(MoleculeResult(number, Status.FAILED))
+
+
+def test_the_sum_holds_and_duplicates_are_marked() -> None:
+    counts = ResultCounts()
+    mol = Chem.MolFromSmiles("C")
+    for number, status in enumerate([*Status, Status.VALID]):
+        shown = status != Status.WITHHELD
+        found = counts.take(MoleculeResult(number, status, "", mol if shown else None, "C" if shown else ""))
+        assert found.duplicate_of == (0 if number == len(Status) else None)
+    assert counts.by_status == {str(status): 2 if status == Status.VALID else 1 for status in Status}
+    assert (counts.drawn, counts.valid, counts.unique) == (7, 2, 1)
+
+
+def test_evaluate_says_the_same_of_the_file(scripted: None, model: Path, tmp_path: Path) -> None:
+    summary = generate_files(tmp_path / "m.sdf", n=9, model=str(model), keep_invalid=True)
+    report = evaluate(tmp_path / "m.sdf", requested=9, posebusters=0)
+    found = {str(status): sum(row.status == status for row in report.rows) for status in Status}
+    assert found == summary.counts
+    assert (report.metrics["valid"].count, report.metrics["valid_connected"].count) == (3, 5)
+    rows = rows_of(tmp_path / "m.csv")
+    problems = [row.problem for row in report.rows if row.status != Status.FAILED]
+    assert problems == [row["reason"] for row in rows if row["status"] != "failed"]
+
+
+def test_what_breaks_evaluate_costs_one_record(
+    write: Callable[..., Path], water: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from moldiff.evaluation import assess as module
+
+    original, calls = module.judge, []
+
+    def judge(*arguments: Any, **keywords: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyError("odd")
+        return original(*arguments, **keywords)
+
+    monkeypatch.setattr(module, "judge", judge)
+    rows, _ = module.assess_file(write(water, water, water))
+    assert [row.status for row in rows] == [Status.VALID, Status.FAILED, Status.VALID]
+    assert rows[1].reason == "error: KeyError: 'odd'"
+
+
+def test_conformers_and_trajectories_come_from_the_same_function() -> None:
+    from moldiff.generation import conformers, renoise, smc_run, vary
+
+    assert all(module.assess is results.assess for module in (conformers, renoise, smc_run, vary))
+    assert DecodedMolecule.__dataclass_params__.frozen  # type: ignore[attr-defined]
