@@ -5,43 +5,46 @@ Also the safe YAML reader, which files of options (`moldiff.cli.option_files`) u
 
 from __future__ import annotations
 
-import math
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from moldiff.errors import MoldiffError, nearest_name
-
-_MAX_BYTES = 1 << 20
+from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    """Base of all sections: unknown keys are refused, values are not edited after loading, numbers are finite."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-S = TypeVar("S", bound=Section)
+# Far above any model of this package, far below what a machine would choke on while a foreign folder is opened.
+Depth = Annotated[int, Field(ge=1, le=64)]
+Width = Annotated[int, Field(ge=1, le=4096)]
+Atoms = Annotated[float, Field(gt=0, le=10_000)]
+Angstrom = Annotated[float, Field(gt=0, le=10_000)]
+Exponent = Annotated[float, Field(gt=0, le=100)]
+Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class LayersConfig(Section):
-    """Sizes of a stack of equivariant layers (`moldiff.nn.layers`)."""
+    """Sizes of a stack of equivariant layers (`moldiff.nn.layers`), and the scales of what goes in.
 
-    layers: Count = 6
-    node_width: Count = 192
-    pair_width: Count = 64
-    pair_hidden: Count = 96
-    vectors: Count = 32
-    heads: Count = 8
+    The defaults of the scales are QM9's. A training file that leaves them out gets those of its data.
+
+    Attributes:
+        typical_atoms: sums over the atoms of a molecule are divided by it, or by its root.
+        size_unit: numbers of atoms are seen in this unit.
+    """
+
+    layers: Depth = 6
+    node_width: Width = 192
+    pair_width: Width = 64
+    pair_hidden: Width = 96
+    vectors: Width = 32
+    heads: Width = 8
     l_max: Annotated[int, Field(ge=1, le=2)] = 1
-    global_width: Count = 128
+    global_width: Width = 128
+    typical_atoms: Atoms = 18
+    size_unit: Atoms = 20
 
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> LayersConfig:
@@ -53,31 +56,89 @@ class LayersConfig(Section):
 class NetworkConfig(LayersConfig):
     """Sizes of the denoising network (`moldiff.nn.network`)."""
 
-    geometry_every: Count = 1
+    geometry_every: Depth = 1
 
 
 class PropertyNetworkConfig(LayersConfig):
     """Sizes of a property network (`moldiff.nn.property`), which is far smaller than what it guides."""
 
-    layers: Count = 4
-    node_width: Count = 96
-    pair_width: Count = 32
-    pair_hidden: Count = 48
-    vectors: Count = 16
-    heads: Count = 4
-    global_width: Count = 64
+    layers: Depth = 4
+    node_width: Width = 96
+    pair_width: Width = 32
+    pair_hidden: Width = 48
+    vectors: Width = 16
+    heads: Width = 4
+    global_width: Width = 64
 
 
 class CurveConfig(Section):
-    """Noise levels along t (`moldiff.diffusion.schedule.NoiseCurve`)."""
+    """Noise levels along t (`moldiff.diffusion.schedule.NoiseCurve`).
 
-    sigma_min: Positive = 0.01
-    sigma_max: Positive = 25.0
+    Attributes:
+        sigma_reference: where the coordinates' noise passes the middle of its angle range, angstrom: about how wide
+            molecules are. The default is QM9's; a training file that leaves it out gets that of its data.
+    """
+
+    sigma_min: Angstrom = 0.01
+    sigma_max: Angstrom = 25.0
+    sigma_reference: Angstrom = 1.3
     abar_end: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
-    exponent_pos: Positive = 1.65
-    exponent_atom_type: Positive = 1.0
-    exponent_charge: Positive = 1.0
-    exponent_bond_type: Positive = 1.3
+    exponent_pos: Exponent = 1.65
+    exponent_atom_type: Exponent = 1.0
+    exponent_charge: Exponent = 1.0
+    exponent_bond_type: Exponent = 1.3
+
+    @model_validator(mode="after")
+    def _noise_grows(self) -> CurveConfig:
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(f"sigma_min {self.sigma_min:g} must be below sigma_max {self.sigma_max:g}")
+        return self
+
+
+class MethodConfig(Section):
+    """How molecules are drawn where a user does not say."""
+
+    evaluations: Evaluations = 20
+    sampler: str = "dpmpp_sde"
+    grid: str = "window"
+
+    def filled(self, evaluations: int | None, sampler: str | None, grid: str | None) -> tuple[int, str, str]:
+        """Return what a user asked for, with these defaults where that is None."""
+        return (
+            self.evaluations if evaluations is None else evaluations,
+            self.sampler if sampler is None else sampler,
+            self.grid if grid is None else grid,
+        )
+
+
+class ConformersConfig(MethodConfig):
+    """The same of conformers, whose graph is given."""
+
+    evaluations: Evaluations = 25
+    sampler: str = "ddpm"
+    grid: str = "uniform"
+
+
+class SamplingConfig(MethodConfig):
+    """Defaults of a model's sampling: new molecules, variations, conformers.
+
+    Attributes:
+        evaluations, sampler, grid: for new molecules and variations; names of `SOLVERS` and `GRIDS`.
+        conformers: for conformers.
+        rows: molecules of a micro-batch on a CPU in float32; `moldiff.sampling.microbatches` has the others.
+        window_start: coordinate noise at which the grid "window" begins, in units of the spread of the largest
+            molecules that are drawn.
+        fragment_redraw: around a fragment, a share 1 - (sigma_s / sigma_t)^this of the variables is drawn anew at every
+            step (`moldiff.diffusion.inpainting.PartialDiffusion`).
+    """
+
+    conformers: ConformersConfig = ConformersConfig()
+    rows: Annotated[int, Field(ge=1, le=1024)] = 8
+    window_start: Annotated[float, Field(gt=0, le=100)] = 1.35
+    fragment_redraw: Annotated[float, Field(ge=0, le=1000)] = 15.0
+
+
+DEFAULT_SAMPLING = SamplingConfig()
 
 
 class DensityConfig(Section):
@@ -168,6 +229,7 @@ class TrainConfig(RunConfig):
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
     loss: LossConfig = LossConfig()
+    sampling: SamplingConfig = DEFAULT_SAMPLING
     own_draws: OwnDrawsConfig = OwnDrawsConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -207,51 +269,11 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
-        _set(values, key.strip(), _parse_yaml(text, f"--set {key}"), override)
+        _set(values, key.strip(), parse_yaml(text, f"--set {key}"), override)
     kind = str(values.get("kind", "denoiser"))
     if kind not in _KINDS:
         raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
     return validate(_KINDS[kind], values, str(path))
-
-
-def read_mapping(path: Path) -> dict[Any, Any]:
-    """Return the keys and values of a YAML file; MoldiffError if it cannot be read, is unsafe, or holds none."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MoldiffError(f"config {path} cannot be read: {error.strerror or error}") from error
-    if len(raw) > _MAX_BYTES:
-        raise MoldiffError(f"config {path} is larger than 1 MiB; that is not a config file")
-    values = _parse_yaml(raw.decode("utf-8", errors="replace"), str(path))
-    if not isinstance(values, dict):
-        found = "it is empty" if values is None else f"not {type(values).__name__}"
-        raise MoldiffError(f"config {path} must hold keys and values, {found}")
-    return values
-
-
-def validate(model: type[S], values: dict[str, Any], source: str) -> S:
-    """Build a section from plain values; every problem becomes one MoldiffError line that names the key."""
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        location = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(model)
-            raise MoldiffError(f"{source}: unknown key '{location}'{nearest_name(location, known)}") from error
-        if problem["type"] == "value_error":  # raised by a section about several of its keys
-            raise MoldiffError(f"{source}: {location}: {problem['ctx']['error']}") from error
-        raise MoldiffError(f"{source}: {location}: {problem['msg'].lower()} (got {problem['input']!r})") from error
-
-
-def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return every dotted key of a config model."""
-    keys = []
-    for name, field in model.model_fields.items():
-        keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
-    return keys
 
 
 def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> None:
@@ -262,45 +284,3 @@ def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> N
         if not isinstance(values, dict):
             raise MoldiffError(f"--set {override!r}: '{parent}' is a value, not a section")
     values[last] = value
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, NO is text, duplicate keys and aliases are errors."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.YAMLError(f"key '{key}' stands twice")
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$"),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tTfF"))
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML safely; MoldiffError in one line."""
-    try:
-        value = _Loader(text).get_single_data()
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise MoldiffError(f"{source} is not valid YAML: {reason[:200]}") from error
-    if isinstance(value, float) and not math.isfinite(value):
-        raise MoldiffError(f"{source}: numbers must be finite")
-    return value

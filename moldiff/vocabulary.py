@@ -36,8 +36,15 @@ class Vocabulary:
     def __post_init__(self) -> None:
         if not self.elements or not self.charges or self.bonds[:1] != (NO_BOND,):
             raise ValueError(f"a vocabulary needs elements, charges and bonds that start with 'none', not {self}")
-        if unknown := set(self.bonds) - set(BOND_ORDERS):
-            raise ValueError(f"unknown bond orders {sorted(unknown)}; known are {', '.join(BOND_ORDERS)}")
+        if unknown := [bond for bond in self.bonds if bond not in BOND_ORDERS]:
+            raise ValueError(f"unknown bond orders {unknown!r:.80}; known are {', '.join(BOND_ORDERS)}")
+        if unknown := [symbol for symbol in self.elements if symbol not in ELEMENTS]:
+            raise ValueError(f"unknown elements {unknown!r:.80}")
+        if any(isinstance(charge, bool) or not isinstance(charge, int) or abs(charge) > 99 for charge in self.charges):
+            raise ValueError(f"charges must be whole numbers, not {self.charges!r:.80}")
+        for labels in (self.elements, self.charges, self.bonds):
+            if len(set(labels)) < len(labels):
+                raise ValueError(f"the classes {labels!r:.80} stand there twice")
 
     @property
     def sizes(self) -> dict[str, int]:

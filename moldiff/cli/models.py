@@ -28,15 +28,18 @@ def info(model: Annotated[str, typer.Argument(help="A built-in model or a model 
 
 def pack(
     model: Annotated[str, typer.Argument(help="A model folder, for example runs/qm9/model.")],
-    data: Annotated[Path, typer.Option(help="The prepared set that it was trained on.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The prepared set that it was trained on; only where the model lacks what comes of it."),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="Keep the weights in full precision.")] = False,
     score_molecules: Annotated[
         int, typer.Option(min=0, help="Score so many held-out molecules, for the z-scores of 'moldiff score'.")
     ] = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Make a trained model ready to be given away: half precision, references for evaluation and novelty."""
+    """Make a trained model ready to be given away: half precision, scores of held-out molecules on demand."""
     from moldiff.training.pack import pack
 
     digest = pack(model, data, out, half=not full, score_molecules=score_molecules, overwrite=overwrite)

@@ -55,7 +55,7 @@ def _defaults(path: Path, parameters: list[Any], lists: tuple[str, ...]) -> dict
     Raises:
         MoldiffError: no such file, no keys and values, an unknown key, or a value of another kind.
     """
-    from moldiff.config import read_mapping
+    from moldiff.sections import read_mapping
 
     known = {
         option.removeprefix("--"): parameter

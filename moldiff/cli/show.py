@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.devices import describe_devices
 from moldiff.errors import MoldiffError
-from moldiff.models.contents import conditions_of_model, statistics_of_model, vocabulary_of_model
+from moldiff.models.contents import conditions_of_model, sampling_of_model, statistics_of_model, vocabulary_of_model
 from moldiff.models.folder import DENOISER, ModelFolder, list_models, load_model_folder
 from moldiff.version import VERSION
 
@@ -61,6 +61,8 @@ def render_model(model: ModelFolder, console: Console) -> None:
         "hydrogens": "explicit" if vocabulary.explicit_hydrogens else "placed afterwards",
         "atoms": f"{sizes[0]} to {sizes[-1]} in {sum(statistics.size_counts.values()):,} training molecules",
     }
+    if model.kind == DENOISER:
+        facts |= _methods(model)
     for key, value in facts.items():
         console.print(f"{key:<12}{value}", soft_wrap=True)
     purpose = "can be asked for" if model.kind == DENOISER else "this network predicts and pulls towards"
@@ -74,6 +76,15 @@ def render_model(model: ModelFolder, console: Console) -> None:
     console.print(properties if properties.row_count else "none")
     console.print()
     console.print(Markdown(model.card))
+
+
+def _methods(model: ModelFolder) -> dict[str, str]:
+    """Return how a model is sampled by default."""
+    sampling = sampling_of_model(model)
+    return {
+        name: f"{method.evaluations} evaluations by {method.sampler}, grid {method.grid}"
+        for name, method in (("sampling", sampling), ("conformers", sampling.conformers))
+    }
 
 
 def render_doctor(console: Console) -> bool:
@@ -102,12 +113,12 @@ def _render_equivariance(console: Console) -> bool:
     import torch
 
     from moldiff.models.equivariance import TOLERANCE, equivariance_errors
-    from moldiff.models.molecule_model import MoleculeModel
+    from moldiff.models.loaded import load_model
 
     healthy = True
     for name in list_models():
         try:
-            model = MoleculeModel.from_folder(load_model_folder(name))
+            model = load_model(name, device="cpu", precision="float32").model
         except MoldiffError as error:
             console.print(f"  {name:<18} not measured: {error}", soft_wrap=True)
             healthy = False

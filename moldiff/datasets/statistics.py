@@ -11,6 +11,9 @@ from moldiff.datasets.layout import POSITION_UNIT, Arrays
 from moldiff.vocabulary import Vocabulary
 
 CATEGORICAL = ("atom_type", "charge", "bond_type")
+MOST_ATOMS = 9999
+"""Of a molecule: far above any of a training set, and tables by size stay small."""
+_LARGEST = 1e30  # of a figure; single precision ends at 3e38
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,14 @@ class PropertyStatistics:
         """Build from a JSON object of the fields; ValueError, KeyError or TypeError if it is none."""
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, not {value!r}")
-        return cls(
+        found = cls(
             unit=str(value["unit"]),
-            mean=float(value["mean"]),
-            std=float(value["std"]),
-            minimum=float(value["minimum"]),
-            maximum=float(value["maximum"]),
-            q01=float(value["q01"]),
-            q99=float(value["q99"]),
-            known=int(value["known"]),
+            **{name: _finite(value[name], name) for name in ("mean", "std", "minimum", "maximum", "q01", "q99")},
+            known=_count(value["known"], "known"),
         )
+        if found.std <= 0:
+            raise ValueError(f"a standard deviation must be above 0, not {found.std:g}")
+        return found
 
     @classmethod
     def of(cls, values: np.ndarray, unit: str) -> PropertyStatistics:
@@ -94,13 +95,15 @@ class DatasetStatistics:
     def from_json(cls, value: dict[str, dict[str, object]]) -> DatasetStatistics:
         """Build statistics from `to_json`'s output; ValueError, KeyError, TypeError or AttributeError otherwise."""
         found = cls(
-            size_counts={int(n): int(str(count)) for n, count in value["size_counts"].items()},
-            marginals={field: _floats(value["marginals"][field]) for field in CATEGORICAL},
-            position_std={int(n): float(str(std)) for n, std in value["position_std"].items()},
+            size_counts={_size(n): _count(count, "size_counts") for n, count in value["size_counts"].items()},
+            marginals={field: _shares(value["marginals"][field], field) for field in CATEGORICAL},
+            position_std={_size(n): _finite(std, "position_std") for n, std in value["position_std"].items()},
             properties={name: PropertyStatistics.from_json(row) for name, row in value["properties"].items()},
         )
-        if not found.size_counts:
+        if not sum(found.size_counts.values()):
             raise ValueError("the statistics count no molecule")
+        if any(std < 0 for std in found.position_std.values()):
+            raise ValueError("position_std must not be negative")
         return found
 
 
@@ -158,7 +161,34 @@ def _frequencies(counts: np.ndarray) -> list[float]:
     return frequencies
 
 
-def _floats(value: object) -> list[float]:
+def _finite(value: object, name: str) -> float:
+    """Return a finite number of a JSON file."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, not {value!r:.80}")
+    if not abs(value) <= _LARGEST:  # NaN is neither
+        raise ValueError(f"{name}: {value!r:.80} is out of range")
+    return float(value)
+
+
+def _count(value: object, name: str) -> int:
+    """Return a count of a JSON file."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 62:
+        raise ValueError(f"{name}: expected a count, not {value!r:.80}")
+    return value
+
+
+def _size(text: str) -> int:
+    """Return a number of atoms, a key of a JSON file."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MOST_ATOMS):
+        raise ValueError(f"expected a number of atoms from 1 to {MOST_ATOMS}, not {text!r:.80}")
+    return int(text)
+
+
+def _shares(value: object, field: str) -> list[float]:
+    """Return shares of classes, none negative and not all zero, of a JSON file."""
     if not isinstance(value, list):
-        raise TypeError(f"expected a list of numbers, not {value!r}")
-    return [float(x) for x in value]
+        raise TypeError(f"expected a list of numbers, not {value!r:.80}")
+    shares = [_finite(x, field) for x in value]
+    if not shares or min(shares) < 0 or not sum(shares):
+        raise ValueError(f"the frequencies of {field} are none")
+    return shares

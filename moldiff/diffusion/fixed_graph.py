@@ -6,7 +6,7 @@ them, because all that it does to the categories goes through `JointDiffusion`, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ class CleanGraphCurve(NoiseCurve):
     @classmethod
     def of(cls, curve: NoiseCurve) -> CleanGraphCurve:
         """Return the curve with the same coordinate levels."""
-        return cls(curve.sigma_min, curve.sigma_max, curve.abar_end, curve.exponents)
+        return cls(**{field.name: getattr(curve, field.name) for field in fields(NoiseCurve)})
 
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         """Return the levels at t; ``t_graph`` (B,), by default 0, is what a `NoiseCurve` takes for the graph's time."""

@@ -18,8 +18,6 @@ from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.geometry import center
 from moldiff.molecules import MolBatch, MolPrediction
 
-REDRAW = 15.0  # see `PartialDiffusion`
-
 
 @dataclass(frozen=True)
 class LateCurve(NoiseCurve):
@@ -39,7 +37,10 @@ class LateCurve(NoiseCurve):
         """Return the curve from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
         start = float(whole.time_of_sigma(torch.tensor([sigma])))
         sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
-        return cls(whole.sigma_min, sigma_max, whole.abar_end, whole.exponents, whole, start, start_graph)
+        return cls(
+            whole.sigma_min, sigma_max, whole.abar_end, whole.exponents, whole.sigma_reference,
+            whole=whole, start_pos=start, start_graph=start_graph,
+        )  # fmt: skip
 
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         t_graph = t_pos if t_graph is None else t_graph
@@ -120,17 +121,18 @@ class PartialDiffusion(JointDiffusion):
 
     The new atoms begin with categories of the limit distribution, at a level where most should be right. So that none
     of them is believed for long, most variables are drawn anew from their predicted marginal at every step, a share
-    1 - (sigma_s / sigma_t)^`REDRAW` (`CategoricalProcess.reverse_step`).
+    1 - (sigma_s / sigma_t)^redraw_exponent (`CategoricalProcess.reverse_step`).
 
     Args:
         whole: of complete molecules.
         known: the known part.
         placement: of the new atoms.
+        redraw_exponent: of the share.
     """
 
-    def __init__(self, whole: JointDiffusion, known: KnownPart, placement: Placement) -> None:
+    def __init__(self, whole: JointDiffusion, known: KnownPart, placement: Placement, redraw_exponent: float) -> None:
         self.pos, self.categories, self.position_std = whole.pos, whole.categories, whole.position_std
-        self.known, self.placement = known, placement
+        self.known, self.placement, self.redraw_exponent = known, placement, redraw_exponent
 
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
         """Return noisy molecules at ``levels``, with the template's mask, ids and properties."""
@@ -156,6 +158,6 @@ class PartialDiffusion(JointDiffusion):
         redraw: Tensor | None = None,
     ) -> MolBatch:
         """See `JointDiffusion.reverse_categories`; a larger ``redraw`` counts."""
-        own = -torch.expm1(REDRAW * (to.pos - at.pos).double().clamp(max=0))
+        own = -torch.expm1(self.redraw_exponent * (to.pos - at.pos).double().clamp(max=0))
         share = own if redraw is None else torch.maximum(own, redraw)
         return super().reverse_categories(noisy, prediction, at, to, noise, share)

@@ -12,10 +12,6 @@ from torch import Tensor
 
 from moldiff.diffusion.levels import Levels
 
-_SIGMA_REFERENCE = (
-    1.3  # angstrom; where the coordinate curve passes the middle of its angle range, about QM9's sigma_data
-)
-
 
 @dataclass(frozen=True)
 class AngleCurve:
@@ -54,16 +50,19 @@ class NoiseCurve:
         sigma_min, sigma_max: coordinate noise at t = 0 and t = 1, angstrom.
         abar_end: abar of the categories at t = 1; 1 - abar_end at t = 0.
         exponents: power of t for "pos", "atom_type", "charge", "bond_type".
+        sigma_reference: where the coordinates pass the middle of their angle range, angstrom: about as wide as
+            molecules are.
     """
 
     sigma_min: float
     sigma_max: float
     abar_end: float
     exponents: dict[str, float]
+    sigma_reference: float
 
     @property
     def _pos(self) -> AngleCurve:
-        log_reference = math.log(_SIGMA_REFERENCE)
+        log_reference = math.log(self.sigma_reference)
         return AngleCurve(
             math.log(self.sigma_min) - log_reference, math.log(self.sigma_max) - log_reference, self.exponents["pos"]
         )
@@ -81,13 +80,13 @@ class NoiseCurve:
         """
         t_graph = t_pos if t_graph is None else t_graph
         return Levels(
-            pos=self._pos.log_tan(t_pos) + math.log(_SIGMA_REFERENCE),
+            pos=self._pos.log_tan(t_pos) + math.log(self.sigma_reference),
             **{field: -2 * self._category(field).log_tan(t_graph) for field in ("atom_type", "charge", "bond_type")},
         )
 
     def time_of_sigma(self, sigma: Tensor) -> Tensor:
         """Return the t at which the coordinates have noise ``sigma`` (angstrom), clamped to [0, 1]; float64."""
-        return self._pos.inverse(torch.log(sigma.double() / _SIGMA_REFERENCE))
+        return self._pos.inverse(torch.log(sigma.double() / self.sigma_reference))
 
 
 @dataclass(frozen=True)

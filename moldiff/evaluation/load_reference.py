@@ -15,9 +15,10 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Hydrogens, assess_file
 from moldiff.evaluation.measurements import Sample
-from moldiff.evaluation.reference import Reference, TrainingKeys, build_reference
+from moldiff.evaluation.reference import Reference, build_reference
 from moldiff.files import read_json
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
+from moldiff.models.references import TrainingKeys
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

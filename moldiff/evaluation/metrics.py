@@ -10,7 +10,7 @@ import numpy as np
 from moldiff.chem.identity import text_key
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.rates import Rate, clustered
-from moldiff.evaluation.reference import TrainingKeys
+from moldiff.models.references import TrainingKeys
 from moldiff.status import Status
 
 

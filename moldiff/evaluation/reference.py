@@ -18,6 +18,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
 from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Sample
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
+from moldiff.models.references import HISTOGRAMS, TRAINING_KEYS, References, TrainingKeys
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,19 +41,6 @@ class Entry:
 
     distribution: Distribution
     floor: Floor
-
-
-@dataclass(frozen=True)
-class TrainingKeys:
-    """Sorted uint64 keys (`moldiff.chem.identity.text_key`) of canonical SMILES without and with stereo."""
-
-    graph: np.ndarray
-    stereo: np.ndarray
-
-    @classmethod
-    def of(cls, columns: np.ndarray) -> TrainingKeys:
-        """Sort the (M, 2) keys of M molecules, as a prepared data set holds them."""
-        return cls(np.sort(columns[:, 0]), np.sort(columns[:, 1]))
 
 
 @dataclass(frozen=True)
@@ -134,27 +122,16 @@ class Reference:
         import torch
 
         text = json.dumps(self.to_json(), separators=(",", ":"), allow_nan=False).encode()
-        tensors = {"reference_json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}
+        tensors = {HISTOGRAMS: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
         if self.keys is not None:
-            columns = np.stack([self.keys.graph, self.keys.stereo], axis=1)
-            tensors["training_keys"] = torch.from_numpy(columns.view(np.int64))
+            tensors[TRAINING_KEYS] = self.keys.to_tensor()
         return tensors
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reference:
         """Read `to_tensors`'s output; MoldiffError if there is no reference among the tensors or it is damaged."""
-        if "reference_json" not in tensors:
-            raise MoldiffError(
-                "the model holds no reference distributions ('moldiff models pack' adds them); pass a data set or SDF"
-            )
-        try:
-            value = json.loads(bytes(tensors["reference_json"].numpy()))
-        except ValueError as error:
-            raise MoldiffError(f"the model folder's reference is damaged ({error})") from error
-        keys = None
-        if "training_keys" in tensors:
-            keys = TrainingKeys.of(tensors["training_keys"].numpy().view(np.uint64))
-        return cls.from_json(value, keys)
+        found = References(tensors, "the model")
+        return cls.from_json(found.histograms, found.training_keys if TRAINING_KEYS in tensors else None)
 
 
 def build_reference(

@@ -28,6 +28,7 @@ from moldiff.generation.generate import DEFAULT_BATCH_SIZE
 from moldiff.generation.results import MoleculeResult, assess
 from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
 from moldiff.interruption import Interruption
+from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner, noise_key
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 DEFAULT_CONFORMERS = 10
-DEFAULT_STEPS = 25
-DEFAULT_SAMPLER = "ddpm"
-DEFAULT_GRID = "uniform"
 DEFAULT_REDRAWS = 10
 _FACTS = ("mirrored", "redraws")
 
@@ -173,14 +171,14 @@ def conformers(
     n: int = DEFAULT_CONFORMERS,
     *,
     model: str | Path = DEFAULT_MODEL,
-    steps: int = DEFAULT_STEPS,
-    sampler: str = DEFAULT_SAMPLER,
+    steps: int | None = None,
+    sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
     precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
-    grid: str = DEFAULT_GRID,
+    grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
 ) -> list[Mol]:
     """Return conformers as RDKit molecules with one conformer each, record by record, draw by draw.
@@ -201,6 +199,7 @@ def conformers(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
+    steps, sampler, grid = sampling_of(model).conformers.filled(steps, sampler, grid)
     job = Conformers(
         ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, precision, redraws)
     )
@@ -231,12 +230,13 @@ def conformer_files(
         MoldiffError: see `conformers`; or an output exists, or cannot be written.
     """
     started = time.monotonic()
+    steps, sampler, grid = sampling_of(model).conformers.filled(steps, sampler, grid)
     settings = ConformerSettings(
         n,
         model,
-        DEFAULT_STEPS if steps is None else steps,
-        DEFAULT_SAMPLER if sampler is None else sampler,
-        DEFAULT_GRID if grid is None else grid,
+        steps,
+        sampler,
+        grid,
         seed,
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,

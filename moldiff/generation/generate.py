@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_flag, check_text, name_list, number, size_range, texts, whole_number
 from moldiff.chem.descriptors.score_functions import ScoreError, ScoreFunction
+from moldiff.config import DEFAULT_SAMPLING
 from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
@@ -26,10 +27,9 @@ from moldiff.generation.smc_run import Scoring, asked_for
 from moldiff.generation.summary import Summary, run_record, warn_if_none_is_valid
 from moldiff.generation.trajectory import check_suffix, trace, write_trajectory
 from moldiff.interruption import watched_signals
+from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.sampling.guidance import read_guidance
-from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.time_grids import DEFAULT_GRID
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_STEPS = 20
+DEFAULT_STEPS = DEFAULT_SAMPLING.evaluations  # of a model that does not say otherwise
 DEFAULT_BATCH_SIZE = 512
 
 
@@ -46,8 +46,8 @@ def generate(
     *,
     model: str | Path = DEFAULT_MODEL,
     n_atoms: tuple[int, int] | int | str | None = None,
-    steps: int = DEFAULT_STEPS,
-    sampler: str = DEFAULT_SOLVER,
+    steps: int | None = None,
+    sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
@@ -55,7 +55,7 @@ def generate(
     until_valid: bool = False,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
-    grid: str = DEFAULT_GRID,
+    grid: str | None = None,
     renoise: int = 0,
     targets: Sequence[str] | str = (),
     guidance: float | Mapping[str, float] | str | None = None,
@@ -82,8 +82,8 @@ def generate(
         n: number of draws; with ``until_valid`` the number of valid molecules.
         model: a built-in model's name or a model folder.
         n_atoms: number of atoms or inclusive range; None = as in the training data.
-        steps: network evaluations for each molecule. A sampler of k evaluations a step takes as many steps as fit; the
-            real number is in run.json and in the CSV.
+        steps: network evaluations for each molecule; None = the model's own number, as for sampler and grid. A sampler
+            of k evaluations a step takes as many steps as fit; the real number is in run.json and in the CSV.
         sampler: one of `moldiff.sampling.solvers.SOLVERS`.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time.
@@ -134,6 +134,7 @@ def generate(
     check_flag(keep_invalid, "keep_invalid")
     if formula is not None:
         check_text(formula, "formula")
+    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
     scoring = asked_for(score, score_weight, particles)
     wishes = Wishes(
         texts(targets, "targets"),
@@ -203,18 +204,19 @@ def generate_files(
             trajectories; a second signal leaves nothing.
     """
     started = time.monotonic()
+    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
     request = Request(
         n,
         model,
         n_atoms,
-        DEFAULT_STEPS if steps is None else steps,
-        DEFAULT_SOLVER if sampler is None else sampler,
+        steps,
+        sampler,
         seed,
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,
         until_valid,
         decode,
-        DEFAULT_GRID if grid is None else grid,
+        grid,
         renoise,
         wishes,
         precision,

@@ -27,17 +27,16 @@ from moldiff.devices import DEFAULT_PRECISION
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, DEFAULT_DECODER
 from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
-from moldiff.generation.generate import DEFAULT_BATCH_SIZE, DEFAULT_STEPS
+from moldiff.generation.generate import DEFAULT_BATCH_SIZE
 from moldiff.generation.results import COLUMNS, MoleculeResult, assess, guarded
 from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
 from moldiff.interruption import Interruption
+from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.sampling.constraints import NO_DEMANDS
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner, noise_key
 from moldiff.sampling.sampler import Sample, resample
-from moldiff.sampling.solvers import DEFAULT_SOLVER
-from moldiff.sampling.time_grids import DEFAULT_GRID
 from moldiff.status import Status
 from moldiff.threads import Workers
 
@@ -209,15 +208,15 @@ def vary(
     *,
     strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
     model: str | Path = DEFAULT_MODEL,
-    steps: int = DEFAULT_STEPS,
-    sampler: str = DEFAULT_SOLVER,
+    steps: int | None = None,
+    sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
     precision: str = DEFAULT_PRECISION,
     keep_invalid: bool = False,
     decode: str = DEFAULT_DECODER,
-    grid: str = DEFAULT_GRID,
+    grid: str | None = None,
 ) -> list[Mol]:
     """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
 
@@ -238,6 +237,7 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
+    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
     settings = VarySettings(
         n, str(model), steps, sampler, grid, seed, batch_size, device, precision, _ends(strength), decode
     )
@@ -270,12 +270,13 @@ def vary_files(
         MoldiffError: see `vary`; or an output exists, or cannot be written.
     """
     started = time.monotonic()
+    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
     settings = VarySettings(
         n,
         model,
-        DEFAULT_STEPS if steps is None else steps,
-        DEFAULT_SOLVER if sampler is None else sampler,
-        DEFAULT_GRID if grid is None else grid,
+        steps,
+        sampler,
+        grid,
         seed,
         DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
         device,

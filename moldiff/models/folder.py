@@ -16,7 +16,6 @@ writes its hashes.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -27,12 +26,18 @@ from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer, named, refuse_existing, sync_folder
+from moldiff.models.packing import (
+    pack_config,
+    pack_tensors,
+    pack_weights,
+    unpack_config,
+    unpack_tensors,
+    unpack_weights,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = "moldiff-model"
-FORMAT_VERSION = 1
 DEFAULT_MODEL = "qm9"
 DENOISER, PROPERTY = "denoiser", "property"  # kinds of models
 
@@ -149,12 +154,12 @@ def save_model_folder(
     if folder.exists() and not (folder / SUMS_FILE).is_file():
         raise MoldiffError(f"{folder} exists and is not a model folder; it is not replaced")
     payload = {
-        WEIGHTS_FILE: _pack_weights(weights, half),
-        CONFIG_FILE: _pack_config(config),
+        WEIGHTS_FILE: pack_weights(weights, half),
+        CONFIG_FILE: pack_config(config),
         CARD_FILE: card.encode("utf-8"),
     }
     if references:
-        payload[REFERENCE_FILE] = _pack_tensors(references)
+        payload[REFERENCE_FILE] = pack_tensors(references)
     for name, data in payload.items():
         if len(data) > SIZE_CAPS[name]:
             raise MoldiffError(f"{folder}: {name} would be {len(data)} bytes, more than the {SIZE_CAPS[name]} allowed")
@@ -176,15 +181,15 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
     sums_data = _read_capped(path, SUMS_FILE)
     digests = _parse_sums(path, sums_data)
     data = {name: _read_checked(path, name, digest) for name, digest in digests.items()}
-    config = _unpack_config(path, data[CONFIG_FILE])
-    references = _unpack_tensors(path, REFERENCE_FILE, data[REFERENCE_FILE]) if REFERENCE_FILE in data else {}
+    config = unpack_config(path / CONFIG_FILE, data[CONFIG_FILE])
+    references = unpack_tensors(path / REFERENCE_FILE, data[REFERENCE_FILE]) if REFERENCE_FILE in data else {}
     try:
         card = data[CARD_FILE].decode("utf-8")
     except UnicodeDecodeError as error:
         raise MoldiffError(f"{path / CARD_FILE} is not UTF-8 text") from error
     return ModelFolder(
         path=path,
-        weights=_unpack_weights(path, data[WEIGHTS_FILE]),
+        weights=unpack_weights(path / WEIGHTS_FILE, data[WEIGHTS_FILE]),
         config=config,
         references=references,
         card=card,
@@ -192,34 +197,11 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
     )
 
 
-def _pack_weights(weights: dict[str, Tensor], half: bool) -> bytes:
-    """Serialise weights, see `save_model_folder`; MoldiffError names a tensor that is not finite then."""
-    import torch
-
-    packed = {}
-    for name, tensor in weights.items():
-        if tensor.is_floating_point():
-            halved = half and tensor.dim() > 1
-            tensor = tensor.detach().to(torch.float16 if halved else torch.float32)
-            if not bool(torch.isfinite(tensor).all()):
-                precision = "half precision" if halved else "single precision"
-                raise MoldiffError(
-                    f"weights '{name}' hold values that are not finite in {precision}; the model is not saved"
-                )
-        packed[name] = tensor
-    return _pack_tensors(packed)
-
-
-def _pack_tensors(tensors: dict[str, Tensor]) -> bytes:
-    """Serialise tensors; copies, because safetensors refuses tensors that share memory (tied weights, views)."""
-    from safetensors.torch import save
-
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
-
-
-def _pack_config(config: dict[str, Any]) -> bytes:
-    wrapped = {"format": FORMAT, "format_version": FORMAT_VERSION, "config": config}
-    return (json.dumps(wrapped, indent=1, allow_nan=False) + "\n").encode("utf-8")
+def load_model_config(name_or_path: str | Path) -> dict[str, Any]:
+    """Return the configuration of a model folder alone, checked as `load_model_folder` does; no weights are read."""
+    path = find_model(name_or_path)
+    digests = _parse_sums(path, _read_capped(path, SUMS_FILE))
+    return unpack_config(path / CONFIG_FILE, _read_checked(path, CONFIG_FILE, digests[CONFIG_FILE]))
 
 
 def _write_folder(folder: Path, payload: dict[str, bytes]) -> None:
@@ -282,48 +264,3 @@ def _parse_sums(folder: Path, data: bytes) -> dict[str, str]:
         if name not in digests and (name in REQUIRED_FILES or (folder / name).exists()):
             raise MoldiffError(f"{path} does not list {name}")
     return digests
-
-
-def _unpack_config(folder: Path, data: bytes) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        # RecursionError: nesting too deep for the parser.
-        wrapped = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise MoldiffError(f"{path} is not valid JSON") from error
-    if not isinstance(wrapped, dict) or wrapped.get("format") != FORMAT:
-        raise MoldiffError(f"{path} is not the configuration of a moldiff model")
-    if (version := wrapped.get("format_version")) != FORMAT_VERSION:
-        raise MoldiffError(
-            f"{path} has format version {version!r:.20}; this moldiff reads version {FORMAT_VERSION}: upgrade moldiff"
-        )
-    if not isinstance(wrapped.get("config"), dict):
-        raise MoldiffError(f"{path} holds no configuration")
-    config: dict[str, Any] = wrapped["config"]
-    return config
-
-
-def _unpack_tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    try:
-        return load(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise MoldiffError(f"{folder / name} is not a safetensors file ({reason})") from error
-
-
-def _unpack_weights(folder: Path, data: bytes) -> dict[str, Tensor]:
-    import torch
-
-    weights = {}
-    for name, tensor in _unpack_tensors(folder, WEIGHTS_FILE, data).items():
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32)
-            if not bool(torch.isfinite(tensor).all()):
-                raise MoldiffError(f"{folder / WEIGHTS_FILE} holds values that are not finite numbers, in '{name:.80}'")
-        weights[name] = tensor
-    if not weights:
-        raise MoldiffError(f"{folder / WEIGHTS_FILE} holds no weights")
-    return weights

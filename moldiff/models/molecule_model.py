@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from moldiff.config import CurveConfig, NetworkConfig, validate
+from moldiff.config import DEFAULT_SAMPLING, CurveConfig, NetworkConfig, SamplingConfig
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
+from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import DENOISER, ModelFolder
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.vocabulary import Vocabulary
@@ -36,6 +37,7 @@ class MoleculeModel:
         statistics: sizes, marginals and properties of the training split.
         conditions: names of the properties that the denoiser's condition holds, in order.
         network_config, curve_config: what the first three were built from.
+        sampling: defaults of sampling with it.
     """
 
     denoiser: PreconditionedDenoiser
@@ -46,6 +48,7 @@ class MoleculeModel:
     conditions: tuple[str, ...]
     network_config: NetworkConfig
     curve_config: CurveConfig
+    sampling: SamplingConfig = DEFAULT_SAMPLING
 
     @classmethod
     def build(
@@ -55,26 +58,11 @@ class MoleculeModel:
         vocabulary: Vocabulary,
         statistics: DatasetStatistics,
         conditions: Sequence[str],
+        sampling: SamplingConfig = DEFAULT_SAMPLING,
     ) -> MoleculeModel:
         """Build a model with fresh weights (drawn from torch's global generator); KeyError for an unknown condition."""
-        known = [statistics.properties[name] for name in conditions]
-        network = EquivariantNetwork(
-            network_config,
-            vocabulary.sizes,
-            torch.tensor([row.mean for row in known], dtype=torch.float32),
-            torch.tensor([row.std for row in known], dtype=torch.float32),
-        )
-        position_std = position_std_table(statistics.position_std)
-        return cls(
-            denoiser=PreconditionedDenoiser(network, position_std),
-            diffusion=JointDiffusion(limit_distributions(statistics.marginals), position_std),
-            curve=curve_from_config(curve_config),
-            vocabulary=vocabulary,
-            statistics=statistics,
-            conditions=tuple(conditions),
-            network_config=network_config,
-            curve_config=curve_config,
-        )
+        said = Description(network_config, curve_config, vocabulary, statistics, tuple(conditions), sampling)
+        return cls._of(said, _denoiser(said))
 
     @classmethod
     def from_folder(
@@ -87,26 +75,34 @@ class MoleculeModel:
             device: to put it on.
             precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`.
         """
-        config = folder.config
         if folder.kind != DENOISER:
             raise MoldiffError(
                 f"{folder.path} is a {folder.kind} network, which generates no molecules; it guides a model that does: "
                 f"--property-model {folder.path}"
             )
-        try:
-            model = cls.build(
-                validate(NetworkConfig, config["network"], str(folder.path)),
-                validate(CurveConfig, config["curve"], str(folder.path)),
-                Vocabulary.from_json(config["vocabulary"]),
-                DatasetStatistics.from_json(config["statistics"]),
-                config["conditions"],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MoldiffError(f"{folder.path}: config.json does not describe a moldiff model ({error})") from error
-        load_weights(model.denoiser, folder.weights, str(folder.path))
-        model.denoiser.to(device).eval().requires_grad_(False)
+        said = described(folder, NetworkConfig, "conditions")
+        model = cls._of(said, with_weights(lambda: _denoiser(said), folder, device))
         model.denoiser.precision = precision
         return model
+
+    @classmethod
+    def _of(cls, said: Description[NetworkConfig], denoiser: PreconditionedDenoiser) -> MoleculeModel:
+        return cls(
+            denoiser=denoiser,
+            diffusion=diffusion_of(said.statistics),
+            curve=curve_from_config(said.curve),
+            vocabulary=said.vocabulary,
+            statistics=said.statistics,
+            conditions=said.names,
+            network_config=said.network,
+            curve_config=said.curve,
+            sampling=said.sampling,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser is."""
+        return next(self.denoiser.parameters()).device
 
     def config_json(self) -> dict[str, Any]:
         """Return the plain configuration that `from_folder` reads."""
@@ -116,28 +112,31 @@ class MoleculeModel:
             "vocabulary": self.vocabulary.to_json(),
             "statistics": self.statistics.to_json(),
             "conditions": list(self.conditions),
+            "sampling": self.sampling.model_dump(),
         }
 
 
-def load_weights(module: nn.Module, weights: dict[str, Tensor], source: str) -> None:
-    """Load weights by name; MoldiffError names the first tensor that is missing, unknown or of another shape."""
-    own = module.state_dict()
-    for name in sorted(own.keys() | weights.keys()):
-        if name not in weights:
-            raise MoldiffError(f"{source}: weight '{name}' is missing; the weights belong to another network")
-        if name not in own:
-            raise MoldiffError(f"{source}: unknown weight '{name}'; the weights belong to another network")
-        if own[name].shape != weights[name].shape:
-            raise MoldiffError(
-                f"{source}: weight '{name}' has shape {tuple(weights[name].shape)}, expected {tuple(own[name].shape)}"
-            )
-    module.load_state_dict(weights)
+def _denoiser(said: Description[NetworkConfig]) -> PreconditionedDenoiser:
+    """Return a denoiser with fresh weights."""
+    known = [said.statistics.properties[name] for name in said.names]
+    network = EquivariantNetwork(
+        said.network,
+        said.vocabulary.sizes,
+        torch.tensor([row.mean for row in known], dtype=torch.float32),
+        torch.tensor([row.std for row in known], dtype=torch.float32),
+    )
+    return PreconditionedDenoiser(network, position_std_table(said.statistics.position_std))
+
+
+def diffusion_of(statistics: DatasetStatistics) -> JointDiffusion:
+    """Return the noise process of data with these statistics."""
+    return JointDiffusion(limit_distributions(statistics.marginals), position_std_table(statistics.position_std))
 
 
 def curve_from_config(config: CurveConfig) -> NoiseCurve:
     """Return the noise curve that a configuration describes."""
     exponents = {field: getattr(config, f"exponent_{field}") for field in ("pos", *CATEGORIES)}
-    return NoiseCurve(config.sigma_min, config.sigma_max, config.abar_end, exponents)
+    return NoiseCurve(config.sigma_min, config.sigma_max, config.abar_end, exponents, config.sigma_reference)
 
 
 def limit_distributions(marginals: dict[str, list[float]]) -> dict[str, Tensor]:

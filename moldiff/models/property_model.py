@@ -7,21 +7,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from moldiff.config import CurveConfig, PropertyNetworkConfig, validate
+from moldiff.config import CurveConfig, PropertyNetworkConfig
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
+from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import PROPERTY, ModelFolder
-from moldiff.models.molecule_model import (
-    MoleculeModel,
-    curve_from_config,
-    limit_distributions,
-    load_weights,
-    position_std_table,
-)
+from moldiff.models.molecule_model import MoleculeModel, curve_from_config, diffusion_of, position_std_table
 from moldiff.nn.property import PropertyNetwork
 from moldiff.vocabulary import Vocabulary
 
@@ -57,20 +53,8 @@ class PropertyModel:
         properties: Sequence[str],
     ) -> PropertyModel:
         """Build a model with fresh weights (drawn from torch's global generator); KeyError for an unknown property."""
-        known = [statistics.properties[name] for name in properties]
-        network = PropertyNetwork(network_config, vocabulary.sizes, len(known))
-        mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]])
-        position_std = position_std_table(statistics.position_std)
-        return cls(
-            predictor=PreconditionedPredictor(network, position_std, mean, std),
-            diffusion=JointDiffusion(limit_distributions(statistics.marginals), position_std),
-            curve=curve_from_config(curve_config),
-            vocabulary=vocabulary,
-            statistics=statistics,
-            properties=tuple(properties),
-            network_config=network_config,
-            curve_config=curve_config,
-        )
+        said = Description(network_config, curve_config, vocabulary, statistics, tuple(properties))
+        return cls._of(said, _predictor(said, *_tables(said)))
 
     @classmethod
     def guiding(
@@ -88,25 +72,32 @@ class PropertyModel:
     @classmethod
     def from_folder(cls, folder: ModelFolder, device: torch.device | str = "cpu") -> PropertyModel:
         """Build the model that a checked model folder describes; MoldiffError if it describes no property network."""
-        config = folder.config
         if folder.kind != PROPERTY:
             raise MoldiffError(
                 f"{folder.path} is no property network but a model that generates molecules; "
                 "'moldiff train configs/property.yaml' trains a property network"
             )
-        try:
-            model = cls.build(
-                validate(PropertyNetworkConfig, config["network"], str(folder.path)),
-                validate(CurveConfig, config["curve"], str(folder.path)),
-                Vocabulary.from_json(config["vocabulary"]),
-                DatasetStatistics.from_json(config["statistics"]),
-                config["properties"],
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MoldiffError(f"{folder.path}: config.json does not describe a property network ({error})") from error
-        load_weights(model.predictor, folder.weights, str(folder.path))
-        model.predictor.to(device).eval().requires_grad_(False)
-        return model
+        said = described(folder, PropertyNetworkConfig, "properties")
+        tables = _tables(said)
+        return cls._of(said, with_weights(lambda: _predictor(said, *tables), folder, device))
+
+    @classmethod
+    def _of(cls, said: Description[PropertyNetworkConfig], predictor: PreconditionedPredictor) -> PropertyModel:
+        return cls(
+            predictor=predictor,
+            diffusion=diffusion_of(said.statistics),
+            curve=curve_from_config(said.curve),
+            vocabulary=said.vocabulary,
+            statistics=said.statistics,
+            properties=said.names,
+            network_config=said.network,
+            curve_config=said.curve,
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the predictor is."""
+        return next(self.predictor.parameters()).device
 
     def config_json(self) -> dict[str, Any]:
         """Return the plain configuration that `from_folder` reads."""
@@ -135,6 +126,21 @@ class PropertyModel:
                     f"the property network {source} cannot guide {guided}: its {what} differs "
                     f"({_difference(own, other)}); train one with for_model: {guided}"
                 )
+
+
+def _tables(said: Description[PropertyNetworkConfig]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return sigma_data by number of atoms, and means and standard deviations of the properties: no weights."""
+    known = [said.statistics.properties[name] for name in said.names]
+    mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]])
+    return position_std_table(said.statistics.position_std), mean, std
+
+
+def _predictor(
+    said: Description[PropertyNetworkConfig], position_std: Tensor, mean: Tensor, std: Tensor
+) -> PreconditionedPredictor:
+    """Return a predictor with fresh weights."""
+    network = PropertyNetwork(said.network, said.vocabulary.sizes, len(said.names))
+    return PreconditionedPredictor(network, position_std, mean, std)
 
 
 def _difference(own: Vocabulary | CurveConfig, other: Vocabulary | CurveConfig) -> str:

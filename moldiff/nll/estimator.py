@@ -70,7 +70,7 @@ class Scorer:
         if batch_size is not None and batch_size < 1:
             raise MoldiffError(f"batch_size must be at least 1, not {batch_size}")
         self.model, self.settings, self.source = model, settings, NoiseSource(seed)
-        self.device = next(model.denoiser.parameters()).device
+        self.device = model.device
         self.batch_size = batch_size or ROWS[self.device.type]
 
     def score(

@@ -23,12 +23,11 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import bytes_key
 from moldiff.chem.io.records import Record, read_records
-from moldiff.devices import resolve_device
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
-from moldiff.models.folder import DEFAULT_MODEL, load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, Score, Scorer
 from moldiff.nll.reference import ScoreReference, calibrate
@@ -130,13 +129,12 @@ def score_file(
     for written in (out, record_file):
         refuse_existing_file(written, overwrite)
     records = read_records(path)  # a missing file shows before the model is loaded
-    folder = load_model_folder(model)
-    loaded = MoleculeModel.from_folder(folder, resolve_device(device))
-    scorer = Scorer(loaded, settings, seed, batch_size)
+    loaded = load_model(model, device=device, precision="float32")
+    scorer = Scorer(loaded.model, settings, seed, batch_size)
     if calibration is not None:
         reference: ScoreReference | None = calibrate(scorer, calibration)
     else:
-        reference = ScoreReference.from_tensors(folder.references, str(folder.path))
+        reference = ScoreReference.from_tensors(loaded.folder.references, str(loaded.path))
     summary = ScoreSummary(str(out), _basis(reference, settings))
     if reference is not None and reference.settings != settings:
         reference = None
@@ -153,7 +151,7 @@ def score_file(
     if not summary.scored:
         logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
     device_used = str(scorer.device)
-    write_json(record_file, _run_record(path, summary, settings, seed, folder.sha256, device_used))
+    write_json(record_file, _run_record(path, summary, settings, seed, loaded.sha256, device_used))
     return summary
 
 

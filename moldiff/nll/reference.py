@@ -21,6 +21,7 @@ from moldiff.chem.io.records import read_records
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
+from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, Score, Scorer
 from moldiff.vocabulary import Vocabulary
 
@@ -29,7 +30,6 @@ MOST_MOLECULES = 1000
 FEWEST_MOLECULES = 40
 """Molecules that a size's mean and spread rest on at least, those of neighbouring sizes included."""
 _LEAST_SPREAD = 1e-3  # nats
-_TABLE, _SETTINGS = "score_reference", "score_settings"
 Item = TypeVar("Item")
 
 
@@ -74,14 +74,14 @@ class ScoreReference:
         """Return what a model folder stores; `from_tensors` reads it back."""
         table = np.concatenate([self.sizes[:, None], self.means, self.spreads], axis=1)
         settings = [self.settings.steps, self.settings.evaluations, self.settings.repeats, self.molecules]
-        return {_TABLE: torch.from_numpy(table), _SETTINGS: torch.tensor(settings)}
+        return {LIKELIHOODS: torch.from_numpy(table), LIKELIHOOD_SETTINGS: torch.tensor(settings)}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], source: str) -> ScoreReference | None:
         """Return the reference of a model folder, None if it has none; MoldiffError names ``source`` if damaged."""
-        if _TABLE not in tensors:
+        if LIKELIHOODS not in tensors:
             return None
-        table, settings = tensors[_TABLE].double().numpy(), tensors.get(_SETTINGS)
+        table, settings = tensors[LIKELIHOODS].double().numpy(), tensors.get(LIKELIHOOD_SETTINGS)
         sizes, columns = table[:, 0] if table.ndim == 2 else np.zeros(0), len(SCORED)
         if (
             settings is None

@@ -25,9 +25,10 @@ class RadialBasis(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        fine = torch.arange(0.0, _FINE_END, _FINE_SPACING, dtype=torch.float64)
+        # constants stay on the CPU when a network is built on the meta device to see its shapes
+        fine = torch.arange(0.0, _FINE_END, _FINE_SPACING, dtype=torch.float64, device="cpu")
         ratio = (_COARSE_END / _FINE_END) ** (1 / _COARSE_COUNT)
-        coarse = _FINE_END * ratio ** torch.arange(_COARSE_COUNT + 1, dtype=torch.float64)
+        coarse = _FINE_END * ratio ** torch.arange(_COARSE_COUNT + 1, dtype=torch.float64, device="cpu")
         centers = torch.cat([fine, coarse])
         self.register_buffer("centers", centers.float(), persistent=False)
         self.register_buffer("inverse_widths", (1 / torch.gradient(centers)[0]).float(), persistent=False)
@@ -48,7 +49,7 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, count: int, lowest: float, highest: float) -> None:
         super().__init__()
-        exponents = torch.linspace(math.log(lowest), math.log(highest), count)
+        exponents = torch.linspace(math.log(lowest), math.log(highest), count, device="cpu")
         self.register_buffer("frequencies", exponents.exp(), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:
@@ -72,13 +73,15 @@ class GlobalEmbedding(nn.Module):
     Args:
         width: size of the output.
         property_mean, property_std: (P,) used to standardise the condition, natural units.
+        size_unit: atoms; sizes are seen in this unit.
     """
 
     property_mean: Tensor
     property_std: Tensor
 
-    def __init__(self, width: int, property_mean: Tensor, property_std: Tensor) -> None:
+    def __init__(self, width: int, property_mean: Tensor, property_std: Tensor, size_unit: float) -> None:
         super().__init__()
+        self.size_unit = size_unit
         self.register_buffer("property_mean", property_mean.float())
         self.register_buffer("property_std", property_std.float())
         self.fourier = FourierFeatures(8, 0.1, 4.0)
@@ -91,7 +94,9 @@ class GlobalEmbedding(nn.Module):
         """Return (B, width) from levels (B, 4), n_atoms (B,), condition (B, P) with NaN = not given."""
         scaled = levels / 4
         dtype = levels.dtype
-        size = torch.stack([n_atoms.to(dtype) / 20, torch.full_like(scaled[:, 0], float(self_conditioned))], dim=-1)
+        size = torch.stack(
+            [n_atoms.to(dtype) / self.size_unit, torch.full_like(scaled[:, 0], float(self_conditioned))], dim=-1
+        )
         hidden = self.levels(torch.cat([scaled, self.fourier(scaled)], dim=-1)) + self.size(size)
         if self.properties is not None:
             given = torch.isfinite(condition)

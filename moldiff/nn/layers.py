@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from moldiff.config import LayersConfig
 from moldiff.nn.embedding import RadialBasis
 
-TYPICAL_ATOMS = 18  # sums over atoms are divided by a constant of this order: a count must stay a count
-
 
 @dataclass(frozen=True)
 class Geometry:
@@ -129,6 +127,8 @@ class EquivariantLayer(nn.Module):
         super().__init__()
         width, vectors = config.node_width, config.vectors
         self.heads = config.heads
+        # sums over atoms are divided by a constant of this order: a count must stay a count
+        self.sum_scale = math.sqrt(config.typical_atoms)
         self.modulate = nn.Linear(config.global_width, 4 * width)
         self.norm_nodes, self.norm_mixed = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
         self.norm_vectors = EquivariantNorm()
@@ -161,12 +161,12 @@ class EquivariantLayer(nn.Module):
         # an atom alone in its molecule has nothing to attend to; its softmax would average the padding
         attended = attended * pair_mask.any(2)[..., None].to(attended.dtype)
         # a softmax average cannot count bonds, a plain sum can
-        summed = message.sum(2) / math.sqrt(TYPICAL_ATOMS)
+        summed = message.sum(2) / self.sum_scale
         nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
 
         toward = to_direction.transpose(-1, -2) @ geometry.directions.to(message.dtype)
         mixed = torch.einsum("bijv,bjvm->bivm", to_vectors, directed.to(message.dtype))
-        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / math.sqrt(TYPICAL_ATOMS)
+        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / self.sum_scale
         return *self._update_nodes(nodes, vectors, scale2, shift2), pairs
 
     def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

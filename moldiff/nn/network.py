@@ -31,7 +31,7 @@ class EquivariantNetwork(nn.Module):
         self.classes, self.l_max, self.geometry_every = classes, config.l_max, config.geometry_every
         width, pair = config.node_width, config.pair_width
         atoms = classes["atom_type"] + classes["charge"]
-        self.context = GlobalEmbedding(config.global_width, property_mean, property_std)
+        self.context = GlobalEmbedding(config.global_width, property_mean, property_std, config.size_unit)
         self.embed_nodes = nn.Linear(2 * atoms + config.global_width, width)
         self.geometry = GeometryFeatures(config.l_max)
         self.embed_pairs = nn.Linear(2 * classes["bond_type"] + self.geometry.radial.size, pair)

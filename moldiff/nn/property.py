@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from moldiff.config import LayersConfig
 from moldiff.molecules import PropertyPrediction, SoftBatch, pair_mask
 from moldiff.nn.embedding import GlobalEmbedding
-from moldiff.nn.layers import TYPICAL_ATOMS, EquivariantLayer, EquivariantLinear, GeometryFeatures
+from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures
 
 _WIDEST = 8.0  # the logarithm of a variance lies within +- this, so that no likelihood explodes
 
@@ -27,8 +27,9 @@ class PropertyNetwork(nn.Module):
 
     def __init__(self, config: LayersConfig, classes: dict[str, int], properties: int) -> None:
         super().__init__()
-        self.l_max, width, context = config.l_max, config.node_width, config.global_width
-        self.context = GlobalEmbedding(context, torch.zeros(0), torch.ones(0))
+        self.typical_atoms, self.l_max = config.typical_atoms, config.l_max
+        width, context = config.node_width, config.global_width
+        self.context = GlobalEmbedding(context, torch.zeros(0), torch.ones(0), config.size_unit)
         self.embed_nodes = nn.Linear(classes["atom_type"] + classes["charge"] + context, width)
         self.geometry = GeometryFeatures(config.l_max)
         self.embed_pairs = nn.Linear(classes["bond_type"], config.pair_width)
@@ -62,10 +63,10 @@ class PropertyNetwork(nn.Module):
         """Pool over atoms: a mean, a sum, as properties may grow with the molecule, and lengths of summed vectors."""
         atoms = self.atoms(nodes) * batch.mask[..., None]
         total = atoms.sum(1)
-        moments = self.moments(vectors).sum(1) / TYPICAL_ATOMS
+        moments = self.moments(vectors).sum(1) / self.typical_atoms
         # the softening keeps the gradient finite where vectors cancel
         lengths = torch.sqrt((moments**2).sum(-1) + 1e-4)
         mean = total / batch.n_atoms[:, None].to(total.dtype)
-        pooled = torch.cat([mean, total / TYPICAL_ATOMS, lengths.to(total.dtype), context.to(total.dtype)], dim=-1)
+        pooled = torch.cat([mean, total / self.typical_atoms, lengths.to(total.dtype), context.to(total.dtype)], dim=-1)
         expected, spread = self.read(self.pooled(pooled)).to(nodes.dtype).chunk(2, dim=-1)
         return PropertyPrediction(expected, _WIDEST * torch.tanh(spread / _WIDEST))

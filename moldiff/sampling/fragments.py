@@ -29,6 +29,7 @@ from moldiff.vocabulary import Vocabulary
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+# Chosen with the built-in model: what is left to decide there are types and places around the fragment.
 START_SIGMA = 1.0  # angstrom; coordinate noise at which the walk begins
 START_GRAPH = 0.3  # time of the graph at which the walk begins
 _ORDERS = {"none": 0, "single": 1, "double": 2, "triple": 3}  # an aromatic bond never leaves a fragment
@@ -112,7 +113,7 @@ def with_fragment(model: MoleculeModel, fragment: FixedFragment) -> MoleculeMode
     return replace(
         model,
         curve=LateCurve.of(model.curve, START_SIGMA, START_GRAPH),
-        diffusion=PartialDiffusion(model.diffusion, fragment.known, Placement()),
+        diffusion=PartialDiffusion(model.diffusion, fragment.known, Placement(), model.sampling.fragment_redraw),
     )
 
 

@@ -19,7 +19,8 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-# rows of a micro-batch, by device and number type of the network: few on a CPU, where missing ones are made in vain
+# Rows of a micro-batch, by device and number type of the network: few on a CPU, where missing ones are made in vain.
+# A model whose configuration says otherwise (`sampling.rows`, of a CPU in float32) has as many times more or less.
 ROWS = {
     ("cpu", torch.float32): 8,
     ("cpu", torch.bfloat16): 16,
@@ -39,8 +40,9 @@ class MicroBatches:
     Args:
         device: that the network is on.
         workers: run the micro-batches.
-        rows: of a micro-batch; None = as suits device and precision.
+        rows: of a micro-batch on this device; None = by the next two.
         precision: number type of the network's matrix products.
+        cpu_rows: of a micro-batch on a CPU in float32.
 
     Attributes:
         rows: halved when memory does not suffice.
@@ -52,9 +54,10 @@ class MicroBatches:
         workers: Workers = INLINE,
         rows: int | None = None,
         precision: torch.dtype = torch.float32,
+        cpu_rows: int = ROWS["cpu", torch.float32],
     ) -> None:
         self.device, self.workers = device, workers
-        self.rows = ROWS[device.type, precision] if rows is None else rows
+        self.rows = rows or ROWS[device.type, precision] * cpu_rows // ROWS["cpu", torch.float32]
 
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]

@@ -107,9 +107,11 @@ class Drawer:
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
         largest = max(model.statistics.size_counts) if sizes is None else sizes[1]
         spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
-        self.grid = grid.times(model.curve, steps, spread)
-        self.device = next(model.denoiser.parameters()).device
-        self.micro_batches = MicroBatches(self.device, workers, precision=model.denoiser.precision)
+        self.grid = grid.times(model.curve, steps, model.sampling.window_start * spread)
+        self.device = model.device
+        self.micro_batches = MicroBatches(
+            self.device, workers, precision=model.denoiser.precision, cpu_rows=model.sampling.rows
+        )
         self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
 
     def size(self, numbers: Tensor) -> np.ndarray:

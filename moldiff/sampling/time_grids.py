@@ -20,14 +20,15 @@ _FEW, _FEW_EXPONENT = 10, 1.5
 class Grid(Protocol):
     """Lays out the steps of a sampler."""
 
-    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, start: float) -> Tensor:
         """Return steps + 1 decreasing times, float64: the first is at most 1, the last 0; at the last but one the
         molecule is decoded.
 
         Args:
             curve: ties the noise levels together.
             steps: how many.
-            spread: standard deviation of the coordinates of the largest molecules to be drawn, angstrom.
+            start: coordinate noise at which there is little left of the largest molecules to be drawn, angstrom; see
+                `WindowGrid`.
         """
         ...
 
@@ -36,7 +37,7 @@ class Grid(Protocol):
 class UniformGrid:
     """Evenly spaced in t."""
 
-    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, start: float) -> Tensor:
         return uniform_grid(steps)
 
 
@@ -52,7 +53,7 @@ class KarrasGrid:
     rho: float = 7.0
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, start: float) -> Tensor:
         high, low = curve.sigma_max ** (1 / self.rho), self.sigma_last ** (1 / self.rho)
         return _times(curve, (high + (low - high) * _places(steps)) ** self.rho)
 
@@ -67,7 +68,7 @@ class LogSnrGrid:
 
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
+    def times(self, curve: NoiseCurve, steps: int, start: float) -> Tensor:
         return _times(curve, curve.sigma_max * (self.sigma_last / curve.sigma_max) ** _places(steps))
 
 
@@ -75,23 +76,21 @@ class LogSnrGrid:
 class WindowGrid:
     """Between two noise levels: where a molecule takes shape, and nowhere else; even in t, or in a power of it.
 
-    The walk starts below t = 1. There coordinates are drawn from a Gaussian as wide as noisy data are, categories from
-    their limit, which is their marginal: what is lost are the correlations that are left at that level. The lower the
-    start, the more: molecules come out too compact.
+    The walk begins at the noise ``start``, below t = 1. There coordinates are drawn from a Gaussian as wide as noisy
+    data are, categories from their limit, which is their marginal: what is lost are the correlations that are left at
+    that level. The lower the start, the more: molecules come out too compact.
 
     Attributes:
-        first: coordinate noise at the start, in units of the molecules' spread.
         sigma_last: coordinate noise at which the molecule is decoded, angstrom.
         exponent: of t; a larger one has more steps at little noise. None = 1, and `_FEW_EXPONENT` with less than `_FEW`
             steps, which would leap too far at the end, where bonds are settled.
     """
 
-    first: float = 1.35
     sigma_last: float = _SIGMA_LAST
     exponent: float | None = None
 
-    def times(self, curve: NoiseCurve, steps: int, spread: float) -> Tensor:
-        high, low = curve.time_of_sigma(torch.tensor([self.first * spread, self.sigma_last])).tolist()
+    def times(self, curve: NoiseCurve, steps: int, start: float) -> Tensor:
+        high, low = curve.time_of_sigma(torch.tensor([start, self.sigma_last])).tolist()
         exponent = self.exponent or (_FEW_EXPONENT if steps < _FEW else 1.0)
         falling = low + (high - low) * (1 - _places(steps)) ** exponent
         return torch.cat([falling, torch.zeros(1, dtype=torch.float64)])

@@ -63,13 +63,12 @@ def predicted_score(text: str) -> PredictedNearness:
     Raises:
         MoldiffError: there is no such property network, the target is none, or the network does not know it.
     """
-    from moldiff.models.folder import load_model_folder
-    from moldiff.models.property_model import PropertyModel
+    from moldiff.models.loaded import load_property_model
 
     folder, _, wanted = text.rpartition(":")
     if not folder:
         raise MoldiffError(f"score network:{text}: expected network:FOLDER:name=2.5, of a property network")
-    target, model = parse_target(wanted), PropertyModel.from_folder(load_model_folder(folder))
+    target, model = parse_target(wanted), load_property_model(folder, device="cpu").model
     if target.name not in model.properties:
         raise MoldiffError(
             f"score network:{text}: the network knows no '{target.name}'{nearest_name(target.name, model.properties)}; "

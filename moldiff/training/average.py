@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
 import torch
 
+from moldiff.config import LayersConfig, NetworkConfig, PropertyNetworkConfig
 from moldiff.errors import MoldiffError
-from moldiff.models.folder import ModelFolder, load_model_folder, save_model_folder
-
-_ALIKE = ("network", "curve", "vocabulary", "statistics", "conditions")
+from moldiff.models.building import Description, described
+from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
+from moldiff.models.references import OF_DATA
 
 
 def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str:
     """Write the plain average of models' weights as a model folder and return its SHA-256.
 
     It helps where the models are stations of one training, each with its learning rate run down to zero (Wortsman et
-    al. 2022, "Model soups", section 3); of models trained apart from the start, the average is noise. References are
-    not taken along: see `moldiff.training.pack.pack`.
+    al. 2022, "Model soups", section 3); of models trained apart from the start, the average is noise. What all of them
+    carry of their data is taken along; scores of held-out molecules are not, as they are a model's own.
 
     Args:
         models: at least two model folders, trained on the same data.
@@ -48,11 +50,21 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
         out,
         weights=weights,
         config={**first.config, "training": training},
-        references={},
+        references=_shared(folders),
         card=card + "\n".join(cards),
         half=False,
         overwrite=overwrite,
     )
+
+
+def _shared(folders: Sequence[ModelFolder]) -> dict[str, torch.Tensor]:
+    """Return the reference tensors of the data that are the same in all folders."""
+    first, *others = (folder.references for folder in folders)
+    return {
+        name: first[name]
+        for name in OF_DATA
+        if name in first and all(name in other and torch.equal(first[name], other[name]) for other in others)
+    }
 
 
 def _below(card: str) -> str:
@@ -62,13 +74,21 @@ def _below(card: str) -> str:
 
 def _check_alike(one: ModelFolder, other: ModelFolder) -> None:
     """Raise MoldiffError if two models differ in more than their weights."""
-    for part in _ALIKE:
-        if one.config.get(part) != other.config.get(part):
-            raise MoldiffError(f"{other.path} cannot be averaged with {one.path}: their {part} differ")
+    known, others = _described(one), _described(other)
+    for part in fields(known):
+        if getattr(known, part.name) != getattr(others, part.name):
+            name = "conditions" if part.name == "names" else part.name
+            raise MoldiffError(f"{other.path} cannot be averaged with {one.path}: their {name} differ")
     if _data_hash(one) != _data_hash(other):
         raise MoldiffError(f"{other.path} cannot be averaged with {one.path}: they were trained on different data")
     if one.weights.keys() != other.weights.keys():
         raise MoldiffError(f"{other.path} cannot be averaged with {one.path}: their weights have different names")
+
+
+def _described(folder: ModelFolder) -> Description[LayersConfig]:
+    """Return what a folder's configuration says; keys that it lacks have their defaults, as in any comparison."""
+    network, names = (PropertyNetworkConfig, "properties") if folder.kind == PROPERTY else (NetworkConfig, "conditions")
+    return described(folder, network, names)
 
 
 def _data_hash(folder: ModelFolder) -> str | None:

@@ -23,8 +23,8 @@ from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
+from moldiff.models.building import load_weights
 from moldiff.models.folder import save_model_folder
-from moldiff.models.molecule_model import load_weights
 from moldiff.provenance import hardware, source_commit
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state
@@ -110,8 +110,8 @@ class Run(ABC):
         """Return the model's card."""
 
     @abstractmethod
-    def _references(self) -> dict[str, torch.Tensor]:
-        """Return the reference arrays that travel with every saved model."""
+    def _references(self, final: bool) -> dict[str, torch.Tensor]:
+        """Return the reference arrays that travel with a saved model; with the final one, those that take seconds."""
 
     def __init__(self, config: RunConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         training = config.training
@@ -217,7 +217,7 @@ class Run(ABC):
             self.config.output / "model",
             weights=state.average,
             config={**self.model.config_json(), "training": provenance},
-            references=self._references(),
+            references=self._references(task.step == self.config.training.steps),
             card=self._card(provenance),
             half=False,
             overwrite=True,

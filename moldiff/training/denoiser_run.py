@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 
-from moldiff.config import TrainConfig
+from moldiff.arguments import check_known
+from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.models.folder import load_model_folder
+from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import GRIDS
 from moldiff.training.base_run import Run
 from moldiff.training.callbacks import read_log
 from moldiff.training.card import training_card
@@ -24,6 +28,8 @@ from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.collect import collect, made_by
 from moldiff.training.on_policy.states import OwnDraws
 from moldiff.training.plots import plot_training, plot_validation
+from moldiff.training.references import all_references, sampling_references
+from moldiff.training.scales import with_scales
 from moldiff.training.validation import ValidationLoss, validate_denoiser
 
 logger = logging.getLogger(__name__)
@@ -39,6 +45,19 @@ def _as_before(config: TrainConfig, before: dict[str, Any]) -> TrainConfig:
     return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "own_draws": own})
 
 
+def adapted_sampling(own: SamplingConfig, config: TrainConfig) -> SamplingConfig:
+    """Return how a model is sampled that was trained on from another: as the training file states, a student in as
+    many evaluations as it learned to draw in, otherwise like the other."""
+    stated = config.sampling
+    changes: dict[str, Any] = {name: getattr(stated, name) for name in stated.model_fields_set}
+    if "conformers" in changes:
+        ours = stated.conformers
+        changes["conformers"] = own.conformers.model_copy(update={k: getattr(ours, k) for k in ours.model_fields_set})
+    if config.own_draws.share and config.own_draws.teacher is not None:
+        changes = {"evaluations": max(config.own_draws.evaluations), **changes}
+    return own.model_copy(update=changes)
+
+
 class TrainingRun(Run):
     """Trains, or fine-tunes, a model that generates molecules."""
 
@@ -50,6 +69,9 @@ class TrainingRun(Run):
     def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         if state is not None:
             config = _as_before(config, state.config)
+        for method in (config.sampling, config.sampling.conformers):
+            check_known("sampler", method.sampler, SOLVERS)
+            check_known("grid", method.grid, GRIDS)
         super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> MoleculeModel:
@@ -66,19 +88,23 @@ class TrainingRun(Run):
                     f"it has {', '.join(known) or 'none'}; 'moldiff data prepare --properties' takes tags of the file "
                     "and what RDKit calculates"
                 )
+        before = (None, None) if self.state is None else (self.state.config["network"], self.state.config["curve"])
+        network = with_scales(self.config.network, statistics, before[0])
+        curve = with_scales(self.config.curve, statistics, before[1])
+        self.config = self.config.model_copy(update={"network": network, "curve": curve})
         return MoleculeModel.build(
-            self.config.network, self.config.curve, self.dataset.vocabulary, statistics, self.config.conditions
+            network, curve, self.dataset.vocabulary, statistics, self.config.conditions, self.config.sampling
         )
 
     def _adapted_model(self, name: str) -> MoleculeModel:
         """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
-        model = MoleculeModel.from_folder(load_model_folder(name))
+        model = load_model(name, device="cpu", precision="float32").model
         model.denoiser.requires_grad_(True).train()
         statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
         missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
         if missing:
             logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
-        return replace(model, statistics=statistics)
+        return replace(model, statistics=statistics, sampling=adapted_sampling(model.sampling, self.config))
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(
@@ -130,8 +156,6 @@ class TrainingRun(Run):
     def _card(self, provenance: dict[str, Any]) -> str:
         return training_card(provenance, self.model)
 
-    def _references(self) -> dict[str, torch.Tensor]:
-        """Return what travels with every saved model: keys of the training molecules; `pack` adds the rest."""
-        rows = self.dataset.indices("train")
-        keys = torch.from_numpy(self.dataset.arrays["keys"][rows].view("int64").copy())
-        return {"training_keys": keys}
+    def _references(self, final: bool) -> dict[str, torch.Tensor]:
+        """Return what sampling, and with the final model evaluation, needs of the data."""
+        return (all_references if final else sampling_references)(self.dataset, self.model.conditions)

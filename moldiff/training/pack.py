@@ -1,37 +1,42 @@
-"""Making a trained model ready to be given away: half precision, and what a stranger without the data set needs."""
+"""Making a trained model ready to be given away: in half precision, with scores of held-out molecules on demand."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from moldiff.datasets.chemistry import seen_chemistry
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.devices import resolve_device
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.load_reference import reference_from_dataset
-from moldiff.models.folder import PROPERTY, load_model_folder, save_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.files import refuse_existing
+from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
+from moldiff.models.loaded import load_model
+from moldiff.models.references import CONDITION_ROWS, OF_DATA
 from moldiff.nll.estimator import Scorer
 from moldiff.nll.reference import calibrate_on_dataset
+from moldiff.training.references import all_references, condition_rows
 
-_CONDITION_ROWS = 10_000
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def pack(
-    model: str, data: Path, out: Path, *, half: bool = True, score_molecules: int = 0, overwrite: bool = False
+    model: str,
+    data: Path | None,
+    out: Path,
+    *,
+    half: bool = True,
+    score_molecules: int = 0,
+    overwrite: bool = False,
 ) -> str:
-    """Write a model folder with references and return its SHA-256.
+    """Write a model folder to be given away and return its SHA-256.
 
-    Added are hashed keys of the training molecules (novelty), histograms of held-out geometry and properties
-    (evaluation without the data set), the chemistry seen in training (structured decoding) and rows of (number of
-    atoms, conditions), of which sizes and wanted properties are drawn jointly.
+    A training has put all that its users need of the data into the folder; it is taken along. Folders of earlier
+    versions, averages and interrupted trainings lack some of it: given the data, it is made anew.
 
     Args:
         model: a model folder, for example that of a training run.
-        data: the prepared data set that it was trained on.
+        data: the prepared data set that it was trained on; None = the folder has what it needs.
         out: folder to write.
         half: store weights in half precision.
         score_molecules: score up to so many held-out molecules, so that `moldiff score` gives z-scores (100 network
@@ -39,24 +44,17 @@ def pack(
         overwrite: replace an existing model folder.
 
     Raises:
-        MoldiffError: the data is not what the model was trained on, or a folder cannot be read or written.
+        MoldiffError: the data is not what the model was trained on, or is needed and not given, or a folder cannot be
+            read or written.
     """
     folder = load_model_folder(model)
-    dataset = PreparedDataset.open(data)
-    trained_on = folder.config.get("training", {}).get("data_sha256")
-    if trained_on != dataset.info["data_hash"]:
-        raise MoldiffError(f"{folder.path} was not trained on {data}: the hash of the data differs")
-    if folder.kind == PROPERTY:
-        if score_molecules:
-            raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
-        references = {"condition_rows": condition_rows(dataset, folder.config["properties"])}
+    refuse_existing(out, overwrite)
+    if score_molecules and folder.kind == PROPERTY:
+        raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
+    if data is None:
+        references = _complete(folder, score_molecules)
     else:
-        references = reference_from_dataset(dataset).to_tensors()
-        references |= seen_chemistry(dataset).to_tensors()
-        references["condition_rows"] = condition_rows(dataset, folder.config["conditions"])
-    if score_molecules:
-        scorer = Scorer(MoleculeModel.from_folder(folder, resolve_device("auto")), BoundSettings())
-        references |= calibrate_on_dataset(scorer, dataset, score_molecules).to_tensors()
+        references = _made_anew(folder, _own_data(folder, data), score_molecules)
     return save_model_folder(
         out,
         weights=folder.weights,
@@ -68,9 +66,34 @@ def pack(
     )
 
 
-def condition_rows(dataset: PreparedDataset, names: list[str]) -> torch.Tensor:
-    """Return (R, 1 + P) float32: number of atoms and properties of up to 10,000 training molecules, evenly spaced."""
-    rows = dataset.indices("train")
-    rows = rows[:: max(1, len(rows) // _CONDITION_ROWS)]
-    properties = torch.from_numpy(dataset.property_table(names)[rows])
-    return torch.cat([torch.from_numpy(dataset.sizes[rows]).float()[:, None], properties], dim=1)
+def _complete(folder: ModelFolder, score_molecules: int) -> dict[str, Tensor]:
+    """Return the references of a folder; MoldiffError if a user would miss one, or more is asked for."""
+    if score_molecules:
+        raise MoldiffError("scores of held-out molecules need the data set (data)")
+    needed = (CONDITION_ROWS,) if folder.kind == PROPERTY else OF_DATA
+    if missing := [name for name in needed if name not in folder.references]:
+        raise MoldiffError(
+            f"{folder.path} lacks {', '.join(missing)} of its training data; name the prepared set that it was trained "
+            "on (data), and they are made"
+        )
+    return folder.references
+
+
+def _own_data(folder: ModelFolder, data: Path) -> PreparedDataset:
+    """Return the data set; MoldiffError if it is not what a model was trained on."""
+    dataset = PreparedDataset.open(data)
+    if folder.config.get("training", {}).get("data_sha256") != dataset.info["data_hash"]:
+        raise MoldiffError(f"{folder.path} was not trained on {data}: the hash of the data differs")
+    return dataset
+
+
+def _made_anew(folder: ModelFolder, dataset: PreparedDataset, score_molecules: int) -> dict[str, Tensor]:
+    """Return all references that a data set gives, and those of the folder that it does not."""
+    if folder.kind == PROPERTY:
+        return {CONDITION_ROWS: condition_rows(dataset, folder.config["properties"])}
+    references = all_references(dataset, folder.config["conditions"])
+    references |= {name: value for name, value in folder.references.items() if name not in OF_DATA}
+    if score_molecules:
+        scorer = Scorer(load_model(folder.path, precision="float32").model, BoundSettings())
+        references |= calibrate_on_dataset(scorer, dataset, score_molecules).to_tensors()
+    return references

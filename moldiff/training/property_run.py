@@ -11,17 +11,18 @@ from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.loaded import load_model
 from moldiff.models.property_model import PropertyModel
+from moldiff.models.references import CONDITION_ROWS
 from moldiff.training.base_run import Run
 from moldiff.training.callbacks import read_log
 from moldiff.training.card import property_card
 from moldiff.training.checkpoint import TrainingState
 from moldiff.training.lightning_module import TrainingTask
-from moldiff.training.pack import condition_rows
 from moldiff.training.plots import plot_property_validation, plot_training
 from moldiff.training.property_module import PropertyErrors, PropertyTask, validate_predictor
+from moldiff.training.references import condition_rows
+from moldiff.training.scales import with_scales
 
 
 class PropertyRun(Run):
@@ -32,7 +33,7 @@ class PropertyRun(Run):
     validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
-        self.guided = load_model_folder(config.for_model)
+        self.guided = load_model(config.for_model, device="cpu", precision="float32")
         self.loss_names = config.properties
         super().__init__(config, state, max_seconds)
 
@@ -50,8 +51,10 @@ class PropertyRun(Run):
                 raise MoldiffError(f"property '{name}' stands twice")
             if not self.dataset.statistics.properties[name].known:
                 raise MoldiffError(f"no molecule of {self.config.data} has a value of '{name}'")
-        guided = MoleculeModel.from_folder(self.guided)
-        return PropertyModel.guiding(guided, self.config.network, self.dataset.statistics, names)
+        before = None if self.state is None else self.state.config["network"]
+        network = with_scales(self.config.network, self.dataset.statistics, before)
+        self.config = self.config.model_copy(update={"network": network})
+        return PropertyModel.guiding(self.guided.model, network, self.dataset.statistics, names)
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(self.dataset, device, properties=self.model.properties, vocabulary=self.model.vocabulary)
@@ -76,6 +79,6 @@ class PropertyRun(Run):
     def _card(self, provenance: dict[str, Any]) -> str:
         return property_card(provenance, self.model, self.guided.name)
 
-    def _references(self) -> dict[str, torch.Tensor]:
+    def _references(self, final: bool) -> dict[str, torch.Tensor]:
         """Return sizes and properties of training molecules, of which sizes are drawn that suit what is wanted."""
-        return {"condition_rows": condition_rows(self.dataset, list(self.model.properties))}
+        return {CONDITION_ROWS: condition_rows(self.dataset, self.model.properties)}

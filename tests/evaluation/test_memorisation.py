@@ -13,7 +13,8 @@ from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.plots import draw_similarity
-from moldiff.evaluation.reference import Reference, TrainingKeys
+from moldiff.evaluation.reference import Reference
+from moldiff.models.references import TrainingKeys
 
 TRAINING = ("CCO", "CCN", "c1ccccc1O")
 HELD_OUT = ("CCCO", "CCCN", "CCO")

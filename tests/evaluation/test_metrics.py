@@ -13,7 +13,7 @@ from moldiff.chem.identity import text_key
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
 from moldiff.evaluation.metrics import diversity, failures, known, stability, validity
-from moldiff.evaluation.reference import TrainingKeys
+from moldiff.models.references import TrainingKeys
 
 
 def embedded(smiles: str) -> str:

@@ -20,8 +20,9 @@ from moldiff.evaluation.compare import compare
 from moldiff.evaluation.distributions import summarise
 from moldiff.evaluation.load_reference import load_reference, reference_from_dataset, reference_from_sdf
 from moldiff.evaluation.measurements import KINDS, Sample
-from moldiff.evaluation.reference import Reference, TrainingKeys, build_reference, distances, weighted_average
+from moldiff.evaluation.reference import Reference, build_reference, distances, weighted_average
 from moldiff.models.folder import save_model_folder
+from moldiff.models.references import TrainingKeys
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from moldiff.diffusion.joint import CATEGORIES, JointNoise
 from moldiff.errors import MoldiffError
 from moldiff.geometry import center, rotations_from_normals
 from moldiff.models.folder import load_model_folder, save_model_folder
-from moldiff.models.molecule_model import MoleculeModel, limit_distributions, load_weights, position_std_table
+from moldiff.models.molecule_model import MoleculeModel, limit_distributions, position_std_table
 from moldiff.molecules import FIELDS, MolBatch, empty_batch
 
 
@@ -96,17 +96,6 @@ def test_a_model_comes_back_from_its_folder(
         assert torch.equal(losses(again, single, noise)[field], expected)
     assert again.config_json() == tiny_model.config_json()
     assert not again.denoiser.training
-
-
-def test_weights_of_another_network_are_named(tiny_model: MoleculeModel) -> None:
-    denoiser, own = tiny_model.denoiser, tiny_model.denoiser.state_dict()
-    first = min(own)
-    with pytest.raises(MoldiffError, match=f"weight '{first}' is missing"):
-        load_weights(denoiser, {name: value for name, value in own.items() if name != first}, "here")
-    with pytest.raises(MoldiffError, match="here: unknown weight 'x'"):
-        load_weights(denoiser, {**own, "x": torch.zeros(1)}, "here")
-    with pytest.raises(MoldiffError, match=rf"'{first}' has shape \(7,\)"):
-        load_weights(denoiser, {**own, first: torch.zeros(7)}, "here")
 
 
 def test_a_configuration_that_is_none_is_one_line(

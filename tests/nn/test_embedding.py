@@ -19,7 +19,7 @@ NAN = torch.nan
 def embedding() -> GlobalEmbedding:
     """An embedding of two properties, of very different scales."""
     torch.manual_seed(0)
-    return GlobalEmbedding(16, torch.tensor([0.5, 250.0]), torch.tensor([1.0, 40.0]))
+    return GlobalEmbedding(16, torch.tensor([0.5, 250.0]), torch.tensor([1.0, 40.0]), 20)
 
 
 def embed(embedding: GlobalEmbedding, *condition: list[float]) -> Tensor:
@@ -98,7 +98,7 @@ def test_every_level_the_size_and_self_conditioning_matter(embedding: GlobalEmbe
 
 
 def test_a_model_without_properties_needs_none() -> None:
-    embedding = GlobalEmbedding(16, torch.zeros(0), torch.zeros(0))
+    embedding = GlobalEmbedding(16, torch.zeros(0), torch.zeros(0), 20)
     assert bool(torch.isfinite(embedding(LEVELS, SIZES, torch.zeros(2, 0), False)).all())
 
 

@@ -47,7 +47,7 @@ def test_a_large_rho_is_even_in_the_logarithm() -> None:
 
 
 def test_a_window_is_a_power_of_t_between_its_noise_levels() -> None:
-    times = WindowGrid(first=1.5, sigma_last=0.05, exponent=2.0).times(CURVE, 7, 2.0)
+    times = WindowGrid(sigma_last=0.05, exponent=2.0).times(CURVE, 7, 3.0)
     assert torch.allclose(CURVE.levels(times[[0, 6]]).sigma.double(), torch.tensor([3.0, 0.05]).double(), rtol=1e-6)
     places = ((times[:-1] - times[6]) / (times[0] - times[6])).sqrt()
     assert torch.allclose(places, torch.linspace(1, 0, 7).double(), atol=1e-6)
@@ -55,7 +55,7 @@ def test_a_window_is_a_power_of_t_between_its_noise_levels() -> None:
 
 def test_few_steps_of_a_window_lie_closer_to_its_end() -> None:
     def power(steps: int) -> float:
-        times = WindowGrid().times(CURVE, steps, 2.0)[:-1]
+        times = WindowGrid().times(CURVE, steps, 2.7)[:-1]
         places = (times - times[-1]) / (times[0] - times[-1])
         return math.log(float(places[1])) / math.log(1 - 1 / (steps - 1))
 
@@ -63,9 +63,9 @@ def test_few_steps_of_a_window_lie_closer_to_its_end() -> None:
 
 
 def test_a_single_step_of_a_window_starts_at_its_first_level() -> None:
-    times = WindowGrid(first=1.5).times(CURVE, 1, 2.0)
+    times = WindowGrid().times(CURVE, 1, 3.0)
     assert float(CURVE.levels(times[:1]).sigma) == pytest.approx(3.0, rel=1e-6)
 
 
 def test_a_window_never_starts_above_the_curve() -> None:
-    assert float(WindowGrid(first=1.5).times(CURVE, 3, 100.0)[0]) == 1
+    assert float(WindowGrid().times(CURVE, 3, 100.0)[0]) == 1

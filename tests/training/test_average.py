@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from moldiff.errors import MoldiffError
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.references import OF_DATA
 from moldiff.training.average import average
 from moldiff.training.pack import pack
 from moldiff.training.train import train
@@ -21,9 +22,7 @@ def trained(training_file: Write) -> Path:
     return train(training_file(), SHORT)
 
 
-def test_an_average_is_the_mean_of_every_weight(
-    trained: Path, training_file: Write, prepared: Path, tmp_path: Path
-) -> None:
+def test_an_average_is_the_mean_of_every_weight(trained: Path, training_file: Write, tmp_path: Path) -> None:
     other = train(training_file("other"), [*SHORT, "training.seed=1"])
     third = train(training_file("third"), [*SHORT, "training.seed=2"])
     digest = average([str(trained), str(other), str(third)], tmp_path / "average")
@@ -42,7 +41,9 @@ def test_an_average_is_the_mean_of_every_weight(
     assert headings == ["# A moldiff model", *numbered]
     plain = [line for source in sources for line in source.card.splitlines() if not line.startswith("#")]
     assert set(plain) <= set(folder.card.splitlines())
-    pack(str(tmp_path / "average"), prepared, tmp_path / "packed")
+    shared = set(sources[0].references)
+    assert set(folder.references) == shared == set(OF_DATA), "what they carry of their data comes along"
+    pack(str(tmp_path / "average"), None, tmp_path / "packed")
 
 
 @pytest.mark.parametrize(
@@ -67,3 +68,17 @@ def test_one_model_has_no_average_and_what_is_there_stays(trained: Path, tmp_pat
     average([str(trained), str(trained)], tmp_path / "average")
     with pytest.raises(MoldiffError, match="exists"):
         average([str(trained), str(trained)], tmp_path / "average")
+
+
+def test_keys_that_an_older_model_lacks_are_no_difference(trained: Path, tmp_path: Path) -> None:
+    folder = load_model_folder(trained)
+    defaults = {"typical_atoms": 18, "size_unit": 20}
+    same = {**folder.config, "network": folder.config["network"] | defaults}
+    old = {**same, "network": {k: v for k, v in same["network"].items() if k not in defaults}}
+    for name, config in (("same", same), ("old", {k: v for k, v in old.items() if k != "sampling"})):
+        save_model_folder(tmp_path / name, weights=folder.weights, config=config, references={}, card="# A", half=False)
+    average([str(tmp_path / "same"), str(tmp_path / "old")], tmp_path / "average")
+    wider = {**same, "network": same["network"] | {"typical_atoms": 40}}
+    save_model_folder(tmp_path / "wider", weights=folder.weights, config=wider, references={}, card="# A", half=False)
+    with pytest.raises(MoldiffError, match="their network differ"):
+        average([str(tmp_path / "wider"), str(tmp_path / "old")], tmp_path / "other")

@@ -13,7 +13,8 @@ from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.reference import Reference
 from moldiff.generation.generate import generate_files
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.references import OF_DATA
 from moldiff.nll.reference import ScoreReference
 from moldiff.training.pack import pack
 from moldiff.training.train import train
@@ -46,6 +47,37 @@ def test_a_packed_model_carries_what_its_users_need(trained: Path, prepared: Pat
     assert sum(summary.counts.values()) == 2
 
 
+def test_packing_a_training_needs_no_data_and_only_halves(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    pack(str(trained), None, tmp_path / "packed")
+    pack(str(trained), prepared, tmp_path / "anew")
+    before, after, anew = (load_model_folder(path) for path in (trained, tmp_path / "packed", tmp_path / "anew"))
+    assert before.references.keys() == after.references.keys() == anew.references.keys() == set(OF_DATA)
+    for name, tensor in before.references.items():
+        assert torch.equal(after.references[name], tensor)
+        assert torch.equal(anew.references[name], tensor), "the data gives the same"
+    assert all(torch.equal(after.weights[name], anew.weights[name]) for name in before.weights)
+
+
+def test_what_a_folder_lacks_is_named(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    folder = load_model_folder(trained)
+    old = {name: value for name, value in folder.references.items() if name == "training_keys"}
+    save_model_folder(
+        tmp_path / "old", weights=folder.weights, config=folder.config, references=old, card="#", half=False
+    )
+    with pytest.raises(MoldiffError, match="old lacks condition_rows, seen_json, reference_json"):
+        pack(str(tmp_path / "old"), None, tmp_path / "packed")
+    pack(str(tmp_path / "old"), prepared, tmp_path / "packed")
+    assert set(load_model_folder(tmp_path / "packed").references) == set(OF_DATA)
+    with pytest.raises(MoldiffError, match="need the data set"):
+        pack(str(trained), None, tmp_path / "scored", score_molecules=5)
+
+
+def test_an_output_that_is_taken_is_refused_before_the_work(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(MoldiffError, match="taken exists already"):
+        pack(str(trained), tmp_path / "no data", tmp_path / "taken")
+
+
 def test_full_precision_is_kept_on_demand(trained: Path, prepared: Path, tmp_path: Path) -> None:
     pack(str(trained), prepared, tmp_path / "packed", half=False)
     before, after = load_model_folder(trained), load_model_folder(tmp_path / "packed")
@@ -71,3 +103,8 @@ def test_scores_of_held_out_molecules_come_along(
     found = ScoreReference.from_tensors(load_model_folder(tmp_path / "packed").references, "packed")
     assert found is not None
     assert (found.settings, found.molecules) == (BoundSettings(4, 2, 1), 8)
+    pack(str(tmp_path / "packed"), None, tmp_path / "again")
+    pack(str(tmp_path / "packed"), prepared, tmp_path / "with data")
+    for again in ("again", "with data"):
+        kept = ScoreReference.from_tensors(load_model_folder(tmp_path / again).references, again)
+        assert kept is not None and kept.molecules == 8

@@ -27,6 +27,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.renoise import Renoiser
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream
@@ -283,9 +284,9 @@ def aligned(mended: Draw, draw: Draw) -> Draw:
 
 def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, workers: Workers) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
-    own, device = config.own_draws, next(model.denoiser.parameters()).device
+    own, device = config.own_draws, model.device
     assert own.teacher is not None
-    teacher = MoleculeModel.from_folder(load_model_folder(own.teacher), device, model.denoiser.precision)
+    teacher = load_model(own.teacher, device=device, precision=model.denoiser.precision).model
     if teacher.vocabulary != model.vocabulary or teacher.conditions != model.conditions:
         raise MoldiffError(
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "

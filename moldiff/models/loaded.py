@@ -1,0 +1,135 @@
+"""A model at hand: its folder, the network on its device, its references, how it is sampled, and its scales."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+
+from moldiff.config import SamplingConfig
+from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.property_model import PropertyModel
+from moldiff.models.references import References
+
+M = TypeVar("M", MoleculeModel, PropertyModel)
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Scales of the data that a network was trained on; see `CurveConfig` and `LayersConfig`."""
+
+    sigma_reference: float
+    typical_atoms: float
+    size_unit: float
+
+
+@dataclass(frozen=True)
+class Loaded(Generic[M]):
+    """A network from a model folder.
+
+    Attributes:
+        folder: the checked folder.
+        model: the network on its device, in evaluation mode, with its noise, classes and statistics.
+    """
+
+    folder: ModelFolder
+    model: M
+
+    @property
+    def name(self) -> str:
+        """The folder's own name; of a built-in model, the name it is asked for by."""
+        return self.folder.name
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def sha256(self) -> str:
+        """Names the whole folder."""
+        return self.folder.sha256
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.model.device
+
+    @cached_property
+    def references(self) -> References:
+        """What travels with the weights; each part is read when it is first asked for."""
+        return References(self.folder.references, str(self.path))
+
+    @property
+    def scales(self) -> Scales:
+        """Scales of the data."""
+        network, curve = self.model.network_config, self.model.curve_config
+        return Scales(curve.sigma_reference, network.typical_atoms, network.size_unit)
+
+
+@dataclass(frozen=True)
+class LoadedModel(Loaded[MoleculeModel]):
+    """A model that generates molecules, at hand."""
+
+    @property
+    def precision(self) -> torch.dtype:
+        """Number type of the network's matrix products."""
+        return self.model.denoiser.precision
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """How it is sampled where a user does not say."""
+        return self.model.sampling
+
+    def sampling_defaults(
+        self,
+        evaluations: int | None = None,
+        sampler: str | None = None,
+        grid: str | None = None,
+        *,
+        conformers: bool = False,
+    ) -> tuple[int, str, str]:
+        """Return evaluations, sampler and grid as asked for, the model's own where they are None.
+
+        Args:
+            evaluations, sampler, grid: as in `moldiff.generation.generate.generate`.
+            conformers: the defaults are those of conformers.
+        """
+        method = self.sampling.conformers if conformers else self.sampling
+        return method.filled(evaluations, sampler, grid)
+
+
+@dataclass(frozen=True)
+class LoadedPropertyModel(Loaded[PropertyModel]):
+    """A property network, at hand."""
+
+
+def load_model(
+    name_or_folder: str | Path, *, device: str | torch.device = "auto", precision: str | torch.dtype = DEFAULT_PRECISION
+) -> LoadedModel:
+    """Load a model that generates molecules.
+
+    Args:
+        name_or_folder: name of a built-in model, or a model folder.
+        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`.
+
+    Raises:
+        MoldiffError: no such model, a damaged one, a property network, or no such device.
+    """
+    folder = load_model_folder(name_or_folder)
+    place = resolve_device(device) if isinstance(device, str) else device
+    number_type = resolve_precision(precision, place) if isinstance(precision, str) else precision
+    return LoadedModel(folder, MoleculeModel.from_folder(folder, place, number_type))
+
+
+def load_property_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> LoadedPropertyModel:
+    """Load a property network; arguments and errors as for `load_model`."""
+    folder = load_model_folder(name_or_folder)
+    place = resolve_device(device) if isinstance(device, str) else device
+    return LoadedPropertyModel(folder, PropertyModel.from_folder(folder, place))

@@ -1,0 +1,121 @@
+"""What travels with a model beside its weights: reference tensors by name, and what they are.
+
+| tensor          | what it holds                                                  | read by                       |
+|-----------------|----------------------------------------------------------------|-------------------------------|
+| condition_rows  | sizes and properties of training molecules, drawn for targets  | `References.condition_rows`   |
+| seen_json       | chemistry of the training split: charges, bond lengths         | `References.chemistry`        |
+| training_keys   | hashed keys of the training molecules (novelty)                | `References.training_keys`    |
+| reference_json  | histograms of held-out molecules (evaluation without the data) | `References.histograms`       |
+| score_reference | likelihoods of held-out molecules by size (z-scores)           | `ScoreReference.from_tensors` |
+| score_settings  | settings of the bound that these were estimated with           | the same, in `moldiff.nll`    |
+
+A training writes the first four; the last come with `moldiff models pack --score-molecules`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from moldiff.errors import MoldiffError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from moldiff.datasets.chemistry import SeenChemistry
+
+CONDITION_ROWS = "condition_rows"
+CHEMISTRY = "seen_json"  # of `moldiff.datasets.chemistry`
+TRAINING_KEYS = "training_keys"
+HISTOGRAMS = "reference_json"
+LIKELIHOODS, LIKELIHOOD_SETTINGS = "score_reference", "score_settings"
+OF_DATA = (CONDITION_ROWS, CHEMISTRY, TRAINING_KEYS, HISTOGRAMS)
+"""Those that depend on the data and not on the weights."""
+
+
+@dataclass(frozen=True)
+class TrainingKeys:
+    """Sorted uint64 keys (`moldiff.chem.identity.text_key`) of canonical SMILES without and with stereo."""
+
+    graph: np.ndarray
+    stereo: np.ndarray
+
+    @classmethod
+    def of(cls, columns: np.ndarray) -> TrainingKeys:
+        """Sort the (M, 2) keys of M molecules, as a prepared data set holds them."""
+        return cls(np.sort(columns[:, 0]), np.sort(columns[:, 1]))
+
+    def to_tensor(self) -> Tensor:
+        """Return (M, 2) int64 with the same bits."""
+        import torch
+
+        return torch.from_numpy(np.stack([self.graph, self.stereo], axis=1).view(np.int64))
+
+
+@dataclass(frozen=True)
+class ConditionRows:
+    """Sizes and properties of training molecules.
+
+    Attributes:
+        names: P properties.
+        table: (R, 1 + P) float64: number of atoms, then properties in natural units, NaN = unknown.
+    """
+
+    names: tuple[str, ...]
+    table: np.ndarray
+
+
+class References:
+    """The reference tensors of a model folder as what they are; each is read when it is first asked for.
+
+    Args:
+        tensors: of the folder.
+        source: the folder, for error messages.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], source: str) -> None:
+        self.tensors, self.source = tensors, source
+
+    def condition_rows(self, names: Sequence[str]) -> ConditionRows:
+        """Return sizes and properties ``names`` of training molecules; MoldiffError if they are not there or others."""
+        rows = self.tensors.get(CONDITION_ROWS)
+        if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
+            raise self._missing("the sizes and properties of training molecules, which targets need")
+        return ConditionRows(tuple(names), rows.double().numpy())
+
+    @cached_property
+    def chemistry(self) -> SeenChemistry:
+        """Chemistry of the training split; MoldiffError if it is not there or damaged."""
+        from moldiff.datasets.chemistry import SeenChemistry
+
+        return SeenChemistry.from_tensors(self.tensors, self.source)
+
+    @cached_property
+    def training_keys(self) -> TrainingKeys:
+        """Keys of the training molecules; MoldiffError if they are not there."""
+        keys = self.tensors.get(TRAINING_KEYS)
+        if keys is None or keys.ndim != 2 or keys.shape[1] != 2:
+            raise self._missing("keys of its training molecules, which novelty needs")
+        return TrainingKeys.of(keys.numpy().view(np.uint64))
+
+    @cached_property
+    def histograms(self) -> dict[str, Any]:
+        """Distributions of held-out molecules, as `moldiff.evaluation.reference.Reference.to_json` writes them."""
+        if HISTOGRAMS not in self.tensors:
+            raise MoldiffError(
+                f"{self.source} holds no reference distributions ('moldiff models pack --data' adds them); pass a data "
+                "set or SDF"
+            )
+        try:
+            found: dict[str, Any] = json.loads(bytes(self.tensors[HISTOGRAMS].numpy()))
+        except ValueError as error:
+            raise MoldiffError(f"{self.source}: the reference is damaged ({error})") from error
+        return found
+
+    def _missing(self, what: str) -> MoldiffError:
+        return MoldiffError(f"{self.source} does not carry {what}; 'moldiff models pack --data' adds them")

@@ -1,0 +1,57 @@
+"""What a model carries of its training data, so that a stranger without the data can use all of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.load_reference import reference_from_dataset
+from moldiff.models.references import CONDITION_ROWS, TRAINING_KEYS, TrainingKeys
+
+_CONDITION_ROWS = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+def sampling_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[str, Tensor]:
+    """Return what sampling needs: rows of (size, conditions), chemistry and keys of the training molecules."""
+    keys = TrainingKeys.of(dataset.arrays["keys"][dataset.indices("train")])
+    return {
+        CONDITION_ROWS: condition_rows(dataset, conditions),
+        TRAINING_KEYS: keys.to_tensor(),
+        **seen_chemistry(dataset).to_tensors(),
+    }
+
+
+def all_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[str, Tensor]:
+    """Return the same and histograms of held-out molecules for evaluation, which take seconds; left out, with a
+    warning, for data that gives none."""
+    found = sampling_references(dataset, conditions)
+    try:
+        return found | _histograms(dataset.folder, str(dataset.info["data_hash"]))
+    except MoldiffError as error:
+        logger.warning("the model carries no distributions for evaluation: %s", error)
+        return found
+
+
+@lru_cache(maxsize=2)
+def _histograms(folder: Path, data_hash: str) -> dict[str, Tensor]:
+    """Return the tensors of a prepared set's reference; the hash tells sets of one folder apart."""
+    return reference_from_dataset(PreparedDataset.open(folder)).to_tensors()
+
+
+def condition_rows(dataset: PreparedDataset, names: Sequence[str]) -> Tensor:
+    """Return (R, 1 + P) float32: number of atoms and properties of up to 10,000 training molecules, evenly spaced;
+    NaN = unknown, or not there at all."""
+    rows = dataset.indices("train")
+    rows = rows[:: max(1, len(rows) // _CONDITION_ROWS)]
+    properties = torch.from_numpy(dataset.property_table(names, absent_as_unknown=True)[rows])
+    return torch.cat([torch.from_numpy(dataset.sizes[rows]).float()[:, None], properties], dim=1)

@@ -1,0 +1,131 @@
+"""A loaded model: one object with its folder, network, references, defaults and scales; old folders have today's."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+import moldiff.models
+from moldiff.config import DEFAULT_SAMPLING, CurveConfig, SamplingConfig
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.loaded import Scales, load_model, load_property_model
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import empty_batch
+from moldiff.sampling.microbatches import ROWS, MicroBatches
+from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+
+
+def saved(path: Path, model: MoleculeModel, drop: tuple[str, ...] = ()) -> Path:
+    """Write a model without some sections of its configuration."""
+    config = {key: value for key, value in model.config_json().items() if key not in drop}
+    save_model_folder(path, weights=model.denoiser.state_dict(), config=config, references={}, card="#", half=False)
+    return path
+
+
+def test_a_loaded_model_knows_where_it_comes_from(packed: Path) -> None:
+    model, folder = moldiff.models.load_model(packed, device="cpu", precision="float32"), load_model_folder(packed)
+    assert (model.path, model.name, model.sha256) == (packed, "packed", folder.sha256)
+    assert (model.device, model.precision) == (torch.device("cpu"), torch.float32)
+    assert model.model.conditions == ("logp",)
+    assert model.references.condition_rows(["logp"]).table.shape == (6, 2)
+
+
+def test_precision_and_device_may_be_those_of_pytorch(packed: Path) -> None:
+    model = load_model(packed, device=torch.device("cpu"), precision=torch.bfloat16)
+    assert (model.device.type, model.precision) == ("cpu", torch.bfloat16)
+
+
+def test_a_property_network_is_loaded_alike(property_folder: Path, packed: Path) -> None:
+    network = load_property_model(property_folder, device="cpu")
+    assert (network.path, network.model.properties) == (property_folder, ("logp", "colour"))
+    assert network.references.condition_rows(["logp", "colour"]).names == ("logp", "colour")
+    with pytest.raises(MoldiffError, match="generates no molecules"):
+        load_model(property_folder)
+    with pytest.raises(MoldiffError, match="no property network"):
+        load_property_model(packed)
+
+
+def test_a_folder_without_the_keys_has_the_numbers_of_the_first_models(
+    tmp_path: Path, tiny_model: MoleculeModel
+) -> None:
+    config = tiny_model.config_json()
+    for section, keys in (("network", ("typical_atoms", "size_unit")), ("curve", ("sigma_reference",))):
+        config[section] = {key: value for key, value in config[section].items() if key not in keys}
+    del config["sampling"]
+    weights = tiny_model.denoiser.state_dict()
+    save_model_folder(tmp_path / "old", weights=weights, config=config, references={}, card="#", half=False)
+    old = load_model(tmp_path / "old", device="cpu")
+    assert old.scales == Scales(1.3, 18, 20)
+    assert old.sampling_defaults() == (20, "dpmpp_sde", "window")
+    assert old.sampling_defaults(conformers=True) == (25, "ddpm", "uniform")
+    assert (old.sampling.rows, old.sampling.window_start, old.sampling.fragment_redraw) == (8, 1.35, 15)
+
+
+def test_the_built_in_models_have_the_numbers_that_they_were_trained_with() -> None:
+    for name, evaluations in (("qm9", 20), ("qm9_fast", 8)):
+        model = load_model(name, device="cpu")
+        assert model.scales == Scales(1.3, 18, 20)
+        assert model.sampling == DEFAULT_SAMPLING.model_copy(update={"evaluations": evaluations})
+
+
+def test_what_is_asked_for_wins(tmp_path: Path, tiny_model: MoleculeModel) -> None:
+    sampling = SamplingConfig.model_validate({"evaluations": 8, "conformers": {"sampler": "ode"}})
+    folder = saved(tmp_path / "m", dataclasses.replace(tiny_model, sampling=sampling))
+    model = load_model(folder, device="cpu")
+    assert model.sampling == sampling
+    assert model.sampling_defaults() == (8, "dpmpp_sde", "window")
+    assert model.sampling_defaults(4, "ddim", "karras") == (4, "ddim", "karras")
+    assert model.sampling_defaults(conformers=True) == (25, "ode", "uniform")
+    assert model.sampling_defaults(grid="karras", conformers=True) == (25, "ode", "karras")
+
+
+def test_defaults_are_those_of_the_samplers_own_tables() -> None:
+    assert (DEFAULT_SAMPLING.sampler, DEFAULT_SAMPLING.grid) == (DEFAULT_SOLVER, DEFAULT_GRID)
+    assert DEFAULT_SAMPLING.conformers.sampler in SOLVERS
+    assert DEFAULT_SAMPLING.conformers.grid in GRIDS
+    assert DEFAULT_SAMPLING.rows == ROWS["cpu", torch.float32]
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(8, ROWS), (2, {key: rows // 4 for key, rows in ROWS.items()})])
+def test_rows_follow_the_model_on_every_device(rows: int, expected: dict[tuple[str, torch.dtype], int]) -> None:
+    for (device, precision), wanted in expected.items():
+        assert MicroBatches(torch.device(device), precision=precision, cpu_rows=rows).rows == wanted
+    assert MicroBatches(torch.device("cpu"), rows=3, cpu_rows=rows).rows == 3
+
+
+def test_a_drawer_reads_rows_and_the_start_of_its_window_from_the_model(tiny_model: MoleculeModel) -> None:
+    def drawer(**changes: float) -> Drawer:
+        sampling = SamplingConfig.model_validate(changes)
+        return Drawer(dataclasses.replace(tiny_model, sampling=sampling), SOLVERS["ddpm"], 5, 0, grid=GRIDS["window"])
+
+    assert drawer(rows=3).rows == 3
+    sigma = [float(tiny_model.curve.levels(drawer(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]
+    assert sigma == pytest.approx([1.35 * 1.4, 2.7 * 1.4], rel=1e-5)
+
+
+def test_the_scales_reach_noise_and_network(tiny_model: MoleculeModel) -> None:
+    def built(curve: CurveConfig, **scales: float) -> MoleculeModel:
+        network = tiny_model.network_config.model_copy(update=scales)
+        model = MoleculeModel.build(network, curve, tiny_model.vocabulary, tiny_model.statistics, ["logp"])
+        model.denoiser.load_state_dict(tiny_model.denoiser.state_dict())
+        return model
+
+    wide = built(CurveConfig(sigma_reference=2.6)).curve
+    half = torch.full((1,), 0.5, dtype=torch.float64)
+    assert float(wide.levels(half).sigma) > float(tiny_model.curve.levels(half).sigma)
+    assert wide.time_of_sigma(wide.levels(half).sigma.double()).item() == pytest.approx(0.5, abs=1e-6)
+    assert [float(wide.levels(end).sigma) for end in (half * 0, half * 2)] == pytest.approx([0.01, 25.0], rel=1e-5)
+
+    batch = empty_batch(torch.tensor([9]), torch.arange(1), 9, 1).replace(pos=torch.linspace(-2, 2, 27).view(1, 9, 3))
+    levels = tiny_model.curve.levels(half)
+    plain = tiny_model.denoiser(batch, levels, batch.properties, None).atom_type
+    with torch.no_grad():
+        for scales in ({"typical_atoms": 40.0}, {"size_unit": 40.0}):
+            other = built(tiny_model.curve_config, **scales).denoiser(batch, levels, batch.properties, None).atom_type
+            assert not torch.allclose(plain, other, atol=1e-4), scales
+        same = built(tiny_model.curve_config).denoiser(batch, levels, batch.properties, None).atom_type
+    assert torch.equal(plain, same)

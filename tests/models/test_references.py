@@ -1,0 +1,61 @@
+"""Reference tensors: each by its name, read when asked for, and one line where one is missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from moldiff.datasets import chemistry
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import load_model_folder
+from moldiff.models.references import CHEMISTRY, OF_DATA, References, TrainingKeys
+
+
+def test_the_built_in_model_carries_all_of_them() -> None:
+    folder = load_model_folder("qm9")
+    assert set(OF_DATA) <= folder.references.keys()
+    assert CHEMISTRY == chemistry.TENSOR
+    found = References(folder.references, str(folder.path))
+    names = folder.config["conditions"]
+    assert found.condition_rows(names).table.shape[1] == 1 + len(names)
+    assert found.chemistry is found.chemistry
+    assert ("C", 0) in found.chemistry.atoms
+    assert len(found.training_keys.graph) > 100_000
+    assert found.histograms["molecules"] > 1000
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("chemistry", "bond lengths"),
+        ("training_keys", "novelty"),
+        ("histograms", "reference distributions"),
+    ],
+)
+def test_a_missing_one_is_one_line(part: str, words: str) -> None:
+    empty = References({}, "folder")
+    with pytest.raises(MoldiffError, match=words) as caught:
+        getattr(empty, part)
+    assert "folder" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_rows_of_other_properties_are_none() -> None:
+    found = References({"condition_rows": torch.zeros(4, 3)}, "folder")
+    assert found.condition_rows(["a", "b"]).names == ("a", "b")
+    for names in (["a"], ["a", "b", "c"]):
+        with pytest.raises(MoldiffError, match="folder does not carry the sizes and properties"):
+            found.condition_rows(names)
+
+
+def test_damage_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match="damaged"):
+        _ = References({"reference_json": torch.zeros(3, dtype=torch.uint8)}, "folder").histograms
+
+
+def test_keys_come_back_sorted_bit_for_bit() -> None:
+    keys = TrainingKeys.of(np.array([[2**63 + 1, 5], [7, 2**64 - 1]], dtype=np.uint64))
+    again = References({"training_keys": keys.to_tensor()}, "folder").training_keys
+    assert np.array_equal(again.graph, np.array([7, 2**63 + 1], dtype=np.uint64))
+    assert np.array_equal(again.stereo, keys.stereo)
