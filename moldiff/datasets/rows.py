@@ -11,7 +11,7 @@ import numpy as np
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
 from moldiff.chem.io.records import Record, embed
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
@@ -152,16 +152,7 @@ def _properties(mol: Mol, tags: dict[str, str], options: RowOptions) -> np.ndarr
     values = np.full(len(options.tags) + len(options.calculated), np.nan, dtype=np.float32)
     for name, column in options.tags.items():
         values[column] = number(tags.get(name, ""))
-    try:
-        calculated = calculate(mol, options.calculated)
-    except ValueError:  # one calculator failed: ask each alone, so that the others keep their value
-        calculated = {}
-        for name in options.calculated:
-            try:
-                calculated |= calculate(mol, [name])
-            except ValueError:
-                continue
-    for name, value in calculated.items():
+    for name, value in compute(mol, options.calculated).items():
         values[options.calculated[name]] = value
     return values
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.chem.descriptors.motifs import motifs
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, calculate
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
 from moldiff.chem.graph import MolGraph, concatenate, graph, symbol
 from moldiff.evaluation.geometry import label, measure
 
@@ -47,7 +47,7 @@ class Sample:
         graphs, rows, counts = [], [], []
         for mol in molecules:
             graphs.append(graph(mol))
-            rows.append(_properties(mol))
+            rows.append(compute(mol, PROPERTY_NAMES))
             counts.append(motifs(mol))
         columns = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
         return cls(tuple(graphs), columns, tuple(counts))
@@ -79,20 +79,6 @@ class Sample:
             "charge": {f"{charge:+d}": count for charge, count in _counts(whole.charges)},
             "bond": {_BOND_CLASSES.get(order, "other"): count for order, count in _counts(whole.bonds[:, 2])},
         }
-
-
-def _properties(mol: Mol) -> dict[str, float]:
-    try:
-        return calculate(mol, PROPERTY_NAMES)
-    except ValueError:  # one calculator gave up on this molecule; keep the others
-        return {name: _property(mol, name) for name in PROPERTY_NAMES}
-
-
-def _property(mol: Mol, name: str) -> float:
-    try:
-        return calculate(mol, [name])[name]
-    except ValueError:
-        return float("nan")
 
 
 def _counts(values: np.ndarray) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 import moldiff
 from moldiff.arrays import MolArrays
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
@@ -378,7 +378,7 @@ def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
         kept = mol.GetConformer().GetPositions()[:2]
         assert np.abs(kept - given.GetConformer().GetPositions()[:2]).max() < 1e-3
         assert mol.GetBondBetweenAtoms(0, 1).GetBondType() == Chem.BondType.SINGLE
-    scores = [[calculate(mol, ["logp"])["logp"] for mol in some] for some in (found, plain)]
+    scores = [[compute(mol, ["logp"])["logp"] for mol in some] for some in (found, plain)]
     assert np.mean(scores[0]) > np.mean(scores[1])
 
 

@@ -13,8 +13,6 @@ from types import MappingProxyType, ModuleType
 from rdkit import Chem, RDConfig, rdBase
 from rdkit.Chem import QED, Crippen, Descriptors, Lipinski, rdMolDescriptors
 
-from moldiff.chem.sanitize import short_message
-
 
 @dataclass(frozen=True)
 class Property:
@@ -63,29 +61,46 @@ _ALL = (
     Property("heavy_atom_count", "1", Chem.Mol.GetNumHeavyAtoms, 0.01),
 )
 
+_BARE = Chem.RemoveHsParameters()  # how hydrogens go before anything is computed
+_BARE.removeDefiningBondStereo = True
+_BARE.showWarnings = False
+
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _ALL})
 
 
-def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
+def compute(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
     """Return the named properties of a sanitised molecule, hydrogens explicit or not: the result is the same.
+
+    A value is NaN where its calculator fails or gives no finite number; no molecule makes this raise.
 
     Raises:
         KeyError: a name is not in `PROPERTIES`.
-        ValueError: a calculator failed on this molecule or gave no finite number (the message names it).
     """
     chosen = [PROPERTIES[name] for name in names]
-    parameters = Chem.RemoveHsParameters()
-    parameters.removeDefiningBondStereo = True
-    parameters.showWarnings = False
-    values: dict[str, float] = {}
     with rdBase.BlockLogs():
-        bare = Chem.RemoveHs(mol, parameters)
-        for entry in chosen:
-            try:
-                value = float(entry.function(bare))
-            except (ValueError, RuntimeError, ZeroDivisionError) as error:
-                raise ValueError(f"{entry.name}: {short_message(error)}") from error
-            if not math.isfinite(value):
-                raise ValueError(f"{entry.name}: not a finite number")
-            values[entry.name] = value
+        try:
+            bare = Chem.RemoveHs(mol, _BARE)
+        except Exception:  # noqa: BLE001 - whatever RDKit makes of this molecule
+            return {entry.name: math.nan for entry in chosen}
+        return {entry.name: _value(entry, bare) for entry in chosen}
+
+
+def _value(entry: Property, bare: Chem.Mol) -> float:
+    try:
+        value = float(entry.function(bare))
+    except Exception:  # noqa: BLE001 - a calculator may raise anything
+        return math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def calculate(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
+    """Like `compute`, for callers that cannot do without a value.
+
+    Raises:
+        ValueError: a calculator failed on this molecule (the message names it).
+    """
+    values = compute(mol, names)
+    for name, value in values.items():
+        if math.isnan(value):
+            raise ValueError(f"{name}: no finite number")
     return values

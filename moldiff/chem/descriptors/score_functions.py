@@ -21,7 +21,7 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
 from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.errors import MoldiffError, nearest_name
 
@@ -99,7 +99,7 @@ def property_score(name: str, wanted: Callable[[float], float] | None = None) ->
     """
 
     def score(molecules: list[Chem.Mol]) -> list[float | None]:
-        return [_towards(_calculated(mol, name), wanted) for mol in molecules]
+        return [_towards(compute(mol, [name])[name], wanted) for mol in molecules]
 
     return score
 
@@ -184,15 +184,11 @@ def _module(place: str) -> ModuleType:
     return module
 
 
-def _calculated(mol: Chem.Mol, name: str) -> float | None:
-    try:
-        return calculate(mol, [name])[name]
-    except ValueError:
-        return None
-
-
 def _towards(value: float | None, wanted: Callable[[float], float] | None) -> float | None:
-    return value if value is None or wanted is None else -wanted(value)
+    """Return the score of a value: none where the value is unknown (None, NaN)."""
+    if value is None or math.isnan(value):
+        return None
+    return value if wanted is None else -wanted(value)
 
 
 def _smiles(mol: Chem.Mol) -> str:

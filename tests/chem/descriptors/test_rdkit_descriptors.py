@@ -1,12 +1,14 @@
 """Properties: values of known drugs, the same with and without explicit hydrogens, never NaN."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, calculate
+from moldiff.chem.descriptors import rdkit_descriptors
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, Property, calculate, compute
 from moldiff.chem.io.records import read_records
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
@@ -23,33 +25,62 @@ def test_names_are_those_that_users_type() -> None:
 
 
 def test_aspirin() -> None:
-    values = calculate(Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O"), ASPIRIN)
+    values = compute(Chem.MolFromSmiles("CC(=O)Oc1ccccc1C(=O)O"), ASPIRIN)
     assert values == pytest.approx(ASPIRIN, abs=0.006)
 
 
 def test_rotatable_bonds_do_not_count_methyl_groups_with_hydrogens() -> None:
     mol = Chem.AddHs(Chem.MolFromSmiles("CCCC"))
-    assert calculate(mol, ["rotatable_bonds"]) == {"rotatable_bonds": 1.0}
+    assert compute(mol, ["rotatable_bonds"]) == {"rotatable_bonds": 1.0}
 
 
 def test_explicit_hydrogens_change_nothing() -> None:
     for record in read_records(DRUGS):
-        with_hydrogens = calculate(record.mol, PROPERTIES)
-        without = calculate(Chem.MolFromSmiles(record.tags["smiles"]), PROPERTIES)
+        with_hydrogens = compute(record.mol, PROPERTIES)
+        without = compute(Chem.MolFromSmiles(record.tags["smiles"]), PROPERTIES)
         assert with_hydrogens == pytest.approx(without, abs=1e-9)
         assert all(math.isfinite(value) for value in with_hydrogens.values())
 
 
 def test_order_and_choice_follow_the_request() -> None:
-    assert list(calculate(Chem.MolFromSmiles("CCO"), ["rings", "logp"])) == ["rings", "logp"]
+    assert list(compute(Chem.MolFromSmiles("CCO"), ["rings", "logp"])) == ["rings", "logp"]
     with pytest.raises(KeyError):
-        calculate(Chem.MolFromSmiles("CCO"), ["logP"])
+        compute(Chem.MolFromSmiles("CCO"), ["logP"])
 
 
-def test_molecules_without_heavy_atoms_or_atoms_are_no_nan() -> None:
-    for mol in (Chem.MolFromSmiles("[H][H]"), Chem.MolFromSmiles("[Na+].[Cl-]")):
-        for name in PROPERTIES:
-            try:
-                assert math.isfinite(calculate(mol, [name])[name])
-            except ValueError as error:
-                assert str(error).startswith(name)
+def raises(error: type[BaseException]) -> Callable[[object], float]:
+    def function(mol: object) -> float:
+        raise error("on purpose")
+
+    return function
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        *map(raises, (ValueError, RuntimeError, TypeError, OverflowError, MemoryError)),
+        lambda mol: math.inf,
+        lambda mol: None,
+    ],
+)
+def test_what_one_calculator_does_costs_its_value_alone(
+    monkeypatch: pytest.MonkeyPatch, function: Callable[[object], float]
+) -> None:
+    bad = {"bad": Property("bad", "1", function, 0.1)}
+    monkeypatch.setattr(rdkit_descriptors, "PROPERTIES", {**PROPERTIES, **bad})
+    mol = Chem.MolFromSmiles("CCO")
+    values = compute(mol, ["mw", "bad", "rings"])
+    assert math.isnan(values["bad"])
+    assert {name: values[name] for name in ("mw", "rings")} == compute(mol, ["mw", "rings"])
+    with pytest.raises(ValueError, match=r"^bad: "):
+        calculate(mol, ["mw", "bad"])
+
+
+def test_no_molecule_makes_it_raise() -> None:
+    """No atoms, no heavy atoms, dummies, elements of which tables know nothing, and no sanitising at all."""
+    read = [Chem.MolFromSmiles(text) for text in ("", "[H][H]", "[Na+].[Cl-]", "*", "[#118]", "[U]")]
+    raw = [Chem.MolFromSmiles(text, sanitize=False) for text in ("C(C)(C)(C)(C)C", "c1cccc1", "CC~C")]
+    for mol in (*read, *raw, None):
+        values = compute(mol, PROPERTIES)
+        assert list(values) == list(PROPERTIES)
+        assert not any(map(math.isinf, values.values()))

@@ -8,8 +8,9 @@ import pytest
 import torch
 from rdkit import Chem
 
+from moldiff.chem.descriptors import score_functions
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.score_functions import (
     Score,
     ScoreError,
@@ -85,9 +86,15 @@ def test_a_function_that_spoils_its_molecules_spoils_copies() -> None:
 
 
 def test_properties() -> None:
-    values = [calculate(mol, ["logp"])["logp"] for mol in MOLECULES]
+    values = [compute(mol, ["logp"])["logp"] for mol in MOLECULES]
     assert property_score("logp")(MOLECULES) == values
     assert property_score("logp", lambda value: abs(value - 1))(MOLECULES) == [-abs(value - 1) for value in values]
+
+
+def test_a_property_that_cannot_be_computed_is_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_functions, "compute", lambda mol, names: dict.fromkeys(names, float("nan")))
+    assert property_score("logp")(MOLECULES) == [None] * 3
+    assert property_score("logp", abs)(MOLECULES) == [None] * 3
 
 
 def test_a_pattern_matches_or_does_not() -> None:

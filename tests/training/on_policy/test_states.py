@@ -15,7 +15,7 @@ from rdkit.Chem import Mol
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.motifs import motifs
-from moldiff.chem.descriptors.rdkit_descriptors import calculate
+from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.config import TrainConfig, load_config
 from moldiff.datasets.chemistry import seen_chemistry
@@ -134,7 +134,7 @@ def test_every_label_is_sound_and_every_draw_is_counted(
             conversion = decode(arrays, qm9.vocabulary)
             assert is_valid_and_connected(conversion) == (True, "")
             assert conversion.mol is not None
-            logp = calculate(conversion.mol, ["logp"])["logp"]
+            logp = compute(conversion.mol, ["logp"])["logp"]
             assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
             draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
             if plain.judge(draw).status != "valid":
