@@ -14,9 +14,9 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from typing import Generic, TypeVar
 
@@ -27,8 +27,11 @@ from moldiff.errors import MoldiffError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNKS_AHEAD = 3  # submitted chunks per worker: enough to keep it busy, few enough to bound the memory
+BATCHES_AHEAD = 3  # submitted batches per worker: enough to keep it busy, few enough to bound the memory
 ATTEMPTS = 2  # pools in a row that may break before they have done anything
+GRACE_S = 2.0  # until a worker that does not heed its own alarm is killed
+
+_ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
 
 
 @dataclass(frozen=True)
@@ -49,42 +52,78 @@ def map_items(
     workers: int,
     chunk: int = 1,
     timeout_s: float | None = None,
+    isolated: bool = True,
 ) -> Iterator[Result | Lost]:
     """Yield ``function(item)`` for every item, in order; `Lost` for one that kills its worker or takes too long.
 
     Args:
         function: a function of a module; items and results are plain values that can be sent to a process.
         items: read lazily, a few chunks ahead of the workers.
-        workers: processes, each computing on one thread. Even one is a process of its own.
-        chunk: items sent at once. If a chunk is lost, its items are tried one by one.
-        timeout_s: longest time for one item; a chunk may take as long as its items together. None = any.
+        workers: see `map_batches`.
+        chunk: items sent at once.
+        timeout_s: longest time for one item; None = any.
+        isolated: see `map_batches`.
 
     Raises:
         MoldiffError: processes cannot be started.
         Exception: what ``function`` raises.
     """
     source = iter(items)
-    chunks = iter(lambda: list(itertools.islice(source, chunk)), [])
+    batches = iter(lambda: list(itertools.islice(source, chunk)), [])
+    work = partial(_each, function)
+    for _, found in map_batches(work, batches, workers=workers, timeout_s=timeout_s, isolated=isolated):
+        if isinstance(found, Lost):
+            yield found
+        else:
+            yield from found
+
+
+def map_batches(
+    function: Callable[[Iterable[Item]], Result],
+    batches: Iterable[Sequence[Item]],
+    *,
+    workers: int,
+    timeout_s: float | None = None,
+    isolated: bool = True,
+) -> Iterator[tuple[Sequence[Item], Result | Lost]]:
+    """Yield (batch, ``function(batch)``) in order. A batch that kills its worker is tried again item by item: then come
+    batches of one, and `Lost` for the item that is to blame.
+
+    Args:
+        function: a function of a module. It takes the items of its batch one after the other, and only once.
+        batches: read lazily, a few ahead of the workers.
+        workers: processes, each computing on one thread.
+        timeout_s: longest time from one item to the next; None = any.
+        isolated: even a single worker is a process of its own. False = a single worker is this process: nothing has to
+            be started, but nothing is survived either, and there are no deadlines.
+
+    Raises:
+        MoldiffError: processes cannot be started.
+        Exception: what ``function`` raises.
+    """
+    if workers == 1 and not isolated:
+        yield from ((batch, function(batch)) for batch in batches)
+        return
     pool = _Pool(function, workers, timeout_s)
-    waiting: deque[tuple[list[Item], ProcessFuture]] = deque()
     try:
-        for part in chunks:
-            waiting.append((part, pool.submit(part)))
-            if len(waiting) > CHUNKS_AHEAD * workers:
-                yield from pool.first(waiting)
-        while waiting:
-            yield from pool.first(waiting)
+        for batch in batches:
+            pool.append(batch)
+            while len(pool.waiting) > BATCHES_AHEAD * workers:
+                yield from pool.first()
+        while pool.waiting:
+            yield from pool.first()
     finally:
         pool.stop()
 
 
 class _Pool(Generic[Item, Result]):
-    """A process pool that works on chunks, and is started anew if it breaks as a whole."""
+    """A process pool with a queue of batches, started anew if it breaks as a whole."""
 
-    def __init__(self, function: Callable[[Item], Result], workers: int, timeout_s: float | None) -> None:
+    def __init__(self, function: Callable[[Iterable[Item]], Result], workers: int, timeout_s: float | None) -> None:
         self._function, self._workers, self._timeout_s = function, workers, timeout_s
         self._broken = 0  # pools in a row
         self._pool = self._start()
+        self.waiting: deque[tuple[Sequence[Item], ProcessFuture]] = deque()
 
     def _start(self) -> ProcessPool:
         return ProcessPool(self._workers, initializer=_set_up, context=get_context("spawn"))
@@ -93,34 +132,35 @@ class _Pool(Generic[Item, Result]):
         self._pool.stop()
         self._pool.join()
 
-    def submit(self, items: Sequence[Item]) -> ProcessFuture:
-        limit = None if self._timeout_s is None else self._timeout_s * len(items)
+    def append(self, items: Sequence[Item]) -> None:
+        self.waiting.append((items, self._submit(items)))
+
+    def _submit(self, items: Sequence[Item]) -> ProcessFuture:
+        limit = None if self._timeout_s is None else self._timeout_s * len(items) + GRACE_S
         try:
-            return self._pool.schedule(_apply, args=[self._function, items], timeout=limit)
+            return self._pool.schedule(_apply, args=[self._function, items, self._timeout_s], timeout=limit)
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             broken: ProcessFuture = ProcessFuture()
             broken.set_exception(BrokenProcessPool(str(error)))
             return broken
 
-    def first(self, waiting: deque[tuple[list[Item], ProcessFuture]]) -> list[Result | Lost]:
-        """Take the first chunk off the queue and return its results."""
-        items, future = waiting.popleft()
+    def first(self) -> Iterator[tuple[Sequence[Item], Result | Lost]]:
+        """Take the first batch off the queue; yield it with its result, or put its items into its place."""
+        items, future = self.waiting.popleft()
         try:
-            found: list[Result | Lost] = list(future.result())
+            found: Result = future.result()
         except BrokenProcessPool:
             self._restart()
-            waiting.appendleft((items, future))
-            again = [(part, self.submit(part)) for part, _ in waiting]
-            waiting.clear()
-            waiting.extend(again)
-            return self.first(waiting)
+            again = [items, *(batch for batch, _ in self.waiting)]
+            self.waiting = deque((batch, self._submit(batch)) for batch in again)
         except (ProcessExpired, TimeoutError) as error:
             if len(items) == 1:
-                return [Lost(self._reason(error))]
-            singles = deque(([item], self.submit([item])) for item in items)
-            return [result for _ in items for result in self.first(singles)]
-        self._broken = 0
-        return found
+                yield items, Lost(self._reason(error))
+            else:
+                self.waiting.extendleft(([item], self._submit([item])) for item in reversed(items))
+        else:
+            self._broken = 0
+            yield items, found
 
     def _restart(self) -> None:
         """Start a new pool; MoldiffError if the last one broke without having done anything."""
@@ -134,9 +174,9 @@ class _Pool(Generic[Item, Result]):
         self._pool = self._start()
 
     def _reason(self, error: ProcessExpired | TimeoutError) -> str:
-        if isinstance(error, TimeoutError):
+        code = 0 if isinstance(error, TimeoutError) else int(error.exitcode or 0)
+        if isinstance(error, TimeoutError) or (_ALARM is not None and code == -_ALARM):
             return f"timeout: not done within {self._timeout_s:g} s"
-        code = int(error.exitcode or 0)
         try:
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         except ValueError:
@@ -144,13 +184,33 @@ class _Pool(Generic[Item, Result]):
         return f"crashed: the worker process ended on this record ({how})"
 
 
-def _apply(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+def _each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     return [function(item) for item in items]
+
+
+def _apply(function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float | None) -> Result:
+    """Work on a batch. Runs in a worker."""
+    if timeout_s is None or _ALARM is None:
+        return function(items)
+    try:
+        return function(_timed(items, timeout_s))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _timed(items: Sequence[Item], timeout_s: float) -> Iterator[Item]:
+    """Yield items; the process ends if the next one is not asked for in time, whatever holds the interpreter."""
+    for item in items:
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        yield item
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
 
 
 def _set_up() -> None:
     """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _ALARM is not None:
+        signal.signal(_ALARM, signal.SIG_DFL)  # ends the process
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -160,30 +220,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-def map_chunks(
-    function: Callable[[Item], Result], chunks: Sequence[Item], *, workers: int, what: str
-) -> Iterator[Result]:
-    """Yield ``function(chunk)`` for every chunk, in order; in this process if there is one worker or one chunk.
-
-    Args:
-        function: a function of a module; chunks and results are plain Python values (text, numbers).
-        chunks: one per call.
-        workers: processes. They are spawned, never forked (torch may hold threads), and compute on one thread each.
-        what: name of the work for the error message.
-
-    Raises:
-        MoldiffError: a worker process died.
-    """
-    if workers <= 1 or len(chunks) <= 1:
-        yield from map(function, chunks)
-        return
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=context, initializer=_set_up) as pool:
-            yield from pool.map(function, chunks)
-    except BrokenProcessPool as error:
-        raise MoldiffError(
-            f"a worker process of {what} died; try again with fewer workers or leave {what} out"
-        ) from error

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from poison import work
+from poison import total, work, worker_number
 
 import moldiff
-from moldiff.processes import Lost, map_items
+from moldiff.processes import Lost, map_batches, map_items
 
 
 @pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 1), (2, 4)])
@@ -30,11 +30,39 @@ def test_what_kills_its_worker_costs_that_item_alone(chunk: int) -> None:
     assert [result for result in results if not isinstance(result, Lost)] == [2, 4, 6, 8, 10, 12, 14]
 
 
-def test_what_hangs_is_ended_at_its_deadline() -> None:
+@pytest.mark.parametrize(("deed", "chunk"), [("hang", 2), ("spin", 4), ("stop", 2)])
+def test_what_hangs_is_ended_at_its_deadline(deed: str, chunk: int) -> None:
+    """Asleep, holding the interpreter, or stopped: even then somebody else can end it."""
     started = time.monotonic()
-    results = list(map_items(work, [1, "hang", 2, 3], workers=2, chunk=2, timeout_s=1.0))
+    results = list(map_items(work, [1, deed, 2, 3], workers=2, chunk=chunk, timeout_s=1.0))
     assert results == [2, Lost("timeout: not done within 1 s"), 4, 6]
     assert time.monotonic() - started < 60
+
+
+def test_the_deadline_is_that_of_an_item_however_many_are_sent_at_once() -> None:
+    started = time.monotonic()
+    results = list(map_items(work, [*range(100), "hang"], workers=1, chunk=101, timeout_s=2.0))
+    assert results == [*range(0, 200, 2), Lost("timeout: not done within 2 s")]
+    assert time.monotonic() - started < 60  # not 100 times as long
+
+
+def test_many_items_that_cost_their_worker() -> None:
+    items = ["exit", 1, "crash", "exit", "exit", 2, *["crash"] * 6, 3]
+    results = list(map_items(work, items, workers=2, chunk=5))
+    assert [result for result in results if not isinstance(result, Lost)] == [2, 4, 6]
+    assert len(results) == len(items)
+
+
+def test_batches_that_cost_their_worker_come_back_one_by_one() -> None:
+    batches = [[1, 2], [3, "crash", 4], [5]]
+    found = list(map_batches(total, batches, workers=1))
+    assert [batch for batch, _ in found] == [[1, 2], [3], ["crash"], [4], [5]]
+    assert [result for _, result in found if not isinstance(result, Lost)] == [6, 6, 8, 10]
+
+
+def test_one_worker_can_be_this_process() -> None:
+    assert list(map_items(worker_number, [0, 0], workers=1, isolated=False)) == [os.getpid()] * 2
+    assert os.getpid() not in list(map_items(worker_number, [0, 0], workers=1))
 
 
 def test_an_error_of_the_function_is_raised() -> None:
@@ -71,7 +99,7 @@ def test_processes_that_cannot_start_are_an_error_in_one_line(tmp_path: Path) ->
     process = run(
         tmp_path,
         """
-        from poison import work
+        from poison import total, work, worker_number
         from moldiff.errors import MoldiffError
         from moldiff.processes import map_items
         try:
@@ -89,7 +117,7 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         tmp_path,
         """
         import multiprocessing
-        from poison import work
+        from poison import total, work, worker_number
         from moldiff.processes import map_items
         if __name__ == "__main__":
             found = map_items(work, [1, 2, "hang"], workers=1)

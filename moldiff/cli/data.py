@@ -69,6 +69,7 @@ def prepare(
             vocabulary=vocabulary,
             fragments=fragments,
             workers=workers or usable_cores(),
+            isolated=True,
             overwrite=overwrite,
             seed=seed,
             timeout_s=timeout,

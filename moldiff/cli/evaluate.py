@@ -57,6 +57,7 @@ def evaluate(
             relax=relax,
             fcd=fcd,
             workers=workers or usable_cores(),
+            isolated=True,
             seed=seed,
             overwrite=overwrite,
             progress=None if progress is None else lambda _, done: progress(done),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.console import Console
 from rich.table import Table
 
@@ -109,6 +111,9 @@ def _extras(report: EvaluationReport) -> list[str]:
             f"GFN2-xTB relaxation of {relaxed['n']} valid molecules: median {_number(relaxed['median'])} kcal/mol,"
             f" mean {_number(relaxed['mean'])}, 90 % below {_number(relaxed['q90'])}; {relaxed['failed']} failed"
         )
+    for name, result in (("PoseBusters", report.posebusters), ("GFN2-xTB", report.relaxation)):
+        for reason, n in Counter(result.unchecked.values() if result is not None else ()).items():
+            lines.append(f"{n} molecules not checked by {name}: {reason}")
     return lines
 
 

@@ -17,7 +17,7 @@ from moldiff.datasets.layout import Arrays
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
 from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
-from moldiff.datasets.workers import map_chunks
+from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
 from moldiff.vocabulary import Vocabulary
@@ -72,6 +72,7 @@ def prepare(
     vocabulary: Vocabulary | None = None,
     fragments: bool = False,
     workers: int = 1,
+    isolated: bool = False,
     overwrite: bool = False,
     seed: int = 0,
     timeout_s: int = 20,
@@ -91,7 +92,8 @@ def prepare(
         vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and
             ``hydrogens``. By default the vocabulary is what the molecules hold.
         fragments: keep molecules of several fragments (salts).
-        workers: processes; 1 works in this process.
+        workers: processes; 1 works in this process, unless ``isolated``.
+        isolated: use a process even for one: a record that crashes RDKit or holds it up then costs that record alone.
         overwrite: replace ``out`` if it is a prepared folder.
         seed: for conformers of molecules that come without coordinates.
         timeout_s: longest time for one such conformer, in whole seconds.
@@ -115,11 +117,11 @@ def prepare(
         timeout_s=timeout_s,
         fragments=fragments,
     )
-    # Made before the long work starts, so that a place where nothing can be written is noticed at once.
+    # Made before the work, so that a place where nothing can be written is noticed at once.
     with layout.new_folder(out) as folder:
         parts: list[Part] = []
         read = 0
-        for part in map_chunks(chunks(sources), options, workers):
+        for part in convert_chunks(chunks(sources), options, workers=workers, isolated=isolated):
             parts.append(part)
             read += len(part.names) + len(part.dropped)
             if progress is not None:

@@ -87,10 +87,10 @@ class Part:
     dropped: list[Dropped] = field(default_factory=list)
 
 
-def make_part(source: str, records: Iterable[Record], options: RowOptions) -> Part:
-    """Turn records of the file ``source`` into a `Part`; one that cannot be kept becomes a `Dropped`."""
+def make_part(records: Iterable[tuple[str, Record]], options: RowOptions) -> Part:
+    """Turn records, each with its file's name, into a `Part`; one that cannot be kept becomes a `Dropped`."""
     rows, dropped = [], []
-    for record in records:
+    for source, record in records:
         try:
             rows.append(make_row(record, options))
         except (RowError, EncodingError) as error:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
@@ -41,6 +42,7 @@ def evaluate(
     relax: int = 0,
     fcd: bool = False,
     workers: int = 1,
+    isolated: bool = False,
     seed: int = 0,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -58,6 +60,8 @@ def evaluate(
         relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
         fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
         workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
+        isolated: use a process even for one worker: a molecule that crashes or holds it up is then "not checked", and
+            the evaluation goes on.
         seed: of that draw.
         overwrite: replace an older report in ``out``.
         progress: see `Progress`.
@@ -87,12 +91,13 @@ def evaluate(
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
     repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
     busted = relaxed = distance = None
+    how: dict[str, Any] = {"workers": workers, "isolated": isolated, "seed": seed}
     if posebusters:
         told = clock.stage("posebusters")
-        busted = run_posebusters(rows, most=posebusters, workers=workers, seed=seed, progress=told)
+        busted = run_posebusters(rows, most=posebusters, progress=told, **how)
     if relax:
         told = clock.stage("relaxation")
-        relaxed = relaxation.run_relaxation(rows, most=relax, workers=workers, seed=seed, progress=told)
+        relaxed = relaxation.run_relaxation(rows, most=relax, progress=told, **how)
     if fcd and reference is not None:
         clock.stage("fcd")
         distance = _chemnet_distance(rows, reference, seed)

@@ -8,23 +8,21 @@ and no energy. The set grew over versions of that package, so the version is par
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record, parse
 from moldiff.evaluation.assess import Assessment
+from moldiff.evaluation.checks import check_all, draw
 from moldiff.evaluation.rates import Rate
-from moldiff.processes import map_chunks
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
+    from posebusters import PoseBusters
 
 CONFIG = "mol_fast"
-CHUNK = 25  # molecules sent to a worker at once: about half a second of work
-FEW = 100  # below this many molecules starting processes costs more than it saves
+TIMEOUT_S = 60.0  # for one molecule; one of a drug's size takes 0.05 s
 
 
 @dataclass(frozen=True)
@@ -36,19 +34,29 @@ class PoseBustersResult:
         sampled: records that were drawn, over all records, valid or not.
         failed: record index -> names of the failed checks, empty = passed; only of valid records, the others fail
             anyway.
+        unchecked: record index -> why PoseBusters could not be asked about a valid record; such records are in no rate.
     """
 
     version: str
     sampled: int
     failed: dict[int, tuple[str, ...]]
+    unchecked: dict[int, str] = field(default_factory=dict)
 
     def rates(self) -> dict[str, Rate]:
         """Return ``posebusters`` over the drawn records and ``posebusters_of_valid`` over the valid ones among them."""
         passed = sum(not names for names in self.failed.values())
-        return {"posebusters": Rate(passed, self.sampled), "posebusters_of_valid": Rate(passed, len(self.failed))}
+        asked = self.sampled - len(self.unchecked)
+        return {"posebusters": Rate(passed, asked), "posebusters_of_valid": Rate(passed, len(self.failed))}
+
+    def told(self, index: int) -> str:
+        """Return what the table of molecules says of a record: "pass", the failed checks, why it was not checked, or
+        nothing if it was not drawn or is not valid."""
+        if index in self.unchecked:
+            return f"not checked: {self.unchecked[index]}"
+        return (" ".join(self.failed[index]) or "pass") if index in self.failed else ""
 
     def to_json(self) -> dict[str, object]:
-        """Return version, sample sizes and the number of failures of each check."""
+        """Return version, sample sizes, the number of failures of each check, and which records were not checked."""
         counts: dict[str, int] = {}
         for names in self.failed.values():
             for name in names:
@@ -58,6 +66,7 @@ class PoseBustersResult:
             "config": CONFIG,
             "sampled": self.sampled,
             "checked": len(self.failed),
+            "not_checked": {str(index): reason for index, reason in self.unchecked.items()},
             "failures": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         }
 
@@ -67,6 +76,7 @@ def run_posebusters(
     *,
     most: int,
     workers: int = 1,
+    isolated: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> PoseBustersResult:
@@ -75,47 +85,30 @@ def run_posebusters(
     Args:
         rows: all records of the file.
         most: size of the sample; with fewer records, all are taken.
-        workers: processes (started afresh, fed with text); 1 = in this process.
+        workers, isolated: processes (fed with text); see `moldiff.processes.map_batches`.
         seed: of the draw.
         progress: called with the number of molecules checked so far.
-
-    Raises:
-        MoldiffError: a worker process died.
     """
-    chosen = np.arange(len(rows))
-    if len(rows) > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), size=most, replace=False))
-    pairs = [(rows[k].index, rows[k].mol) for k in chosen.tolist()]
+    chosen = draw(len(rows), most, seed)
+    pairs = [(rows[k].index, rows[k].mol) for k in chosen]
     texts = [(index, mol_to_sdf_record(mol, "", {})) for index, mol in pairs if mol is not None]
-    chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
-    failed: dict[int, tuple[str, ...]] = {}
-
-    done = map_chunks(_bust, chunks, workers=workers if len(texts) >= FEW else 1, what="PoseBusters")
-    for chunk in done:
-        failed.update(chunk)
-        if progress is not None:
-            progress(len(failed))
-    return PoseBustersResult(version("posebusters"), len(chosen), failed)
+    checked = check_all(_bust, texts, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, progress=progress)
+    return PoseBustersResult(version("posebusters"), len(chosen), checked.results, checked.unchecked)
 
 
-def _bust(chunk: Sequence[tuple[int, str]]) -> dict[int, tuple[str, ...]]:
-    """Check molecules given as (record index, SDF text); return the failed checks of each. Runs in a worker."""
+def _bust(text: str) -> tuple[str, ...]:
+    """Return the failed checks of a molecule given as SDF text. Runs in a worker."""
+    mol = parse(TextRecord(0, "sdf", "", text)).mol
+    if mol is None:
+        return ("loading",)
+    table = _checker().bust([mol])
+    # A check that could not be run is missing in the table, and no pass.
+    passed = table.astype(object).where(table.notna(), False).to_numpy(dtype=bool)[0]
+    return tuple(name for name, flag in zip(table.columns, passed, strict=True) if not flag)
+
+
+@cache
+def _checker() -> PoseBusters:
     from posebusters import PoseBusters
 
-    molecules: list[Mol] = []
-    failed: dict[int, tuple[str, ...]] = {}
-    indices = []
-    for index, text in chunk:
-        mol = parse(TextRecord(index, "sdf", "", text)).mol
-        if mol is None:
-            failed[index] = ("loading",)
-        else:
-            indices.append(index)
-            molecules.append(mol)
-    if molecules:
-        table = PoseBusters(config=CONFIG).bust(molecules)
-        # A check that could not be run is missing in the table, and no pass.
-        passed = table.astype(object).where(table.notna(), False).to_numpy(dtype=bool)
-        for index, flags in zip(indices, passed, strict=True):
-            failed[index] = tuple(name for name, flag in zip(table.columns, flags, strict=True) if not flag)
-    return failed
+    return PoseBusters(config=CONFIG)

@@ -8,7 +8,7 @@ finds from there. DFT geometries of QM9 give a median of 1.2; about 2.5 is what 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,13 @@ from moldiff.chem.graph import graph
 from moldiff.chem.relax import KCAL_PER_MOL
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
-from moldiff.processes import map_chunks
+from moldiff.evaluation.checks import check_all, draw
 
 MAX_GRADIENT = 5e-4  # hartree/bohr, largest component
-CHUNK = 5  # molecules sent to a worker at once
+TIMEOUT_S = 600.0  # for one molecule; one of QM9 takes 0.3 s, one of 100 atoms a minute
 
-Structure = tuple[int, list[int], list[list[float]], int]
-"""Record index, atomic numbers, positions in angstrom, total charge: plain values for a worker."""
+Structure = tuple[list[int], list[list[float]], int]
+"""Atomic numbers, positions in angstrom, total charge: plain values for a worker."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,15 @@ class Relaxed:
 
 @dataclass(frozen=True)
 class RelaxationResult:
-    """Record index -> result of the valid molecules that were drawn; None where GFN2-xTB itself failed."""
+    """What became of the valid molecules that were drawn.
+
+    Attributes:
+        relaxed: record index -> result; None where GFN2-xTB itself failed.
+        unchecked: record index -> why there is no result: a crash, no end in time.
+    """
 
     relaxed: dict[int, Relaxed | None]
+    unchecked: dict[int, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return sample size, failures, and median, mean and 90 % quantile of the energy, median of the RMSD."""
@@ -57,6 +63,7 @@ class RelaxationResult:
             "unit": "kcal/mol",
             "n": len(done),
             "failed": len(self.relaxed) - len(done),
+            "not_checked": {str(index): reason for index, reason in self.unchecked.items()},
             "unconverged": sum(not found.converged for found in done),
             "median": float(np.median(energies)) if done else None,
             "mean": float(energies.mean()) if done else None,
@@ -76,6 +83,7 @@ def run_relaxation(
     *,
     most: int,
     workers: int = 1,
+    isolated: bool = False,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> RelaxationResult:
@@ -84,36 +92,28 @@ def run_relaxation(
     Args:
         rows: all records of the file; the invalid ones have no energy.
         most: size of the sample.
-        workers: processes.
+        workers, isolated: processes; see `moldiff.processes.map_batches`.
         seed: of the draw.
         progress: called with the number of molecules done so far.
 
     Raises:
-        MoldiffError: tblite is not installed, or a worker process died.
+        MoldiffError: tblite is not installed.
     """
     check_installed()
     valid = [row for row in rows if row.valid]
-    chosen = list(range(len(valid)))
-    if len(valid) > most:
-        chosen = sorted(np.random.default_rng(seed).choice(len(valid), size=most, replace=False).tolist())
-    structures = [_structure(valid[k]) for k in chosen]
-    chunks = [structures[start : start + CHUNK] for start in range(0, len(structures), CHUNK)]
-    relaxed: dict[int, Relaxed | None] = {}
-    for chunk in map_chunks(_relax, chunks, workers=workers, what="GFN2-xTB"):
-        relaxed.update(chunk)
-        if progress is not None:
-            progress(len(relaxed))
-    return RelaxationResult(relaxed)
+    structures = [(row.index, _structure(row)) for row in (valid[k] for k in draw(len(valid), most, seed))]
+    checked = check_all(_relax, structures, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, progress=progress)
+    return RelaxationResult(checked.results, checked.unchecked)
 
 
 def _structure(row: Assessment) -> Structure:
     found = graph(row.mol)
-    return row.index, found.numbers.tolist(), found.positions.tolist(), int(found.charges.sum())
+    return found.numbers.tolist(), found.positions.tolist(), int(found.charges.sum())
 
 
-def _relax(chunk: Sequence[Structure]) -> dict[int, Relaxed | None]:
-    """Relax molecules one by one. Runs in a worker."""
-    return {index: relax(numbers, positions, charge) for index, numbers, positions, charge in chunk}
+def _relax(structure: Structure) -> Relaxed | None:
+    """Relax one molecule. Runs in a worker."""
+    return relax(*structure)
 
 
 def relax(numbers: Sequence[int], positions: Sequence[Sequence[float]], charge: int) -> Relaxed | None:

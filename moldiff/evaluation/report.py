@@ -18,9 +18,11 @@ were found.
 | composition     | size, element, charge, bond -> {counts, total_variation}                                   |
 | motifs          | null without reference, or {deviation, floor, motifs: name -> {mean, reference_mean,       |
 |                 | deviation}}: how often each occurs in a molecule, deviations in the reference's spreads    |
-| posebusters     | null if not run, or {version, config, sampled, checked, failures: check -> count}          |
-| relaxation      | null if not run, or {method, unit, n, failed, unconverged, median, mean, q90, median_rmsd} |
-|                 | of the energy that GFN2-xTB sets free, over the valid molecules drawn                      |
+| posebusters     | null if not run, or {version, config, sampled, checked, not_checked: index -> reason,      |
+|                 | failures: check -> count}                                                                  |
+| relaxation      | null if not run, or {method, unit, n, failed, not_checked: index -> reason, unconverged,   |
+|                 | median, mean, q90, median_rmsd} of the energy that GFN2-xTB sets free, over the valid      |
+|                 | molecules drawn                                                                            |
 | fcd             | null if not run, or {value, floor, n, reference, version}: Frechet ChemNet distance of the |
 |                 | n valid molecules to the reference's, and that of as many reference molecules to the rest  |
 | memorisation    | null without a prepared set as reference, or {in_training, held_out_in_training (rates),   |
@@ -33,7 +35,8 @@ were found.
 | seconds         | wall time of each stage                                                                    |
 
 Rates are over all requested molecules, except: atom rates (over the atoms that could be read), ``unique`` and
-``..._of_valid`` (over the valid molecules), ``novel`` (over the unique ones), ``posebusters`` (over the records drawn).
+``..._of_valid`` (over the valid molecules), ``novel`` (over the unique ones), ``posebusters`` (over the records drawn,
+but for those that could not be checked).
 Geometry, properties and composition are those of the valid molecules, whole molecules always, never a fragment.
 """
 

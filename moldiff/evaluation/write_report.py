@@ -69,20 +69,19 @@ def molecules_csv(report: EvaluationReport) -> str:
     """Return one row per requested molecule, all its columns in `COLUMNS`.
 
     ``smiles`` carries stereo; ``duplicate_of`` is the index of the first molecule of the same SMILES without stereo;
-    ``novel`` is told without stereo and empty without training keys; ``posebusters`` is "pass", the failed checks, or
-    empty where not run.
+    ``novel`` is told without stereo and empty without training keys; ``posebusters`` is "pass", the failed checks,
+    "not checked: " and why, or empty where not run.
     """
     rows = report.rows
     duplicates = mark_duplicates([row.smiles or None for row in rows])
     keys = report.reference.keys if report.reference else None
     seen = known([row.smiles for row in rows], keys.graph) if keys is not None else None
-    busted = report.posebusters.failed if report.posebusters else {}
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for place, row in enumerate(rows):
         novel = "" if seen is None or not row.valid else int(not seen[place])
-        checks = ("pass" if not busted[row.index] else " ".join(busted[row.index])) if row.index in busted else ""
+        checks = report.posebusters.told(row.index) if report.posebusters else ""
         first = duplicates[place]
         writer.writerow(
             [

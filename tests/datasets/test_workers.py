@@ -1,93 +1,65 @@
-"""A record that kills its worker costs that record and no other."""
+"""A record that kills its worker, or holds it up, costs that record and no other."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
+import signal
+import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.text_records import TextRecord
-from moldiff.datasets.rows import Dropped, Part, RowOptions, wide_vocabulary
+from moldiff.datasets import workers
+from moldiff.datasets.prepare import prepare
+from moldiff.datasets.rows import RowOptions, merge, wide_vocabulary
 from moldiff.datasets.sources import Chunk
-from moldiff.datasets.workers import CRASHED, _Crew, map_chunks
+from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError
 
-OPTIONS = RowOptions(wide_vocabulary(True, True), {}, {"logp": 0}, 0, 20, False)
+OPTIONS = RowOptions(wide_vocabulary(True, True), {}, {"logp": 0}, 0, 1, False)
 
 
 class Bomb(dict):
-    """Ends the process that unpickles it, as a crash of RDKit would."""
+    """Tags that end the process that looks into them, or hold it up, as a crash or a hang of RDKit would."""
 
-    def __reduce__(self) -> tuple:
-        return os._exit, (11,)
-
-
-class BrittlePool:
-    """Stands for a process pool that dies, with all that is queued, on a record named "deadly"."""
-
-    started = 0
-
-    def __init__(self) -> None:
-        BrittlePool.started += 1
-        self.futures: list[Future] = []
-        self.broken = False
-
-    def submit(self, function: Callable, *arguments: Any) -> Future:
-        if self.broken:
-            raise BrokenProcessPool
-        chunks = [argument for argument in arguments if isinstance(argument, Chunk)]
-        self.broken = any(record.name == "deadly" for chunk in chunks for record in chunk.records)
-        future: Future = Future()
-        if self.broken:
-            future.set_exception(BrokenProcessPool())
-        else:
-            future.set_result(function(*arguments))
-        return future
-
-    def shutdown(self, wait: bool, cancel_futures: bool) -> None:
-        self.broken = True
+    def get(self, name, default=None):
+        if super().get("deed") == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(600)
 
 
-def check(parts: list[Part], groups: list[list[TextRecord]]) -> None:
-    """Everything is there in its order except the deadly record, which is listed with the reason."""
-    assert [part.names for part in parts] == [[r.name for r in group if r.name != "deadly"] for group in groups]
-    dropped = [entry for part in parts for entry in part.dropped]
-    assert dropped == [Dropped("a.sdf", 1, "deadly", CRASHED)]
-    assert [part.arrays["properties"].shape for part in parts] == [(len(part.names), 1) for part in parts]
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_crash_and_a_hang_cost_two_records(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(workers, "RECORD_S", 1.0)
+    options = RowOptions(OPTIONS.vocabulary, {"tag": 1}, {"logp": 0}, 0, 1, False)
+    records = list(read_texts(sample_sdf))[:12]
+    for place, deed in ((2, "crash"), (7, "hang")):
+        old = records[place]
+        records[place] = TextRecord(old.index, "sdf", deed, old.text, Bomb(deed=deed))
+    chunks = [Chunk("a.sdf", records[:4]), Chunk("b.sdf", records[4:8]), Chunk("b.sdf", records[8:])]
+    parts = list(convert_chunks(chunks, options, workers=count))
+    assert {part.arrays["properties"].shape[1] for part in parts} == {2}
+    found = [(entry.source, entry.index, entry.name, entry.reason) for part in parts for entry in part.dropped]
+    assert found == [
+        ("a.sdf", 2, "crash", "crashed: the worker process ended on this record (SIGSEGV)"),
+        ("b.sdf", 7, "hang", "timeout: not done within 2 s"),
+    ]
+    kept = [record.name for record in records if not isinstance(record.tags, Bomb)]
+    assert [name for part in parts for name in part.names] == kept
+    assert len(merge([part.arrays for part in parts])["atom_offsets"]) == len(kept) + 1
 
 
-@pytest.mark.parametrize("first", [0, 1, 5])
-def test_a_crash_costs_one_record(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
-    """The deadly record stands in the middle of ten, after ``first`` harmless chunks."""
-    monkeypatch.setattr(_Crew, "_start", lambda self: BrittlePool())
-    monkeypatch.setattr(BrittlePool, "started", 0)
-    records = list(read_texts(sample_sdf))
-    groups = [records[start : start + 10] for start in range(100, 190, 10)]
-    groups[first][4] = TextRecord(1, "sdf", "deadly", "")
-    check(list(map_chunks([Chunk("a.sdf", group) for group in groups], OPTIONS, 2)), groups)
-    assert BrittlePool.started <= 3 + 4  # once for the start, then alone, then by halves of ten
+def test_one_worker_of_its_own_gives_the_same_folder(sample_sdf: Path, tmp_path: Path) -> None:
+    for name, isolated in (("here", False), ("there", True)):
+        prepare([sample_sdf], tmp_path / name, properties=["logp"], isolated=isolated)
+    files = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert files == sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert all((tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes() for name in files)
 
 
 def test_workers_that_cannot_even_start_are_one_error(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a script without its main guard: no record is to blame, so none is hunted down."""
-
-    def broken_from_the_start(crew: _Crew) -> BrittlePool:
-        pool = BrittlePool()
-        pool.broken = True
-        return pool
-
-    monkeypatch.setattr(_Crew, "_start", broken_from_the_start)
+    monkeypatch.setattr("moldiff.processes._set_up", os.abort)
     chunks = [Chunk("a.sdf", list(read_texts(sample_sdf))[:4])]
-    with pytest.raises(MoldiffError, match="one worker"):
-        list(map_chunks(chunks, OPTIONS, 2))
-
-
-def test_a_real_process_dies(sample_sdf: Path) -> None:
-    records = list(read_texts(sample_sdf))[:3]
-    records[1] = TextRecord(1, "sdf", "deadly", "", Bomb())
-    groups = [records[:1], records[1:2], records[2:]]
-    check(list(map_chunks([Chunk("a.sdf", group) for group in groups], OPTIONS, 2)), groups)
+    with pytest.raises(MoldiffError, match="before they see a molecule"):
+        list(convert_chunks(chunks, OPTIONS, workers=2))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import poison
 import pytest
 from posebusters import PoseBusters
 from rdkit.Chem import Mol
@@ -73,13 +74,31 @@ def test_a_cap_draws_from_all_records_and_says_so(rows: list[Assessment]) -> Non
     assert first.to_json()["sampled"] == 5
 
 
-def test_worker_processes_give_the_same(rows: list[Assessment], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posebusters, "FEW", 2)
-    monkeypatch.setattr(posebusters, "CHUNK", 4)
+def test_worker_processes_give_the_same(rows: list[Assessment]) -> None:
     seen: list[int] = []
-    parallel = run_posebusters(rows[:8], most=1000, workers=2, progress=seen.append)
-    assert parallel == run_posebusters(rows[:8], most=1000)
-    assert seen == [4, 8]
+    parallel = run_posebusters(rows[:10], most=1000, workers=2, progress=seen.append)
+    assert parallel == run_posebusters(rows[:10], most=1000)
+    assert seen == list(range(1, 11))
+
+
+def test_molecules_that_cost_their_worker_are_not_checked(
+    rows: list[Assessment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each kind of end once, in a chunk with others: the others are checked, the rates are over what was checked."""
+    ends = {1: "crash", 4: "exit", 5: "hang", 9: "stop", 11: "raise"}
+    texts = iter([ends.get(index, "") for index in range(16)])
+    monkeypatch.setattr(posebusters, "_bust", poison.bust)
+    monkeypatch.setattr(posebusters, "TIMEOUT_S", 3.0)
+    monkeypatch.setattr(posebusters, "mol_to_sdf_record", lambda *_: next(texts))
+    result = run_posebusters([*rows[:16], unreadable(16, "", "x")], most=1000, workers=2)
+    assert result.failed == {k: () for k in range(16) if k not in ends}
+    assert {index: reason.split()[0] for index, reason in result.unchecked.items()} == {
+        1: "crashed:", 4: "crashed:", 5: "timeout:", 9: "timeout:", 11: "error:",
+    }  # fmt: skip
+    assert (result.rates()["posebusters"].count, result.rates()["posebusters"].n) == (11, 12)
+    assert result.to_json()["not_checked"] == {str(k): result.unchecked[k] for k in result.unchecked}
+    assert result.told(1) == "not checked: crashed: the worker process ended on this record (SIGSEGV)"
+    assert (result.told(0), result.told(16)) == ("pass", "")
 
 
 def test_nothing_to_check() -> None:
@@ -96,5 +115,5 @@ def test_a_check_that_could_not_run_is_no_pass(write: Callable[..., Path], monke
 
     monkeypatch.setattr(PoseBusters, "bust", bust)
     water = "w\n\n\n  1  0  0  0  0  0  0  0  0  0999 V2000\n    0.0000    0.0000    0.0000 Ar  0\nM  END\n"
-    assert posebusters._bust([(3, water)]) == {3: ("bond_lengths",)}
-    assert posebusters._bust([(4, "nothing")]) == {4: ("loading",)}
+    assert posebusters._bust(water) == ("bond_lengths",)
+    assert posebusters._bust("nothing") == ("loading",)

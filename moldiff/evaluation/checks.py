@@ -1,0 +1,78 @@
+"""Checks by other packages, a molecule at a time: what they found, and which molecules they could not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from moldiff.processes import Lost, map_items
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CHUNK = 8  # molecules sent to a worker at once
+
+
+@dataclass(frozen=True)
+class Checked(Generic[Result]):
+    """The outcome for some records of a file.
+
+    Attributes:
+        results: record index -> what was found.
+        unchecked: record index -> why nothing was: the check failed, crashed its process or was not done in time.
+    """
+
+    results: dict[int, Result]
+    unchecked: dict[int, str]
+
+
+def draw(n: int, most: int, seed: int) -> list[int]:
+    """Return at most ``most`` of the numbers 0 .. n - 1, drawn at random, in order."""
+    if n <= most:
+        return list(range(n))
+    return sorted(np.random.default_rng(seed).choice(n, size=most, replace=False).tolist())
+
+
+def check_all(
+    check: Callable[[Item], Result],
+    items: Sequence[tuple[int, Item]],
+    *,
+    timeout_s: float,
+    workers: int = 1,
+    isolated: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Checked[Result]:
+    """Check every molecule; one that costs its worker, or makes the check raise, is not checked and said to be so.
+
+    Args:
+        check: a function of a module.
+        items: (record index, plain values that ``check`` takes).
+        timeout_s: longest time for one molecule.
+        workers, isolated: see `moldiff.processes.map_batches`.
+        progress: called with the number of molecules done so far.
+    """
+    results: dict[int, Result] = {}
+    unchecked: dict[int, str] = {}
+    values = (item for _, item in items)
+    work = partial(_guarded, check)
+    found = map_items(work, values, workers=workers, chunk=CHUNK, timeout_s=timeout_s, isolated=isolated)
+    for (index, _), result in zip(items, found, strict=True):
+        if isinstance(result, Lost):
+            unchecked[index] = result.reason
+        else:
+            results[index] = result
+        if progress is not None:
+            progress(len(results) + len(unchecked))
+    return Checked(results, unchecked)
+
+
+def _guarded(check: Callable[[Item], Result], item: Item) -> Result | Lost:
+    try:
+        return check(item)
+    except Exception as error:  # noqa: BLE001 - another package's code, on molecules from anywhere
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+        return Lost(f"error: {type(error).__name__}: {first:.100}")
