@@ -1,10 +1,22 @@
-"""Noise as a pure function of (seed, molecule id, draw, stream, element): the same on every batch size, order and
-device.
+"""Noise as a pure function of (seed, id, counter, stream, element): the same on every batch size, order and device.
 
 Counter-based generator Philox4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"), written in
 int64 tensor arithmetic so that one call serves a whole batch and gives the same bits on every device. The key is the
-run's seed, the counter is (element, draw, id, stream): nothing is stored, nothing has to be advanced, a restart needs
-no state.
+run's seed, the generator's own counter is (element, counter, id, stream): nothing is stored, nothing has to be
+advanced, a restart needs no state.
+
+| word    | bits | what it says                                                                              |
+|---------|------|-------------------------------------------------------------------------------------------|
+| seed    | 64   | the run; training draws its own molecules with its seed + 2^40 (`on_policy_seed`)         |
+| stream  | 8    | what the number is for (`Stream`)                                                         |
+| id      | 56   | the molecule: the number of a draw; `record_key`: attempt 6, draw 20, record 30 bits;     |
+|         |      | `row_keys`: data row 40, turn in the batch 16 bits; `graph_key`: a hash                   |
+| counter | 32   | when: `walk_counter`: step 20, part of a step 6, walk 6 bits; `training_counter`: step 31,|
+|         |      | earlier 1 bit; `bound_counter`: evaluation of the bound                                   |
+| element | 32   | which of the numbers of one call: atom, pair of atoms, property                           |
+
+The builders refuse what does not fit into its bits. `USES` lists who draws what with one seed; no two uses of one seed
+meet, which a test checks.
 """
 
 from __future__ import annotations
@@ -15,6 +27,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from moldiff.errors import MoldiffError
 
 _LOW = 0xFFFFFFFF
 _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
@@ -75,25 +89,25 @@ class NoiseSource:
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(f"seed must be in [0, 2^64), not {self.seed}")
 
-    def uniform(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+    def uniform(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
         """Return (B, n) float32 in the open interval (0, 1), one number for each molecule id (B,) and element."""
-        return _to_unit(self._words(ids, draw, stream, torch.arange(n, device=ids.device))[0])
+        return _to_unit(self._words(ids, counter, stream, torch.arange(n, device=ids.device))[0])
 
-    def uniform_pairs(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+    def uniform_pairs(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
         """Return (B, n, n) float32 in (0, 1), symmetric: one number for each unordered pair; the diagonal is 0.5.
 
         A pair's number depends on its two atoms alone, not on the padded width n.
         """
         row, column = torch.triu_indices(n, n, offset=1, device=ids.device)
-        values = _to_unit(self._words(ids, draw, stream, column * (column - 1) // 2 + row)[0])
+        values = _to_unit(self._words(ids, counter, stream, column * (column - 1) // 2 + row)[0])
         result = torch.full((len(ids), n, n), 0.5, device=ids.device)
         result[:, row, column] = values
         result[:, column, row] = values
         return result
 
-    def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
+    def normal(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
         """Return (B, n, 3) float32 standard normal numbers (Box-Muller)."""
-        words = self._words(ids, draw, stream, torch.arange(n, device=ids.device))
+        words = self._words(ids, counter, stream, torch.arange(n, device=ids.device))
         u0, u1, u2, u3 = (_to_unit(word) for word in words)
         radius0, radius1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
         angle0, angle1 = 2 * math.pi * u1, 2 * math.pi * u3
@@ -101,18 +115,134 @@ class NoiseSource:
             [radius0 * torch.cos(angle0), radius0 * torch.sin(angle0), radius1 * torch.cos(angle1)], dim=-1
         )
 
-    def _words(self, ids: Tensor, draw: int, stream: Stream, elements: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return four (B, E) words; ids up to 2^56 (the high part shares a counter word with the stream's 8 bits)."""
+    def _words(
+        self, ids: Tensor, counter: int, stream: Stream, elements: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return four (B, E) words. Ids on another device than the CPU are taken on trust: looking at them waits."""
+        _checked("counter", counter, COUNTER_BITS)
+        if ids.device.type == "cpu" and len(ids):
+            for end in torch.aminmax(ids):
+                _checked("id", int(end), ID_BITS)
         ids = ids[:, None]
-        counter = (
+        words = (
             elements[None, :].expand(ids.shape[0], -1),
-            torch.full_like(ids, draw),
+            torch.full_like(ids, counter),
             ids & _LOW,
-            (((ids >> 32) << 8) | int(stream)) & _LOW,
+            ((ids >> 32) << 8) | int(stream),
         )
-        return philox(counter, (self.seed & _LOW, self.seed >> 32))
+        return philox(words, (self.seed & _LOW, self.seed >> 32))
 
 
 def _to_unit(word: Tensor) -> Tensor:
     """Map 32 random bits to float32 in the open interval (0, 1), exactly representable."""
     return ((word >> (32 - _MANTISSA)).double() + 0.5).mul_(2.0**-_MANTISSA).float()
+
+
+ID_BITS, COUNTER_BITS = 56, 32
+STEP_BITS, PART_BITS, WALK_BITS = 20, 6, 6
+ATTEMPT_BITS, DRAW_BITS, RECORD_BITS = 6, 20, 30
+ROW_BITS, TURN_BITS = 40, 16
+TRAINING_STEP_BITS = 31
+SEED_BITS, ON_POLICY_BIT = 64, 40
+
+
+def walk_counter(step: int, part: int = 0, walk: int = 0) -> int:
+    """Return the counter of a sampler's noise.
+
+    Args:
+        step: of the walk; 0 = the prior.
+        part: of the step: 0 = the step itself, 1 = churn, 2 .. 61 = the moves of a corrector, 62 = back to the noisier
+            level (`moldiff.sampling.solvers`).
+        walk: 0, or the k-th walk of the same molecules.
+    """
+    return _packed(("step of a walk", step, STEP_BITS), ("part of a step", part, PART_BITS), ("walk", walk, WALK_BITS))
+
+
+def training_counter(step: int, *, earlier: bool = False) -> int:
+    """Return the counter of a training step; ``earlier``: of what a sampler met a step before."""
+    return _packed(("training step", step, TRAINING_STEP_BITS), ("earlier", int(earlier), 1))
+
+
+def bound_counter(repeat: int, evaluations: int, number: int) -> int:
+    """Return the counter of evaluation ``number``, below ``evaluations``, of a repeat of the bound."""
+    if not 0 <= number < evaluations:
+        raise MoldiffError(f"random numbers: evaluation {number} is not in 0 .. {evaluations - 1}")
+    return _checked("evaluation of a bound", repeat * evaluations + number, COUNTER_BITS)
+
+
+def record_key(record: int, draw: int, attempt: int = 0) -> int:
+    """Return the id of one attempt at a draw for a record of a file, all counted from 0."""
+    return _packed(("attempt", attempt, ATTEMPT_BITS), ("draw", draw, DRAW_BITS), ("record", record, RECORD_BITS))
+
+
+def row_keys(rows: Tensor, turns: Tensor) -> Tensor:
+    """Return (B,) ids of data rows (B,) in a batch: a molecule that stands in it several times gets other noise in each
+    of its turns (B,), which are on the CPU."""
+    _checked("turn in a batch", int(turns.max()), TURN_BITS)
+    if rows.device.type == "cpu":
+        _checked("data row", int(rows.max()), ROW_BITS)
+    return rows + (turns.to(rows.device) << ROW_BITS)
+
+
+def graph_key(digest: int) -> int:
+    """Return the id of a molecule that is known by a hash alone."""
+    return digest & ((1 << ID_BITS) - 1)
+
+
+def on_policy_seed(seed: int) -> int:
+    """Return the seed of draws to train on: not those that a user makes, and measures, with the training's seed."""
+    return _checked("seed", seed + (1 << ON_POLICY_BIT), SEED_BITS)
+
+
+def _checked(name: str, value: int, bits: int) -> int:
+    if not 0 <= value < 1 << bits:
+        raise MoldiffError(f"random numbers: {name} {value} is not in 0 .. {(1 << bits) - 1}")
+    return value
+
+
+def _packed(*parts: tuple[str, int, int]) -> int:
+    """Return one word of (name, value, bits), from the lowest bits up."""
+    word, shift = 0, 0
+    for name, value, bits in parts:
+        word |= _checked(name, value, bits) << shift
+        shift += bits
+    return word
+
+
+@dataclass(frozen=True)
+class Use:
+    """A use of random numbers: the keys that it may take.
+
+    Attributes:
+        run: kind of run; runs of different kinds have seeds that have nothing to do with each other.
+        what: is drawn.
+        streams, ids, counters, elements: of its numbers.
+    """
+
+    run: str
+    what: str
+    streams: tuple[Stream, ...]
+    counters: range
+    ids: range = range(1 << ID_BITS)
+    elements: range = range(1 << 32)
+
+
+_FIELDS = (Stream.POS, Stream.ATOM_TYPE, Stream.CHARGE, Stream.BOND_TYPE)
+_STEPS = range(1 << TRAINING_STEP_BITS)
+USES = (
+    Use("sampling", "size, and the training molecule that gives size and condition", (Stream.SIZE,), range(1)),
+    Use("sampling", "which properties of a training molecule are asked for", (Stream.CONDITION,), range(1)),
+    Use("sampling", "which states of a walk are kept", (Stream.TIME,), range(1)),
+    Use("sampling", "noise of a walk", _FIELDS, range(1 << COUNTER_BITS)),
+    Use("sampling", "particles of a group, its number the id", (Stream.RESAMPLING,), range(1 << STEP_BITS)),
+    Use("training", "noise of a batch", _FIELDS, _STEPS),
+    Use("training", "noise of the step before", _FIELDS, range(1 << TRAINING_STEP_BITS, 1 << COUNTER_BITS)),
+    Use("training", "times", (Stream.TIME,), _STEPS),
+    Use("training", "dropped properties", (Stream.CONDITION,), _STEPS),
+    Use("training", "self-conditioning, a coin", (Stream.SELF_CONDITIONING,), _STEPS, range(1), range(1)),
+    Use("training", "self-conditioning, the gap", (Stream.SELF_CONDITIONING,), _STEPS, elements=range(1, 2)),
+    Use("training", "own draws, a coin", (Stream.SELF_CONDITIONING,), _STEPS, range(1), range(2, 3)),
+    Use("validation", "noise", _FIELDS, range(1)),
+    Use("bound", "noise", _FIELDS, range(1 << COUNTER_BITS)),
+    Use("bound", "steps", (Stream.TIME,), range(1 << COUNTER_BITS)),
+)

@@ -21,6 +21,7 @@ from moldiff.datasets.statistics import DatasetStatistics, PropertyStatistics
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
+from moldiff.randomness import USES, NoiseSource, Stream
 from moldiff.vocabulary import Vocabulary
 
 
@@ -121,6 +122,30 @@ def model(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
     card = "# Test card\n\nFor tests."
     save_model_folder(folder, weights=weights, config=tiny_model.config_json(), references={}, card=card, half=True)
     return folder
+
+
+@pytest.fixture
+def noise_uses(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], set[str]]:
+    """Watch all random numbers; the function asserts that those of a kind of run are in the table, and says which."""
+    calls: list[tuple[Stream, int, list[int]]] = []
+    words = NoiseSource._words
+
+    def watched(self: NoiseSource, ids: torch.Tensor, counter: int, stream: Stream, elements: torch.Tensor) -> object:
+        calls.append((stream, counter, ids.tolist()))
+        return words(self, ids, counter, stream, elements)
+
+    monkeypatch.setattr(NoiseSource, "_words", watched)
+
+    def found(run: str) -> set[str]:
+        seen = set()
+        for stream, counter, ids in calls:
+            uses = [use for use in USES if use.run == run and stream in use.streams and counter in use.counters]
+            uses = [use for use in uses if all(number in use.ids for number in ids)]
+            assert uses, f"{run}: {stream!r} at {counter} is in no use of the table"
+            seen.update(use.what for use in uses)
+        return seen
+
+    return found
 
 
 class Result(NamedTuple):

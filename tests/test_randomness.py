@@ -1,12 +1,29 @@
 """Counter-based noise: known answers, a function of its key alone, independent streams, the right distributions."""
 
+import hashlib
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
 from scipy import stats
 
-from moldiff.randomness import NoiseSource, Stream, _to_unit, philox
+from moldiff.diffusion.joint import draw_noise
+from moldiff.errors import MoldiffError
+from moldiff.randomness import (
+    USES,
+    NoiseSource,
+    Stream,
+    _to_unit,
+    bound_counter,
+    graph_key,
+    on_policy_seed,
+    philox,
+    record_key,
+    row_keys,
+    training_counter,
+    walk_counter,
+)
 
 IDS = torch.arange(3)
 
@@ -91,3 +108,82 @@ def test_normal_numbers_are_normal_and_their_axes_independent() -> None:
 def test_a_seed_outside_64_bits_is_refused(seed: int) -> None:
     with pytest.raises(ValueError, match="seed must be in"):
         NoiseSource(seed)
+
+
+def digest(*values: torch.Tensor) -> str:
+    return hashlib.sha256(b"".join(value.contiguous().numpy().tobytes() for value in values)).hexdigest()[:16]
+
+
+@pytest.mark.parametrize(
+    ("counter", "expected"),
+    [
+        (walk_counter(0), "bd34d5889dd3fc12 31502d0af183015a 4b1ff0594092459d"),
+        (training_counter(7), "4e5a33e5227d3a45 b2f25e276b3cbce5 34de26caa10a7060"),
+        (walk_counter(7, 61, 63), "4c108184fd8d763b 86df36e22eccadcd f606c41e83fb73c1"),
+        (training_counter(99, earlier=True), "2258f6020dde947b 6bedbca4779026bf 7f56f5bd662abb24"),
+        (bound_counter(3, 25, 11), "d2c5b3e8bd6cb276 968bc51c2e892281 6944693c573831b3"),
+    ],
+)
+def test_numbers_are_those_of_earlier_versions(counter: int, expected: str) -> None:
+    """Recorded before the keys had builders."""
+    source = NoiseSource(12345678901234)
+    keys = [0, 5, record_key(77, 9, 3), record_key((1 << 30) - 1, (1 << 20) - 1, 63), graph_key((1 << 63) - 12345)]
+    ids = torch.cat([torch.tensor(keys), row_keys(torch.tensor([8]), torch.tensor([65535]))])
+    noise = draw_noise(source, ids, counter, 5)
+    fields = digest(noise.pos, noise.atom_type, noise.charge, noise.bond_type)
+    others = [digest(source.uniform(ids, counter, stream, n)) for stream, n in ((Stream.TIME, 5), (Stream(6), 3))]
+    assert [fields, *others] == expected.split()
+
+
+def test_builders_are_one_to_one() -> None:
+    """The smallest and the largest values of every part, all together: no two give one word, and all fit."""
+    ends = {bits: (0, 1, (1 << bits) - 2, (1 << bits) - 1) for bits in (6, 16, 20, 30, 31, 40)}
+    walks = [walk_counter(*parts) for parts in itertools.product(ends[20], ends[6], ends[6])]
+    steps = [training_counter(step, earlier=earlier) for step in ends[31] for earlier in (False, True)]
+    bounds = [bound_counter(repeat, 25, number) for repeat in range(3) for number in range(25)]
+    for words in (walks, steps, bounds):
+        assert len(set(words)) == len(words)
+        assert 0 <= min(words) <= max(words) < 1 << 32
+    records = [record_key(*parts) for parts in itertools.product(ends[30], ends[20], ends[6])]
+    pairs = torch.tensor(list(itertools.product(ends[40], ends[16]))).T
+    for words in (records, row_keys(*pairs).tolist()):
+        assert len(set(words)) == len(words)
+        assert 0 <= min(words) <= max(words) < 1 << 56
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda: walk_counter(1 << 20), "step of a walk 1048576 is not in 0 .. 1048575"),
+        (lambda: walk_counter(-1), "step of a walk -1"),
+        (lambda: walk_counter(0, 64), "part of a step 64"),
+        (lambda: walk_counter(0, 0, 64), "walk 64"),
+        (lambda: training_counter(1 << 31), "training step"),
+        (lambda: bound_counter(0, 25, 25), r"evaluation 25 is not in 0 \.\. 24"),
+        (lambda: bound_counter(1 << 28, 25, 0), "evaluation of a bound"),
+        (lambda: record_key(1 << 30, 0), "record"),
+        (lambda: record_key(0, 1 << 20), "draw"),
+        (lambda: record_key(0, 0, 64), "attempt"),
+        (lambda: row_keys(torch.tensor([1 << 40]), torch.tensor([0])), "data row"),
+        (lambda: row_keys(torch.tensor([0]), torch.tensor([1 << 16])), "turn"),
+        (lambda: on_policy_seed((1 << 64) - 1), "seed"),
+        (lambda: NoiseSource(0).uniform(torch.tensor([0, 1 << 56]), 0, Stream.POS, 1), "id 72057594037927936"),
+        (lambda: NoiseSource(0).uniform(torch.tensor([-1]), 0, Stream.POS, 1), "id -1"),
+        (lambda: NoiseSource(0).uniform(torch.tensor([0]), 1 << 32, Stream.POS, 1), "counter 4294967296"),
+    ],
+)
+def test_what_does_not_fit_into_its_bits_is_an_error(build: Callable[[], object], words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        build()
+
+
+def test_no_two_uses_of_one_seed_meet() -> None:
+    for one, other in itertools.combinations(USES, 2):
+        apart = one.run != other.run or not set(one.streams) & set(other.streams)
+        for name in ("counters", "ids", "elements"):
+            first, second = getattr(one, name), getattr(other, name)
+            assert len(first)
+            apart = apart or first[-1] < second[0] or second[-1] < first[0]
+        assert apart, f"{one.what} and {other.what} share numbers"
+    assert {stream for use in USES for stream in use.streams} == set(Stream)
+    assert all(use.ids[-1] < 1 << 56 and use.counters[-1] < 1 << 32 for use in USES)

@@ -30,7 +30,7 @@ from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import NoiseCurve, uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource, Stream, bound_counter
 from moldiff.threads import stop_if_unwanted
 
 _MOST_STEPS = 100_000
@@ -87,28 +87,30 @@ def bound_terms(
     prior = prior_terms(diffusion, molecules, curve.levels(end + 1))
     repeats = []
     for repeat in range(settings.repeats):
-        draw = repeat * settings.evaluations
         total = dict(prior)
         for number, (first, count) in enumerate(settings.strata(), start=1):
             stop_if_unwanted()
-            uniform = source.uniform(molecules.ids, draw + number, Stream.TIME, 1)[:, 0].double()
+            counter = bound_counter(repeat, settings.evaluations, number)
+            uniform = source.uniform(molecules.ids, counter, Stream.TIME, 1)[:, 0].double()
             step = first + (uniform * count).long().clamp(max=count - 1)
             at, to = curve.levels(times[step]), curve.levels(times[step + 1])
-            noisy, prediction = _predict(denoiser, diffusion, molecules, at, source, draw + number)
+            noisy, prediction = _predict(denoiser, diffusion, molecules, at, source, counter)
             terms = step_terms(diffusion, molecules, noisy, prediction, at, to)
             total = {field: total[field] + count * terms[field] for field in FIELDS}
         clean = curve.levels(end)
-        noisy, prediction = _predict(denoiser, diffusion, molecules, clean, source, draw)
+        noisy, prediction = _predict(
+            denoiser, diffusion, molecules, clean, source, bound_counter(repeat, settings.evaluations, 0)
+        )
         terms = reconstruction_terms(diffusion, molecules, noisy, prediction, clean)
         repeats.append({field: total[field] + terms[field] for field in FIELDS})
     return {field: torch.stack([terms[field] for terms in repeats], dim=1) for field in FIELDS}
 
 
 def _predict(
-    denoiser: Denoiser, diffusion: JointDiffusion, clean: MolBatch, at: Levels, source: NoiseSource, draw: int
+    denoiser: Denoiser, diffusion: JointDiffusion, clean: MolBatch, at: Levels, source: NoiseSource, counter: int
 ) -> tuple[MolBatch, MolPrediction]:
     """Noise the molecules to a level and return them with the denoiser's estimate, without self-conditioning."""
-    noisy = diffusion.noise(clean, at, draw_noise(source, clean.ids, draw, clean.mask.shape[1]))
+    noisy = diffusion.noise(clean, at, draw_noise(source, clean.ids, counter, clean.mask.shape[1]))
     with torch.no_grad():
         return noisy, denoiser(noisy, at, clean.properties, None)
 

@@ -27,13 +27,13 @@ class JointNoise:
     bond_type: Tensor
 
 
-def draw_noise(source: NoiseSource, ids: Tensor, draw: int, n: int) -> JointNoise:
-    """Return the noise of molecules ``ids`` (B,) for draw number ``draw``, padded to n atoms."""
+def draw_noise(source: NoiseSource, ids: Tensor, counter: int, n: int) -> JointNoise:
+    """Return the noise of molecules ``ids`` (B,) for a counter (see `moldiff.randomness`), padded to n atoms."""
     return JointNoise(
-        pos=source.normal(ids, draw, Stream.POS, n),
-        atom_type=source.uniform(ids, draw, Stream.ATOM_TYPE, n),
-        charge=source.uniform(ids, draw, Stream.CHARGE, n),
-        bond_type=source.uniform_pairs(ids, draw, Stream.BOND_TYPE, n),
+        pos=source.normal(ids, counter, Stream.POS, n),
+        atom_type=source.uniform(ids, counter, Stream.ATOM_TYPE, n),
+        charge=source.uniform(ids, counter, Stream.CHARGE, n),
+        bond_type=source.uniform_pairs(ids, counter, Stream.BOND_TYPE, n),
     )
 
 

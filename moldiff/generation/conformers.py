@@ -31,7 +31,8 @@ from moldiff.interruption import Interruption
 from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
-from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner, noise_key
+from moldiff.randomness import record_key
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.status import Status
 from moldiff.threads import Workers
@@ -134,7 +135,7 @@ class Conformers(Job[Skeleton]):
             first = attempts[ask.number] + 1
             ahead = max(1, rows // mates[widths[ask.number]])
             for attempt in range(first, min(first + ahead, self.request.redraws + 1)):
-                planned[noise_key(ask.record.index, ask.draw, attempt)] = ask, attempt
+                planned[record_key(ask.record.index, ask.draw, attempt)] = ask, attempt
         return planned
 
     def _answer(self, ask: Ask[Skeleton], found: MoleculeResult, attempt: int, evaluations: int) -> Answer[Skeleton]:

@@ -34,8 +34,9 @@ from moldiff.interruption import Interruption
 from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
+from moldiff.randomness import record_key
 from moldiff.sampling.constraints import NO_DEMANDS
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner, noise_key
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.status import Status
 from moldiff.threads import Workers
@@ -129,7 +130,7 @@ class Variations(Job[Seed]):
         self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[Answer[Seed]]:
         drawer = self.request.drawer(self.model, True, workers)
-        by_key = {noise_key(ask.record.index, ask.draw): ask for ask in asks}
+        by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
             Task(key, ask.item.arrays, self.request.strength_of(ask.draw))
             for key, ask in by_key.items()

@@ -31,6 +31,7 @@ from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, Score, Scorer
 from moldiff.nll.reference import ScoreReference, calibrate
+from moldiff.randomness import graph_key
 from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
 
@@ -178,7 +179,7 @@ def _rows(
         encoded = {record.index: _encoded(record, scorer.model.vocabulary) for record in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
         told = None if progress is None else lambda done, before=before: progress(before + done)
-        keys = [noise_key(found) for found in molecules.values()]
+        keys = [molecule_key(found) for found in molecules.values()]
         scores = dict(zip(molecules, scorer.score(list(molecules.values()), keys, told), strict=True))
         for record in chunk:
             found = encoded[record.index]
@@ -191,12 +192,12 @@ def _rows(
             progress(summary.records)
 
 
-def noise_key(molecule: MolArrays) -> int:
-    """Return what keys a molecule's noise: 63 bits of a hash of its graph, in the order of its atoms. Geometries of one
+def molecule_key(molecule: MolArrays) -> int:
+    """Return what keys a molecule's noise: a hash of its graph, in the order of its atoms. Geometries of one
     graph share their noise, so that their scores can be compared."""
     parts = (molecule.atom_type, molecule.charge, molecule.bonds)
     data = b"".join(np.ascontiguousarray(part, dtype=np.int32).tobytes() for part in parts)
-    return bytes_key(data) >> 1
+    return graph_key(bytes_key(data) >> 1)
 
 
 def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:

@@ -11,9 +11,7 @@ from moldiff.diffusion.joint import JointDiffusion, JointNoise, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource, Stream
-
-_PART_SHIFT, _ATTEMPT_SHIFT = 20, 26  # a draw's number is step + part * 2^20 + attempt * 2^26
+from moldiff.randomness import NoiseSource, Stream, walk_counter
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,10 @@ class Walk:
     def noise(self, molecules: MolBatch, step: int, part: int = 0) -> JointNoise:
         """Return fresh noise for every field: a function of the seed, each molecule's id, the step (0 = the prior) and
         the part. Different parts of a step are independent."""
-        return draw_noise(self.source, molecules.ids, self._draw(step, part), molecules.mask.shape[1])
+        return draw_noise(self.source, molecules.ids, walk_counter(step, part, self.attempt), molecules.mask.shape[1])
 
     def pos_noise(self, molecules: MolBatch, step: int, part: int) -> Tensor:
         """Return the coordinates' share of `noise` alone, (B, N, 3) standard normal."""
-        return self.source.normal(molecules.ids, self._draw(step, part), Stream.POS, molecules.mask.shape[1])
-
-    def _draw(self, step: int, part: int) -> int:
-        return step + (part << _PART_SHIFT) + (self.attempt << _ATTEMPT_SHIFT)
+        return self.source.normal(
+            molecules.ids, walk_counter(step, part, self.attempt), Stream.POS, molecules.mask.shape[1]
+        )

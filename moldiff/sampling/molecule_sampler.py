@@ -19,7 +19,7 @@ from moldiff.arrays import LogProbabilities, MolArrays
 from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import ATTEMPT_BITS, DRAW_BITS, NoiseSource, Stream
 from moldiff.sampling.conditions import FreeStarts, Starts
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.guidance import Guidance
@@ -225,8 +225,7 @@ def log_probabilities(prediction: MolPrediction, n_atoms: Tensor) -> list[LogPro
     ]
 
 
-MOST_DRAWS, MOST_ATTEMPTS = 1 << 20, 1 << 6
-_DRAW_SHIFT, _RECORD_SHIFT = 6, 26  # a key is attempt + draw * 2^6 + record * 2^26
+MOST_DRAWS, MOST_ATTEMPTS = 1 << DRAW_BITS, 1 << ATTEMPT_BITS  # for each record
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ class Task:
     """One walk to make.
 
     Attributes:
-        key: identity that its noise is keyed by, see `noise_key`.
+        key: identity that its noise is keyed by, see `moldiff.randomness.record_key`.
         arrays: the molecule, zero mean.
         start: the time at which the walk begins, 0 < start <= 1.
     """
@@ -242,17 +241,6 @@ class Task:
     key: int
     arrays: MolArrays
     start: float = 1.0
-
-
-def noise_key(record: int, draw: int, attempt: int = 0) -> int:
-    """Return the identity of one attempt at a draw for a record: no other has the same noise.
-
-    Args:
-        record: from 0, below 2^30.
-        draw: for that record, from 0, below `MOST_DRAWS`.
-        attempt: from 0, below `MOST_ATTEMPTS`.
-    """
-    return attempt + (draw << _DRAW_SHIFT) + (record << _RECORD_SHIFT)
 
 
 class TaskRunner:

@@ -24,7 +24,7 @@ import torch
 
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.molecules import MolBatch
-from moldiff.randomness import Stream
+from moldiff.randomness import Stream, walk_counter
 from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample, Underway
 
@@ -173,7 +173,9 @@ class Reweighter:
         even = bool((group.log_weights == group.log_weights[0]).all())
         if even or group.is_dead or not (final or effective < self.threshold * count):
             return
-        uniform = self.walker.source.uniform(torch.tensor([group.number]), stage.step, Stream.RESAMPLING, 1)
+        uniform = self.walker.source.uniform(
+            torch.tensor([group.number]), walk_counter(stage.step), Stream.RESAMPLING, 1
+        )
         chosen = in_place(systematic(group.log_weights, float(uniform)))
         group.particles = [_moved(group.particles[k], group.ids[j : j + 1]) for j, k in enumerate(chosen)]
         group.scored = [group.scored[k] for k in chosen]

@@ -15,11 +15,10 @@ from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
-from moldiff.randomness import Stream
+from moldiff.randomness import Stream, training_counter
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.states import OwnDraws
 
-_EARLIER = 1 << 31  # draws of what a sampler met a step before; above every step number
 _COINS = 3  # of a step: two uses of the stream for the batch's self-conditioning, and whether it is of own draws
 
 
@@ -66,7 +65,7 @@ class DenoisingTask(TrainingTask):
         clean = self.arrays.assemble(indices, width)
         keys = self._keys(clean, step)
         levels = self.model.curve.levels(*self._times(keys, step))
-        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width))
+        noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, training_counter(step), width))
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
 
     def earlier(self, noisy: MolBatch, levels: Levels, step: int) -> tuple[MolBatch, Levels]:
@@ -77,17 +76,17 @@ class DenoisingTask(TrainingTask):
         """
         keys = self._keys(noisy, step)
         t_pos, t_graph = self._times(keys, step)
-        gap = self.source.uniform(keys, step, Stream.SELF_CONDITIONING, 2)[:, 1].double()
+        gap = self.source.uniform(keys, training_counter(step), Stream.SELF_CONDITIONING, 2)[:, 1].double()
         gap = gap * self.config.training.self_conditioning_gap
         t_graph = torch.where(t_graph > 0, t_graph + gap, t_graph)  # a clean graph is clean at every step
         to = self.model.curve.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
-        noise = draw_noise(self.source, keys, step + _EARLIER, noisy.mask.shape[1])
+        noise = draw_noise(self.source, keys, training_counter(step, earlier=True), noisy.mask.shape[1])
         return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
     def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
         """Return (B, P) properties, some set to NaN, see `dropped_properties`."""
         count = clean.properties.shape[1]
-        uniform = self.source.uniform(keys, step, Stream.CONDITION, count + 1)
+        uniform = self.source.uniform(keys, training_counter(step), Stream.CONDITION, count + 1)
         training = self.config.training
         dropped = dropped_properties(uniform, training.property_dropout, training.unconditional_share)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
@@ -132,7 +131,7 @@ class DenoisingTask(TrainingTask):
     def _coin(self, step: int, element: int) -> float:
         """Return a number in (0, 1) for a whole batch."""
         zero = torch.zeros(1, dtype=torch.int64)
-        return float(self.source.uniform(zero, step, Stream.SELF_CONDITIONING, _COINS)[0, element])
+        return float(self.source.uniform(zero, training_counter(step), Stream.SELF_CONDITIONING, _COINS)[0, element])
 
 
 def dropped_properties(uniform: Tensor, dropout: float, free: float) -> Tensor:

@@ -15,10 +15,8 @@ from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.schedule import NoiseCurve, TrainingDensity
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource, Stream, row_keys, training_counter
 from moldiff.training.optimizers import build_optimizers, learning_rate_factor
-
-_TURN_SHIFT = 40  # above every row number
 
 
 class TrainingTask(pl.LightningModule):
@@ -83,12 +81,11 @@ class TrainingTask(pl.LightningModule):
 
     def _keys(self, batch: MolBatch, step: int) -> Tensor:
         """Return (B,) what the noise of each row is keyed by."""
-        # a molecule that stands several times in a batch, as in small data sets, gets other noise each time
-        return batch.ids + (self.plan.turns(step).to(batch.ids.device) << _TURN_SHIFT)
+        return row_keys(batch.ids, self.plan.turns(step))
 
     def _times(self, keys: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return the times of coordinates and graph, each (B,) float64."""
-        return self.density.sample(self.source.uniform(keys, step, Stream.TIME, 5), self.curve)
+        return self.density.sample(self.source.uniform(keys, training_counter(step), Stream.TIME, 5), self.curve)
 
     def _update(self, loss: Tensor, step: int) -> None:
         """Backward, guard, clip, step and average."""

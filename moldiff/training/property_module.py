@@ -16,6 +16,7 @@ from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.diffusion.property_likelihood import log_density
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
+from moldiff.randomness import training_counter
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import BINS, noised_rows
 
@@ -40,7 +41,9 @@ class PropertyTask(TrainingTask):
         clean = self.arrays.assemble(indices, width)
         keys = self._keys(clean, step)
         levels = self.curve.levels(*self._times(keys, step))
-        return self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, step, width)), levels
+        return self.model.diffusion.noise(
+            clean, levels, draw_noise(self.source, keys, training_counter(step), width)
+        ), levels
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         """Take one step; ``batch`` holds the step number."""

@@ -1,6 +1,7 @@
 """Scores of single molecules: the same in every batch, order and company."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -41,6 +42,11 @@ def test_a_score_does_not_depend_on_its_batch(tiny_model: MoleculeModel) -> None
     backwards = Scorer(tiny_model, SETTINGS, batch_size=1).score(MOLECULES[::-1], range(4, -1, -1))[::-1]
     assert all(close(a, b) for a, b in zip(together, backwards, strict=True))
     assert [score.n_atoms for score in together] == [5, 9, 5, 1, 12]
+
+
+def test_every_random_number_is_in_the_table(tiny_model: MoleculeModel, noise_uses: Callable[[str], set[str]]) -> None:
+    Scorer(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
+    assert noise_uses("bound") == {"noise", "steps"}
 
 
 def test_a_score_does_not_depend_on_the_number_of_threads(tiny_model: MoleculeModel) -> None:

@@ -12,7 +12,8 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.vary import noised_walk
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch
-from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MOST_DRAWS, Draw, Drawer, Task, TaskRunner, noise_key
+from moldiff.randomness import record_key
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 
@@ -41,11 +42,11 @@ def same(one: MolArrays, other: MolArrays) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
-def test_no_two_attempts_have_the_same_key() -> None:
-    records, draws, attempts = (0, 1, 2, (1 << 30) - 1), (0, 1, MOST_DRAWS - 1), (0, 1, MOST_ATTEMPTS - 1)
-    keys = {noise_key(r, d, a) for r in records for d in draws for a in attempts}
-    assert len(keys) == len(records) * len(draws) * len(attempts)
-    assert max(keys) < 1 << 56  # as many as a noise source tells apart
+def test_every_random_number_is_in_the_table(drawer: Drawer, noise_uses: Callable[[str], set[str]]) -> None:
+    list(drawer.walks(0, 3, 2))
+    list(TaskRunner(drawer, noised_walk(drawer)).run([Task(record_key(7, 1, 2), molecule(6), 0.4)]))
+    used = {"noise of a walk", "which states of a walk are kept", "size, and the training molecule that gives"}
+    assert {what.partition(" size and")[0] for what in noise_uses("sampling")} == used
 
 
 @pytest.mark.parametrize("mates", [0, 2, 11])

@@ -44,6 +44,15 @@ def test_a_batch_is_a_function_of_seed_and_step(make_task: Make) -> None:
     assert not torch.equal(levels.stacked(), other.setup_batch(3)[1].stacked())
 
 
+def test_every_random_number_is_in_the_table(make_task: Make, noise_uses: Callable[[str], set[str]]) -> None:
+    task = make_task("training.self_conditioning=1.0")
+    task.example(3)
+    assert noise_uses("training") >= {
+        "noise of a batch", "noise of the step before", "times", "dropped properties",
+        "self-conditioning, a coin", "self-conditioning, the gap",
+    }  # fmt: skip
+
+
 def test_the_same_molecule_meets_other_noise_in_another_step(make_task: Make) -> None:
     task = make_task("training.batch_size=32")
     seen: dict[int, dict[int, tuple[float, float]]] = {}  # molecule -> step -> level and noise

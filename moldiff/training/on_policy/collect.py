@@ -30,7 +30,7 @@ from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import _uniform
 from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
 from moldiff.sampling.smc import effective_size, systematic
@@ -49,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 600  # walks made before they are judged
 _WANTED = 20000  # training molecules whose features are counted
-_SEEDS = 1 << 40  # added to the seed: what is trained on must not be what a user draws, and measures, with the same one
 
 
 @dataclass(frozen=True)
@@ -234,7 +233,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
             drawer = Drawer(
-                model, SOLVERS[DEFAULT_SOLVER], evaluations, _SEEDS + training.seed,
+                model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
                 keep_predictions=True, starts=starts, workers=workers,
             )  # fmt: skip
             for start in range(first, first + count, _CHUNK):
@@ -293,7 +292,7 @@ def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, w
             "charges, bonds and conditions"
         )
     drawer = Drawer(
-        teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, _SEEDS + config.training.seed,
+        teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
         keep_predictions=True, starts=starts, workers=workers,
     )  # fmt: skip
     return Renoiser(drawer, own.teacher_start)
