@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generating import generate_files
 from rdkit import Chem
 
 from moldiff.chem.io.records import read_records
 from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
-from moldiff.generation.generate import generate, generate_files
+from moldiff.generation.generate import generate
 from moldiff.molecules import MolArrays
 from moldiff.sampling.demands import LogProbabilities
 
