@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from enum import StrEnum
 from numbers import Integral, Real
+from typing import TypeVar
 
 from moldiff.errors import MoldiffError, nearest_name
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
 _MOST_SHOWN = 60  # letters of a value in a message
 
 
-def parse_range(text: str, option: str) -> tuple[int, int]:
-    """Return (first, last) of ``18`` or ``15..22``, both at least 1; MoldiffError names the option."""
+def parse_range(text: str, name: str) -> tuple[int, int]:
+    """Return (first, last) of ``18`` or ``15..22``, both at least 1; MoldiffError names the argument."""
     match = _RANGE.fullmatch(text.strip())
     if match:
         first = int(match[1])
         last = int(match[2]) if match[2] else first
         if 1 <= first <= last:
             return first, last
-    raise MoldiffError(f"{option} {text}: expected a number such as 18 or a range such as 15..22, from 1 up")
+    raise MoldiffError(
+        f"{name} {text}: expected a number such as 18 or a range such as 15..22, from 1 up", argument=name
+    )
 
 
 def split_names(names: str) -> list[str]:
@@ -34,7 +40,8 @@ def split_names(names: str) -> list[str]:
 
 def refusal(name: str, expected: str, value: object) -> MoldiffError:
     """Return the error that an argument is not what was expected."""
-    return MoldiffError(f"{name} must be {expected}, not {' '.join(repr(value).split())[:_MOST_SHOWN]}")
+    shown = " ".join(repr(value).split())[:_MOST_SHOWN]
+    return MoldiffError(f"{name} must be {expected}, not {shown}", argument=name)
 
 
 def whole_number(value: object, name: str) -> int:
@@ -51,7 +58,7 @@ def number(value: object, name: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise MoldiffError(f"{name} is too large a number") from None
+        raise MoldiffError(f"{name} is too large a number", argument=name) from None
 
 
 def check_flag(value: object, name: str) -> None:
@@ -72,6 +79,14 @@ def check_known(kind: str, name: str, known: Iterable[str]) -> None:
     if name not in names:
         hint = nearest_name(name, names)
         raise MoldiffError(f"unknown {kind} '{name}'{hint}; known are {', '.join(names)}")
+
+
+def choice(value: object, kind: type[Choice], name: str) -> Choice:
+    """Return the member of a StrEnum that an argument names; MoldiffError, with the nearest name, if there is none."""
+    if not isinstance(value, str):
+        raise refusal(name, "a text", value)
+    check_known(name, value, kind)
+    return kind(value)
 
 
 def size_range(value: object, name: str) -> tuple[int, int] | None:

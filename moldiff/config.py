@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, Sampler, TimeGrid
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
@@ -98,32 +99,24 @@ class CurveConfig(Section):
 class MethodConfig(Section):
     """How molecules are drawn where a user does not say."""
 
-    evaluations: Evaluations = 20
-    sampler: str = "dpmpp_sde"
-    grid: str = "window"
-
-    def filled(self, evaluations: int | None, sampler: str | None, grid: str | None) -> tuple[int, str, str]:
-        """Return what a user asked for, with these defaults where that is None."""
-        return (
-            self.evaluations if evaluations is None else evaluations,
-            self.sampler if sampler is None else sampler,
-            self.grid if grid is None else grid,
-        )
+    evaluations: Evaluations = DEFAULTS.evaluations
+    sampler: Sampler = DEFAULTS.sampler
+    grid: TimeGrid = DEFAULTS.grid
 
 
 class ConformersConfig(MethodConfig):
     """The same of conformers, whose graph is given."""
 
-    evaluations: Evaluations = 25
-    sampler: str = "ddpm"
-    grid: str = "uniform"
+    evaluations: Evaluations = CONFORMER_DEFAULTS.evaluations
+    sampler: Sampler = CONFORMER_DEFAULTS.sampler
+    grid: TimeGrid = CONFORMER_DEFAULTS.grid
 
 
 class SamplingConfig(MethodConfig):
     """Defaults of a model's sampling: new molecules, variations, conformers.
 
     Attributes:
-        evaluations, sampler, grid: for new molecules and variations; names of `SOLVERS` and `GRIDS`.
+        evaluations, sampler, grid: for new molecules and variations.
         conformers: for conformers.
         rows: molecules of a micro-batch on a CPU in float32; `moldiff.sampling.microbatches` has the others.
         window_start: coordinate noise at which the grid "window" begins, in units of the spread of the largest

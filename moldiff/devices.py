@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from moldiff.choices import Precision
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -30,16 +31,19 @@ def resolve_device(name: str) -> torch.device:
         raise MoldiffError(f"unknown device '{name}'; known are auto, cpu, cuda, cuda:<number> and mps")
     if kind == "cuda":
         if not torch.cuda.is_available():
-            raise MoldiffError(f"--device {name}: this PyTorch sees no CUDA device; use --device cpu")
+            raise MoldiffError(f"device {name}: this PyTorch sees no CUDA device; use cpu", argument="device")
         if number and int(number) >= torch.cuda.device_count():
-            raise MoldiffError(f"--device {name}: there are only {torch.cuda.device_count()} CUDA devices, from cuda:0")
+            raise MoldiffError(
+                f"device {name}: there are only {torch.cuda.device_count()} CUDA devices, from cuda:0",
+                argument="device",
+            )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise MoldiffError("--device mps: this PyTorch sees no MPS device; use --device cpu")
+        raise MoldiffError("device mps: this PyTorch sees no MPS device; use cpu", argument="device")
     return torch.device(name)
 
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-DEFAULT_PRECISION = "auto"
+PRECISIONS = tuple(map(str, Precision))
+DEFAULT_PRECISION = Precision.AUTO
 
 
 def resolve_precision(name: str, device: torch.device) -> torch.dtype:

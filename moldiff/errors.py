@@ -10,7 +10,15 @@ class MoldiffError(Exception):
     """Bad input or a failed run. The message is one line: what is wrong, where, and what to do.
 
     The command line prints it after ``error:`` and exits with status 2; library callers may catch it.
+
+    Attributes:
+        argument: name of the Python argument that is to blame, as the message has it; "" = none. The command line
+            shows the option of that name.
     """
+
+    def __init__(self, message: str, *, argument: str = "") -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

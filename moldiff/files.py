@@ -52,21 +52,114 @@ def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     Raises:
         MoldiffError: the file could not be written completely (names the path and the system's reason).
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = _beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": "\n"}
-        with open(temporary, "wb" if binary else "w", **text) as handle:
+        with _opened(temporary, binary) as handle:
             yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
+            _sync(handle)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
         raise MoldiffError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+class FileSet:
+    """Files that belong together, made by `file_set`: written aside, then renamed, last of all the one that tells that
+    the others are whole. A set without that file is unfinished.
+
+    Args:
+        last: that file.
+    """
+
+    def __init__(self, last: Path) -> None:
+        self._last = last
+        self._aside: dict[Path, tuple[Path, IO[Any]]] = {}
+
+    def open(self, path: Path, *, binary: bool = False) -> IO[Any]:
+        """Return a handle to write a file of the set with; it stays open until `commit`."""
+        temporary = _beside(path)
+        self._aside[path] = temporary, _opened(temporary, binary)
+        return self._aside[path][1]
+
+    def add(self, path: Path, content: str | bytes) -> None:
+        """Add a whole file to the set."""
+        self.open(path, binary=isinstance(content, bytes)).write(content)
+
+    def sync(self) -> None:
+        """Make durable what was written aside so far."""
+        for _, handle in self._aside.values():
+            _sync(handle)
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file of the set, after `sync`."""
+        return sha256_of(self._aside[path][0])
+
+    def commit(self, value: object) -> None:
+        """Let all files appear, in place of older ones: an older last file goes first, the new one, ``value`` as JSON,
+        comes last."""
+        self.add(self._last, _json(value))
+        self.sync()
+        self._last.unlink(missing_ok=True)
+        for path in [path for path in self._aside if path != self._last] + [self._last]:
+            temporary, handle = self._aside[path]
+            handle.close()
+            if path == self._last:
+                self._sync_folders()  # the others are there for certain
+            os.replace(temporary, path)
+        self._sync_folders()
+
+    def discard(self) -> None:
+        """Remove what still lies aside."""
+        for temporary, handle in self._aside.values():
+            with contextlib.suppress(OSError):
+                handle.close()
+            _remove(temporary)
+
+    def _sync_folders(self) -> None:
+        for folder in {path.parent for path in self._aside}:
+            sync_folder(folder)
+
+
+@contextlib.contextmanager
+def file_set(last: Path) -> Iterator[FileSet]:
+    """Give a `FileSet`; without `FileSet.commit`, nothing is left of it.
+
+    Raises:
+        MoldiffError: a file could not be written completely.
+    """
+    files = FileSet(last)
+    try:
+        yield files
+    except OSError as error:
+        raise MoldiffError(f"{error.filename or last} could not be written: {error.strerror or error}") from error
+    finally:
+        files.discard()
+
+
+def _beside(path: Path) -> Path:
+    """Return a name in the same folder, which is made if it is not there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MoldiffError(f"{path} could not be written: {error.strerror or error}") from error
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _opened(path: Path, binary: bool) -> IO[Any]:
+    text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": "\n"}
+    return open(path, "wb" if binary else "w", **text)
+
+
+def _sync(handle: IO[Any]) -> None:
+    handle.flush()
+    os.fsync(handle.fileno())
+
+
+def _remove(temporary: Path) -> None:
+    with contextlib.suppress(OSError):
+        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -96,7 +189,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as indented JSON, atomically. NaN and infinity are refused (ValueError): they are not JSON."""
-    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
 def read_json(path: Path) -> Any:

@@ -1,13 +1,86 @@
-"""How an evaluated file was made: what the record of `moldiff generate` beside it tells about cost."""
+"""The run record, ``<output>.run.json``: how an SDF was made. Written and read here alone.
+
+| key                              | content                                                                       |
+|----------------------------------|-------------------------------------------------------------------------------|
+| format, version                  | "moldiff-run", 1; a change of meaning raises the version, new keys may appear |
+| task, command                    | generate, vary or conformers; the command line                                |
+| options                          | what was asked for, by the names that users give it, nothing left open        |
+| output, output_sha256            | name and hash of the SDF                                                      |
+| model_sha256, property_model     | of the model; null, or sha256 and scale of a property network                 |
+| device, precision                | as torch names them                                                           |
+| requested, drawn, counts         | counts: status -> draws, which add up to drawn                                |
+| reasons, decodings, renoised     | code of a reason -> draws; decoding -> status -> draws; re-noised draws       |
+| property_failures                | property -> molecules that its calculator failed on                           |
+| unique                           | different SMILES among the valid                                              |
+| targets, score                   | how each target was met; null, or what came of drawing by a score             |
+| problem                          | why the run ended early; empty if it did not                                  |
+| network_evaluations_per_molecule | on average over all draws                                                     |
+| seconds, versions                | wall time from request to result; of moldiff, Python and libraries            |
+"""
 
 from __future__ import annotations
 
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json
+from moldiff.version import VERSION
+
+FORMAT, FORMAT_VERSION = "moldiff-run", 1
+_PACKAGES = ("torch", "rdkit", "e3nn", "numpy")
+
+
+def record_path(output: Path) -> Path:
+    """Return where the record of an SDF stands."""
+    return output.with_suffix(".run.json")
+
+
+def old_record(output: Path) -> Path | None:
+    """Return where moldiff 0.1 and older left the record of an SDF, ``run.json``; None if it is not there."""
+    path = output.with_name("run.json")
+    try:
+        return path if read_json(path)["output"] == output.name else None
+    except (MoldiffError, KeyError, TypeError):
+        return None
+
+
+def run_record(
+    *,
+    task: str,
+    options: Mapping[str, object],
+    output: str,
+    output_sha256: str,
+    made_by: Mapping[str, object],
+    results: Mapping[str, object],
+) -> dict[str, Any]:
+    """Return a run record, plain JSON types; the module's table says what each key means.
+
+    Args:
+        task: what was done.
+        options: by their public names.
+        output, output_sha256: the SDF.
+        made_by: model and device.
+        results: counts and times.
+    """
+    return {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "task": task,
+        "command": shlex.join(sys.argv),
+        "options": dict(options),
+        "output": output,
+        "output_sha256": output_sha256,
+        **made_by,
+        **results,
+        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
+    }
 
 
 @dataclass(frozen=True)
@@ -16,7 +89,8 @@ class Generation:
 
     Attributes:
         sampler: name of the update rule.
-        decoding: how predictions became molecules; "argmax" is the plain way, any other makes another kind of row.
+        decoding: how predictions became molecules; "argmax" is the plain way, any other makes another kind of row;
+            "given" where the molecules' graphs were given.
         renoise: how often a failed draw could be noised and denoised again; above 0 it is another kind of row too.
         evaluations: of the network, for each molecule on average.
         drawn: molecules drawn, whether the file holds them or not.
@@ -51,20 +125,24 @@ class Generation:
 
 
 def read_generation(path: Path, sha256: str) -> Generation | None:
-    """Return how the SDF ``path`` with this hash was made; None without a run record of just this file beside it."""
-    for record in (path.with_name("run.json"), path.with_suffix(".run.json")):
+    """Return how the SDF ``path`` with this hash was made; None without a run record of just this file beside it.
+
+    A ``run.json`` of before the format had a version is read as well.
+    """
+    for record in (record_path(path), path.with_name("run.json")):
         try:
             value = read_json(record)
             if value["output_sha256"] == sha256:
+                options = value["options"] if value.get("format") == FORMAT else value["request"]
                 return Generation(
-                    sampler=str(value["request"]["sampler"]),
-                    decoding=str(value["request"]["decode"]),
-                    renoise=int(value["request"].get("renoise", 0)),
+                    sampler=str(options["sampler"]),
+                    decoding=str(options.get("decode", "given")),
+                    renoise=int(options.get("renoise", 0)),
                     evaluations=float(value["network_evaluations_per_molecule"]),
                     drawn=int(value["drawn"]),
                     seconds_per_1000=1000 * float(value["seconds"]) / int(value["drawn"]),
                     device=str(value["device"]),
-                    batch_size=int(value["request"]["batch_size"]),
+                    batch_size=int(options["batch_size"]),
                     model_sha256=str(value["model_sha256"]),
                 )
         except (MoldiffError, KeyError, TypeError, ValueError, ZeroDivisionError):

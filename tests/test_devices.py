@@ -19,7 +19,7 @@ def test_auto_takes_cuda_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0"])
 def test_cuda_without_a_gpu_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(MoldiffError, match=f"--device {name}: this PyTorch sees no CUDA device"):
+    with pytest.raises(MoldiffError, match=f"device {name}: this PyTorch sees no CUDA device"):
         resolve_device(name)
 
 

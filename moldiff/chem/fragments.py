@@ -99,17 +99,19 @@ def cut_fragment(
     """
     mol = _read(blocks, source)
     if fixed_atoms is not None and smarts is not None:
-        raise MoldiffError("--fixed-atoms and --keep-smarts both say what is kept: give one of them")
+        raise MoldiffError(
+            "fixed_atoms and keep_smarts both say what is kept: give one of them", argument="fixed_atoms"
+        )
     if fixed_atoms is not None:
-        kept = _with_hydrogens(mol, _checked(fixed_atoms, mol, "--fixed-atoms", source))
+        kept = _with_hydrogens(mol, _checked(fixed_atoms, mol, "fixed_atoms", source))
     elif smarts is not None:
         kept = _with_hydrogens(mol, _match(mol, smarts, source))
     else:
         kept = set(range(mol.GetNumAtoms()))
     lacking = {index: _open_valence(mol, index, kept, source) for index in sorted(kept)}
-    for index, times in Counter(_checked(attach_at, mol, "--attach-at", source)).items():
+    for index, times in Counter(_checked(attach_at, mol, "attach_at", source)).items():
         if index not in kept:
-            raise MoldiffError(f"--attach-at {index}: that atom of {source} is not kept")
+            raise MoldiffError(f"attach_at {index}: that atom of {source} is not kept", argument="attach_at")
         while lacking[index] < times:
             _remove_hydrogen(mol, index, kept, source)
             lacking[index] += 1
@@ -165,10 +167,10 @@ def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
     return whole
 
 
-def _checked(atoms: Sequence[int], mol: Chem.Mol, option: str, source: str) -> list[int]:
+def _checked(atoms: Sequence[int], mol: Chem.Mol, name: str, source: str) -> list[int]:
     for index in atoms:
         if not 0 <= index < mol.GetNumAtoms():
-            raise MoldiffError(f"{option} {index}: {source} has atoms 0 to {mol.GetNumAtoms() - 1}")
+            raise MoldiffError(f"{name} {index}: {source} has atoms 0 to {mol.GetNumAtoms() - 1}", argument=name)
     return list(atoms)
 
 
@@ -176,14 +178,15 @@ def _match(mol: Chem.Mol, smarts: str, source: str) -> list[int]:
     with rdBase.BlockLogs():
         pattern = Chem.MolFromSmarts(smarts)
     if pattern is None or pattern.GetNumAtoms() == 0:
-        raise MoldiffError(f"--keep-smarts {smarts}: that is no SMARTS")
+        raise MoldiffError(f"keep_smarts {smarts}: that is no SMARTS", argument="keep_smarts")
     matches = mol.GetSubstructMatches(pattern)
     if not matches:
-        raise MoldiffError(f"--keep-smarts {smarts} matches nothing in {source}")
+        raise MoldiffError(f"keep_smarts {smarts} matches nothing in {source}", argument="keep_smarts")
     if len(matches) > 1:
         places = "; ".join(",".join(map(str, sorted(match))) for match in matches[:4])
         raise MoldiffError(
-            f"--keep-smarts {smarts} matches {len(matches)} places in {source}: choose with --fixed-atoms ({places})"
+            f"keep_smarts {smarts} matches {len(matches)} places in {source}: choose with fixed_atoms ({places})",
+            argument="keep_smarts",
         )
     return list(matches[0])
 
@@ -209,7 +212,10 @@ def _remove_hydrogen(mol: Chem.Mol, index: int, kept: set[int], source: str) -> 
         other.GetIdx() for other in atom.GetNeighbors() if other.GetAtomicNum() == 1 and other.GetIdx() in kept
     ]
     if atom.GetAtomicNum() == 1 or not hydrogens:
-        raise MoldiffError(f"--attach-at {index}: atom {index} of {source} ({_label(atom)}) has no hydrogen to remove")
+        raise MoldiffError(
+            f"attach_at {index}: atom {index} of {source} ({_label(atom)}) has no hydrogen to remove",
+            argument="attach_at",
+        )
     kept.remove(max(hydrogens))
 
 

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
+from moldiff.choices import CONFORMER_DEFAULTS, DEFAULT_BATCH_SIZE, Precision, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
     Device,
-    Grid,
     KeepInvalid,
     Model,
     Overwrite,
-    Precision,
-    Sampler,
+    PrecisionOption,
     Seed,
     progress_bar,
 )
@@ -25,46 +24,52 @@ from moldiff.cli.shared import (
 def conformers(
     file: Annotated[Path, typer.Argument(help="Molecules, with coordinates or without: .smi, .csv, .sdf, ...")],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Conformers of each molecule.")] = 10,
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
         "conformers.sdf"
     ),
     model: Model = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per draw, 25 by default.")] = None,
-    sampler: Sampler = None,
-    grid: Grid = None,
-    redraws: Annotated[
-        int | None, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often, 10 by default.")
+    steps: Annotated[
+        int | None, typer.Option(min=1, help=f"Network evaluations; {CONFORMER_DEFAULTS.evaluations} by default.")
     ] = None,
+    sampler: Annotated[
+        Sampler | None,
+        typer.Option(metavar="NAME", help=f"{listed(Sampler)}; {CONFORMER_DEFAULTS.sampler} by default."),
+    ] = None,
+    grid: Annotated[
+        TimeGrid | None, typer.Option(metavar="NAME", help=f"{listed(TimeGrid)}; {CONFORMER_DEFAULTS.grid} by default.")
+    ] = None,
+    redraws: Annotated[int, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often.")] = 10,
     seed: Seed = 0,
-    batch_size: BatchSize = None,
+    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionOption = Precision.AUTO,
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
-    from moldiff.generation.conformers import conformer_files
+    from moldiff.generation.conformers import ConformerOptions, ConformerRun
     from moldiff.generation.from_records import count_records
+    from moldiff.generation.options.output import OutputOptions
+    from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.models.folder import DEFAULT_MODEL
 
-    with progress_bar("conformers", number * count_records(file)) as progress:
-        told = conformer_files(
-            file,
-            out,
-            n=number,
-            model=model or DEFAULT_MODEL,
+    options = ConformerOptions(
+        n=number,
+        model=model or DEFAULT_MODEL,
+        redraws=redraws,
+        sampler=SamplerOptions.of(
             steps=steps,
             sampler=sampler,
             grid=grid,
-            redraws=redraws,
             seed=seed,
             batch_size=batch_size,
             device=device,
             precision=precision,
-            keep_invalid=keep_invalid,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    for line in told.lines():
+        ),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+    )
+    with progress_bar("conformers", number * count_records(file)) as progress:
+        summary = ConformerRun(options, file).write(progress)
+    for line in summary.lines():
         typer.echo(line)

@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.arguments import parse_range, split_names
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.cli.option_files import SteeringConfig
-from moldiff.cli.shared import Device, Model, Overwrite, Precision, Seed, progress_bar
+from moldiff.cli.shared import (
+    BatchSize,
+    Device,
+    GridOption,
+    KeepInvalid,
+    Model,
+    Overwrite,
+    PrecisionOption,
+    SamplerOption,
+    Seed,
+    Steps,
+    progress_bar,
+)
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
-    from moldiff.generation.options.fragment import FragmentWish
-
-
-class Decoding(StrEnum):
-    """How the final prediction becomes a molecule."""
-
-    argmax = "argmax"
-    structured = "structured"
-    fitted = "fitted"
+    from moldiff.generation.options.fragment import Fragment
 
 
 def generate(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many molecules.")] = 100,
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
         "molecules.sdf"
     ),
     model: Model = None,
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Network evaluations per molecule, 20 by default (qm9_fast: 8).")
-    ] = None,
-    sampler: Annotated[
-        str | None,
-        typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, edm or dpmpp_sde; dpmpp_sde by default."),
-    ] = None,
-    grid: Annotated[
-        str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window; window by default.")
-    ] = None,
+    steps: Steps = None,
+    sampler: SamplerOption = None,
+    grid: GridOption = None,
     decode: Annotated[
         Decoding,
         typer.Option(
@@ -51,7 +47,7 @@ def generate(
             "fitted the most probable one whose bond lengths occur in training; both as elements, formula, charge and "
             "fragment demand."
         ),
-    ] = Decoding.argmax,
+    ] = Decoding.ARGMAX,
     renoise: Annotated[
         int, typer.Option(min=0, help="Noise what is not valid a little and denoise it again, up to so many times.")
     ] = 0,
@@ -127,15 +123,11 @@ def generate(
         int | None, typer.Option(help="Draws that compete by their scores, 16 by default; more are more exact.")
     ] = None,
     seed: Seed = 0,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")
-    ] = None,
+    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionOption = Precision.AUTO,
     until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
-    keep_invalid: Annotated[
-        bool, typer.Option("--keep-invalid", help="Write the failed ones too, with reasons.")
-    ] = False,
+    keep_invalid: KeepInvalid = False,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -147,63 +139,59 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
-    from moldiff.generation.generate import generate_files
-    from moldiff.generation.options.steering import Wishes
-    from moldiff.generation.smc_run import asked_for
+    from moldiff.generation.generate import generation_run
+    from moldiff.generation.options.generation_options import GenerationOptions
+    from moldiff.generation.options.output import OutputOptions
+    from moldiff.generation.options.sampler_options import SamplerOptions
+    from moldiff.generation.options.score import ScoreOptions
+    from moldiff.generation.options.steering_options import SteeringOptions
     from moldiff.models.folder import DEFAULT_MODEL
-    from moldiff.sampling.guidance import parse_guidance
 
-    wishes = Wishes(
-        tuple(targets or ()),
-        None if guidance is None else parse_guidance(guidance),
-        None if elements is None else tuple(split_names(elements)),
-        tuple(split_names(exclude_elements)),
-        formula,
-        charge,
-        _fragment_wish(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
-        property_model,
-        property_scale,
-    )
-    scoring = asked_for(score, score_weight, particles)
-    with progress_bar("molecules", number) as progress:
-        summary = generate_files(
-            out,
-            n=number,
-            model=model or DEFAULT_MODEL,
-            n_atoms=None if n_atoms is None else parse_range(n_atoms, "--n-atoms"),
+    options = GenerationOptions(
+        n=number,
+        until_valid=until_valid,
+        model=model or DEFAULT_MODEL,
+        decode=decode,
+        renoise=renoise,
+        sampler=SamplerOptions.of(
             steps=steps,
             sampler=sampler,
             grid=grid,
-            decode=decode.value,
-            renoise=renoise,
-            wishes=wishes,
-            scoring=scoring,
             seed=seed,
             batch_size=batch_size,
             device=device,
             precision=precision,
-            until_valid=until_valid,
-            keep_invalid=keep_invalid,
-            trajectories=trajectory or (),
-            overwrite=overwrite,
-            progress=progress,
-        )
-    typer.echo(summary.line())
-    for aim in summary.aims:
-        typer.echo(aim.line())
-    if scoring is not None and summary.score is not None:
-        typer.echo(summary.score.line(scoring.asked))
+        ),
+        steering=SteeringOptions.of(
+            n_atoms=n_atoms,
+            targets=targets or (),
+            guidance=guidance,
+            property_model=property_model,
+            property_scale=property_scale,
+            elements=elements,
+            exclude_elements=exclude_elements,
+            formula=formula,
+            charge=charge,
+            fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
+        ),
+        score=ScoreOptions.of(score, score_weight, particles),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
+    )
+    with progress_bar("molecules", number) as progress:
+        summary = generation_run(options).write(progress)
+    for line in summary.lines():
+        typer.echo(line)
 
 
-def _fragment_wish(
+def _fragment(
     fragment: Path | None,
     fixed_atoms: str | None,
     keep_smarts: str | None,
     attach_at: str | None,
     grow: str | None,
     resample: int | None,
-) -> FragmentWish | None:
-    from moldiff.generation.options.fragment import DEFAULT_RESAMPLE, FragmentWish, parse_atoms
+) -> Fragment | None:
+    from moldiff.generation.options.fragment import Fragment
 
     if fragment is None:
         given = (fixed_atoms, keep_smarts, attach_at, grow, resample)
@@ -212,11 +200,11 @@ def _fragment_wish(
             if value is not None:
                 raise MoldiffError(f"{name} needs --fragment, the file that it speaks of")
         return None
-    return FragmentWish.of(
+    return Fragment.of(
         fragment,
-        fixed_atoms=None if fixed_atoms is None else parse_atoms(fixed_atoms, "--fixed-atoms"),
+        fixed_atoms=fixed_atoms,
         keep_smarts=keep_smarts,
-        attach_at=() if attach_at is None else parse_atoms(attach_at, "--attach-at"),
-        grow=None if grow is None else parse_range(grow, "--grow"),
-        resample=DEFAULT_RESAMPLE if resample is None else resample,
+        attach_at=attach_at or (),
+        grow=grow,
+        resample=resample or 1,
     )

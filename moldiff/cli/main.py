@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
+from moldiff.cli.shared import in_options
 from moldiff.errors import MoldiffError
 from moldiff.interruption import TERMINATED, orderly_end
 from moldiff.version import VERSION
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             typer.echo("terminated", err=True)
         raise
     except MoldiffError as error:
-        message = str(error)
+        message = in_options(error)
     except _ParsingError as error:
         message = _parsing_message(error)
     else:

@@ -3,26 +3,57 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moldiff.choices import DEFAULTS, Precision, Sampler, TimeGrid, listed
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from moldiff.errors import MoldiffError
 
 Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
-Precision = Annotated[
-    str,
-    typer.Option(
-        help="Number type of the network: float32, bfloat16 (faster where the processor has it), or auto, the faster."
-    ),
+PrecisionOption = Annotated[
+    Precision, typer.Option(help="Number type of the network: auto is bfloat16 where the processor has it.")
 ]
+
+Steps = Annotated[
+    int | None, typer.Option(min=1, help=f"Network evaluations; {DEFAULTS.evaluations} by default (qm9_fast: 8).")
+]
+SamplerOption = Annotated[
+    Sampler | None, typer.Option(metavar="NAME", help=f"{listed(Sampler)}; {DEFAULTS.sampler} by default.")
+]
+GridOption = Annotated[
+    TimeGrid | None,
+    typer.Option(metavar="NAME", help=f"Where steps fall: {listed(TimeGrid)}; {DEFAULTS.grid} by default."),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
+KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
+
+
+_OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
+_ARGUMENTS = re.compile(
+    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|score_weight|fixed_atoms|"
+    r"keep_smarts|attach_at)\b"
+)
+
+
+def in_options(error: MoldiffError) -> str:
+    """Return the message of an error with options where it speaks of the arguments of a Python function."""
+    if not error.argument:
+        return str(error)
+    option = _OPTIONS.get(error.argument, f"--{error.argument.replace('_', '-')}")
+    message = re.sub(rf"(?<![\w-]){re.escape(error.argument)}(?!\w)", option, str(error), count=1)
+    return _ARGUMENTS.sub(lambda match: f"--{match[0].replace('_', '-')}", message)
 
 
 def console() -> Console:
@@ -52,9 +83,3 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)
-
-
-Sampler = Annotated[str | None, typer.Option(help="ddpm, ddim, langevin, sde, sde_pc, ode, dpmpp, dpmpp_sde or edm.")]
-Grid = Annotated[str | None, typer.Option(help="Where steps fall: uniform (in t), karras, logsnr or window.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
-KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]

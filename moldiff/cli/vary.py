@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.generate import Decoding
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
     Device,
-    Grid,
+    GridOption,
     KeepInvalid,
     Model,
     Overwrite,
-    Precision,
-    Sampler,
+    PrecisionOption,
+    SamplerOption,
     Seed,
+    Steps,
     progress_bar,
 )
 
@@ -34,48 +35,48 @@ def vary(
             "a range is spread over the variations. With the built-in model most changes from 0.4 to 0.6.",
         ),
     ] = "0.3..0.6",
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and run.json go beside it.")] = Path(
+    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
         "variations.sdf"
     ),
     model: Model = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Network evaluations per variation, 20 by default.")] = None,
-    sampler: Sampler = None,
-    grid: Grid = None,
+    steps: Steps = None,
+    sampler: SamplerOption = None,
+    grid: GridOption = None,
     decode: Annotated[
         Decoding, typer.Option(help="As in 'moldiff generate': what becomes of an invalid molecule.")
-    ] = Decoding.argmax,
+    ] = Decoding.ARGMAX,
     seed: Seed = 0,
-    batch_size: BatchSize = None,
+    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionOption = Precision.AUTO,
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
     from moldiff.generation.from_records import count_records
-    from moldiff.generation.vary import parse_strength, vary_files
+    from moldiff.generation.options.output import OutputOptions
+    from moldiff.generation.options.sampler_options import SamplerOptions
+    from moldiff.generation.vary import VaryOptions, VaryRun, read_strength
     from moldiff.models.folder import DEFAULT_MODEL
 
-    ends = parse_strength(strength, "--strength")
-    with progress_bar("variations", number * count_records(file)) as progress:
-        told = vary_files(
-            file,
-            out,
-            n=number,
-            strength=ends,
-            model=model or DEFAULT_MODEL,
+    options = VaryOptions(
+        n=number,
+        model=model or DEFAULT_MODEL,
+        strength=read_strength(strength),
+        decode=decode,
+        sampler=SamplerOptions.of(
             steps=steps,
             sampler=sampler,
             grid=grid,
-            decode=decode.value,
             seed=seed,
             batch_size=batch_size,
             device=device,
             precision=precision,
-            keep_invalid=keep_invalid,
-            overwrite=overwrite,
-            progress=progress,
-        )
-    for line in told.lines():
+        ),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+    )
+    with progress_bar("variations", number * count_records(file)) as progress:
+        summary = VaryRun(options, file).write(progress)
+    for line in summary.lines():
         typer.echo(line)

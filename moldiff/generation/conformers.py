@@ -6,7 +6,6 @@ mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -18,17 +17,16 @@ from torch import Tensor
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.io.records import Record
 from moldiff.chem.topology import Skeleton, skeleton
+from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
+from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
-from moldiff.devices import DEFAULT_PRECISION
 from moldiff.diffusion.fixed_graph import CleanGraphCurve, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
-from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
-from moldiff.generation.generate import DEFAULT_BATCH_SIZE
-from moldiff.generation.results import MoleculeResult, assess
-from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
+from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
+from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.interruption import Interruption
-from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
@@ -45,8 +43,8 @@ DEFAULT_REDRAWS = 10
 _FACTS = ("mirrored", "redraws")
 
 
-@dataclass(frozen=True)
-class ConformerSettings(Settings):
+@dataclass(frozen=True, kw_only=True)
+class ConformerOptions(RecordOptions):
     """What is asked of `conformers`.
 
     Attributes:
@@ -55,44 +53,53 @@ class ConformerSettings(Settings):
 
     redraws: int = DEFAULT_REDRAWS
 
-    def check(self) -> None:
-        whole_number(self.redraws, "redraws")
-        if not 0 <= self.redraws < MOST_ATTEMPTS:
-            raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}")
-        super().check()
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= whole_number(self.redraws, "redraws") < MOST_ATTEMPTS:
+            raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}", argument="redraws")
+
+    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        return {**super().record(sampler), "redraws": self.redraws}
 
 
-class Conformers(Job[Skeleton]):
+class ConformerRun(RecordRun[Skeleton]):
     """Draws conformers.
 
     Args:
-        settings: of the run.
+        options: of the run.
+        molecules: whose conformers.
+        gate: see `Run`.
 
     Attributes:
         mirrored, redrawn: conformers that were mirrored, attempts beyond the first.
     """
 
+    task = "conformers"
     columns = (
         "moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations",
     )  # fmt: skip
 
-    def __init__(self, settings: ConformerSettings) -> None:
-        super().__init__(settings)
-        self.request = settings
+    def __init__(self, options: ConformerOptions, molecules: Molecules, gate: Gate | None = None) -> None:
+        super().__init__(options, molecules, gate)
+        self.options = options
         self._seen = seen_lengths(self.folder)
         self.mirrored = self.redrawn = 0
+
+    @staticmethod
+    def defaults(sampling: SamplingConfig) -> MethodConfig:
+        return sampling.conformers
 
     def prepare(self, record: Record) -> Skeleton:
         assert record.mol is not None
         return skeleton(record.mol, self.model.vocabulary)
 
-    def title(self, ask: Ask[Skeleton]) -> str:
-        return ask.record.name or super().title(ask)
+    def title(self, record: Record) -> str:
+        return record.name
 
     def settle(
         self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None], interruption: Interruption
-    ) -> Iterator[Answer[Skeleton]]:
-        drawer = self.request.drawer(self.model, False, workers)
+    ) -> Iterator[MoleculeResult]:
+        drawer = self.drawer(False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
         found: dict[int, MoleculeResult] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
@@ -104,9 +111,9 @@ class Conformers(Job[Skeleton]):
                 ask, attempt = planned[draw.number]
                 if ask.item is not None and (ask.number not in found or _stereo_is_wrong(found[ask.number])):
                     decoder = ConformerDecoder(ask.item, self.model.vocabulary, self._seen)
-                    found[ask.number] = assess(replace(draw, number=ask.number), decoder, properties=())
+                    found[ask.number] = assess(replace(draw, number=ask.number), decoder, self.gate, properties=())
                     attempts[ask.number] = attempt
-                    if not _stereo_is_wrong(found[ask.number]) or attempt == self.request.redraws:
+                    if not _stereo_is_wrong(found[ask.number]) or attempt == self.options.redraws:
                         settled.add(ask.number)
                         done()
             if interruption.number is not None:
@@ -114,11 +121,11 @@ class Conformers(Job[Skeleton]):
             pending = [
                 ask
                 for ask in pending
-                if _stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.request.redraws
+                if _stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.options.redraws
             ]
         for ask in asks:
             if ask.number in settled:
-                yield self._answer(ask, found[ask.number], attempts[ask.number], drawer.evaluations)
+                yield self._result(found[ask.number], attempts[ask.number], drawer.evaluations)
 
     def _plan(
         self, pending: list[Ask[Skeleton]], attempts: dict[int, int], rows: int
@@ -134,15 +141,15 @@ class Conformers(Job[Skeleton]):
         for ask in pending:
             first = attempts[ask.number] + 1
             ahead = max(1, rows // mates[widths[ask.number]])
-            for attempt in range(first, min(first + ahead, self.request.redraws + 1)):
+            for attempt in range(first, min(first + ahead, self.options.redraws + 1)):
                 planned[record_key(ask.record.index, ask.draw, attempt)] = ask, attempt
         return planned
 
-    def _answer(self, ask: Ask[Skeleton], found: MoleculeResult, attempt: int, evaluations: int) -> Answer[Skeleton]:
+    def _result(self, found: MoleculeResult, attempt: int, evaluations: int) -> MoleculeResult:
         facts = {"mirrored": "no", **found.facts, "redraws": attempt}
         self.redrawn += attempt
         self.mirrored += found.status == Status.VALID and facts["mirrored"] == "yes"
-        return Answer(ask, replace(found, evaluations=evaluations * (attempt + 1)), facts)
+        return replace(found, evaluations=evaluations * (attempt + 1), facts=facts)
 
     def details(self) -> list[str]:
         """Return one line."""
@@ -177,7 +184,7 @@ def conformers(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
-    precision: str = DEFAULT_PRECISION,
+    precision: str = Precision.AUTO,
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
@@ -200,52 +207,18 @@ def conformers(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
-    steps, sampler, grid = sampling_of(model).conformers.filled(steps, sampler, grid)
-    job = Conformers(
-        ConformerSettings(n, str(model), steps, sampler, grid, seed, batch_size, device, precision, redraws)
+    options = ConformerOptions(
+        n=n,
+        model=str(model),
+        redraws=redraws,
+        sampler=SamplerOptions.of(
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+        ),
     )
-    return molecules_of(job.answers(molecules), job.columns, keep_invalid)
-
-
-def conformer_files(
-    molecules: Path,
-    out: Path,
-    *,
-    n: int = DEFAULT_CONFORMERS,
-    model: str = DEFAULT_MODEL,
-    steps: int | None = None,
-    sampler: str | None = None,
-    seed: int = 0,
-    batch_size: int | None = None,
-    device: str = "auto",
-    precision: str = DEFAULT_PRECISION,
-    keep_invalid: bool = False,
-    grid: str | None = None,
-    redraws: int | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Told:
-    """Write conformers of a file's molecules into ``out`` (SDF), the CSV beside it and run.json; see `conformers`.
-
-    Raises:
-        MoldiffError: see `conformers`; or an output exists, or cannot be written.
-    """
-    started = time.monotonic()
-    steps, sampler, grid = sampling_of(model).conformers.filled(steps, sampler, grid)
-    settings = ConformerSettings(
-        n,
-        model,
-        steps,
-        sampler,
-        grid,
-        seed,
-        DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
-        device,
-        precision,
-        DEFAULT_REDRAWS if redraws is None else redraws,
-    )
-    settings.check()
-    check_outputs(out, overwrite)
-    return write_answers(
-        Conformers(settings), molecules, out, keep_invalid=keep_invalid, progress=progress, started=started
-    )
+    return ConformerRun(options, molecules).molecules(keep_invalid, ConformerRun.columns)

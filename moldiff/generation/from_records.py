@@ -1,36 +1,36 @@
-"""Jobs that answer the records of a molecule file: so many draws for each record, every one of them accounted for.
+"""Runs that begin with the records of a molecule file: so many draws for each record, every one accounted for.
 
-What `moldiff.generation.vary` and `moldiff.generation.conformers` share; `moldiff.generation.writer`
-writes it down.
+What `moldiff.generation.vary` and `moldiff.generation.conformers` share.
 """
 
 from __future__ import annotations
 
 import itertools
 import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from moldiff.arguments import refusal
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError
 from moldiff.chem.io.records import Record, is_molecule, read_records, read_texts
 from moldiff.chem.sanitize import error_reason
-from moldiff.devices import name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.generation_options import Request, check_request
-from moldiff.generation.results import MoleculeResult, ResultCounts
+from moldiff.generation.options.generation_options import check_number
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.results import Gate, MoleculeResult
+from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.status import Status
-from moldiff.threads import Workers, workers_for
+from moldiff.threads import Workers
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -39,45 +39,36 @@ logger = logging.getLogger(__name__)
 
 Molecules = str | Path | Sequence["Mol"]
 """A molecule file, or RDKit molecules."""
-Progress = Callable[[int], None]
 RECORD_COLUMNS = ("record", "name", "draw")
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What every job is asked.
+@dataclass(frozen=True, kw_only=True)
+class RecordOptions:
+    """What every run from records is asked.
 
     Attributes:
         n: draws for each record.
-        model, steps, sampler, grid, seed, batch_size, device, precision: as in
-            `moldiff.generation.generate.generate`.
+        model: name or folder.
+        sampler, output: how, and whereto; no output = no files.
+
+    Raises:
+        MoldiffError: out of range or of a wrong type.
     """
 
     n: int
-    model: str
-    steps: int
-    sampler: str
-    grid: str
-    seed: int
-    batch_size: int
-    device: str
-    precision: str
+    model: str = DEFAULT_MODEL
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    output: OutputOptions | None = None
 
-    def check(self) -> None:
-        """Raise MoldiffError for the first setting that is out of range."""
-        check_request(
-            Request(
-                self.n, self.model, None, self.steps, self.sampler, self.seed, self.batch_size, self.device, False,
-                grid=self.grid, precision=self.precision,
-            )
-        )  # fmt: skip
+    def __post_init__(self) -> None:
+        check_number(self.n)
         if self.n > MOST_DRAWS:
-            raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}")
+            raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
 
-    def drawer(self, model: MoleculeModel, keep_predictions: bool, workers: Workers) -> Drawer:
-        """Return what carries solver, grid, noise and micro-batches."""
-        solver, grid = SOLVERS[self.sampler], GRIDS[self.grid]
-        return Drawer(model, solver, self.steps, self.seed, None, keep_predictions, grid, workers=workers)
+    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        """Return the options by their public names, the sampler's with nothing left open."""
+        output = {} if self.output is None else self.output.record()
+        return {"n": self.n, "model": self.model, **sampler.record(), **output}
 
 
 class Prepared(Protocol):
@@ -107,28 +98,6 @@ class Ask(Generic[Item]):
     record: Record
     item: Item | None
     reason: str
-
-
-@dataclass(frozen=True)
-class Answer(Generic[Item]):
-    """What became of one draw.
-
-    Attributes:
-        ask: what was asked.
-        outcome: numbered like it.
-        facts: further columns.
-    """
-
-    ask: Ask[Item]
-    outcome: MoleculeResult
-    facts: dict[str, object] = field(default_factory=dict)
-
-    def row(self, columns: Sequence[str]) -> dict[str, object]:
-        """Return the values of the given columns, "" where there is none."""
-        record = self.ask.record
-        known = {"record": record.index, "name": record.name, "draw": self.ask.draw}
-        values = self.outcome.row() | known | self.facts
-        return {name: values.get(name, "") for name in columns}
 
 
 def read(molecules: Molecules) -> Iterator[Record]:
@@ -167,30 +136,39 @@ class _Tally:
             self._progress(self._done)
 
 
-class Job(ABC, Generic[Item]):
-    """A checked request and all that answers it.
+class RecordRun(Run, Generic[Item]):
+    """Makes draws for the records of a file, or for molecules.
 
     Args:
-        settings: of the run.
+        options: of the run.
+        molecules: what to begin with.
+        gate: see `Run`.
 
     Attributes:
-        folder, model, device, precision: what the settings name, loaded.
-        accountant: counts every answer.
-        records: number of records answered.
-        answered: places of those with a valid answer.
+        records: number of records that have a result.
+        answered: places of those with a valid one.
     """
 
-    columns: ClassVar[tuple[str, ...]]
-
-    def __init__(self, settings: Settings) -> None:
-        settings.check()
-        self.settings, self.folder = settings, load_model_folder(settings.model)
-        device = resolve_device(settings.device)
-        precision = resolve_precision(settings.precision, device)
-        self.model, self.precision = MoleculeModel.from_folder(self.folder, device, precision), name_of(precision)
-        self.device = next(self.model.denoiser.parameters()).device
-        self.accountant = ResultCounts()
+    def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
+        super().__init__(options, gate)
+        self._n, self._molecules = options.n, molecules
+        self._asked = 0  # draws, as far as the records have been read
+        self._all_asked = False
         self.records, self.answered = 0, set[int]()
+
+    @property
+    def requested(self) -> int:
+        if self._all_asked or not isinstance(self._molecules, str | Path):
+            return self._asked
+        return self._n * count_records(Path(self._molecules))
+
+    def drawer(self, keep_predictions: bool, workers: Workers) -> Drawer:
+        """Return what carries solver, grid, noise and micro-batches."""
+        sampler = self.sampler
+        solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
+        return Drawer(
+            self.model, solver, sampler.evaluations, sampler.options.seed, None, keep_predictions, grid, workers=workers
+        )
 
     @abstractmethod
     def prepare(self, record: Record) -> Item:
@@ -199,49 +177,44 @@ class Job(ABC, Generic[Item]):
     @abstractmethod
     def settle(
         self, asks: list[Ask[Item]], workers: Workers, done: Callable[[], None], interruption: Interruption
-    ) -> Iterator[Answer[Item]]:
-        """Yield the answers, in order, to asks that all have an item; call ``done`` whenever one is settled. After an
+    ) -> Iterator[MoleculeResult]:
+        """Yield the results, in order, of asks that all have an item; call ``done`` whenever one is settled. After an
         interruption, only of those that are settled by then."""
 
-    @abstractmethod
-    def details(self) -> list[str]:
-        """Return lines that tell more than the counts do, after the answers."""
+    def title(self, record: Record) -> str:
+        """Return the title of an SDF record; "" = the draw's number."""
+        return ""
 
-    def title(self, ask: Ask[Item]) -> str:
-        """Return the title of an SDF record."""
-        return f"moldiff_{ask.number}"
-
-    def answers(
-        self, molecules: Molecules, progress: Progress | None = None, interruption: Interruption | None = None
-    ) -> Iterator[Answer[Item]]:
-        """Yield every answer in order, counted; after an interruption only those that were settled before.
-
-        Raises:
-            MoldiffError: the molecules cannot be read, or there is none that can be begun with.
-        """
-        asks, tally = self._asks(read(molecules)), _Tally(progress)
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        asks, tally = self._asks(read(self._molecules)), _Tally(progress)
         usable, first_reason = False, ""
-        interruption = interruption or Interruption()
-        with workers_for(self.device) as workers:
-            while interruption.number is None and (chunk := list(itertools.islice(asks, self.settings.batch_size))):
-                ready = [ask for ask in chunk if ask.item is not None]
-                tally.add(len(chunk) - len(ready))
-                answers = self.settle(ready, workers, tally.add, interruption) if ready else iter(())
-                settled = {answer.ask.number: answer for answer in answers}
-                usable = usable or bool(ready)
-                for ask in chunk:
-                    if ask.item is not None and ask.number not in settled:
-                        continue  # interrupted
-                    first_reason = first_reason or ask.reason
-                    failed = MoleculeResult(ask.number, Status.FAILED, ask.reason)
-                    answer = settled.get(ask.number) or Answer(ask, failed)
-                    self.records += ask.draw == 0
-                    if answer.outcome.status == Status.VALID:
-                        self.answered.add(ask.record.index)
-                    yield replace(answer, outcome=self.accountant.take(answer.outcome))
+        while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
+            ready = [ask for ask in chunk if ask.item is not None]
+            tally.add(len(chunk) - len(ready))
+            found = {ask.number: MoleculeResult(ask.number, Status.FAILED, ask.reason) for ask in chunk if not ask.item}
+            for result in self.settle(ready, workers, tally.add, interruption) if ready else ():
+                if result.number in found:
+                    raise MoldiffError(f"draw {result.number} came twice")
+                found[result.number] = result
+            usable = usable or bool(ready)
+            for ask in chunk:
+                first_reason = first_reason or ask.reason
+                if ask.number in found:  # or it was interrupted
+                    yield self._placed(ask, found[ask.number])
         if not usable and interruption.number is None:
-            where = molecules if isinstance(molecules, str | Path) else "the molecules"
+            where = self._molecules if isinstance(self._molecules, str | Path) else "the molecules"
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
+
+    def _placed(self, ask: Ask[Item], result: MoleculeResult) -> MoleculeResult:
+        """Return a result with the facts of its record, counted there."""
+        record = ask.record
+        self.records += ask.draw == 0
+        if result.status == Status.VALID:
+            self.answered.add(record.index)
+        facts = {"record": record.index, "name": record.name, "draw": ask.draw, **result.facts}
+        return replace(result, facts=facts, title=self.title(record))
 
     def _asks(self, records: Iterable[Record]) -> Iterator[Ask[Item]]:
         """Yield the draws that are asked for, record by record."""
@@ -263,6 +236,8 @@ class Job(ABC, Generic[Item]):
                     "(more such records are not named)",
                     record.index, record.name or "no name", len(item.arrays.atom_type), min(sizes), max(sizes),
                 )  # fmt: skip
-            for draw in range(self.settings.n):
+            for draw in range(self._n):
+                self._asked = number + 1
                 yield Ask(number, draw, record, item, reason)
                 number += 1
+        self._all_asked = True

@@ -78,9 +78,12 @@ class MoleculeResult:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
             raise ValueError("a molecule that is withheld has no structure")
 
-    def row(self) -> dict[str, object]:
-        """Return the CSV row, one value for each of `COLUMNS`, of ``targets`` and ``facts``, and the score if there is
-        one; "" where there is no value."""
+    def row(self, columns: Sequence[str] | None = None) -> dict[str, object]:
+        """Return the CSV row, "" where there is no value.
+
+        Args:
+            columns: in their order; None = `COLUMNS`, the score, ``targets`` and ``facts``.
+        """
         row: dict[str, object] = dict.fromkeys(COLUMNS, "")
         if self.score is not None:
             row[SCORE_COLUMN] = f"{self.score:.6g}"
@@ -98,7 +101,8 @@ class MoleculeResult:
             "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
             "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
         }
-        return row | dict(self.facts)
+        row |= self.facts
+        return row if columns is None else {name: row.get(name, "") for name in columns}
 
     def tagged_mol(self, columns: Sequence[str] | None = None) -> Mol:
         """Return the molecule, which there must be, with what is known of it as properties.
@@ -107,11 +111,10 @@ class MoleculeResult:
             columns: of its row; None = number, status, reason and decoding, targets and score.
         """
         assert self.mol is not None
-        row = self.row()
         scored = () if self.score is None else (SCORE_COLUMN,)
         chosen = columns or ("moldiff_id", "status", "reason", "decoding", *self.targets, *scored)
-        for name in chosen:
-            self.mol.SetProp(name, str(row.get(name, "")))
+        for name, value in self.row(chosen).items():
+            self.mol.SetProp(name, str(value))
         if self.confidence is not None and columns is None:
             for name, values in self.confidence.tags(self.mol.GetNumAtoms()).items():
                 self.mol.SetProp(name, values)
@@ -144,6 +147,7 @@ class ResultCounts:
         evaluations: of the network.
         unique: different SMILES among the valid.
         first_reason: of the first draw that is not valid.
+        to_show: number of the first valid molecule, else of the first that there is anything to show of; None = none.
     """
 
     def __init__(self) -> None:
@@ -154,6 +158,7 @@ class ResultCounts:
         self.renoised = {"draws": 0, "attempts": 0, "valid": 0}
         self.evaluations = self.unique = 0
         self.first_reason = ""
+        self.to_show: int | None = None
         self._first: dict[str, int] = {}
 
     @property
@@ -189,6 +194,8 @@ class ResultCounts:
             _add(self.reasons, result.reason.partition(":")[0])
         for name in (name for name, value in result.properties.items() if math.isnan(value)):
             _add(self.property_failures, name)
+        if (valid and self.valid == 1) or (result.mol is not None and self.to_show is None):
+            self.to_show = result.number
         first = self._first.setdefault(result.smiles, result.number) if valid else result.number
         self.unique += valid and first == result.number
         return result if first == result.number else replace(result, duplicate_of=first)

@@ -1,107 +1,253 @@
-"""One generation under way: from a checked request to the outcome of every draw."""
+"""A run: a model loaded, results made one by one and counted, handed over as molecules or written down."""
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import torch
 
-from moldiff.devices import name_of, resolve_device, resolve_precision
+from moldiff.chem.descriptors.score_functions import ScoreError
+from moldiff.config import MethodConfig, SamplingConfig
+from moldiff.devices import name_of
+from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
-from moldiff.generation.options.generation_options import Request
+from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.options.steering import steer
+from moldiff.generation.options.run_options import RunOptions
+from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
-from moldiff.generation.results import SCORE_COLUMN, MoleculeResult, ResultCounts
-from moldiff.generation.smc_run import ReweightedDraws, Scoring
-from moldiff.generation.summary import Summary
-from moldiff.interruption import Interruption
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, ResultCounts
+from moldiff.generation.summary import Summary, record_of, summary_of, warn_if_none_is_valid
+from moldiff.generation.trajectory import trajectories
+from moldiff.generation.writer import check_outputs, run_files
+from moldiff.interruption import Interruption, watched_signals
+from moldiff.models.loaded import load_model
 from moldiff.sampling.constraints import demands_of
 from moldiff.sampling.molecule_sampler import Draw, Drawer
-from moldiff.scoring.named import OF_TARGETS, targets_score
-from moldiff.threads import workers_for
+from moldiff.status import Status
+from moldiff.threads import INLINE, Workers, workers_for
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
 
-_DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
+DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
 Progress = Callable[[int], None]
 
 
-class Generation:
-    """One generation under way: a checked request, and all that answers it.
+class Run(ABC):
+    """A request under way. Every molecule that leaves the package is one of its `results`.
+
+    Args:
+        options: of the request.
+        gate: see `moldiff.generation.results.assess`.
+        pictured: whether there will be a picture beside the SDF.
 
     Attributes:
-        folder, model, device, precision: what the request names, loaded.
-        guide: the property network that it names; None = none.
-        steering: its wishes, held against the model.
-        accountant: counts every outcome that was yielded.
-        columns: of the CSV beside the usual ones.
+        request: the options.
+        started: `time.monotonic` at the request.
+        folder, model, device, precision, sampler: what the options name, loaded and resolved.
+        counts: of all results so far.
+        columns: of the CSV.
+        guide: a property network that takes part.
     """
 
-    def __init__(self, request: Request, scoring: Scoring | None = None) -> None:
-        self.request, self.folder = request, load_model_folder(request.model)
-        source, references = str(self.folder.path), self.folder.references
-        device = resolve_device(request.device)
-        precision = resolve_precision(request.precision, device)
-        self.model, self.precision = MoleculeModel.from_folder(self.folder, device, precision), name_of(precision)
-        self.device = next(self.model.denoiser.parameters()).device
-        wishes = request.wishes
-        self.guide = PropertyGuide.load(
-            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+    task: ClassVar[str]
+    columns: tuple[str, ...]
+    guide: PropertyGuide | None = None
+    tells_results = False  # progress is told by results, not by draws
+    unit = "molecules"  # of what is asked for
+
+    def __init__(self, options: RunOptions, gate: Gate | None = None, pictured: bool = False) -> None:
+        self.request, self.started, self.gate = options, time.monotonic(), gate
+        if options.output is not None:
+            check_outputs(options.output, pictured)
+        loaded = load_model(options.model, device=options.sampler.device, precision=options.sampler.precision)
+        self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device
+        self.precision, self.sampler = (
+            name_of(loaded.precision),
+            options.sampler.resolved(self.defaults(loaded.sampling)),
         )
-        self.steering = steer(wishes, self.model, references, source, request.n_atoms, self.guide)
-        self.accountant = ResultCounts()
-        constraints = self.steering.constraints
-        decoder = DECODERS[request.decode](self.model.vocabulary, references, source, demands_of(constraints))
-        self._decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
-        self.columns = (*self.steering.aims.columns, *([] if request.reweighting is None else [SCORE_COLUMN]))
-        if scoring is not None and scoring.score is OF_TARGETS:
-            scoring = replace(scoring, score=targets_score(self.steering.aims.targets, self.steering.aims.statistics))
-        self._scoring = scoring
-        self._reweighted: ReweightedDraws | None = None
+        self.counts = ResultCounts()
 
-    def outcomes(self, progress: Progress | None, interruption: Interruption | None = None) -> Iterator[MoleculeResult]:
-        """Yield the outcome of every draw in the order of the draws, measured and counted; stop at n draws, or at n
-        valid ones.
+    @staticmethod
+    def defaults(sampling: SamplingConfig) -> MethodConfig:
+        """Return what of a model's defaults stands where the options leave the sampler open."""
+        return sampling
 
-        After an interruption no more is drawn. What was drawn before still has its outcome, without any attempt at what
-        failed; of draws by a score, whose groups come side by side, only groups that are finished.
-        """
-        request, accountant = self.request, self.accountant
-        interruption = interruption or Interruption()
-        _warn_about_sizes(self.steering.sizes, self.model)
-        with workers_for(self.device) as workers:
-            drawer = request.drawer(self.model, True, self.steering, workers)
-            if self._scoring is None:
-                made = self._plain(drawer, None if request.until_valid else progress, interruption)
-            else:
-                self._reweighted = ReweightedDraws(drawer, self._decoder, self._scoring)
-                made = self._in_groups(self._reweighted, interruption)
-            for outcome, wanted in made:
-                yield accountant.take(self.steering.aims.measure(outcome, wanted))
-                if progress is not None and (request.until_valid or self._reweighted):
-                    progress(self.done)
-                if self.done == request.n:
-                    return
+    @property
+    @abstractmethod
+    def requested(self) -> int:
+        """How many molecules are asked for."""
 
     @property
     def done(self) -> int:
-        """How many of the n that were asked for are there."""
-        counts = self.accountant.by_status
-        return counts["valid"] if self.request.until_valid else sum(counts.values())
+        """How many of these are there."""
+        return self.counts.drawn
 
-    def _plain(
-        self, drawer: Drawer, progress: Progress | None, interruption: Interruption
-    ) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
-        """Yield the outcome of every draw, and what it was conditioned on."""
+    @property
+    def evaluations(self) -> int:
+        """Of the network, so far."""
+        return self.counts.evaluations
+
+    @abstractmethod
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        """Yield results in the order of their numbers, from 0; after an interruption, what was made before."""
+
+    def results(
+        self, progress: Progress | None = None, interruption: Interruption | None = None
+    ) -> Iterator[MoleculeResult]:
+        """Yield every result in the order of the draws, counted, until all that is asked for is there."""
+        by_draws, by_results = (None, progress) if self.tells_results else (progress, None)
+        with workers_for(self.device) as workers:
+            for result in self._made(workers, by_draws, interruption or Interruption()):
+                yield self.counts.take(result)
+                if by_results is not None:
+                    by_results(self.done)
+                if self.has_enough:
+                    return
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether no more results are wanted, although there may be more."""
+        return False
+
+    def problem(self) -> str:
+        """Return why a run that ended by itself is not what was asked for; "" if it is."""
+        if self.counts.drawn < self.requested:
+            return f"only {self.counts.drawn} of {self.requested} draws came out"
+        if self.counts.drawn == self.counts.by_status[Status.FAILED]:
+            return f"all {self.counts.drawn} draws failed; the first: {self.counts.first_reason}"
+        return ""
+
+    def details(self) -> list[str]:
+        """Return lines that tell more than the counts do, after the results."""
+        return []
+
+    def extra_results(self) -> dict[str, Any]:
+        """Return what else the run record tells, as plain JSON."""
+        return {"targets": [], "score": None}
+
+    def extra_files(self, interrupted: bool) -> dict[Path, str | bytes]:
+        """Return further files with their content, after the results; after an interruption, only quick ones."""
+        return {}
+
+    def molecules(self, keep_invalid: bool, columns: tuple[str, ...] | None = None) -> list[Mol]:
+        """Return the molecules with their columns as properties, see `MoleculeResult.tagged_mol`.
+
+        Raises:
+            ScoreError: with the molecules that were finished before.
+            MoldiffError: fewer molecules than were asked for, or none at all.
+        """
+        found: list[Mol] = []
+        try:
+            for result in self.results():
+                if result.mol is not None and (keep_invalid or result.status == Status.VALID):
+                    found.append(result.tagged_mol(columns))
+        except ScoreError as error:
+            raise ScoreError(str(error), found) from error
+        if problem := self.problem():
+            raise MoldiffError(problem)
+        warn_if_none_is_valid(self.counts, "with keep_invalid they come with reasons")
+        return found
+
+    def write(self, progress: Progress | None = None) -> Summary:
+        """Write the files that the options name.
+
+        Raises:
+            MoldiffError: they cannot be written; or fewer molecules than were asked for, or none at all, or a score
+                function failed after some were made: then the files are written first.
+            KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM (status 143). What was finished before is written first; a
+                second signal leaves nothing.
+        """
+        output = self.request.output
+        assert output is not None
+        with watched_signals() as interruption:
+            with run_files(output, self.columns, self.request.sampler.seed, self.folder.name) as files:
+                problem = ""
+                try:
+                    for result in self.results(progress, interruption):
+                        files.add(result)
+                except ScoreError as error:
+                    if not self.counts.drawn:
+                        raise
+                    problem = str(error)
+                interrupted = interruption.number is not None and self.done < self.requested
+                if interrupted:
+                    if not self.counts.drawn:
+                        interruption.end()
+                    problem = f"interrupted after {self.done} of {self.requested} {self.unit}"
+                problem = problem or self.problem()
+                summary = summary_of(self, output.path, problem)
+                files.finish(self.extra_files(interrupted), lambda sha256: record_of(self, summary, sha256))
+            if interrupted:
+                logger.warning("%s; what was made is in %s", problem, output.path)
+                interruption.end()
+        if problem:
+            raise MoldiffError(f"{problem}; what was made is in {output.path}")
+        warn_if_none_is_valid(self.counts, f"{output.table} tells why")
+        return summary
+
+
+class GenerateRun(Run):
+    """Draws molecules one by one.
+
+    Args:
+        options: of the request.
+        gate: see `Run`.
+
+    Attributes:
+        steering: what is asked of the molecules, held against the model.
+        decoder: of the final predictions.
+    """
+
+    task = "generate"
+
+    def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
+        super().__init__(options, gate, pictured=bool(options.steering.targets))
+        self.options, wishes = options, options.steering
+        source, references = str(self.folder.path), self.folder.references
+        self.guide = PropertyGuide.load(
+            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+        )
+        self.steering = steer(wishes, self.model, references, source, self.guide)
+        warn_about_sizes(self.steering.sizes, self.model)
+        constraints = self.steering.constraints
+        decoder = DECODERS[options.decode](self.model.vocabulary, references, source, demands_of(constraints))
+        self.decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        self.columns = (*COLUMNS, *self.steering.tracker.columns)
+        self.tells_results = options.until_valid
+        self.unit = "valid molecules" if options.until_valid else "molecules"
+
+    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> Drawer:
+        """Return what makes the draws."""
+        return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
+
+    @property
+    def requested(self) -> int:
+        return self.options.n
+
+    @property
+    def done(self) -> int:
+        return self.counts.valid if self.options.until_valid else self.counts.drawn
+
+    @property
+    def has_enough(self) -> bool:
+        return self.done == self.requested
+
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        drawer, tracker = self.drawer(True, workers), self.steering.tracker
         renoiser = Renoiser(drawer)
         for first, count, draws in self._batches(drawer):
             drawn = []
@@ -112,45 +258,56 @@ class Generation:
             drawn.sort(key=lambda draw: draw.number)
             wanted = drawer.condition(torch.arange(first, first + count))
             settled = 0
-            for outcome in interruption.until(renoiser.settle(drawn, self._decoder, self.request.renoise)):
-                evaluations = drawer.evaluations + outcome.renoised * renoiser.evaluations
-                yield replace(outcome, evaluations=evaluations), wanted[outcome.number - first]
+            for result in interruption.until(renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate)):
+                evaluations = drawer.evaluations + result.renoised * renoiser.evaluations
+                yield tracker.measure(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
-                for outcome in renoiser.settle(drawn[settled:], self._decoder, 0):
-                    yield replace(outcome, evaluations=drawer.evaluations), wanted[outcome.number - first]
+                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate):
+                    result = replace(result, evaluations=drawer.evaluations)
+                    yield tracker.measure(result, wanted[result.number - first])
                 return
 
-    def _in_groups(
-        self, draws: ReweightedDraws, interruption: Interruption
-    ) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
-        """Yield the outcome of every draw of whole groups, as `_plain` does."""
-        size, first = draws.asked.particles, 0
-        limit = self.request.n * (_DRAWS_PER_VALID if self.request.until_valid else 1)
-        while first * size < limit and interruption.number is None:
-            missing = math.ceil((self.request.n - self.done) / size)
-            groups = range(first, first + min(missing, max(1, self.request.batch_size // size)))
-            made = draws.results(groups)
-            for outcome in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
-                yield outcome
-                yield from made
-            first = groups.stop
+    def problem(self) -> str:
+        if not self.options.until_valid:
+            return super().problem()
+        counts = self.counts
+        short = f"only {counts.valid} of {self.requested} molecules were valid in {counts.drawn} draws"
+        return short if counts.valid < self.requested else ""
+
+    def details(self) -> list[str]:
+        return [target.line() for target in self.steering.tracker.results()]
+
+    def extra_results(self) -> dict[str, Any]:
+        targets = [asdict(target) for target in self.steering.tracker.results()]
+        return super().extra_results() | {"targets": targets}
+
+    def extra_files(self, interrupted: bool) -> dict[Path, str | bytes]:
+        output, picture = self.options.output, self.steering.tracker.picture()
+        assert output is not None
+        files: dict[Path, str | bytes] = {} if picture is None else {output.picture: picture}
+        if output.trajectories and not interrupted:
+            if self.counts.to_show is None:
+                logger.warning("no draw came to a molecule that a trajectory could show")
+            else:
+                files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
+        return files
 
     def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:
         """Yield the number of a batch's first draw, how many they are, and the draws."""
-        request, first = self.request, 0
-        if request.until_valid:
-            limit = request.n * _DRAWS_PER_VALID
+        n, size, first = self.options.n, self.sampler.options.batch_size, 0
+        if self.options.until_valid:
+            limit = n * DRAWS_PER_VALID
             while first < limit:
                 # a few more than are missing: most draws are valid, and a surplus is thrown away
-                count = max(drawer.rows, int(1.25 * (request.n - self.accountant.by_status["valid"])))
-                count = min(count, request.batch_size, limit - first)
+                count = max(drawer.rows, int(1.25 * (n - self.counts.valid)))
+                count = min(count, size, limit - first)
                 yield first, count, drawer.draw(first, count)
                 first += count
             return
         ahead = None
-        for first in range(0, request.n, request.batch_size):
-            count = min(request.batch_size, request.n - first)
+        for first in range(0, n, size):
+            count = min(size, n - first)
             # the next batch is begun before the last one is converted and written
             batch = first, count, drawer.draw(first, count)
             if ahead is not None:
@@ -158,42 +315,3 @@ class Generation:
             ahead = batch
         if ahead is not None:
             yield ahead
-
-    def shortage(self) -> str:
-        """Return why there are fewer valid molecules than were asked for, or none at all by a score; else ""."""
-        counts = self.accountant.by_status
-        if self._reweighted is not None and (problem := self._reweighted.problem()):
-            return problem
-        if not self.request.until_valid or counts["valid"] >= self.request.n:
-            return ""
-        return f"only {counts['valid']} of {self.request.n} molecules were valid in {sum(counts.values())} draws"
-
-    def summary(self, seconds: float, out: Path, problem: str) -> Summary:
-        """Return what became of every draw."""
-        accountant, drawn = self.accountant, self._reweighted
-        return Summary(
-            self.request.n,
-            sum(accountant.by_status.values()),
-            accountant.by_status,
-            accountant.reasons,
-            accountant.decodings,
-            accountant.property_failures,
-            accountant.renoised,
-            # a score's last group is made in full, whatever is thrown away of it
-            accountant.evaluations if drawn is None else drawn.evaluations,
-            accountant.unique,
-            seconds,
-            str(out),
-            self.steering.aims.results(),
-            None if drawn is None else drawn.result(),
-            problem,
-        )
-
-
-def _warn_about_sizes(sizes: tuple[int, int] | None, model: MoleculeModel) -> None:
-    seen = model.statistics.size_counts
-    if sizes and (sizes[0] < min(seen) or sizes[1] > max(seen)):
-        logger.warning(
-            "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
-            *sizes, min(seen), max(seen),
-        )  # fmt: skip

@@ -2,67 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.arguments import number, whole_number
 from moldiff.chem.convert import decode
-from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
+from moldiff.chem.descriptors.score_functions import Score
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import sketch
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseCurve
-from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.results import MoleculeResult, assess
+from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
+from moldiff.generation.options.score import ScoreOptions
+from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, assess
+from moldiff.generation.run import DRAWS_PER_VALID, GenerateRun, Progress
+from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
 from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
 from moldiff.sampling.particles import Walker
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import Reweighter, Scored, Stage
-from moldiff.scoring.named import named_score
+from moldiff.scoring.named import OF_TARGETS, targets_score
 from moldiff.status import Status
+from moldiff.threads import Workers
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_PARTICLES = 16
-MOST_PARTICLES = 4096
 STAGE_TIMES = (0.38, 0.34, 0.30, 0.26, 0.22, 0.16, 0.08)
 TRUST_FROM, TRUST_FULLY = 0.42, 0.2  # times between which a guess comes to be trusted
-
-
-@dataclass(frozen=True)
-class Reweighting:
-    """What is asked for: molecules with the weight exp(W score).
-
-    Attributes:
-        score: name of the score.
-        weight: W; a negative one looks for low scores.
-        particles: K, in a group.
-    """
-
-    score: str
-    weight: float
-    particles: int = DEFAULT_PARTICLES
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """A request and the score that it names."""
-
-    asked: Reweighting
-    score: Score
 
 
 @dataclass(frozen=True)
@@ -90,45 +69,14 @@ class ScoreResult:
     resampled: float
     ancestors: float
 
-    def line(self, asked: Reweighting) -> str:
+    def line(self, asked: ScoreOptions) -> str:
         """Return the line for the terminal."""
         found = "no scored molecule" if self.mean is None else f"mean {self.mean:.4g}, best {self.best:.4g}"
         dead = f"; {self.dead} of {self.groups} groups without any score" if self.dead else ""
         return (
-            f"score {asked.score}, weight {asked.weight:g}: {found}; groups of {asked.particles} descend from "
+            f"score {asked.score.name}, weight {asked.weight:g}: {found}; groups of {asked.particles} descend from "
             f"{self.ancestors:.1f} starts on average{dead}; {self.score_evaluations} scores computed"
         )
-
-
-def asked_for(score: str | ScoreFunction | None, weight: float | None, particles: int | None) -> Scoring | None:
-    """Return what a user's words mean; None if no score is asked for.
-
-    Raises:
-        MoldiffError: no such score, a number out of range, or one of score and weight without the other.
-    """
-    if score is None:
-        if weight is None and particles is None:
-            return None
-        raise MoldiffError("a score weight or particles need a score, for example --score qed --score-weight 15")
-    if weight is None:
-        raise MoldiffError(
-            "a score needs a weight W: molecules are drawn with the weight exp(W x score). Start with about 1 divided "
-            "by the spread of the score, for example --score qed --score-weight 15"
-        )
-    found = named_score(score) if isinstance(score, str) else Score(_name_of(score), score)
-    count = DEFAULT_PARTICLES if particles is None else whole_number(particles, "particles")
-    asked = Reweighting(found.name, number(weight, "score_weight"), count)
-    if not math.isfinite(asked.weight):
-        raise MoldiffError(f"the score weight must be a finite number, not {weight}")
-    if not 2 <= asked.particles <= MOST_PARTICLES:
-        raise MoldiffError(f"particles must be in 2 .. {MOST_PARTICLES}, not {particles}")
-    return Scoring(asked, found)
-
-
-def _name_of(function: ScoreFunction) -> str:
-    if not callable(function):
-        raise MoldiffError(f"a score is a function or its name, not {type(function).__name__}")
-    return str(getattr(function, "__qualname__", type(function).__name__))
 
 
 def stages(grid: Tensor, curve: NoiseCurve) -> tuple[Stage, ...]:
@@ -155,23 +103,24 @@ class MoleculePotential:
     """Scores particles by the molecules they are or are becoming.
 
     The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
-    scored by its skeleton (`moldiff.chem.topology.sketch`).
+    scored by its skeleton (`moldiff.chem.sketch.sketch`).
 
     Args:
         drawer: makes the draws.
         decoder: of the final molecules.
         score: of the user.
+        gate: see `moldiff.generation.results.assess`.
 
     Attributes:
         evaluations: molecules that the score was asked for.
     """
 
-    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score) -> None:
-        self._drawer, self._decoder, self._score = drawer, decoder, score
+    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
+        self._drawer, self._decoder, self._score, self._gate = drawer, decoder, score, gate
         self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
-        results = [assess(self._draw(sample), self._decoder) if final else None for sample in samples]
+        results = [assess(self._draw(sample), self._decoder, self._gate) if final else None for sample in samples]
         molecules = [
             (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
             for result, sample in zip(results, samples, strict=True)
@@ -210,13 +159,15 @@ class ReweightedDraws:
     Attributes:
         drawer: makes plain draws.
         decoder: of the final molecules.
-        scoring: what is asked for.
+        asked: what is asked for.
+        gate: see `moldiff.generation.results.assess`.
         evaluations: of the network, for all groups that were begun.
     """
 
     drawer: Drawer
     decoder: Decoder
-    scoring: Scoring
+    asked: ScoreOptions
+    gate: Gate | None = None
     evaluations: int = 0
     _groups: list[tuple[list[float], int, int, bool]] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
@@ -227,8 +178,7 @@ class ReweightedDraws:
             drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
             drawer.micro_batches,
         )  # fmt: skip
-        self.asked = self.scoring.asked
-        self._potential = MoleculePotential(drawer, self.decoder, self.scoring.score)
+        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate)
         self._stages = stages(drawer.grid, model.curve)
         self._reweighter = Reweighter(walker, self._potential, self.asked.weight, self._stages)
 
@@ -274,7 +224,8 @@ class ReweightedDraws:
         dead = sum(group[3] for group in self._groups)
         if not dead or dead < len(self._groups):
             return ""
-        return f"no molecule of {len(self._groups)} groups of {self.asked.particles} has a score by {self.asked.score}"
+        asked = self.asked
+        return f"no molecule of {len(self._groups)} groups of {asked.particles} has a score by {asked.score.name}"
 
     def result(self) -> ScoreResult:
         """Return what came of it so far."""
@@ -291,3 +242,52 @@ class ReweightedDraws:
             float(np.mean(resampled)) if resampled else 0.0,
             float(np.mean(ancestors)) if ancestors else 0.0,
         )
+
+
+class GroupRun(GenerateRun):
+    """Draws molecules by a score, in groups.
+
+    Args:
+        options: of the request, with a score.
+        gate: see `Run`.
+    """
+
+    def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
+        super().__init__(options, gate)
+        assert options.score is not None
+        check_stochastic(self.sampler.sampler)
+        self.score = options.score
+        tracker = self.steering.tracker
+        if self.score.score is OF_TARGETS:
+            self.score = replace(self.score, score=targets_score(tracker.targets, tracker.statistics))
+        self.columns = (*self.columns, SCORE_COLUMN)
+        self.tells_results = True
+        self._groups: ReweightedDraws | None = None
+
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        draws = self._groups = ReweightedDraws(self.drawer(True, workers), self.decoder, self.score, self.gate)
+        size, first = self.score.particles, 0
+        limit = self.requested * (DRAWS_PER_VALID if self.options.until_valid else 1)
+        while first * size < limit and interruption.number is None:
+            missing = math.ceil((self.requested - self.done) / size)
+            groups = range(first, first + min(missing, max(1, self.sampler.options.batch_size // size)))
+            made = (self.steering.tracker.measure(result, wanted) for result, wanted in draws.results(groups))
+            for result in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
+                yield result
+                yield from made
+            first = groups.stop
+
+    @property
+    def evaluations(self) -> int:
+        return 0 if self._groups is None else self._groups.evaluations  # the last group is made in full
+
+    def problem(self) -> str:
+        return (self._groups.problem() if self._groups is not None else "") or super().problem()
+
+    def details(self) -> list[str]:
+        return super().details() + ([] if self._groups is None else [self._groups.result().line(self.score)])
+
+    def extra_results(self) -> dict[str, Any]:
+        return super().extra_results() | {"score": None if self._groups is None else asdict(self._groups.result())}

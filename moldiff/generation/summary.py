@@ -1,125 +1,136 @@
-"""What is told of a generation: one line for the terminal, run.json for the files."""
+"""What is told of a run: lines for the terminal, and the part of the run record that tells of results."""
 
 from __future__ import annotations
 
 import logging
-import platform
-import shlex
-import sys
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moldiff.files import sha256_of
-from moldiff.generation.decoding.decoders import FITTED, STRUCTURED
-from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.smc_run import ScoreResult
-from moldiff.generation.target_report import AimResult
+from moldiff.choices import Decoding
+from moldiff.generation.results import ResultCounts
+from moldiff.run_record import run_record
 from moldiff.status import Status
-from moldiff.version import VERSION
 
 if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
+    from moldiff.generation.run import Run
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What became of every draw.
 
     Attributes:
         requested: molecules asked for; without ``until_valid`` also the number of draws.
-        counts: status -> draws; they add up to ``drawn``.
-        reasons: code of each reason -> draws.
-        decodings: which decoding made the molecule -> status -> draws.
-        property_failures: property -> molecules that its calculator failed on.
-        renoised: draws that were noised and walked down again, attempts at that, draws that were valid in the end.
+        results: the counts.
         evaluations: of the network, over all draws.
-        unique: different SMILES among the valid.
         seconds: wall time from request to result.
         output: the SDF.
-        aims: how each target was met.
-        score: what came of drawing by a score; None if none was asked for.
+        details: lines that tell more than the counts do.
+        extra: what else the run record tells.
         problem: why the run ended early; empty if it did not.
     """
 
     requested: int
-    drawn: int
-    counts: dict[str, int]
-    reasons: dict[str, int]
-    decodings: dict[str, dict[str, int]]
-    property_failures: dict[str, int]
-    renoised: dict[str, int]
+    results: ResultCounts
     evaluations: int
-    unique: int
     seconds: float
     output: str
-    aims: tuple[AimResult, ...] = ()
-    score: ScoreResult | None = None
+    details: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Status -> draws; they add up to ``drawn``."""
+        return self.results.by_status
+
+    @property
+    def drawn(self) -> int:
+        """All draws."""
+        return self.results.drawn
 
     def line(self) -> str:
         """Return the accounting line."""
+        results = self.results
         label = "requested" if self.drawn == self.requested else f"requested, {self.drawn} drawn"
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.items())
-        for name in (STRUCTURED, FITTED):
-            if made := self.decodings.get(name):
-                parts += (
-                    f"; {made.get(Status.VALID, 0)} of the valid by {name} decoding, which made {sum(made.values())}"
-                )
-        if self.renoised["draws"]:
-            parts += f"; {self.renoised['valid']} of the valid by re-noising {self.renoised['draws']} failed ones"
+        for name in (Decoding.STRUCTURED, Decoding.FITTED):
+            if made := results.decodings.get(name):
+                valid = made.get(Status.VALID, 0)
+                parts += f"; {valid} of the valid by {name} decoding, which made {sum(made.values())}"
+        if results.renoised["draws"]:
+            again = results.renoised
+            parts += f"; {again['valid']} of the valid by re-noising {again['draws']} failed ones"
         return (
-            f"{self.requested} {label} = {parts}; {self.unique} unique; {self.seconds:.1f} s; written to {self.output}"
+            f"{self.requested} {label} = {parts}; {results.unique} unique; {self.seconds:.1f} s; "
+            f"written to {self.output}"
         )
 
+    def lines(self) -> list[str]:
+        """Return the accounting line and the details."""
+        return [self.line(), *self.details]
 
-def warn_if_none_is_valid(counts: Mapping[str, int], reasons: str) -> None:
+    def record(self) -> dict[str, Any]:
+        """Return the results for the run record, plain JSON types."""
+        return {
+            "requested": self.requested,
+            "drawn": self.drawn,
+            "counts": self.counts,
+            "reasons": self.results.reasons,
+            "decodings": self.results.decodings,
+            "property_failures": self.results.property_failures,
+            "renoised": self.results.renoised,
+            "unique": self.results.unique,
+            **self.extra,
+            "problem": self.problem,
+            "network_evaluations_per_molecule": round(self.evaluations / max(self.drawn, 1), 3),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def summary_of(run: Run, output: Path, problem: str) -> Summary:
+    """Return the summary of a run that has ended."""
+    return Summary(
+        requested=run.requested,
+        results=run.counts,
+        evaluations=run.evaluations,
+        seconds=time.monotonic() - run.started,
+        output=str(output),
+        details=tuple(run.details()),
+        extra=run.extra_results(),
+        problem=problem,
+    )
+
+
+def record_of(run: Run, summary: Summary, output_sha256: str) -> dict[str, Any]:
+    """Return the run record of a run that has ended."""
+    guide = run.guide
+    return run_record(
+        task=run.task,
+        options=run.request.record(run.sampler),
+        output=Path(summary.output).name,
+        output_sha256=output_sha256,
+        made_by={
+            "model_sha256": run.folder.sha256,
+            "property_model": None if guide is None else {"sha256": guide.folder.sha256, "scale": guide.scale},
+            "device": str(run.device),
+            "precision": run.precision,
+        },
+        results=summary.record(),
+    )
+
+
+def warn_if_none_is_valid(counts: ResultCounts, reasons: str) -> None:
     """Log a warning if no draw became a valid molecule.
 
     Args:
-        counts: draws by what became of them.
+        counts: of all draws.
         reasons: where the reasons stand.
     """
-    if not counts[Status.VALID]:
-        logger.warning("none of the %d molecules that were drawn is valid; %s", sum(counts.values()), reasons)
-
-
-def run_record(
-    request: DataclassInstance,
-    summary: Summary,
-    model_sha256: str,
-    device: str,
-    precision: str,
-    guide: PropertyGuide | None = None,
-) -> dict[str, Any]:
-    """Return what run.json holds: plain JSON types. The request is a dataclass of these."""
-    packages = ("torch", "rdkit", "e3nn", "numpy")
-    return {
-        "output": Path(summary.output).name,
-        "output_sha256": sha256_of(Path(summary.output)),
-        "command": shlex.join(sys.argv),
-        "request": asdict(request),
-        "model_sha256": model_sha256,
-        "property_model": None if guide is None else {"sha256": guide.folder.sha256, "scale": guide.scale},
-        "device": device,
-        "precision": precision,
-        "requested": summary.requested,
-        "drawn": summary.drawn,
-        "counts": summary.counts,
-        "reasons": summary.reasons,
-        "decodings": summary.decodings,
-        "property_failures": summary.property_failures,
-        "renoised": summary.renoised,
-        "unique": summary.unique,
-        "targets": [asdict(aim) for aim in summary.aims],
-        "score": None if summary.score is None else asdict(summary.score),
-        "problem": summary.problem,
-        "network_evaluations_per_molecule": round(summary.evaluations / summary.drawn, 3),
-        "seconds": round(summary.seconds, 2),
-        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in packages}},
-    }
+    if not counts.valid:
+        logger.warning("none of the %d molecules that were drawn is valid; %s", counts.drawn, reasons)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class AimResult:
+class TargetResult:
     """How one target was met.
 
     Attributes:
@@ -65,7 +65,7 @@ class AimResult:
 
 
 @dataclass
-class Aims:
+class TargetTracker:
     """Measures results one by one and sums up.
 
     Attributes:
@@ -134,7 +134,7 @@ class Aims:
         """Return a PNG of what was wanted against what was measured so far; None if nothing was."""
         return draw_calibration(self.targets, self._measured, self.statistics)
 
-    def results(self) -> tuple[AimResult, ...]:
+    def results(self) -> tuple[TargetResult, ...]:
         """Return how each target was met so far."""
         results = []
         for target in self.targets:
@@ -142,7 +142,7 @@ class Aims:
             mean = float(np.mean(misses)) if misses else None
             low, high = target.band(self.statistics[target.name].std)
             results.append(
-                AimResult(
+                TargetResult(
                     target.name,
                     target.text,
                     target.is_value,

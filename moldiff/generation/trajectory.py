@@ -12,7 +12,6 @@ import torch
 from moldiff.arrays import MolArrays
 from moldiff.diffusion.schedule import NoiseCurve
 from moldiff.errors import MoldiffError
-from moldiff.files import write_text
 from moldiff.molecules import MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.vocabulary import Vocabulary
@@ -68,16 +67,11 @@ def check_suffix(path: Path) -> None:
         raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
 
 
-def write_trajectory(path: Path, frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> None:
-    """Write frames as .xyz or .html, by the suffix.
-
-    Raises:
-        MoldiffError: another suffix, or the file cannot be written.
-    """
-    check_suffix(path)
-    write_text(
-        path, xyz(frames, vocabulary, title) if path.suffix.lower() == ".xyz" else html(frames, vocabulary, title)
-    )
+def trajectories(paths: Sequence[Path], drawer: Drawer, number: int) -> dict[Path, str]:
+    """Draw once more and return the path from noise to draw ``number``, in the form of each file's suffix."""
+    frames, vocabulary = trace(drawer, number), drawer.model.vocabulary
+    forms = {".xyz": xyz, ".html": html}
+    return {path: forms[path.suffix.lower()](frames, vocabulary, f"moldiff_{number}") for path in paths}
 
 
 def xyz(frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,21 +16,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from moldiff.arguments import check_flag, check_known, check_text, number, refusal
+from moldiff.arguments import check_flag, choice, number, refusal
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import Record
-from moldiff.devices import DEFAULT_PRECISION
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.errors import MoldiffError
-from moldiff.generation.decoding.decoders import DECODERS, DEFAULT_DECODER
-from moldiff.generation.from_records import RECORD_COLUMNS, Answer, Ask, Job, Molecules, Progress, Settings
-from moldiff.generation.generate import DEFAULT_BATCH_SIZE
-from moldiff.generation.results import COLUMNS, MoleculeResult, assess, guarded
-from moldiff.generation.writer import Told, check_outputs, molecules_of, write_answers
+from moldiff.generation.decoding.decoders import DECODERS
+from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
+from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
 from moldiff.interruption import Interruption
-from moldiff.models.contents import sampling_of
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
@@ -53,28 +50,31 @@ _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 _BINS = 4  # of strengths, in the summary
 
 
-@dataclass(frozen=True)
-class VarySettings(Settings):
+@dataclass(frozen=True, kw_only=True)
+class VaryOptions(RecordOptions):
     """What is asked of `vary`.
 
     Attributes:
         strength: ends of the range of times up to which molecules are noised, 0 < low <= high <= 1.
-        decode: one of `moldiff.generation.decoding.decoders.DECODERS`.
+        decode: what becomes of an invalid molecule.
     """
 
     strength: tuple[float, float] = DEFAULT_STRENGTH
-    decode: str = DEFAULT_DECODER
+    decode: Decoding = Decoding.ARGMAX
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
+        super().__post_init__()
         low, high = self.strength
         for value in (low, high):
             if not 0 < value <= 1:  # NaN is neither
-                raise MoldiffError(f"strength must be above 0 and at most 1, not {value:g}")
+                raise MoldiffError(f"strength must be above 0 and at most 1, not {value:g}", argument="strength")
         if low > high:
-            raise MoldiffError(f"strength {low:g}..{high:g}: the range is empty; write {high:g}..{low:g}")
-        check_text(self.decode, "decode")
-        check_known("decoding", self.decode, DECODERS)
-        super().check()
+            raise MoldiffError(
+                f"strength {low:g}..{high:g}: the range is empty; write {high:g}..{low:g}", argument="strength"
+            )
+
+    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        return {**super().record(sampler), "strength": list(self.strength), "decode": str(self.decode)}
 
     def strength_of(self, draw: int) -> float:
         """Return the strength of a record's draw: evenly spread, the first and the last at the ends of the range."""
@@ -98,20 +98,22 @@ class Seed:
     flat: str
 
 
-class Variations(Job[Seed]):
+class VaryRun(RecordRun[Seed]):
     """Draws variations.
 
     Args:
-        settings: of the run.
+        options: of the run.
+        molecules: to vary.
+        gate: see `Run`.
     """
 
+    task = "vary"
     columns = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
 
-    def __init__(self, settings: VarySettings) -> None:
-        super().__init__(settings)
-        self.request = settings
-        source = str(self.folder.path)
-        self._decoder = DECODERS[settings.decode](self.model.vocabulary, self.folder.references, source, NO_DEMANDS)
+    def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
+        super().__init__(options, molecules, gate)
+        self.options, source = options, str(self.folder.path)
+        self._decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_DEMANDS)
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:
@@ -128,11 +130,11 @@ class Variations(Job[Seed]):
 
     def settle(
         self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
-    ) -> Iterator[Answer[Seed]]:
-        drawer = self.request.drawer(self.model, True, workers)
+    ) -> Iterator[MoleculeResult]:
+        drawer = self.drawer(True, workers)
         by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
-            Task(key, ask.item.arrays, self.request.strength_of(ask.draw))
+            Task(key, ask.item.arrays, self.options.strength_of(ask.draw))
             for key, ask in by_key.items()
             if ask.item is not None
         ]
@@ -142,24 +144,23 @@ class Variations(Job[Seed]):
             done()
         for key, ask in by_key.items():
             if key in drawn:
-                yield self._answer(ask, drawn[key], drawer.evaluations)
+                yield self._result(ask, drawn[key], drawer.evaluations)
 
-    def _answer(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> Answer[Seed]:
-        seed, strength = ask.item, self.request.strength_of(ask.draw)
+    def _result(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> MoleculeResult:
+        seed, strength = ask.item, self.options.strength_of(ask.draw)
         assert seed is not None
         draw = replace(draw, number=ask.number)
         if draw.arrays is not None:
             pos = (draw.arrays.pos + seed.centre).astype(np.float32)
             draw = replace(draw, arrays=replace(draw.arrays, pos=pos))
-        result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder), seed))
+        result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder, self.gate), seed))
         same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
         self._seen.append((strength, same, similarity) if result.status == Status.VALID else (strength, "", math.nan))
-        facts = {"strength": f"{strength:.6g}", **result.facts}
-        return Answer(ask, replace(result, evaluations=evaluations), facts)
+        return replace(result, evaluations=evaluations, facts={"strength": f"{strength:.6g}", **result.facts})
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
-        low, high = self.request.strength
+        low, high = self.options.strength
         edges = np.linspace(low, high, (_BINS if high > low else 1) + 1)
         strengths = np.array([strength for strength, _, _ in self._seen])
         bins = np.clip(np.searchsorted(edges, strengths, side="right") - 1, 0, len(edges) - 2)
@@ -214,9 +215,9 @@ def vary(
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
-    precision: str = DEFAULT_PRECISION,
+    precision: str = Precision.AUTO,
     keep_invalid: bool = False,
-    decode: str = DEFAULT_DECODER,
+    decode: str = Decoding.ARGMAX,
     grid: str | None = None,
 ) -> list[Mol]:
     """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
@@ -238,72 +239,34 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
-    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
-    settings = VarySettings(
-        n, str(model), steps, sampler, grid, seed, batch_size, device, precision, _ends(strength), decode
+    options = VaryOptions(
+        n=n,
+        model=str(model),
+        strength=read_strength(strength),
+        decode=choice(decode, Decoding, "decode"),
+        sampler=SamplerOptions.of(
+            steps=steps,
+            sampler=sampler,
+            grid=grid,
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            precision=precision,
+        ),
     )
-    job = Variations(settings)
-    return molecules_of(job.answers(molecules), job.columns, keep_invalid)
+    return VaryRun(options, molecules).molecules(keep_invalid, VaryRun.columns)
 
 
-def vary_files(
-    molecules: Path,
-    out: Path,
-    *,
-    n: int = DEFAULT_VARIATIONS,
-    strength: tuple[float, float] = DEFAULT_STRENGTH,
-    model: str = DEFAULT_MODEL,
-    steps: int | None = None,
-    sampler: str | None = None,
-    seed: int = 0,
-    batch_size: int | None = None,
-    device: str = "auto",
-    precision: str = DEFAULT_PRECISION,
-    keep_invalid: bool = False,
-    decode: str = DEFAULT_DECODER,
-    grid: str | None = None,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> Told:
-    """Write variations of a file's molecules into ``out`` (SDF), the CSV beside it and run.json; see `vary`.
-
-    Raises:
-        MoldiffError: see `vary`; or an output exists, or cannot be written.
-    """
-    started = time.monotonic()
-    steps, sampler, grid = sampling_of(model).filled(steps, sampler, grid)
-    settings = VarySettings(
-        n,
-        model,
-        steps,
-        sampler,
-        grid,
-        seed,
-        DEFAULT_BATCH_SIZE if batch_size is None else batch_size,
-        device,
-        precision,
-        strength,
-        decode,
-    )
-    settings.check()
-    check_outputs(out, overwrite)
-    return write_answers(
-        Variations(settings), molecules, out, keep_invalid=keep_invalid, progress=progress, started=started
-    )
-
-
-def parse_strength(text: str, option: str) -> tuple[float, float]:
-    """Return the ends of ``0.4`` or ``0.1..0.8``; MoldiffError names the option if it is neither."""
-    match = _STRENGTH.fullmatch(text.strip())
-    if match is None:
-        raise MoldiffError(f"{option} {text}: expected a number such as 0.4 or a range such as 0.1..0.8")
-    return float(match[1]), float(match[2] or match[1])
-
-
-def _ends(strength: object) -> tuple[float, float]:
-    """Return the ends of a strength as `vary` takes it."""
+def read_strength(strength: object) -> tuple[float, float]:
+    """Return the ends of a strength: a number, a pair, or a text such as ``0.4`` or ``0.1..0.8``; MoldiffError if it is
+    none of these."""
     if isinstance(strength, str):
-        return parse_strength(strength, "strength")
+        match = _STRENGTH.fullmatch(strength.strip())
+        if match is None:
+            raise MoldiffError(
+                f"strength {strength}: expected a number such as 0.4 or a range such as 0.1..0.8", argument="strength"
+            )
+        return float(match[1]), float(match[2] or match[1])
     ends = tuple(strength) if isinstance(strength, tuple | list) else (strength, strength)
     if len(ends) != 2:
         raise refusal("strength", 'a number, a pair of them or a text such as "0.1..0.8"', strength)

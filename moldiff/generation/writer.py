@@ -1,113 +1,81 @@
-"""Answers to the records of a molecule file, written down: SDF, CSV and run.json; or handed over as molecules."""
+"""The files of a run: an SDF with the molecules, a CSV with a row for every draw, the run record; they appear together.
+
+Results come in the order of their numbers, each written as it comes.
+"""
 
 from __future__ import annotations
 
 import csv
-import logging
-import time
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from moldiff.files import atomic_writer, refuse_existing_file, write_json
-from moldiff.generation.from_records import Answer, Item, Job, Progress, count_records
-from moldiff.generation.generate import output_names
-from moldiff.generation.summary import Summary, run_record, warn_if_none_is_valid
-from moldiff.interruption import watched_signals
+from moldiff.errors import MoldiffError
+from moldiff.files import FileSet, file_set, refuse_existing_file
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.results import MoleculeResult
+from moldiff.run_record import old_record, record_path
 from moldiff.status import Status
 
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
 
-
-logger = logging.getLogger(__name__)
-
-
-def molecules_of(answers: Iterable[Answer[Item]], columns: Sequence[str], keep_invalid: bool) -> list[Mol]:
-    """Return the molecules of answers, with their columns as properties."""
-    found = []
-    for answer in answers:
-        mol = answer.outcome.mol
-        if mol is not None and (keep_invalid or answer.outcome.status == Status.VALID):
-            for name, value in answer.row(columns).items():
-                mol.SetProp(name, str(value))
-            found.append(mol)
-    return found
-
-
-@dataclass(frozen=True)
-class Told:
-    """A summary and what else there is to tell."""
-
-    summary: Summary
-    details: tuple[str, ...]
-
-    def lines(self) -> list[str]:
-        """Return the accounting line and the details."""
-        return [self.summary.line(), *self.details]
-
-
-def check_outputs(out: Path, overwrite: bool) -> None:
-    """Raise MoldiffError if the SDF, the CSV or the run record is in the way."""
-    for path in (out, *output_names(out)):
-        refuse_existing_file(path, overwrite)
-
-
-def write_answers(
-    job: Job[Item],
-    molecules: str | Path,
-    out: Path,
-    *,
-    keep_invalid: bool,
-    progress: Progress | None,
-    started: float,
-) -> Told:
-    """Answer a molecule file into ``out`` (SDF), the CSV beside it and run.json; see `check_outputs` first.
-
-    The CSV has a row for every draw, the SDF the valid ones (all that can be written with ``keep_invalid``). The files
-    appear only when they are complete.
+def check_outputs(output: OutputOptions, pictured: bool) -> None:
+    """Raise MoldiffError if a file of the run is in the way.
 
     Args:
-        started: `time.monotonic` at the request.
+        output: names them.
+        pictured: whether there will be a picture of targets.
+    """
+    record = record_path(output.path)
+    pictures = [output.picture] if pictured else []
+    for path in (output.path, output.table, record, *output.trajectories, *pictures):
+        try:
+            refuse_existing_file(path, output.overwrite)
+        except MoldiffError as error:
+            if path.is_file() and not record.exists() and old_record(output.path) is None:
+                raise MoldiffError(f"{error} (it has no run record: unfinished, or from elsewhere)") from error
+            raise
+
+
+class RunFiles:
+    """Takes the results of a run one by one, made by `run_files`.
+
+    Args:
+        files: that appear together.
+        output: names them.
+        columns: of the CSV.
+        seed, model: of the run, for the tags of the SDF.
+    """
+
+    def __init__(self, files: FileSet, output: OutputOptions, columns: Sequence[str], seed: int, model: str) -> None:
+        self._files, self._output, self._columns, self._seed, self._model = files, output, columns, seed, model
+        self._rows = csv.DictWriter(files.open(output.table), columns, lineterminator="\n")
+        self._rows.writeheader()
+        self._records = files.open(output.path)
+
+    def add(self, result: MoleculeResult) -> None:
+        """Write the row of a result, and its record if its molecule is wanted."""
+        row = result.row(self._columns)
+        self._rows.writerow(row)
+        if self._output.keep_invalid or result.status == Status.VALID:
+            self._records.write(result.sdf_record(row, self._seed, self._model) or "")
+
+    def finish(self, others: Mapping[Path, str | bytes], record: Callable[[str], object]) -> None:
+        """Let the files appear, with others and a run record, which is made from the hash of the SDF."""
+        for path, content in others.items():
+            self._files.add(path, content)
+        self._files.sync()
+        value = record(self._files.sha256(self._output.path))
+        if (old := old_record(self._output.path)) is not None:
+            old.unlink(missing_ok=True)
+        self._files.commit(value)
+
+
+@contextmanager
+def run_files(output: OutputOptions, columns: Sequence[str], seed: int, model: str) -> Iterator[RunFiles]:
+    """Give the `RunFiles` of a run; without `RunFiles.finish`, nothing is left of them.
 
     Raises:
-        MoldiffError: see `Job.answers`; or an output cannot be written.
-        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM (status 143), after what was finished before is written.
+        MoldiffError: they could not be written completely.
     """
-    table, run_file = output_names(out)
-    with watched_signals() as interruption:
-        with ExitStack() as stack:
-            rows = stack.enter_context(atomic_writer(table))
-            records = stack.enter_context(atomic_writer(out))
-            writer = csv.DictWriter(rows, job.columns, lineterminator="\n")
-            writer.writeheader()
-            for answer in job.answers(molecules, progress, interruption):
-                row = answer.row(job.columns)
-                writer.writerow(row)
-                if keep_invalid or answer.outcome.status == Status.VALID:
-                    result = replace(answer.outcome, title=job.title(answer.ask))
-                    text = result.sdf_record(row, job.settings.seed, job.folder.name)
-                    records.write(text or "")
-            drawn = sum(job.accountant.by_status.values())
-            asked, problem = drawn, ""
-            if interruption.number is not None:
-                asked = job.settings.n * count_records(Path(molecules))
-                if not drawn:
-                    interruption.end()
-            if drawn < asked:
-                problem = f"interrupted after {drawn} of {asked} molecules"
-        accountant = job.accountant
-        summary = Summary(
-            asked, drawn, accountant.by_status, accountant.reasons, accountant.decodings,
-            accountant.property_failures, accountant.renoised,
-            accountant.evaluations, accountant.unique, time.monotonic() - started, str(out),
-            problem=problem,
-        )  # fmt: skip
-        write_json(run_file, run_record(job.settings, summary, job.folder.sha256, str(job.device), job.precision))
-        if problem:
-            logger.warning("%s; what was made is in %s", problem, out)
-            interruption.end()
-        warn_if_none_is_valid(summary.counts, f"{table} tells why")
-        return Told(summary, tuple(job.details()))
+    with file_set(record_path(output.path)) as files:
+        yield RunFiles(files, output, columns, seed, model)

@@ -86,23 +86,6 @@ class LoadedModel(Loaded[MoleculeModel]):
         """How it is sampled where a user does not say."""
         return self.model.sampling
 
-    def sampling_defaults(
-        self,
-        evaluations: int | None = None,
-        sampler: str | None = None,
-        grid: str | None = None,
-        *,
-        conformers: bool = False,
-    ) -> tuple[int, str, str]:
-        """Return evaluations, sampler and grid as asked for, the model's own where they are None.
-
-        Args:
-            evaluations, sampler, grid: as in `moldiff.generation.generate.generate`.
-            conformers: the defaults are those of conformers.
-        """
-        method = self.sampling.conformers if conformers else self.sampling
-        return method.filled(evaluations, sampler, grid)
-
 
 @dataclass(frozen=True)
 class LoadedPropertyModel(Loaded[PropertyModel]):

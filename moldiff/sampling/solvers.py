@@ -16,6 +16,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
+from moldiff.choices import Sampler
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.molecules import MolPrediction
@@ -273,14 +274,14 @@ def _rows(value: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 SOLVERS: Mapping[str, Solver] = {
-    "ddpm": Ancestral(eta=1.0),
-    "ddim": Ancestral(eta=0.0),
-    "langevin": Corrected(Ancestral(eta=0.0), moves=1, share=0.5),
-    "sde": EulerMaruyama(),
-    "sde_pc": Corrected(EulerMaruyama(), moves=1, share=0.3),
-    "ode": Heun(),
-    "dpmpp": Ancestral(eta=0.0, second_order=True),
-    "dpmpp_sde": Ancestral(eta=1.0, second_order=True),
-    "edm": Heun(churn=1.0),
+    Sampler.DDPM: Ancestral(eta=1.0),
+    Sampler.DDIM: Ancestral(eta=0.0),
+    Sampler.LANGEVIN: Corrected(Ancestral(eta=0.0), moves=1, share=0.5),
+    Sampler.SDE: EulerMaruyama(),
+    Sampler.SDE_PC: Corrected(EulerMaruyama(), moves=1, share=0.3),
+    Sampler.ODE: Heun(),
+    Sampler.DPMPP: Ancestral(eta=0.0, second_order=True),
+    Sampler.DPMPP_SDE: Ancestral(eta=1.0, second_order=True),
+    Sampler.EDM: Heun(churn=1.0),
 }
-DEFAULT_SOLVER = "dpmpp_sde"
+DEFAULT_SOLVER = Sampler.DPMPP_SDE

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from moldiff.choices import TimeGrid
 from moldiff.diffusion.schedule import NoiseCurve, uniform_grid
 
 _SIGMA_LAST = 0.03  # angstrom; below it a molecule only settles by less than its bonds vibrate
@@ -108,9 +109,9 @@ def _times(curve: NoiseCurve, sigma: Tensor) -> Tensor:
 
 
 GRIDS: Mapping[str, Grid] = {
-    "uniform": UniformGrid(),
-    "karras": KarrasGrid(),
-    "logsnr": LogSnrGrid(),
-    "window": WindowGrid(),
+    TimeGrid.UNIFORM: UniformGrid(),
+    TimeGrid.KARRAS: KarrasGrid(),
+    TimeGrid.LOGSNR: LogSnrGrid(),
+    TimeGrid.WINDOW: WindowGrid(),
 }
-DEFAULT_GRID = "window"
+DEFAULT_GRID = TimeGrid.WINDOW

@@ -83,7 +83,7 @@ def targets_score(targets: Sequence[Target], statistics: Mapping[str, PropertySt
         MoldiffError: there is no target, or one that cannot be measured.
     """
     if not targets:
-        raise MoldiffError("the score 'targets' needs targets, for example --target logp=2.5")
+        raise MoldiffError("the score 'targets' needs targets, for example logp=2.5")
     parts = [
         _measured_score(target.name, partial(_distance, target, statistics[target.name].std)) for target in targets
     ]

@@ -78,31 +78,36 @@ def parse_target(text: str) -> Target:
     return Target(match["name"], *ends, text="".join(text.split())[len(match["name"]) :])
 
 
-def parse_targets(
-    words: Sequence[str], conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]
-) -> tuple[Target, ...]:
-    """Read targets and check them against what a model can be asked for; warn of those outside its training range.
+def parse_targets(words: Sequence[str]) -> tuple[Target, ...]:
+    """Read targets as in `parse_target`; MoldiffError if one is none, or a second one of the same property."""
+    targets = tuple(parse_target(text) for text in words)
+    for place, target in enumerate(targets):
+        if any(target.name == earlier.name for earlier in targets[:place]):
+            raise MoldiffError(f"'{target.name}' has two targets; write a range as {target.name}=1..3")
+    return targets
+
+
+def check_targets(
+    targets: Sequence[Target], conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]
+) -> None:
+    """Check targets against what a model can be asked for; warn of those outside its training range.
 
     Args:
-        words: the targets, as in `parse_target`.
+        targets: of the run.
         conditions: properties that the model knows.
         statistics: of these properties in the training data.
 
     Raises:
-        MoldiffError: a target is none, of an unknown property, or a second one of the same property.
+        MoldiffError: a target is of an unknown property.
     """
-    targets = [parse_target(text) for text in words]
-    for place, target in enumerate(targets):
+    for target in targets:
         check_known(target.name, conditions, statistics)
-        if any(target.name == earlier.name for earlier in targets[:place]):
-            raise MoldiffError(f"'{target.name}' has two targets; write a range as {target.name}=1..3")
         row = statistics[target.name]
         if target.high < row.q01 or target.low > row.q99:
             logger.warning(
                 "target %s%s lies outside the 1 to 99 %% range of the training data, %.4g to %.4g: expect to miss it",
                 target.name, target.text, row.q01, row.q99,
             )  # fmt: skip
-    return tuple(targets)
 
 
 def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]) -> None:

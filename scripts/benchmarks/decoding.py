@@ -21,6 +21,7 @@ import numpy as np
 import scipy.optimize  # here, so that its import is in nobody's time
 import torch
 
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
@@ -32,7 +33,6 @@ from moldiff.generation.decoding.decoders import (
     StructuredDecoder,
     length_problem,
 )
-from moldiff.generation.generate import DEFAULT_STEPS
 from moldiff.generation.renoise import Renoiser
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=DEFAULT_STEPS, help="network evaluations a draw")
+    parser.add_argument("--steps", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER, choices=SOLVERS)
     parser.add_argument("--grid", default=DEFAULT_GRID, choices=GRIDS)
     parser.add_argument("--seed", type=int, default=0)

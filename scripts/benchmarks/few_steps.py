@@ -25,7 +25,10 @@ from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.reference import Reference
 from moldiff.files import write_text
-from moldiff.generation.generate import generate_files
+from moldiff.generation.generate import generation_run
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from scripts.benchmarks.samplers import figure, measured, motif_figure
@@ -41,9 +44,13 @@ def row(label: str, model: str, evaluations: int, arguments: argparse.Namespace,
     """Generate, evaluate, and return a line of the table."""
     out = arguments.work / f"{label}_{evaluations}.sdf"
     started = time.perf_counter()
-    generate_files(
-        out, n=arguments.n, model=model, steps=evaluations, seed=arguments.seed, keep_invalid=True, overwrite=True
+    options = GenerationOptions(
+        n=arguments.n,
+        model=model,
+        sampler=SamplerOptions.of(steps=evaluations, seed=arguments.seed),
+        output=OutputOptions(path=out, keep_invalid=True, overwrite=True),
     )
+    generation_run(options).write()
     seconds = time.perf_counter() - started
     report = evaluate(out, reference, requested=arguments.n, hydrogens="explicit", posebusters=0)
     found = measured(report, reference)

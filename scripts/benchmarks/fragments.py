@@ -31,9 +31,12 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.generation.generate import generate_files
-from moldiff.generation.options.fragment import DEFAULT_RESAMPLE, FragmentWish
-from moldiff.generation.options.steering import Wishes
+from moldiff.generation.generate import generation_run
+from moldiff.generation.options.fragment import DEFAULT_RESAMPLE, Fragment
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import SamplerOptions
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER
@@ -148,20 +151,24 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str
     """Return the figures of one cell."""
     tally, out = Tally(), arguments.work / f"{task}.sdf"
 
-    def run(n: int, wishes: Wishes, cut: Cut | None) -> None:
-        generate_files(
-            out, n=n, model=arguments.model, steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed,
-            device=arguments.device, wishes=wishes, overwrite=True,
+    def run(n: int, fragment: Fragment | None, cut: Cut | None) -> None:
+        sampler = SamplerOptions.of(
+            steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed, device=arguments.device
+        )
+        options = GenerationOptions(
+            n=n, model=arguments.model, sampler=sampler, steering=SteeringOptions.of(fragment=fragment),
+            output=OutputOptions(path=out, overwrite=True),
         )  # fmt: skip
+        generation_run(options).write()
         tally.take(out, cut)
 
     if task == FREE:
-        run(arguments.cuts * arguments.draws, Wishes(), None)
+        run(arguments.cuts * arguments.draws, None, None)
         return tally.row()
     for cut in cuts(PreparedDataset.open(arguments.data), task, arguments.cuts):
         grow = cut.new if arguments.sizes == "cut" else None
-        wish = FragmentWish.of(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
-        run(arguments.draws, Wishes(fragment=wish), cut)
+        fragment = Fragment.of(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
+        run(arguments.draws, fragment, cut)
     return tally.row()
 
 

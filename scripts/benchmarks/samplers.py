@@ -32,7 +32,10 @@ from moldiff.evaluation.measurements import KINDS
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.files import write_text
-from moldiff.generation.generate import generate_files
+from moldiff.generation.generate import generation_run
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import SOLVERS
@@ -93,19 +96,20 @@ def run_cell(cell: dict[str, str], arguments: argparse.Namespace, reference: Ref
     out = arguments.work / "_".join(["sampler", cell["sampler"], cell["grid"], cell["asked"], cell["seed"]])
     n = int(cell["n"])
     started = time.perf_counter()
-    generate_files(
-        out.with_suffix(".sdf"),
+    options = GenerationOptions(
         n=n,
         model=arguments.model,
-        steps=int(cell["asked"]),
-        sampler=cell["sampler"],
-        grid=cell["grid"],
-        seed=int(cell["seed"]),
-        device=arguments.device,
-        precision=cell["precision"],
-        keep_invalid=True,
-        overwrite=True,
+        sampler=SamplerOptions.of(
+            steps=int(cell["asked"]),
+            sampler=cell["sampler"],
+            grid=cell["grid"],
+            seed=int(cell["seed"]),
+            device=arguments.device,
+            precision=cell["precision"],
+        ),
+        output=OutputOptions(path=out.with_suffix(".sdf"), keep_invalid=True, overwrite=True),
     )
+    generation_run(options).write()
     seconds = time.perf_counter() - started
     with out.with_suffix(".csv").open(encoding="utf-8") as file:
         evaluations = next(csv.DictReader(file))["evaluations"]

@@ -20,12 +20,13 @@ from pathlib import Path
 
 import torch
 
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
-from moldiff.generation.generate import DEFAULT_STEPS, generate
+from moldiff.generation.generate import generate
 from moldiff.generation.results import ResultCounts, assess
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -83,7 +84,7 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
         network += synchronised(device) - started
 
     hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
-    drawer = Drawer(model, SOLVERS[DEFAULT_SOLVER], DEFAULT_STEPS, seed=0)
+    drawer = Drawer(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
     start = synchronised(device)
     draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
@@ -146,7 +147,7 @@ def main() -> None:
     total = sum(parts.values())
     lines += [
         "",
-        f"## A generation of {arguments.n} molecules, {DEFAULT_SOLVER}, {DEFAULT_STEPS} evaluations",
+        f"## A generation of {arguments.n} molecules, {DEFAULT_SOLVER}, {DEFAULTS.evaluations} evaluations",
         "",
         f"{speed:.1f} molecules/s on {'all ' + str(threads) + ' threads' if device.type == 'cpu' else device}, "
         "loading of the model included. Where the time of one thread goes:",

@@ -36,8 +36,11 @@ from moldiff.chem.descriptors.fingerprints import mean_distances
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
-from moldiff.generation.generate import generate_files
-from moldiff.generation.options.steering import Wishes
+from moldiff.generation.generate import generation_run
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import SamplerOptions
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.provenance import hardware
@@ -135,18 +138,19 @@ def run(name: str, scale: float, arguments: argparse.Namespace, text: str) -> Ce
     out = arguments.work / f"{stem}.sdf"
     if out.with_suffix(".csv").exists():
         return Cell(out.with_suffix(".csv"), name)
-    generate_files(
-        out,
+    options = GenerationOptions(
         n=arguments.n,
         model=arguments.model,
-        steps=arguments.steps * Guidance.of([scale]).evaluations,
-        sampler=arguments.sampler,
-        seed=arguments.seed,
-        device=arguments.device,
-        wishes=Wishes((text,), scale),
-        keep_invalid=True,
-        overwrite=True,
+        sampler=SamplerOptions.of(
+            steps=arguments.steps * Guidance.of([scale]).evaluations,
+            sampler=arguments.sampler,
+            seed=arguments.seed,
+            device=arguments.device,
+        ),
+        steering=SteeringOptions.of(targets=text, guidance=scale),
+        output=OutputOptions(path=out, keep_invalid=True, overwrite=True),
     )
+    generation_run(options).write()
     return Cell(out.with_suffix(".csv"), name)
 
 

@@ -13,11 +13,14 @@ import torch
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
-from moldiff.generation.options.generation_options import Request
 from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.options.sampler_options import SamplerOptions
+from moldiff.generation.options.score import ScoreOptions
+from moldiff.generation.options.steering import steer
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.results import MoleculeResult, assess
-from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring
+from moldiff.generation.smc_run import ReweightedDraws
+from moldiff.models.contents import sampling_of_model
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
@@ -49,7 +52,7 @@ class TargetGroups:
         self.name, self.arguments, self.folder, self.device = name, arguments, folder, device
         self.model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
         self.members, self.count = arguments.particles, arguments.n // arguments.particles
-        starts = steer(Wishes((text,)), self.model, folder.references, str(folder.path), None).starts
+        starts = steer(SteeringOptions.of(targets=text), self.model, folder.references, str(folder.path)).starts
         self.sizes, conditions = starts.draw(torch.arange(self.count), NoiseSource(arguments.seed))
         self.targets = conditions[:, self.model.conditions.index(name)]
         self.std = self.model.statistics.properties[name].std
@@ -59,16 +62,16 @@ class TargetGroups:
         """Draw each group by sequential Monte Carlo, conditioned on its target at scale 1; what guides it is the judge
         itself, or a property network."""
         guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
-        asked = Reweighting(self.name, weight, self.members)
 
         def draw(drawer: Drawer, group: int, target: Target) -> list[MoleculeResult]:
             score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
-            draws = ReweightedDraws(drawer, self.decoder, Scoring(asked, score))
+            asked = ScoreOptions(score=score, weight=weight, particles=self.members)
+            draws = ReweightedDraws(drawer, self.decoder, asked)
             results = [result for result, _ in draws.results(range(group, group + 1))]
             # the judge has not seen what a network has guided
             return results if guide is None else [replace(result, score=None) for result in results]
 
-        return self._made(Wishes(guidance=1.0), draw)
+        return self._made(draw, guidance=1.0)
 
     def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
         """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
@@ -77,33 +80,34 @@ class TargetGroups:
             draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
             return [assess(draw, self.decoder) for draw in draws]
 
-        return self._made(Wishes(guidance=guidance, property_model=property_model, property_scale=scale), draw)
+        guide = PropertyGuide.load(property_model, scale, self.model, self.folder.name, self.device)
+        return self._made(draw, guidance, guide)
 
-    def _made(self, wishes: Wishes, draw: Callable[[Drawer, int, Target], list[MoleculeResult]]) -> Made:
+    def _made(
+        self,
+        draw: Callable[[Drawer, int, Target], list[MoleculeResult]],
+        guidance: float | None,
+        guide: PropertyGuide | None = None,
+    ) -> Made:
         """Draw the groups, each with its own target and size, and measure them."""
-        guide = PropertyGuide.load(
-            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
-        )
         distances, smiles, evaluations = [], list[list[str]](), 0
         with workers_for(self.device) as workers:
             for group, (size, value) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
                 text = f"{self.name}={value!r}"
-                drawer = self._drawer(replace(wishes, targets=(text,)), size, guide, workers)
+                wanted = SteeringOptions.of(n_atoms=size, targets=text, guidance=guidance)
+                drawer = self._drawer(wanted, guide, workers)
                 target, evaluations = parse_target(text), drawer.evaluations
                 results = draw(drawer, group, target)
                 distances.append([self._distance(result, target) for result in results])
                 smiles.append([result.smiles if result.status == Status.VALID else "" for result in results])
         return np.array(distances), smiles, float(evaluations)
 
-    def _drawer(self, wishes: Wishes, size: int, guide: PropertyGuide | None, workers: Workers) -> Drawer:
+    def _drawer(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> Drawer:
         """Return what draws molecules of one size towards one target."""
-        arguments, sizes = self.arguments, (size, size)
-        request = Request(
-            self.members, arguments.model, sizes, arguments.steps, arguments.sampler, arguments.seed, 1,
-            arguments.device, until_valid=False,
-        )  # fmt: skip
-        steering = steer(wishes, self.model, self.folder.references, str(self.folder.path), sizes, guide)
-        return request.drawer(self.model, True, steering, workers)
+        arguments = self.arguments
+        sampler = SamplerOptions.of(steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
+        steering = steer(wanted, self.model, self.folder.references, str(self.folder.path), guide)
+        return steering.drawer(self.model, sampler.resolved(sampling_of_model(self.folder)), True, workers)
 
     def _judge(self, target: Target) -> Score:
         """Return minus the distance of the true value from a target, in standard deviations."""

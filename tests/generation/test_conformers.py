@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generating import nonzero
+from generating import conformer_files, nonzero
 from rdkit import Chem
 from rdkit.Chem import rdMolTransforms
 
@@ -22,7 +22,7 @@ from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import ConformerDecoder
-from moldiff.generation.conformers import conformer_files, coordinate_walk
+from moldiff.generation.conformers import coordinate_walk
 from moldiff.generation.results import assess
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -132,9 +132,9 @@ def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
     assert {mol.GetProp("_Name") for mol in kept} == {"the one"}
     assert [Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in kept] == [smiles] * 3
     assert np.allclose(kept[1].GetConformer().GetPositions(), -positions("inverted"), atol=1e-4)
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["request"]["redraws"] == 4
-    assert record["counts"] == told.summary.counts
+    record = json.loads((tmp_path / "c.run.json").read_text())
+    assert record["options"]["redraws"] == 4
+    assert record["counts"] == told.counts
 
 
 @pytest.mark.parametrize("redraws", [0, 1, 2, 5])
@@ -239,7 +239,7 @@ def test_unreadable_records_keep_their_rows(
         "more than one fragment",
         "empty: no SMILES",
     ]
-    assert nonzero(told.summary.counts) == {"valid": 2, "failed": 8}
+    assert nonzero(told.counts) == {"valid": 2, "failed": 8}
     assert told.details[0].startswith("1 of 5 molecules have a conformer")
     assert "16 atoms, outside the training data's 5..15" in caplog.text
 
@@ -282,7 +282,7 @@ def test_bad_requests_are_one_line(run: Callable[..., Any], packed: Path, wanted
     (tmp_path / "empty.smi").write_text("\n")
     conformers(tmp_path / "bad.smi").assert_refused("bad.smi", "none of the records can be used", "cannot read it")
     conformers(tmp_path / "empty.smi").assert_refused("empty.smi holds no molecules")
-    conformers(wanted, "--sampler", "euler").assert_refused("unknown sampler 'euler'")
+    conformers(wanted, "--sampler", "euler").assert_refused("'euler' is not one of", "'ddpm'")
     conformers(wanted, "--redraws", str(MOST_ATTEMPTS)).assert_refused(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}")
     (tmp_path / "c.csv").write_text("taken")
     conformers(wanted).assert_refused("c.csv exists already")
@@ -305,7 +305,7 @@ def test_the_command(
     assert second == (
         "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
     )
-    request = json.loads((tmp_path / "run.json").read_text())["request"]
+    request = json.loads((tmp_path / "c.run.json").read_text())["options"]
     assert {name: request[name] for name in ("n", "steps", "sampler", "grid", "redraws", "seed")} == {
         "n": 3, "steps": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
     }  # fmt: skip

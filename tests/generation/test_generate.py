@@ -1,14 +1,18 @@
 """Generation: every draw accounted for, the same molecules whatever the batch, and what happens when it goes wrong."""
 
+import contextlib
 import csv
+import hashlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from generating import nonzero
+from generating import generate_files, nonzero
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
@@ -16,9 +20,7 @@ import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
-from moldiff.generation import generate
-from moldiff.generation.generate import generate_files, output_names
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
@@ -74,7 +76,7 @@ def test_every_draw_is_accounted_for(scripted: None, model: Path, tmp_path: Path
     summary = generate_files(out, n=9, model=str(model), seed=3, batch_size=4)
     assert nonzero(summary.counts) == {"valid": 3, "invalid": 5, "failed": 1}
     assert sum(summary.counts.values()) == summary.requested == summary.drawn == 9
-    assert summary.unique == 1
+    assert summary.results.unique == 1
     rows = list(csv.DictReader(out.with_suffix(".csv").open()))
     assert [int(row["moldiff_id"]) for row in rows] == list(range(9))
     assert [row["status"] for row in rows[:3]] == ["valid", "invalid", "failed"]
@@ -85,7 +87,7 @@ def test_every_draw_is_accounted_for(scripted: None, model: Path, tmp_path: Path
     assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
     assert all(Chem.MolToSmiles(Chem.RemoveHs(mol)) == "C" for mol in molecules)
     assert {mol.GetProp("moldiff_seed") for mol in molecules} == {"3"}
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["counts"] == summary.counts
     assert record["model_sha256"] == load_model_folder(model).sha256
     assert "9 requested = 3 valid + 5 invalid + 0 filtered + 0 duplicate + 0 withheld + 1 failed" in summary.line()
@@ -133,8 +135,8 @@ def test_the_network_computes_in_the_precision_asked_for(
     expected = getattr(torch, precision)
     assert found == {expected}
     assert made == {torch.float32, ROWS["cpu", expected]}
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert (record["precision"], record["request"]["precision"]) == (precision, precision)
+    record = json.loads((tmp_path / "m.run.json").read_text())
+    assert (record["precision"], record["options"]["precision"]) == (precision, precision)
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 512])
@@ -244,10 +246,87 @@ def test_nothing_is_written_over(scripted: None, model: Path, tmp_path: Path) ->
     assert "moldiff_id" in (tmp_path / "m.csv").read_text()
 
 
-def test_a_second_output_in_the_folder_keeps_the_first_record(scripted: None, model: Path, tmp_path: Path) -> None:
+def test_the_record_has_the_name_of_its_output(scripted: None, model: Path, tmp_path: Path) -> None:
     generate_files(tmp_path / "a.sdf", n=2, model=str(model))
     generate_files(tmp_path / "b.sdf", n=2, model=str(model))
-    assert json.loads((tmp_path / "run.json").read_text())["output"] == "a.sdf"
-    assert json.loads((tmp_path / "b.run.json").read_text())["output"] == "b.sdf"
-    assert output_names(tmp_path / "a.sdf")[1].name == "run.json"
-    assert generate.DEFAULT_STEPS > 0
+    for name in ("a", "b"):
+        assert json.loads((tmp_path / f"{name}.run.json").read_text())["output"] == f"{name}.sdf"
+
+
+def test_a_set_without_its_record_is_said_to_be_unfinished(scripted: None, model: Path, tmp_path: Path) -> None:
+    generate_files(tmp_path / "a.sdf", n=2, model=str(model))
+    with pytest.raises(MoldiffError, match=r"exists already; choose another name or pass --overwrite$"):
+        generate_files(tmp_path / "a.sdf", n=2, model=str(model))
+    (tmp_path / "a.run.json").unlink()
+    with pytest.raises(MoldiffError, match="it has no run record: unfinished, or from elsewhere"):
+        generate_files(tmp_path / "a.sdf", n=2, model=str(model))
+
+
+def test_an_older_record_goes_when_its_molecules_go(scripted: None, model: Path, tmp_path: Path) -> None:
+    old = tmp_path / "run.json"
+    for name, stays in (("m.sdf", False), ("other.sdf", True)):
+        old.write_text(json.dumps({"output": name}))
+        generate_files(tmp_path / "m.sdf", n=2, model=str(model), overwrite=True)
+        assert old.exists() == stays
+
+
+@pytest.mark.parametrize("stop", range(6))
+def test_no_set_is_torn_unseen(
+    scripted: None, packed_targets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
+) -> None:
+    """The program ends at any one of the renames: the old set is whole, or there is no run record."""
+    asked: dict[str, Any] = {"n": 3, "model": str(packed_targets), "targets": "logp=0.5", "overwrite": True}
+    generate_files(tmp_path / "m.sdf", **asked)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("m.*")}
+    replace, calls = os.replace, []
+
+    def killed(*arguments: Any) -> None:
+        calls.append(1)
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with contextlib.suppress(KeyboardInterrupt):
+        generate_files(tmp_path / "m.sdf", **{**asked, "n": 6})
+    after = {path.name: path.read_bytes() for path in tmp_path.glob("m.*")}
+    assert not list(tmp_path.glob(".*.part"))
+    if "m.run.json" in after:
+        record = json.loads(after["m.run.json"])
+        assert record["requested"] == 6
+        assert record["output_sha256"] == hashlib.sha256(after["m.sdf"]).hexdigest()
+        assert stop >= 4
+    else:
+        assert before.keys() - after.keys() == {"m.run.json"}
+
+
+@pytest.fixture
+def packed_targets(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
+    folder, weights = tmp_path / "packed", tiny_model.denoiser.state_dict()
+    references = {"condition_rows": torch.tensor([[9.0, 0.5], [12.0, 0.6]])}
+    config = tiny_model.config_json()
+    save_model_folder(folder, weights=weights, config=config, references=references, card="#", half=True)
+    return folder
+
+
+def test_all_draws_failed_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Drawer, "draw", lambda self, first, count: (Draw(k, None, 3) for k in range(first, first + count))
+    )
+    with pytest.raises(MoldiffError, match="all 4 draws failed; the first: not finite: at step 3; what was made"):
+        generate_files(tmp_path / "m.sdf", n=4, model=str(model))
+    assert json.loads((tmp_path / "m.run.json").read_text())["problem"].startswith("all 4 draws failed")
+
+
+def test_a_lost_draw_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = {3}
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        return (Draw(k, METHANE, -1) for k in range(first, first + count) if k not in lost)
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+    with pytest.raises(MoldiffError, match="only 3 of 4 draws came out"):
+        generate_files(tmp_path / "m.sdf", n=4, model=str(model))
+    with pytest.raises(MoldiffError, match="draw 3 was lost on the way"):
+        generate_files(tmp_path / "o.sdf", n=5, model=str(model))
+    assert not list(tmp_path.glob("o.*"))

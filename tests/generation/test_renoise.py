@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from generating import nonzero
+from generating import generate_files, nonzero
 from methane import METHANE, METHYL
 
 from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
-from moldiff.generation.generate import generate_files
 from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import Draw, Drawer
@@ -120,15 +119,15 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
 def test_attempts_are_counted_and_paid_for(scripted: None, model: Path, tmp_path: Path) -> None:
     summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=10, grid="uniform", renoise=4)
     assert nonzero(summary.counts) == {"valid": 2, "invalid": 1, "failed": 1}
-    assert summary.renoised == {"draws": 2, "attempts": 7, "valid": 1}
+    assert summary.results.renoised == {"draws": 2, "attempts": 7, "valid": 1}
     assert "1 of the valid by re-noising 2 failed ones" in summary.line()
     rows = list(csv.DictReader((tmp_path / "m.csv").open()))
     assert [row["renoised"] for row in rows] == ["0", "3", "0", "4"]
     assert [int(row["evaluations"]) for row in rows] == [10, 10 + 3 * 5, 10, 10 + 4 * 5]
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["network_evaluations_per_molecule"] == pytest.approx((4 * 10 + 7 * 5) / 4)
-    assert record["renoised"] == summary.renoised
-    assert record["request"]["renoise"] == 4
+    assert record["renoised"] == summary.results.renoised
+    assert record["options"]["renoise"] == 4
 
 
 @pytest.mark.parametrize("renoise", [-1, MAX_ATTEMPTS + 1])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from generating import generate_files
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
@@ -20,7 +21,6 @@ from moldiff.evaluation.evaluate import evaluate
 from moldiff.generation import results
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, DecodedMolecule
-from moldiff.generation.generate import generate_files
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.results import MoleculeResult, ResultCounts, assess
 from moldiff.models.molecule_model import MoleculeModel
@@ -99,8 +99,8 @@ def test_a_calculator_that_fails_ends_no_run_and_is_counted(
     summary = generate_files(tmp_path / "m.sdf", n=9, model=str(model))
     valid = [row for row in rows_of(tmp_path / "m.csv") if row["status"] == "valid"]
     assert [(row["qed"], row["mw"]) for row in valid] == [("", "16.043")] * 3
-    assert summary.property_failures == {"qed": 5}  # the squeezed ones are described as well
-    assert json.loads((tmp_path / "run.json").read_text())["property_failures"] == {"qed": 5}
+    assert summary.results.property_failures == {"qed": 5}  # the squeezed ones are described as well
+    assert json.loads((tmp_path / "m.run.json").read_text())["property_failures"] == {"qed": 5}
 
 
 def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:

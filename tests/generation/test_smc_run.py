@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from generating import nonzero
+from generating import generate_files, nonzero
 from methane import METHANE, METHYL
 from rdkit import Chem
 
@@ -20,10 +20,9 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import smc_run
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, Decoder
-from moldiff.generation.generate import generate_files
-from moldiff.generation.options.steering import Wishes
-from moldiff.generation.results import MoleculeResult, assess
-from moldiff.generation.smc_run import ReweightedDraws, Reweighting, Scoring, asked_for, stages
+from moldiff.generation.options.score import ScoreOptions
+from moldiff.generation.results import Gate, MoleculeResult, assess
+from moldiff.generation.smc_run import ReweightedDraws, stages
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.conditions import FreeStarts
 from moldiff.sampling.molecule_sampler import Draw, Drawer
@@ -41,9 +40,9 @@ AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4],
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks end in methane, ammonia, or (every third number) a methyl radical; half-way, nothing has a score."""
 
-    def scripted_assess(draw: Draw, decoder: Decoder) -> MoleculeResult:
+    def scripted_assess(draw: Draw, decoder: Decoder, gate: Gate | None) -> MoleculeResult:
         arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
-        return assess(Draw(draw.number, arrays, -1), decoder)
+        return assess(Draw(draw.number, arrays, -1), decoder, gate)
 
     monkeypatch.setattr(smc_run, "assess", scripted_assess)
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
@@ -53,8 +52,8 @@ def nitrogens(molecules: list[Chem.Mol]) -> list[float | None]:
     return [float(sum(atom.GetAtomicNum() == 7 for atom in mol.GetAtoms())) for mol in molecules]
 
 
-def asked(function: Callable[[list[Chem.Mol]], list[float | None]], weight: float, particles: int = 4) -> Scoring:
-    found = asked_for(function, weight, particles)
+def asked(function: Callable[[list[Chem.Mol]], list[float | None]], weight: float, particles: int = 4) -> ScoreOptions:
+    found = ScoreOptions.of(function, weight, particles)
     assert found is not None
     return found
 
@@ -66,7 +65,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_scores_reach_the_table_the_tags_and_the_record(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    summary = generate_files(out, n=10, model=str(model), steps=4, scoring=asked(nitrogens, 8.0))
+    summary = generate_files(out, n=10, model=str(model), steps=4, score=asked(nitrogens, 8.0))
     assert nonzero(summary.counts) == {"valid": 10}
     assert summary.requested == summary.drawn == 10
     rows = rows_of(out.with_suffix(".csv"))
@@ -78,8 +77,10 @@ def test_scores_reach_the_table_the_tags_and_the_record(scripted: None, model: P
     assert [(mol.GetProp("moldiff_id"), mol.GetProp("score")) for mol in molecules] == [
         (str(k), "1") for k in range(10)
     ]
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["request"]["reweighting"] == {"score": "nitrogens", "weight": 8.0, "particles": 4}
+    record = json.loads((tmp_path / "m.run.json").read_text())
+    assert {name: record["options"][name] for name in ("score", "score_weight", "particles")} == {
+        "score": "nitrogens", "score_weight": 8.0, "particles": 4,
+    }  # fmt: skip
     assert record["problem"] == ""
     score = record["score"]
     assert (score["groups"], score["dead"], score["mean"], score["best"]) == (3, 0, 1.0, 1.0)
@@ -96,7 +97,7 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 ) -> None:
     def rows(name: str, n: int, batch_size: int) -> list[dict[str, str]]:
         generate_files(
-            tmp_path / name, n=n, model=str(model), steps=4, batch_size=batch_size, scoring=asked(nitrogens, 0.5)
+            tmp_path / name, n=n, model=str(model), steps=4, batch_size=batch_size, score=asked(nitrogens, 0.5)
         )
         return rows_of((tmp_path / name).with_suffix(".csv"))
 
@@ -143,7 +144,7 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
 
 def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Path) -> None:
     summary = generate_files(
-        tmp_path / "m.sdf", n=7, model=str(model), steps=3, until_valid=True, scoring=asked(nitrogens, 0.0)
+        tmp_path / "m.sdf", n=7, model=str(model), steps=3, until_valid=True, score=asked(nitrogens, 0.0)
     )
     assert summary.counts["valid"] == 7
     assert summary.drawn == 10  # 0, 1, 3, 4, 6, 7 and 9 are valid
@@ -152,11 +153,11 @@ def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Pa
 def test_a_group_that_nobody_scores_is_left_out_and_told(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     with pytest.raises(MoldiffError, match="no molecule of 2 groups of 4 has a score by nothing; what was made is in"):
-        generate_files(out, n=8, model=str(model), steps=3, scoring=asked(nothing, 1.0))
+        generate_files(out, n=8, model=str(model), steps=3, score=asked(nothing, 1.0))
     rows = rows_of(out.with_suffix(".csv"))
     assert [row["status"] for row in rows] == ["filtered" if k % 3 < 2 else "invalid" for k in range(8)]
     assert {row["reason"] for row in rows if row["status"] == "filtered"} == {"score: none"}
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["score"]["dead"] == 2
     assert sum(record["counts"].values()) == 8
 
@@ -181,12 +182,12 @@ class Broken:
 def test_what_was_made_before_a_score_failed_is_kept(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     with pytest.raises(MoldiffError) as caught:
-        generate_files(out, n=16, model=str(model), steps=3, scoring=asked(Broken(3), 8.0))
+        generate_files(out, n=16, model=str(model), steps=3, score=asked(Broken(3), 8.0))
     told = "the score Broken raised RuntimeError: out of licences"
     assert str(caught.value) == f"{told}; what was made is in {out}"
     assert len(rows_of(out.with_suffix(".csv"))) == 8
     assert len(list(Chem.SDMolSupplier(str(out)))) == 8
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert (record["requested"], record["drawn"], record["problem"]) == (16, 8, told)
 
 
@@ -195,13 +196,13 @@ def test_a_weight_that_overflows_is_told_and_leaves_nothing(scripted: None, mode
         return [1e301] * len(molecules)
 
     with pytest.raises(ScoreError, match=r"the score weight times a score of 1e\+301 overflows: take a smaller weight"):
-        generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=3, scoring=asked(huge, 1e300))
+        generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=3, score=asked(huge, 1e300))
     assert not list(tmp_path.glob("m.*"))
 
 
 def test_a_score_that_fails_at_once_leaves_no_file(scripted: None, model: Path, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match=r"out of licences$"):
-        generate_files(tmp_path / "new" / "m.sdf", n=16, model=str(model), steps=3, scoring=asked(Broken(1), 8.0))
+        generate_files(tmp_path / "new" / "m.sdf", n=16, model=str(model), steps=3, score=asked(Broken(1), 8.0))
     assert not list((tmp_path / "new").glob("*"))
 
 
@@ -217,16 +218,16 @@ def test_the_python_function_takes_a_callable_and_keeps_what_was_made(scripted: 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--score", "qed"], "a score needs a weight W"),
-        (["--score-weight", "3"], "need a score"),
-        (["--particles", "4"], "need a score"),
-        (["--score", "qed", "--score-weight", "nan"], "the score weight must be a finite number, not nan"),
+        (["--score", "qed"], "--score needs a weight W (--score-weight)"),
+        (["--score-weight", "3"], "needs a score"),
+        (["--particles", "4"], "needs a score"),
+        (["--score", "qed", "--score-weight", "nan"], "--score-weight must be a finite number, not nan"),
         (["--score", "qed", "--score-weight", "1", "--particles", "1"], "particles must be in 2 .. 4096, not 1"),
         (["--score", "quality", "--score-weight", "1"], "unknown score 'quality'"),
         (["--score", "qwd", "--score-weight", "1"], "(did you mean 'qed'?)"),
         (["--score", "qed=much", "--score-weight", "1"], "expected name=2.5"),
         (["--score", "nowhere:f", "--score-weight", "1"], "nowhere cannot be imported"),
-        (["--score", "qed", "--score-weight", "1", "--sampler", "ddim"], "the sampler ddim is deterministic"),
+        (["--score", "qed", "--score-weight", "1", "--sampler", "ddim"], "--sampler ddim is deterministic"),
         (["--score", "qed", "--score-weight", "1", "--sampler", "ode"], "works with ddpm, langevin, sde"),
         (["--score", "qed", "--score-weight", "1", "--renoise", "1"], "do not go together"),
         (["--score", "qed", "--score-weight", "1", "--trajectory", "a.xyz"], "do not go together"),
@@ -261,15 +262,15 @@ def test_nearness_to_all_targets_in_standard_deviations() -> None:
 
 
 def test_targets_can_be_the_score(scripted: None, packed: Path, tmp_path: Path, tiny_model: MoleculeModel) -> None:
-    wishes, scored = Wishes(("logp=0.5",)), asked_for("targets", 4.0, 4)
-    generate_files(tmp_path / "m.sdf", n=8, model=str(packed), steps=3, wishes=wishes, scoring=scored)
+    scored = ScoreOptions.of("targets", 4.0, 4)
+    generate_files(tmp_path / "m.sdf", n=8, model=str(packed), steps=3, targets="logp=0.5", score=scored)
     std = tiny_model.statistics.properties["logp"].std
     found = rows_of(tmp_path / "m.csv")
     assert {row["smiles"] for row in found} <= {"C", "N"}
     for row in found:
         assert float(row["score"]) == pytest.approx(-abs(float(row["logp"]) - 0.5) / std, abs=1e-4)
     with pytest.raises(MoldiffError, match="the score 'targets' needs targets"):
-        generate_files(tmp_path / "n.sdf", n=8, model=str(packed), steps=3, scoring=scored)
+        generate_files(tmp_path / "n.sdf", n=8, model=str(packed), steps=3, score=scored)
 
 
 def test_scores_by_name() -> None:
@@ -326,7 +327,9 @@ def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeMode
         return [1.0] * len(molecules)
 
     draws = ReweightedDraws(
-        drawer, ArgmaxDecoder(tiny_model.vocabulary), Scoring(Reweighting("keep", 1.0, 8), Score("keep", keep))
+        drawer,
+        ArgmaxDecoder(tiny_model.vocabulary),
+        ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),
     )
     list(draws.results(range(1)))
     assert seen

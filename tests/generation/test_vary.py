@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from generating import nonzero
+from generating import nonzero, vary_files
 from rdkit import Chem
 from torch import Tensor
 
@@ -25,7 +25,7 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.errors import MoldiffError
-from moldiff.generation.vary import VarySettings, noised_walk, vary_files
+from moldiff.generation.vary import VaryOptions, noised_walk
 from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
@@ -139,7 +139,7 @@ def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
 
 def test_strengths_are_spread_evenly() -> None:
     def strengths(n: int, low: float, high: float) -> list[float]:
-        settings = VarySettings(n, "m", 1, "ddpm", "uniform", 0, 1, "cpu", "auto", (low, high))
+        settings = VaryOptions(n=n, strength=(low, high))
         return [settings.strength_of(draw) for draw in range(n)]
 
     assert strengths(4, 0.2, 0.8) == pytest.approx([0.2, 0.4, 0.6, 0.8])
@@ -160,15 +160,15 @@ def test_every_draw_has_a_row_with_its_record(identity: list[Task], model: Path,
     assert {(row["similarity"], row["same_molecule"]) for row in used} == {("1", "yes")}
     assert [row["status"] for row in rows[6:9]] == ["failed"] * 3
     assert {row["reason"] for row in rows[6:9]} == {"7 hydrogens without coordinates"}
-    assert nonzero(told.summary.counts) == {"valid": 9, "failed": 3}
-    assert told.summary.requested == 12
-    assert told.summary.unique == 3
+    assert nonzero(told.counts) == {"valid": 9, "failed": 3}
+    assert told.requested == 12
+    assert told.results.unique == 3
     kept = list(Chem.SDMolSupplier(str(tmp_path / "v.sdf"), removeHs=False))
     assert [mol.GetProp("name") for mol in kept[::3]] == list(SEEDS)
     assert kept[0].GetProp("strength") == "0.2"
-    found = json.loads((tmp_path / "run.json").read_text())
-    assert found["request"]["strength"] == [0.2, 0.6]
-    assert found["counts"] == told.summary.counts
+    found = json.loads((tmp_path / "v.run.json").read_text())
+    assert found["options"]["strength"] == [0.2, 0.6]
+    assert found["counts"] == told.counts
 
 
 def test_variations_lie_where_their_seeds_lie(identity: list[Task], model: Path, seeds: Path, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path,
         "strength 0.25..0.31: 3 drawn, 3 valid, of these 3 the seed itself; mean similarity 1.00",
         "strength 0.44..0.50: 3 drawn, 3 valid, of these 3 the seed itself; mean similarity 1.00",
     ]
-    request = json.loads((tmp_path / "run.json").read_text())["request"]
+    request = json.loads((tmp_path / "v.run.json").read_text())["options"]
     assert {name: request[name] for name in ("n", "steps", "sampler", "strength", "seed")} == {
         "n": 2, "steps": 9, "sampler": "dpmpp", "strength": [0.25, 0.5], "seed": 4,
     }  # fmt: skip

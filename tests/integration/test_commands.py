@@ -160,14 +160,15 @@ def test_a_bad_training_file_or_option_is_one_line(
 
 
 def test_the_defaults_in_the_help_are_the_defaults(run: Run) -> None:
-    from moldiff.generation.generate import DEFAULT_STEPS
+    from moldiff.choices import DEFAULTS, Sampler, TimeGrid
     from moldiff.models.folder import DEFAULT_MODEL
-    from moldiff.sampling.solvers import DEFAULT_SOLVER
 
     _, out, _ = run("generate", "--help")
     words = " ".join(out.replace("│", " ").split())
-    assert f"{DEFAULT_STEPS} by default" in words
-    assert f"{DEFAULT_SOLVER} by default" in words
+    for default in (DEFAULTS.evaluations, DEFAULTS.sampler, DEFAULTS.grid):
+        assert f"{default} by default" in words
+    for name in (*Sampler, *TimeGrid):
+        assert name in words
     assert f"by default {DEFAULT_MODEL}" in words
 
 
@@ -184,7 +185,7 @@ def test_generate_accounts_for_every_molecule(generate: Run, tmp_path: Path, mon
     assert (status, err) == (0, none), "random weights make no molecules"
     assert out.startswith("4 requested = ")
     assert out.count("\n") == 1
-    files = {name: Path(name).read_bytes() for name in ("new.sdf", "new.csv", "run.json")}
+    files = {name: Path(name).read_bytes() for name in ("new.sdf", "new.csv", "new.run.json")}
     assert files["new.csv"].count(b"\n") == 5
     generate("-n", "4", "-o", "new.sdf").assert_refused("exists already", "--overwrite")
     status, out, err = generate(

@@ -110,10 +110,10 @@ def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number
     said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf\n"
     assert err == said + ENDED[status]
     folder = tmp_path / "work"
-    assert sorted(os.listdir(folder)) == ["m.csv", "m.sdf", "run.json"]
+    assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
     assert numbers(folder / "m.csv") == [0, 1, 2, 3, 4]
     assert (folder / "m.sdf").read_text().count("$$$$") == 5
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads((folder / "m.run.json").read_text())
     assert record["problem"] == "interrupted after 5 of 20 molecules"
     assert (record["requested"], record["drawn"]) == (20, 5)
 
@@ -158,7 +158,7 @@ def test_threads_that_draw_are_stopped(stopped: Stopped, tmp_path: Path) -> None
 
 def test_until_valid_counts_the_valid(stopped: Stopped, tmp_path: Path) -> None:
     stopped(FIVE, ["generate", "-n", "6", "--steps", "2", "--until-valid"], signal.SIGINT)
-    record = json.loads((tmp_path / "work" / "run.json").read_text())
+    record = json.loads((tmp_path / "work" / "m.run.json").read_text())
     assert record["problem"] == "interrupted after 5 of 6 valid molecules"
 
 
@@ -170,10 +170,10 @@ def test_vary_and_conformers_write_what_is_settled(stopped: Stopped, tmp_path: P
     more = ["../in.sdf", "-n", "4", "--steps", "2", "--keep-invalid"]
     found, err = stopped(THREE_TASKS, [*options, *more], signal.SIGINT)
     assert (found, "of 8 molecules; what was made is in m.sdf\ninterrupted\n" in err) == (130, True), err
-    assert sorted(os.listdir(folder)) == ["m.csv", "m.sdf", "run.json"]
+    assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
     made = len(numbers(folder / "m.csv"))
     assert 1 <= made <= 3
-    record = json.loads((folder / "run.json").read_text())
+    record = json.loads((folder / "m.run.json").read_text())
     assert record["problem"] == f"interrupted after {made} of 8 molecules"
     assert (record["requested"], record["drawn"]) == (8, made)
 

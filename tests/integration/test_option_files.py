@@ -74,7 +74,7 @@ def test_words_of_yaml_stay_texts(run: Run, packed: Path) -> None:
     Path("o.yaml").write_text(f"model: {packed}\nexclude-elements: N\nscore: qed\nscore-weight: 1e-3\nelements: NO\n")
     run("generate", "--config", "o.yaml").assert_refused("NO")
     Path("o.yaml").write_text(f"model: {packed}\nscore-weight: 1e-3\n")
-    run("generate", "--config", "o.yaml").assert_refused("need a score")
+    run("generate", "--config", "o.yaml").assert_refused("--score-weight needs a score")
 
 
 @pytest.mark.parametrize(

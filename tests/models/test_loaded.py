@@ -7,8 +7,9 @@ import pytest
 import torch
 
 import moldiff.models
-from moldiff.config import DEFAULT_SAMPLING, CurveConfig, SamplingConfig
+from moldiff.config import DEFAULT_SAMPLING, CurveConfig, MethodConfig, SamplingConfig
 from moldiff.errors import MoldiffError
+from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.loaded import Scales, load_model, load_property_model
 from moldiff.models.molecule_model import MoleculeModel
@@ -24,6 +25,10 @@ def saved(path: Path, model: MoleculeModel, drop: tuple[str, ...] = ()) -> Path:
     config = {key: value for key, value in model.config_json().items() if key not in drop}
     save_model_folder(path, weights=model.denoiser.state_dict(), config=config, references={}, card="#", half=False)
     return path
+
+
+def method(found: MethodConfig | ResolvedSampler) -> tuple[int, str, str]:
+    return found.evaluations, found.sampler, found.grid
 
 
 def test_a_loaded_model_knows_where_it_comes_from(packed: Path) -> None:
@@ -60,8 +65,8 @@ def test_a_folder_without_the_keys_has_the_numbers_of_the_first_models(
     save_model_folder(tmp_path / "old", weights=weights, config=config, references={}, card="#", half=False)
     old = load_model(tmp_path / "old", device="cpu")
     assert old.scales == Scales(1.3, 18, 20)
-    assert old.sampling_defaults() == (20, "dpmpp_sde", "window")
-    assert old.sampling_defaults(conformers=True) == (25, "ddpm", "uniform")
+    assert method(old.sampling) == (20, "dpmpp_sde", "window")
+    assert method(old.sampling.conformers) == (25, "ddpm", "uniform")
     assert (old.sampling.rows, old.sampling.window_start, old.sampling.fragment_redraw) == (8, 1.35, 15)
 
 
@@ -77,10 +82,11 @@ def test_what_is_asked_for_wins(tmp_path: Path, tiny_model: MoleculeModel) -> No
     folder = saved(tmp_path / "m", dataclasses.replace(tiny_model, sampling=sampling))
     model = load_model(folder, device="cpu")
     assert model.sampling == sampling
-    assert model.sampling_defaults() == (8, "dpmpp_sde", "window")
-    assert model.sampling_defaults(4, "ddim", "karras") == (4, "ddim", "karras")
-    assert model.sampling_defaults(conformers=True) == (25, "ode", "uniform")
-    assert model.sampling_defaults(grid="karras", conformers=True) == (25, "ode", "karras")
+    assert method(SamplerOptions().resolved(model.sampling)) == (8, "dpmpp_sde", "window")
+    asked = SamplerOptions.of(steps=4, sampler="ddim", grid="karras")
+    assert method(asked.resolved(model.sampling)) == (4, "ddim", "karras")
+    assert method(SamplerOptions().resolved(model.sampling.conformers)) == (25, "ode", "uniform")
+    assert method(SamplerOptions.of(grid="karras").resolved(model.sampling.conformers)) == (25, "ode", "karras")
 
 
 def test_defaults_are_those_of_the_samplers_own_tables() -> None:

@@ -198,7 +198,7 @@ def test_masks_of_elements(caplog: pytest.LogCaptureFixture) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (((), ("Q",)), "exclude-elements: 'Q' is no element symbol"),
+        (((), ("Q",)), "exclude_elements: 'Q' is no element symbol"),
         ((("c",), ()), "elements: 'c' is no element symbol"),
         ((None, ELEMENTS), "no element is left of the model's H C N O"),
         ((("C",), ("C",)), "no element is left"),
@@ -230,19 +230,19 @@ def test_contradictions_are_one_line(
     mask: ElementMask | None, formula: str | None, charge: int | None, sizes: tuple[int, int] | None, words: str
 ) -> None:
     with pytest.raises(MoldiffError, match=words):
-        constraints_of(mask, formula, charge, VOCABULARY, sizes, 3)
+        constraints_of(mask, None if formula is None else parse_formula(formula), charge, VOCABULARY, sizes, 3)
 
 
 def test_a_formula_fixes_the_size(caplog: pytest.LogCaptureFixture) -> None:
-    constraints, sizes = constraints_of(None, "CH4O", 0, VOCABULARY, (3, 9), 3)
+    constraints, sizes = constraints_of(None, parse_formula("CH4O"), 0, VOCABULARY, (3, 9), 3)
     assert sizes == (6, 6)
     assert [type(constraint) for constraint in constraints] == [Composition, TotalCharge]
     assert caplog.text == ""
-    constraints_of(None, "CH3O", None, VOCABULARY, None, 3)
+    constraints_of(None, parse_formula("CH3O"), None, VOCABULARY, None, 3)
     assert "odd number of electrons" in caplog.text
     implicit = Vocabulary(("C", "O"), (0,), ("none", "single"), explicit_hydrogens=False)
     with pytest.raises(MoldiffError, match="a formula needs a model with explicit hydrogens"):
-        constraints_of(None, "CH4O", None, implicit, None, 3)
+        constraints_of(None, parse_formula("CH4O"), None, implicit, None, 3)
 
 
 def test_the_command_line(model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

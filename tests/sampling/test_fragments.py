@@ -20,8 +20,9 @@ from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.fragment import FragmentWish, parse_atoms
-from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.options.fragment import Fragment, parse_atoms
+from moldiff.generation.options.steering import steer
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
@@ -50,7 +51,7 @@ PARTS = Chem.CombineMols(embedded("O"), embedded("N", 5.0))
 @pytest.fixture(scope="module")
 def grown(tiny_model: MoleculeModel) -> FixedFragment:
     """Methanol that lacks a hydrogen at the carbon and is to lose another one there: two valences open, 4 atoms."""
-    return FixedFragment(FragmentWish.of(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+    return FixedFragment(Fragment.of(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
 
 
 def drawer(model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4) -> Drawer:
@@ -85,7 +86,7 @@ def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: Fi
 
 
 def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
-    fixed = FixedFragment(FragmentWish.of(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+    fixed = FixedFragment(Fragment.of(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
     for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
         assert_unchanged(draw, fixed)
 
@@ -250,16 +251,16 @@ def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragme
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
-    return steer(Wishes(**wishes), model, {}, "model", sizes).sizes
+    return steer(SteeringOptions.of(n_atoms=sizes, **wishes), model, {}, "model").sizes
 
 
 def test_sizes(tiny_model: MoleculeModel) -> None:
-    grow = FragmentWish.of(METHANOL, attach_at=[0], grow=(2, 4))
+    grow = Fragment.of(METHANOL, attach_at=[0], grow=(2, 4))
     assert asked(tiny_model, fragment=grow) == (7, 9)
     assert asked(tiny_model, fragment=replace(grow, grow=None)) == (6, 15)
     assert asked(tiny_model, (3, 9), fragment=replace(grow, grow=None)) == (6, 9)
     assert asked(tiny_model, fragment=replace(grow, grow=None), formula="C2H6O") == (9, 9)
-    bare = FragmentWish.of(embedded("C"), fixed_atoms=[0], attach_at=[0, 0, 0, 0], grow=1)
+    bare = Fragment.of(embedded("C"), fixed_atoms=[0], attach_at=[0, 0, 0, 0], grow=1)
     with pytest.raises(MoldiffError, match=r"1 atoms are kept and need 2 new ones at least, but 2\.\.2"):
         asked(tiny_model, fragment=bare)
 
@@ -276,13 +277,13 @@ def test_sizes(tiny_model: MoleculeModel) -> None:
 )
 def test_contradictions(tiny_model: MoleculeModel, wishes: Any, sizes: Any, words: str) -> None:
     with pytest.raises(MoldiffError, match=words):
-        asked(tiny_model, sizes, fragment=FragmentWish.of(METHANOL, attach_at=[0]), **wishes)
+        asked(tiny_model, sizes, fragment=Fragment.of(METHANOL, attach_at=[0]), **wishes)
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "fragment has no open valence to attach to: name an atom in --attach-at"),
+        ({}, "attach_at must name an atom: fragment has no open valence to attach to"),
         ({"grow": (4, 3)}, "grow must be a range"),
         ({"resample": 0}, "resample must be in 1"),
         ({"attach_at": [0], "grow": 12}, None),
@@ -290,15 +291,15 @@ def test_contradictions(tiny_model: MoleculeModel, wishes: Any, sizes: Any, word
 )
 def test_wishes_that_are_none(tiny_model: MoleculeModel, arguments: Any, words: str | None) -> None:
     if words is None:
-        assert asked(tiny_model, fragment=FragmentWish.of(METHANOL, **arguments)) == (17, 17)
+        assert asked(tiny_model, fragment=Fragment.of(METHANOL, **arguments)) == (17, 17)
         return
     with pytest.raises(MoldiffError, match=words):
-        FragmentWish.of(METHANOL, **arguments).cut(tiny_model.vocabulary)
+        Fragment.of(METHANOL, **arguments).cut(tiny_model.vocabulary)
 
 
 def test_a_part_without_a_way_out_cannot_be_linked(tiny_model: MoleculeModel) -> None:
     with pytest.raises(MoldiffError, match="part 2 of 2 of fragment has no open valence"):
-        FragmentWish.of(PARTS, attach_at=[0]).cut(tiny_model.vocabulary)
+        Fragment.of(PARTS, attach_at=[0]).cut(tiny_model.vocabulary)
 
 
 def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
@@ -335,8 +336,8 @@ def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Call
     rows = list(csv.DictReader((tmp_path / "m.csv").open()))
     assert {row["evaluations"] for row in rows} == {"5"}
     assert {row["n_atoms"] for row in rows} <= {"7", "8"}
-    record = json.loads((tmp_path / "run.json").read_text())
-    assert record["request"]["wishes"]["fragment"]["attach_at"] == [0]
+    record = json.loads((tmp_path / "m.run.json").read_text())
+    assert (record["options"]["attach_at"], record["options"]["fragment"]) == ([0], str(methanol))
     for mol in Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False):
         np.testing.assert_allclose(
             mol.GetConformer().GetPositions()[:5], METHANOL.GetConformer().GetPositions()[[0, 1, 2, 3, 5]], atol=2e-4
@@ -356,12 +357,12 @@ def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Call
 def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture) -> None:
     for smiles, told in (("CO", False), ("[13CH3]O", True), ("CO[2H]", True)):
         caplog.clear()
-        steer(Wishes(fragment=FragmentWish.of(embedded(smiles), attach_at=[0])), tiny_model, {}, "model", None)
+        steer(SteeringOptions.of(fragment=Fragment.of(embedded(smiles), attach_at=[0])), tiny_model, {}, "model")
         assert ("fragment: isotopes are not kept" in caplog.text) == told
 
 
 def test_in_python(methanol: Path, model: Path) -> None:
-    wish = FragmentWish.of(methanol, attach_at=[0], grow=3)
+    wish = Fragment.of(methanol, attach_at=[0], grow=3)
     (mol,) = moldiff.generate(1, model=model, steps=2, fragment=wish, keep_invalid=True)
     assert mol.GetNumAtoms() == 8
     with pytest.raises(MoldiffError, match="no open valence"):
@@ -369,7 +370,7 @@ def test_in_python(methanol: Path, model: Path) -> None:
 
 
 def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
-    wish = FragmentWish.of(methanol, attach_at=[0], grow=(3, 6))
+    wish = Fragment.of(methanol, attach_at=[0], grow=(3, 6))
     found = moldiff.generate(8, steps=8, fragment=wish, score="logp", score_weight=2, particles=4, precision="float32")
     plain = moldiff.generate(8, steps=8, fragment=wish, precision="float32")
     given = Chem.MolFromMolFile(str(methanol), removeHs=False)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generating import generate_files
 
 from moldiff.arrays import MolArrays
 from moldiff.errors import MoldiffError
-from moldiff.generation.generate import generate_files
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, empty_batch
 from moldiff.randomness import NoiseSource
@@ -79,18 +79,17 @@ def test_no_more_evaluations_than_asked_for_and_no_step_more_would_fit(solver: S
 @pytest.mark.parametrize(("sampler", "real"), [("ddpm", 6), ("dpmpp", 6), ("ode", 5), ("langevin", 5)])
 def test_the_real_number_of_evaluations_is_in_the_files(model: Path, tmp_path: Path, sampler: str, real: int) -> None:
     generate_files(tmp_path / "m.sdf", n=2, model=str(model), steps=6, sampler=sampler, grid="logsnr")
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["network_evaluations_per_molecule"] == real
-    assert record["request"]["steps"] == 6
-    assert record["request"]["grid"] == "logsnr"
+    assert record["options"]["steps"] == 6
+    assert record["options"]["grid"] == "logsnr"
     assert {row["evaluations"] for row in csv.DictReader((tmp_path / "m.csv").open())} == {str(real)}
 
 
 def test_the_help_names_every_sampler_and_grid(run: Callable[..., tuple[int, str, str]]) -> None:
     _, out, _ = run("generate", "--help")
-    words = " ".join(out.replace("│", " ").split()).replace(",", "").split()
-    assert set(SOLVERS) <= set(words)
-    assert set(GRIDS) <= {word.rstrip(";.") for word in words}
+    words = {word.strip(",;.") for word in out.replace("│", " ").split()}
+    assert {*SOLVERS, *GRIDS} <= words
 
 
 @pytest.mark.parametrize(("moves", "share"), [(-1, 0.5), (61, 0.5), (1, -0.1), (1, 1.1)])

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from generating import generate_files
 
 from moldiff.datasets.chemistry import SeenChemistry, seen_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.reference import Reference
-from moldiff.generation.generate import generate_files
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.references import OF_DATA
 from moldiff.nll.reference import ScoreReference

@@ -15,6 +15,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, EncodingError, decode, encode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
+from moldiff.choices import Decoding
 from moldiff.datasets.chemistry import SeenChemistry
 from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LENGTH_WIDENING = 0.05  # angstrom beyond the range of bond lengths seen in training, at either end
-ARGMAX, STRUCTURED, FITTED = "argmax", "structured", "fitted"
-DEFAULT_DECODER = ARGMAX
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ class DecodedMolecule:
     conversion: Conversion
     problem: str
     geometry: str = ""
-    decoding: str = ARGMAX
+    decoding: str = Decoding.ARGMAX
     changed: int = 0
     arrays: MolArrays | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
@@ -152,7 +151,7 @@ class StructuredDecoder:
         bonds = np.concatenate([solution.bonds[:, :2], solution.orders[:, None]], axis=1)
         conversion = decode(MolArrays(plain.pos, solution.atom_type, solution.charge, bonds), kekule)
         valid, reason = is_valid_and_connected(conversion)
-        changed, name = differences(plain, solution), FITTED if self.fitted else STRUCTURED
+        changed, name = differences(plain, solution), Decoding.FITTED if self.fitted else Decoding.STRUCTURED
         found = MolArrays(plain.pos, solution.atom_type, solution.charge, solution.bonds)
         if not valid or conversion.mol is None:
             return DecodedMolecule(conversion, f"decoding: {reason}", "", name, changed, found)
@@ -190,9 +189,9 @@ def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: st
 
 
 DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, Demands], Decoder]] = {
-    ARGMAX: _argmax,
-    STRUCTURED: _structured,
-    FITTED: _fitted,
+    Decoding.ARGMAX: _argmax,
+    Decoding.STRUCTURED: _structured,
+    Decoding.FITTED: _fitted,
 }
 """Name -> function of a model's vocabulary, the reference tensors of its folder, a name for error messages, and what a
 run's constraints demand."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moldiff.errors import MoldiffError
 from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
@@ -30,6 +30,11 @@ def parse_formula(text: str) -> dict[str, int]:
     return counts
 
 
+def formula_text(counts: Mapping[str, int]) -> str:
+    """Return the formula of a composition."""
+    return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts.items())
+
+
 def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabulary: Vocabulary) -> ElementMask | None:
     """Return the mask of allowed elements; None if all are.
 
@@ -42,7 +47,7 @@ def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabul
     """
     known = vocabulary.elements
     for symbol in (*(allowed or ()), *excluded):
-        _check_symbol(symbol, "elements" if symbol in (allowed or ()) else "exclude-elements")
+        _check_symbol(symbol, "elements" if symbol in (allowed or ()) else "exclude_elements")
         # where hydrogens are placed afterwards, there is no other way to have them or not
         if symbol not in known and not (symbol == "H" and symbol in (allowed or ())):
             logger.warning("the model does not know %s anyway: its elements are %s", symbol, " ".join(known))
@@ -56,7 +61,7 @@ def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabul
 
 def constraints_of(
     mask: ElementMask | None,
-    formula: str | None,
+    formula: Mapping[str, int] | None,
     charge: int | None,
     vocabulary: Vocabulary,
     sizes: tuple[int, int] | None,
@@ -66,22 +71,23 @@ def constraints_of(
 
     Args:
         mask: allowed elements.
-        formula: the exact composition.
+        formula: the exact composition, element -> number of atoms.
         charge: total charge, elementary charges.
         vocabulary: of the model.
         sizes: allowed numbers of atoms, inclusive; None = all.
         smallest: number of atoms of a molecule that may be drawn if ``sizes`` is None.
 
     Raises:
-        MoldiffError: the model cannot make it, or wishes contradict each other.
+        MoldiffError: the model cannot make it, or options contradict each other.
     """
     constraints: list[Constraint] = [] if mask is None else [mask]
     if formula is not None:
-        counts = _possible(formula, mask, charge, vocabulary)
-        n = sum(counts.values())
+        _check_possible(formula, mask, charge, vocabulary)
+        n = sum(formula.values())
         if sizes is not None and not sizes[0] <= n <= sizes[1]:
-            raise MoldiffError(f"formula {formula} has {n} atoms, which contradicts {sizes[0]}..{sizes[1]} atoms")
-        constraints, sizes = [Composition(vocabulary.elements, counts)], (n, n)
+            text = formula_text(formula)
+            raise MoldiffError(f"formula {text} has {n} atoms, which contradicts {sizes[0]}..{sizes[1]} atoms")
+        constraints, sizes = [Composition(vocabulary.elements, dict(formula))], (n, n)
     if charge is not None:
         n, sums = sizes[0] if sizes else smallest, {0}
         for _ in range(min(n, abs(charge))):
@@ -93,11 +99,13 @@ def constraints_of(
     return tuple(constraints), sizes
 
 
-def _possible(formula: str, mask: ElementMask | None, charge: int | None, vocabulary: Vocabulary) -> dict[str, int]:
-    """Return the atoms of a formula that the model can make and that is allowed."""
+def _check_possible(
+    counts: Mapping[str, int], mask: ElementMask | None, charge: int | None, vocabulary: Vocabulary
+) -> None:
+    """Raise MoldiffError for a composition that the model cannot make or that is not allowed."""
     if not vocabulary.explicit_hydrogens:
         raise MoldiffError("a formula needs a model with explicit hydrogens; this one has them placed afterwards")
-    counts = parse_formula(formula)
+    formula = formula_text(counts)
     for symbol in counts:
         if symbol not in vocabulary.elements:
             raise MoldiffError(f"formula {formula}: the model does not know {symbol}, but {vocabulary.elements}")
@@ -109,10 +117,9 @@ def _possible(formula: str, mask: ElementMask | None, charge: int | None, vocabu
     if electrons % 2:
         logger.warning("formula %s has an odd number of electrons: only ions of it are no radicals", formula)
     _check_bonds(formula, counts, vocabulary)
-    return counts
 
 
-def _check_bonds(formula: str, counts: dict[str, int], vocabulary: Vocabulary) -> None:
+def _check_bonds(formula: str, counts: Mapping[str, int], vocabulary: Vocabulary) -> None:
     """Raise MoldiffError if the atoms of a formula cannot hang together: n atoms in one piece take n - 1 bonds."""
     from moldiff.chem.valence import closed_shell_states
 
@@ -129,4 +136,4 @@ def _check_bonds(formula: str, counts: dict[str, int], vocabulary: Vocabulary) -
 
 def _check_symbol(symbol: str, where: str) -> None:
     if symbol not in ELEMENTS:
-        raise MoldiffError(f"{where}: '{symbol}' is no element symbol")
+        raise MoldiffError(f"{where}: '{symbol}' is no element symbol", argument=where.partition(" ")[0])

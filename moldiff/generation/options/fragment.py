@@ -1,20 +1,21 @@
-"""A fragment as users ask for it, checked against the model and the other wishes."""
+"""A fragment as users ask for it, checked against the model and the other options."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragments import Fragment, block_of, cut_fragment, parts_of
+from moldiff.chem.fragments import Fragment as CutFragment
+from moldiff.chem.fragments import block_of, cut_fragment, parts_of
 from moldiff.chem.io.text_records import read_texts
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.composition import parse_formula
+from moldiff.generation.options.composition import formula_text
 from moldiff.sampling.constraints import ElementMask
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
@@ -30,7 +31,7 @@ _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
 
 
 @dataclass(frozen=True)
-class FragmentWish:
+class Fragment:
     """What is kept, and what is to become of it. Build it with `of`.
 
     Attributes:
@@ -59,8 +60,8 @@ class FragmentWish:
         attach_at: Sequence[int] | str = (),
         grow: tuple[int, int] | int | str | None = None,
         resample: int = DEFAULT_RESAMPLE,
-    ) -> FragmentWish:
-        """Return the wish for a fragment in a file or a molecule with a 3D conformer. Lists and ranges may be texts as
+    ) -> Fragment:
+        """Return a fragment in a file or a molecule with a 3D conformer. Lists and ranges may be texts as
         on the command line: "0-11", "3,7", "4..10".
 
         Args:
@@ -85,12 +86,23 @@ class FragmentWish:
         resample = whole_number(resample, "resample")
         blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
-            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}")
+            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
         if not 1 <= resample <= MOST_RESAMPLE:
-            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}")
+            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
         return cls(source, blocks, atoms, keep_smarts, attached, sizes, resample)
 
-    def cut(self, vocabulary: Vocabulary) -> Fragment:
+    def record(self) -> dict[str, object]:
+        """Return the options by their public names; a molecule that came without a file as its mol blocks."""
+        return {
+            "fragment": self.source if Path(self.source).suffix else list(self.blocks),
+            "fixed_atoms": None if self.fixed_atoms is None else list(self.fixed_atoms),
+            "keep_smarts": self.smarts,
+            "attach_at": list(self.attach_at),
+            "grow": None if self.grow is None else list(self.grow),
+            "resample": self.resample,
+        }
+
+    def cut(self, vocabulary: Vocabulary) -> CutFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
         if not vocabulary.explicit_hydrogens:
             raise MoldiffError("a fragment needs a model with explicit hydrogens; this one has them placed afterwards")
@@ -99,10 +111,12 @@ class FragmentWish:
         for number, part in enumerate(parts, start=1):
             if not cut.open_valences[part].any():
                 where = f"part {number} of {len(parts)} of {self.source}" if len(parts) > 1 else self.source
-                raise MoldiffError(f"{where} has no open valence to attach to: name an atom in --attach-at")
+                raise MoldiffError(
+                    f"attach_at must name an atom: {where} has no open valence to attach to", argument="attach_at"
+                )
         return cut
 
-    def tell(self, fragment: Fragment) -> None:
+    def tell(self, fragment: CutFragment) -> None:
         """Log what is kept and where it is open, and warn of what is not kept."""
         if fragment.has_isotopes:
             logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
@@ -112,7 +126,7 @@ class FragmentWish:
 
     def sizes(
         self,
-        fragment: Fragment,
+        fragment: CutFragment,
         asked: tuple[int, int] | None,
         size_counts: dict[int, int],
         vocabulary: Vocabulary,
@@ -131,7 +145,7 @@ class FragmentWish:
         n, strongest = len(fragment), max(min(BOND_ORDERS.index(name), 3) for name in vocabulary.bonds)
         least = n + max(1, *(-(-lacks // strongest) for lacks in fragment.open_valences.tolist()))
         if self.grow is not None and asked is not None:
-            raise MoldiffError("--grow and --n-atoms both say how large: give one of them")
+            raise MoldiffError("grow and n_atoms both say how large: give one of them", argument="grow")
         if self.grow is not None:
             low, high = n + self.grow[0], n + self.grow[1]
         else:
@@ -142,14 +156,14 @@ class FragmentWish:
         return max(low, least), high
 
 
-def parse_atoms(text: str, option: str) -> tuple[int, ...]:
-    """Return the atoms of ``0-11`` or ``3,7`` or ``0-4,8``; MoldiffError names the option."""
+def parse_atoms(text: str, name: str) -> tuple[int, ...]:
+    """Return the atoms of ``0-11`` or ``3,7`` or ``0-4,8``; MoldiffError names the argument."""
     atoms: list[int] = []
     for piece in text.split(","):
         match = _RANGE.fullmatch(piece.strip())
         last = int(match[2] or match[1]) if match else -1
         if match is None or last < int(match[1]):
-            raise MoldiffError(f"{option} {text}: expected atom numbers from 0 up, such as 0-11 or 3,7")
+            raise MoldiffError(f"{name} {text}: expected atom numbers from 0 up, such as 0-11 or 3,7", argument=name)
         atoms += range(int(match[1]), last + 1)
     return tuple(atoms)
 
@@ -164,11 +178,11 @@ def _atoms(value: object, name: str) -> tuple[int, ...]:
 
 
 def check_together(
-    fragment: Fragment,
+    fragment: CutFragment,
     source: str,
     vocabulary: Vocabulary,
     mask: ElementMask | None,
-    formula: str | None,
+    formula: Mapping[str, int] | None,
     charge: int | None,
     sizes: tuple[int, int],
 ) -> None:
@@ -179,11 +193,10 @@ def check_together(
             if symbol in symbols and not allowed:
                 raise MoldiffError(f"{source} holds {symbol}, which is not among the allowed elements")
     if formula is not None:
-        counts = parse_formula(formula)
         for symbol in sorted(set(symbols)):
-            if symbols.count(symbol) > counts.get(symbol, 0):
+            if (own := symbols.count(symbol)) > formula.get(symbol, 0):
                 raise MoldiffError(
-                    f"formula {formula} is smaller than {source}, which has {symbols.count(symbol)} {symbol}"
+                    f"formula {formula_text(formula)} is smaller than {source}, which has {own} {symbol}"
                 )
     if charge is not None:
         total = sum(vocabulary.charges[kind] for kind in fragment.arrays.charge.tolist())

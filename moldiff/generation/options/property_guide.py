@@ -43,16 +43,13 @@ class PropertyGuide:
             device: to load it on.
 
         Raises:
-            MoldiffError: it is no property network or does not fit the model; a scale without a network, or no number
-                from 0 up.
+            MoldiffError: it is no property network or does not fit the model; a scale that is no number from 0 up.
         """
         if name is None:
-            if scale is not None:
-                raise MoldiffError("a property scale (--property-scale) needs a property network, --property-model")
             return None
         scale = DEFAULT_PROPERTY_SCALE if scale is None else scale
         if not (math.isfinite(scale) and scale >= 0):
-            raise MoldiffError(f"the property scale must be a number from 0 up, not {scale}")
+            raise MoldiffError(f"property_scale must be a number from 0 up, not {scale}", argument="property_scale")
         folder = load_model_folder(name)
         model = PropertyModel.from_folder(folder, device)
         model.check_guides(generator, str(folder.path), guided)
@@ -69,7 +66,7 @@ class PropertyGuide:
         if not pursued:
             raise MoldiffError(
                 f"the property network {self.folder.path} needs a target to pull towards, for example "
-                f"--target {self.model.properties[0]}=...; it knows {', '.join(self.model.properties)}"
+                f"{self.model.properties[0]}=...; it knows {', '.join(self.model.properties)}"
             )
         return pursued
 

@@ -1,7 +1,8 @@
-"""From what a user wishes to what the sampler needs: sizes and conditions, guidance, and the measuring of it all."""
+"""From what a user asks for to what the sampler needs: sizes and conditions, guidance, and the measuring of it all."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,39 +11,29 @@ from torch import Tensor
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.composition import constraints_of, element_mask, parse_formula
-from moldiff.generation.options.fragment import FragmentWish, check_together
+from moldiff.generation.options.composition import constraints_of, element_mask
+from moldiff.generation.options.fragment import check_together
 from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.target_report import Aims
+from moldiff.generation.options.sampler_options import ResolvedSampler
+from moldiff.generation.options.steering_options import SteeringOptions
+from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.sampling.conditions import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
 from moldiff.sampling.constraints import Constraint, ElementMask
-from moldiff.sampling.fragments import FixedFragment
+from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
+from moldiff.sampling.molecule_sampler import Drawer
 from moldiff.sampling.property_guidance import PropertyGradient
-from moldiff.scoring.targets import Target, check_known, parse_targets
+from moldiff.sampling.solvers import SOLVERS, Resampled
+from moldiff.sampling.time_grids import GRIDS
+from moldiff.scoring.targets import Target, check_known, check_targets
+from moldiff.threads import INLINE, Workers
+
+logger = logging.getLogger(__name__)
 
 CONDITION_ROWS = "condition_rows"
 HEAVY_ATOM_COUNT = "heavy_atom_count"
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What molecules should be like, in the user's words; see `moldiff.generation.generate.generate`."""
-
-    targets: tuple[str, ...] = ()
-    guidance: float | dict[str, float] | None = None
-    elements: tuple[str, ...] | None = None
-    exclude_elements: tuple[str, ...] = ()
-    formula: str | None = None
-    charge: int | None = None
-    fragment: FragmentWish | None = None
-    property_model: str | None = None
-    property_scale: float | None = None
-
-
-NO_WISHES = Wishes()
 
 
 @dataclass(frozen=True)
@@ -50,89 +41,111 @@ class Steering:
     """What steers a run.
 
     Attributes:
-        aims: measures what was wanted.
+        tracker: measures what was wanted.
         starts: size and condition of each draw.
         guidance: how strongly conditions pull; None = nothing is wanted.
         constraints: what every molecule must obey.
         sizes: allowed numbers of atoms, inclusive; None = all.
+        n_atoms: the same as the user has it.
         fragment: that comes back in every molecule; None = molecules are drawn as a whole.
         resample: how often every step is taken.
         gradient: of a property network, towards what it knows; None = there is no such network.
     """
 
-    aims: Aims
+    tracker: TargetTracker
     starts: Starts
     guidance: Guidance | None
     constraints: tuple[Constraint, ...]
     sizes: tuple[int, int] | None
+    n_atoms: tuple[int, int] | None = None
     fragment: FixedFragment | None = None
     resample: int = 1
     gradient: PropertyGradient | None = None
 
+    def drawer(
+        self, model: MoleculeModel, sampler: ResolvedSampler, keep_predictions: bool, workers: Workers = INLINE
+    ) -> Drawer:
+        """Return what makes draws of a model."""
+        solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
+        if self.resample > 1:
+            solver = Resampled(solver, self.resample)
+        if self.fragment is not None:
+            model = with_fragment(model, self.fragment)
+        return Drawer(
+            model, solver, sampler.evaluations, sampler.options.seed, self.n_atoms, keep_predictions, grid, self.starts,
+            self.guidance, self.constraints, workers, self.gradient,
+        )  # fmt: skip
+
+
+def warn_about_sizes(sizes: tuple[int, int] | None, model: MoleculeModel) -> None:
+    """Log a warning about sizes that a model has not seen."""
+    seen = model.statistics.size_counts
+    if sizes and (sizes[0] < min(seen) or sizes[1] > max(seen)):
+        logger.warning(
+            "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
+            *sizes, min(seen), max(seen),
+        )  # fmt: skip
+
 
 def steer(
-    wishes: Wishes,
+    options: SteeringOptions,
     model: MoleculeModel,
     references: Mapping[str, Tensor],
     source: str,
-    sizes: tuple[int, int] | None,
     guide: PropertyGuide | None = None,
 ) -> Steering:
     """Return what steers a run.
 
-    What a formula makes certain of a molecule, the model is told, unless a target speaks of it: without, coordinates
-    settle on the usual number of heavy atoms before the types are forced to be others.
+    The model is conditioned on what a formula fixes (the number of heavy atoms), unless a target names it: otherwise
+    coordinates settle on the usual number of heavy atoms before the types are forced to be others.
 
     Args:
-        wishes: of the user.
+        options: of the user.
         model: that is asked.
         references: reference tensors of its folder.
         source: the folder, for error messages.
-        sizes: allowed numbers of atoms, inclusive; None = all.
-        guide: the property network that the wishes name. What it knows, its gradient pursues, and the model is
+        guide: the property network that the options name. What it knows, its gradient pursues, and the model is
             conditioned on it only if the guidance names it or is one scale for all.
 
     Raises:
-        MoldiffError: a wish is none, or the model cannot be asked for it.
+        MoldiffError: the model cannot be asked for it, or two options contradict each other.
     """
     known, names = _known_properties(model, guide)
-    mask = element_mask(wishes.elements, wishes.exclude_elements, model.vocabulary)
+    mask = element_mask(options.elements, options.exclude_elements, model.vocabulary)
     smallest = min(model.statistics.size_counts)
-    fragment, sizes = _fragment(wishes, model, mask, sizes)
-    constraints, sizes = constraints_of(mask, wishes.formula, wishes.charge, model.vocabulary, sizes, smallest)
+    fragment, sizes = _fragment(options, model, mask)
+    constraints, sizes = constraints_of(mask, options.formula, options.charge, model.vocabulary, sizes, smallest)
     if fragment is not None:
         constraints = (fragment, *constraints)  # the others are conditioned on what is known
-    resample = 1 if wishes.fragment is None else wishes.fragment.resample
-    targets = parse_targets(wishes.targets, names, known)
+    resample = 1 if options.fragment is None else options.fragment.resample
+    targets = options.targets
+    check_targets(targets, names, known)
     pursued = () if guide is None else guide.pursued(targets)
-    aims = Aims(targets, known, model.conditions, [target.name for target in pursued])
-    certain = _certain(wishes.formula, model, targets)
+    tracker = TargetTracker(targets, known, model.conditions, [target.name for target in pursued])
+    certain = _certain(options.formula, model, targets)
     if not targets:
-        if isinstance(wishes.guidance, dict):
-            for name in wishes.guidance:
-                check_known(name, model.conditions, known)
-        if wishes.guidance is not None:
-            raise MoldiffError("guidance needs a target to pull towards, for example --target logp=2.5")
         free: Starts = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
-        return Steering(aims, _told(free, certain, model), None, constraints, sizes, fragment, resample)
-    guidance = _guidance(wishes.guidance, model, targets, pursued, certain)
+        return Steering(
+            tracker, _told(free, certain, model), None, constraints, sizes, options.n_atoms, fragment, resample
+        )
+    guidance = _guidance(options.guidance, model, targets, pursued, certain)
     if guide is None or all(target.name in model.conditions for target in targets):
         starts: Starts = _target_starts(targets, model.conditions, known, references, source, model, sizes)
     else:
         starts = _joint_starts(targets, guide, model, references, source, sizes)
     gradient = None if guide is None else guide.gradient(pursued)
     told = _told(starts, certain, model)
-    return Steering(aims, told, guidance, constraints, sizes, fragment, resample, gradient)
+    return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)
 
 
-def _certain(formula: str | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:
+def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:
     """Return the model's properties that a formula fixes and no target names, with their values, as far as the model
     has seen such values."""
     if formula is None or HEAVY_ATOM_COUNT not in model.conditions:
         return {}
     if any(target.name == HEAVY_ATOM_COUNT for target in targets):
         return {}
-    count = sum(count for symbol, count in parse_formula(formula).items() if symbol != "H")
+    count = sum(count for symbol, count in formula.items() if symbol != "H")
     row = model.statistics.properties[HEAVY_ATOM_COUNT]
     return {HEAVY_ATOM_COUNT: float(count)} if row.minimum <= count <= row.maximum else {}
 
@@ -156,7 +169,7 @@ def _known_properties(
 
 
 def _guidance(
-    scale: float | dict[str, float] | None,
+    scale: float | Mapping[str, float] | None,
     model: MoleculeModel,
     targets: tuple[Target, ...],
     pursued: tuple[Target, ...],
@@ -164,7 +177,7 @@ def _guidance(
 ) -> Guidance:
     """Return how strongly the model's own conditions pull: those that a property network pursues only if the scale is
     for all or names them; what is certain goes without saying."""
-    by_name: Collection[str] = scale if isinstance(scale, dict) else ()
+    by_name: Collection[str] = scale if isinstance(scale, Mapping) else ()
     for target in pursued:
         if target.name in by_name:
             check_known(target.name, model.conditions, model.statistics.properties)
@@ -196,19 +209,19 @@ def _joint_starts(
 
 
 def _fragment(
-    wishes: Wishes, model: MoleculeModel, mask: ElementMask | None, sizes: tuple[int, int] | None
+    options: SteeringOptions, model: MoleculeModel, mask: ElementMask | None
 ) -> tuple[FixedFragment | None, tuple[int, int] | None]:
     """Return the fragment that is kept, if any, and the sizes that are left."""
-    wish, vocabulary = wishes.fragment, model.vocabulary
-    if wish is None:
+    asked, vocabulary, sizes = options.fragment, model.vocabulary, options.n_atoms
+    if asked is None:
         return None, sizes
-    fragment = wish.cut(vocabulary)
-    if wishes.formula is not None and sizes is None and wish.grow is None:
-        n = sum(parse_formula(wishes.formula).values())
+    fragment = asked.cut(vocabulary)
+    if options.formula is not None and sizes is None and asked.grow is None:
+        n = sum(options.formula.values())
         sizes = (n, n)
-    sizes = wish.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
-    check_together(fragment, wish.source, vocabulary, mask, wishes.formula, wishes.charge, sizes)
-    wish.tell(fragment)
+    sizes = asked.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
+    check_together(fragment, asked.source, vocabulary, mask, options.formula, options.charge, sizes)
+    asked.tell(fragment)
     return FixedFragment(fragment, vocabulary), sizes
 
 

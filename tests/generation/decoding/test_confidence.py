@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from generating import generate_files
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
 from moldiff.chem.io.records import read_records
 from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
-from moldiff.generation.generate import generate, generate_files
+from moldiff.generation.generate import generate
 
 
 def test_each_atom_gets_its_type_and_the_mean_of_its_bonds() -> None:

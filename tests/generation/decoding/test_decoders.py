@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from generating import nonzero
+from generating import generate_files, nonzero
 from methane import METHANE
 from rdkit import Chem
 
@@ -19,7 +19,6 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import DECODERS, ArgmaxDecoder, StructuredDecoder
 from moldiff.generation.decoding.structured import Limits
-from moldiff.generation.generate import generate_files
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.constraints import Demands
@@ -217,9 +216,9 @@ def test_every_file_tells_the_decodings_apart(scripted: None, packed: Path, tmp_
         "argmax": {"valid": 2},
         "structured": {"valid": 2, "invalid": 2},
     }
-    assert summary.decodings == expected
-    assert json.loads((tmp_path / "run.json").read_text())["decodings"] == expected
-    assert json.loads((tmp_path / "run.json").read_text())["request"]["decode"] == "structured"
+    assert summary.results.decodings == expected
+    assert json.loads((tmp_path / "m.run.json").read_text())["decodings"] == expected
+    assert json.loads((tmp_path / "m.run.json").read_text())["options"]["decode"] == "structured"
     assert "2 of the valid by structured decoding, which made 4;" in summary.line()
     rows = list(csv.DictReader((tmp_path / "m.csv").open()))
     assert [(row["decoding"], row["changed"]) for row in rows[:4]] == [
@@ -234,14 +233,14 @@ def test_every_file_tells_the_decodings_apart(scripted: None, packed: Path, tmp_
 
 def test_by_default_nothing_is_decoded_anew(scripted: None, packed: Path, tmp_path: Path) -> None:
     summary = generate_files(tmp_path / "m.sdf", n=4, model=str(packed))
-    assert summary.decodings == {"argmax": {"valid": 1, "invalid": 2}}
+    assert summary.results.decodings == {"argmax": {"valid": 1, "invalid": 2}}
     assert "decoding" not in summary.line()
 
 
 def test_the_python_function_takes_the_same_word(scripted: None, packed: Path) -> None:
     molecules = moldiff.generate(n=4, model=packed, decode="structured")
     assert [mol.GetProp("decoding") for mol in molecules] == ["argmax", "structured"]
-    with pytest.raises(MoldiffError, match=r"unknown decoding 'structurd'.*structured"):
+    with pytest.raises(MoldiffError, match=r"unknown decode 'structurd'.*structured"):
         moldiff.generate(n=4, model=packed, decode="structurd")
 
 

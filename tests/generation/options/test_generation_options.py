@@ -1,5 +1,7 @@
 """The Python functions take the texts of the command line as well as values; a wrong type is one line."""
 
+import ast
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,31 +11,38 @@ import pytest
 from rdkit import Chem
 
 import moldiff
+import moldiff.errors
 from moldiff.chem.io.embed import embed
+from moldiff.choices import Decoding, Sampler, TimeGrid
+from moldiff.cli.shared import in_options
 from moldiff.errors import MoldiffError
 from moldiff.generation import generate as module
-from moldiff.generation.options.fragment import FragmentWish
-from moldiff.generation.options.generation_options import Request
+from moldiff.generation.decoding.decoders import DECODERS
+from moldiff.generation.options.fragment import Fragment
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import GRIDS
 
 ETHANOL, _ = embed(Chem.MolFromSmiles("CCO"), seed=1, timeout_s=20)
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Request]:
-    """Return the request that arguments of `moldiff.generate` make."""
+def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GenerationOptions]:
+    """Return the options that arguments of `moldiff.generate` make."""
 
     class Asked(Exception):
         pass
 
-    def caught(request: Request, scoring: object) -> None:
-        raise Asked(request)
+    def caught(options: GenerationOptions) -> None:
+        raise Asked(options)
 
-    monkeypatch.setattr(module, "Generation", caught)
+    monkeypatch.setattr(module, "generation_run", caught)
 
-    def call(**arguments: Any) -> Request:
+    def call(**arguments: Any) -> GenerationOptions:
         with pytest.raises(Asked) as raised:
             moldiff.generate(3, **arguments)
-        return raised.value.args[0]
+        found: GenerationOptions = raised.value.args[0]
+        return found
 
     return call
 
@@ -43,23 +52,26 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Request]:
     [
         ({"n_atoms": "15..22"}, {"n_atoms": (15, 22)}),
         ({"n_atoms": "18"}, {"n_atoms": 18}),
-        ({"targets": "logp=1,2"}, {"targets": ["logp=1,2"]}),
-        ({"guidance": "logp=2,tpsa=1"}, {"guidance": {"logp": 2, "tpsa": np.float32(1)}}),
-        ({"guidance": "2"}, {"guidance": 2}),
+        ({"targets": "logp=1"}, {"targets": ["logp=1"]}),
+        (
+            {"targets": "logp=1", "guidance": "logp=2,tpsa=1"},
+            {"targets": "logp=1", "guidance": {"logp": 2, "tpsa": np.float32(1)}},
+        ),
+        ({"targets": "logp=1", "guidance": "2"}, {"targets": "logp=1", "guidance": 2}),
         ({"elements": "C,N,O,H"}, {"elements": ["C", "N", "O", "H"]}),
         ({"exclude_elements": "N,O"}, {"exclude_elements": ("N", "O")}),
     ],
 )
 def test_texts_ask_for_the_same_as_values(
-    asked: Callable[..., Request], texts: dict[str, Any], values: dict[str, Any]
+    asked: Callable[..., GenerationOptions], texts: dict[str, Any], values: dict[str, Any]
 ) -> None:
     assert asked(**texts) == asked(**values) != asked()
 
 
 def test_texts_of_a_fragment() -> None:
-    one = FragmentWish.of(ETHANOL, fixed_atoms="0-2", attach_at="0,0", grow="4..10")
-    assert one == FragmentWish.of(ETHANOL, fixed_atoms=[0, 1, 2], attach_at=(0, np.int64(0)), grow=(4, 10))
-    assert FragmentWish.of(ETHANOL, grow="4") == FragmentWish.of(ETHANOL, grow=4)
+    one = Fragment.of(ETHANOL, fixed_atoms="0-2", attach_at="0,0", grow="4..10")
+    assert one == Fragment.of(ETHANOL, fixed_atoms=[0, 1, 2], attach_at=(0, np.int64(0)), grow=(4, 10))
+    assert Fragment.of(ETHANOL, grow="4") == Fragment.of(ETHANOL, grow=4)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +80,7 @@ def test_texts_of_a_fragment() -> None:
         ({"n": True}, "n must be a whole number, not True"),
         ({"n": "3"}, "n must be a whole number, not '3'"),
         ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
-        ({"steps": None}, "steps must be a whole number"),
+        ({"steps": "5"}, "steps must be a whole number"),
         ({"batch_size": 2.0}, "batch_size must be a whole number"),
         ({"renoise": "1"}, "renoise must be a whole number"),
         ({"n_atoms": 2.5}, "n_atoms must be a whole number, a pair"),
@@ -119,7 +131,7 @@ def test_generate_refuses_wrong_types(arguments: dict[str, Any], words: str) -> 
 )
 def test_a_fragment_refuses_wrong_types(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(MoldiffError) as caught:
-        FragmentWish.of(ETHANOL, **arguments)
+        Fragment.of(ETHANOL, **arguments)
     assert words in str(caught.value)
 
 
@@ -153,3 +165,32 @@ def test_vary_and_conformers_refuse_wrong_types(
     with pytest.raises(MoldiffError) as caught:
         function(molecules, model=model, **arguments)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["moldiff/generation", "moldiff/scoring", "moldiff/chem/fragments.py"])
+def test_the_library_speaks_of_arguments_not_of_options(package: str) -> None:
+    """No text in the source has an option of the command line; `moldiff.cli.shared.in_options` puts it there."""
+    place = Path(moldiff.errors.__file__).parents[1] / package
+    for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not re.search(r"(?<![-\w])--[a-z]", node.value), f"{path.name}: {node.value}"
+
+
+@pytest.mark.parametrize(
+    ("message", "argument", "shown"),
+    [
+        ("attach_at 3: no such atom", "attach_at", "--attach-at 3: no such atom"),
+        ("n must be at least 1, not 0", "n", "--number must be at least 1, not 0"),
+        ("grow and n_atoms both say how large", "grow", "--grow and --n-atoms both say how large"),
+        ("score needs a weight W (score_weight)", "score", "--score needs a weight W (--score-weight)"),
+        ("m.sdf: a score of n_atoms", "", "m.sdf: a score of n_atoms"),
+    ],
+)
+def test_the_command_line_speaks_of_options(message: str, argument: str, shown: str) -> None:
+    assert in_options(MoldiffError(message, argument=argument)) == shown
+
+
+def test_every_name_stands_for_something() -> None:
+    for names, table in ((Sampler, SOLVERS), (TimeGrid, GRIDS), (Decoding, DECODERS)):
+        assert set(names) == set(table)

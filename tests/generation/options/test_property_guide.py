@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from generating import generate_files, wishes
 from rdkit import Chem
 
 import moldiff
 from moldiff.errors import MoldiffError
-from moldiff.generation.generate import generate_files
 from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.options.steering import Steering, Wishes, steer
+from moldiff.generation.options.steering import Steering, steer
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
@@ -44,7 +44,7 @@ def steering(property_folder: Path, tiny_model: MoleculeModel) -> Callable[..., 
 
     def of(*targets: str, guidance: float | dict[str, float] | None = None, scale: float | None = None) -> Steering:
         guide = PropertyGuide.load(str(property_folder), scale, tiny_model, "tiny", CPU)
-        return steer(Wishes(targets, guidance), tiny_model, {"condition_rows": ROWS}, "model", None, guide)
+        return steer(wishes(*targets, guidance=guidance), tiny_model, {"condition_rows": ROWS}, "model", guide)
 
     return of
 
@@ -110,23 +110,23 @@ def test_an_error_from_a_range_is_the_distance_from_it(
         ("logp=0.5", "0.5", "0.1361"),
     ):
         out = tmp_path / "m.sdf"
-        wishes = Wishes((target, "colour=350"), property_model=str(property_folder))
-        summary = generate_files(out, n=2, model=str(packed), wishes=wishes, overwrite=True)
+        asked = {"targets": [target, "colour=350"], "property_model": str(property_folder)}
+        summary = generate_files(out, n=2, model=str(packed), **asked, overwrite=True)
         rows = list(csv.DictReader(out.with_suffix(".csv").open()))
         assert (rows[0]["target_logp"], rows[0]["error_logp"]) == (wanted, error)
         assert rows[1]["error_logp"] == ""
         assert rows[1]["target_logp"] == (wanted if target == "logp=0.5" else "")
         assert rows[0]["target_colour"] == "350"
-        aim = summary.aims[0]
-        found = aim.mean_absolute_error if target == "logp=0.5" else aim.mean_distance_from_range
+        aim = summary.extra["targets"][0]
+        found = aim["mean_absolute_error" if target == "logp=0.5" else "mean_distance_from_range"]
         assert found == pytest.approx(abs(float(error)), abs=1e-4)
-        assert "moldiff has no calculator of it" in summary.aims[1].line()
-    record = json.loads((tmp_path / "run.json").read_text())
+        assert "moldiff has no calculator of it" in summary.details[1]
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["property_model"] == {
         "sha256": load_model_folder(property_folder).sha256,
         "scale": DEFAULT_PROPERTY_SCALE,
     }
-    assert record["request"]["wishes"]["property_model"] == str(property_folder)
+    assert record["options"]["property_model"] == str(property_folder)
     assert next(Chem.SDMolSupplier(str(out), removeHs=False)).GetPropsAsDict()["target_logp"] == 0.5
 
 
@@ -149,7 +149,7 @@ def test_the_gradient_reaches_the_molecules(packed: Path, property_folder: Path)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--property-scale", "2"], ["property scale", "--property-model"]),
+        (["--property-scale", "2"], ["--property-scale", "--property-model"]),
         (["--property-model", "PROPERTY"], ["needs a target to pull towards", "logp, colour"]),
         (
             ["--property-model", "PROPERTY", "--target", "color=1"],
@@ -205,5 +205,5 @@ def test_a_damaged_description_is_one_line(property_folder: Path, tmp_path: Path
     folder = load_model_folder(property_folder)
     config = {key: value for key, value in folder.config.items() if key != "properties"}
     save_model_folder(tmp_path / "x", weights=folder.weights, config=config, references={}, card="", half=True)
-    with pytest.raises(MoldiffError, match="does not describe a property network"):
+    with pytest.raises(MoldiffError, match="does not describe a moldiff model"):
         PropertyModel.from_folder(load_model_folder(tmp_path / "x"))

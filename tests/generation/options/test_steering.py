@@ -5,11 +5,13 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from generating import generate_files, wishes
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
@@ -17,10 +19,11 @@ import moldiff
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import renoise, target_report
-from moldiff.generation.generate import generate_files
 from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.options.steering import Wishes, steer
+from moldiff.generation.options.steering import steer
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.results import MoleculeResult
+from moldiff.generation.summary import Summary
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
@@ -41,33 +44,38 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Drawer, "draw", draw)
 
 
+def aims(summary: Summary) -> list[SimpleNamespace]:
+    """Return what the run record tells of targets."""
+    return [SimpleNamespace(**{**target, "band": tuple(target["band"])}) for target in summary.extra["targets"]]
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.with_suffix(".csv").open()))
 
 
 def test_target_measured_value_and_error_of_every_molecule(scripted: None, packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    summary = generate_files(out, n=6, model=str(packed), wishes=Wishes(("logp=0.5",)), batch_size=4)
+    summary = generate_files(out, n=6, model=str(packed), targets="logp=0.5", batch_size=4)
     rows = rows_of(out)
     assert [row["target_logp"] for row in rows] == ["0.5"] * 6
     assert [row["error_logp"] for row in rows] == ["0.1361", "", "0.1361"] * 2
     assert [row["logp"] for row in rows] == ["0.6361", "", "0.6361"] * 2
     tags = next(Chem.SDMolSupplier(str(out), removeHs=False)).GetPropsAsDict()
     assert (tags["target_logp"], tags["error_logp"]) == (0.5, 0.1361)
-    (aim,) = summary.aims
+    (aim,) = aims(summary)
     assert (aim.draws, aim.measured, aim.in_band) == (6, 2, 2), "invalid molecules do not count"
     assert aim.mean_absolute_error == pytest.approx(METHANE_LOGP - 0.5)
     assert aim.mean_distance_from_range is None
     assert aim.band == (0.25, 0.75)
-    record = json.loads((tmp_path / "run.json").read_text())
+    record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["targets"][0]["mean_absolute_error"] == pytest.approx(METHANE_LOGP - 0.5)
-    assert record["request"]["wishes"]["targets"] == ["logp=0.5"]
-    assert "2 of 6 draws (33.3%) valid and within 0.25..0.75" in aim.line()
+    assert record["options"]["targets"] == ["logp=0.5"]
+    assert "2 of 6 draws (33.3%) valid and within 0.25..0.75" in summary.details[0]
     assert (tmp_path / "m.targets.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("m.sdf", "m.csv", "run.json"):
+    for name in ("m.sdf", "m.csv", "m.run.json"):
         (tmp_path / name).unlink()
     with pytest.raises(MoldiffError, match=r"m\.targets\.png.*exists"):
-        generate_files(out, n=6, model=str(packed), wishes=Wishes(("logp=0.5",)))
+        generate_files(out, n=6, model=str(packed), targets="logp=0.5")
 
 
 def test_no_target_no_picture(scripted: None, packed: Path, tmp_path: Path) -> None:
@@ -77,36 +85,36 @@ def test_no_target_no_picture(scripted: None, packed: Path, tmp_path: Path) -> N
 
 def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    summary = generate_files(out, n=30, model=str(packed), wishes=Wishes(("logp>0.8",)))
+    summary = generate_files(out, n=30, model=str(packed), targets="logp>0.8")
     wanted = {row["target_logp"] for row in rows_of(out)}
     assert wanted == {"0.9", "2", "2.5"}
     assert {row["error_logp"] for row in rows_of(out) if row["status"] == "valid"} == {"-0.1639"}, "from the bound"
-    (aim,) = summary.aims
+    (aim,) = aims(summary)
     assert (aim.in_band, aim.band, aim.mean_absolute_error) == (0, (0.8, None), None)
     assert aim.mean_distance_from_range == pytest.approx(0.8 - METHANE_LOGP)
-    assert aim.line().startswith("logp>0.8: mean distance from the range 0.164 over 10 valid molecules; 0 of 30 draws")
-    record = json.loads((tmp_path / "run.json").read_text())["targets"][0]
+    assert summary.details[0].startswith(
+        "logp>0.8: mean distance from the range 0.164 over 10 valid molecules; 0 of 30 draws"
+    )
+    record = json.loads((tmp_path / "m.run.json").read_text())["targets"][0]
     assert record["mean_distance_from_range"] == pytest.approx(0.8 - METHANE_LOGP)
     assert (record["mean_absolute_error"], record["is_value"]) == (None, False)
-    other = generate_files(tmp_path / "o.sdf", n=30, model=str(packed), wishes=Wishes(("logp>0.8",)), batch_size=7)
+    other = generate_files(tmp_path / "o.sdf", n=30, model=str(packed), targets="logp>0.8", batch_size=7)
     assert [row["target_logp"] for row in rows_of(tmp_path / "o.sdf")] == [row["target_logp"] for row in rows_of(out)]
-    assert other.aims[0].mean_distance_from_range == aim.mean_distance_from_range
+    assert aims(other) == aims(summary)
 
 
 def test_within_a_range_there_is_no_error(scripted: None, packed: Path, tmp_path: Path) -> None:
     """Draws have values of their own within the range, which are nobody's wish."""
-    summary = generate_files(tmp_path / "m.sdf", n=30, model=str(packed), wishes=Wishes(("logp = 0.6 .. 3",)))
+    summary = generate_files(tmp_path / "m.sdf", n=30, model=str(packed), targets="logp = 0.6 .. 3")
     rows = [row for row in rows_of(tmp_path / "m.sdf") if row["status"] == "valid"]
     assert len({row["target_logp"] for row in rows}) > 1
     assert {row["error_logp"] for row in rows} == {"0"}
-    assert (
-        summary.aims[0].line().startswith("logp=0.6..3: mean distance from the range 0 over 10 valid molecules; 10 of")
-    )
+    assert summary.details[0].startswith("logp=0.6..3: mean distance from the range 0 over 10 valid molecules; 10 of")
 
 
 def test_a_range_without_a_molecule_has_no_distance(packed: Path) -> None:
     known = {"logp": PropertyStatistics("", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60)}
-    meter = target_report.Aims([parse_target("logp<1"), parse_target("logp=1")], known, ["logp"])
+    meter = target_report.TargetTracker([parse_target("logp<1"), parse_target("logp=1")], known, ["logp"])
     lines = [result.line() for result in meter.results()]
     assert "logp<1: mean distance from the range - over 0" in lines[0]
     assert "logp=1: mean absolute error - over 0" in lines[1]
@@ -152,7 +160,7 @@ def test_electronic_properties_are_measured_or_noted(monkeypatch: pytest.MonkeyP
     condition = np.array([np.nan, 7.0])
     for installed in (True, False):
         monkeypatch.setattr(target_report, "is_installed", lambda installed=installed: installed)
-        meter = target_report.Aims([parse_target("gfn2_gap_eV=7")], known, ["logp", "gfn2_gap_eV"])
+        meter = target_report.TargetTracker([parse_target("gfn2_gap_eV=7")], known, ["logp", "gfn2_gap_eV"])
         assert meter.columns == ("target_gfn2_gap_eV", "gfn2_gap_eV", "error_gfn2_gap_eV")
         measured = meter.measure(MoleculeResult(0, Status.VALID, "", block, properties={"mw": 2.0}), condition).targets
         assert measured["target_gfn2_gap_eV"] == 7
@@ -173,9 +181,9 @@ def counting(tiny_model: MoleculeModel) -> MoleculeModel:
 ROWS = {"condition_rows": torch.tensor([[9.0, 0.9, 3.0], [9.0, 1.1, 4.0], [12.0, 2.0, 5.0]])}
 
 
-def condition_of(wishes: Wishes, model: MoleculeModel, guide: PropertyGuide | None = None) -> list[float]:
+def condition_of(asked: SteeringOptions, model: MoleculeModel, guide: PropertyGuide | None = None) -> list[float]:
     """Return what every one of some draws is conditioned on."""
-    steering = steer(wishes, model, ROWS, "model", None, guide)
+    steering = steer(asked, model, ROWS, "model", guide)
     conditions = steering.starts.draw(torch.arange(5), NoiseSource(0))[1]
     assert all(np.array_equal(row, conditions[0], equal_nan=True) for row in conditions)
     found: list[float] = conditions[0].tolist()
@@ -183,22 +191,22 @@ def condition_of(wishes: Wishes, model: MoleculeModel, guide: PropertyGuide | No
 
 
 def test_the_model_is_told_how_many_heavy_atoms_a_formula_has(counting: MoleculeModel) -> None:
-    free = Wishes(formula="C2H6O")
+    free = wishes(formula="C2H6O")
     np.testing.assert_equal(condition_of(free, counting), [np.nan, 3])
-    assert steer(free, counting, {}, "model", None).guidance is None, "plain conditioning: one evaluation"
-    np.testing.assert_equal(condition_of(Wishes(), counting), [np.nan, np.nan])
-    np.testing.assert_equal(condition_of(Wishes(("heavy_atom_count=5",), formula="C2H6O"), counting), [np.nan, 5])
-    np.testing.assert_equal(condition_of(Wishes(formula="C9H2O"), counting), [np.nan, np.nan])
+    assert steer(free, counting, {}, "model").guidance is None, "plain conditioning: one evaluation"
+    np.testing.assert_equal(condition_of(wishes(), counting), [np.nan, np.nan])
+    np.testing.assert_equal(condition_of(wishes("heavy_atom_count=5", formula="C2H6O"), counting), [np.nan, 5])
+    np.testing.assert_equal(condition_of(wishes(formula="C9H2O"), counting), [np.nan, np.nan])
 
 
 def test_targets_are_pursued_among_molecules_of_so_many_heavy_atoms(counting: MoleculeModel) -> None:
     for scale, terms in ((None, ((1, (True, True)),)), (2.0, ((-1, (False, True)), (2, (True, True))))):
-        wishes = Wishes(("logp=1",), scale, formula="C2H6O")
-        assert condition_of(wishes, counting) == [1, 3]
-        steering = steer(wishes, counting, ROWS, "model", None)
+        asked = wishes("logp=1", guidance=scale, formula="C2H6O")
+        assert condition_of(asked, counting) == [1, 3]
+        steering = steer(asked, counting, ROWS, "model")
         assert steering.guidance is not None
         assert steering.guidance.terms == terms
-        assert steering.aims.columns == ("target_logp", "error_logp")
+        assert steering.tracker.columns == ("target_logp", "error_logp")
 
 
 def test_a_property_network_and_a_formula_go_together(
@@ -206,31 +214,31 @@ def test_a_property_network_and_a_formula_go_together(
 ) -> None:
     guide = PropertyGuide.load(str(property_folder), None, counting, "model", torch.device("cpu"))
     for target in ("logp=1", "colour=400"):
-        wishes = Wishes((target,), formula="C2H6O", property_model=str(property_folder))
-        assert condition_of(wishes, counting, guide)[1] == 3
-        steering = steer(wishes, counting, ROWS, "model", None, guide)
+        asked = wishes(target, formula="C2H6O", property_model=str(property_folder))
+        assert condition_of(asked, counting, guide)[1] == 3
+        steering = steer(asked, counting, ROWS, "model", guide)
         assert steering.guidance is not None
         assert steering.guidance.terms == ((1, (False, True)),), "the gradient alone pursues the target"
         assert steering.gradient is not None
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("asked", "words"),
     [
-        (Wishes(("logq=1",)), "did you mean 'logp'"),
-        (Wishes((), 2.0), "guidance needs a target"),
-        (Wishes(("logp=1",), {"tpsa": 1.0}), "which has no target"),
+        ({"targets": "logq=1"}, "did you mean 'logp'"),
+        ({"guidance": 2.0}, "guidance needs a target"),
+        ({"targets": "logp=1", "guidance": {"tpsa": 1.0}}, "which has no target"),
     ],
 )
-def test_wishes_that_cannot_be_met(packed: Path, tmp_path: Path, wishes: Wishes, words: str) -> None:
+def test_wishes_that_cannot_be_met(packed: Path, tmp_path: Path, asked: dict[str, Any], words: str) -> None:
     with pytest.raises(MoldiffError, match=words):
-        generate_files(tmp_path / "m.sdf", n=1, model=str(packed), wishes=wishes)
+        generate_files(tmp_path / "m.sdf", n=1, model=str(packed), **asked)
     assert list(tmp_path.glob("m.*")) == []
 
 
 def test_a_model_without_training_rows_cannot_be_asked(model: Path, tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=r"which targets need; 'moldiff models pack' adds them"):
-        generate_files(tmp_path / "m.sdf", n=1, model=str(model), wishes=Wishes(("logp=1",)))
+        generate_files(tmp_path / "m.sdf", n=1, model=str(model), targets="logp=1")
 
 
 def test_the_command_line(scripted: None, packed: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

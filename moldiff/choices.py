@@ -1,0 +1,72 @@
+"""What users choose by a name. The help texts, the options and the tables of what the names stand for read it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+DEFAULT_BATCH_SIZE = 512  # draws at a time
+
+
+class Sampler(StrEnum):
+    """How to step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""
+
+    DDPM = "ddpm"
+    DDIM = "ddim"
+    LANGEVIN = "langevin"
+    SDE = "sde"
+    SDE_PC = "sde_pc"
+    ODE = "ode"
+    DPMPP = "dpmpp"
+    DPMPP_SDE = "dpmpp_sde"
+    EDM = "edm"
+
+
+class TimeGrid(StrEnum):
+    """Where steps fall; keys of `moldiff.sampling.time_grids.GRIDS`."""
+
+    UNIFORM = "uniform"
+    KARRAS = "karras"
+    LOGSNR = "logsnr"
+    WINDOW = "window"
+
+
+class Decoding(StrEnum):
+    """How the final prediction becomes a molecule; keys of `moldiff.generation.decoding.decoders.DECODERS`."""
+
+    ARGMAX = "argmax"
+    STRUCTURED = "structured"
+    FITTED = "fitted"
+
+
+class Precision(StrEnum):
+    """Number type of the network's matrix products, see `moldiff.devices.resolve_precision`."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+@dataclass(frozen=True)
+class SamplingDefaults:
+    """What a model samples with that does not say otherwise (`moldiff.config.SamplingConfig`).
+
+    Attributes:
+        evaluations: of the network, for each molecule.
+        sampler, grid: names.
+    """
+
+    evaluations: int
+    sampler: Sampler
+    grid: TimeGrid
+
+
+DEFAULTS = SamplingDefaults(20, Sampler.DPMPP_SDE, TimeGrid.WINDOW)
+CONFORMER_DEFAULTS = SamplingDefaults(25, Sampler.DDPM, TimeGrid.UNIFORM)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return "a, b or c"."""
+    *some, last = names
+    return f"{', '.join(some)} or {last}" if some else last

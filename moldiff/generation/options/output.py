@@ -1,0 +1,50 @@
+"""Where the molecules go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.generation.trajectory import check_suffix
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """The files of a run; beside the SDF go its CSV and its run record.
+
+    Attributes:
+        path: of the SDF.
+        keep_invalid: write molecules that are not valid too, as far as there is anything to write.
+        trajectories: .xyz or .html files for the path from noise to a molecule.
+        overwrite: replace what is there.
+
+    Raises:
+        MoldiffError: a name of another suffix.
+    """
+
+    path: Path
+    keep_invalid: bool = False
+    trajectories: Sequence[Path] = ()
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.path.suffix.lower() != ".sdf":
+            raise MoldiffError(f"{self.path}: the output must end in .sdf", argument="out")
+        for path in self.trajectories:
+            check_suffix(path)
+
+    @property
+    def table(self) -> Path:
+        """The CSV."""
+        return self.path.with_suffix(".csv")
+
+    @property
+    def picture(self) -> Path:
+        """What was wanted against what came out."""
+        return self.path.with_suffix(".targets.png")
+
+    def record(self) -> dict[str, object]:
+        """Return the options by their public names."""
+        return {"keep_invalid": self.keep_invalid, "trajectory": [str(path) for path in self.trajectories]}

@@ -1,0 +1,25 @@
+"""What the options of every run have."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+
+
+class RunOptions(Protocol):
+    """Which model, how to sample, and whereto."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def sampler(self) -> SamplerOptions: ...
+
+    @property
+    def output(self) -> OutputOptions | None: ...
+
+    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        """Return the options by their public names, the sampler's with nothing left open."""
+        ...

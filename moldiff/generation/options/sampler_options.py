@@ -1,0 +1,102 @@
+"""How draws are made: options that every command of generation shares, and what stands where they say nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from moldiff.arguments import check_text, choice, whole_number
+from moldiff.choices import DEFAULT_BATCH_SIZE, Precision, Sampler, TimeGrid
+from moldiff.errors import MoldiffError
+
+if TYPE_CHECKING:
+    from moldiff.config import MethodConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerOptions:
+    """How draws are made. Build it with `of`.
+
+    Attributes:
+        evaluations: of the network for each molecule, at most; None = the model's own number.
+        sampler, grid: None = the model's own.
+        seed: 0 <= seed < 2^64.
+        batch_size: draws at a time.
+        device: auto, cpu, cuda, cuda:<number> or mps.
+        precision: number type of the network's matrix products.
+
+    Raises:
+        MoldiffError: out of range or of a wrong type.
+    """
+
+    evaluations: int | None = None
+    sampler: Sampler | None = None
+    grid: TimeGrid | None = None
+    seed: int = 0
+    batch_size: int = DEFAULT_BATCH_SIZE
+    device: str = "auto"
+    precision: Precision = Precision.AUTO
+
+    def __post_init__(self) -> None:
+        for name, value in (("steps", self.evaluations), ("batch_size", self.batch_size)):
+            if value is not None and whole_number(value, name) < 1:
+                raise MoldiffError(f"{name} must be at least 1, not {value}", argument=name)
+        if not 0 <= whole_number(self.seed, "seed") < 1 << 64:
+            raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {self.seed}", argument="seed")
+        check_text(self.device, "device")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        steps: int | None = None,
+        sampler: str | None = None,
+        grid: str | None = None,
+        seed: int = 0,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        device: str = "auto",
+        precision: str = Precision.AUTO,
+    ) -> SamplerOptions:
+        """Return what a user's words mean; MoldiffError for a name that is none, and as above."""
+        return cls(
+            evaluations=steps,
+            sampler=None if sampler is None else choice(sampler, Sampler, "sampler"),
+            grid=None if grid is None else choice(grid, TimeGrid, "grid"),
+            seed=seed,
+            batch_size=batch_size,
+            device=device,
+            precision=choice(precision, Precision, "precision"),
+        )
+
+    def resolved(self, defaults: MethodConfig) -> ResolvedSampler:
+        """Return the options with a model's defaults where they leave something open: the one place where that is
+        done."""
+        return ResolvedSampler(
+            evaluations=self.evaluations or defaults.evaluations,
+            sampler=self.sampler or defaults.sampler,
+            grid=self.grid or defaults.grid,
+            options=self,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResolvedSampler:
+    """Sampler options with nothing left open.
+
+    Attributes:
+        evaluations, sampler, grid: see `SamplerOptions`.
+        options: the others.
+    """
+
+    evaluations: int
+    sampler: Sampler
+    grid: TimeGrid
+    options: SamplerOptions
+
+    def record(self) -> dict[str, object]:
+        """Return the options by their public names."""
+        rest = self.options
+        return {
+            "steps": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid), "seed": rest.seed,
+            "batch_size": rest.batch_size, "device": rest.device, "precision": str(rest.precision),
+        }  # fmt: skip

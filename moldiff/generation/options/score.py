@@ -1,0 +1,73 @@
+"""A score by which molecules are drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from moldiff.arguments import number, whole_number
+from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
+from moldiff.errors import MoldiffError
+from moldiff.scoring.named import named_score
+
+DEFAULT_PARTICLES = 16
+MOST_PARTICLES = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """Molecules are drawn with the weight exp(W score). Build it with `of`.
+
+    Attributes:
+        score: of the molecules.
+        weight: W; a negative one looks for low scores.
+        particles: K, in a group.
+    """
+
+    score: Score
+    weight: float
+    particles: int = DEFAULT_PARTICLES
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.weight):
+            raise MoldiffError(f"score_weight must be a finite number, not {self.weight}", argument="score_weight")
+        if not 2 <= self.particles <= MOST_PARTICLES:
+            raise MoldiffError(
+                f"particles must be in 2 .. {MOST_PARTICLES}, not {self.particles}", argument="particles"
+            )
+
+    @classmethod
+    def of(
+        cls, score: str | ScoreFunction | None, weight: float | None, particles: int | None = None
+    ) -> ScoreOptions | None:
+        """Return what a user's words mean; None if no score is asked for.
+
+        Raises:
+            MoldiffError: no such score, a number out of range, or one of score and weight without the other.
+        """
+        if score is None:
+            if weight is None and particles is None:
+                return None
+            name = "particles" if weight is None else "score_weight"
+            raise MoldiffError(f"{name} needs a score, for example qed with a weight of 15", argument=name)
+        if weight is None:
+            raise MoldiffError(
+                "score needs a weight W (score_weight): molecules are drawn with the weight exp(W x score). Start with "
+                "about 1 divided by the spread of the score, for example 15 for qed",
+                argument="score",
+            )
+        return cls(
+            score=named_score(score) if isinstance(score, str) else Score(_name_of(score), score),
+            weight=number(weight, "score_weight"),
+            particles=DEFAULT_PARTICLES if particles is None else whole_number(particles, "particles"),
+        )
+
+    def record(self) -> dict[str, object]:
+        """Return the options by their public names."""
+        return {"score": self.score.name, "score_weight": self.weight, "particles": self.particles}
+
+
+def _name_of(function: ScoreFunction) -> str:
+    if not callable(function):
+        raise MoldiffError(f"score must be a function or a name, not {type(function).__name__}", argument="score")
+    return str(getattr(function, "__qualname__", type(function).__name__))

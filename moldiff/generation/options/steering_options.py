@@ -1,0 +1,103 @@
+"""What molecules should be like: the user's words, read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moldiff.arguments import check_text, name_list, number, size_range, texts, whole_number
+from moldiff.errors import MoldiffError
+from moldiff.generation.options.composition import formula_text, parse_formula
+from moldiff.generation.options.fragment import Fragment
+from moldiff.sampling.guidance import read_guidance
+from moldiff.scoring.targets import Target, parse_targets
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteeringOptions:
+    """What molecules should be like; see `moldiff.generation.generate.generate`. Build it with `of`.
+
+    Attributes:
+        n_atoms: inclusive range; None = as in the training data.
+        targets: wanted property values.
+        guidance: one scale for all or by name; None = plain conditioning.
+        property_model, property_scale: folder of a property network, and how strongly its gradient pulls.
+        elements: the only ones; None = all.
+        exclude_elements: forbidden ones.
+        formula: element -> number of atoms.
+        charge: total charge, elementary charges.
+        fragment: atoms that come back unchanged.
+    """
+
+    n_atoms: tuple[int, int] | None = None
+    targets: tuple[Target, ...] = ()
+    guidance: float | Mapping[str, float] | None = None
+    property_model: str | None = None
+    property_scale: float | None = None
+    elements: tuple[str, ...] | None = None
+    exclude_elements: tuple[str, ...] = ()
+    formula: Mapping[str, int] | None = None
+    charge: int | None = None
+    fragment: Fragment | None = None
+
+    def __post_init__(self) -> None:
+        if self.n_atoms is not None and not 1 <= self.n_atoms[0] <= self.n_atoms[1] <= 999:
+            raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {self.n_atoms}", argument="n_atoms")
+        if self.property_scale is not None and self.property_model is None:
+            raise MoldiffError("property_scale needs a property network (property_model)", argument="property_scale")
+        if self.guidance is not None and not self.targets:
+            raise MoldiffError("guidance needs a target to pull towards, for example logp=2.5", argument="guidance")
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        n_atoms: tuple[int, int] | int | str | None = None,
+        targets: Sequence[str] | str = (),
+        guidance: float | Mapping[str, float] | str | None = None,
+        property_model: str | Path | None = None,
+        property_scale: float | None = None,
+        elements: Sequence[str] | str | None = None,
+        exclude_elements: Sequence[str] | str = (),
+        formula: str | None = None,
+        charge: int | None = None,
+        fragment: Fragment | str | Path | Mol | None = None,
+    ) -> SteeringOptions:
+        """Return what texts and values of a user mean.
+
+        Raises:
+            MoldiffError: a text or a value is none of its kind, or two contradict each other.
+        """
+        if formula is not None:
+            check_text(formula, "formula")
+        return cls(
+            n_atoms=size_range(n_atoms, "n_atoms"),
+            targets=parse_targets(texts(targets, "targets")),
+            guidance=read_guidance(guidance),
+            property_model=None if property_model is None else str(property_model),
+            property_scale=None if property_scale is None else number(property_scale, "property_scale"),
+            elements=None if elements is None else name_list(elements, "elements"),
+            exclude_elements=name_list(exclude_elements, "exclude_elements"),
+            formula=None if formula is None else parse_formula(formula),
+            charge=None if charge is None else whole_number(charge, "charge"),
+            fragment=fragment if fragment is None or isinstance(fragment, Fragment) else Fragment.of(fragment),
+        )
+
+    def record(self) -> dict[str, object]:
+        """Return the options by their public names."""
+        return {
+            "n_atoms": None if self.n_atoms is None else list(self.n_atoms),
+            "targets": [target.name + target.text for target in self.targets],
+            "guidance": dict(self.guidance) if isinstance(self.guidance, Mapping) else self.guidance,
+            "property_model": self.property_model,
+            "property_scale": self.property_scale,
+            "elements": None if self.elements is None else list(self.elements),
+            "exclude_elements": list(self.exclude_elements),
+            "formula": None if self.formula is None else formula_text(self.formula),
+            "charge": self.charge,
+        } | ({} if self.fragment is None else self.fragment.record())
