@@ -16,6 +16,7 @@ from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.target_report import Aims
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
+from moldiff.models.references import CONDITION_ROWS
 from moldiff.sampling.conditions import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
 from moldiff.sampling.constraints import Constraint, ElementMask
 from moldiff.sampling.fragments import FixedFragment
@@ -23,7 +24,6 @@ from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
 from moldiff.sampling.property_guidance import PropertyGradient
 from moldiff.scoring.targets import Target, check_known, parse_targets
 
-CONDITION_ROWS = "condition_rows"
 HEAVY_ATOM_COUNT = "heavy_atom_count"
 
 
