@@ -62,6 +62,7 @@ def refusal(tmp_path: Path, tiny_model: MoleculeModel) -> Callable[[str, object]
         ("sampling.rows", 100_000, "rows"),
         ("sampling.steps", 3, "unknown key 'steps'"),
         ("statistics.position_std", {"1000000000": 1.0}, "1000000000"),
+        ("statistics.position_std", {"10000": 1.0}, "from 1 to 9999"),
         ("statistics.position_std", {"20": 1.0}, "position_std"),
         ("statistics.position_std", {"9": -1.0}, "negative"),
         ("statistics.size_counts", {"9": -1}, "count"),

@@ -17,6 +17,8 @@ from torch import Tensor
 import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.rdkit_descriptors import compute
+from moldiff.config import SamplingConfig
+from moldiff.diffusion.inpainting import PartialDiffusion
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
@@ -52,6 +54,13 @@ PARTS = Chem.CombineMols(embedded("O"), embedded("N", 5.0))
 def grown(tiny_model: MoleculeModel) -> FixedFragment:
     """Methanol that lacks a hydrogen at the carbon and is to lose another one there: two valences open, 4 atoms."""
     return FixedFragment(Fragment.of(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+
+
+def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    other = replace(tiny_model, sampling=SamplingConfig(fragment_redraw=3.0))
+    found = [with_fragment(model, grown).diffusion for model in (tiny_model, other)]
+    assert all(isinstance(diffusion, PartialDiffusion) for diffusion in found)
+    assert [vars(diffusion)["redraw_exponent"] for diffusion in found] == [15.0, 3.0]
 
 
 def drawer(model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4) -> Drawer:

@@ -82,3 +82,13 @@ def test_keys_that_an_older_model_lacks_are_no_difference(trained: Path, tmp_pat
     save_model_folder(tmp_path / "wider", weights=folder.weights, config=wider, references={}, card="# A", half=False)
     with pytest.raises(MoldiffError, match="their network differ"):
         average([str(tmp_path / "wider"), str(tmp_path / "old")], tmp_path / "other")
+
+
+def test_references_that_differ_stay_behind(trained: Path, tmp_path: Path) -> None:
+    folder = load_model_folder(trained)
+    other = {**folder.references, "condition_rows": folder.references["condition_rows"] + 1}
+    save_model_folder(
+        tmp_path / "b", weights=folder.weights, config=folder.config, references=other, card="# B", half=False
+    )
+    average([str(trained), str(tmp_path / "b")], tmp_path / "average")
+    assert set(load_model_folder(tmp_path / "average").references) == set(OF_DATA) - {"condition_rows"}

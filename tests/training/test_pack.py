@@ -17,6 +17,7 @@ from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.references import OF_DATA
 from moldiff.nll.reference import ScoreReference
 from moldiff.training.pack import pack
+from moldiff.training.references import condition_rows
 from moldiff.training.train import train
 
 Write = Callable[..., Path]
@@ -56,6 +57,12 @@ def test_packing_a_training_needs_no_data_and_only_halves(trained: Path, prepare
         assert torch.equal(after.references[name], tensor)
         assert torch.equal(anew.references[name], tensor), "the data gives the same"
     assert all(torch.equal(after.weights[name], anew.weights[name]) for name in before.weights)
+
+
+def test_rows_of_data_without_a_condition_say_unknown(prepared: Path) -> None:
+    rows = condition_rows(PreparedDataset.open(prepared), ["logp", "taste"])
+    assert torch.isfinite(rows[:, 1]).all()
+    assert rows[:, 2].isnan().all()
 
 
 def test_what_a_folder_lacks_is_named(trained: Path, prepared: Path, tmp_path: Path) -> None:

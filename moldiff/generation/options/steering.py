@@ -19,6 +19,7 @@ from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
+from moldiff.models.references import CONDITION_ROWS
 from moldiff.sampling.conditions import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
 from moldiff.sampling.constraints import Constraint, ElementMask
 from moldiff.sampling.fragments import FixedFragment, with_fragment
@@ -32,7 +33,6 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-CONDITION_ROWS = "condition_rows"
 HEAVY_ATOM_COUNT = "heavy_atom_count"
 
 
