@@ -26,6 +26,7 @@ from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, 
 from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.results import Gate, MoleculeResult, assess
+from moldiff.generation.writer import molecules_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
@@ -221,4 +222,4 @@ def conformers(
             precision=precision,
         ),
     )
-    return ConformerRun(options, molecules).molecules(keep_invalid, ConformerRun.columns)
+    return molecules_of(ConformerRun(options, molecules), keep_invalid, ConformerRun.columns)

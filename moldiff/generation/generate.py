@@ -16,6 +16,7 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.run import GenerateRun
 from moldiff.generation.smc_run import GroupRun
+from moldiff.generation.writer import molecules_of
 from moldiff.models.folder import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def generate(
         ),
         score=ScoreOptions.of(score, score_weight, particles),
     )
-    return generation_run(options).molecules(keep_invalid)
+    return molecules_of(generation_run(options), keep_invalid)
 
 
 def generation_run(options: GenerationOptions) -> GenerateRun:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 
@@ -32,9 +34,6 @@ from moldiff.sampling.constraints import demands_of
 from moldiff.sampling.molecule_sampler import Draw, Drawer
 from moldiff.status import Status
 from moldiff.threads import INLINE, Workers, workers_for
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
 
@@ -141,25 +140,6 @@ class Run(ABC):
         """Return further files with their content, after the results; after an interruption, only quick ones."""
         return {}
 
-    def molecules(self, keep_invalid: bool, columns: tuple[str, ...] | None = None) -> list[Mol]:
-        """Return the molecules with their columns as properties, see `MoleculeResult.tagged_mol`.
-
-        Raises:
-            ScoreError: with the molecules that were finished before.
-            MoldiffError: fewer molecules than were asked for, or none at all.
-        """
-        found: list[Mol] = []
-        try:
-            for result in self.results():
-                if result.mol is not None and (keep_invalid or result.status == Status.VALID):
-                    found.append(result.tagged_mol(columns))
-        except ScoreError as error:
-            raise ScoreError(str(error), found) from error
-        if problem := self.problem():
-            raise MoldiffError(problem)
-        warn_if_none_is_valid(self.counts, "with keep_invalid they come with reasons")
-        return found
-
     def write(self, progress: Progress | None = None) -> Summary:
         """Write the files that the options name.
 
@@ -249,7 +229,14 @@ class GenerateRun(Run):
     ) -> Iterator[MoleculeResult]:
         drawer, tracker = self.drawer(True, workers), self.steering.tracker
         renoiser = Renoiser(drawer)
-        for first, count, draws in self._batches(drawer):
+        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[Draw]]]()
+        # the next batch is begun before the last one is converted and written, unless its size follows from that one
+        ahead = 1 if self.options.until_valid else 2
+        while True:
+            begun.extend((*batch, drawer.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            if not begun:
+                return
+            first, count, draws = begun.popleft()
             drawn = []
             for draw in interruption.until(draws):
                 drawn.append(draw)
@@ -293,25 +280,17 @@ class GenerateRun(Run):
                 files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
         return files
 
-    def _batches(self, drawer: Drawer) -> Iterator[tuple[int, int, Iterator[Draw]]]:
-        """Yield the number of a batch's first draw, how many they are, and the draws."""
-        n, size, first = self.options.n, self.sampler.options.batch_size, 0
-        if self.options.until_valid:
-            limit = n * DRAWS_PER_VALID
-            while first < limit:
-                # a few more than are missing: most draws are valid, and a surplus is thrown away
-                count = max(drawer.rows, int(1.25 * (n - self.counts.valid)))
-                count = min(count, size, limit - first)
-                yield first, count, drawer.draw(first, count)
-                first += count
-            return
-        ahead = None
-        for first in range(0, n, size):
-            count = min(size, n - first)
-            # the next batch is begun before the last one is converted and written
-            batch = first, count, drawer.draw(first, count)
-            if ahead is not None:
-                yield ahead
-            ahead = batch
-        if ahead is not None:
-            yield ahead
+    def _batches(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the number of a batch's first draw, and how many they are.
+
+        Args:
+            rows: draws that cost as much as one.
+        """
+        n, size, valid = self.options.n, self.sampler.options.batch_size, self.options.until_valid
+        first, limit = 0, n * DRAWS_PER_VALID if valid else n
+        while first < limit:
+            # a few more than are missing: most draws are valid, and a surplus is thrown away
+            wanted = max(rows, int(1.25 * (n - self.counts.valid))) if valid else n
+            count = min(wanted, size, limit - first)
+            yield first, count
+            first += count

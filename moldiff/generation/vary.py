@@ -28,6 +28,7 @@ from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
+from moldiff.generation.writer import molecules_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
@@ -254,7 +255,7 @@ def vary(
             precision=precision,
         ),
     )
-    return VaryRun(options, molecules).molecules(keep_invalid, VaryRun.columns)
+    return molecules_of(VaryRun(options, molecules), keep_invalid, VaryRun.columns)
 
 
 def read_strength(strength: object) -> tuple[float, float]:

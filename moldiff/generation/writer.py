@@ -1,7 +1,5 @@
-"""The files of a run: an SDF with the molecules, a CSV with a row for every draw, the run record; they appear together.
-
-Results come in the order of their numbers, each written as it comes.
-"""
+"""Where results go: into files that appear together (an SDF, a CSV with a row for every draw, the run record), each
+written as it comes, in the order of the numbers; or into a list of molecules."""
 
 from __future__ import annotations
 
@@ -9,13 +7,21 @@ import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet, file_set, refuse_existing_file
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.results import MoleculeResult
+from moldiff.generation.summary import warn_if_none_is_valid
 from moldiff.run_record import old_record, record_path
 from moldiff.status import Status
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from moldiff.generation.run import Run
 
 
 def check_outputs(output: OutputOptions, pictured: bool) -> None:
@@ -79,3 +85,23 @@ def run_files(output: OutputOptions, columns: Sequence[str], seed: int, model: s
     """
     with file_set(record_path(output.path)) as files:
         yield RunFiles(files, output, columns, seed, model)
+
+
+def molecules_of(run: Run, keep_invalid: bool, columns: tuple[str, ...] | None = None) -> list[Mol]:
+    """Return the molecules of a run with their columns as properties, see `MoleculeResult.tagged_mol`.
+
+    Raises:
+        ScoreError: with the molecules that were finished before.
+        MoldiffError: fewer molecules than were asked for, or none at all.
+    """
+    found: list[Mol] = []
+    try:
+        for result in run.results():
+            if result.mol is not None and (keep_invalid or result.status == Status.VALID):
+                found.append(result.tagged_mol(columns))
+    except ScoreError as error:
+        raise ScoreError(str(error), found) from error
+    if problem := run.problem():
+        raise MoldiffError(problem)
+    warn_if_none_is_valid(run.counts, "with keep_invalid they come with reasons")
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import torch
@@ -76,47 +76,68 @@ class MicroBatches:
         members: dict[int, list[int]] = {}
         for place, width in enumerate(widths):
             members.setdefault(width, []).append(place)
-        parts = [
-            (width, some[first : first + self.rows])
-            for width, some in sorted(members.items())
-            for first in range(0, len(some), self.rows)
-        ]
-
-        def run_part(part: tuple[int, list[int]]) -> list[tuple[int, Result]]:
-            width, places = part
-            return list(zip(places, self._within_memory([items[place] for place in places], width, work), strict=True))
-
-        results = self.workers.map(run_part, parts)
-        return (found for part in results for found in part)
-
-    def _within_memory(
-        self, items: list[Item], width: int, work: Callable[[list[Item]], Sequence[Result]]
-    ) -> list[Result]:
-        """Run items of one width as one micro-batch, or as several smaller ones if memory does not suffice."""
         rows = self.rows
-        try:
-            found: list[Result] = []
-            for first in range(0, len(items), rows):
-                some = items[first : first + rows]
-                found += work(some + some[-1:] * (rows - len(some)))[: len(some)]
-            return found
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if rows == 1:
-                raise MoldiffError(
-                    f"memory does not suffice for one molecule of up to {width} atoms on {self.device}; "
-                    "ask for smaller ones"
-                ) from error
-            if self.rows == rows:  # or another micro-batch has halved them meanwhile
-                self.rows = rows // 2
-                logger.warning(
-                    "out of memory: going on with %d molecules at a time (last digits may differ)", self.rows
-                )
+        parts = _parts(members, rows)
+        begun = self.workers.map(work, [_filled(items, places, rows) for _, places in parts])
+        return self._placed(items, parts, begun, rows, work)
+
+    def _placed(
+        self,
+        items: Sequence[Item],
+        parts: list[tuple[int, list[int]]],
+        begun: Iterator[Sequence[Result]],
+        rows: int,
+        work: Callable[[list[Item]], Sequence[Result]],
+    ) -> Iterator[tuple[int, Result]]:
+        """Yield (place, result) of parts that were begun; where memory does not suffice, of smaller ones instead."""
+        done = 0
+        while done < len(parts):
+            width, places = parts[done]
+            try:
+                found = next(begun)
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                if rows == 1:
+                    raise MoldiffError(
+                        f"memory does not suffice for one molecule of up to {width} atoms on {self.device}; "
+                        "ask for smaller ones"
+                    ) from error
+            else:
+                yield from zip(places, found, strict=False)  # the rest repeats the last
+                done += 1
+                continue
+            self._halve(rows)
+            left: dict[int, list[int]] = {}
+            for width, places in parts[done:]:
+                left.setdefault(width, []).extend(places)
+            rows, done = self.rows, 0
+            parts = _parts(left, rows)
+            begun = self.workers.map(work, [_filled(items, places, rows) for _, places in parts])
+
+    def _halve(self, rows: int) -> None:
+        """Go on with fewer rows than did not fit, unless others have seen to that meanwhile, and free what can be."""
+        if self.rows == rows:
+            self.rows = rows // 2
+            logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", self.rows)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return self._within_memory(items, width, work)
+
+
+def _parts(members: Mapping[int, list[int]], rows: int) -> list[tuple[int, list[int]]]:
+    """Return (width, places) of parts of so many at most."""
+    return [
+        (width, some[first : first + rows])
+        for width, some in sorted(members.items())
+        for first in range(0, len(some), rows)
+    ]
+
+
+def _filled(items: Sequence[Item], places: list[int], rows: int) -> list[Item]:
+    """Return the items of a part, the last one repeated up to so many rows."""
+    some = [items[place] for place in places]
+    return some + some[-1:] * (rows - len(some))
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

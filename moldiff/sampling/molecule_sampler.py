@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -29,8 +28,6 @@ from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_withi
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.threads import INLINE, Workers
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -129,22 +126,21 @@ class Drawer:
 
     def draw(self, first: int, count: int) -> Iterator[Draw]:
         """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
-        return self._run(first, count, self._micro_batch)
+        items, widths = self._items(first, count)
+        return (draw for _, draw in self.micro_batches.run(items, widths, self._micro_batch))
 
     def walks(self, first: int, count: int, states: int) -> Iterator[tuple[Draw, list[Passed]]]:
         """Return draws as `draw` does, each with up to so many of the states that it passed, in order: those between
         two steps, chosen at random by the seed and the draw's number."""
-        return self._run(first, count, partial(self._walked, states=states))
+        items, widths = self._items(first, count)
+        work = partial(self._walked, states=states)
+        return (walked for _, walked in self.micro_batches.run(items, widths, work))
 
-    def _run(
-        self, first: int, count: int, work: Callable[[list[tuple[int, int]]], Sequence[Result]]
-    ) -> Iterator[Result]:
-        """Return what becomes of draws first .. first + count - 1, grouped by width."""
+    def _items(self, first: int, count: int) -> tuple[list[tuple[int, int]], list[int]]:
+        """Return number and size of draws first .. first + count - 1, and their padded widths."""
         numbers = torch.arange(first, first + count)
         sizes = self.size(numbers).tolist()
-        items = list(zip(numbers.tolist(), sizes, strict=True))
-        widths = [bucket_width(size) for size in sizes]
-        return (result for _, result in self.micro_batches.run(items, widths, work))
+        return list(zip(numbers.tolist(), sizes, strict=True)), [bucket_width(size) for size in sizes]
 
     def _walked(self, items: list[tuple[int, int]], states: int) -> list[tuple[Draw, list[Passed]]]:
         """Run one micro-batch and keep some of the states."""

@@ -71,8 +71,15 @@ def sample(
         after_step: called with (step number, state, prediction) after each step, for watching.
     """
     walk, times = Walk(denoiser, diffusion, curve, template.properties, source), times_of(grid, template)
-    underway = depart(walk, template, times)
-    return arrive(walk, descend(walk, underway, times, solver, range(1, len(times) - 1), after_step), times, after_step)
+    start = depart(walk, template, times)
+    state, failed_at = start.state, start.failed_at
+    for number in range(1, len(times) - 1):
+        stop_if_unwanted()
+        state = solver.step(walk, state, number, times[number - 1], times[number])
+        failed_at = _failed(failed_at, state, number)
+        if after_step is not None and state.prediction is not None:
+            after_step(number, state.molecules, state.prediction)
+    return arrive(walk, Underway(state, failed_at), times, after_step)
 
 
 def resample(
@@ -111,23 +118,13 @@ def depart(walk: Walk, template: MolBatch, times: list[Tensor]) -> Underway:
     return Underway.at_start(prior)
 
 
-def descend(
-    walk: Walk,
-    underway: Underway,
-    times: list[Tensor],
-    solver: Solver,
-    steps: range,
-    after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
-) -> Underway:
+def descend(walk: Walk, underway: Underway, times: list[Tensor], solver: Solver, steps: range) -> Underway:
     """Take some of the steps 1 .. len(times) - 2, all but the last, which decodes; step k leads to ``times[k]``."""
     state, failed_at = underway.state, underway.failed_at
     for number in steps:
         stop_if_unwanted()
         state = solver.step(walk, state, number, times[number - 1], times[number])
-        if state.prediction is not None:
-            failed_at = torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
-            if after_step is not None:
-                after_step(number, state.molecules, state.prediction)
+        failed_at = _failed(failed_at, state, number)
     return Underway(state, failed_at)
 
 
@@ -155,6 +152,13 @@ def evaluations_of(solver: Solver, steps: int) -> int:
 def steps_within(solver: Solver, evaluations: int) -> int:
     """Return the largest number of steps, at least 1, that needs no more than so many network evaluations."""
     return (evaluations - 1) // solver.evaluations + 1
+
+
+def _failed(failed_at: Tensor, state: State, number: int) -> Tensor:
+    """Return (B,) the first step that failed, after step ``number``."""
+    if state.prediction is None:
+        return failed_at
+    return torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
 
 
 def _is_finite(prediction: MolPrediction) -> Tensor:

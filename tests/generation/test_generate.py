@@ -20,6 +20,7 @@ import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
+from moldiff.generation.results import MoleculeResult
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork
@@ -330,3 +331,24 @@ def test_a_lost_draw_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(MoldiffError, match="draw 3 was lost on the way"):
         generate_files(tmp_path / "o.sdf", n=5, model=str(model))
     assert not list(tmp_path.glob("o.*"))
+
+
+def test_the_next_batch_is_begun_before_the_last_one_is_converted(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        order.append(f"begin {first}")
+        return (Draw(k, METHANE, -1) for k in range(first, first + count))
+
+    original = MoleculeResult.row
+    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(
+        MoleculeResult, "row", lambda self, *columns: order.append(f"write {self.number}") or original(self, *columns)
+    )
+    generate_files(tmp_path / "m.sdf", n=3, model=str(model), batch_size=1)
+    assert order == ["begin 0", "begin 1", "write 0", "begin 2", "write 1", "write 2"]
+    order.clear()
+    generate_files(tmp_path / "v.sdf", n=2, model=str(model), batch_size=1, until_valid=True)
+    assert order == ["begin 0", "write 0", "begin 1", "write 1"]

@@ -1,5 +1,6 @@
 """What a molecule is: one function says it, nothing that breaks ends a run, and what is withheld has no structure."""
 
+import contextlib
 import csv
 import json
 from collections.abc import Callable, Iterator
@@ -9,22 +10,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-from generating import generate_files
+from generating import generate_files, options_of
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
-from moldiff.generation import results
+from moldiff.generation import smc_run
+from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.decoding import decoders
-from moldiff.generation.decoding.decoders import ArgmaxDecoder, DecodedMolecule
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.sampler_options import SamplerOptions
+from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
-from moldiff.generation.results import MoleculeResult, ResultCounts, assess
+from moldiff.generation.results import Gate, MoleculeResult, ResultCounts, assess
+from moldiff.generation.run import GenerateRun, Run
+from moldiff.generation.smc_run import GroupRun
+from moldiff.generation.vary import VaryOptions, VaryRun
+from moldiff.generation.writer import molecules_of
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
@@ -197,8 +207,63 @@ def test_what_breaks_evaluate_costs_one_record(
     assert rows[1].reason == "error: KeyError: 'odd'"
 
 
-def test_conformers_and_trajectories_come_from_the_same_function() -> None:
-    from moldiff.generation import conformers, renoise, smc_run, vary
+def hazardous(mol: Chem.Mol) -> str:
+    return "hazard: a test"
 
-    assert all(module.assess is results.assess for module in (conformers, renoise, smc_run, vary))
-    assert DecodedMolecule.__dataclass_params__.frozen  # type: ignore[attr-defined]
+
+@pytest.fixture
+def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every draw and every walk ends in methane."""
+
+    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+        return (Draw(number, METHANE, -1, BELIEFS) for number in range(first, first + count))
+
+    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
+        return (Draw(task.key, METHANE, -1) for task in wanted)
+
+    def scored(draw: Draw, *arguments: Any) -> MoleculeResult:
+        return assess(Draw(draw.number, METHANE, -1), *arguments)
+
+    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(TaskRunner, "run", run)
+    monkeypatch.setattr(smc_run, "assess", scored)
+    monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
+
+
+def run_of(command: str, model: Path, output: OutputOptions, gate: Gate | None) -> Run:
+    sampler = SamplerOptions.of(steps=3)
+    if command in ("vary", "conformers"):
+        mol, _ = embed(Chem.MolFromSmiles("C"), seed=1, timeout_s=20)
+        made: Any = VaryOptions if command == "vary" else ConformerOptions
+        asked = made(n=4, model=str(model), sampler=sampler, output=output)
+        return VaryRun(asked, [mol], gate) if command == "vary" else ConformerRun(asked, [mol], gate)
+    score = ScoreOptions.of("mw", 0.1, 4) if command == "score" else None
+    renoise = 0 if score else 2
+    options = options_of(n=4, model=str(model), steps=3, renoise=renoise, score=score, output=output)
+    return (GroupRun if score else GenerateRun)(options, gate)
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "vary", "conformers"])
+def test_no_command_writes_what_is_withheld(
+    methanes: None, model: Path, tmp_path: Path, command: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [tmp_path / "t.xyz"] if command == "generate" else []
+    output = OutputOptions(path=tmp_path / "m.sdf", keep_invalid=True, trajectories=paths)
+    run = run_of(command, model, output, hazardous)
+    with contextlib.suppress(MoldiffError):  # of a score: that no molecule has one
+        run.write()
+    assert run.counts.by_status["withheld"] == 4
+    assert (tmp_path / "m.sdf").read_bytes() == b""
+    rows = rows_of(tmp_path / "m.csv")
+    assert [(row["status"], row["reason"], row["smiles"], row["n_atoms"]) for row in rows] == [
+        ("withheld", "hazard: a test", "", "")
+    ] * 4
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["m.csv", "m.run.json", "m.sdf"]
+    assert "[H]" not in (tmp_path / "m.run.json").read_text()
+    if paths:
+        assert "no draw came to a molecule that a trajectory could show" in caplog.text
+    again = run_of(command, model, replace(output, overwrite=True), hazardous)
+    with contextlib.suppress(MoldiffError):
+        assert molecules_of(again, keep_invalid=True) == []
+    assert again.counts.by_status["withheld"] == 4
+    assert molecules_of(run_of(command, model, replace(output, overwrite=True), None), keep_invalid=True)
