@@ -11,12 +11,19 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from moldiff.errors import MoldiffError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -43,6 +50,7 @@ def refuse_existing_file(path: Path, overwrite: bool) -> None:
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise MoldiffError(f"{path} is a folder, not a file; choose another name")
+    clear_leftovers(path)
 
 
 @contextlib.contextmanager
@@ -144,12 +152,14 @@ def _beside(path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MoldiffError(f"{path} could not be written: {error.strerror or error}") from error
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    return part_beside(path)
 
 
 def _opened(path: Path, binary: bool) -> IO[Any]:
     text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": "\n"}
-    return open(path, "wb" if binary else "w", **text)
+    handle = open(path, "wb" if binary else "w", **text)  # noqa: SIM115 - closed by the caller
+    hold(handle.fileno())
+    return handle
 
 
 def _sync(handle: IO[Any]) -> None:
@@ -213,3 +223,45 @@ def sha256_of(path: Path) -> str:
         while chunk := handle.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def part_beside(path: Path) -> Path:
+    """Return the name that a file or folder has until it is whole; the process that makes it must `hold` it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def hold(descriptor: int) -> None:
+    """Mark an open file or folder as one that a living process works on; the mark ends with the process."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def clear_leftovers(path: Path, *, siblings: bool = False) -> None:
+    """Remove the unfinished files and folders that killed runs left for ``path``, or for all its ``siblings`` too."""
+    pattern = re.compile(rf"\.{'.+' if siblings else re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path.parent):
+            if not pattern.fullmatch(entry.name) or entry.is_symlink() or _is_held(entry.path):
+                continue
+            if entry.is_dir():
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                os.unlink(entry.path)
+
+
+def _is_held(path: str) -> bool:
+    """Return whether a living process holds a file or folder; True where that cannot be known."""
+    if fcntl is None:
+        return True
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

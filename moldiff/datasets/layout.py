@@ -18,18 +18,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import secrets
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, named, sync_folder
+from moldiff.files import atomic_writer
+from moldiff.folders import Ours
 
 FORMAT = "moldiff-dataset"
 FORMAT_VERSION = 1
@@ -49,6 +46,7 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "keys": ("uint64",),
 }
 COLUMNS = {"positions": 3, "bonds": 3, "keys": 2}
+OURS = Ours("a prepared data set", "dataset.json", ("names.txt", "dropped.csv", *(f"{name}.npy" for name in DTYPES)))
 
 Arrays = dict[str, np.ndarray]
 
@@ -61,34 +59,6 @@ def data_hash(arrays: Arrays) -> str:
         digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def new_folder(out: Path) -> Iterator[Path]:
-    """Yield an empty folder beside ``out`` that takes its place when the block ends without an error.
-
-    On an error the new folder goes away and what stood under ``out`` is as before.
-
-    Raises:
-        MoldiffError: a folder cannot be made or moved there, or something in the block cannot be written.
-    """
-    token = secrets.token_hex(4)
-    temporary, old = (out.with_name(f".{out.name}.{token}.{word}") for word in ("part", "old"))
-    try:
-        temporary.mkdir(parents=True)
-        with named(temporary, out):
-            yield temporary
-        if out.exists():
-            out.rename(old)
-        temporary.rename(out)
-        sync_folder(out.parent)
-    except OSError as error:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
-    finally:
-        for folder in (temporary, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_arrays(folder: Path, arrays: Arrays) -> None:

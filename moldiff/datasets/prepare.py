@@ -19,7 +19,8 @@ from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
 from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import atomic_writer, refuse_existing, write_json, write_text
+from moldiff.files import atomic_writer, write_json, write_text
+from moldiff.folders import new_folder, refuse_folder
 from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
@@ -106,7 +107,7 @@ def prepare(
     _check_arguments(bonds, hydrogens, workers, timeout_s, seed)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
-    _refuse_folder(out, overwrite)
+    refuse_folder(out, layout.OURS, overwrite)
     sources = find_sources([Path(file) for file in files])
     tags, calculated = _resolve_properties(properties, sources)
     options = RowOptions(
@@ -118,7 +119,7 @@ def prepare(
         fragments=fragments,
     )
     # Made before the work, so that a place where nothing can be written is noticed at once.
-    with layout.new_folder(out) as folder:
+    with new_folder(out, layout.OURS, overwrite=overwrite) as folder:
         parts: list[Part] = []
         read = 0
         for part in convert_chunks(chunks(sources), options, workers=workers, isolated=isolated):
@@ -168,13 +169,6 @@ def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, s
         raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
     if not 0 <= seed < 2**31:
         raise MoldiffError(f"the seed must lie in 0 .. 2147483647, not {seed}")
-
-
-def _refuse_folder(out: Path, overwrite: bool) -> None:
-    """Refuse to write over anything that is not a prepared folder, whatever the user says."""
-    refuse_existing(out, overwrite)
-    if out.exists() and not (out / "dataset.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise MoldiffError(f"{out} exists and is not a prepared data set; it is not replaced, choose another name")
 
 
 def _resolve_properties(names: Sequence[str], sources: Sequence[Source]) -> tuple[dict[str, int], dict[str, int]]:

@@ -16,6 +16,7 @@ from moldiff.datasets.layout import FORMAT, FORMAT_VERSION, POSITION_UNIT, SPLIT
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import read_json
+from moldiff.folders import standing
 from moldiff.molecules import MolBatch
 from moldiff.vocabulary import Vocabulary
 
@@ -63,7 +64,7 @@ class PreparedDataset:
         Raises:
             MoldiffError: not a prepared folder, another format version, damaged or mismatched files.
         """
-        folder = Path(folder)
+        folder = standing(Path(folder))
         if not (folder / "dataset.json").is_file():
             raise MoldiffError(f"{folder} is not a prepared data set (no dataset.json); {MAKE_ONE}")
         info = read_json(folder / "dataset.json")

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
-import shutil
 from pathlib import Path
 
 from moldiff.chem.filters.validity import mark_duplicates
-from moldiff.errors import MoldiffError
 from moldiff.evaluation.metrics import known
 from moldiff.evaluation.plots import draw, draw_similarity
 from moldiff.evaluation.report import EvaluationReport
-from moldiff.files import atomic_writer, named, refuse_existing, write_json, write_text
+from moldiff.files import atomic_writer, write_json, write_text
+from moldiff.folders import Ours, new_folder, refuse_folder
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
 PICTURES = ("bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png")
+OURS = Ours("a report", REPORT_FILE, (MOLECULES_FILE, *PICTURES))
 COLUMNS = (
     "index", "name", "valid", "reason", "n_atoms", "stable", "edm_stable",
     "smiles", "duplicate_of", "novel", "posebusters",
@@ -27,11 +25,7 @@ COLUMNS = (
 
 def check_output(out: Path, *, overwrite: bool) -> None:
     """Raise MoldiffError if ``out`` exists without ``overwrite``, or is not a folder that held a report before."""
-    refuse_existing(out, overwrite)
-    if out.exists() and not out.is_dir():
-        raise MoldiffError(f"{out} is a file; a report is a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / REPORT_FILE).is_file():
-        raise MoldiffError(f"{out} is a folder without a {REPORT_FILE}; it is not replaced, choose another name")
+    refuse_folder(out, OURS, overwrite)
 
 
 def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False) -> None:
@@ -40,29 +34,15 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
     Raises:
         MoldiffError: ``out`` exists (without ``overwrite``), is something else, or cannot be written.
     """
-    check_output(out, overwrite=overwrite)
-    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.mkdir(parents=True)
-        with named(temporary, out):
-            pictures = draw(report.sample, report.reference, report.comparison)
-            if report.memorisation is not None:
-                pictures["similarity.png"] = draw_similarity(report.memorisation)
-            for name, picture in pictures.items():
-                with atomic_writer(temporary / name, binary=True) as handle:
-                    handle.write(picture)
-            write_text(temporary / MOLECULES_FILE, molecules_csv(report))
-            write_json(temporary / REPORT_FILE, report.to_json())
-        out.mkdir(exist_ok=True)
-        for name in (REPORT_FILE, MOLECULES_FILE, *PICTURES):
-            (out / name).unlink(missing_ok=True)  # an older report's; nothing else in the folder is touched
-        for name in (*PICTURES, MOLECULES_FILE, REPORT_FILE):
-            if (temporary / name).exists():
-                os.replace(temporary / name, out / name)
-    except OSError as error:
-        raise MoldiffError(f"{out} could not be written: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with new_folder(out, OURS, overwrite=overwrite) as folder:
+        pictures = draw(report.sample, report.reference, report.comparison)
+        if report.memorisation is not None:
+            pictures["similarity.png"] = draw_similarity(report.memorisation)
+        for name, picture in pictures.items():
+            with atomic_writer(folder / name, binary=True) as handle:
+                handle.write(picture)
+        write_text(folder / MOLECULES_FILE, molecules_csv(report))
+        write_json(folder / REPORT_FILE, report.to_json())
 
 
 def molecules_csv(report: EvaluationReport) -> str:

@@ -16,16 +16,14 @@ writes its hashes.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import atomic_writer, named, refuse_existing, sync_folder
+from moldiff.files import atomic_writer
+from moldiff.folders import Ours, new_folder, refuse_folder, standing
 from moldiff.models.packing import (
     pack_config,
     pack_tensors,
@@ -57,6 +55,7 @@ SIZE_CAPS = {
 }
 REQUIRED_FILES = (WEIGHTS_FILE, CONFIG_FILE, CARD_FILE)
 HASHED_FILES = (*REQUIRED_FILES, REFERENCE_FILE)
+OURS = Ours("a model folder", SUMS_FILE, HASHED_FILES)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def find_model(name_or_path: str | Path) -> Path:
     known = list_models()
     if str(name_or_path) in known:
         return pretrained_folder() / str(name_or_path)
-    path = Path(name_or_path)
+    path = standing(Path(name_or_path))
     if path.is_dir():
         return path
     if path.exists():
@@ -150,9 +149,7 @@ def save_model_folder(
         MoldiffError: the place is taken or cannot be written, or a weight is not finite (in the precision asked for).
         TypeError, ValueError: ``config`` is not plain JSON (ValueError also for NaN and infinity).
     """
-    refuse_existing(folder, overwrite)
-    if folder.exists() and not (folder / SUMS_FILE).is_file():
-        raise MoldiffError(f"{folder} exists and is not a model folder; it is not replaced")
+    refuse_folder(folder, OURS, overwrite)
     payload = {
         WEIGHTS_FILE: pack_weights(weights, half),
         CONFIG_FILE: pack_config(config),
@@ -166,7 +163,10 @@ def save_model_folder(
     # Hashed before writing, so that damage on the way to the disk is found on reading.
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(payload.items()))
     payload[SUMS_FILE] = sums.encode("ascii")
-    _write_folder(folder, payload)
+    with new_folder(folder, OURS, overwrite=overwrite) as temporary:
+        for name, data in payload.items():
+            with atomic_writer(temporary / name, binary=True) as handle:
+                handle.write(data)
     return hashlib.sha256(payload[SUMS_FILE]).hexdigest()
 
 
@@ -202,29 +202,6 @@ def load_model_config(name_or_path: str | Path) -> dict[str, Any]:
     path = find_model(name_or_path)
     digests = _parse_sums(path, _read_capped(path, SUMS_FILE))
     return unpack_config(path / CONFIG_FILE, _read_checked(path, CONFIG_FILE, digests[CONFIG_FILE]))
-
-
-def _write_folder(folder: Path, payload: dict[str, bytes]) -> None:
-    """Write the files into a sibling folder and rename it; an existing folder is moved aside first and removed last."""
-    token = secrets.token_hex(4)
-    temporary, previous = (folder.with_name(f".{folder.name}.{token}.{kind}") for kind in ("part", "old"))
-    try:
-        temporary.mkdir(parents=True)
-        with named(temporary, folder):
-            for name, data in payload.items():
-                with atomic_writer(temporary / name, binary=True) as handle:
-                    handle.write(data)
-        if folder.exists():
-            os.replace(folder, previous)
-        os.replace(temporary, folder)
-        sync_folder(folder.parent)
-    except OSError as error:
-        if previous.exists() and not folder.exists():
-            os.replace(previous, folder)
-        raise MoldiffError(f"{folder} could not be written: {error.strerror or error}") from error
-    finally:
-        for leftover in (temporary, previous):
-            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _read_capped(folder: Path, name: str) -> bytes:

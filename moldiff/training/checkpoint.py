@@ -8,7 +8,6 @@ that a resumed run needs to equal an uninterrupted one.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json, sha256_of, sync_folder, write_json
+from moldiff.files import atomic_writer, clear_leftovers, read_json, sha256_of, write_json
+from moldiff.folders import Ours, new_folder, standing
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _PREFIX = "step-"
 _KEPT = 2
+OURS = Ours("a checkpoint", _STATE, (_TENSORS,))
 
 
 @dataclass(frozen=True)
@@ -73,18 +74,14 @@ def save_state(folder: Path, state: TrainingState) -> Path:
         MoldiffError: it could not be written completely; older checkpoints are untouched.
     """
     final = folder / f"{_PREFIX}{state.step:08d}"
-    temporary = folder / f".{final.name}.part"
     tensors = {f"weights.{name}": value for name, value in state.weights.items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     for number, moments in enumerate(state.optimizers):
         tensors |= {f"optimizer{number}.{name}": value for name, value in moments.items()}
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        with open(temporary / _TENSORS, "wb") as handle:
+    clear_leftovers(final, siblings=True)
+    with new_folder(final, OURS, overwrite=True) as temporary:
+        with atomic_writer(temporary / _TENSORS, binary=True) as handle:
             handle.write(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
-            handle.flush()
-            os.fsync(handle.fileno())
         write_json(
             temporary / _STATE,
             {
@@ -97,20 +94,18 @@ def save_state(folder: Path, state: TrainingState) -> Path:
                 "config": state.config,
             },
         )
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(temporary, final)
-        sync_folder(folder)
-    except OSError as error:
-        raise MoldiffError(f"checkpoint {final} could not be written: {error.strerror or error}") from error
     load_state(final)
     for old in list_states(folder)[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        if not OURS.foreign(old):
+            shutil.rmtree(old, ignore_errors=True)
     return final
 
 
 def list_states(folder: Path) -> list[Path]:
     """Return the checkpoints below ``folder``, oldest first."""
-    return sorted(path for path in folder.glob(f"{_PREFIX}*") if path.is_dir())
+    names = [path.name for path in folder.glob(f"{_PREFIX}*")]
+    names += [path.name[1:].removesuffix(".old") for path in folder.glob(f".{_PREFIX}*.old")]
+    return [path for path in (standing(folder / name) for name in sorted(set(names))) if path.is_dir()]
 
 
 def load_state(path: Path) -> TrainingState:

@@ -248,6 +248,19 @@ def test_what_stands_under_the_name_is_safe(sample_sdf: Path, tmp_path: Path) ->
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.smi", "out"]
 
 
+def test_a_set_survives_the_kill_of_the_run_that_replaces_it(sample_sdf: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare([sample_sdf], out)
+    (out / "notes.txt").write_text("mine")
+    before = folder_bytes(out)
+    out.rename(tmp_path / ".out.old")
+    (tmp_path / ".out.0123abcd.part").mkdir()
+    assert len(PreparedDataset.open(out)) > 100
+    prepare([sample_sdf], out, overwrite=True)
+    assert folder_bytes(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
 def test_overwrite_replaces_nothing_but_prepared_sets(sample_sdf: Path, tmp_path: Path) -> None:
     precious = tmp_path / "thesis"
     precious.mkdir()

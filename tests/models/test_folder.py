@@ -317,6 +317,19 @@ def test_a_failed_rename_puts_the_previous_folder_back(folder: Path, monkeypatch
     assert os.listdir(folder.parent) == ["model"]
 
 
+def test_a_folder_that_was_being_replaced_when_its_run_was_killed_is_found(folder: Path) -> None:
+    before = load_model_folder(folder).sha256
+    folder.rename(folder.with_name(".model.old"))
+    assert load_model_folder(folder).sha256 == before
+
+
+def test_notes_in_a_model_folder_outlive_the_model(folder: Path) -> None:
+    (folder / "notes.txt").write_text("mine")
+    save_model_folder(folder, **MINIMAL, overwrite=True)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert not (folder / "reference.safetensors").exists()  # of the old model
+
+
 @pytest.mark.parametrize("config", [{"x": float("nan")}, {"x": torch.ones(1)}, {"x": Path("a")}])
 def test_a_configuration_that_is_not_plain_json_is_refused(tmp_path: Path, config: dict[str, object]) -> None:
     with pytest.raises((TypeError, ValueError)):

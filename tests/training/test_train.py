@@ -79,6 +79,12 @@ def test_resume_falls_back_when_the_newest_checkpoint_is_damaged(training_file: 
     assert_equal_states(tmp_path / "whole/checkpoints/step-00000008", tmp_path / "hurt/checkpoints/step-00000008")
 
 
+def test_a_checkpoint_that_was_being_replaced_when_its_run_was_killed_is_found(tmp_path: Path) -> None:
+    for name in ("step-00000002", ".step-00000004.old", ".step-00000002.old", ".step-00000006.0123abcd.part"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in list_states(tmp_path)] == ["step-00000002", ".step-00000004.old"]
+
+
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
     path = training_file()
     train(path, ["training.steps=2"])
@@ -159,7 +165,7 @@ def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("moldiff.training.checkpoint.os.fsync", full)
+    monkeypatch.setattr("moldiff.files.os.fsync", full)
     with pytest.raises(MoldiffError, match="No space left on device"):
         train(tmp_path / "run.yaml", ["training.steps=8"], resume="auto")
     monkeypatch.undo()
