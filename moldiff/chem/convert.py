@@ -7,6 +7,8 @@ it is called.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations, islice
 
@@ -33,6 +35,17 @@ class EncodingError(ValueError):
     """The molecule cannot be written in the vocabulary; the message is the reason, short enough to count by."""
 
 
+@contextlib.contextmanager
+def rdkit_errors() -> Iterator[None]:
+    """Turn whatever RDKit raises about a molecule into an `EncodingError`."""
+    try:
+        yield
+    except EncodingError:
+        raise
+    except Exception as error:
+        raise EncodingError(sanitize_reason(error, None)) from error
+
+
 @dataclass(frozen=True)
 class Conversion:
     """A decoded molecule or the reason why there is none.
@@ -50,6 +63,7 @@ class Conversion:
     reason: str
 
 
+@rdkit_errors()
 def encode(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
     """Write a sanitised molecule with a conformer as class arrays.
 
@@ -133,7 +147,7 @@ def decode(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
         with rdBase.BlockLogs():
             mol = _sanitised(arrays, vocabulary)
             Chem.AssignStereochemistryFrom3D(mol)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - RDKit has many
         return Conversion(None, raw, sanitize_reason(error, raw))
     return Conversion(mol, raw, "")
 

@@ -54,7 +54,7 @@ def relax(mol: Chem.Mol, method: Method) -> Relaxed:
             found = _gfn2(mol) if method is Method.gfn2 else _mmff94s(mol)
             if found.mol is not None and (reason := _changed(mol, found.mol)):
                 return Relaxed(None, reason)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - RDKit has many
         return Relaxed(None, f"relaxation: {short_message(error)}")
     return found
 

@@ -66,9 +66,9 @@ def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
     return f"charge: {symbol}{charge:+d} has lost more electrons than it has" if charge > max(atomic_number, 0) else ""
 
 
-def sanitize_reason(error: ValueError | RuntimeError, mol: Chem.Mol) -> str:
+def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
     """Return a short reason shared by many molecules (a code word, then the cause; no atom numbers)."""
-    if isinstance(error, Chem.AtomValenceException):
+    if isinstance(error, Chem.AtomValenceException) and mol is not None:
         atom = mol.GetAtomWithIdx(error.cause.GetAtomIdx())
         charge = atom.GetFormalCharge()
         label = atom.GetSymbol() + (f"{charge:+d}" if charge else "")

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.convert import Conversion, EncodingError, decode, encode, rdkit_errors
 from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
 
@@ -40,6 +40,7 @@ class Skeleton:
         return placed if self.explicit_hydrogens else Chem.AddHs(placed, addCoords=True)
 
 
+@rdkit_errors()
 def skeleton(mol: Chem.Mol, vocabulary: Vocabulary) -> Skeleton:
     """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
 

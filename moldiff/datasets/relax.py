@@ -20,6 +20,7 @@ from moldiff.chem.io.ordered_smiles import to_ordered_smiles
 from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
 from moldiff.chem.io.text_records import COORDINATES
 from moldiff.chem.relax import Method, relax
+from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
@@ -130,7 +131,7 @@ def relax_files(
     with watched_signals() as interruption:
         texts = (record for source in sources for record in source.texts())
         sent, known = itertools.tee(itertools.islice(texts, done * SHARD, None))
-        work = partial(_relax_text, options=options)
+        work = partial(_guarded, options=options)
         found = map_items(work, sent, workers=workers, timeout_s=timeout_s)
         results = interruption.until(map(_named, found, known))
         while (shard := list(itertools.islice(results, SHARD))) and interruption.number is None:
@@ -182,8 +183,16 @@ def _named(found: _Result | Lost, record: TextRecord) -> _Result:
     return _Result(record.name, found.reason) if isinstance(found, Lost) else found
 
 
+def _guarded(text: TextRecord, options: _Options) -> _Result:
+    """Work on one record; no record ends the run. Runs in a worker."""
+    try:
+        return _relax_text(text, options)
+    except Exception as error:  # noqa: BLE001 - of RDKit or tblite, about this molecule
+        return _Result(text.name, f"error: {short_message(error)}")
+
+
 def _relax_text(text: TextRecord, options: _Options) -> _Result:
-    """Parse, complete and relax one record. Runs in a worker."""
+    """Parse, complete and relax one record."""
     record = parse(text)
     mol, reason = _complete(record, options.seed)
     if mol is None:

@@ -14,6 +14,7 @@ from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
 from moldiff.chem.io.records import Record, embed
+from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
 from moldiff.datasets.splits import split_of
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
@@ -95,6 +96,8 @@ def make_part(records: Iterable[tuple[str, Record]], options: RowOptions) -> Par
             rows.append(make_row(record, options))
         except (RowError, EncodingError) as error:
             dropped.append(Dropped(source, record.index, record.name, str(error)))
+        except Exception as error:  # noqa: BLE001 - of RDKit, about this molecule
+            dropped.append(Dropped(source, record.index, record.name, sanitize_reason(error, None)))
     return Part(stack(rows, len(options.tags) + len(options.calculated)), [row.name for row in rows], dropped)
 
 

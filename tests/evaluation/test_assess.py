@@ -46,7 +46,7 @@ TRAPS: dict[str, tuple[list, list, str, bool, str, int, int]] = {
     "dummy": ([("*", 0.0, 0.0, 0.0), ("H", 1.0, 0.0, 0.0)], [(1, 2, 1)], "", False, "element", 2, 1),
     "dative bond": (WATER, [(1, 2, 9), (1, 3, 1)], "", False, "bond type", 3, 1),
     "no coordinates": ([("O", float("nan"), 0.0, 0.0), *WATER[1:]], [(1, 2, 1), (1, 3, 1)], "", False,
-                       "mol block", 0, 0),
+                       "non-finite coordinates", 0, 0),
     "far away": ([("O", 99999.0, 0.0, 0.0), *WATER[1:]], [(1, 2, 1), (1, 3, 1)], "", False,
                  "coordinates out of range", 0, 0),
     "no atoms": ([], [], "", False, "empty", 0, 0),

@@ -35,7 +35,7 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
             if not _place(full, seed, timeout_s):
                 return None, f"embedding: no conformer found (limit {timeout_s} s)"
             reason = _relax(full)
-        except (ValueError, RuntimeError) as error:
+        except Exception as error:  # noqa: BLE001 - RDKit has many
             return None, f"embedding: {short_message(error)}"
         if reason:
             return None, reason

@@ -70,7 +70,7 @@ def perceive(
             mol, reason = _perceived(symbols, pos, template, charge)
             if mol is not None:
                 Chem.AssignStereochemistryFrom3D(mol)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - RDKit has many
         return None, f"perception: {short_message(error)}"
     return mol, reason
 

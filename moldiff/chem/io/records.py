@@ -85,44 +85,68 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 def parse(text: TextRecord) -> Record:
-    """Parse one text record; bad chemistry gives a reason, never an exception."""
-    if text.reason:
-        return Record(text.index, text.name, None, text.tags, text.reason)
-    raw: Chem.Mol | None = None
-    with rdBase.BlockLogs():
-        if text.kind == "sdf":
-            mol, raw, reason = _parse_block(text.text)
-        elif text.kind == "smiles":
-            mol, raw, reason = _parse_smiles(text.text)
-        elif text.kind == "placed":
-            mol, reason = _parse_placed(text.text)
-        else:
-            mol, reason = _parse_geometry(text.text)
-    return Record(text.index, text.name, mol, text.tags, reason, raw)
+    """Parse one text record; bad chemistry, and whatever RDKit makes of it, gives a reason, never an exception."""
+    raw, reason = read_block(text)
+    mol: Chem.Mol | None = None
+    if not reason:
+        try:
+            with rdBase.BlockLogs():
+                mol, reason = _finished(text, raw)
+        except Exception as error:  # noqa: BLE001 - RDKit has many, and not only for bad chemistry
+            reason = sanitize_reason(error, raw)
+    return Record(text.index, text.name, mol, text.tags, reason, raw if mol is None else None)
 
 
-def _parse_block(block: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
-    """Return (molecule, unsanitised molecule, reason) of a mol block."""
+def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
+    """Return (unsanitised molecule, "") of a record, or (None, reason); never an exception for bad text. Of a kind that
+    says nothing of bonds, or that is only read whole, (None, "")."""
+    if text.reason or text.kind not in ("sdf", "smiles"):
+        return None, text.reason
     try:
-        raw = Chem.MolFromMolBlock(block, sanitize=False, removeHs=False)
-    except (ValueError, RuntimeError) as error:
-        return None, None, sanitize_reason(error, Chem.Mol())
-    if raw is None:
-        return None, None, unreadable_reason(block)
-    if reason := mol_refusal(raw):
-        return None, None, reason
+        with rdBase.BlockLogs():
+            if text.kind == "sdf":
+                raw, refusal = Chem.MolFromMolBlock(text.text, sanitize=False, removeHs=False), ""
+            else:
+                parameters = Chem.SmilesParserParams()
+                parameters.sanitize = parameters.removeHs = False
+                raw, refusal = Chem.MolFromSmiles(text.text, parameters), "smiles: RDKit cannot read it"
+            if raw is None:
+                return None, refusal or unreadable_reason(text.text)
+            reason = mol_refusal(raw)
+    except Exception as error:  # noqa: BLE001 - the same
+        return None, sanitize_reason(error, None)
+    return (None, reason) if reason else (raw, "")
+
+
+def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, str]:
+    """Return the sanitised molecule with its stereo, or None and a reason; RDKit's own errors are raised."""
+    if text.kind == "sdf":
+        return _sanitised(raw, text.text), ""
+    if text.kind == "smiles":
+        mol = Chem.MolFromSmiles(text.text)
+        if mol is None:
+            Chem.SanitizeMol(Chem.Mol(raw))
+        return mol, "" if mol is not None else "smiles: RDKit cannot sanitise it"
+    if text.kind == "placed":
+        return _placed(text.text)
+    parsed = parse_xyz(text.text)
+    if isinstance(parsed, str):
+        return None, parsed
+    return perceive(parsed.symbols, parsed.pos, template=parsed.smiles)
+
+
+def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
     mol = Chem.Mol(raw)
     try:
         Chem.SanitizeMol(mol)
-        if mol.GetConformer().Is3D():
-            _assign_stereo(mol)
-        else:
-            # wedged bonds of a drawing are only understood while reading
-            mol = Chem.MolFromMolBlock(block, sanitize=True, removeHs=False)
-    except (ValueError, RuntimeError) as error:
+    except Exception:
         raw.UpdatePropertyCache(strict=False)
-        return None, raw, sanitize_reason(error, raw)
-    return mol, None, ""
+        raise
+    if mol.GetConformer().Is3D():
+        _assign_stereo(mol)
+        return mol
+    # wedged bonds of a drawing are only understood while reading
+    return Chem.MolFromMolBlock(block, sanitize=True, removeHs=False)
 
 
 def _assign_stereo(mol: Chem.Mol) -> None:
@@ -133,29 +157,7 @@ def _assign_stereo(mol: Chem.Mol) -> None:
     Chem.AssignStereochemistryFrom3D(mol)
 
 
-def _parse_smiles(smiles: str) -> tuple[Chem.Mol | None, Chem.Mol | None, str]:
-    parameters = Chem.SmilesParserParams()
-    parameters.sanitize = False
-    parameters.removeHs = False
-    try:
-        raw = Chem.MolFromSmiles(smiles, parameters)
-    except (ValueError, RuntimeError) as error:
-        return None, None, sanitize_reason(error, Chem.Mol())
-    if raw is None:
-        return None, None, "smiles: RDKit cannot read it"
-    if reason := mol_refusal(raw):
-        return None, None, reason
-    try:
-        mol = Chem.MolFromSmiles(smiles)
-        if mol is None:
-            Chem.SanitizeMol(Chem.Mol(raw))
-            return None, raw, "smiles: RDKit cannot sanitise it"
-    except (ValueError, RuntimeError) as error:
-        return None, raw, sanitize_reason(error, raw)
-    return mol, None, ""
-
-
-def _parse_placed(text: str) -> tuple[Chem.Mol | None, str]:
+def _placed(text: str) -> tuple[Chem.Mol | None, str]:
     smiles, *coordinates = text.split()
     try:
         mol = from_ordered_smiles(smiles, [int(value) for value in coordinates])
@@ -165,13 +167,6 @@ def _parse_placed(text: str) -> tuple[Chem.Mol | None, str]:
         return None, reason
     _assign_stereo(mol)
     return mol, ""
-
-
-def _parse_geometry(text: str) -> tuple[Chem.Mol | None, str]:
-    parsed = parse_xyz(text)
-    if isinstance(parsed, str):
-        return None, parsed
-    return perceive(parsed.symbols, parsed.pos, template=parsed.smiles)
 
 
 def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
@@ -192,7 +187,7 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
     try:
         with rdBase.BlockLogs():
             block = _mol_block(mol)
-    except RuntimeError as error:
+    except Exception as error:
         raise ValueError(short_message(error)) from error
     lines = [_one_line(name)[:80], *block.splitlines()[1:]]
     for tag, value in tags.items():
@@ -235,21 +230,6 @@ def write_sdf(path: Path, records: Iterable[str]) -> int:
         if compress:
             out.close()
     return count
-
-
-def read_block(record: TextRecord) -> tuple[Chem.Mol | None, str]:
-    """Return (unsanitised molecule, "") of an SDF record, or (None, reason); never an exception for bad text."""
-    if record.reason:
-        return None, record.reason
-    try:
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromMolBlock(record.text, sanitize=False, removeHs=False)
-    except (ValueError, RuntimeError):
-        mol = None
-    if mol is None:
-        return None, "mol block: RDKit cannot read it"
-    reason = mol_refusal(mol)
-    return (None, reason) if reason else (mol, "")
 
 
 def has_hydrogens(mol: Chem.Mol) -> bool:

@@ -1,10 +1,12 @@
 """Molecule files: every kind read, every record accounted for, every bad file one clear line."""
 
 import bz2
+import contextlib
 import gzip
 import io
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow
@@ -12,11 +14,13 @@ import pyarrow.parquet
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.convert import build_vocabulary, decode, encode, survey
+from moldiff.chem.convert import EncodingError, build_vocabulary, decode, encode, survey
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
-from moldiff.chem.io.records import mol_to_sdf_record, parse, read_records, read_texts, write_sdf
+from moldiff.chem.io.records import mol_to_sdf_record, parse, read_block, read_records, read_texts, write_sdf
 from moldiff.chem.io.text_records import MAX_RECORD, QM9_TAGS
+from moldiff.chem.topology import skeleton
+from moldiff.datasets.rows import RowOptions, make_part, wide_vocabulary
 from moldiff.errors import MoldiffError
 
 ROOT = Path(__file__).parents[3]
@@ -285,3 +289,51 @@ def test_writing_is_reproducible_and_all_or_nothing(tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match="stopped"):
         write_sdf(tmp_path / "c.sdf", failing())
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.sdf.gz", "b.sdf.gz"]
+
+
+HOSTILE = (
+    "[#119]", "[#150]C", "Cc1~ccccc1", "C~C", "C$C", "[CH3]->[Fe]", "*", "[Pb+80]", "[H+]", "[99999C]", "C1CC",
+    "[C@AL5](F)F", "[Xe]", "[2H]C", "C:C", "N#N~[Mo]", "c1ccccc1.[#119]", "[te]1cccc1", "[C@@SP1](F)(Cl)(Br)I",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("smiles", HOSTILE)
+def test_whatever_rdkit_raises_is_a_reason(tmp_path: Path, smiles: str) -> None:
+    """From the text to the classes of a model with hydrogens and of one without, and to a row of a data set."""
+    path = tmp_path / "a.smi"
+    path.write_text(f"CCO good\n{smiles} bad\nCCN good\n")
+    records = list(read_records(path))
+    assert [record.name for record in records] == ["good", "bad", "good"]
+    for explicit in (True, False):
+        for record in records:
+            assert (record.mol is None) == bool(record.reason)
+            options = RowOptions(wide_vocabulary(True, explicit), {}, {"logp": 0, "sa": 1}, 0, 3, True)
+            part = make_part([("a.smi", record)], options)
+            assert len(part.names) + len(part.dropped) == 1
+            assert all(entry.reason and "#" not in entry.reason.split(":")[0] for entry in part.dropped)
+            if record.mol is not None:
+                with contextlib.suppress(EncodingError):
+                    skeleton(record.mol, wide_vocabulary(True, explicit))
+
+
+def test_bonds_of_no_known_order_in_an_sdf_are_a_reason() -> None:
+    """Type 8, any: RDKit reads it, and then finds too many bonds on a carbon."""
+    text = next(read_texts(DRUGS))
+    lines = text.text.split("\n")
+    bond = next(k for k, line in enumerate(lines[4:], 4) if len(line.split()) in (4, 7) and "." not in line)
+    lines[bond] = lines[bond][:6] + "  8" + lines[bond][9:]
+    record = parse(replace(text, text="\n".join(lines)))
+    for explicit in (True, False):
+        part = make_part([("a.sdf", record)], RowOptions(wide_vocabulary(True, explicit), {}, {}, 0, 3, True))
+        assert len(part.dropped) == 1
+
+
+def test_judging_and_parsing_read_a_block_alike() -> None:
+    good = next(read_texts(DRUGS))
+    lines = good.text.split("\n")
+    nan = "\n".join([*lines[:4], "       nan       0.0       0.0" + lines[4][30:], *lines[5:]])
+    for text in (good.text, nan, "garbage\n", good.text.replace(" C  ", " Xx ", 1)):
+        record = replace(good, text=text)
+        mol, reason = read_block(record)
+        assert reason == parse(record).reason
+        assert (mol is None) == bool(reason)

@@ -1,0 +1,68 @@
+"""A text record, and the limits that stand in front of every reader: nothing that a file holds can fill the memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+
+MAX_RECORD = 1_000_000  # characters
+MAX_SMILES = 10_000
+MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
+
+
+@dataclass(frozen=True)
+class TextRecord:
+    """One record of a file, not parsed yet.
+
+    Attributes:
+        index: position in the file, from 0.
+        kind: "sdf" (text is a mol block), "smiles", "xyz", or "placed" (a SMILES and, behind a blank, its coordinates,
+            see `moldiff.chem.io.ordered_smiles`).
+        name: title of the record, "" if it has none.
+        text: what is to be parsed.
+        tags: data fields by name, as written in the file.
+        reason: why the record cannot be parsed, "" if it can be tried.
+    """
+
+    index: int
+    kind: str
+    name: str
+    text: str
+    tags: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+def open_text(path: Path) -> io.TextIOBase:
+    """Open a file that may be packed; bytes that are no text become question marks."""
+    if path.name.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline=None)
+    return open(path, encoding="utf-8-sig", errors="replace", newline=None)
+
+
+def capped_lines(path: Path, handle: io.TextIOBase) -> Iterator[str]:
+    """Yield lines; what is longer than a record may be is cut just behind that length, and never kept.
+
+    Raises:
+        MoldiffError: a line of more than `MAX_LINE` characters (a file of zeros, a packed bomb).
+    """
+    number = 0
+    while line := handle.readline(MAX_RECORD + 2):
+        number, size, rest = number + 1, len(line), line
+        while size > MAX_RECORD and not rest.endswith("\n") and rest:
+            rest = handle.readline(MAX_RECORD)
+            size += len(rest)
+            if size > MAX_LINE:
+                raise MoldiffError(f"{path}: line {number} has more than {MAX_LINE} characters")
+        yield line
+
+
+def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> TextRecord:
+    """Return the record of a SMILES; empty or too long ones have a reason."""
+    if len(smiles) > MAX_SMILES:
+        return TextRecord(index, "smiles", name, "", tags, f"too large: SMILES of {len(smiles)} characters")
+    return TextRecord(index, "smiles", name, smiles, tags, "" if smiles else "empty: no SMILES")

@@ -1,0 +1,121 @@
+"""Limits in front of every reader: what a small file unpacks to, or says of itself, cannot fill the memory."""
+
+import bz2
+import gzip
+import io
+import tarfile
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from moldiff.chem.io import capped, tables, text_records
+from moldiff.chem.io.capped import MAX_RECORD
+from moldiff.chem.io.records import read_records, read_texts
+from moldiff.errors import MoldiffError
+
+DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
+MOST = 30 << 20  # bytes of memory
+
+
+def peak(work: Callable[[], object]) -> int:
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["a.sdf.gz", "a.sdf", "a.smi", "a.csv", "a.xyz"])
+def test_a_line_without_an_end_is_refused_in_little_memory(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capped, "MAX_LINE", 20 * MAX_RECORD)
+    path = tmp_path / name
+    if name.endswith(".gz"):
+        path.write_bytes(gzip.compress(bytes(30 * MAX_RECORD)))
+    else:
+        with open(path, "wb") as handle:  # sparse: all zeros, no space on the disk
+            handle.truncate(1 << 33)
+    assert path.stat().st_blocks < 200
+
+    def read() -> None:
+        with pytest.raises(MoldiffError, match=r"a\.\S+: line 1 has more than 20000000 characters"):
+            list(read_texts(path))
+
+    assert peak(read) < MOST
+
+
+def test_a_long_line_costs_its_record_alone(tmp_path: Path) -> None:
+    """The rest of the line is no record of its own, and those behind it are read."""
+    smi = tmp_path / "a.smi"
+    smi.write_text("CCO ethanol\n" + "C" * (3 * MAX_RECORD) + " long\nCC ethane\n")
+    found = list(read_texts(smi))
+    assert [(text.name, bool(text.reason)) for text in found] == [("ethanol", False), ("", True), ("ethane", False)]
+    sdf = tmp_path / "a.sdf"
+    good = DRUGS.read_text().split("$$$$\n")[0] + "$$$$\n"
+    sdf.write_text(good + "x" * (2 * MAX_RECORD) + "\n$$$$\n" + good)
+    assert [record.reason[:9] for record in read_records(sdf)] == ["", "too large", ""]
+    xyz = tmp_path / "a.xyz"
+    xyz.write_text("1\n" + "x" * (2 * MAX_RECORD) + "\nHe 0 0 0\n1\nneon\nNe 0 0 0\n")
+    assert [text.reason[:9] for text in read_texts(xyz)] == ["too large", ""]
+
+
+def test_empty_records_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_records, "MAX_EMPTY", 500)
+    good = DRUGS.read_text().split("$$$$\n")[0] + "$$$$\n"
+    for name, head, empty in (("a.sdf.gz", good, "$$$$\n"), ("a.csv", "smiles,x\nCC,1\n", ",\n")):
+        path, pack = tmp_path / name, gzip.compress if name.endswith(".gz") else bytes
+        path.write_bytes(pack((head + empty * 499 + head.removeprefix("smiles,x\n") + empty * 499).encode()))
+        assert len(list(read_texts(path))) == 1000
+        path.write_bytes(pack((head + empty * 501).encode()))
+        with pytest.raises(MoldiffError, match=r"more than 500 empty records in a row, up to record 502"):
+            list(read_texts(path))
+
+
+def test_a_csv_row_over_many_lines_ends_somewhere(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,x\nCC,1\nCCC," + ('"' + "y" * 1000 + '\n",') * 2000)
+    with pytest.raises(MoldiffError, match="a row of more than 1000000 characters"):
+        list(read_texts(path))
+
+
+@pytest.mark.parametrize("store_schema", [True, False])
+def test_a_parquet_of_few_bytes_cannot_unpack_to_gigabytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_schema: bool
+) -> None:
+    path = tmp_path / "a.parquet"
+    same = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 20_000, pyarrow.int32()), ["C" * MAX_RECORD])
+    table = pyarrow.table({"smiles": same})
+    pyarrow.parquet.write_table(table, path, compression="zstd", store_schema=store_schema)
+    assert path.stat().st_size < 10_000
+    before = pyarrow.total_allocated_bytes()
+
+    def read() -> None:
+        with pytest.raises(MoldiffError, match="column smiles has a cell of 1000000 bytes, above 131072"):
+            list(read_texts(path))
+
+    assert peak(read) < MOST
+    assert pyarrow.total_allocated_bytes() - before < MOST
+    monkeypatch.setattr(tables, "MAX_COLUMN", 1_000_000)
+    rows = {"smiles": ["C"] * 20, "coordinates_mA": [[0] * 100_000] * 20}
+    pyarrow.parquet.write_table(pyarrow.table(rows), path)
+    with pytest.raises(MoldiffError, match=r"column coordinates_mA.* unpacks to more than 1000000 bytes"):
+        list(read_texts(path))
+
+
+def test_an_archive_forgets_its_members(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for number in range(40_000):
+            tar.addfile(tarfile.TarInfo(f"{number}.txt"))
+        info = tarfile.TarInfo("a.xyz")
+        info.size = len(b"1\nx\nHe 0 0 0\n")
+        tar.addfile(info, io.BytesIO(b"1\nx\nHe 0 0 0\n"))
+    path = tmp_path / "a.tar.bz2"
+    path.write_bytes(bz2.compress(buffer.getvalue(), 1))
+    assert peak(lambda: [text.name for text in read_texts(path)]) < 14 << 20
