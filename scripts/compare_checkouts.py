@@ -44,7 +44,7 @@ from rdkit.Chem import AllChem
 
 RENAMED_COMMANDS: dict[str, str] = {"score": "likelihood"}
 RENAMED_OPTIONS: dict[tuple[str, str], str] = {}  # (old command, "--old"): "--new"
-RENAMED_STATES: dict[str, str] = {}  # of a draw or record
+RENAMED_STATES: dict[str, str] = {"filtered": "invalid"}  # of a draw or record; geometry counts as chemistry now
 RENAMED_COLUMNS: dict[str, str] = {}  # of any CSV, and metrics of report.json
 
 COORDINATES = 1e-4  # angstrom: one unit of the last decimal of an SDF
