@@ -54,19 +54,14 @@ def conformers(
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.models.folder import DEFAULT_MODEL
 
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = ConformerOptions(
         n=number,
         model=model or DEFAULT_MODEL,
         redraws=redraws,
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
+        sampler=sampling,
         output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
     )
     with progress_bar("conformers", number * count_records(file)) as progress:

@@ -147,33 +147,22 @@ def generate(
     from moldiff.generation.options.steering_options import SteeringOptions
     from moldiff.models.folder import DEFAULT_MODEL
 
+    wanted = SteeringOptions.of(
+        n_atoms=n_atoms, targets=targets or (), guidance=guidance, property_model=property_model,
+        property_scale=property_scale, elements=elements, exclude_elements=exclude_elements, formula=formula,
+        charge=charge, fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
+    )  # fmt: skip
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = GenerationOptions(
         n=number,
         until_valid=until_valid,
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
-        steering=SteeringOptions.of(
-            n_atoms=n_atoms,
-            targets=targets or (),
-            guidance=guidance,
-            property_model=property_model,
-            property_scale=property_scale,
-            elements=elements,
-            exclude_elements=exclude_elements,
-            formula=formula,
-            charge=charge,
-            fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
-        ),
+        sampler=sampling,
+        steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
     )

@@ -60,20 +60,15 @@ def vary(
     from moldiff.generation.vary import VaryOptions, VaryRun, read_strength
     from moldiff.models.folder import DEFAULT_MODEL
 
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = VaryOptions(
         n=number,
         model=model or DEFAULT_MODEL,
         strength=read_strength(strength),
         decode=decode,
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
+        sampler=sampling,
         output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
     )
     with progress_bar("variations", number * count_records(file)) as progress:

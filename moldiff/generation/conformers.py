@@ -208,18 +208,13 @@ def conformers(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = ConformerOptions(
         n=n,
         model=str(model),
         redraws=redraws,
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
+        sampler=sampling,
     )
     return molecules_of(ConformerRun(options, molecules), keep_invalid, ConformerRun.columns)

@@ -9,7 +9,7 @@ import itertools
 import logging
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
@@ -19,13 +19,10 @@ from moldiff.chem.convert import EncodingError
 from moldiff.chem.io.records import Record, is_molecule, read_records, read_texts
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.generation_options import check_number
-from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
-from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
@@ -43,32 +40,13 @@ RECORD_COLUMNS = ("record", "name", "draw")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecordOptions:
-    """What every run from records is asked.
-
-    Attributes:
-        n: draws for each record.
-        model: name or folder.
-        sampler, output: how, and whereto; no output = no files.
-
-    Raises:
-        MoldiffError: out of range or of a wrong type.
-    """
-
-    n: int
-    model: str = DEFAULT_MODEL
-    sampler: SamplerOptions = field(default_factory=SamplerOptions)
-    output: OutputOptions | None = None
+class RecordOptions(RunOptions):
+    """What every run from records is asked."""
 
     def __post_init__(self) -> None:
-        check_number(self.n)
+        super().__post_init__()
         if self.n > MOST_DRAWS:
             raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
-
-    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        """Return the options by their public names, the sampler's with nothing left open."""
-        output = {} if self.output is None else self.output.record()
-        return {"n": self.n, "model": self.model, **sampler.record(), **output}
 
 
 class Prepared(Protocol):

@@ -113,33 +113,22 @@ def generate(
             the model does not know, arguments that contradict each other.
     """
     check_flag(keep_invalid, "keep_invalid")
+    wanted = SteeringOptions.of(
+        n_atoms=n_atoms, targets=targets, guidance=guidance, property_model=property_model,
+        property_scale=property_scale, elements=elements, exclude_elements=exclude_elements, formula=formula,
+        charge=charge, fragment=fragment,
+    )  # fmt: skip
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = GenerationOptions(
         n=n,
         until_valid=until_valid,
         model=str(model),
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
-        steering=SteeringOptions.of(
-            n_atoms=n_atoms,
-            targets=targets,
-            guidance=guidance,
-            property_model=property_model,
-            property_scale=property_scale,
-            elements=elements,
-            exclude_elements=exclude_elements,
-            formula=formula,
-            charge=charge,
-            fragment=fragment,
-        ),
+        sampler=sampling,
+        steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
     )
     return molecules_of(generation_run(options), keep_invalid)

@@ -194,12 +194,12 @@ class GenerateRun(Run):
 
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
         super().__init__(options, gate, pictured=bool(options.steering.targets))
-        self.options, wishes = options, options.steering
+        self.options, wanted = options, options.steering
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(
-            wishes.property_model, wishes.property_scale, self.model, self.folder.name, self.device
+            wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
         )
-        self.steering = steer(wishes, self.model, references, source, self.guide)
+        self.steering = steer(wanted, self.model, references, source, self.guide)
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, demands_of(constraints))

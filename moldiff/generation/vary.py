@@ -240,20 +240,15 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
+    sampling = SamplerOptions.of(
+        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+    )
     options = VaryOptions(
         n=n,
         model=str(model),
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
-        sampler=SamplerOptions.of(
-            steps=steps,
-            sampler=sampler,
-            grid=grid,
-            seed=seed,
-            batch_size=batch_size,
-            device=device,
-            precision=precision,
-        ),
+        sampler=sampling,
     )
     return molecules_of(VaryRun(options, molecules), keep_invalid, VaryRun.columns)
 

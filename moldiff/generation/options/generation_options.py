@@ -8,41 +8,32 @@ from dataclasses import dataclass, field
 from moldiff.arguments import check_flag, whole_number
 from moldiff.choices import Decoding, Sampler, listed
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.options.run_options import RunOptions
+from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
-from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.sampling.solvers import SOLVERS
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationOptions:
-    """What is asked for; see `moldiff.generation.generate.generate` for the meaning of each field.
+class GenerationOptions(RunOptions):
+    """What is asked of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
 
     Attributes:
-        n: draws, or with ``until_valid`` valid molecules.
-        model: name or folder.
+        until_valid: n counts valid molecules, not draws.
         decode, renoise: what becomes of a molecule that is not valid.
-        sampler, steering, score, output: how, what, by which weight and whereto; no output = no files.
-
-    Raises:
-        MoldiffError: out of range, of a wrong type, or options that contradict each other.
+        steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
-    n: int
     until_valid: bool = False
-    model: str = DEFAULT_MODEL
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
-    sampler: SamplerOptions = field(default_factory=SamplerOptions)
     steering: SteeringOptions = field(default_factory=SteeringOptions)
     score: ScoreOptions | None = None
-    output: OutputOptions | None = None
 
     def __post_init__(self) -> None:
-        check_number(self.n)
+        super().__post_init__()
         check_flag(self.until_valid, "until_valid")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
@@ -69,22 +60,9 @@ class GenerationOptions:
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        """Return the options by their public names, the sampler's with nothing left open."""
-        own = {
-            "n": self.n,
-            "until_valid": self.until_valid,
-            "model": self.model,
-            "decode": str(self.decode),
-            "renoise": self.renoise,
-        }
-        groups = (sampler, self.steering, self.score, self.output)
-        return own | {name: value for group in groups if group is not None for name, value in group.record().items()}
-
-
-def check_number(n: int) -> None:
-    """Raise MoldiffError unless a number of molecules is one."""
-    if whole_number(n, "n") < 1:
-        raise MoldiffError(f"n must be at least 1, not {n}", argument="n")
+        own = {"until_valid": self.until_valid, "decode": str(self.decode), "renoise": self.renoise}
+        score = {} if self.score is None else self.score.record()
+        return {**super().record(sampler), **own, **self.steering.record(), **score}
 
 
 def check_stochastic(sampler: Sampler) -> None:

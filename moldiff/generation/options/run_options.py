@@ -1,25 +1,39 @@
-"""What the options of every run have."""
+"""What every run is asked."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass, field
 
+from moldiff.arguments import whole_number
+from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.models.folder import DEFAULT_MODEL
 
 
-class RunOptions(Protocol):
-    """Which model, how to sample, and whereto."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What every run is asked.
 
-    @property
-    def model(self) -> str: ...
+    Attributes:
+        n: how many molecules; of a run from records, for each.
+        model: name or folder.
+        sampler, output: how, and whereto; no output = no files.
 
-    @property
-    def sampler(self) -> SamplerOptions: ...
+    Raises:
+        MoldiffError: out of range, of a wrong type, or options that contradict each other.
+    """
 
-    @property
-    def output(self) -> OutputOptions | None: ...
+    n: int
+    model: str = DEFAULT_MODEL
+    sampler: SamplerOptions = field(default_factory=SamplerOptions)
+    output: OutputOptions | None = None
+
+    def __post_init__(self) -> None:
+        if whole_number(self.n, "n") < 1:
+            raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         """Return the options by their public names, the sampler's with nothing left open."""
-        ...
+        output = {} if self.output is None else self.output.record()
+        return {"n": self.n, "model": self.model, **sampler.record(), **output}
