@@ -18,7 +18,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices", "threads",
-    "processes", "folders", "arguments", "interruption", "provenance", "run_record", "arrays",
+    "processes", "folders", "foreign_text", "arguments", "interruption", "provenance", "run_record", "arrays",
 }  # fmt: skip
 LAYERS = [
     BASE,

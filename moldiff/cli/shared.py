@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,11 +28,27 @@ Precision = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may come from anywhere; see `moldiff.foreign_text.printable`."""
+    typer.echo(printable(text), err=err)
+
+
+class LogFormatter(logging.Formatter):
+    """Formats messages of the log like `echo`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def console() -> Console:
-    """Return the standard output without markup: names and paths may hold brackets."""
+    """Return the standard output without markup, as names and paths may hold brackets, and without control characters
+    but for its own."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False)
+    result = Console(markup=False, highlight=False)
+    render = result.render_str  # what every text that is printed, or stands in a table, goes through
+    result.render_str = lambda text, **options: render(printable(text), **options)  # type: ignore[method-assign]
+    return result
 
 
 @contextlib.contextmanager
