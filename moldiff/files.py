@@ -227,7 +227,7 @@ def sha256_of(path: Path) -> str:
 
 def part_beside(path: Path) -> Path:
     """Return the name that a file or folder has until it is whole; the process that makes it must `hold` it."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
 
 
 def hold(descriptor: int) -> None:

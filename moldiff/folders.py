@@ -153,4 +153,4 @@ def _recover(out: Path, ours: Ours) -> None:
 
 
 def _old(out: Path) -> Path:
-    return out.with_name(f".{out.name}.old")
+    return out.parent / f".{out.name}.old"  # with_name has no word for "."

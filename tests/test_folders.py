@@ -154,3 +154,11 @@ def test_two_runs_for_one_place_do_not_take_each_other_away(tmp_path: Path) -> N
         refuse_folder(tmp_path / "out", OURS, overwrite=True)
         assert first.is_dir()
     assert content(tmp_path / "out") == {"mark.txt": "first"}
+
+
+def test_the_working_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert standing(Path(".")) == Path(".")
+    with pytest.raises(MoldiffError):
+        make(Path("."), "new", overwrite=True)
+    assert list(tmp_path.iterdir()) == []

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moldiff.arguments import split_names
-from moldiff.cli.shared import Overwrite, Seed, Workers, console, progress_bar
+from moldiff.cli.shared import Overwrite, Seed, Workers, console, echo, progress_bar
 
 
 class Bonds(StrEnum):
@@ -76,10 +76,10 @@ def prepare(
             progress=progress,
         )
     splits = ", ".join(f"{count} {name}" for name, count in report.splits.items())
-    typer.echo(f"{report.read} read = {report.kept} kept ({splits}) + {report.read - report.kept} dropped")
+    echo(f"{report.read} read = {report.kept} kept ({splits}) + {report.read - report.kept} dropped")
     for reason, count in report.dropped.items():
-        typer.echo(f"  {count} dropped: {reason}")
-    typer.echo(f"written to {out}; 'moldiff data info {out}' shows it")
+        echo(f"  {count} dropped: {reason}")
+    echo(f"written to {out}; 'moldiff data info {out}' shows it")
 
 
 class Relaxation(StrEnum):
@@ -117,12 +117,10 @@ def relax(
             overwrite=overwrite,
             progress=progress,
         )
-    typer.echo(
-        f"{report.read} read = {report.relaxed} relaxed + {report.read - report.relaxed} dropped; written to {out}"
-    )
+    echo(f"{report.read} read = {report.relaxed} relaxed + {report.read - report.relaxed} dropped; written to {out}")
     for reason, count in report.dropped.items():
-        typer.echo(f"  {count} dropped: {reason}")
-    typer.echo(f"relaxing set free {report.median:.1f} kcal/mol in the median; {report.table} tells of every record")
+        echo(f"  {count} dropped: {reason}")
+    echo(f"relaxing set free {report.median:.1f} kcal/mol in the median; {report.table} tells of every record")
 
 
 def info(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import Device, Model, Overwrite, Seed, progress_bar
+from moldiff.cli.shared import Device, Model, Overwrite, Seed, echo, progress_bar
 
 
 def score(
@@ -60,4 +60,4 @@ def score(
             progress=progress,
         )
     for line in summary.lines():
-        typer.echo(line)
+        echo(line)

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
-from moldiff.cli.shared import in_options
+from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.errors import MoldiffError
 from moldiff.interruption import TERMINATED, orderly_end
 from moldiff.version import VERSION
@@ -51,9 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
         if status == 130:
             typer.echo("interrupted", err=True)
         return status
-    # One line, whatever bytes of a broken file it quotes: control characters could garble the terminal.
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(message.split()))
-    typer.echo(f"error: {line}", err=True)
+    echo(f"error: {' '.join(message.split())}", err=True)  # one line, whatever bytes of a broken file it quotes
     return 2
 
 
@@ -84,7 +82,9 @@ def root(
 
     [bold]moldiff generate -n 100 -o molecules.sdf[/bold] makes 100 molecules with the built-in model.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, force=True)
+    handler = logging.StreamHandler()
+    handler.setFormatter(LogFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.INFO, "info")
     logging.getLogger("moldiff").setLevel(logging.DEBUG if verbose else logging.INFO)

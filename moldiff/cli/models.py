@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import Overwrite, console
+from moldiff.cli.shared import Overwrite, console, echo
 
 
 def show_list() -> None:
@@ -43,7 +43,7 @@ def pack(
     from moldiff.training.pack import pack
 
     digest = pack(model, data, out, half=not full, score_molecules=score_molecules, overwrite=overwrite)
-    typer.echo(f"{digest}  {out}")
+    echo(f"{digest}  {out}")
 
 
 def average(
@@ -54,7 +54,7 @@ def average(
     """Average the weights of models that were trained on from one another."""
     from moldiff.training.average import average
 
-    typer.echo(f"{average(models, out, overwrite=overwrite)}  {out}")
+    echo(f"{average(models, out, overwrite=overwrite)}  {out}")
 
 
 def doctor() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moldiff.choices import DEFAULTS, Precision, Sampler, TimeGrid, listed
+from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,11 +58,27 @@ def in_options(error: MoldiffError) -> str:
     return _ARGUMENTS.sub(lambda match: f"--{match[0].replace('_', '-')}", message)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may come from anywhere; see `moldiff.foreign_text.printable`."""
+    typer.echo(printable(text), err=err)
+
+
+class LogFormatter(logging.Formatter):
+    """Formats messages of the log like `echo`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def console() -> Console:
-    """Return the standard output without markup: names and paths may hold brackets."""
+    """Return the standard output without markup, as names and paths may hold brackets, and without control characters
+    but for its own."""
     from rich.console import Console
 
-    return Console(markup=False, highlight=False)
+    result = Console(markup=False, highlight=False)
+    render = result.render_str  # what every text that is printed, or stands in a table, goes through
+    result.render_str = lambda text, **options: render(printable(text), **options)  # type: ignore[method-assign]
+    return result
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.devices import describe_devices
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import printable
 from moldiff.models.contents import conditions_of_model, sampling_of_model, statistics_of_model, vocabulary_of_model
 from moldiff.models.folder import DENOISER, ModelFolder, list_models, load_model_folder
 from moldiff.version import VERSION
@@ -75,7 +76,7 @@ def render_model(model: ModelFolder, console: Console) -> None:
         properties.add_row(name, row.unit, *figures, f"{row.known:,}")
     console.print(properties if properties.row_count else "none")
     console.print()
-    console.print(Markdown(model.card))
+    console.print(Markdown(printable(model.card)))
 
 
 def _methods(model: ModelFolder) -> dict[str, str]:

@@ -21,6 +21,7 @@ from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer, write_json, write_text
 from moldiff.folders import new_folder, refuse_folder
+from moldiff.foreign_text import safe_cell
 from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
@@ -290,5 +291,6 @@ def _write_files(
     with atomic_writer(folder / "dropped.csv") as handle:
         table = csv.writer(handle, lineterminator="\n")
         table.writerow(("source", "index", "name", "reason"))
-        table.writerows((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
+        rows = ((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
+        table.writerows(map(safe_cell, row) for row in rows)
     write_json(folder / "dataset.json", info)

@@ -24,6 +24,7 @@ from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
+from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, map_items
 from moldiff.version import VERSION
@@ -249,7 +250,7 @@ def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path, shards
         writer.writerow(COLUMNS)
         for (source, index), result in zip(places, results, strict=True):
             status, energy = "dropped" if result.reason else "relaxed", result.values.get("relaxed_by_kcal_mol", "")
-            writer.writerow((source, index, result.name, status, result.reason, energy))
+            writer.writerow(map(safe_cell, (source, index, result.name, status, result.reason, energy)))
     return RelaxReport(out, table, len(results), len(relaxed), dict(dropped.most_common()), float(np.median(relaxed)))
 
 

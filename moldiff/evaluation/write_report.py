@@ -12,6 +12,7 @@ from moldiff.evaluation.plots import draw, draw_similarity
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.files import atomic_writer, write_json, write_text
 from moldiff.folders import Ours, new_folder, refuse_folder
+from moldiff.foreign_text import safe_cell
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
@@ -63,10 +64,9 @@ def molecules_csv(report: EvaluationReport) -> str:
         novel = "" if seen is None or not row.valid else int(not seen[place])
         checks = report.posebusters.told(row.index) if report.posebusters else ""
         first = duplicates[place]
-        writer.writerow(
-            [
-                row.index, row.name, int(row.valid), row.reason, row.n_atoms, int(row.stable), int(row.distance_stable),
-                row.smiles_stereo, "" if first is None else first, novel, checks,
-            ]
-        )  # fmt: skip
+        cells = [
+            row.index, row.name, int(row.valid), row.reason, row.n_atoms, int(row.stable), int(row.distance_stable),
+            row.smiles_stereo, "" if first is None else first, novel, checks,
+        ]  # fmt: skip
+        writer.writerow(map(safe_cell, cells))
     return buffer.getvalue()

@@ -26,6 +26,7 @@ from moldiff.chem.io.records import Record, read_records
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
+from moldiff.foreign_text import safe_cell
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
@@ -147,7 +148,7 @@ def score_file(
         )
         writer.writeheader()
         for row in _rows(records, scorer, reference, summary, progress):
-            writer.writerow(row)
+            writer.writerow({column: safe_cell(value) for column, value in row.items()})
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)

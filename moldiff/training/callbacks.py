@@ -17,6 +17,7 @@ from torch import Tensor
 
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
+from moldiff.foreign_text import plain_cell, safe_cell
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
 
@@ -34,13 +35,14 @@ class CsvLog:
         with atomic_writer(path) as handle:
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
-            writer.writerows(kept)
+            writer.writerows({name: safe_cell(value) for name, value in row.items()} for row in kept)
 
     def append(self, rows: list[dict[str, object]]) -> None:
         """Append rows; a reader sees whole rows only after the file is closed."""
         try:
             with open(self.path, "a", encoding="utf-8", newline="") as handle:
-                csv.DictWriter(handle, self.columns).writerows(rows)
+                safe = [{name: safe_cell(value) for name, value in row.items()} for row in rows]
+                csv.DictWriter(handle, self.columns).writerows(safe)
         except OSError as error:
             raise MoldiffError(f"{self.path} could not be written: {error.strerror or error}") from error
 
@@ -48,7 +50,7 @@ class CsvLog:
 def read_log(path: Path) -> list[dict[str, str]]:
     """Read the rows of a log."""
     with open(path, encoding="utf-8", newline="") as handle:
-        return list(csv.DictReader(handle))
+        return [{name: plain_cell(value) for name, value in row.items()} for row in csv.DictReader(handle)]
 
 
 class Progress(pl.Callback):

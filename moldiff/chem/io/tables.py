@@ -1,4 +1,5 @@
-"""Tables with a column of SMILES, .csv and .parquet, as text records."""
+"""Tables with a column of SMILES, .csv and .parquet, as text records. An apostrophe before what a spreadsheet would
+take for a formula is no part of a cell."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any
 
 from moldiff.chem.io.capped import MAX_RECORD, TextRecord, capped_lines, smiles_record
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import plain_cell
 
 MAX_CELL = 131_072  # bytes in a table, as many as Python's csv reader takes
 MAX_COLUMN = 1 << 30  # bytes, and numbers in lists, that one column of a Parquet row group unpacks to
@@ -55,7 +57,8 @@ def read_csv(path: Path) -> Iterator[TextRecord]:
         smiles, name = _columns(path, reader.fieldnames or [])
         for index, row in enumerate(reader):
             budget.used = 0
-            yield _table_record(index, row, smiles, name)
+            plain = {column: plain_cell(value) if isinstance(value, str) else value for column, value in row.items()}
+            yield _table_record(index, plain, smiles, name)
 
 
 class _RowBudget:

@@ -1,0 +1,35 @@
+"""Text out of other people's files, on its way into a spreadsheet or onto a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import TypeVar
+
+Cell = TypeVar("Cell")
+
+_FORMULA = re.compile(r"'*(?!'|[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$)[=+\-@\t\r＝＋－＠]", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def safe_cell(value: Cell) -> Cell | str:
+    """Return what to write into a cell of a CSV.
+
+    Spreadsheets take a text that begins with = + - @ for a formula, which may read files or send data away. Such a text
+    gets an apostrophe in front, which says that it is a text; `plain_cell` takes it off again. A plain number stays as
+    it is. Control characters, which could only garble what shows the table, become question marks.
+    """
+    if not isinstance(value, str):
+        return value
+    text = _CONTROL.sub("?", value)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def plain_cell(text: str) -> str:
+    """Return the text that `safe_cell` made a cell of."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal: what could move its cursor, change its colours or title, or turn the direction of
+    writing becomes a question mark; line breaks and tabs stay."""
+    return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)

@@ -1,0 +1,97 @@
+"""Text of others cannot compute in a spreadsheet nor take hold of a terminal; ours reads it back unchanged."""
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moldiff.chem.io.records import read_texts
+from moldiff.cli.shared import LogFormatter, console, echo
+from moldiff.foreign_text import plain_cell, printable, safe_cell
+
+FORMULAS = [
+    "=1+1",
+    '=HYPERLINK("http://x","y")',
+    "@SUM(1)",
+    "-2+3+cmd|'/C calc'!A0",
+    "+1-1",
+    "＝1",
+    "'=1",
+    "''@x",
+    "-",
+    "+a",
+]
+HARMLESS = ["", "aspirin", "1-butanol", "-1.5", "+3", "-1e-5", "'", "'quoted'", "2=3", "C=O", "don't", "-.5", "'-1.5"]
+ESCAPE = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202eback"
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_formula_becomes_a_text_and_comes_back(text: str) -> None:
+    cell = safe_cell(text)
+    assert cell == f"'{text}"
+    assert plain_cell(cell) == text
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_other_cells_stay_as_they_are(text: str) -> None:
+    assert safe_cell(text) == plain_cell(text) == text
+
+
+def test_numbers_are_no_texts_and_control_characters_no_part_of_one() -> None:
+    assert [safe_cell(value) for value in (-1.5, 3, None)] == [-1.5, 3, None]
+    assert safe_cell("a\x1b[31mb\x00\nc\td") == "a?[31mb?\nc\td"
+    assert safe_cell("\x1b=1") == "?=1"
+
+
+def test_what_reaches_a_terminal_holds_no_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printable("line\n\ttab åäö 分子 ±") == "line\n\ttab åäö 分子 ±"
+    echo(ESCAPE)
+    echo(ESCAPE, err=True)
+    console().print(ESCAPE)
+    from rich.table import Table
+
+    table = Table(ESCAPE)
+    table.add_row(ESCAPE)
+    console().print(table)
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "name %s", (ESCAPE,), None)
+    out, err = capsys.readouterr()
+    for text in (out, err, LogFormatter("%(message)s").format(record)):
+        assert not set("\x1b\x07\x9b\u202e") & set(text)
+        assert "owned" in text
+
+
+DRUGS = Path(__file__).parent / "fixtures" / "drugs.sdf"
+NAMES = ["=HYPERLINK(1)", "@SUM(1)", "-2+3+cmd|x", "\x1b[31mred"]
+
+
+def test_every_command_and_table(
+    run: Callable, record: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Titles of an SDF on their way through prepare, relax and evaluate; the table is read as molecules again."""
+    monkeypatch.chdir(tmp_path)
+    water = [("O", 0.0, 0.0, 0.0), ("H", 0.96, 0.0, 0.0), ("H", -0.24, 0.93, 0.0)]
+    bonds = [(1, 2, 1), (1, 3, 1)]
+    records = [record(name, water, bonds) for name in NAMES]
+    records += [record(name, [*water, ("Xx", 9.0, 9.0, 9.0)], bonds) for name in NAMES]
+    Path("in.sdf").write_text("".join(records) + DRUGS.read_text())
+    outputs = []
+    for command in (
+        ["data", "prepare", "in.sdf", "-o", "set", "--workers", "1"],
+        ["data", "relax", "in.sdf", "-o", "relaxed.sdf", "--method", "mmff94s", "--workers", "1"],
+        ["evaluate", "in.sdf", "-o", "report", "--posebusters", "0"],
+        ["data", "info", "set"],
+    ):
+        outputs.append(run(*command))
+    assert not any("\x1b" in result.out + result.err for result in outputs)
+    for name in ("set/dropped.csv", "relaxed.csv", "report/molecules.csv"):
+        rows = list(csv.reader(io.StringIO(Path(name).read_text())))
+        cells = [cell for row in rows for cell in row]
+        assert any("HYPERLINK" in cell for cell in cells), name
+        assert not any(cell.startswith(("=", "@", "-2")) or "\x1b" in cell for cell in cells)
+    Path("again.csv").write_text("name,smiles\n" + "".join(f"{safe_cell(name)},O\n" for name in NAMES[:3]))
+    assert [text.name for text in read_texts(Path("again.csv"))] == NAMES[:3]
+    assert json.loads(Path("report/report.json").read_text())["counts"]["invalid"] == 4
