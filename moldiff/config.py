@@ -73,7 +73,7 @@ class PropertyNetworkConfig(LayersConfig):
 
 
 class CurveConfig(Section):
-    """Noise levels along t (`moldiff.diffusion.schedule.NoiseCurve`).
+    """Noise levels along t (`moldiff.diffusion.schedule.NoiseSchedule`).
 
     Attributes:
         sigma_reference: where the coordinates' noise passes the middle of its angle range, angstrom: about how wide
@@ -190,7 +190,7 @@ class TrainingConfig(PaceConfig):
     unconditional_share: Share = 0.5
 
 
-class OwnDrawsConfig(Section):
+class OnPolicyConfig(Section):
     """Training on what the model itself draws (`moldiff.training.on_policy.states`)."""
 
     share: Share = 0.0
@@ -223,7 +223,7 @@ class TrainConfig(RunConfig):
     curve: CurveConfig = CurveConfig()
     loss: LossConfig = LossConfig()
     sampling: SamplingConfig = DEFAULT_SAMPLING
-    own_draws: OwnDrawsConfig = OwnDrawsConfig()
+    own_draws: OnPolicyConfig = OnPolicyConfig()
     training: TrainingConfig = TrainingConfig()
 
 

@@ -25,7 +25,7 @@ _CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of eac
 
 
 @dataclass(frozen=True)
-class Fragment:
+class MolFragment:
     """Atoms that are kept, in the order of the input.
 
     Attributes:
@@ -81,7 +81,7 @@ def cut_fragment(
     fixed_atoms: Sequence[int] | None,
     smarts: str | None,
     attach_at: Sequence[int],
-) -> Fragment:
+) -> MolFragment:
     """Return the part of the molecules that is kept.
 
     Hydrogens of kept atoms are kept with them.
@@ -126,7 +126,7 @@ def cut_fragment(
     except EncodingError as error:
         known = " ".join((*vocabulary.elements, *(f"{charge:+d}" for charge in vocabulary.charges), *vocabulary.bonds))
         raise MoldiffError(f"{source}: {error} of the model ({known})") from error
-    return Fragment(part, arrays, np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64), atoms)
+    return MolFragment(part, arrays, np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64), atoms)
 
 
 def block_of(mol: Chem.Mol) -> str:

@@ -19,7 +19,7 @@ from moldiff.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class Topology:
     """A molecule without coordinates.
 
     Attributes:
@@ -41,7 +41,7 @@ class Skeleton:
 
 
 @rdkit_errors()
-def skeleton(mol: Chem.Mol, vocabulary: Vocabulary) -> Skeleton:
+def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
     """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
 
     Raises:
@@ -56,10 +56,10 @@ def skeleton(mol: Chem.Mol, vocabulary: Vocabulary) -> Skeleton:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} atoms")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
-    return Skeleton(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens)
+    return Topology(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens)
 
 
-def sketch(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
+def heavy_atom_skeleton(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
     """Build the largest connected piece of the heavy atoms, with hydrogens wherever RDKit misses them.
 
     Half-way down, a model's estimate has hydrogens too few or too many, or loose atoms, but elements and bonds of the

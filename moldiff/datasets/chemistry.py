@@ -28,7 +28,7 @@ Kind = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class SeenChemistry:
+class TrainingChemistry:
     """What occurs in the training split, with counts.
 
     Attributes:
@@ -92,7 +92,7 @@ class SeenChemistry:
         return {TENSOR: torch.frombuffer(bytearray(text), dtype=torch.uint8)}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> SeenChemistry:
+    def from_tensors(cls, tensors: Mapping[str, Tensor], source: str) -> TrainingChemistry:
         """Read `to_tensors`'s output.
 
         Raises:
@@ -121,7 +121,7 @@ def bond_kind(first: str, second: str, bond: str) -> Kind:
     return (*sorted((first, second)), bond)  # type: ignore[return-value]
 
 
-def seen_chemistry(dataset: PreparedDataset) -> SeenChemistry:
+def training_chemistry(dataset: PreparedDataset) -> TrainingChemistry:
     """Measure the training split of a prepared data set (a second for two million bonds)."""
     arrays, vocabulary = dataset.arrays, dataset.vocabulary
     train = np.zeros(len(dataset), dtype=bool)
@@ -133,7 +133,7 @@ def seen_chemistry(dataset: PreparedDataset) -> SeenChemistry:
         minlength=len(vocabulary.elements) * len(charges),
     )
     totals = np.add.reduceat(charges[arrays["charge"]], arrays["atom_offsets"][:-1])[train]
-    return SeenChemistry(
+    return TrainingChemistry(
         atoms={
             (vocabulary.elements[k // len(charges)], vocabulary.charges[k % len(charges)]): int(pairs[k])
             for k in np.flatnonzero(pairs).tolist()

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.diffusion.schedule import NoiseCurve, uniform_grid
+from moldiff.diffusion.schedule import NoiseSchedule, uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream, bound_counter
@@ -70,7 +70,7 @@ class BoundSettings:
 def bound_terms(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseCurve,
+    curve: NoiseSchedule,
     molecules: MolBatch,
     settings: BoundSettings,
     source: NoiseSource,

@@ -14,21 +14,21 @@ from torch import Tensor
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import MolBatch, MolPrediction
 
 
 @dataclass(frozen=True)
-class CleanGraphCurve(NoiseCurve):
+class CleanGraphSchedule(NoiseSchedule):
     """A curve along which the coordinates alone get noise: types, charges and bonds stay at their level of t = 0."""
 
     @classmethod
-    def of(cls, curve: NoiseCurve) -> CleanGraphCurve:
+    def of(cls, curve: NoiseSchedule) -> CleanGraphSchedule:
         """Return the curve with the same coordinate levels."""
-        return cls(**{field.name: getattr(curve, field.name) for field in fields(NoiseCurve)})
+        return cls(**{field.name: getattr(curve, field.name) for field in fields(NoiseSchedule)})
 
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
-        """Return the levels at t; ``t_graph`` (B,), by default 0, is what a `NoiseCurve` takes for the graph's time."""
+        """Return the levels at t; ``t_graph`` (B,), by default 0, is the time of the graph in a `NoiseSchedule`."""
         return super().levels(t_pos, torch.zeros_like(t_pos) if t_graph is None else t_graph)
 
 

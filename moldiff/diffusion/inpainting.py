@@ -14,13 +14,13 @@ from torch import Tensor
 
 from moldiff.diffusion.joint import JointDiffusion, JointNoise
 from moldiff.diffusion.levels import Levels
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.geometry import center
 from moldiff.molecules import MolBatch, MolPrediction
 
 
 @dataclass(frozen=True)
-class LateCurve(NoiseCurve):
+class TruncatedSchedule(NoiseSchedule):
     """The end of another curve: t = 1 is in the middle of it.
 
     Attributes:
@@ -28,12 +28,12 @@ class LateCurve(NoiseCurve):
         start_pos, start_graph: times of the whole curve at which coordinates and graph are for t = 1.
     """
 
-    whole: NoiseCurve
+    whole: NoiseSchedule
     start_pos: float
     start_graph: float
 
     @classmethod
-    def of(cls, whole: NoiseCurve, sigma: float, start_graph: float) -> LateCurve:
+    def of(cls, whole: NoiseSchedule, sigma: float, start_graph: float) -> TruncatedSchedule:
         """Return the curve from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
         start = float(whole.time_of_sigma(torch.tensor([sigma])))
         sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
@@ -51,7 +51,7 @@ class LateCurve(NoiseCurve):
 
 
 @dataclass(frozen=True)
-class KnownPart:
+class FixedPart:
     """The first n atoms of every molecule, and where the others belong.
 
     Attributes:
@@ -67,14 +67,14 @@ class KnownPart:
     charge: Tensor
     bond_type: Tensor
     exits: Tensor
-    directions: Tensor
+    exit_vectors: Tensor
 
     def __len__(self) -> int:
         return len(self.pos)
 
-    def to(self, device: torch.device) -> KnownPart:
+    def to(self, device: torch.device) -> FixedPart:
         """Return the part with every tensor on ``device``."""
-        return KnownPart(**{name: value.to(device) for name, value in vars(self).items()})
+        return FixedPart(**{name: value.to(device) for name, value in vars(self).items()})
 
     def filled_in(self, batch: MolBatch) -> MolBatch:
         """Return a batch with this part as the categories of its first atoms; coordinates stay."""
@@ -110,10 +110,10 @@ class Placement:
     reach_per_atom: float = 0.13
     spread: float = 0.2
 
-    def center(self, known: KnownPart, new: Tensor) -> Tensor:
+    def center(self, known: FixedPart, new: Tensor) -> Tensor:
         """Return (B, 3) the point for ``new`` (B,) new atoms."""
         reach = self.reach + self.reach_per_atom * new[:, None, None] / len(known.exits)
-        return (known.exits + known.directions * reach).mean(1)
+        return (known.exits + known.exit_vectors * reach).mean(1)
 
 
 class PartialDiffusion(JointDiffusion):
@@ -130,7 +130,7 @@ class PartialDiffusion(JointDiffusion):
         redraw_exponent: of the share.
     """
 
-    def __init__(self, whole: JointDiffusion, known: KnownPart, placement: Placement, redraw_exponent: float) -> None:
+    def __init__(self, whole: JointDiffusion, known: FixedPart, placement: Placement, redraw_exponent: float) -> None:
         self.pos, self.categories, self.position_std = whole.pos, whole.categories, whole.position_std
         self.known, self.placement, self.redraw_exponent = known, placement, redraw_exponent
 

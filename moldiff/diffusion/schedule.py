@@ -14,7 +14,7 @@ from moldiff.diffusion.levels import Levels
 
 
 @dataclass(frozen=True)
-class AngleCurve:
+class AngleSchedule:
     """ln tan of an angle that grows as t^exponent from ``start`` to ``end``: a cosine schedule between finite ends.
 
     With abar = cos^2(angle), logit abar = -2 ln tan(angle) (Nichol and Dhariwal 2021; the exponent follows Vignac et
@@ -43,7 +43,7 @@ class AngleCurve:
 
 
 @dataclass(frozen=True)
-class NoiseCurve:
+class NoiseSchedule:
     """Ties the four fields' levels together along t.
 
     Attributes:
@@ -61,15 +61,15 @@ class NoiseCurve:
     sigma_reference: float
 
     @property
-    def _pos(self) -> AngleCurve:
+    def _pos(self) -> AngleSchedule:
         log_reference = math.log(self.sigma_reference)
-        return AngleCurve(
+        return AngleSchedule(
             math.log(self.sigma_min) - log_reference, math.log(self.sigma_max) - log_reference, self.exponents["pos"]
         )
 
-    def _category(self, field: str) -> AngleCurve:
+    def _category(self, field: str) -> AngleSchedule:
         half_logit = 0.5 * math.log((1 - self.abar_end) / self.abar_end)
-        return AngleCurve(-half_logit, half_logit, self.exponents[field])
+        return AngleSchedule(-half_logit, half_logit, self.exponents[field])
 
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         """Return the levels at t.
@@ -107,7 +107,7 @@ class TrainingDensity:
     independent_share: float
     clean_graph_share: float
 
-    def sample(self, uniforms: Tensor, curve: NoiseCurve) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, curve: NoiseSchedule) -> tuple[Tensor, Tensor]:
         """Return times (t_pos, t_graph), each (B,) float64, from (B, 5) uniform numbers."""
         choice, place, independent, other, clean = uniforms.double().unbind(-1)
         normal = torch.special.ndtri(place)

@@ -9,7 +9,7 @@ import numpy as np
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.distributions import summarise, total_variation
-from moldiff.evaluation.measurements import COMPOSITION, KINDS, PROPERTY_NAMES, Sample
+from moldiff.evaluation.measurements import COMPOSITION, KINDS, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Proportions, proportions
 from moldiff.evaluation.reference import Entry, Reference, distances, weighted_average
 
@@ -84,7 +84,7 @@ class Comparison:
     proportions: Proportions | None
 
 
-def compare(sample: Sample, reference: Reference) -> Comparison:
+def compare(sample: Measurements, reference: Reference) -> Comparison:
     """Measure a sample against a reference; an empty sample gives None distances."""
     values = sample.geometry()
     known = sample.known_properties()
@@ -101,7 +101,7 @@ def compare(sample: Sample, reference: Reference) -> Comparison:
     )
 
 
-def summaries(sample: Sample) -> dict[str, dict[str, Any]]:
+def summaries(sample: Measurements) -> dict[str, dict[str, Any]]:
     """Return count, mean and standard deviation of every property of a sample, with its unit."""
     result: dict[str, dict[str, Any]] = {}
     for name, values in sample.known_properties().items():

@@ -14,7 +14,7 @@ from moldiff.evaluation import relaxation
 from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.load_reference import load_reference
-from moldiff.evaluation.measurements import Sample
+from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.posebusters import run_posebusters
@@ -86,7 +86,7 @@ def evaluate(
     if reference is not None and not isinstance(reference, Reference):
         reference = load_reference(reference)
     clock.stage("geometry")
-    sample = Sample.of(row.mol for row in rows if row.valid)
+    sample = Measurements.of(row.mol for row in rows if row.valid)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
     repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None

@@ -14,7 +14,7 @@ from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Hydrogens, assess_file
-from moldiff.evaluation.measurements import Sample
+from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.reference import Reference, build_reference
 from moldiff.files import read_json
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
@@ -62,7 +62,7 @@ def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int =
     smiles = [row.smiles for row in valid]
     keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
     source = f"{len(valid)} valid molecules of {path.name}"
-    return build_reference(source, Sample.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
+    return build_reference(source, Measurements.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
 
 
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
@@ -86,12 +86,15 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
         source = f"{len(molecules)} held-out molecules of {name}"
         if len(train):
             seen = molecules_of(dataset, _draw(train, most, generator))
-            training, training_smiles = Sample.of(seen), tuple(canonical_smiles(mol, stereo=False) for mol in seen)
+            training, training_smiles = (
+                Measurements.of(seen),
+                tuple(canonical_smiles(mol, stereo=False) for mol in seen),
+            )
     else:
         molecules = molecules_of(dataset, _draw(train, most, generator))
         source = f"training molecules of {name} (it has no held-out ones)"
     smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
-    reference = build_reference(source, Sample.of(molecules), training, keys, smiles=smiles, seed=seed)
+    reference = build_reference(source, Measurements.of(molecules), training, keys, smiles=smiles, seed=seed)
     return replace(reference, training_smiles=training_smiles)
 
 

@@ -28,7 +28,7 @@ _BOND_CLASSES = {1: "single", 2: "double", 3: "triple", 4: "aromatic"}
 
 
 @dataclass(frozen=True)
-class Sample:
+class Measurements:
     """M molecules, as arrays and property values.
 
     Attributes:
@@ -42,7 +42,7 @@ class Sample:
     motifs: tuple[Mapping[str, int], ...]
 
     @classmethod
-    def of(cls, molecules: Iterable[Mol]) -> Sample:
+    def of(cls, molecules: Iterable[Mol]) -> Measurements:
         """Measure sanitised molecules with a conformer, one at a time."""
         graphs, rows, counts = [], [], []
         for mol in molecules:
@@ -55,10 +55,10 @@ class Sample:
     def __len__(self) -> int:
         return len(self.graphs)
 
-    def take(self, rows: np.ndarray) -> Sample:
+    def take(self, rows: np.ndarray) -> Measurements:
         """Return the molecules ``rows`` (integer indices)."""
         columns = {name: values[rows] for name, values in self.properties.items()}
-        return Sample(tuple(self.graphs[row] for row in rows), columns, tuple(self.motifs[row] for row in rows))
+        return Measurements(tuple(self.graphs[row] for row in rows), columns, tuple(self.motifs[row] for row in rows))
 
     def geometry(self) -> dict[str, dict[str, np.ndarray]]:
         """Return kind -> type label -> values, units as in `KINDS`."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.compare import Comparison, Distance
-from moldiff.evaluation.measurements import COMPOSITION, KINDS, Sample
+from moldiff.evaluation.measurements import COMPOSITION, KINDS, Measurements
 from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.reference import Entry, Reference
 
@@ -31,7 +31,7 @@ _COMPOSITION_TITLES = {
 }  # fmt: skip
 
 
-def draw(sample: Sample, reference: Reference | None, comparison: Comparison | None) -> dict[str, bytes]:
+def draw(sample: Measurements, reference: Reference | None, comparison: Comparison | None) -> dict[str, bytes]:
     """Return file name -> PNG of bonds, angles, torsions, properties and composition. An empty sample draws nothing."""
     if not len(sample):
         return {}
@@ -117,7 +117,7 @@ def _edges(values: np.ndarray, entry: Entry | None) -> np.ndarray:
     return np.linspace(low - margin, high + margin, bins + 1)
 
 
-def _composition(heading: str, sample: Sample, reference: Reference | None) -> bytes:
+def _composition(heading: str, sample: Measurements, reference: Reference | None) -> bytes:
     figure, axes = _panels(len(COMPOSITION), heading)
     counts = sample.composition()
     for field, ax in zip(COMPOSITION, axes, strict=False):

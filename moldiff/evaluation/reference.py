@@ -16,7 +16,7 @@ import numpy as np
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
-from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Sample
+from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
 from moldiff.models.references import HISTOGRAMS, TRAINING_KEYS, References, TrainingKeys
 
@@ -53,7 +53,7 @@ class Reference:
         geometry: kind -> type label -> entry, most frequent type first.
         averages: kind -> floor of the average over types, weighted by the types' frequency in the reference.
         properties: property name -> entry.
-        composition: as `Sample.composition`.
+        composition: as `Measurements.composition`.
         motifs: motif -> how often it occurs in a molecule; empty in references of early models.
         keys: training molecules, or None if novelty cannot be told.
         smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
@@ -136,8 +136,8 @@ class Reference:
 
 def build_reference(
     source: str,
-    held_out: Sample,
-    training: Sample | None,
+    held_out: Measurements,
+    training: Measurements | None,
     keys: TrainingKeys | None,
     *,
     smiles: Sequence[str] = (),
@@ -215,7 +215,7 @@ class _Target:
     distributions: dict[str, dict[str, Distribution]]
 
     @classmethod
-    def of(cls, sample: Sample, kept: dict[str, dict[str, np.ndarray]]) -> _Target:
+    def of(cls, sample: Measurements, kept: dict[str, dict[str, np.ndarray]]) -> _Target:
         values = {
             kind: {name: v for name, v in types.items() if name in kept[kind]}
             for kind, types in sample.geometry().items()
@@ -223,7 +223,7 @@ class _Target:
         values["property"] = {name: v for name, v in sample.known_properties().items() if len(v)}
         return cls({kind: {name: summarise(v) for name, v in types.items()} for kind, types in values.items()})
 
-    def distances(self, sample: Sample) -> dict[str, dict[str, float]]:
+    def distances(self, sample: Measurements) -> dict[str, dict[str, float]]:
         values = {**sample.geometry(), "property": sample.known_properties()}
         return {kind: distances(values[kind], wanted) for kind, wanted in self.distributions.items()}
 
@@ -233,7 +233,10 @@ _Draws = dict[int, list[dict[str, dict[str, float]]]]
 
 
 def _training_draws(
-    held_out: Sample, training: Sample, kept: dict[str, dict[str, np.ndarray]], generator: np.random.Generator
+    held_out: Measurements,
+    training: Measurements,
+    kept: dict[str, dict[str, np.ndarray]],
+    generator: np.random.Generator,
 ) -> _Draws:
     """Measure draws of training molecules against all held-out ones."""
     target = _Target.of(held_out, kept)
@@ -244,7 +247,9 @@ def _training_draws(
     }
 
 
-def _split_draws(held_out: Sample, kept: dict[str, dict[str, np.ndarray]], generator: np.random.Generator) -> _Draws:
+def _split_draws(
+    held_out: Measurements, kept: dict[str, dict[str, np.ndarray]], generator: np.random.Generator
+) -> _Draws:
     """Measure draws of up to half the molecules against the rest; slightly high, because the rest is fewer."""
     half = len(held_out) // 2
     draws: _Draws = {}
@@ -257,7 +262,7 @@ def _split_draws(held_out: Sample, kept: dict[str, dict[str, np.ndarray]], gener
     return draws
 
 
-def _some(sample: Sample, size: int, generator: np.random.Generator) -> Sample:
+def _some(sample: Measurements, size: int, generator: np.random.Generator) -> Measurements:
     return sample.take(generator.permutation(len(sample))[:size])
 
 

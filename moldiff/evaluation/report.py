@@ -50,7 +50,7 @@ from typing import Any
 from moldiff.evaluation.assess import MISSING, Assessment
 from moldiff.evaluation.compare import Comparison, summaries
 from moldiff.evaluation.fcd import ChemNetDistance
-from moldiff.evaluation.measurements import KINDS, Sample
+from moldiff.evaluation.measurements import KINDS, Measurements
 from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.metrics import failures
 from moldiff.evaluation.posebusters import PoseBustersResult
@@ -90,7 +90,7 @@ class EvaluationReport:
     hydrogens: str
     rows: list[Assessment]
     metrics: dict[str, Rate]
-    sample: Sample
+    sample: Measurements
     reference: Reference | None
     comparison: Comparison | None
     posebusters: PoseBustersResult | None

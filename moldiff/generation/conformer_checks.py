@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from moldiff.chem.convert import Conversion
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
-from moldiff.chem.topology import Skeleton
-from moldiff.datasets.chemistry import TENSOR, SeenChemistry
+from moldiff.chem.topology import Topology
+from moldiff.datasets.chemistry import TENSOR, TrainingChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING, DecodedMolecule
 from moldiff.models.folder import ModelFolder
-from moldiff.sampling.molecule_sampler import Draw
+from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ class ConformerDecoder:
         seen: bond lengths of training, which a conformer may leave by `LENGTH_WIDENING`; None = not known.
     """
 
-    item: Skeleton
+    item: Topology
     vocabulary: Vocabulary
-    seen: SeenChemistry | None
+    seen: TrainingChemistry | None
 
-    def decode(self, draw: Draw) -> DecodedMolecule:
+    def decode(self, draw: RawSample) -> DecodedMolecule:
         """Return the conformer; a fact is whether it is the mirror image of what was drawn."""
         assert draw.arrays is not None
         pos = draw.arrays.pos
@@ -55,10 +55,10 @@ class ConformerDecoder:
         return DecodedMolecule(conversion, is_valid_and_connected(conversion)[1], geometry, "", facts=facts)
 
 
-def seen_lengths(folder: ModelFolder) -> SeenChemistry | None:
+def seen_lengths(folder: ModelFolder) -> TrainingChemistry | None:
     """Return the bond lengths that a model folder carries; None, with a warning, if it carries none."""
     if TENSOR in folder.references:
-        return SeenChemistry.from_tensors(folder.references, str(folder.path))
+        return TrainingChemistry.from_tensors(folder.references, str(folder.path))
     logger.warning(
         "%s does not carry the bond lengths of its training data ('moldiff models pack' adds them): "
         "lengths are held against covalent radii alone",

@@ -16,14 +16,14 @@ from torch import Tensor
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.io.records import Record
-from moldiff.chem.topology import Skeleton, skeleton
+from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
-from moldiff.diffusion.fixed_graph import CleanGraphCurve, CoordinateDiffusion
+from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
-from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
+from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.writer import molecules_of
@@ -31,7 +31,7 @@ from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
-from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Drawer, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.status import Status
 from moldiff.threads import Workers
@@ -63,7 +63,7 @@ class ConformerOptions(RecordOptions):
         return {**super().record(sampler), "redraws": self.redraws}
 
 
-class ConformerRun(RecordRun[Skeleton]):
+class ConformerRun(RecordRun[Topology]):
     """Draws conformers.
 
     Args:
@@ -90,15 +90,15 @@ class ConformerRun(RecordRun[Skeleton]):
     def defaults(sampling: SamplingConfig) -> MethodConfig:
         return sampling.conformers
 
-    def prepare(self, record: Record) -> Skeleton:
+    def prepare(self, record: Record) -> Topology:
         assert record.mol is not None
-        return skeleton(record.mol, self.model.vocabulary)
+        return topology_of(record.mol, self.model.vocabulary)
 
     def title(self, record: Record) -> str:
         return record.name
 
     def settle(
-        self, asks: list[Ask[Skeleton]], workers: Workers, done: Callable[[], None], interruption: Interruption
+        self, asks: list[RecordTask[Topology]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
         drawer = self.drawer(False, workers)
         runner = TaskRunner(drawer, coordinate_walk(drawer))
@@ -129,8 +129,8 @@ class ConformerRun(RecordRun[Skeleton]):
                 yield self._result(found[ask.number], attempts[ask.number], drawer.evaluations)
 
     def _plan(
-        self, pending: list[Ask[Skeleton]], attempts: dict[int, int], rows: int
-    ) -> dict[int, tuple[Ask[Skeleton], int]]:
+        self, pending: list[RecordTask[Topology]], attempts: dict[int, int], rows: int
+    ) -> dict[int, tuple[RecordTask[Topology], int]]:
         """Return the attempts to make next, by noise key, those of one draw in order.
 
         A micro-batch costs the same however few of its rows are wanted, so later attempts fill it: should the first
@@ -164,10 +164,10 @@ def _stereo_is_wrong(result: MoleculeResult) -> bool:
     return result.reason.partition(":")[0] == WRONG_STEREO
 
 
-def coordinate_walk(drawer: Drawer) -> Callable[[MolBatch, Tensor], Sample]:
+def coordinate_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
     """Return the walk from pure noise to coordinates for the graphs of a batch."""
     diffusion = CoordinateDiffusion(drawer.model.diffusion.position_std)
-    curve = CleanGraphCurve.of(drawer.model.curve)
+    curve = CleanGraphSchedule.of(drawer.model.curve)
 
     def walk(batch: MolBatch, starts: Tensor) -> Sample:
         return sample(drawer.denoiser, diffusion, curve, batch, drawer.grid, drawer.solver, drawer.source)

@@ -23,7 +23,7 @@ from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
-from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
+from moldiff.sampling.molecule_sampler import MOST_DRAWS, MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.status import Status
@@ -60,7 +60,7 @@ Item = TypeVar("Item", bound=Prepared)
 
 
 @dataclass(frozen=True)
-class Ask(Generic[Item]):
+class RecordTask(Generic[Item]):
     """One draw that is asked for.
 
     Attributes:
@@ -140,11 +140,11 @@ class RecordRun(Run, Generic[Item]):
             return self._asked
         return self._n * count_records(Path(self._molecules))
 
-    def drawer(self, keep_predictions: bool, workers: Workers) -> Drawer:
+    def drawer(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
         """Return what carries solver, grid, noise and micro-batches."""
         sampler = self.sampler
         solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
-        return Drawer(
+        return MoleculeSampler(
             self.model, solver, sampler.evaluations, sampler.options.seed, None, keep_predictions, grid, workers=workers
         )
 
@@ -154,7 +154,7 @@ class RecordRun(Run, Generic[Item]):
 
     @abstractmethod
     def settle(
-        self, asks: list[Ask[Item]], workers: Workers, done: Callable[[], None], interruption: Interruption
+        self, asks: list[RecordTask[Item]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
         """Yield the results, in order, of asks that all have an item; call ``done`` whenever one is settled. After an
         interruption, only of those that are settled by then."""
@@ -185,7 +185,7 @@ class RecordRun(Run, Generic[Item]):
             where = self._molecules if isinstance(self._molecules, str | Path) else "the molecules"
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
 
-    def _placed(self, ask: Ask[Item], result: MoleculeResult) -> MoleculeResult:
+    def _placed(self, ask: RecordTask[Item], result: MoleculeResult) -> MoleculeResult:
         """Return a result with the facts of its record, counted there."""
         record = ask.record
         self.records += ask.draw == 0
@@ -194,7 +194,7 @@ class RecordRun(Run, Generic[Item]):
         facts = {"record": record.index, "name": record.name, "draw": ask.draw, **result.facts}
         return replace(result, facts=facts, title=self.title(record))
 
-    def _asks(self, records: Iterable[Record]) -> Iterator[Ask[Item]]:
+    def _asks(self, records: Iterable[Record]) -> Iterator[RecordTask[Item]]:
         """Yield the draws that are asked for, record by record."""
         sizes, warned, number = self.model.statistics.size_counts, False, 0
         for record in records:
@@ -216,6 +216,6 @@ class RecordRun(Run, Generic[Item]):
                 )  # fmt: skip
             for draw in range(self._n):
                 self._asked = number + 1
-                yield Ask(number, draw, record, item, reason)
+                yield RecordTask(number, draw, record, item, reason)
                 number += 1
         self._all_asked = True

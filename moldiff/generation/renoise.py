@@ -16,7 +16,7 @@ from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.geometry import center
 from moldiff.molecules import collate
-from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
 from moldiff.sampling.sampler import evaluations_of, resample
 from moldiff.status import Status
 
@@ -35,14 +35,14 @@ class Renoiser:
         evaluations: network evaluations of an attempt.
     """
 
-    def __init__(self, drawer: Drawer, start: float = RENOISE_TIME) -> None:
+    def __init__(self, drawer: MoleculeSampler, start: float = RENOISE_TIME) -> None:
         self.drawer = drawer
         late = drawer.grid[drawer.grid <= start]
         self.grid = late if len(late) > 1 else drawer.grid[-2:]
         self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
 
     def settle(
-        self, draws: list[Draw], decoder: Decoder, attempts: int, gate: Gate | None = None
+        self, draws: list[RawSample], decoder: Decoder, attempts: int, gate: Gate | None = None
     ) -> Iterator[MoleculeResult]:
         """Yield the result of each draw in order, after up to so many attempts at those that are invalid.
 
@@ -61,7 +61,7 @@ class Renoiser:
                 results[draw.number] = replace(kept, renoised=number)
         yield from (results[draw.number] for draw in draws)
 
-    def attempt(self, draws: list[Draw], number: int) -> dict[int, Draw]:
+    def attempt(self, draws: list[RawSample], number: int) -> dict[int, RawSample]:
         """Return a new draw for each draw that has arrays, by its number.
 
         An attempt is a function of the draw and the attempt's number, from 1 to `MAX_ATTEMPTS`, not of its batch.
@@ -69,12 +69,12 @@ class Renoiser:
         sound = [draw for draw in draws if draw.arrays is not None]
         widths = [bucket_width(len(draw.arrays.atom_type)) for draw in sound if draw.arrays is not None]
 
-        def run(some: list[Draw]) -> list[Draw]:
+        def run(some: list[RawSample]) -> list[RawSample]:
             return self._micro_batch(some, number)
 
         return {draw.number: draw for _, draw in self.drawer.micro_batches.run(sound, widths, run)}
 
-    def _micro_batch(self, draws: list[Draw], number: int) -> list[Draw]:
+    def _micro_batch(self, draws: list[RawSample], number: int) -> list[RawSample]:
         """Run one micro-batch."""
         drawer, model = self.drawer, self.drawer.model
         numbers = torch.tensor([draw.number for draw in draws])

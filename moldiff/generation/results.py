@@ -16,7 +16,7 @@ from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.sampling.molecule_sampler import Draw
+from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: Draw, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
+    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 
@@ -230,7 +230,7 @@ def guarded(number: int, work: Callable[[], MoleculeResult]) -> MoleculeResult:
         return MoleculeResult(number, Status.FAILED, error_reason(error))
 
 
-def _assessed(draw: Draw, decoder: Decoder, properties: Sequence[str]) -> MoleculeResult:
+def _assessed(draw: RawSample, decoder: Decoder, properties: Sequence[str]) -> MoleculeResult:
     if draw.arrays is None:
         return MoleculeResult(draw.number, Status.FAILED, f"not finite: at step {draw.failed_at}")
     decoded = decoder.decode(draw)

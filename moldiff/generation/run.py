@@ -30,8 +30,8 @@ from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.models.loaded import load_model
-from moldiff.sampling.constraints import demands_of
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.constraints import decoding_constraints
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
 from moldiff.threads import INLINE, Workers, workers_for
 
@@ -202,13 +202,13 @@ class GenerateRun(Run):
         self.steering = steer(wanted, self.model, references, source, self.guide)
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
-        decoder = DECODERS[options.decode](self.model.vocabulary, references, source, demands_of(constraints))
+        decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
         self.decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.columns = (*COLUMNS, *self.steering.tracker.columns)
         self.tells_results = options.until_valid
         self.unit = "valid molecules" if options.until_valid else "molecules"
 
-    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> Drawer:
+    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""
         return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
 
@@ -229,7 +229,7 @@ class GenerateRun(Run):
     ) -> Iterator[MoleculeResult]:
         drawer, tracker = self.drawer(True, workers), self.steering.tracker
         renoiser = Renoiser(drawer)
-        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[Draw]]]()
+        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.until_valid else 2
         while True:

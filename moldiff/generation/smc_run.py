@@ -17,9 +17,9 @@ from torch import Tensor
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.chem.filters.validity import is_valid_and_connected
-from moldiff.chem.topology import sketch
+from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
@@ -27,10 +27,10 @@ from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, asses
 from moldiff.generation.run import DRAWS_PER_VALID, GenerateRun, Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
-from moldiff.sampling.molecule_sampler import Draw, Drawer, draws_of
-from moldiff.sampling.particles import Walker
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
+from moldiff.sampling.particles import ParticleSampler
 from moldiff.sampling.sampler import Sample
-from moldiff.sampling.smc import Reweighter, Scored, Stage
+from moldiff.sampling.smc import ResamplingStep, ScoredParticle, SequentialMonteCarlo
 from moldiff.scoring.named import OF_TARGETS, targets_score
 from moldiff.status import Status
 from moldiff.threads import Workers
@@ -79,7 +79,7 @@ class ScoreResult:
         )
 
 
-def stages(grid: Tensor, curve: NoiseCurve) -> tuple[Stage, ...]:
+def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     """Return the stages of a grid (M + 1,), for each of `STAGE_TIMES` the first whose estimate was made then or later.
 
     Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the curve is.
@@ -95,7 +95,7 @@ def stages(grid: Tensor, curve: NoiseCurve) -> tuple[Stage, ...]:
     for time in STAGE_TIMES:
         step = next((k for k, t in enumerate(made_at, start=1) if t <= time + 0.005), None)
         if step is not None:
-            found[step] = Stage(step, min(1.0, (TRUST_FROM - made_at[step - 1]) / (TRUST_FROM - TRUST_FULLY)))
+            found[step] = ResamplingStep(step, min(1.0, (TRUST_FROM - made_at[step - 1]) / (TRUST_FROM - TRUST_FULLY)))
     return tuple(found.values())
 
 
@@ -103,7 +103,7 @@ class MoleculePotential:
     """Scores particles by the molecules they are or are becoming.
 
     The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
-    scored by its skeleton (`moldiff.chem.sketch.sketch`).
+    scored by its skeleton (`moldiff.chem.heavy_atom_skeleton.heavy_atom_skeleton`).
 
     Args:
         drawer: makes the draws.
@@ -115,11 +115,11 @@ class MoleculePotential:
         evaluations: molecules that the score was asked for.
     """
 
-    def __init__(self, drawer: Drawer, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
+    def __init__(self, drawer: MoleculeSampler, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
         self._drawer, self._decoder, self._score, self._gate = drawer, decoder, score, gate
         self.evaluations = 0
 
-    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+    def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
         results = [assess(self._draw(sample), self._decoder, self._gate) if final else None for sample in samples]
         molecules = [
             (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
@@ -129,11 +129,11 @@ class MoleculePotential:
         self.evaluations += len(asked)
         scores = iter(self._score(asked))
         return [
-            Scored(None if mol is None else next(scores), result)
+            ScoredParticle(None if mol is None else next(scores), result)
             for mol, result in zip(molecules, results, strict=True)
         ]
 
-    def _draw(self, sample: Sample) -> Draw:
+    def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
         return draws_of(self._drawer.decided(sample), [number], True)[0]
 
@@ -143,7 +143,7 @@ class MoleculePotential:
             return None
         arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
         try:
-            for conversion in (decode(arrays, vocabulary), sketch(arrays, vocabulary)):
+            for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
                 if is_valid_and_connected(conversion)[0]:
                     return conversion.mol
         except Exception:  # a guess that breaks something is none
@@ -152,7 +152,7 @@ class MoleculePotential:
 
 
 @dataclass
-class ReweightedDraws:
+class ReweightedSampler:
     """Makes draws in groups: group g has the draws K g .. K g + K - 1, each with the size, condition and noise that the
     plain draw of that number has, as long as no other takes its place.
 
@@ -164,7 +164,7 @@ class ReweightedDraws:
         evaluations: of the network, for all groups that were begun.
     """
 
-    drawer: Drawer
+    drawer: MoleculeSampler
     decoder: Decoder
     asked: ScoreOptions
     gate: Gate | None = None
@@ -174,13 +174,13 @@ class ReweightedDraws:
 
     def __post_init__(self) -> None:
         drawer, model = self.drawer, self.drawer.model
-        walker = Walker(
+        walker = ParticleSampler(
             drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
             drawer.micro_batches,
         )  # fmt: skip
         self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate)
         self._stages = stages(drawer.grid, model.curve)
-        self._reweighter = Reweighter(walker, self._potential, self.asked.weight, self._stages)
+        self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
         """Yield the result of each draw of some groups, in order, and what it was conditioned on, (P,).
@@ -262,12 +262,12 @@ class GroupRun(GenerateRun):
             self.score = replace(self.score, score=targets_score(tracker.targets, tracker.statistics))
         self.columns = (*self.columns, SCORE_COLUMN)
         self.tells_results = True
-        self._groups: ReweightedDraws | None = None
+        self._groups: ReweightedSampler | None = None
 
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = self._groups = ReweightedDraws(self.drawer(True, workers), self.decoder, self.score, self.gate)
+        draws = self._groups = ReweightedSampler(self.drawer(True, workers), self.decoder, self.score, self.gate)
         size, first = self.score.particles, 0
         limit = self.requested * (DRAWS_PER_VALID if self.options.until_valid else 1)
         while first * size < limit and interruption.number is None:

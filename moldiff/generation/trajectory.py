@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 
 from moldiff.arrays import MolArrays
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch, MolPrediction, unbatch
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.vocabulary import Vocabulary
 
 SUFFIXES = (".xyz", ".html")
@@ -40,7 +40,7 @@ class Frame:
     estimate: MolArrays
 
 
-def trace(drawer: Drawer, number: int) -> list[Frame]:
+def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
     """Draw once more and return the frames of draw ``number``, as far as they are finite."""
     model, times = drawer.model, drawer.grid
     frames: list[Frame] = []
@@ -57,7 +57,7 @@ def trace(drawer: Drawer, number: int) -> list[Frame]:
     return frames
 
 
-def _sigma(curve: NoiseCurve, t: float) -> float:
+def _sigma(curve: NoiseSchedule, t: float) -> float:
     return float(curve.levels(torch.tensor([t], dtype=torch.float64)).sigma)
 
 
@@ -67,7 +67,7 @@ def check_suffix(path: Path) -> None:
         raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
 
 
-def trajectories(paths: Sequence[Path], drawer: Drawer, number: int) -> dict[Path, str]:
+def trajectories(paths: Sequence[Path], drawer: MoleculeSampler, number: int) -> dict[Path, str]:
     """Draw once more and return the path from noise to draw ``number``, in the form of each file's suffix."""
     frames, vocabulary = trace(drawer, number), drawer.model.vocabulary
     forms = {".xyz": xyz, ".html": html}

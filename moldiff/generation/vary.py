@@ -25,7 +25,7 @@ from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
-from moldiff.generation.from_records import RECORD_COLUMNS, Ask, Molecules, RecordOptions, RecordRun
+from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
 from moldiff.generation.writer import molecules_of
@@ -33,8 +33,8 @@ from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
-from moldiff.sampling.constraints import NO_DEMANDS
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
+from moldiff.sampling.constraints import NO_CONSTRAINTS
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.status import Status
 from moldiff.threads import Workers
@@ -114,7 +114,7 @@ class VaryRun(RecordRun[Seed]):
     def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options, source = options, str(self.folder.path)
-        self._decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_DEMANDS)
+        self._decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:
@@ -130,7 +130,7 @@ class VaryRun(RecordRun[Seed]):
         return Seed(centred, centre, smiles, flat)
 
     def settle(
-        self, asks: list[Ask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
+        self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
         drawer = self.drawer(True, workers)
         by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
@@ -147,7 +147,7 @@ class VaryRun(RecordRun[Seed]):
             if key in drawn:
                 yield self._result(ask, drawn[key], drawer.evaluations)
 
-    def _result(self, ask: Ask[Seed], draw: Draw, evaluations: int) -> MoleculeResult:
+    def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
         seed, strength = ask.item, self.options.strength_of(ask.draw)
         assert seed is not None
         draw = replace(draw, number=ask.number)
@@ -179,7 +179,7 @@ class VaryRun(RecordRun[Seed]):
         return lines
 
 
-def noised_walk(drawer: Drawer) -> Callable[[MolBatch, Tensor], Sample]:
+def noised_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
     """Return the walk that noises each row of a batch to its start and comes down on the drawer's grid, scaled."""
     model = drawer.model
 

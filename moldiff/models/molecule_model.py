@@ -14,7 +14,7 @@ from moldiff.config import DEFAULT_SAMPLING, CurveConfig, NetworkConfig, Samplin
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import DENOISER, ModelFolder
@@ -42,7 +42,7 @@ class MoleculeModel:
 
     denoiser: PreconditionedDenoiser
     diffusion: JointDiffusion
-    curve: NoiseCurve
+    curve: NoiseSchedule
     vocabulary: Vocabulary
     statistics: DatasetStatistics
     conditions: tuple[str, ...]
@@ -133,10 +133,10 @@ def diffusion_of(statistics: DatasetStatistics) -> JointDiffusion:
     return JointDiffusion(limit_distributions(statistics.marginals), position_std_table(statistics.position_std))
 
 
-def curve_from_config(config: CurveConfig) -> NoiseCurve:
+def curve_from_config(config: CurveConfig) -> NoiseSchedule:
     """Return the noise curve that a configuration describes."""
     exponents = {field: getattr(config, f"exponent_{field}") for field in ("pos", *CATEGORIES)}
-    return NoiseCurve(config.sigma_min, config.sigma_max, config.abar_end, exponents, config.sigma_reference)
+    return NoiseSchedule(config.sigma_min, config.sigma_max, config.abar_end, exponents, config.sigma_reference)
 
 
 def limit_distributions(marginals: dict[str, list[float]]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ from moldiff.config import CurveConfig, PropertyNetworkConfig
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import PROPERTY, ModelFolder
@@ -36,7 +36,7 @@ class PropertyModel:
 
     predictor: PreconditionedPredictor
     diffusion: JointDiffusion
-    curve: NoiseCurve
+    curve: NoiseSchedule
     vocabulary: Vocabulary
     statistics: DatasetStatistics
     properties: tuple[str, ...]

@@ -6,7 +6,7 @@
 | seen_json       | chemistry of the training split: charges, bond lengths         | `References.chemistry`        |
 | training_keys   | hashed keys of the training molecules (novelty)                | `References.training_keys`    |
 | reference_json  | histograms of held-out molecules (evaluation without the data) | `References.histograms`       |
-| score_reference | likelihoods of held-out molecules by size (z-scores)           | `ScoreReference.from_tensors` |
+| score_reference | likelihoods of held-out molecules by size (z-scores)           | `LikelihoodReference`         |
 | score_settings  | settings of the bound that these were estimated with           | the same, in `moldiff.nll`    |
 
 A training writes the first four; the last come with `moldiff models pack --score-molecules`.
@@ -27,7 +27,7 @@ from moldiff.errors import MoldiffError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from moldiff.datasets.chemistry import SeenChemistry
+    from moldiff.datasets.chemistry import TrainingChemistry
 
 CONDITION_ROWS = "condition_rows"
 CHEMISTRY = "seen_json"  # of `moldiff.datasets.chemistry`
@@ -89,11 +89,11 @@ class References:
         return ConditionRows(tuple(names), rows.double().numpy())
 
     @cached_property
-    def chemistry(self) -> SeenChemistry:
+    def chemistry(self) -> TrainingChemistry:
         """Chemistry of the training split; MoldiffError if it is not there or damaged."""
-        from moldiff.datasets.chemistry import SeenChemistry
+        from moldiff.datasets.chemistry import TrainingChemistry
 
-        return SeenChemistry.from_tensors(self.tensors, self.source)
+        return TrainingChemistry.from_tensors(self.tensors, self.source)
 
     @cached_property
     def training_keys(self) -> TrainingKeys:

@@ -28,7 +28,7 @@ SCORED = (*FIELDS, TOTAL)
 
 
 @dataclass(frozen=True)
-class Score:
+class LikelihoodBound:
     """The bound of one molecule in nats; see `moldiff.diffusion.bound`.
 
     Attributes:
@@ -54,7 +54,7 @@ class Score:
         return math.isfinite(self.nats[TOTAL])
 
 
-class Scorer:
+class LikelihoodEstimator:
     """Scores molecules with one model.
 
     Args:
@@ -75,7 +75,7 @@ class Scorer:
 
     def score(
         self, molecules: Sequence[MolArrays], ids: Sequence[int], progress: Callable[[int], None] | None = None
-    ) -> list[Score]:
+    ) -> list[LikelihoodBound]:
         """Return the score of each molecule: a function of (model, settings, seed, id, molecule).
 
         Args:
@@ -93,12 +93,12 @@ class Scorer:
             members = np.flatnonzero(widths == width).tolist()
             parts += [(members[start : start + rows], rows) for start in range(0, len(members), rows)]
 
-        def run(part: tuple[list[int], int]) -> list[Score]:
+        def run(part: tuple[list[int], int]) -> list[LikelihoodBound]:
             places, rows = part
             width = int(widths[places[0]])
             return self._batch([molecules[p] for p in places], [ids[p] for p in places], width, rows)
 
-        scores: dict[int, Score] = {}
+        scores: dict[int, LikelihoodBound] = {}
         with workers_for(self.device) as workers:
             for (places, _), found in zip(parts, workers.map(run, parts), strict=True):
                 scores |= dict(zip(places, found, strict=True))
@@ -106,7 +106,7 @@ class Scorer:
                     progress(len(scores))
         return [scores[place] for place in range(len(molecules))]
 
-    def _batch(self, molecules: list[MolArrays], ids: list[int], width: int, rows: int) -> list[Score]:
+    def _batch(self, molecules: list[MolArrays], ids: list[int], width: int, rows: int) -> list[LikelihoodBound]:
         """Score up to ``rows`` molecules in a batch of exactly that many; missing rows repeat the last molecule."""
         model, missing = self.model, rows - len(molecules)
         free = torch.full((rows, len(model.conditions)), torch.nan)
@@ -129,13 +129,13 @@ class Scorer:
         ]
 
 
-def _score(estimates: np.ndarray, n_atoms: int, size: float) -> Score:
+def _score(estimates: np.ndarray, n_atoms: int, size: float) -> LikelihoodBound:
     """Return a score from the (4, repeats) estimates of one molecule."""
     values = np.concatenate([estimates, estimates.sum(0, keepdims=True)])
     repeats = values.shape[1]
     errors = values.std(1, ddof=1) / math.sqrt(repeats) if repeats > 1 else np.full(len(values), math.nan)
     means = values.mean(1)
-    return Score(
+    return LikelihoodBound(
         n_atoms,
         dict(zip(SCORED, means.tolist(), strict=True)),
         dict(zip(SCORED, errors.tolist(), strict=True)),

@@ -30,8 +30,8 @@ from moldiff.foreign_text import safe_cell
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
-from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, Score, Scorer
-from moldiff.nll.reference import ScoreReference, calibrate
+from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
+from moldiff.nll.reference import LikelihoodReference, calibrate
 from moldiff.randomness import graph_key
 from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
@@ -48,7 +48,7 @@ Progress = Callable[[int], None]
 
 
 @dataclass
-class ScoreSummary:
+class LikelihoodSummary:
     """What became of every record.
 
     Attributes:
@@ -102,7 +102,7 @@ def score_file(
     calibration: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> ScoreSummary:
+) -> LikelihoodSummary:
     """Score every record of a molecule file; each has a row, with a reason where there is no score.
 
     Args:
@@ -132,12 +132,12 @@ def score_file(
         refuse_existing_file(written, overwrite)
     records = read_records(path)  # a missing file shows before the model is loaded
     loaded = load_model(model, device=device, precision="float32")
-    scorer = Scorer(loaded.model, settings, seed, batch_size)
+    scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
     if calibration is not None:
-        reference: ScoreReference | None = calibrate(scorer, calibration)
+        reference: LikelihoodReference | None = calibrate(scorer, calibration)
     else:
-        reference = ScoreReference.from_tensors(loaded.folder.references, str(loaded.path))
-    summary = ScoreSummary(str(out), _basis(reference, settings))
+        reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
+    summary = LikelihoodSummary(str(out), _basis(reference, settings))
     if reference is not None and reference.settings != settings:
         reference = None
     with ExitStack() as stack:
@@ -157,7 +157,7 @@ def score_file(
     return summary
 
 
-def _basis(reference: ScoreReference | None, settings: BoundSettings) -> str:
+def _basis(reference: LikelihoodReference | None, settings: BoundSettings) -> str:
     """Return on what z-scores rest, or why there are none."""
     if reference is None:
         return "none, as the model carries no scores of held-out molecules; --calibrate gives some"
@@ -169,9 +169,9 @@ def _basis(reference: ScoreReference | None, settings: BoundSettings) -> str:
 
 def _rows(
     records: Iterator[Record],
-    scorer: Scorer,
-    reference: ScoreReference | None,
-    summary: ScoreSummary,
+    scorer: LikelihoodEstimator,
+    reference: LikelihoodReference | None,
+    summary: LikelihoodSummary,
     progress: Progress | None,
 ) -> Iterator[dict[str, object]]:
     """Yield the CSV row of every record in order, counted in the summary."""
@@ -213,7 +213,9 @@ def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:
     return arrays if n <= MOST_ATOMS else f"too large: {n} atoms, more than {MOST_ATOMS}"
 
 
-def _row(record: Record, score: Score | None, reason: str, reference: ScoreReference | None) -> dict[str, object]:
+def _row(
+    record: Record, score: LikelihoodBound | None, reason: str, reference: LikelihoodReference | None
+) -> dict[str, object]:
     row: dict[str, object] = {"index": record.index, "name": record.name, "reason": reason, "status": "not scored"}
     if score is None:
         return row
@@ -234,7 +236,7 @@ def _text(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else ""
 
 
-def _count(summary: ScoreSummary, score: Score | None, reason: str) -> None:
+def _count(summary: LikelihoodSummary, score: LikelihoodBound | None, reason: str) -> None:
     if score is None:
         summary.reasons[reason] = summary.reasons.get(reason, 0) + 1
         return
@@ -246,7 +248,7 @@ def _count(summary: ScoreSummary, score: Score | None, reason: str) -> None:
 
 
 def _run_record(
-    path: Path, summary: ScoreSummary, settings: BoundSettings, seed: int, model_sha256: str, device: str
+    path: Path, summary: LikelihoodSummary, settings: BoundSettings, seed: int, model_sha256: str, device: str
 ) -> dict[str, Any]:
     """Return the JSON beside the CSV: plain types."""
     return {

@@ -22,7 +22,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
-from moldiff.nll.estimator import MOST_ATOMS, SCORED, Score, Scorer
+from moldiff.nll.estimator import MOST_ATOMS, SCORED, LikelihoodBound, LikelihoodEstimator
 from moldiff.vocabulary import Vocabulary
 
 MOST_MOLECULES = 1000
@@ -34,7 +34,7 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
-class ScoreReference:
+class LikelihoodReference:
     """Mean and spread of held-out scores for each number of atoms.
 
     Attributes:
@@ -51,7 +51,7 @@ class ScoreReference:
     spreads: np.ndarray
 
     @classmethod
-    def of(cls, scores: Sequence[Score], settings: BoundSettings) -> ScoreReference:
+    def of(cls, scores: Sequence[LikelihoodBound], settings: BoundSettings) -> LikelihoodReference:
         """Summarise the scores of held-out molecules; MoldiffError for fewer than `FEWEST_MOLECULES`."""
         kept = [score for score in scores if score.finite]
         if len(kept) < FEWEST_MOLECULES:
@@ -62,7 +62,7 @@ class ScoreReference:
         rows = [_mean_and_spread(n, values, int(size)) for size in sizes]
         return cls(settings, len(kept), sizes, np.stack([row[0] for row in rows]), np.stack([row[1] for row in rows]))
 
-    def z_scores(self, score: Score) -> dict[str, float] | None:
+    def z_scores(self, score: LikelihoodBound) -> dict[str, float] | None:
         """Return `SCORED` name -> standard deviations above the mean of its size; None for a size without one."""
         place = score.n_atoms - int(self.sizes[0])
         if not 0 <= place < len(self.sizes):
@@ -77,7 +77,7 @@ class ScoreReference:
         return {LIKELIHOODS: torch.from_numpy(table), LIKELIHOOD_SETTINGS: torch.tensor(settings)}
 
     @classmethod
-    def from_tensors(cls, tensors: dict[str, Tensor], source: str) -> ScoreReference | None:
+    def from_tensors(cls, tensors: dict[str, Tensor], source: str) -> LikelihoodReference | None:
         """Return the reference of a model folder, None if it has none; MoldiffError names ``source`` if damaged."""
         if LIKELIHOODS not in tensors:
             return None
@@ -117,7 +117,9 @@ def _mean_and_spread(n: np.ndarray, values: np.ndarray, size: int) -> tuple[np.n
     return fit[0], np.maximum(spread, _LEAST_SPREAD)
 
 
-def calibrate(scorer: Scorer, path: Path, progress: Callable[[int], None] | None = None) -> ScoreReference:
+def calibrate(
+    scorer: LikelihoodEstimator, path: Path, progress: Callable[[int], None] | None = None
+) -> LikelihoodReference:
     """Score held-out molecules: those of a prepared set's validation and test splits, or all of an SDF.
 
     Args:
@@ -135,8 +137,8 @@ def calibrate(scorer: Scorer, path: Path, progress: Callable[[int], None] | None
 
 
 def calibrate_on_dataset(
-    scorer: Scorer, dataset: PreparedDataset, most: int, progress: Callable[[int], None] | None = None
-) -> ScoreReference:
+    scorer: LikelihoodEstimator, dataset: PreparedDataset, most: int, progress: Callable[[int], None] | None = None
+) -> LikelihoodReference:
     """Score up to ``most`` held-out molecules of a prepared set; errors as in `calibrate`."""
     tables = dataset.class_tables(scorer.model.vocabulary)
     rows = np.concatenate([dataset.indices("validation"), dataset.indices("test")]).tolist()
@@ -168,10 +170,12 @@ def encoded_records(path: Path, vocabulary: Vocabulary) -> Iterator[MolArrays]:
             yield arrays
 
 
-def _reference(scorer: Scorer, molecules: list[MolArrays], progress: Callable[[int], None] | None) -> ScoreReference:
+def _reference(
+    scorer: LikelihoodEstimator, molecules: list[MolArrays], progress: Callable[[int], None] | None
+) -> LikelihoodReference:
     if len(molecules) < FEWEST_MOLECULES:
         raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}")
-    return ScoreReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)
+    return LikelihoodReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)
 
 
 def _spaced(items: list[Item], most: int) -> list[Item]:

@@ -19,7 +19,7 @@ from moldiff.nn.embedding import RadialBasis
 
 
 @dataclass(frozen=True)
-class Geometry:
+class PairGeometry:
     """What a layer sees of the coordinates: radial features (B, N, N, R), spherical harmonics (B, N, N, M)."""
 
     radial: Tensor
@@ -42,13 +42,13 @@ class GeometryFeatures(nn.Module):
         self.radial = RadialBasis()
         self.degrees = list(range(1, l_max + 1))
 
-    def forward(self, pos: Tensor) -> Geometry:
+    def forward(self, pos: Tensor) -> PairGeometry:
         difference = pos[:, None, :, :] - pos[:, :, None, :]
         # the softening keeps the gradient finite for coincident atoms and on the diagonal
         distance = torch.sqrt((difference**2).sum(-1) + 1e-6)
         unit = difference / (distance[..., None] + 0.1)
         directions = o3.spherical_harmonics(self.degrees, unit, normalize=False, normalization="component")
-        return Geometry(self.radial(distance), directions)
+        return PairGeometry(self.radial(distance), directions)
 
 
 class EquivariantLinear(nn.Module):
@@ -99,7 +99,7 @@ class PairMessages(nn.Module):
         self.output = nn.Linear(hidden, sum(self.sizes), bias=False)
 
     def forward(
-        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry, pair_mask: Tensor
+        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: PairGeometry, pair_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return messages (B, N, N, P) and their read-outs: pair update, attention logits, two sets of vector weights.
 
@@ -143,7 +143,7 @@ class EquivariantLayer(nn.Module):
         nn.init.zeros_(self.modulate.bias)
 
     def forward(
-        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: Geometry, context: Tensor, pair_mask: Tensor
+        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: PairGeometry, context: Tensor, pair_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return new nodes (B, N, D), vectors (B, N, V, M), pairs (B, N, N, E); context (B, G) modulates the norms."""
         scale1, shift1, scale2, shift2 = self.modulate(context)[:, None].chunk(4, dim=-1)

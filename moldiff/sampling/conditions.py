@@ -20,7 +20,7 @@ BANDWIDTH = 0.25  # of the kernel around a wanted value, in standard deviations 
 LEAST_ROWS = 30.0  # effective number of training molecules that sizes are drawn from
 
 
-class Starts(Protocol):
+class ConditionSampler(Protocol):
     """Gives every draw its size and condition: a function of the seed and the draw's number."""
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +28,7 @@ class Starts(Protocol):
         ...
 
 
-class FreeStarts:
+class UnconditionalSampler:
     """Sizes of the training data, every property free.
 
     Args:
@@ -46,7 +46,7 @@ class FreeStarts:
         return sizes, np.full((len(numbers), self._properties), np.nan, dtype=np.float32)
 
 
-class TargetStarts:
+class TargetConditionSampler:
     """Sizes and conditions of training molecules that are as wanted, drawn together.
 
     A training molecule counts if it lies in every wanted range and its size is allowed, with a weight for its distance
@@ -63,7 +63,7 @@ class TargetStarts:
         conditions: the model's properties, in order.
         rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
         std: (P,) standard deviations.
-        size_counts, allowed: as for `FreeStarts`.
+        size_counts, allowed: as for `UnconditionalSampler`.
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class TargetStarts:
 
 
 @dataclass(frozen=True)
-class ElsewhereStarts:
+class MappedConditionSampler:
     """Starts that know other properties than the model that generates: sizes from there, and what both know.
 
     Attributes:
@@ -119,7 +119,7 @@ class ElsewhereStarts:
         columns: place of each of the model's properties among those; None = free.
     """
 
-    starts: Starts
+    starts: ConditionSampler
     columns: tuple[int | None, ...]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
@@ -132,7 +132,7 @@ class ElsewhereStarts:
 
 
 @dataclass(frozen=True)
-class CertainStarts:
+class PinnedConditionSampler:
     """Other starts, of draws that all have some properties for certain, whatever else they are conditioned on.
 
     Attributes:
@@ -140,7 +140,7 @@ class CertainStarts:
         certain: place of a property in the condition -> its value.
     """
 
-    starts: Starts
+    starts: ConditionSampler
     certain: Mapping[int, float]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
@@ -151,7 +151,7 @@ class CertainStarts:
 
 
 def kernel_weights(squares: np.ndarray) -> np.ndarray:
-    """Return weights (R,) of squared distances (R,), the largest 1: a Gaussian kernel, see `TargetStarts`."""
+    """Return weights (R,) of squared distances (R,), the largest 1: a Gaussian kernel, see `TargetConditionSampler`."""
     squares, bandwidth = squares - squares.min(), BANDWIDTH
     while True:
         weights = np.exp(-0.5 * squares / bandwidth**2)

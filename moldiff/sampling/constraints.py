@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Kept:
+class FixedAtoms:
     """The first k atoms of a molecule, which stay as they are.
 
     Attributes:
@@ -42,7 +42,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Demands:
+class DecodingConstraints:
     """What is asked of a molecule beyond chemistry; None = nothing.
 
     Attributes:
@@ -55,10 +55,10 @@ class Demands:
     total_charge: int | None = None
     allowed: tuple[bool, ...] | None = None
     counts: tuple[int, ...] | None = None
-    kept: Kept | None = None
+    kept: FixedAtoms | None = None
 
 
-NO_DEMANDS = Demands()
+NO_CONSTRAINTS = DecodingConstraints()
 
 
 class Constraint(Protocol):
@@ -72,7 +72,7 @@ class Constraint(Protocol):
         """Return a prediction whose most probable classes obey."""
         ...
 
-    def demand(self, others: Demands) -> Demands:
+    def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         """Return what other constraints demand of a decoded molecule, and this one."""
         ...
 
@@ -81,9 +81,9 @@ class Constraint(Protocol):
         ...
 
 
-def demands_of(constraints: Sequence[Constraint]) -> Demands:
+def decoding_constraints(constraints: Sequence[Constraint]) -> DecodingConstraints:
     """Return what all of some constraints demand of a decoded molecule."""
-    demands = NO_DEMANDS
+    demands = NO_CONSTRAINTS
     for constraint in constraints:
         demands = constraint.demand(demands)
     return demands
@@ -126,7 +126,7 @@ class ElementMask:
         broken = ~torch.isfinite(prediction.atom_type)
         return prediction.replace(atom_type=prediction.atom_type.masked_fill(barred & ~broken, FORBIDDEN))
 
-    def demand(self, others: Demands) -> Demands:
+    def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         return replace(others, allowed=self.allowed)
 
     def violation(self, mol: Mol) -> str:
@@ -162,7 +162,7 @@ class Composition:
     def decide(self, noisy: MolBatch, prediction: MolPrediction) -> MolPrediction:
         return self._sum.settled(noisy, prediction)
 
-    def demand(self, others: Demands) -> Demands:
+    def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         return replace(others, counts=tuple(self.counts.get(element, 0) for element in self.elements))
 
     def violation(self, mol: Mol) -> str:
@@ -189,7 +189,7 @@ class TotalCharge:
     def decide(self, noisy: MolBatch, prediction: MolPrediction) -> MolPrediction:
         return self._sum.settled(noisy, prediction)
 
-    def demand(self, others: Demands) -> Demands:
+    def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         return replace(others, total_charge=self.total)
 
     def violation(self, mol: Mol) -> str:

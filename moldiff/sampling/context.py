@@ -9,13 +9,13 @@ from torch import Tensor
 
 from moldiff.diffusion.joint import JointDiffusion, JointNoise, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream, walk_counter
 
 
 @dataclass(frozen=True)
-class State:
+class SolverState:
     """All that a sampler carries from step to step, a row for each molecule.
 
     Attributes:
@@ -30,7 +30,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Walk:
+class SamplerContext:
     """What stays the same along the way.
 
     Attributes:
@@ -44,7 +44,7 @@ class Walk:
 
     denoiser: Denoiser
     diffusion: JointDiffusion
-    curve: NoiseCurve
+    curve: NoiseSchedule
     condition: Tensor
     source: NoiseSource
     attempt: int = 0

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.chem.fragments import Fragment
-from moldiff.diffusion.inpainting import KnownPart, LateCurve, PartialDiffusion, Placement
+from moldiff.chem.fragments import MolFragment
+from moldiff.diffusion.inpainting import FixedPart, PartialDiffusion, Placement, TruncatedSchedule
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.constraints import Demands, Kept
+from moldiff.sampling.constraints import DecodingConstraints, FixedAtoms
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.vocabulary import Vocabulary
 
@@ -43,7 +43,7 @@ class FixedFragment:
         vocabulary: of the model.
     """
 
-    def __init__(self, fragment: Fragment, vocabulary: Vocabulary) -> None:
+    def __init__(self, fragment: MolFragment, vocabulary: Vocabulary) -> None:
         self.fragment = fragment
         self.known = _known_part(fragment)
         self._home = torch.from_numpy(fragment.arrays.pos.astype(np.float32))
@@ -81,10 +81,10 @@ class FixedFragment:
         known = torch.where(torch.isfinite(prediction.pos[:, :n]), home, prediction.pos[:, :n])
         return certain.replace(bond_type=_mirrored(bonds, n), pos=torch.cat([known, new], dim=1))
 
-    def demand(self, others: Demands) -> Demands:
+    def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         known = self.known
         classes = (known.atom_type.numpy(), known.charge.numpy(), known.bond_type.numpy())
-        return replace(others, kept=Kept(*classes, self.fragment.open_valences))
+        return replace(others, kept=FixedAtoms(*classes, self.fragment.open_valences))
 
     def violation(self, mol: Mol) -> str:
         return self.fragment.change(mol)
@@ -112,7 +112,7 @@ def with_fragment(model: MoleculeModel, fragment: FixedFragment) -> MoleculeMode
     """Return a model whose walks begin around a fragment."""
     return replace(
         model,
-        curve=LateCurve.of(model.curve, START_SIGMA, START_GRAPH),
+        curve=TruncatedSchedule.of(model.curve, START_SIGMA, START_GRAPH),
         diffusion=PartialDiffusion(model.diffusion, fragment.known, Placement(), model.sampling.fragment_redraw),
     )
 
@@ -129,7 +129,7 @@ def _mirrored(bonds: Tensor, n: int) -> Tensor:
     return bonds
 
 
-def _known_part(fragment: Fragment) -> KnownPart:
+def _known_part(fragment: MolFragment) -> FixedPart:
     """Return the fragment as tensors, with zero mean."""
     arrays, n = fragment.arrays, len(fragment)
     pos = arrays.pos.astype(np.float64) - arrays.pos.astype(np.float64).mean(0)
@@ -137,14 +137,14 @@ def _known_part(fragment: Fragment) -> KnownPart:
     for i, j, kind in arrays.bonds.tolist():
         bonds[i, j] = bonds[j, i] = kind
     exits = np.repeat(np.arange(n), fragment.open_valences)
-    directions = np.array([_way_out(pos, np.flatnonzero(bonds[atom]), atom) for atom in exits.tolist()])
-    return KnownPart(
+    exit_vectors = np.array([_way_out(pos, np.flatnonzero(bonds[atom]), atom) for atom in exits.tolist()])
+    return FixedPart(
         torch.from_numpy(pos).float(),
         torch.from_numpy(arrays.atom_type),
         torch.from_numpy(arrays.charge),
         torch.from_numpy(bonds),
         torch.from_numpy(pos[exits]).float(),
-        torch.from_numpy(directions).float(),
+        torch.from_numpy(exit_vectors).float(),
     )
 
 

@@ -19,7 +19,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
 from moldiff.randomness import ATTEMPT_BITS, DRAW_BITS, NoiseSource, Stream
-from moldiff.sampling.conditions import FreeStarts, Starts
+from moldiff.sampling.conditions import ConditionSampler, UnconditionalSampler
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.guidance import Guidance
 from moldiff.sampling.microbatches import MicroBatches
@@ -31,7 +31,7 @@ from moldiff.threads import INLINE, Workers
 
 
 @dataclass(frozen=True)
-class Draw:
+class RawSample:
     """One draw: its number, its arrays, or the step at which its state stopped being finite; and on demand the
     log-probabilities behind the arrays."""
 
@@ -42,7 +42,7 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Passed:
+class TrajectoryState:
     """One state on a draw's way down, and the prediction that led there; one row each.
 
     Attributes:
@@ -56,7 +56,7 @@ class Passed:
     previous: MolPrediction
 
 
-class Drawer:
+class MoleculeSampler:
     """Makes numbered draws from a model.
 
     Args:
@@ -87,7 +87,7 @@ class Drawer:
         sizes: tuple[int, int] | None = None,
         keep_predictions: bool = False,
         grid: Grid = GRIDS[DEFAULT_GRID],
-        starts: Starts | None = None,
+        starts: ConditionSampler | None = None,
         guidance: Guidance | None = None,
         constraints: tuple[Constraint, ...] = (),
         workers: Workers = INLINE,
@@ -109,7 +109,7 @@ class Drawer:
         self.micro_batches = MicroBatches(
             self.device, workers, precision=model.denoiser.precision, cpu_rows=model.sampling.rows
         )
-        self._starts = starts or FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+        self._starts = starts or UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
 
     def size(self, numbers: Tensor) -> np.ndarray:
         """Return the number of atoms of draws ``numbers`` (M,)."""
@@ -124,12 +124,12 @@ class Drawer:
         """Rows of a micro-batch."""
         return self.micro_batches.rows
 
-    def draw(self, first: int, count: int) -> Iterator[Draw]:
+    def draw(self, first: int, count: int) -> Iterator[RawSample]:
         """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
         items, widths = self._items(first, count)
         return (draw for _, draw in self.micro_batches.run(items, widths, self._micro_batch))
 
-    def walks(self, first: int, count: int, states: int) -> Iterator[tuple[Draw, list[Passed]]]:
+    def walks(self, first: int, count: int, states: int) -> Iterator[tuple[RawSample, list[TrajectoryState]]]:
         """Return draws as `draw` does, each with up to so many of the states that it passed, in order: those between
         two steps, chosen at random by the seed and the draw's number."""
         items, widths = self._items(first, count)
@@ -142,7 +142,7 @@ class Drawer:
         sizes = self.size(numbers).tolist()
         return list(zip(numbers.tolist(), sizes, strict=True)), [bucket_width(size) for size in sizes]
 
-    def _walked(self, items: list[tuple[int, int]], states: int) -> list[tuple[Draw, list[Passed]]]:
+    def _walked(self, items: list[tuple[int, int]], states: int) -> list[tuple[RawSample, list[TrajectoryState]]]:
         """Run one micro-batch and keep some of the states."""
         path: list[tuple[MolBatch, MolPrediction]] = []
         draws = self._micro_batch(items, lambda _, state, prediction: path.append((state, prediction)))
@@ -163,7 +163,7 @@ class Drawer:
         self,
         items: list[tuple[int, int]],
         after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
-    ) -> list[Draw]:
+    ) -> list[RawSample]:
         """Run one micro-batch of draws, each with its number and its size; all of one width."""
         model, (numbers, sizes) = self.model, torch.tensor(items).unbind(1)
         template = empty_batch(sizes, numbers, bucket_width(int(sizes[0])), len(model.conditions))
@@ -187,19 +187,21 @@ class Drawer:
         return replace(result, molecules=self.model.diffusion.decode(molecules, prediction))
 
 
-def _passed(t: float, after: tuple[MolBatch, MolPrediction], row: int) -> Passed:
+def _passed(t: float, after: tuple[MolBatch, MolPrediction], row: int) -> TrajectoryState:
     """Return one row on the CPU, by copies: a view would keep the whole micro-batch."""
     state, prediction = after
     here = torch.tensor([row], device=state.mask.device)
-    return Passed(t, state[here].to("cpu"), MolPrediction(*(getattr(prediction, name)[here].cpu() for name in FIELDS)))
+    return TrajectoryState(
+        t, state[here].to("cpu"), MolPrediction(*(getattr(prediction, name)[here].cpu() for name in FIELDS))
+    )
 
 
-def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[Draw]:
+def draws_of(result: Sample, numbers: list[int], keep_predictions: bool) -> list[RawSample]:
     """Return the first rows of a sample as draws of these numbers."""
     arrays, failed = unbatch(result.molecules), result.failed_at.tolist()
     beliefs = log_probabilities(result.prediction, result.molecules.n_atoms) if keep_predictions else None
     return [
-        Draw(
+        RawSample(
             number,
             arrays[row] if failed[row] < 0 else None,
             failed[row],
@@ -247,15 +249,15 @@ class TaskRunner:
         walk: from a batch and the starts (B,) of its rows to a sample. (Guidance and constraints are its business.)
     """
 
-    def __init__(self, drawer: Drawer, walk: Callable[[MolBatch, Tensor], Sample]) -> None:
+    def __init__(self, drawer: MoleculeSampler, walk: Callable[[MolBatch, Tensor], Sample]) -> None:
         self.drawer, self.walk = drawer, walk
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Draw]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[RawSample]:
         """Return a draw for each task, its number the task's key; grouped by width, those of one width in order."""
         widths = [bucket_width(len(task.arrays.atom_type)) for task in tasks]
         return (draw for _, draw in self.drawer.micro_batches.run(tasks, widths, self._micro_batch))
 
-    def _micro_batch(self, tasks: list[Task]) -> list[Draw]:
+    def _micro_batch(self, tasks: list[Task]) -> list[RawSample]:
         """Run one micro-batch."""
         arrays = [task.arrays for task in tasks]
         properties = torch.full((len(tasks), len(self.drawer.model.conditions)), torch.nan)

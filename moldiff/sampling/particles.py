@@ -12,12 +12,12 @@ from torch import Tensor
 
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import MolBatch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.context import Walk
+from moldiff.sampling.context import SamplerContext
 from moldiff.sampling.microbatches import MicroBatches
-from moldiff.sampling.sampler import Sample, Underway, arrive, depart, descend, times_of
+from moldiff.sampling.sampler import Sample, SamplerState, finish, run_steps, start, times_of
 from moldiff.sampling.solvers import Solver
 
 Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
@@ -26,7 +26,7 @@ After = TypeVar("After")
 
 
 @dataclass
-class Walker:
+class ParticleSampler:
     """Takes single molecules down a grid. They go in micro-batches of one shape, so that the arithmetic of a molecule
     does not depend on its company.
 
@@ -38,7 +38,7 @@ class Walker:
 
     denoiser: Denoiser
     diffusion: JointDiffusion
-    curve: NoiseCurve
+    curve: NoiseSchedule
     solver: Solver
     source: NoiseSource
     grid: Tensor
@@ -49,34 +49,34 @@ class Walker:
         """The last step's number; it decodes."""
         return len(self.grid) - 1
 
-    def depart(self, templates: Sequence[MolBatch]) -> list[Underway]:
+    def start(self, templates: Sequence[MolBatch]) -> list[SamplerState]:
         """Return one molecule of pure noise for each template of one row."""
         return self._by_width(
             templates,
             [row.mask.shape[1] for row in templates],
-            lambda rows: depart(self._walk(rows), rows, self._at(rows)),
+            lambda rows: start(self._context(rows), rows, self._at(rows)),
         )
 
-    def descend(self, particles: Sequence[Underway], steps: range) -> list[Underway]:
+    def run_steps(self, particles: Sequence[SamplerState], steps: range) -> list[SamplerState]:
         """Take steps, all before the last one, with each particle of one row; its ids key the noise."""
 
-        def work(rows: Underway) -> Underway:
+        def work(rows: SamplerState) -> SamplerState:
             molecules = rows.state.molecules
-            return descend(self._walk(molecules), rows, self._at(molecules), self.solver, steps)
+            return run_steps(self._context(molecules), rows, self._at(molecules), self.solver, steps)
 
         return self._by_width(particles, [width(one) for one in particles], work)
 
-    def arrive(self, particles: Sequence[Underway]) -> list[Sample]:
+    def finish(self, particles: Sequence[SamplerState]) -> list[Sample]:
         """Take the last step with each particle of one row."""
 
-        def work(rows: Underway) -> Sample:
+        def work(rows: SamplerState) -> Sample:
             molecules = rows.state.molecules
-            return arrive(self._walk(molecules), rows, self._at(molecules))
+            return finish(self._context(molecules), rows, self._at(molecules))
 
         return self._by_width(particles, [width(one) for one in particles], work)
 
-    def _walk(self, molecules: MolBatch) -> Walk:
-        return Walk(self.denoiser, self.diffusion, self.curve, molecules.properties, self.source)
+    def _context(self, molecules: MolBatch) -> SamplerContext:
+        return SamplerContext(self.denoiser, self.diffusion, self.curve, molecules.properties, self.source)
 
     def _at(self, molecules: MolBatch) -> list[Tensor]:
         return times_of(self.grid, molecules)
@@ -89,7 +89,7 @@ class Walker:
         return [found[place] for place in range(len(singles))]
 
 
-def width(particle: Underway) -> int:
+def width(particle: SamplerState) -> int:
     """Return the padded number of atoms."""
     return particle.state.molecules.mask.shape[1]
 

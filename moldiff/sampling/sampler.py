@@ -10,10 +10,10 @@ from torch import Tensor
 
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.context import State, Walk
+from moldiff.sampling.context import SamplerContext, SolverState
 from moldiff.sampling.solvers import Solver
 from moldiff.threads import stop_if_unwanted
 
@@ -34,7 +34,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Underway:
+class SamplerState:
     """Molecules on their way down.
 
     Attributes:
@@ -42,19 +42,21 @@ class Underway:
         failed_at: (B,) int64: first step whose state was not finite, -1 = none so far.
     """
 
-    state: State
+    state: SolverState
     failed_at: Tensor
 
     @classmethod
-    def at_start(cls, molecules: MolBatch) -> Underway:
+    def at_start(cls, molecules: MolBatch) -> SamplerState:
         """Return molecules before their first step."""
-        return cls(State(molecules), torch.full((len(molecules),), -1, dtype=torch.int64, device=molecules.mask.device))
+        return cls(
+            SolverState(molecules), torch.full((len(molecules),), -1, dtype=torch.int64, device=molecules.mask.device)
+        )
 
 
 def sample(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseCurve,
+    curve: NoiseSchedule,
     template: MolBatch,
     grid: Tensor,
     solver: Solver,
@@ -70,22 +72,22 @@ def sample(
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.
     """
-    walk, times = Walk(denoiser, diffusion, curve, template.properties, source), times_of(grid, template)
-    start = depart(walk, template, times)
-    state, failed_at = start.state, start.failed_at
+    context, times = SamplerContext(denoiser, diffusion, curve, template.properties, source), times_of(grid, template)
+    begun = start(context, template, times)
+    state, failed_at = begun.state, begun.failed_at
     for number in range(1, len(times) - 1):
         stop_if_unwanted()
-        state = solver.step(walk, state, number, times[number - 1], times[number])
+        state = solver.step(context, state, number, times[number - 1], times[number])
         failed_at = _failed(failed_at, state, number)
         if after_step is not None and state.prediction is not None:
             after_step(number, state.molecules, state.prediction)
-    return arrive(walk, Underway(state, failed_at), times, after_step)
+    return finish(context, SamplerState(state, failed_at), times, after_step)
 
 
 def resample(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseCurve,
+    curve: NoiseSchedule,
     molecules: MolBatch,
     grid: Tensor,
     solver: Solver,
@@ -99,10 +101,12 @@ def resample(
         grid: decreasing times, the last 0: (M,), or (M, B) where each molecule has its own.
         attempt: from 0 up; each has noise of its own.
     """
-    walk = Walk(denoiser, diffusion, curve, molecules.properties, source, attempt)
+    context = SamplerContext(denoiser, diffusion, curve, molecules.properties, source, attempt)
     times = times_of(grid, molecules)
-    noisy = diffusion.noise(molecules, curve.levels(times[0]), walk.noise(molecules, step=0))
-    return arrive(walk, descend(walk, Underway.at_start(noisy), times, solver, range(1, len(times) - 1)), times)
+    noisy = diffusion.noise(molecules, curve.levels(times[0]), context.noise(molecules, step=0))
+    return finish(
+        context, run_steps(context, SamplerState.at_start(noisy), times, solver, range(1, len(times) - 1)), times
+    )
 
 
 def times_of(grid: Tensor, batch: MolBatch) -> list[Tensor]:
@@ -112,33 +116,35 @@ def times_of(grid: Tensor, batch: MolBatch) -> list[Tensor]:
     return [t.to(batch.mask.device, torch.float64).expand(len(batch)) for t in grid]
 
 
-def depart(walk: Walk, template: MolBatch, times: list[Tensor]) -> Underway:
+def start(context: SamplerContext, template: MolBatch, times: list[Tensor]) -> SamplerState:
     """Return molecules of pure noise, at the first of the times."""
-    prior = walk.diffusion.sample_prior(template, walk.curve.levels(times[0]), walk.noise(template, step=0))
-    return Underway.at_start(prior)
+    prior = context.diffusion.sample_prior(template, context.curve.levels(times[0]), context.noise(template, step=0))
+    return SamplerState.at_start(prior)
 
 
-def descend(walk: Walk, underway: Underway, times: list[Tensor], solver: Solver, steps: range) -> Underway:
+def run_steps(
+    context: SamplerContext, underway: SamplerState, times: list[Tensor], solver: Solver, steps: range
+) -> SamplerState:
     """Take some of the steps 1 .. len(times) - 2, all but the last, which decodes; step k leads to ``times[k]``."""
     state, failed_at = underway.state, underway.failed_at
     for number in steps:
         stop_if_unwanted()
-        state = solver.step(walk, state, number, times[number - 1], times[number])
+        state = solver.step(context, state, number, times[number - 1], times[number])
         failed_at = _failed(failed_at, state, number)
-    return Underway(state, failed_at)
+    return SamplerState(state, failed_at)
 
 
-def arrive(
-    walk: Walk,
-    underway: Underway,
+def finish(
+    context: SamplerContext,
+    underway: SamplerState,
     times: list[Tensor],
     after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
 ) -> Sample:
     """Take the last step: decode what is at the last time but one."""
     state, failed_at, last = underway.state, underway.failed_at, len(times) - 1
-    prediction = walk.denoise(state.molecules, state.prediction, walk.curve.levels(times[-2]))
+    prediction = context.denoise(state.molecules, state.prediction, context.curve.levels(times[-2]))
     failed_at = torch.where((failed_at < 0) & ~_is_finite(prediction), last, failed_at)
-    molecules = walk.diffusion.decode(state.molecules, prediction)
+    molecules = context.diffusion.decode(state.molecules, prediction)
     if after_step is not None:
         after_step(last, molecules, prediction)
     return Sample(molecules, prediction, failed_at)
@@ -154,7 +160,7 @@ def steps_within(solver: Solver, evaluations: int) -> int:
     return (evaluations - 1) // solver.evaluations + 1
 
 
-def _failed(failed_at: Tensor, state: State, number: int) -> Tensor:
+def _failed(failed_at: Tensor, state: SolverState, number: int) -> Tensor:
     """Return (B,) the first step that failed, after step ``number``."""
     if state.prediction is None:
         return failed_at

@@ -25,15 +25,15 @@ import torch
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.molecules import MolBatch
 from moldiff.randomness import Stream, walk_counter
-from moldiff.sampling.particles import Walker
-from moldiff.sampling.sampler import Sample, Underway
+from moldiff.sampling.particles import ParticleSampler
+from moldiff.sampling.sampler import Sample, SamplerState
 
 RESAMPLE_BELOW = 0.5  # effective sample size, as a share of the particles
 _LARGEST = 1e300  # of W x score: sums of a few of them are finite
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredParticle:
     """What a potential says of a particle.
 
     Attributes:
@@ -48,7 +48,7 @@ class Scored:
 class Potential(Protocol):
     """Scores the particles of a group."""
 
-    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+    def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
         """Return what each particle, one row, scores.
 
         Args:
@@ -59,7 +59,7 @@ class Potential(Protocol):
 
 
 @dataclass(frozen=True)
-class Stage:
+class ResamplingStep:
     """When particles are weighed.
 
     Attributes:
@@ -89,16 +89,16 @@ class Group:
 
     number: int
     ids: torch.Tensor
-    particles: list[Underway]
+    particles: list[SamplerState]
     log_weights: np.ndarray
     guesses: np.ndarray
     roots: np.ndarray
     effective: list[float] = field(default_factory=list)
     resampled: int = 0
-    scored: list[Scored] = field(default_factory=list)
+    scored: list[ScoredParticle] = field(default_factory=list)
 
     @classmethod
-    def of(cls, number: int, particles: list[Underway]) -> Group:
+    def of(cls, number: int, particles: list[SamplerState]) -> Group:
         """Return a group before its first step."""
         count = len(particles)
         ids = torch.cat([particle.state.molecules.ids for particle in particles])
@@ -111,7 +111,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Reweighter:
+class SequentialMonteCarlo:
     """Makes groups of particles.
 
     Attributes:
@@ -122,10 +122,10 @@ class Reweighter:
         threshold: share of the particles below which the effective sample size makes for resampling.
     """
 
-    walker: Walker
+    walker: ParticleSampler
     potential: Potential
     weight: float
-    stages: tuple[Stage, ...]
+    stages: tuple[ResamplingStep, ...]
     threshold: float = RESAMPLE_BELOW
 
     def run(self, numbers: range, templates: Sequence[MolBatch]) -> Iterator[Group]:
@@ -138,10 +138,10 @@ class Reweighter:
         Raises:
             ScoreError: from the potential or its weighing, after the groups before the one that it failed for.
         """
-        started, count, problem = self.walker.depart(templates), len(templates) // len(numbers), None
+        started, count, problem = self.walker.start(templates), len(templates) // len(numbers), None
         groups = [Group.of(n, started[k * count : (k + 1) * count]) for k, n in enumerate(numbers)]
         done = 0
-        for stage in (*self.stages, Stage(self.walker.steps, 1.0)):
+        for stage in (*self.stages, ResamplingStep(self.walker.steps, 1.0)):
             final = stage.step == self.walker.steps
             self._advance(groups, range(done + 1, stage.step + (not final)))
             samples, done = self._samples(groups, final), stage.step
@@ -158,7 +158,7 @@ class Reweighter:
         if problem is not None:
             raise problem
 
-    def weigh(self, group: Group, scored: list[Scored], stage: Stage, final: bool) -> None:
+    def weigh(self, group: Group, scored: list[ScoredParticle], stage: ResamplingStep, final: bool) -> None:
         """Update the weights of a group, and draw particles anew where that is due.
 
         After the last stage it always is, so that molecules count alike, unless they do already. A guess for a state
@@ -168,7 +168,7 @@ class Reweighter:
         group.log_weights = group.log_weights + guesses - group.guesses
         group.guesses, group.scored = guesses, scored
         count = len(group.particles)
-        effective = effective_size(group.log_weights)
+        effective = effective_sample_size(group.log_weights)
         group.effective.append(effective)
         even = bool((group.log_weights == group.log_weights[0]).all())
         if even or group.is_dead or not (final or effective < self.threshold * count):
@@ -176,7 +176,7 @@ class Reweighter:
         uniform = self.walker.source.uniform(
             torch.tensor([group.number]), walk_counter(stage.step), Stream.RESAMPLING, 1
         )
-        chosen = in_place(systematic(group.log_weights, float(uniform)))
+        chosen = ancestors_of(systematic_resampling(group.log_weights, float(uniform)))
         group.particles = [_moved(group.particles[k], group.ids[j : j + 1]) for j, k in enumerate(chosen)]
         group.scored = [group.scored[k] for k in chosen]
         group.guesses, group.roots = group.guesses[chosen], group.roots[chosen]
@@ -184,7 +184,7 @@ class Reweighter:
         group.resampled += 1
 
     def _advance(self, groups: list[Group], steps: range) -> None:
-        moved = iter(self.walker.descend([one for group in groups for one in group.particles], steps))
+        moved = iter(self.walker.run_steps([one for group in groups for one in group.particles], steps))
         for group in groups:
             group.particles = [next(moved) for _ in group.particles]
 
@@ -192,7 +192,7 @@ class Reweighter:
         """Return what the particles are, or what their states are taken for."""
         particles = [one for group in groups for one in group.particles]
         if final:
-            return self.walker.arrive(particles)
+            return self.walker.finish(particles)
         decode = self.walker.diffusion.decode
         return [
             Sample(decode(one.state.molecules, one.state.prediction), one.state.prediction, one.failed_at)
@@ -228,7 +228,7 @@ def log_potentials(scores: Sequence[float | None], weight: float, last: np.ndarr
     return np.where(known, values, values[known].mean()) if known.any() else last
 
 
-def effective_size(log_weights: np.ndarray) -> float:
+def effective_sample_size(log_weights: np.ndarray) -> float:
     """Return (sum w)^2 / sum w^2 of weights given by their logarithms (K,); 0 if all are zero."""
     if not np.isfinite(log_weights).any():
         return 0.0
@@ -236,7 +236,7 @@ def effective_size(log_weights: np.ndarray) -> float:
     return float(weights.sum() ** 2 / (weights**2).sum())
 
 
-def systematic(log_weights: np.ndarray, uniform: float) -> np.ndarray:
+def systematic_resampling(log_weights: np.ndarray, uniform: float) -> np.ndarray:
     """Return how often each particle is drawn (K,), K in all: K w / sum w, rounded up or down so that the mean is exact
     (systematic resampling; Kitagawa 1996, appendix).
 
@@ -250,7 +250,7 @@ def systematic(log_weights: np.ndarray, uniform: float) -> np.ndarray:
     return np.bincount(np.searchsorted(cumulative / cumulative[-1], places, side="right"), minlength=len(weights))
 
 
-def in_place(counts: np.ndarray) -> np.ndarray:
+def ancestors_of(counts: np.ndarray) -> np.ndarray:
     """Return which particle goes on at each place (K,): itself where it is drawn at all, else a further copy of one
     that is drawn more often, in order."""
     chosen = np.arange(len(counts))
@@ -258,7 +258,7 @@ def in_place(counts: np.ndarray) -> np.ndarray:
     return chosen
 
 
-def _moved(particle: Underway, number: torch.Tensor) -> Underway:
+def _moved(particle: SamplerState, number: torch.Tensor) -> SamplerState:
     """Return a whole state at another place, whose noise it gets from now on."""
     molecules = particle.state.molecules
     return replace(particle, state=replace(particle.state, molecules=molecules.replace(ids=number)))

@@ -20,7 +20,7 @@ from moldiff.choices import Sampler
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.molecules import MolPrediction
-from moldiff.sampling.context import State, Walk
+from moldiff.sampling.context import SamplerContext, SolverState
 
 _CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
 _CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k
@@ -40,7 +40,7 @@ class Solver(Protocol):
         """Whether coordinates are drawn, so that two walks from one state part."""
         ...
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
         """Return the state at the cleaner time s.
 
         Args:
@@ -74,14 +74,14 @@ class Ancestral:
     def is_stochastic(self) -> bool:
         return self.eta > 0
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        at, to = walk.curve.levels(t), walk.curve.levels(s)
-        prediction = walk.denoise(state.molecules, state.prediction, at)
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        at, to = context.curve.levels(t), context.curve.levels(s)
+        prediction = context.denoise(state.molecules, state.prediction, at)
         estimate = prediction.replace(pos=_extrapolated(state, prediction, at, to)) if self.second_order else prediction
-        noise = walk.noise(state.molecules, number)
+        noise = context.noise(state.molecules, number)
         share = redraw_share(self.redraw, t, s)
-        molecules = walk.diffusion.reverse_step(state.molecules, estimate, at, to, noise, self.eta, share)
-        return State(molecules, prediction, at)
+        molecules = context.diffusion.reverse_step(state.molecules, estimate, at, to, noise, self.eta, share)
+        return SolverState(molecules, prediction, at)
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,18 @@ class EulerMaruyama:
     evaluations: ClassVar[int] = 1
     is_stochastic: ClassVar[bool] = True
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        at, to = walk.curve.levels(t), walk.curve.levels(s)
-        noisy, noise = state.molecules, walk.noise(state.molecules, number)
-        prediction = walk.denoise(noisy, state.prediction, at)
-        molecules = walk.diffusion.reverse_categories(noisy, prediction, at, to, noise, redraw_share(self.redraw, t, s))
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        at, to = context.curve.levels(t), context.curve.levels(s)
+        noisy, noise = state.molecules, context.noise(state.molecules, number)
+        prediction = context.denoise(noisy, state.prediction, at)
+        molecules = context.diffusion.reverse_categories(
+            noisy, prediction, at, to, noise, redraw_share(self.redraw, t, s)
+        )
         dtype = noisy.pos.dtype
         shrink = 1 - (to.sigma / at.sigma) ** 2
         std = torch.sqrt(at.sigma**2 - to.sigma**2)
         pos = noisy.pos + _rows(shrink, dtype) * (prediction.pos - noisy.pos)
-        return State(
+        return SolverState(
             molecules.replace(pos=pos + _rows(std, dtype) * center(noise.pos, noisy.mask).to(dtype)), prediction, at
         )
 
@@ -134,28 +136,30 @@ class Heun:
     def is_stochastic(self) -> bool:
         return self.churn > 0
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
         if self.churn:
-            state, t = self._raised(walk, state, number, t, s)
-        at, to = walk.curve.levels(t), walk.curve.levels(s)
+            state, t = self._raised(context, state, number, t, s)
+        at, to = context.curve.levels(t), context.curve.levels(s)
         noisy = state.molecules
-        first = walk.denoise(noisy, state.prediction, at)
-        noise, share = walk.noise(noisy, number), redraw_share(self.redraw, t, s)
-        euler = walk.diffusion.reverse_step(noisy, first, at, to, noise, 0.0, share)
-        second = walk.denoise(euler, first, to)
+        first = context.denoise(noisy, state.prediction, at)
+        noise, share = context.noise(noisy, number), redraw_share(self.redraw, t, s)
+        euler = context.diffusion.reverse_step(noisy, first, at, to, noise, 0.0, share)
+        second = context.denoise(euler, first, to)
         dtype = noisy.pos.dtype
         slope = (noisy.pos - first.pos) / _rows(at.sigma, dtype) + (euler.pos - second.pos) / _rows(to.sigma, dtype)
         pos = noisy.pos + 0.5 * _rows(to.sigma - at.sigma, dtype) * slope
-        return State(euler.replace(pos=pos), second, to)
+        return SolverState(euler.replace(pos=pos), second, to)
 
-    def _raised(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> tuple[State, Tensor]:
+    def _raised(
+        self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor
+    ) -> tuple[SolverState, Tensor]:
         """Return the state with more noise, and its time."""
-        at, to = walk.curve.levels(t), walk.curve.levels(s)
+        at, to = context.curve.levels(t), context.curve.levels(s)
         gamma = (self.churn * (at.pos - to.pos)).clamp(max=_CHURN_LIMIT)
-        higher = walk.curve.time_of_sigma(at.sigma * (1 + gamma)).maximum(t)
-        noise = walk.noise(state.molecules, number, _CHURN)
-        molecules = walk.diffusion.noise_further(state.molecules, at, walk.curve.levels(higher), noise)
-        return State(molecules, state.prediction, state.at), higher
+        higher = context.curve.time_of_sigma(at.sigma * (1 + gamma)).maximum(t)
+        noise = context.noise(state.molecules, number, _CHURN)
+        molecules = context.diffusion.noise_further(state.molecules, at, context.curve.levels(higher), noise)
+        return SolverState(molecules, state.prediction, state.at), higher
 
 
 @dataclass(frozen=True)
@@ -192,26 +196,26 @@ class Corrected:
     def is_stochastic(self) -> bool:
         return self.predictor.is_stochastic or (self.moves > 0 and self.share > 0)
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        at = walk.curve.levels(t)
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        at = context.curve.levels(t)
         for move in range(self.moves):
-            state = self._move(walk, state, at, walk.pos_noise(state.molecules, number, _CORRECTOR + move))
-        return self.predictor.step(walk, state, number, t, s)
+            state = self._move(context, state, at, context.pos_noise(state.molecules, number, _CORRECTOR + move))
+        return self.predictor.step(context, state, number, t, s)
 
-    def _move(self, walk: Walk, state: State, at: Levels, noise: Tensor) -> State:
+    def _move(self, context: SamplerContext, state: SolverState, at: Levels, noise: Tensor) -> SolverState:
         noisy = state.molecules
-        prediction = walk.denoise(noisy, state.prediction, at)
+        prediction = context.denoise(noisy, state.prediction, at)
         dtype = noisy.pos.dtype
         fresh = _rows(at.sigma, dtype) * center(noise, noisy.mask).to(dtype)
         away = math.sqrt(1 - self.share) * (noisy.pos - prediction.pos) + math.sqrt(self.share) * fresh
-        return State(noisy.replace(pos=prediction.pos + away), prediction, at)
+        return SolverState(noisy.replace(pos=prediction.pos + away), prediction, at)
 
 
 _AGAIN = 62  # part of a step's noise; the solvers use those below
 
 
 @dataclass(frozen=True)
-class Resampled:
+class RePaint:
     """Another solver's step, ``times`` times, with noise back to the noisier level in between.
 
     Where part of a molecule is given, the rest is drawn step by step from what the model sees of the given part through
@@ -238,14 +242,14 @@ class Resampled:
     def is_stochastic(self) -> bool:
         return self.times > 1 or self.solver.is_stochastic
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        at, to = walk.curve.levels(t), walk.curve.levels(s)
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        at, to = context.curve.levels(t), context.curve.levels(s)
         first = (number - 1) * self.times + 1  # every repetition has a number, and so noise, of its own
-        state = self.solver.step(walk, state, first, t, s)
+        state = self.solver.step(context, state, first, t, s)
         for repetition in range(first + 1, first + self.times):
-            noise = walk.noise(state.molecules, repetition, _AGAIN)
-            molecules = walk.diffusion.noise_further(state.molecules, to, at, noise)
-            state = self.solver.step(walk, State(molecules, state.prediction, at), repetition, t, s)
+            noise = context.noise(state.molecules, repetition, _AGAIN)
+            molecules = context.diffusion.noise_further(state.molecules, to, at, noise)
+            state = self.solver.step(context, SolverState(molecules, state.prediction, at), repetition, t, s)
         return state
 
 
@@ -257,7 +261,7 @@ def redraw_share(rate: float, t: Tensor, s: Tensor) -> Tensor | None:
     return -torch.expm1(-rate * (t - s)) if rate else None
 
 
-def _extrapolated(state: State, prediction: MolPrediction, at: Levels, to: Levels) -> Tensor:
+def _extrapolated(state: SolverState, prediction: MolPrediction, at: Levels, to: Levels) -> Tensor:
     """Return D at the middle of the step in ln sigma, on the line through the last two evaluations (Lu et al. 2022,
     algorithm 2: (1 + 1/2r) D_i - 1/2r D_{i-1}, r the ratio of the last step to this one); D itself where the last
     evaluation was not at a noisier level."""

@@ -17,7 +17,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import Stream, training_counter
 from moldiff.training.lightning_module import TrainingTask
-from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.on_policy.states import OnPolicyData
 
 _COINS = 3  # of a step: two uses of the stream for the batch's self-conditioning, and whether it is of own draws
 
@@ -41,7 +41,7 @@ class DenoisingTask(TrainingTask):
         arrays: DeviceArrays,
         plan: BatchPlan,
         first_step: int,
-        own: tuple[OwnDraws, BatchPlan] | None = None,
+        own: tuple[OnPolicyData, BatchPlan] | None = None,
     ) -> None:
         super().__init__(model.denoiser, model.curve, config, arrays, plan, first_step)
         self.model, self.config, self.own = model, config, own

@@ -26,7 +26,7 @@ from moldiff.training.checkpoint import TrainingState
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.collect import collect, made_by
-from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.plots import plot_training, plot_validation
 from moldiff.training.references import all_references, sampling_references
 from moldiff.training.scales import with_scales
@@ -122,14 +122,14 @@ class TrainingRun(Run):
         own_plan = BatchPlan(own.sizes, training.batch_size, training.seed, rank=self.rank, world_size=training.devices)
         return DenoisingTask(self.model, self.config, self.arrays, plan, first_step, (own, own_plan))
 
-    def _own_draws(self) -> OwnDraws:
+    def _own_draws(self) -> OnPolicyData:
         """Return the draws of the model to start from, on the training device; they are made once for an output."""
         config = self.config
         if config.init_from is None:
             raise MoldiffError("own_draws.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
         folder, path = load_model_folder(config.init_from), config.output / OWN_DRAWS
         if path.exists():
-            own = OwnDraws.load(path, made_by(folder, self.dataset, config))
+            own = OnPolicyData.load(path, made_by(folder, self.dataset, config))
             logger.info("%d states of own draws from %s", len(own), path)
         elif config.training.devices > 1:
             raise MoldiffError(

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
-from moldiff.diffusion.schedule import NoiseCurve, TrainingDensity
+from moldiff.diffusion.schedule import NoiseSchedule, TrainingDensity
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch
 from moldiff.randomness import NoiseSource, Stream, row_keys, training_counter
@@ -38,7 +38,7 @@ class TrainingTask(pl.LightningModule):
     def __init__(
         self,
         trained: nn.Module,
-        curve: NoiseCurve,
+        curve: NoiseSchedule,
         config: RunConfig,
         arrays: DeviceArrays,
         plan: BatchPlan,

@@ -12,7 +12,7 @@ from moldiff.files import refuse_existing
 from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.references import CONDITION_ROWS, OF_DATA
-from moldiff.nll.estimator import Scorer
+from moldiff.nll.estimator import LikelihoodEstimator
 from moldiff.nll.reference import calibrate_on_dataset
 from moldiff.training.references import all_references, condition_rows
 
@@ -94,6 +94,6 @@ def _made_anew(folder: ModelFolder, dataset: PreparedDataset, score_molecules: i
     references = all_references(dataset, folder.config["conditions"])
     references |= {name: value for name, value in folder.references.items() if name not in OF_DATA}
     if score_molecules:
-        scorer = Scorer(load_model(folder.path, precision="float32").model, BoundSettings())
+        scorer = LikelihoodEstimator(load_model(folder.path, precision="float32").model, BoundSettings())
         references |= calibrate_on_dataset(scorer, dataset, score_molecules).to_tensors()
     return references

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.load_reference import reference_from_dataset
@@ -27,7 +27,7 @@ def sampling_references(dataset: PreparedDataset, conditions: Sequence[str]) -> 
     return {
         CONDITION_ROWS: condition_rows(dataset, conditions),
         TRAINING_KEYS: keys.to_tensor(),
-        **seen_chemistry(dataset).to_tensors(),
+        **training_chemistry(dataset).to_tensors(),
     }
 
 

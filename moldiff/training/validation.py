@@ -13,7 +13,7 @@ from moldiff.datasets.batching import validation_batches
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.diffusion.schedule import NoiseCurve
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource
@@ -88,7 +88,7 @@ class NoisedRows:
 
 
 def noised_rows(
-    curve: NoiseCurve, diffusion: JointDiffusion, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
+    curve: NoiseSchedule, diffusion: JointDiffusion, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
 ) -> Iterator[NoisedRows]:
     """Yield data rows (M,) of so many atoms, ``sizes`` (M,), each met once, with times and noise of their own."""
     source = NoiseSource(_SEED)

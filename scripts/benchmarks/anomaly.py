@@ -31,8 +31,8 @@ from moldiff.files import atomic_writer, write_text
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
-from moldiff.nll.estimator import SCORED, Scorer
-from moldiff.nll.reference import ScoreReference, encoded_records, translated
+from moldiff.nll.estimator import SCORED, LikelihoodEstimator
+from moldiff.nll.reference import LikelihoodReference, encoded_records, translated
 from moldiff.provenance import hardware
 from moldiff.vocabulary import Vocabulary
 
@@ -120,12 +120,12 @@ class Bench:
         model = MoleculeModel.from_folder(self.folder, torch.device(arguments.device))
         self.vocabulary, dataset = model.vocabulary, PreparedDataset.open(arguments.data)
         settings = BoundSettings(arguments.steps, arguments.evaluations, arguments.repeats)
-        self.scorer = Scorer(model, settings, arguments.seed)
+        self.scorer = LikelihoodEstimator(model, settings, arguments.seed)
         self.generator = np.random.default_rng(arguments.seed)
         self.scored = 0
         self.real = self._draw(dataset, "test", arguments.n)
         yardstick = self._draw(dataset, "validation", arguments.calibration)
-        self.reference = ScoreReference.of(self.scorer.score(yardstick, self._ids(len(yardstick))), settings)
+        self.reference = LikelihoodReference.of(self.scorer.score(yardstick, self._ids(len(yardstick))), settings)
 
     def _draw(self, dataset: PreparedDataset, split: str, count: int) -> list[MolArrays]:
         tables, rows = dataset.class_tables(self.vocabulary), dataset.indices(split)

@@ -22,7 +22,7 @@ import scipy.optimize  # here, so that its import is in nobody's time
 import torch
 
 from moldiff.choices import DEFAULTS
-from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import (
@@ -37,7 +37,7 @@ from moldiff.generation.renoise import Renoiser
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.provenance import hardware
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
 from moldiff.threads import Workers, workers_for
@@ -73,11 +73,11 @@ class Bench:
         device = torch.device(arguments.device)
         model = MoleculeModel.from_folder(self.folder, device, resolve_precision(DEFAULT_PRECISION, device))
         self.vocabulary = model.vocabulary
-        self.seen = SeenChemistry.from_tensors(self.folder.references, str(self.folder.path))
+        self.seen = TrainingChemistry.from_tensors(self.folder.references, str(self.folder.path))
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)
         self.fitted = StructuredDecoder(model.vocabulary, self.seen, fitted=True)
         solver, grid = SOLVERS[arguments.sampler], GRIDS[arguments.grid]
-        self.drawer = Drawer(model, solver, arguments.steps, arguments.seed, None, True, grid, workers=workers)
+        self.drawer = MoleculeSampler(model, solver, arguments.steps, arguments.seed, None, True, grid, workers=workers)
         self.renoiser = Renoiser(self.drawer)
         started = time.perf_counter()
         self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)

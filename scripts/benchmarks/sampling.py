@@ -34,7 +34,7 @@ from moldiff.molecules import empty_batch
 from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.microbatches import ROWS
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 
 SIZES = (10, 18, 29, 60, 120)
@@ -84,7 +84,7 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
         network += synchronised(device) - started
 
     hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
-    drawer = Drawer(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
+    drawer = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
     start = synchronised(device)
     draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)

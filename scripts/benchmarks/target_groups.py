@@ -19,13 +19,13 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering import steer
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.results import MoleculeResult, assess
-from moldiff.generation.smc_run import ReweightedDraws
+from moldiff.generation.smc_run import ReweightedSampler
 from moldiff.models.contents import sampling_of_model
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.scoring.named import targets_score
 from moldiff.scoring.network import PredictedNearness
 from moldiff.scoring.targets import Target, parse_target
@@ -63,10 +63,10 @@ class TargetGroups:
         itself, or a property network."""
         guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
 
-        def draw(drawer: Drawer, group: int, target: Target) -> list[MoleculeResult]:
+        def draw(drawer: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
             score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
             asked = ScoreOptions(score=score, weight=weight, particles=self.members)
-            draws = ReweightedDraws(drawer, self.decoder, asked)
+            draws = ReweightedSampler(drawer, self.decoder, asked)
             results = [result for result, _ in draws.results(range(group, group + 1))]
             # the judge has not seen what a network has guided
             return results if guide is None else [replace(result, score=None) for result in results]
@@ -76,7 +76,7 @@ class TargetGroups:
     def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
         """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
 
-        def draw(drawer: Drawer, group: int, target: Target) -> list[MoleculeResult]:
+        def draw(drawer: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
             draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
             return [assess(draw, self.decoder) for draw in draws]
 
@@ -85,7 +85,7 @@ class TargetGroups:
 
     def _made(
         self,
-        draw: Callable[[Drawer, int, Target], list[MoleculeResult]],
+        draw: Callable[[MoleculeSampler, int, Target], list[MoleculeResult]],
         guidance: float | None,
         guide: PropertyGuide | None = None,
     ) -> Made:
@@ -102,7 +102,7 @@ class TargetGroups:
                 smiles.append([result.smiles if result.status == Status.VALID else "" for result in results])
         return np.array(distances), smiles, float(evaluations)
 
-    def _drawer(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> Drawer:
+    def _drawer(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> MoleculeSampler:
         """Return what draws molecules of one size towards one target."""
         arguments = self.arguments
         sampler = SamplerOptions.of(steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)

@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from moldiff.chem.fragments import Fragment, cut_fragment
+from moldiff.chem.fragments import MolFragment, cut_fragment
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
@@ -21,12 +21,12 @@ def embedded(smiles: str) -> Chem.Mol:
     return mol
 
 
-def cut(*mols: Chem.Mol, vocabulary: Vocabulary = VOCABULARY, **more: Any) -> Fragment:
+def cut(*mols: Chem.Mol, vocabulary: Vocabulary = VOCABULARY, **more: Any) -> MolFragment:
     arguments: dict[str, Any] = {"fixed_atoms": None, "smarts": None, "attach_at": ()} | more
     return cut_fragment([Chem.MolToMolBlock(mol) for mol in mols], "f.sdf", vocabulary, **arguments)
 
 
-def open_at(fragment: Fragment) -> dict[int, int]:
+def open_at(fragment: MolFragment) -> dict[int, int]:
     """Return index in the input -> open valence."""
     pairs = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
     return {atom: lacks for atom, lacks in pairs if lacks}
@@ -111,7 +111,7 @@ def moved(mol: Chem.Mol, by: float) -> Chem.Mol:
 )
 def test_changes_are_seen(smiles: str, words: str) -> None:
     kept = cut(embedded("CCO"), fixed_atoms=[0, 1, 2])  # with all hydrogens: nothing is open
-    heavy = Fragment(Chem.RemoveAllHs(kept.mol), kept.arrays, np.array([3, 2, 1]), kept.atoms[:3])
+    heavy = MolFragment(Chem.RemoveAllHs(kept.mol), kept.arrays, np.array([3, 2, 1]), kept.atoms[:3])
     found = heavy.change(Chem.AddHs(Chem.MolFromSmiles(smiles)))
     assert found.startswith(words) if words else found == ""
 

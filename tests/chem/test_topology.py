@@ -9,7 +9,7 @@ from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
-from moldiff.chem.topology import skeleton, sketch
+from moldiff.chem.topology import heavy_atom_skeleton, topology_of
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.vocabulary import Vocabulary
 
@@ -27,7 +27,7 @@ def test_a_graph_is_spelled_as_a_data_set_spells_it(smiles: str, aromatic: bool,
     vocabulary = wide_vocabulary(aromatic, explicit)
     mol = Chem.MolFromSmiles(smiles)
     expected = encode(embed(mol, seed=1, timeout_s=20)[0], vocabulary)
-    found = skeleton(mol, vocabulary).arrays
+    found = topology_of(mol, vocabulary).arrays
     assert np.array_equal(found.atom_type, expected.atom_type)
     assert np.array_equal(found.charge, expected.charge)
     assert np.array_equal(found.bonds, expected.bonds)
@@ -40,7 +40,7 @@ def test_a_graph_is_spelled_as_a_data_set_spells_it(smiles: str, aromatic: bool,
 def test_positions_come_back_on_the_same_graph(smiles: str, explicit: bool) -> None:
     mol, reason = embed(Chem.MolFromSmiles(smiles), seed=1, timeout_s=20)
     assert mol is not None, reason
-    item = skeleton(mol, wide_vocabulary(True, explicit))
+    item = topology_of(mol, wide_vocabulary(True, explicit))
     kept = mol if explicit else Chem.RemoveAllHs(mol)
     assert item.mol.GetNumConformers() == 0
     placed = item.place(kept.GetConformer().GetPositions())
@@ -54,7 +54,7 @@ def test_positions_come_back_on_the_same_graph(smiles: str, explicit: bool) -> N
 
 
 def test_hydrogens_that_the_input_leaves_out_come_last() -> None:
-    item = skeleton(Chem.MolFromSmiles("C[C@H](O)C=O"), wide_vocabulary(True, True))
+    item = topology_of(Chem.MolFromSmiles("C[C@H](O)C=O"), wide_vocabulary(True, True))
     assert [atom.GetSymbol() for atom in item.mol.GetAtoms()] == ["C", "C", "O", "C", "O"] + ["H"] * 6
 
 
@@ -70,7 +70,7 @@ def test_hydrogens_that_the_input_leaves_out_come_last() -> None:
 def test_what_cannot_be_spelled_has_a_reason(smiles: str, reason: str) -> None:
     mol = Chem.MolFromSmiles(smiles.replace("[Xx]", "*"))
     with pytest.raises(EncodingError, match=reason):
-        skeleton(mol, wide_vocabulary(True, True))
+        topology_of(mol, wide_vocabulary(True, True))
 
 
 VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
@@ -89,7 +89,7 @@ def without(molecule: MolArrays, atoms: list[int]) -> MolArrays:
 
 
 def smiles_of(molecule: MolArrays) -> str:
-    conversion = sketch(molecule, VOCABULARY)
+    conversion = heavy_atom_skeleton(molecule, VOCABULARY)
     assert is_valid_and_connected(conversion)[0]
     assert conversion.mol is not None
     assert conversion.mol.GetConformer().Is3D()
@@ -105,7 +105,7 @@ def test_loose_hydrogens_and_pieces_are_left_out() -> None:
     ethanol = arrays("OCC")
     assert smiles_of(without(ethanol, [3, 4, 5])) == "CCO"  # hydrogens come loose
     assert smiles_of(without(ethanol, [0])) == "CC"  # so does the oxygen
-    heavy = sketch(without(ethanol, [0]), VOCABULARY).mol
+    heavy = heavy_atom_skeleton(without(ethanol, [0]), VOCABULARY).mol
     assert heavy is not None
     np.testing.assert_allclose(heavy.GetConformer().GetPositions()[:2], ethanol.pos[1:3], atol=1e-5)
 
@@ -114,6 +114,6 @@ def test_what_has_no_sound_skeleton_is_told() -> None:
     ethane = arrays("CC")
     five = np.array([[0, k, 2] for k in range(1, 4)])
     crowded = MolArrays(ethane.pos[:4], np.array([1, 1, 1, 1]), np.ones(4, dtype=np.int64), five)
-    assert sketch(crowded, VOCABULARY).reason.startswith("valence")
+    assert heavy_atom_skeleton(crowded, VOCABULARY).reason.startswith("valence")
     hydrogens = MolArrays(ethane.pos[:2], np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64), five[:0])
-    assert sketch(hydrogens, VOCABULARY).reason == "empty: no atoms"
+    assert heavy_atom_skeleton(hydrogens, VOCABULARY).reason == "empty: no atoms"

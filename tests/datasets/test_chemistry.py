@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from moldiff.arrays import MolArrays
-from moldiff.datasets.chemistry import SeenChemistry, seen_chemistry
+from moldiff.datasets.chemistry import TrainingChemistry, training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
-SEEN = SeenChemistry(
+SEEN = TrainingChemistry(
     atoms={("C", 0): 3, ("H", 0): 9, ("O", -1): 1},
     total_charges={0: 2, -1: 1},
     lengths={("C", "H", "single"): (9, 1.08, 1.11), ("C", "O", "double"): (1, 1.2, 1.2)},
@@ -36,7 +36,7 @@ def test_counts_and_ranges_are_those_of_the_training_molecules(sample: PreparedD
             first, second = sorted((symbols[i], symbols[j]))
             length = float(np.linalg.norm(molecule.pos[i].astype(float) - molecule.pos[j]))
             lengths.setdefault((first, second, v.bonds[kind]), []).append(length)
-    seen = seen_chemistry(sample)
+    seen = training_chemistry(sample)
     assert (seen.atoms, seen.total_charges) == (atoms, totals)
     assert seen.lengths.keys() == lengths.keys()
     for kind, (count, shortest, longest) in seen.lengths.items():
@@ -47,7 +47,7 @@ def test_counts_and_ranges_are_those_of_the_training_molecules(sample: PreparedD
 def test_molecules_outside_the_training_split_do_not_count(sample: PreparedDataset) -> None:
     split = np.ones_like(sample.arrays["split"])
     split[0] = 0
-    alone = seen_chemistry(dataclasses.replace(sample, arrays={**sample.arrays, "split": split}))
+    alone = training_chemistry(dataclasses.replace(sample, arrays={**sample.arrays, "split": split}))
     molecule = sample.molecule(0)
     assert sum(alone.atoms.values()) == len(molecule.atom_type)
     assert sum(count for count, _, _ in alone.lengths.values()) == len(molecule.bonds)
@@ -55,18 +55,18 @@ def test_molecules_outside_the_training_split_do_not_count(sample: PreparedDatas
 
 
 def test_tensors_read_back() -> None:
-    assert SeenChemistry.from_tensors(SEEN.to_tensors(), "model") == SEEN
+    assert TrainingChemistry.from_tensors(SEEN.to_tensors(), "model") == SEEN
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b"{}", b'{"atoms":[["C"]],"total_charges":[],"lengths":[]}'])
 def test_damage_is_one_line(text: bytes) -> None:
     with pytest.raises(MoldiffError, match=r"^folder: .* is damaged"):
-        SeenChemistry.from_tensors({"seen_json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}, "folder")
+        TrainingChemistry.from_tensors({"seen_json": torch.frombuffer(bytearray(text), dtype=torch.uint8)}, "folder")
 
 
 def test_a_model_without_it_says_how_to_get_it() -> None:
     with pytest.raises(MoldiffError, match=r"folder does not say .* 'moldiff models pack' adds that"):
-        SeenChemistry.from_tensors({}, "folder")
+        TrainingChemistry.from_tensors({}, "folder")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from moldiff.config import CurveConfig
-from moldiff.diffusion.fixed_graph import CleanGraphCurve, CoordinateDiffusion
+from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
@@ -18,7 +18,7 @@ from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
 
 CURVE = curve_from_config(CurveConfig())
-CLEAN = CleanGraphCurve.of(CURVE)
+CLEAN = CleanGraphSchedule.of(CURVE)
 STD = torch.tensor([0.0, 0.0, 1.0, 1.2])
 THIRDS = torch.full((3,), 1 / 3, dtype=torch.float64)
 JOINT = JointDiffusion(dict.fromkeys(CATEGORIES, THIRDS), STD)

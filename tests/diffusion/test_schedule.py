@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.diffusion.schedule import NoiseCurve, TrainingDensity, uniform_grid
+from moldiff.diffusion.schedule import NoiseSchedule, TrainingDensity, uniform_grid
 
-CURVE = NoiseCurve(0.01, 25.0, 1e-4, {"pos": 1.65, "atom_type": 1.0, "charge": 1.2, "bond_type": 1.3}, 1.3)
+CURVE = NoiseSchedule(0.01, 25.0, 1e-4, {"pos": 1.65, "atom_type": 1.0, "charge": 1.2, "bond_type": 1.3}, 1.3)
 TIMES = torch.linspace(0, 1, 1001, dtype=torch.float64)
 CATEGORIES = ("atom_type", "charge", "bond_type")
 

@@ -19,7 +19,7 @@ from moldiff.evaluation.assess import Assessment, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.distributions import summarise
 from moldiff.evaluation.load_reference import load_reference, reference_from_dataset, reference_from_sdf
-from moldiff.evaluation.measurements import KINDS, Sample
+from moldiff.evaluation.measurements import KINDS, Measurements
 from moldiff.evaluation.reference import Reference, build_reference, distances, weighted_average
 from moldiff.models.folder import save_model_folder
 from moldiff.models.references import TrainingKeys
@@ -31,32 +31,32 @@ def rows(sample_path: Path) -> list[Assessment]:
 
 
 @pytest.fixture(scope="module")
-def sample(rows: list[Assessment]) -> Sample:
-    return Sample.of([row.mol for row in rows if row.mol is not None])
+def sample(rows: list[Assessment]) -> Measurements:
+    return Measurements.of([row.mol for row in rows if row.mol is not None])
 
 
 @pytest.fixture(scope="module")
-def halves(sample: Sample) -> tuple[Sample, Sample]:
+def halves(sample: Measurements) -> tuple[Measurements, Measurements]:
     return sample.take(np.arange(0, 200, 2)), sample.take(np.arange(1, 200, 2))
 
 
 @pytest.fixture(scope="module")
-def reference(halves: tuple[Sample, Sample]) -> Reference:
+def reference(halves: tuple[Measurements, Measurements]) -> Reference:
     keys = TrainingKeys.of(np.array([[3, 30], [1, 10], [2**64 - 1, 20]], dtype=np.uint64))
     return build_reference("held-out half", halves[0], halves[1], keys)
 
 
-def distorted(sample: Sample, noise: float) -> Sample:
+def distorted(sample: Measurements, noise: float) -> Measurements:
     generator = np.random.default_rng(0)
     graphs = (
         MolGraph(g.numbers, g.charges, g.positions + noise * generator.normal(size=g.positions.shape), g.bonds)
         for g in sample.graphs
     )
-    return Sample(tuple(graphs), sample.properties, sample.motifs)
+    return Measurements(tuple(graphs), sample.properties, sample.motifs)
 
 
 def test_real_molecules_sit_at_the_floor_and_distorted_ones_above(
-    reference: Reference, halves: tuple[Sample, Sample]
+    reference: Reference, halves: tuple[Measurements, Measurements]
 ) -> None:
     real, noisy = compare(halves[1], reference), compare(distorted(halves[1], 0.05), reference)
     for kind in ("bond", "angle"):
@@ -68,7 +68,9 @@ def test_real_molecules_sit_at_the_floor_and_distorted_ones_above(
     assert real.geometry["bond"].types["C-C"].w1 < 0.01
 
 
-def test_the_reference_itself_has_distance_zero(reference: Reference, halves: tuple[Sample, Sample]) -> None:
+def test_the_reference_itself_has_distance_zero(
+    reference: Reference, halves: tuple[Measurements, Measurements]
+) -> None:
     own = compare(halves[0], reference)
     assert own.geometry["bond"].w1 < 5e-4
     assert own.geometry["bond"].unknown == 0.0
@@ -79,7 +81,7 @@ def test_the_reference_itself_has_distance_zero(reference: Reference, halves: tu
         assert distance.w1 == pytest.approx(0.0, abs=0.02 * max(1.0, abs(distance.reference_mean))), name
 
 
-def test_a_part_of_a_sample_takes_all_that_belongs_to_it(sample: Sample) -> None:
+def test_a_part_of_a_sample_takes_all_that_belongs_to_it(sample: Measurements) -> None:
     part = sample.take(np.array([7, 3]))
     for row, one in ((7, 0), (3, 1)):
         assert part.graphs[one] is sample.graphs[row]
@@ -151,19 +153,19 @@ def test_rare_types_get_no_distance() -> None:
 def test_types_that_the_reference_does_not_know_are_reported(reference: Reference) -> None:
     far = [[float(2 * k), 0.0, 0.0] for k in range(4)]
     strange = MolGraph(np.array([14, 9, 6, 1]), np.zeros(4, int), np.array(far), np.array([[0, 1, 1], [2, 3, 1]]))
-    found = compare(Sample((strange,), {name: np.zeros(1) for name in reference.properties}, ({},)), reference)
+    found = compare(Measurements((strange,), {name: np.zeros(1) for name in reference.properties}, ({},)), reference)
     assert found.geometry["bond"].unknown == 0.5
     assert found.geometry["bond"].w1 is None
     assert found.geometry["bond"].measured == 0.0
     assert 0.3 < found.composition["element"] < 1.0
 
 
-def test_nothing_to_build_from(sample: Sample) -> None:
+def test_nothing_to_build_from(sample: Measurements) -> None:
     with pytest.raises(MoldiffError, match="no valid molecule"):
         build_reference("nothing", sample.take(np.array([], dtype=int)), None, None)
 
 
-def test_failed_calculators_leave_nan_and_are_left_out(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_calculators_leave_nan_and_are_left_out(sample: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
     from moldiff.evaluation import measurements as module
 
     def compute(mol: object, names: list[str]) -> dict[str, float]:
@@ -172,7 +174,7 @@ def test_failed_calculators_leave_nan_and_are_left_out(sample: Sample, monkeypat
     monkeypatch.setattr(module, "compute", compute)
     monkeypatch.setattr(module, "graph", lambda mol: sample.graphs[0])
     monkeypatch.setattr(module, "motifs", lambda mol: sample.motifs[0])
-    found = Sample.of([None, None])  # type: ignore[list-item]
+    found = Measurements.of([None, None])  # type: ignore[list-item]
     assert np.isnan(found.properties["qed"]).all()
     assert found.properties["logp"].tolist() == [2.0, 2.0]
     assert len(found.known_properties()["qed"]) == 0

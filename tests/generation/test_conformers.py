@@ -17,8 +17,8 @@ import moldiff
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
-from moldiff.chem.topology import skeleton
-from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.chem.topology import topology_of
+from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import ConformerDecoder
@@ -27,10 +27,10 @@ from moldiff.generation.results import assess
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, Draw, Drawer, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 
-SEEN = SeenChemistry(
+SEEN = TrainingChemistry(
     {},
     {},
     {
@@ -74,10 +74,12 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[[Script], None]:
     """Let a function of (draw, attempt) decide the coordinates of every walk; None = not finite."""
 
     def install(script: Script) -> None:
-        def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
+        def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
             for task in wanted:
                 pos = script(task.key >> 6 & 0xFFFFF, task.key & 63)
-                yield Draw(task.key, None if pos is None else replace(task.arrays, pos=pos), 3 if pos is None else -1)
+                yield RawSample(
+                    task.key, None if pos is None else replace(task.arrays, pos=pos), 3 if pos is None else -1
+                )
 
         monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
 
@@ -185,8 +187,8 @@ def test_atoms_that_clash_are_found(follow: Callable[[Script], None], packed: Pa
 def test_hydrogens_placed_afterwards_do_not_hide_stereo(kind: str, mirrored: bool | None) -> None:
     """A model of heavy atoms alone; None = a wrong diastereomer."""
     heavy = wide_vocabulary(True, False)
-    item = skeleton(Chem.MolFromSmiles(WANTED), heavy)
-    draw = Draw(0, replace(item.arrays, pos=positions(kind)[:7]), -1)
+    item = topology_of(Chem.MolFromSmiles(WANTED), heavy)
+    draw = RawSample(0, replace(item.arrays, pos=positions(kind)[:7]), -1)
     found = assess(draw, ConformerDecoder(item, heavy, SEEN))
     assert found.mol is not None
     assert found.mol.GetNumAtoms() == len(positions(kind))
@@ -213,7 +215,7 @@ def test_without_references_lengths_are_held_against_radii(
 def test_every_sampler_keeps_the_graph(tiny_model: MoleculeModel, solver: str) -> None:
     mol = embedded("CC(=O)[O-]")
     arrays = encode(mol, tiny_model.vocabulary)
-    drawer = Drawer(tiny_model, SOLVERS[solver], 6, 0)
+    drawer = MoleculeSampler(tiny_model, SOLVERS[solver], 6, 0)
     made = list(TaskRunner(drawer, coordinate_walk(drawer)).run([Task(k, arrays) for k in range(3)]))
     places = []
     for draw in made:

@@ -27,7 +27,7 @@ from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.conditions import size_distribution
 from moldiff.sampling.microbatches import ROWS
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
 
 
@@ -35,16 +35,16 @@ from moldiff.sampling.solvers import SOLVERS
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2 never finite, 5, 8, ... squeezed methane."""
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         for number in reversed(range(first, first + count)):
             arrays = [METHANE, METHYL, SQUEEZED][number % 3]
-            yield Draw(number, None if number == 2 else arrays, 7 if number == 2 else -1)
+            yield RawSample(number, None if number == 2 else arrays, 7 if number == 2 else -1)
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
 
 
 def positions(model: MoleculeModel, batch_size: int, n: int, seed: int = 0) -> dict[int, MolArrays]:
-    drawer = Drawer(model, SOLVERS["ddpm"], 6, seed)
+    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 6, seed)
     found = {}
     for first in range(0, n, batch_size):
         for draw in drawer.draw(first, min(batch_size, n - first)):
@@ -150,10 +150,10 @@ def test_until_valid_ends_at_the_same_draw(scripted: None, model: Path, tmp_path
 
 
 def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
-        return (Draw(number, METHYL, -1) for number in range(first, first + count))
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        return (RawSample(number, METHYL, -1) for number in range(first, first + count))
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
     with pytest.raises(MoldiffError, match="only 0 of 3 molecules were valid in 30 draws"):
         generate_files(tmp_path / "m.sdf", n=3, model=str(model), until_valid=True)
     assert len(list(csv.DictReader((tmp_path / "m.csv").open()))) == 30
@@ -202,10 +202,10 @@ def test_no_memory_at_all_is_one_line(tiny_model: MoleculeModel, monkeypatch: py
 
 def test_sizes_follow_the_training_data_or_the_request(tiny_model: MoleculeModel) -> None:
     numbers = torch.arange(6000)
-    free = np.bincount(Drawer(tiny_model, SOLVERS["ddpm"], 1, 0).size(numbers), minlength=16)
+    free = np.bincount(MoleculeSampler(tiny_model, SOLVERS["ddpm"], 1, 0).size(numbers), minlength=16)
     assert set(np.flatnonzero(free)) == {5, 9, 12, 15}
     assert abs(free[9] / 6000 - 1 / 3) < 0.03
-    asked = Drawer(tiny_model, SOLVERS["ddpm"], 1, 0, (9, 12)).size(numbers)
+    asked = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 1, 0, (9, 12)).size(numbers)
     assert set(asked.tolist()) == {9, 12}
     sizes, cumulative = size_distribution({5: 1}, (20, 22))
     assert sizes.tolist() == [20, 21, 22]
@@ -312,7 +312,7 @@ def packed_targets(tmp_path: Path, tiny_model: MoleculeModel) -> Path:
 
 def test_all_draws_failed_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Drawer, "draw", lambda self, first, count: (Draw(k, None, 3) for k in range(first, first + count))
+        MoleculeSampler, "draw", lambda self, first, count: (RawSample(k, None, 3) for k in range(first, first + count))
     )
     with pytest.raises(MoldiffError, match="all 4 draws failed; the first: not finite: at step 3; what was made"):
         generate_files(tmp_path / "m.sdf", n=4, model=str(model))
@@ -322,10 +322,10 @@ def test_all_draws_failed_is_an_error(model: Path, tmp_path: Path, monkeypatch: 
 def test_a_lost_draw_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = {3}
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
-        return (Draw(k, METHANE, -1) for k in range(first, first + count) if k not in lost)
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        return (RawSample(k, METHANE, -1) for k in range(first, first + count) if k not in lost)
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
     with pytest.raises(MoldiffError, match="only 3 of 4 draws came out"):
         generate_files(tmp_path / "m.sdf", n=4, model=str(model))
     with pytest.raises(MoldiffError, match="draw 3 was lost on the way"):
@@ -338,12 +338,12 @@ def test_the_next_batch_is_begun_before_the_last_one_is_converted(
 ) -> None:
     order: list[str] = []
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         order.append(f"begin {first}")
-        return (Draw(k, METHANE, -1) for k in range(first, first + count))
+        return (RawSample(k, METHANE, -1) for k in range(first, first + count))
 
     original = MoleculeResult.row
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
     monkeypatch.setattr(
         MoleculeResult, "row", lambda self, *columns: order.append(f"write {self.number}") or original(self, *columns)
     )

@@ -17,7 +17,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 
@@ -31,48 +31,48 @@ def same(one: MolArrays | None, other: MolArrays | None) -> bool:
 
 
 @pytest.fixture
-def drawer(tiny_model: MoleculeModel) -> Drawer:
-    return Drawer(tiny_model, SOLVERS["ddpm"], 10, 0, grid=GRIDS["uniform"])
+def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+    return MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, 0, grid=GRIDS["uniform"])
 
 
-def test_an_attempt_starts_at_the_last_time_of_the_grid_before_the_start(drawer: Drawer) -> None:
+def test_an_attempt_starts_at_the_last_time_of_the_grid_before_the_start(drawer: MoleculeSampler) -> None:
     renoiser = Renoiser(drawer, start=0.35)
     assert renoiser.grid.tolist() == pytest.approx([0.3, 0.2, 0.1, 0.0])
     assert renoiser.evaluations == 3
     assert Renoiser(drawer, start=0.01).evaluations == 1
 
 
-def test_with_next_to_no_noise_the_coordinates_hardly_move(tiny_model: MoleculeModel, drawer: Drawer) -> None:
+def test_with_next_to_no_noise_the_coordinates_hardly_move(tiny_model: MoleculeModel, drawer: MoleculeSampler) -> None:
     """Only the preconditioning holds an untrained network to its input, so only small noise is a test."""
     renoiser = Renoiser(drawer)
     renoiser.grid = torch.tensor([0.001, 0.0], dtype=torch.float64)
     sigma = float(tiny_model.curve.levels(renoiser.grid[:1]).sigma)
-    again = renoiser.attempt([Draw(0, METHANE, -1)], 1)[0].arrays
+    again = renoiser.attempt([RawSample(0, METHANE, -1)], 1)[0].arrays
     assert again is not None
     assert np.abs(again.pos - METHANE.pos).max() < 6 * sigma
 
 
 @pytest.mark.parametrize("mates", [0, 3, 9])
-def test_an_attempt_does_not_depend_on_its_batch(drawer: Drawer, mates: int) -> None:
+def test_an_attempt_does_not_depend_on_its_batch(drawer: MoleculeSampler, mates: int) -> None:
     renoiser = Renoiser(drawer)
-    others = [Draw(100 + k, METHYL, -1) for k in range(mates)]
-    alone = renoiser.attempt([Draw(7, METHANE, -1)], 1)[7]
-    together = renoiser.attempt([*others, Draw(7, METHANE, -1)], 1)
+    others = [RawSample(100 + k, METHYL, -1) for k in range(mates)]
+    alone = renoiser.attempt([RawSample(7, METHANE, -1)], 1)[7]
+    together = renoiser.attempt([*others, RawSample(7, METHANE, -1)], 1)
     assert together.keys() == {7, *(draw.number for draw in others)}
     assert same(alone.arrays, together[7].arrays)
 
 
-def test_attempts_draws_and_seeds_differ(tiny_model: MoleculeModel, drawer: Drawer) -> None:
-    first = Renoiser(drawer).attempt([Draw(7, METHANE, -1)], 1)[7].arrays
-    assert not same(first, Renoiser(drawer).attempt([Draw(7, METHANE, -1)], 2)[7].arrays)
-    assert not same(first, Renoiser(drawer).attempt([Draw(8, METHANE, -1)], 1)[8].arrays)
-    other_seed = Renoiser(Drawer(tiny_model, SOLVERS["ddpm"], 10, 1))
-    assert not same(first, other_seed.attempt([Draw(7, METHANE, -1)], 1)[7].arrays)
+def test_attempts_draws_and_seeds_differ(tiny_model: MoleculeModel, drawer: MoleculeSampler) -> None:
+    first = Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 1)[7].arrays
+    assert not same(first, Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 2)[7].arrays)
+    assert not same(first, Renoiser(drawer).attempt([RawSample(8, METHANE, -1)], 1)[8].arrays)
+    other_seed = Renoiser(MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, 1))
+    assert not same(first, other_seed.attempt([RawSample(7, METHANE, -1)], 1)[7].arrays)
 
 
 def test_predictions_are_handed_on(tiny_model: MoleculeModel) -> None:
-    drawer = Drawer(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True)
-    new = Renoiser(drawer).attempt([Draw(7, METHANE, -1)], 1)[7]
+    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True)
+    new = Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 1)[7]
     assert new.log_probabilities is not None
     assert new.arrays is not None
     assert np.array_equal(new.log_probabilities.atom_type.argmax(-1), new.arrays.atom_type)
@@ -85,11 +85,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     An attempt that fails anew gives a radical with one hydrogen less.
     """
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         for number in range(first, first + count):
-            yield Draw(number, (METHANE, METHYL, None, METHYL)[number % 4], 5 if number % 4 == 2 else -1)
+            yield RawSample(number, (METHANE, METHYL, None, METHYL)[number % 4], 5 if number % 4 == 2 else -1)
 
-    def attempt(self: Renoiser, draws: list[Draw], number: int) -> dict[int, Draw]:
+    def attempt(self: Renoiser, draws: list[RawSample], number: int) -> dict[int, RawSample]:
         worse = MolArrays(METHYL.pos[:3], METHYL.atom_type[:3], METHYL.charge[:3], METHYL.bonds[:2])
         assert all(draw.number % 4 for draw in draws)
         return {
@@ -98,13 +98,13 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
             if draw.arrays is not None
         }
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
     monkeypatch.setattr(Renoiser, "attempt", attempt)
 
 
 @pytest.mark.parametrize("attempts", [0, 2, 3, 4])
 def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
-    scripted: None, tiny_model: MoleculeModel, drawer: Drawer, attempts: int
+    scripted: None, tiny_model: MoleculeModel, drawer: MoleculeSampler, attempts: int
 ) -> None:
     draws = list(drawer.draw(0, 4))
     settled = list(Renoiser(drawer).settle(draws, ArgmaxDecoder(tiny_model.vocabulary), attempts))

@@ -34,7 +34,7 @@ from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.generation.writer import molecules_of
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
@@ -50,12 +50,12 @@ def decoder(tiny_model: MoleculeModel) -> ArgmaxDecoder:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2 never finite, 5, 8, ... squeezed methane."""
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         for number in range(first, first + count):
             arrays = [METHANE, METHYL, SQUEEZED][number % 3]
-            yield Draw(number, None if number == 2 else arrays, 7 if number == 2 else -1)
+            yield RawSample(number, None if number == 2 else arrays, 7 if number == 2 else -1)
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     ],
 )
 def test_states(decoder: ArgmaxDecoder, arrays: Any, status: Status, reason: str, sound: bool) -> None:
-    found = assess(Draw(3, arrays, 7), decoder)
+    found = assess(RawSample(3, arrays, 7), decoder)
     assert (found.number, found.status, found.reason.partition(":")[0]) == (3, status, reason)
     assert (found.smiles == "C") == bool(found.properties) == sound
     assert (found.mol is None) == (arrays is None)
@@ -122,8 +122,8 @@ def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
 
     for arrays in (METHANE, METHYL, SQUEEZED):
         beliefs = BELIEFS if arrays is not METHYL else None
-        assert assess(Draw(4, arrays, -1, beliefs), decoder).mol is not None
-        found = assess(Draw(4, arrays, -1, beliefs), decoder, gate)
+        assert assess(RawSample(4, arrays, -1, beliefs), decoder).mol is not None
+        found = assess(RawSample(4, arrays, -1, beliefs), decoder, gate)
         assert found == MoleculeResult(4, Status.WITHHELD, "hazard: a test")
         assert found.sdf_record(found.row(), 0, "m") is None
         told = {name: value for name, value in found.row().items() if value != ""}
@@ -133,7 +133,7 @@ def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
         shown = " ".join(str(getattr(found, field.name)) for field in fields(found))
         assert "Mol" not in shown
     assert len(seen) == 3, "the gate sees all that could be shown, invalid molecules too"
-    assert assess(Draw(4, METHANE, -1), decoder, lambda mol: "").status == Status.VALID
+    assert assess(RawSample(4, METHANE, -1), decoder, lambda mol: "").status == Status.VALID
 
 
 @pytest.mark.parametrize("part", [{"mol": Chem.MolFromSmiles("C")}, {"smiles": "C"}, {"properties": {"mw": 16.0}}])
@@ -146,15 +146,15 @@ def test_a_gate_that_breaks_lets_nothing_through(decoder: ArgmaxDecoder) -> None
     def gate(mol: Chem.Mol) -> str:
         raise RuntimeError("no table")
 
-    found = assess(Draw(0, METHANE, -1), decoder, gate)
+    found = assess(RawSample(0, METHANE, -1), decoder, gate)
     assert (found.status, found.mol, found.smiles) == (Status.FAILED, None, "")
 
 
 def test_what_is_withheld_is_not_tried_again(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    renoiser = Renoiser(Drawer(tiny_model, SOLVERS["ddpm"], 4, 0))
+    renoiser = Renoiser(MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0))
     monkeypatch.setattr(Renoiser, "attempt", lambda self, draws, number: {} if not draws else pytest.fail("tried"))
     decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    (found,) = renoiser.settle([Draw(0, METHYL, -1)], decoder, 2, lambda mol: "hazard: a test")
+    (found,) = renoiser.settle([RawSample(0, METHYL, -1)], decoder, 2, lambda mol: "hazard: a test")
     assert found.status == Status.WITHHELD
 
 
@@ -215,16 +215,16 @@ def hazardous(mol: Chem.Mol) -> str:
 def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every draw and every walk ends in methane."""
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
-        return (Draw(number, METHANE, -1, BELIEFS) for number in range(first, first + count))
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        return (RawSample(number, METHANE, -1, BELIEFS) for number in range(first, first + count))
 
-    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
-        return (Draw(task.key, METHANE, -1) for task in wanted)
+    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
+        return (RawSample(task.key, METHANE, -1) for task in wanted)
 
-    def scored(draw: Draw, *arguments: Any) -> MoleculeResult:
-        return assess(Draw(draw.number, METHANE, -1), *arguments)
+    def scored(draw: RawSample, *arguments: Any) -> MoleculeResult:
+        return assess(RawSample(draw.number, METHANE, -1), *arguments)
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
     monkeypatch.setattr(TaskRunner, "run", run)
     monkeypatch.setattr(smc_run, "assess", scored)
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)

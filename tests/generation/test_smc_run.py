@@ -22,11 +22,11 @@ from moldiff.generation import smc_run
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, Decoder
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.results import Gate, MoleculeResult, assess
-from moldiff.generation.smc_run import ReweightedDraws, stages
+from moldiff.generation.smc_run import ReweightedSampler, stages
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.conditions import FreeStarts
-from moldiff.sampling.molecule_sampler import Draw, Drawer
-from moldiff.sampling.smc import Scored
+from moldiff.sampling.conditions import UnconditionalSampler
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.smc import ScoredParticle
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.scoring.named import named_score, targets_score
@@ -40,9 +40,9 @@ AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4],
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks end in methane, ammonia, or (every third number) a methyl radical; half-way, nothing has a score."""
 
-    def scripted_assess(draw: Draw, decoder: Decoder, gate: Gate | None) -> MoleculeResult:
+    def scripted_assess(draw: RawSample, decoder: Decoder, gate: Gate | None) -> MoleculeResult:
         arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
-        return assess(Draw(draw.number, arrays, -1), decoder, gate)
+        return assess(RawSample(draw.number, arrays, -1), decoder, gate)
 
     monkeypatch.setattr(smc_run, "assess", scripted_assess)
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
@@ -105,9 +105,9 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 
 
 def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) -> None:
-    drawer = Drawer(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    draws = ReweightedDraws(drawer, decoder, asked(nitrogens, 0.0))
+    draws = ReweightedSampler(drawer, decoder, asked(nitrogens, 0.0))
     found = [outcome for outcome, _ in draws.results(range(3))]
     plain = [assess(draw, decoder) for draw in sorted(drawer.draw(0, 12), key=lambda draw: draw.number)]
     for one, other in zip(found, plain, strict=True):
@@ -120,18 +120,18 @@ def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) ->
 
 
 def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> None:
-    class Starts(FreeStarts):
+    class ConditionSampler(UnconditionalSampler):
         def draw(self, numbers: torch.Tensor, source: object) -> tuple[np.ndarray, np.ndarray]:
             return 5 + 4 * (numbers.numpy() % 2), numbers.numpy()[:, None].astype(np.float32)
 
-    starts = Starts(tiny_model.statistics.size_counts, None, 1)
-    drawer = Drawer(tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, starts=starts)
-    draws = ReweightedDraws(drawer, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
+    starts = ConditionSampler(tiny_model.statistics.size_counts, None, 1)
+    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, starts=starts)
+    draws = ReweightedSampler(drawer, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
 
-    def potential(samples: list[object], final: bool) -> list[Scored]:
+    def potential(samples: list[object], final: bool) -> list[ScoredParticle]:
         sizes = [int(sample.molecules.n_atoms) for sample in samples]  # type: ignore[attr-defined]
         outcomes = [MoleculeResult(0, Status.VALID, "", Chem.MolFromSmiles("C" * size)) for size in sizes]
-        return [Scored(float(size), outcome) for size, outcome in zip(sizes, outcomes, strict=True)]
+        return [ScoredParticle(float(size), outcome) for size, outcome in zip(sizes, outcomes, strict=True)]
 
     object.__setattr__(draws._reweighter, "potential", potential)
     for place, (outcome, condition) in enumerate(draws.results(range(1))):
@@ -319,14 +319,14 @@ def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, s
 
 
 def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeModel) -> None:
-    drawer = Drawer(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     seen: list[list[Chem.Mol]] = []
 
     def keep(molecules: list[Chem.Mol]) -> list[float | None]:
         seen.append(molecules)
         return [1.0] * len(molecules)
 
-    draws = ReweightedDraws(
+    draws = ReweightedSampler(
         drawer,
         ArgmaxDecoder(tiny_model.vocabulary),
         ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),

@@ -12,7 +12,7 @@ import pytest
 
 from moldiff.generation.trajectory import Frame, html, trace, xyz
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 
@@ -20,16 +20,16 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def drawer(tiny_model: MoleculeModel) -> Drawer:
-    return Drawer(tiny_model, SOLVERS["ddpm"], STEPS, seed=0, grid=GRIDS["uniform"])
+def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+    return MoleculeSampler(tiny_model, SOLVERS["ddpm"], STEPS, seed=0, grid=GRIDS["uniform"])
 
 
 @pytest.fixture(scope="module")
-def frames(drawer: Drawer) -> list[Frame]:
+def frames(drawer: MoleculeSampler) -> list[Frame]:
     return trace(drawer, 3)
 
 
-def test_frames_lead_from_noise_to_the_molecule_of_the_draw(drawer: Drawer, frames: list[Frame]) -> None:
+def test_frames_lead_from_noise_to_the_molecule_of_the_draw(drawer: MoleculeSampler, frames: list[Frame]) -> None:
     draw = next(iter(drawer.draw(3, 1)))
     assert [frame.step for frame in frames] == list(range(1, STEPS + 1))
     assert [frame.t for frame in frames] == pytest.approx(np.linspace(1, 0, STEPS + 1)[1:])
@@ -71,7 +71,7 @@ def test_the_page_is_complete_in_itself(frames: list[Frame], tiny_model: Molecul
         assert np.array(shown["state"]["pos"]) == pytest.approx(frame.state.pos, abs=1e-3)
 
 
-def test_frames_that_are_not_finite_are_left_out(drawer: Drawer, tiny_model: MoleculeModel) -> None:
+def test_frames_that_are_not_finite_are_left_out(drawer: MoleculeSampler, tiny_model: MoleculeModel) -> None:
     weights = {name: weight * float("nan") for name, weight in tiny_model.denoiser.state_dict().items()}
     broken = MoleculeModel.build(
         tiny_model.network_config,
@@ -81,7 +81,7 @@ def test_frames_that_are_not_finite_are_left_out(drawer: Drawer, tiny_model: Mol
         tiny_model.conditions,
     )
     broken.denoiser.load_state_dict(weights)
-    assert trace(Drawer(replace(broken), SOLVERS["ddpm"], 3, seed=0), 0) == []
+    assert trace(MoleculeSampler(replace(broken), SOLVERS["ddpm"], 3, seed=0), 0) == []
     assert '"frames":[]' in html([], tiny_model.vocabulary, "none")
 
 

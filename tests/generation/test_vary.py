@@ -30,7 +30,7 @@ from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import Draw, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import RawSample, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 
 SEEDS = {"first": "CC(=O)O", "second": "C[C@H](O)C=O", "third": "CCO"}
@@ -64,10 +64,10 @@ def identity(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
     """Every molecule comes back as it was, the last draw of each record with another element in first place."""
     asked: list[Task] = []
 
-    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
+    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
         asked.extend(wanted)
         for task in reversed(wanted):
-            yield Draw(task.key, task.arrays, -1)
+            yield RawSample(task.key, task.arrays, -1)
 
     monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
     return asked
@@ -194,13 +194,13 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
     """The same molecule, its mirror image, another molecule, one that is not valid, and nothing finite."""
     other = embedded("OCCC=O")
 
-    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[Draw]:
+    def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
         same, mirror, new, radical, broken = wanted
-        yield Draw(same.key, same.arrays, -1)
-        yield Draw(mirror.key, mirrored(mirror.arrays), -1)
-        yield Draw(new.key, encode(other, self.drawer.model.vocabulary), -1)
-        yield Draw(radical.key, without_the_last_atom(radical.arrays), -1)
-        yield Draw(broken.key, None, 7)
+        yield RawSample(same.key, same.arrays, -1)
+        yield RawSample(mirror.key, mirrored(mirror.arrays), -1)
+        yield RawSample(new.key, encode(other, self.drawer.model.vocabulary), -1)
+        yield RawSample(radical.key, without_the_last_atom(radical.arrays), -1)
+        yield RawSample(broken.key, None, 7)
 
     monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)
     write_sdf(tmp_path / "seed.sdf", [record(embedded("C[C@H](O)C=O"), "chiral")])

@@ -15,7 +15,7 @@ from moldiff.models.loaded import Scales, load_model, load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
 from moldiff.sampling.microbatches import ROWS, MicroBatches
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
 
@@ -104,9 +104,11 @@ def test_rows_follow_the_model_on_every_device(rows: int, expected: dict[tuple[s
 
 
 def test_a_drawer_reads_rows_and_the_start_of_its_window_from_the_model(tiny_model: MoleculeModel) -> None:
-    def drawer(**changes: float) -> Drawer:
+    def drawer(**changes: float) -> MoleculeSampler:
         sampling = SamplingConfig.model_validate(changes)
-        return Drawer(dataclasses.replace(tiny_model, sampling=sampling), SOLVERS["ddpm"], 5, 0, grid=GRIDS["window"])
+        return MoleculeSampler(
+            dataclasses.replace(tiny_model, sampling=sampling), SOLVERS["ddpm"], 5, 0, grid=GRIDS["window"]
+        )
 
     assert drawer(rows=3).rows == 3
     sigma = [float(tiny_model.curve.levels(drawer(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]

@@ -8,7 +8,7 @@ import pytest
 
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 
@@ -21,7 +21,7 @@ def test_the_built_in_model_draws_what_it_drew_before_its_scales_were_keys_of_th
     sampler, grid = method.split()
     expected = BEFORE["draws"][method]
     model = MoleculeModel.from_folder(load_model_folder("qm9"))
-    drawer = Drawer(model, SOLVERS[sampler], BEFORE["evaluations"], BEFORE["seed"], grid=GRIDS[grid])
+    drawer = MoleculeSampler(model, SOLVERS[sampler], BEFORE["evaluations"], BEFORE["seed"], grid=GRIDS[grid])
     for draw in drawer.draw(0, len(expected)):
         wanted = expected[draw.number]
         assert draw.arrays is not None

@@ -13,7 +13,7 @@ from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
-from moldiff.nll.estimator import SCORED, Score, Scorer
+from moldiff.nll.estimator import SCORED, LikelihoodBound, LikelihoodEstimator
 
 SETTINGS = BoundSettings(10, 3, 2)
 
@@ -31,21 +31,21 @@ def molecule(n: int, seed: int = 0) -> MolArrays:
 MOLECULES = [molecule(5), molecule(9, 1), molecule(5, 2), molecule(1), molecule(12, 3)]
 
 
-def close(a: Score, b: Score) -> bool:
+def close(a: LikelihoodBound, b: LikelihoodBound) -> bool:
     return all(math.isclose(a.nats[name], b.nats[name], rel_tol=1e-4, abs_tol=1e-3) for name in SCORED)
 
 
 def test_a_score_does_not_depend_on_its_batch(tiny_model: MoleculeModel) -> None:
-    together = Scorer(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
-    alone = [Scorer(tiny_model, SETTINGS, batch_size=3).score([MOLECULES[k]], [k])[0] for k in range(5)]
+    together = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
+    alone = [LikelihoodEstimator(tiny_model, SETTINGS, batch_size=3).score([MOLECULES[k]], [k])[0] for k in range(5)]
     assert together == alone  # batches of one shape: bit for bit
-    backwards = Scorer(tiny_model, SETTINGS, batch_size=1).score(MOLECULES[::-1], range(4, -1, -1))[::-1]
+    backwards = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=1).score(MOLECULES[::-1], range(4, -1, -1))[::-1]
     assert all(close(a, b) for a, b in zip(together, backwards, strict=True))
     assert [score.n_atoms for score in together] == [5, 9, 5, 1, 12]
 
 
 def test_every_random_number_is_in_the_table(tiny_model: MoleculeModel, noise_uses: Callable[[str], set[str]]) -> None:
-    Scorer(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
+    LikelihoodEstimator(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
     assert noise_uses("bound") == {"noise", "steps"}
 
 
@@ -55,7 +55,7 @@ def test_a_score_does_not_depend_on_the_number_of_threads(tiny_model: MoleculeMo
     try:
         for threads in (1, 4):
             torch.set_num_threads(threads)
-            found.append(Scorer(tiny_model, SETTINGS, batch_size=1).score(MOLECULES, range(5)))
+            found.append(LikelihoodEstimator(tiny_model, SETTINGS, batch_size=1).score(MOLECULES, range(5)))
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
@@ -64,29 +64,30 @@ def test_a_score_does_not_depend_on_the_number_of_threads(tiny_model: MoleculeMo
 
 def test_seed_and_id_key_the_noise(tiny_model: MoleculeModel) -> None:
     first, twin, other = (
-        Scorer(tiny_model, SETTINGS, seed).score(MOLECULES[:1], [key])[0] for seed, key in ((0, 0), (0, 1), (1, 0))
+        LikelihoodEstimator(tiny_model, SETTINGS, seed).score(MOLECULES[:1], [key])[0]
+        for seed, key in ((0, 0), (0, 1), (1, 0))
     )
     assert len({first.nats["pos"], twin.nats["pos"], other.nats["pos"]}) == 3
 
 
 def test_where_a_molecule_stands_does_not_matter(tiny_model: MoleculeModel) -> None:
     moved = replace(MOLECULES[1], pos=MOLECULES[1].pos + np.float32(7))
-    one, two = Scorer(tiny_model, SETTINGS).score([MOLECULES[1], moved], [3, 3])
+    one, two = LikelihoodEstimator(tiny_model, SETTINGS).score([MOLECULES[1], moved], [3, 3])
     assert close(one, two)
 
 
 def test_the_total_and_its_error_are_those_of_the_sum(tiny_model: MoleculeModel) -> None:
-    score = Scorer(tiny_model, BoundSettings(10, 3, 1)).score(MOLECULES[:1], [0])[0]
+    score = LikelihoodEstimator(tiny_model, BoundSettings(10, 3, 1)).score(MOLECULES[:1], [0])[0]
     assert score.nats["total"] == pytest.approx(sum(score.nats[field] for field in FIELDS))
     assert score.bound == pytest.approx(score.nats["total"] - math.log(10 / 60))
     assert math.isnan(score.errors["total"])
-    repeated = Scorer(tiny_model, BoundSettings(10, 3, 3)).score(MOLECULES[:1], [0])[0]
+    repeated = LikelihoodEstimator(tiny_model, BoundSettings(10, 3, 3)).score(MOLECULES[:1], [0])[0]
     assert 0 < repeated.errors["total"] < math.inf
     assert repeated.nats["pos"] != score.nats["pos"]
 
 
 def test_single_atoms_have_no_coordinates_and_no_bonds(tiny_model: MoleculeModel) -> None:
-    score = Scorer(tiny_model, SETTINGS).score([molecule(1)], [0])[0]
+    score = LikelihoodEstimator(tiny_model, SETTINGS).score([molecule(1)], [0])[0]
     assert score.nats["pos"] == pytest.approx(0, abs=1e-6)
     assert score.nats["bond_type"] == 0
     assert score.nats["atom_type"] > 0
@@ -95,4 +96,4 @@ def test_single_atoms_have_no_coordinates_and_no_bonds(tiny_model: MoleculeModel
 
 def test_a_batch_of_nothing_is_refused(tiny_model: MoleculeModel) -> None:
     with pytest.raises(MoldiffError, match="batch_size"):
-        Scorer(tiny_model, SETTINGS, batch_size=0)
+        LikelihoodEstimator(tiny_model, SETTINGS, batch_size=0)

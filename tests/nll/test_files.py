@@ -15,7 +15,7 @@ from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nll.estimator import SCORED
 from moldiff.nll.files import COLUMNS, Z_COLUMNS, score_file
-from moldiff.nll.reference import ScoreReference
+from moldiff.nll.reference import LikelihoodReference
 
 Run = Callable[..., Any]
 Write = Callable[..., Path]
@@ -103,7 +103,7 @@ def test_a_model_that_carries_held_out_scores_gives_z_scores(
 ) -> None:
     settings = BoundSettings(8, 3, 2)
     means, spreads = np.arange(25.0).reshape(5, 5), 1 + np.arange(25.0).reshape(5, 5)
-    reference = ScoreReference(settings, 120, np.arange(14, 19), means, spreads)
+    reference = LikelihoodReference(settings, 120, np.arange(14, 19), means, spreads)
     folder, file = tmp_path / "packed", write(*sample_texts[:4])
     save_model_folder(
         folder,

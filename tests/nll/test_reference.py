@@ -12,24 +12,24 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.nll.estimator import SCORED, Score, Scorer
-from moldiff.nll.reference import ScoreReference, calibrate, translated
+from moldiff.nll.estimator import SCORED, LikelihoodBound, LikelihoodEstimator
+from moldiff.nll.reference import LikelihoodReference, calibrate, translated
 
 SETTINGS = BoundSettings(4, 2, 1)
 
 
-def score(n: int, value: float) -> Score:
-    return Score(n, dict.fromkeys(SCORED, value), dict.fromkeys(SCORED, math.nan), 0.0)
+def score(n: int, value: float) -> LikelihoodBound:
+    return LikelihoodBound(n, dict.fromkeys(SCORED, value), dict.fromkeys(SCORED, math.nan), 0.0)
 
 
-def scores(sizes: list[int], each: int) -> list[Score]:
+def scores(sizes: list[int], each: int) -> list[LikelihoodBound]:
     """Values of mean -3 n and standard deviation 2."""
     generator = np.random.default_rng(0)
     return [score(n, -3 * n + 2 * generator.normal()) for n in sizes for _ in range(each)]
 
 
 def test_z_scores_are_standard_deviations_from_the_mean_of_the_size() -> None:
-    reference = ScoreReference.of(scores([10, 11, 12], 400), SETTINGS)
+    reference = LikelihoodReference.of(scores([10, 11, 12], 400), SETTINGS)
     for n in (10, 11, 12):
         found = reference.z_scores(score(n, -3 * n + 6))
         assert found is not None
@@ -38,7 +38,7 @@ def test_z_scores_are_standard_deviations_from_the_mean_of_the_size() -> None:
 
 
 def test_rare_sizes_borrow_from_their_neighbours_along_a_line() -> None:
-    reference = ScoreReference.of(scores([10, 11, 13, 14], 100), SETTINGS)
+    reference = LikelihoodReference.of(scores([10, 11, 13, 14], 100), SETTINGS)
     found = reference.z_scores(score(12, -36))  # no molecule of this size at all
     assert found is not None
     assert found["pos"] == pytest.approx(0, abs=0.3)
@@ -46,31 +46,31 @@ def test_rare_sizes_borrow_from_their_neighbours_along_a_line() -> None:
 
 
 def test_sizes_beyond_the_reference_have_no_z_scores() -> None:
-    reference = ScoreReference.of(scores([10, 12], 40), SETTINGS)
+    reference = LikelihoodReference.of(scores([10, 12], 40), SETTINGS)
     assert reference.z_scores(score(9, 0)) is None
     assert reference.z_scores(score(13, 0)) is None
 
 
 def test_scores_that_are_not_finite_do_not_count() -> None:
     good = scores([10], 40)
-    assert ScoreReference.of([*good, score(10, math.nan)], SETTINGS).molecules == 40
+    assert LikelihoodReference.of([*good, score(10, math.nan)], SETTINGS).molecules == 40
     with pytest.raises(MoldiffError, match="40 held-out molecules or more, not 39"):
-        ScoreReference.of([*good[1:], score(10, math.inf)], SETTINGS)
+        LikelihoodReference.of([*good[1:], score(10, math.inf)], SETTINGS)
 
 
 def test_a_reference_survives_its_model_folder() -> None:
-    reference = ScoreReference.of(scores([10, 12], 40), SETTINGS)
-    back = ScoreReference.from_tensors(reference.to_tensors(), "m")
+    reference = LikelihoodReference.of(scores([10, 12], 40), SETTINGS)
+    back = LikelihoodReference.from_tensors(reference.to_tensors(), "m")
     assert back is not None
     assert (back.settings, back.molecules) == (SETTINGS, 80)
     for name in ("sizes", "means", "spreads"):
         assert np.array_equal(getattr(back, name), getattr(reference, name)), name
-    assert ScoreReference.from_tensors({}, "m") is None
+    assert LikelihoodReference.from_tensors({}, "m") is None
 
 
 @pytest.mark.parametrize("damage", ["settings", "columns", "nan", "spread", "sizes", "empty"])
 def test_a_damaged_reference_is_named(damage: str) -> None:
-    tensors = ScoreReference.of(scores([10, 12], 40), SETTINGS).to_tensors()
+    tensors = LikelihoodReference.of(scores([10, 12], 40), SETTINGS).to_tensors()
     table = tensors["score_reference"]
     if damage == "settings":
         del tensors["score_settings"]
@@ -82,14 +82,14 @@ def test_a_damaged_reference_is_named(damage: str) -> None:
         place, value = {"nan": ((0, 2), math.nan), "spread": ((0, 8), 0.0), "sizes": ((1, 0), 40.0)}[damage]
         table[place] = value
     with pytest.raises(MoldiffError, match="the model m: its reference of scores is damaged"):
-        ScoreReference.from_tensors(tensors, "the model m")
+        LikelihoodReference.from_tensors(tensors, "the model m")
 
 
 def test_held_out_molecules_of_a_prepared_set(tiny_model: MoleculeModel, sample_path: Path, tmp_path: Path) -> None:
     prepare([sample_path], tmp_path / "set", vocabulary=tiny_model.vocabulary)
     dataset = PreparedDataset.open(tmp_path / "set")
     held_out = np.concatenate([dataset.indices("validation"), dataset.indices("test")])
-    scorer = Scorer(tiny_model, SETTINGS)
+    scorer = LikelihoodEstimator(tiny_model, SETTINGS)
     if len(held_out) < 40:
         with pytest.raises(MoldiffError, match=f"not {len(held_out)}"):
             calibrate(scorer, tmp_path / "set")

@@ -5,9 +5,16 @@ import pytest
 import torch
 
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.conditions import BANDWIDTH, LEAST_ROWS, CertainStarts, FreeStarts, TargetStarts, kernel_weights
+from moldiff.sampling.conditions import (
+    BANDWIDTH,
+    LEAST_ROWS,
+    PinnedConditionSampler,
+    TargetConditionSampler,
+    UnconditionalSampler,
+    kernel_weights,
+)
 from moldiff.scoring.targets import parse_target
-from moldiff.training.on_policy.collect import TrainingStarts
+from moldiff.training.on_policy.collect import TrainingConditionSampler
 
 CONDITIONS = ["logp", "gap", "tpsa"]
 STD = np.array([1.0, 2.0, 20.0])
@@ -24,12 +31,12 @@ def rows() -> np.ndarray:
     return np.stack([n, logp, gap, tpsa], axis=1)
 
 
-def starts(*words: str, allowed: tuple[int, int] | None = None) -> TargetStarts:
+def starts(*words: str, allowed: tuple[int, int] | None = None) -> TargetConditionSampler:
     counts = {int(n): 1 for n in range(10, 30)}
-    return TargetStarts([parse_target(word) for word in words], CONDITIONS, rows(), STD, counts, allowed)
+    return TargetConditionSampler([parse_target(word) for word in words], CONDITIONS, rows(), STD, counts, allowed)
 
 
-def draw(made: TargetStarts | FreeStarts, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def draw(made: TargetConditionSampler | UnconditionalSampler, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return made.draw(NUMBERS, NoiseSource(seed))
 
 
@@ -113,7 +120,7 @@ def test_a_draw_does_not_depend_on_its_batch_but_on_the_seed() -> None:
 
 
 def test_free_draws_have_no_condition() -> None:
-    sizes, conditions = draw(FreeStarts({5: 1, 9: 3}, None, 3))
+    sizes, conditions = draw(UnconditionalSampler({5: 1, 9: 3}, None, 3))
     assert abs((sizes == 9).mean() - 0.75) < 0.03
     assert conditions.shape == (4000, 3)
     assert np.isnan(conditions).all()
@@ -122,7 +129,7 @@ def test_free_draws_have_no_condition() -> None:
 def test_what_is_certain_stands_in_every_condition_and_changes_nothing_else() -> None:
     other = starts("gap=6..8")
     sizes, conditions = other.draw(NUMBERS, NoiseSource(0))
-    same, told = CertainStarts(other, {2: 40.0}).draw(NUMBERS, NoiseSource(0))
+    same, told = PinnedConditionSampler(other, {2: 40.0}).draw(NUMBERS, NoiseSource(0))
     assert np.array_equal(same, sizes)
     assert (told[:, 2] == 40).all()
     assert np.array_equal(told[:, :2], conditions[:, :2], equal_nan=True)
@@ -139,7 +146,7 @@ def test_the_kernel_is_wide_enough_for_its_rows() -> None:
 
 def test_training_starts_are_training_molecules_of_which_some_properties_are_asked_for() -> None:
     data, dropout, free = rows(), 0.3, 0.25
-    sizes, conditions = TrainingStarts(data.astype(np.float32), dropout, free).draw(NUMBERS, NoiseSource(3))
+    sizes, conditions = TrainingConditionSampler(data.astype(np.float32), dropout, free).draw(NUMBERS, NoiseSource(3))
     known = {tuple(row) for row in data[:, :2].astype(np.float32).tolist()}
     asked = np.isfinite(conditions)
     for size, value in zip(sizes[asked[:, 0]].tolist(), conditions[asked[:, 0], 0].tolist(), strict=True):

@@ -19,10 +19,10 @@ from moldiff.generation.options.composition import constraints_of, element_mask,
 from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolPrediction, empty_batch
-from moldiff.sampling.conditions import FreeStarts
+from moldiff.sampling.conditions import UnconditionalSampler
 from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 
@@ -87,7 +87,7 @@ CONSTRAINTS: dict[str, Constraint] = {
 }
 
 
-def counts_of(draw: Draw) -> dict[str, int]:
+def counts_of(draw: RawSample) -> dict[str, int]:
     assert draw.arrays is not None
     return {ELEMENTS[k]: n for k, n in enumerate(np.bincount(draw.arrays.atom_type, minlength=4)) if n}
 
@@ -95,11 +95,11 @@ def counts_of(draw: Draw) -> dict[str, int]:
 @pytest.mark.parametrize("name", CONSTRAINTS)
 @pytest.mark.parametrize("steps", [1, 3])
 def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, name: str, steps: int) -> None:
-    starts = FreeStarts({9: 1}, None, 1)
-    drawer = Drawer(
+    starts = UnconditionalSampler({9: 1}, None, 1)
+    drawer = MoleculeSampler(
         tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts, constraints=(CONSTRAINTS[name],), keep_predictions=True
     )
-    free = list(Drawer(tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts).draw(0, 8))
+    free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts).draw(0, 8))
     draws = sorted(drawer.draw(0, 8), key=lambda draw: draw.number)
     attempts = list(Renoiser(drawer).attempt(draws, 1).values())
     assert len(attempts) == 8
@@ -120,8 +120,8 @@ def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, n
 
 def test_a_draw_carries_beliefs_that_are_not_decided_yet(tiny_model: MoleculeModel) -> None:
     rule = CONSTRAINTS["formula"]
-    made = Drawer(
-        tiny_model, SOLVERS["ddpm"], 3, 0, starts=FreeStarts({9: 1}, None, 1), constraints=(rule,),
+    made = MoleculeSampler(
+        tiny_model, SOLVERS["ddpm"], 3, 0, starts=UnconditionalSampler({9: 1}, None, 1), constraints=(rule,),
         keep_predictions=True,
     )  # fmt: skip
     for draw in made.draw(0, 4):
@@ -152,7 +152,7 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
 class Ammonium:
     """A decoder that makes NH4+ of anything."""
 
-    def decode(self, draw: Draw) -> DecodedMolecule:
+    def decode(self, draw: RawSample) -> DecodedMolecule:
         mol = Chem.AddHs(Chem.MolFromSmiles("[NH4+]"))
         return DecodedMolecule(Conversion(mol, mol, ""), "", "", "structured", 3)
 
@@ -168,7 +168,7 @@ class Ammonium:
     ],
 )
 def test_whatever_decodes_a_molecule_that_breaks_a_constraint_is_invalid(constraint: Constraint, words: str) -> None:
-    judged = VerifiedDecoder(Ammonium(), (constraint,)).decode(Draw(0, None, -1))
+    judged = VerifiedDecoder(Ammonium(), (constraint,)).decode(RawSample(0, None, -1))
     assert judged.status == ("invalid" if words else "valid")
     assert judged.reason == words.replace("[+]", "+")
 

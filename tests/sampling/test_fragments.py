@@ -29,12 +29,12 @@ from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.conditions import FreeStarts
-from moldiff.sampling.constraints import Composition, TotalCharge, demands_of
+from moldiff.sampling.conditions import UnconditionalSampler
+from moldiff.sampling.constraints import Composition, TotalCharge, decoding_constraints
 from moldiff.sampling.fragments import FixedFragment, with_fragment
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.sampler import evaluations_of, sample
-from moldiff.sampling.solvers import SOLVERS, Resampled
+from moldiff.sampling.solvers import SOLVERS, RePaint
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 
@@ -63,14 +63,16 @@ def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeMod
     assert [vars(diffusion)["redraw_exponent"] for diffusion in found] == [15.0, 3.0]
 
 
-def drawer(model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4) -> Drawer:
-    return Drawer(
+def drawer(
+    model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4
+) -> MoleculeSampler:
+    return MoleculeSampler(
         with_fragment(model, fixed), SOLVERS[sampler], steps, 0,
-        starts=FreeStarts({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
+        starts=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
     )  # fmt: skip
 
 
-def assert_unchanged(draw: Draw, fixed: FixedFragment) -> None:
+def assert_unchanged(draw: RawSample, fixed: FixedFragment) -> None:
     arrays, own = draw.arrays, fixed.fragment.arrays
     assert arrays is not None
     n = len(fixed.fragment)
@@ -104,7 +106,7 @@ def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grow
     made = drawer(tiny_model, grown)
     again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
     assert len(again) == 8
-    made.solver = Resampled(SOLVERS["ddpm"], 2)
+    made.solver = RePaint(SOLVERS["ddpm"], 2)
     for draw in (*again.values(), *made.draw(0, 8)):
         assert_unchanged(draw, grown)
 
@@ -179,10 +181,10 @@ def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
     centred = square * (1 - 2 / 7) + (7 * square + 3 * wider) / 49  # the middle of seven atoms is taken out
     assert float(deviations) == pytest.approx(centred**0.5, rel=0.01)
     out = mean[4:7].mean(0) - mean[:4].mean(0) - own[0]
-    assert float(out @ grown.known.directions[0]) == pytest.approx(1.2 + 0.13 * 3 / 2, abs=0.1)
+    assert float(out @ grown.known.exit_vectors[0]) == pytest.approx(1.2 + 0.13 * 3 / 2, abs=0.1)
     assert bool((start.pos[:, 7] == 0).all())
     whole = METHANOL.GetConformer().GetPositions()
-    assert float(grown.known.directions[0].double() @ torch.from_numpy(whole[[3, 4]].mean(0) - whole[0])) > 0.3
+    assert float(grown.known.exit_vectors[0].double() @ torch.from_numpy(whole[[3, 4]].mean(0) - whole[0])) > 0.3
     kept = model.diffusion.categories["atom_type"].marginal(grown.known.atom_type[None], levels.abar("atom_type")[:1])
     shares = torch.nn.functional.one_hot(start.atom_type[:, :4], 4).double().mean(0)
     torch.testing.assert_close(shares, kept[0], atol=0.04, rtol=0)
@@ -219,7 +221,7 @@ def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, g
 def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     made = drawer(tiny_model, grown)
     plain = next(iter(made.draw(0, 1)))
-    made.solver = Resampled(SOLVERS["ddpm"], 1)
+    made.solver = RePaint(SOLVERS["ddpm"], 1)
     again = next(iter(made.draw(0, 1)))
     assert plain.arrays is not None
     assert again.arrays is not None
@@ -230,7 +232,7 @@ def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: 
 def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     tiny_model: MoleculeModel, grown: FixedFragment, sampler: str, times: int, evaluations: int
 ) -> None:
-    solver, seen = Resampled(SOLVERS[sampler], times), []
+    solver, seen = RePaint(SOLVERS[sampler], times), []
 
     def spy(batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None) -> MolPrediction:
         seen.append(batch.pos)
@@ -244,11 +246,11 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     assert len(seen) == evaluations_of(solver, 3)
     assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)
     assert solver.is_stochastic
-    assert Resampled(SOLVERS["ode"], 1).is_stochastic == SOLVERS["ode"].is_stochastic
+    assert RePaint(SOLVERS["ode"], 1).is_stochastic == SOLVERS["ode"].is_stochastic
 
 
 def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragment) -> None:
-    demands = demands_of(
+    demands = decoding_constraints(
         (grown, Composition(("H", "C", "N", "O"), {"C": 2, "H": 6, "O": 1}), TotalCharge((-1, 0, 1), 1))
     )
     assert (demands.counts, demands.total_charge, demands.allowed) == ((6, 2, 0, 1), 1, None)
@@ -313,9 +315,9 @@ def test_a_part_without_a_way_out_cannot_be_linked(tiny_model: MoleculeModel) ->
 
 def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     formula = Composition(tiny_model.vocabulary.elements, {"C": 3, "H": 4, "O": 2})
-    made = Drawer(
+    made = MoleculeSampler(
         with_fragment(tiny_model, grown), SOLVERS["ddpm"], 3, 0,
-        starts=FreeStarts({9: 1}, None, 1), constraints=(grown, formula),
+        starts=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
     )  # fmt: skip
     for draw in made.draw(0, 8):
         assert_unchanged(draw, grown)

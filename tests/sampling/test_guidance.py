@@ -17,7 +17,7 @@ from moldiff.models.molecule_model import MoleculeModel, curve_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import KarrasGrid
@@ -144,14 +144,14 @@ class Fixed:
         return np.full(len(numbers), 9), np.full((len(numbers), 1), self.logp, dtype=np.float32)
 
 
-def drawn(model: MoleculeModel, logp: float, guidance: Guidance | None, evaluations: int = 4) -> list[Draw]:
-    drawer = Drawer(
+def drawn(model: MoleculeModel, logp: float, guidance: Guidance | None, evaluations: int = 4) -> list[RawSample]:
+    drawer = MoleculeSampler(
         model, SOLVERS["ddpm"], evaluations, 0, starts=Fixed(logp), guidance=guidance, keep_predictions=True
     )
     return list(drawer.draw(0, 3))
 
 
-def same(first: list[Draw], second: list[Draw]) -> bool:
+def same(first: list[RawSample], second: list[RawSample]) -> bool:
     return all(
         one.arrays is not None and other.arrays is not None and bool((one.arrays.pos == other.arrays.pos).all())
         and bool((one.log_probabilities.bond_type == other.log_probabilities.bond_type).all())  # type: ignore[union-attr]
@@ -190,7 +190,7 @@ def test_a_guided_prediction_is_the_formula_on_a_network(tiny_model: MoleculeMod
 def test_evaluations_count_every_call(
     tiny_model: MoleculeModel, evaluations: int, scale: float, sampler: str, real: int
 ) -> None:
-    drawer = Drawer(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
+    drawer = MoleculeSampler(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
     assert drawer.evaluations == real
     calls = []
     count = tiny_model.denoiser.register_forward_hook(lambda *_: calls.append(1))

@@ -13,7 +13,7 @@ from moldiff.generation.vary import noised_walk
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 
@@ -29,11 +29,11 @@ def molecule(n: int) -> MolArrays:
 
 
 @pytest.fixture
-def drawer(tiny_model: MoleculeModel) -> Drawer:
-    return Drawer(tiny_model, SOLVERS["ddpm"], 4, 0)
+def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+    return MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0)
 
 
-def by_number(draws: list[Draw]) -> dict[int, MolArrays]:
+def by_number(draws: list[RawSample]) -> dict[int, MolArrays]:
     assert all(draw.arrays is not None for draw in draws)
     return {draw.number: draw.arrays for draw in draws if draw.arrays is not None}
 
@@ -42,7 +42,7 @@ def same(one: MolArrays, other: MolArrays) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
-def test_every_random_number_is_in_the_table(drawer: Drawer, noise_uses: Callable[[str], set[str]]) -> None:
+def test_every_random_number_is_in_the_table(drawer: MoleculeSampler, noise_uses: Callable[[str], set[str]]) -> None:
     list(drawer.walks(0, 3, 2))
     list(TaskRunner(drawer, noised_walk(drawer)).run([Task(record_key(7, 1, 2), molecule(6), 0.4)]))
     used = {"noise of a walk", "which states of a walk are kept", "size, and the training molecule that gives"}
@@ -50,7 +50,7 @@ def test_every_random_number_is_in_the_table(drawer: Drawer, noise_uses: Callabl
 
 
 @pytest.mark.parametrize("mates", [0, 2, 11])
-def test_a_walk_does_not_depend_on_its_mates(drawer: Drawer, mates: int) -> None:
+def test_a_walk_does_not_depend_on_its_mates(drawer: MoleculeSampler, mates: int) -> None:
     task = Task(5, molecule(6), 0.4)
     others = [Task(100 + k, molecule(5 + k % 3), 0.1 + 0.07 * k) for k in range(mates)]
     runner = TaskRunner(drawer, noised_walk(drawer))
@@ -61,7 +61,7 @@ def test_a_walk_does_not_depend_on_its_mates(drawer: Drawer, mates: int) -> None
     assert len(together[5].atom_type) == 6
 
 
-def test_key_molecule_and_start_decide(drawer: Drawer) -> None:
+def test_key_molecule_and_start_decide(drawer: MoleculeSampler) -> None:
     runner = TaskRunner(drawer, noised_walk(drawer))
     tasks = [Task(1, molecule(6), 0.4), Task(2, molecule(6), 0.4), Task(3, molecule(7), 0.4)]
     first, other, longer = by_number(list(runner.run(tasks))).values()
@@ -82,7 +82,7 @@ def short_of_memory(walk: Walk, most_rows: int) -> Walk:
     return limited
 
 
-def test_short_memory_costs_no_walk(drawer: Drawer, caplog: pytest.LogCaptureFixture) -> None:
+def test_short_memory_costs_no_walk(drawer: MoleculeSampler, caplog: pytest.LogCaptureFixture) -> None:
     walk = noised_walk(drawer)
     tasks = [Task(k, molecule(6), 0.3) for k in range(5)]
     plain = by_number(list(TaskRunner(drawer, walk).run(tasks)))

@@ -25,7 +25,7 @@ from moldiff.randomness import NoiseSource
 from moldiff.sampling import property_guidance
 from moldiff.sampling.constraints import ConstrainedDenoiser, ElementMask
 from moldiff.sampling.guidance import Guidance, GuidedDenoiser
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.property_guidance import Goal, GradientGuidedDenoiser, PropertyGradient
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
@@ -333,12 +333,12 @@ def test_steps_are_bounded(
         assert float(change.max()) == pytest.approx(property_guidance.LOGIT_LIMIT, rel=1e-4)
 
 
-def drawn(model: MoleculeModel, gradient: PropertyGradient | None, first: int = 0, count: int = 3) -> list[Draw]:
-    drawer = Drawer(model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True)
+def drawn(model: MoleculeModel, gradient: PropertyGradient | None, first: int = 0, count: int = 3) -> list[RawSample]:
+    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True)
     return sorted(drawer.draw(first, count), key=lambda draw: draw.number)
 
 
-def same(one: Draw, other: Draw) -> bool:
+def same(one: RawSample, other: RawSample) -> bool:
     if one.arrays is None or other.arrays is None or one.log_probabilities is None or other.log_probabilities is None:
         return False
     return np.array_equal(one.arrays.pos, other.arrays.pos) and np.array_equal(
@@ -365,7 +365,7 @@ def test_a_guided_draw_depends_on_neither_batch_nor_threads(
     torch.set_num_threads(3)
     try:
         with workers_for(torch.device("cpu")) as workers:
-            drawer = Drawer(
+            drawer = MoleculeSampler(
                 tiny_model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True,
                 workers=workers,
             )  # fmt: skip
@@ -379,7 +379,7 @@ def test_the_gradient_stands_on_top_of_guidance_and_beneath_constraints(
     tiny_model: MoleculeModel, tiny_property_model: PropertyModel
 ) -> None:
     mask = ElementMask(tiny_model.vocabulary.elements, (True, True, False, True))
-    drawer = Drawer(
+    drawer = MoleculeSampler(
         tiny_model, SOLVERS["ddpm"], 4, 0, guidance=Guidance.of([2.0]), constraints=(mask,),
         gradient=gradient_of(tiny_property_model),
     )  # fmt: skip

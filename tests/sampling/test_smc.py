@@ -25,19 +25,19 @@ from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import smc
-from moldiff.sampling.context import Walk
+from moldiff.sampling.context import SamplerContext
 from moldiff.sampling.microbatches import MicroBatches
-from moldiff.sampling.particles import Walker, rows_of, stacked
-from moldiff.sampling.sampler import Sample, Underway, arrive, depart, descend, sample, times_of
+from moldiff.sampling.particles import ParticleSampler, rows_of, stacked
+from moldiff.sampling.sampler import Sample, SamplerState, finish, run_steps, sample, start, times_of
 from moldiff.sampling.smc import (
     Group,
-    Reweighter,
-    Scored,
-    Stage,
-    effective_size,
-    in_place,
+    ResamplingStep,
+    ScoredParticle,
+    SequentialMonteCarlo,
+    ancestors_of,
+    effective_sample_size,
     log_potentials,
-    systematic,
+    systematic_resampling,
 )
 from moldiff.sampling.solvers import SOLVERS, Solver
 
@@ -45,7 +45,7 @@ SPREAD = 1.3  # angstrom
 STEPS = 12
 CURVE = curve_from_config(CurveConfig())
 GRID = torch.linspace(1, 0, STEPS + 1, dtype=torch.float64)
-STAGES = (Stage(5, 0.4), Stage(8, 0.7), Stage(10, 1.0))
+STAGES = (ResamplingStep(5, 0.4), ResamplingStep(8, 0.7), ResamplingStep(10, 1.0))
 SHARES = torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64)
 LIMIT = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
 DIFFUSION = JointDiffusion(dict.fromkeys(CATEGORIES, LIMIT), torch.tensor([0, 0, SPREAD], dtype=torch.float64))
@@ -80,9 +80,9 @@ def templates(count: int) -> list[MolBatch]:
     return [batch[row : row + 1] for row in range(count)]
 
 
-def walker(solver: Solver = SOLVERS["ddpm"], rows: int = 4096, seed: int = 0) -> Walker:
+def walker(solver: Solver = SOLVERS["ddpm"], rows: int = 4096, seed: int = 0) -> ParticleSampler:
     batches = MicroBatches(torch.device("cpu"), rows=rows)
-    return Walker(exact_denoiser, DIFFUSION, CURVE, solver, NoiseSource(seed), GRID, batches)
+    return ParticleSampler(exact_denoiser, DIFFUSION, CURVE, solver, NoiseSource(seed), GRID, batches)
 
 
 def place_of(one: Sample) -> Tensor:
@@ -97,8 +97,8 @@ class ByFunction:
     def __init__(self, score: Callable[[Sample], float | None]) -> None:
         self.score = score
 
-    def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
-        return [Scored(self.score(one)) for one in samples]
+    def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
+        return [ScoredParticle(self.score(one)) for one in samples]
 
 
 def quadratic(one: Sample) -> float:
@@ -125,13 +125,13 @@ def plain_variance() -> float:
 
 
 def run(potential: ByFunction, weight: float, groups: int = 24, count: int = 64) -> list[Group]:
-    reweighter = Reweighter(walker(rows=1024), potential, weight, STAGES)
+    reweighter = SequentialMonteCarlo(walker(rows=1024), potential, weight, STAGES)
     return list(reweighter.run(range(groups), templates(groups * count)))
 
 
 def molecules(group: Group) -> list[Sample]:
     """Return the molecules of a finished group: the last step once more, from the states that were kept."""
-    return walker(rows=len(group.particles)).arrive(group.particles)
+    return walker(rows=len(group.particles)).finish(group.particles)
 
 
 def t_statistics(values: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -191,10 +191,10 @@ def test_bad_guesses_bias_nothing() -> None:
     """Half-way down everything is scored by nonsense, some of it not at all."""
 
     class Nonsense(ByFunction):
-        def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+        def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
             if final:
                 return super().__call__(samples, final)
-            return [Scored(None if k % 3 == 0 else float(place_of(one)[2])) for k, one in enumerate(samples)]
+            return [ScoredParticle(None if k % 3 == 0 else float(place_of(one)[2])) for k, one in enumerate(samples)]
 
     tau = 1 / (1 / plain_variance() + WEIGHT)
     mean = tau * WEIGHT * WANTED.double().numpy()
@@ -204,7 +204,7 @@ def test_bad_guesses_bias_nothing() -> None:
 
 
 def test_after_the_last_stage_molecules_count_alike_however_little_they_differed() -> None:
-    groups = list(Reweighter(walker(), ByFunction(quadratic), 0.01, STAGES).run(range(2), templates(32)))
+    groups = list(SequentialMonteCarlo(walker(), ByFunction(quadratic), 0.01, STAGES).run(range(2), templates(32)))
     for group in groups:
         assert 0.9 * 16 < group.effective[-1] < 16  # too even to be drawn anew before the end
         assert group.resampled == 1
@@ -216,21 +216,25 @@ def test_a_wrong_sign_is_rejected() -> None:
 
 
 def test_a_potential_that_counts_twice_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Reweighter.weigh
+    right = SequentialMonteCarlo.weigh
 
-    def forgetful(self: Reweighter, group: Group, scored: list[Scored], stage: Stage, final: bool) -> None:
+    def forgetful(
+        self: SequentialMonteCarlo, group: Group, scored: list[ScoredParticle], stage: ResamplingStep, final: bool
+    ) -> None:
         group.guesses = np.zeros_like(group.guesses)
         right(self, group, scored, stage, final)
 
-    monkeypatch.setattr(Reweighter, "weigh", forgetful)
+    monkeypatch.setattr(SequentialMonteCarlo, "weigh", forgetful)
     assert np.abs(gaussian_t()).max() > 1.5 * LIMIT_T
     assert np.abs(categorical_t()).max() > 1.5 * LIMIT_T
 
 
 def test_weights_that_outlive_a_resampling_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
-    right = Reweighter.weigh
+    right = SequentialMonteCarlo.weigh
 
-    def lasting(self: Reweighter, group: Group, scored: list[Scored], stage: Stage, final: bool) -> None:
+    def lasting(
+        self: SequentialMonteCarlo, group: Group, scored: list[ScoredParticle], stage: ResamplingStep, final: bool
+    ) -> None:
         before = group.resampled
         weights = group.log_weights + log_potentials(
             [one.score for one in scored], self.weight * stage.power, group.guesses, final
@@ -239,7 +243,7 @@ def test_weights_that_outlive_a_resampling_are_rejected(monkeypatch: pytest.Monk
         if group.resampled > before:
             group.log_weights = weights
 
-    monkeypatch.setattr(Reweighter, "weigh", lasting)
+    monkeypatch.setattr(SequentialMonteCarlo, "weigh", lasting)
     assert np.abs(gaussian_t()).max() > 1.2 * LIMIT_T
 
 
@@ -247,22 +251,22 @@ def test_weights_that_outlive_a_resampling_are_rejected(monkeypatch: pytest.Monk
 def test_weight_zero_is_plain_sampling_bit_for_bit(name: str) -> None:
     solver, rows = SOLVERS[name], templates(12)
     plain = sample(exact_denoiser, DIFFUSION, CURVE, stacked(rows), GRID, solver, NoiseSource(3))
-    reweighter = Reweighter(walker(solver, rows=4, seed=3), ByFunction(quadratic), 0.0, STAGES)
+    reweighter = SequentialMonteCarlo(walker(solver, rows=4, seed=3), ByFunction(quadratic), 0.0, STAGES)
     groups = list(reweighter.run(range(3), rows))
-    found = [one for group in groups for one in reweighter.walker.arrive(group.particles)]
+    found = [one for group in groups for one in reweighter.walker.finish(group.particles)]
     assert all(group.resampled == 0 and group.roots.tolist() == [0, 1, 2, 3] for group in groups)
     for field in FIELDS:
         assert torch.equal(torch.cat([getattr(one.molecules, field) for one in found]), getattr(plain.molecules, field))
 
 
 class Chosen:
-    """Stands for `in_place` and notes who went on at each place."""
+    """Stands for `ancestors_of` and notes who went on at each place."""
 
     def __init__(self) -> None:
         self.each: list[np.ndarray] = []
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
-        self.each.append(in_place(counts))
+        self.each.append(ancestors_of(counts))
         return self.each[-1]
 
 
@@ -272,28 +276,28 @@ def replayed(solver: Solver, chosen: list[np.ndarray], ends: list[int], place: i
     for choice in reversed(chosen):
         places.insert(0, int(choice[places[0]]))
     template = templates(8)[places[0]]
-    walk = Walk(exact_denoiser, DIFFUSION, CURVE, template.properties, NoiseSource(5))
+    context = SamplerContext(exact_denoiser, DIFFUSION, CURVE, template.properties, NoiseSource(5))
     times = times_of(GRID, template)
-    underway, done = depart(walk, template, times), 0
+    underway, done = start(context, template, times), 0
     for end, own in zip(ends, places, strict=True):
         molecules = underway.state.molecules.replace(ids=torch.tensor([own]))
-        underway = Underway(replace(underway.state, molecules=molecules), underway.failed_at)
-        underway, done = descend(walk, underway, times, solver, range(done + 1, min(end, STEPS - 1) + 1)), end
-    return arrive(walk, underway, times)
+        underway = SamplerState(replace(underway.state, molecules=molecules), underway.failed_at)
+        underway, done = run_steps(context, underway, times, solver, range(done + 1, min(end, STEPS - 1) + 1)), end
+    return finish(context, underway, times)
 
 
 def memory_error(solver: Solver, monkeypatch: pytest.MonkeyPatch) -> float:
     """Return how far the molecules of a resampled group are from their own walks, angstrom."""
     chosen = Chosen()
-    monkeypatch.setattr(smc, "in_place", chosen)
-    reweighter = Reweighter(walker(solver, rows=8, seed=5), ByFunction(quadratic), 3.0, STAGES, threshold=1.0)
+    monkeypatch.setattr(smc, "ancestors_of", chosen)
+    reweighter = SequentialMonteCarlo(walker(solver, rows=8, seed=5), ByFunction(quadratic), 3.0, STAGES, threshold=1.0)
     (group,) = reweighter.run(range(1), templates(8))
     assert group.resampled == len(chosen.each) == len(STAGES) + 1
     assert len(set(group.roots.tolist())) < 8
     *before, last = chosen.each
     ends = [*(stage.step for stage in STAGES), STEPS]
     alone = [place_of(replayed(solver, before, ends, int(last[place]))) for place in range(8)]
-    together = [place_of(one) for one in reweighter.walker.arrive(group.particles)]
+    together = [place_of(one) for one in reweighter.walker.finish(group.particles)]
     return max(float((one - other).abs().max()) for one, other in zip(alone, together, strict=True))
 
 
@@ -304,7 +308,7 @@ def test_a_whole_state_is_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_memory_that_stays_behind_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     right = smc._moved
 
-    def forgetful(particle: Underway, number: Tensor) -> Underway:
+    def forgetful(particle: SamplerState, number: Tensor) -> SamplerState:
         moved = right(particle, number)
         return replace(moved, state=replace(moved.state, prediction=None, at=None))
 
@@ -313,9 +317,9 @@ def test_a_memory_that_stays_behind_is_rejected(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_copies_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    stages = (Stage(5, 1.0),)
-    reweighter = Reweighter(walker(rows=8), ByFunction(quadratic), 50.0, stages)
-    monkeypatch.setattr(Reweighter, "_samples", stop_before_the_end(Reweighter._samples))
+    stages = (ResamplingStep(5, 1.0),)
+    reweighter = SequentialMonteCarlo(walker(rows=8), ByFunction(quadratic), 50.0, stages)
+    monkeypatch.setattr(SequentialMonteCarlo, "_samples", stop_before_the_end(SequentialMonteCarlo._samples))
     (group,) = reweighter.run(range(1), templates(8))
     assert len(set(group.roots.tolist())) < 4
     positions = torch.cat([one.state.molecules.pos for one in group.particles])
@@ -325,7 +329,7 @@ def test_copies_part(monkeypatch: pytest.MonkeyPatch) -> None:
 def stop_before_the_end(right: Callable[..., list[Sample]]) -> Callable[..., list[Sample]]:
     """Let the final stage see samples that all score alike, so that it leaves the particles as they are."""
 
-    def samples(self: Reweighter, groups: list[Group], final: bool) -> list[Sample]:
+    def samples(self: SequentialMonteCarlo, groups: list[Group], final: bool) -> list[Sample]:
         found = right(self, groups, final)
         return [found[0]] * len(found) if final else found
 
@@ -334,9 +338,9 @@ def stop_before_the_end(right: Callable[..., list[Sample]]) -> Callable[..., lis
 
 def test_a_group_does_not_depend_on_its_company() -> None:
     rows = templates(24)
-    together = list(Reweighter(walker(), ByFunction(quadratic), 2.0, STAGES).run(range(3), rows))
+    together = list(SequentialMonteCarlo(walker(), ByFunction(quadratic), 2.0, STAGES).run(range(3), rows))
     for number in range(3):
-        alone = Reweighter(walker(rows=5), ByFunction(quadratic), 2.0, STAGES)
+        alone = SequentialMonteCarlo(walker(rows=5), ByFunction(quadratic), 2.0, STAGES)
         (group,) = alone.run(range(number, number + 1), rows[8 * number : 8 * number + 8])
         assert group.resampled == together[number].resampled > 0
         assert group.roots.tolist() == together[number].roots.tolist()
@@ -350,21 +354,21 @@ def test_groups_before_a_failure_are_finished(stage: int) -> None:
     class Failing(ByFunction):
         calls = 0
 
-        def __call__(self, samples: Sequence[Sample], final: bool) -> list[Scored]:
+        def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
             if any(int(one.molecules.ids) >= 8 for one in samples):
                 self.calls += 1
                 if self.calls > stage:
                     raise ScoreError("broken")
             return super().__call__(samples, final)
 
-    groups = Reweighter(walker(), Failing(quadratic), 1.0, STAGES).run(range(4), templates(16))
+    groups = SequentialMonteCarlo(walker(), Failing(quadratic), 1.0, STAGES).run(range(4), templates(16))
     assert [next(groups).number, next(groups).number] == [0, 1]
     with pytest.raises(ScoreError, match="broken"):
         next(groups)
 
 
 def test_a_group_without_any_score_is_left_as_it_is() -> None:
-    (group,) = Reweighter(walker(), ByFunction(lambda one: None), 1.0, STAGES).run(range(1), templates(8))
+    (group,) = SequentialMonteCarlo(walker(), ByFunction(lambda one: None), 1.0, STAGES).run(range(1), templates(8))
     assert group.is_dead
     assert group.roots.tolist() == list(range(8))
     assert group.effective == [8.0, 8.0, 8.0, 0.0]
@@ -388,28 +392,28 @@ def test_a_weight_that_overflows_is_told(scores: list[float | None], weight: flo
 
 
 def test_the_effective_size() -> None:
-    assert effective_size(np.log([2.0, 2.0, 2.0])) == pytest.approx(3)
-    assert effective_size(np.array([700.0, 700.0, -np.inf, 0.0])) == pytest.approx(2)
-    assert effective_size(np.full(3, -np.inf)) == 0.0
+    assert effective_sample_size(np.log([2.0, 2.0, 2.0])) == pytest.approx(3)
+    assert effective_sample_size(np.array([700.0, 700.0, -np.inf, 0.0])) == pytest.approx(2)
+    assert effective_sample_size(np.full(3, -np.inf)) == 0.0
 
 
 def test_systematic_draws_have_exact_means_and_differ_by_less_than_one() -> None:
     weights = np.array([0.0, 0.31, 0.02, 0.4, 0.0, 0.27, 0.0])
     with np.errstate(divide="ignore"):
         logs = np.log(weights) + 400  # only ratios count
-    draws = np.array([systematic(logs, (k + 0.5) / 2000) for k in range(2000)])
+    draws = np.array([systematic_resampling(logs, (k + 0.5) / 2000) for k in range(2000)])
     assert (draws.sum(1) == 7).all()
     assert (np.abs(draws - 7 * weights) < 1).all()
     np.testing.assert_allclose(draws.mean(0), 7 * weights, atol=2e-3)
-    assert systematic(np.zeros(6), 0.999).tolist() == [1] * 6
+    assert systematic_resampling(np.zeros(6), 0.999).tolist() == [1] * 6
 
 
 def test_who_is_drawn_stays_and_copies_take_the_places_of_the_others() -> None:
-    assert in_place(np.array([0, 3, 1, 0, 2, 0])).tolist() == [1, 1, 2, 1, 4, 4]
+    assert ancestors_of(np.array([0, 3, 1, 0, 2, 0])).tolist() == [1, 1, 2, 1, 4, 4]
 
 
 def test_rows_come_back_as_they_were() -> None:
-    rows = walker().depart(templates(3))
+    rows = walker().start(templates(3))
     table = stacked(rows)
     assert table.state.prediction is None
     for row, again in zip(rows, rows_of(table), strict=True):
@@ -421,10 +425,10 @@ def test_a_group_is_drawn_anew_with_a_number_of_its_own(monkeypatch: pytest.Monk
 
     def keep(log_weights: np.ndarray, uniform: float) -> np.ndarray:
         numbers.append(uniform)
-        return systematic(log_weights, uniform)
+        return systematic_resampling(log_weights, uniform)
 
-    monkeypatch.setattr(smc, "systematic", keep)
-    list(Reweighter(walker(), ByFunction(quadratic), 3.0, STAGES, threshold=1.0).run(range(2), templates(16)))
+    monkeypatch.setattr(smc, "systematic_resampling", keep)
+    list(SequentialMonteCarlo(walker(), ByFunction(quadratic), 3.0, STAGES, threshold=1.0).run(range(2), templates(16)))
     assert len(numbers) == len(set(numbers)) == 2 * (len(STAGES) + 1)
 
 
@@ -438,7 +442,10 @@ def test_less_memory_means_smaller_micro_batches(caplog: pytest.LogCaptureFixtur
 
     rows, poor = templates(7), walker(rows=8)
     poor.denoiser = short_of_memory
-    found, expected = poor.descend(poor.depart(rows), range(1, 3)), walker().descend(walker().depart(rows), range(1, 3))
+    found, expected = (
+        poor.run_steps(poor.start(rows), range(1, 3)),
+        walker().run_steps(walker().start(rows), range(1, 3)),
+    )
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.state.molecules.pos, other.state.molecules.pos)
     assert poor.micro_batches.rows == 2

@@ -16,7 +16,7 @@ from moldiff.diffusion.levels import Levels
 from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.context import State, Walk
+from moldiff.sampling.context import SamplerContext, SolverState
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, EulerMaruyama, Heun, Solver
 from moldiff.sampling.time_grids import GRIDS
@@ -95,12 +95,12 @@ def transitions(solver: Solver, t: float, s: float, monkeypatch: pytest.MonkeyPa
     """Return the (x_t, x_s) matrix of one step for each categorical field."""
     pairs = torch.cartesian_prod(torch.arange(K), torch.arange(K))
     before, churned = pairs.T
-    walk = Walk(exact_denoiser, DIFFUSION, CURVE, torch.zeros(len(pairs), 0), NoiseSource(0))
+    context = SamplerContext(exact_denoiser, DIFFUSION, CURVE, torch.zeros(len(pairs), 0), NoiseSource(0))
     enumeration = Enumeration(churned)
     times = [torch.full((len(pairs),), value, dtype=torch.float64) for value in (t, s)]
     with monkeypatch.context() as patch:
         patch.setattr(categorical, "sample_index", enumeration)
-        solver.step(walk, State(molecules(before)), 1, *times)
+        solver.step(context, SolverState(molecules(before)), 1, *times)
     result = {}
     for place, field in enumerate(CATEGORIES):
         asked = [chances.reshape(K, K, K) for chances in enumeration.chances[place :: len(CATEGORIES)]]
@@ -209,12 +209,12 @@ def test_the_second_evaluation_sees_the_categories_of_the_level_it_is_made_at() 
         seen.append((batch, levels))
         return exact_denoiser(batch, levels, condition, previous)
 
-    walk = Walk(recording, DIFFUSION, CURVE, torch.zeros(64, 0), NoiseSource(0))
+    context = SamplerContext(recording, DIFFUSION, CURVE, torch.zeros(64, 0), NoiseSource(0))
     start = molecules(torch.arange(64) % K)
     t, s = torch.full((64,), 0.8, dtype=torch.float64), torch.full((64,), 0.4, dtype=torch.float64)
     for solver in (SOLVERS["ode"], SOLVERS["edm"]):
         seen.clear()
-        after = solver.step(walk, State(start), 1, t, s).molecules
+        after = solver.step(context, SolverState(start), 1, t, s).molecules
         (first, _), (second, level) = seen
         assert torch.equal(level.atom_type, CURVE.levels(s).atom_type)
         for field in CATEGORIES:
@@ -224,10 +224,10 @@ def test_the_second_evaluation_sees_the_categories_of_the_level_it_is_made_at() 
 
 def test_langevin_moves_hold_the_categories() -> None:
     solver = Corrected(Ancestral(0.0), 3, 0.5)
-    walk = Walk(exact_denoiser, DIFFUSION, CURVE, torch.zeros(8, 0), NoiseSource(0))
+    context = SamplerContext(exact_denoiser, DIFFUSION, CURVE, torch.zeros(8, 0), NoiseSource(0))
     start = molecules(torch.arange(8) % K)
     at = CURVE.levels(torch.full((8,), 0.5, dtype=torch.float64))
-    moved = solver._move(walk, State(start), at, walk.pos_noise(start, 1, 2)).molecules
+    moved = solver._move(context, SolverState(start), at, context.pos_noise(start, 1, 2)).molecules
     assert all(getattr(moved, field) is getattr(start, field) for field in CATEGORIES)
     assert not torch.equal(moved.pos, start.pos)
 

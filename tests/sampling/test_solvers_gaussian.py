@@ -24,7 +24,7 @@ from moldiff.models.molecule_model import curve_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import solvers
-from moldiff.sampling.context import State, Walk
+from moldiff.sampling.context import SamplerContext, SolverState
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, EulerMaruyama, Heun, Solver
 from moldiff.sampling.time_grids import GRIDS, KarrasGrid, LogSnrGrid
@@ -215,38 +215,42 @@ def test_the_loop_is_the_papers_algorithm(
 class OneSlope(Heun):
     """Euler steps that claim to be Heun's."""
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        return Ancestral(eta=0.0).step(walk, state, number, t, s)
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        return Ancestral(eta=0.0).step(context, state, number, t, s)
 
 
 class SilentChurn(Heun):
     """The level is raised, the molecule is not."""
 
-    def _raised(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> tuple[State, Tensor]:
-        return state, super()._raised(walk, state, number, t, s)[1]
+    def _raised(
+        self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor
+    ) -> tuple[SolverState, Tensor]:
+        return state, super()._raised(context, state, number, t, s)[1]
 
 
 class LoudChurn(Heun):
     """The molecule is raised, the level is not."""
 
-    def _raised(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> tuple[State, Tensor]:
-        return super()._raised(walk, state, number, t, s)[0], t
+    def _raised(
+        self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor
+    ) -> tuple[SolverState, Tensor]:
+        return super()._raised(context, state, number, t, s)[0], t
 
 
 class PlainLangevin(Corrected):
     """Noise of the unmatched Langevin step, sqrt(2 size) sigma."""
 
-    def _move(self, walk: Walk, state: State, at: Levels, noise: Tensor) -> State:
-        return super()._move(walk, state, at, noise * math.sqrt(2 * (1 - math.sqrt(1 - self.share)) / self.share))
+    def _move(self, context: SamplerContext, state: SolverState, at: Levels, noise: Tensor) -> SolverState:
+        return super()._move(context, state, at, noise * math.sqrt(2 * (1 - math.sqrt(1 - self.share)) / self.share))
 
 
 class OnePercentLoud(EulerMaruyama):
     """One hundredth too much noise."""
 
-    def step(self, walk: Walk, state: State, number: int, t: Tensor, s: Tensor) -> State:
-        quiet = Ancestral(eta=0.0).step(walk, state, number, t, s)
-        right = super().step(walk, state, number, t, s)
-        return State(right.molecules.replace(pos=1.01 * right.molecules.pos - 0.01 * quiet.molecules.pos), *(
+    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+        quiet = Ancestral(eta=0.0).step(context, state, number, t, s)
+        right = super().step(context, state, number, t, s)
+        return SolverState(right.molecules.replace(pos=1.01 * right.molecules.pos - 0.01 * quiet.molecules.pos), *(
             right.prediction, right.at,
         ))  # fmt: skip
 
@@ -272,7 +276,7 @@ def test_wrong_solvers_are_rejected(solver: Solver, formula: Callable[[Tensor], 
 def test_a_wrong_weight_of_the_memory_is_rejected(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     right = solvers._extrapolated
 
-    def wrong(state: State, prediction: MolPrediction, at: Levels, to: Levels) -> Tensor:
+    def wrong(state: SolverState, prediction: MolPrediction, at: Levels, to: Levels) -> Tensor:
         return prediction.pos + factor * (right(state, prediction, at, to) - prediction.pos)
 
     monkeypatch.setattr(solvers, "_extrapolated", wrong)
@@ -286,7 +290,9 @@ def test_noise_shared_between_predictor_and_corrector_is_rejected(monkeypatch: p
 
 def test_noise_shared_between_steps_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Walk, "pos_noise", lambda walk, molecules, step, part: walk.source.normal(molecules.ids, part << 20, 0, 2)
+        SamplerContext,
+        "pos_noise",
+        lambda context, molecules, step, part: context.source.normal(molecules.ids, part << 20, 0, 2),
     )
     assert difference(*FORMULAS["langevin"], TIMES["uniform"]) > 1e-3
 
@@ -331,14 +337,14 @@ def test_langevin_moves_find_the_level_whatever_comes_before_them() -> None:
 
 def langevin_variance(times: Tensor, share: float) -> float:
     """Return the variance after as many moves as it takes at the second level."""
-    solver, walk = (
+    solver, context = (
         Corrected(Ancestral(0.0), 1, share),
-        Walk(exact_denoiser, DIFFUSION, CURVE, torch.zeros(1, 0), Probe(1)),
+        SamplerContext(exact_denoiser, DIFFUSION, CURVE, torch.zeros(1, 0), Probe(1)),
     )
     at = CURVE.levels(times[1:2])
     start = template(torch.tensor([1])).replace(pos=DIRECTION[None])
-    quiet = solver._move(walk, State(start), at, torch.zeros(1, 2, 3)).molecules.pos
-    loud = solver._move(walk, State(start), at, DIRECTION[None]).molecules.pos
+    quiet = solver._move(context, SolverState(start), at, torch.zeros(1, 2, 3)).molecules.pos
+    loud = solver._move(context, SolverState(start), at, DIRECTION[None]).molecules.pos
     keep = float((quiet * DIRECTION).sum())
     add = float(((loud - quiet) * DIRECTION).sum())
     variance = SPREAD**2 + 25.0**2

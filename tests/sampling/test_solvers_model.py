@@ -15,8 +15,8 @@ from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, empty_batch
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.context import State, Walk
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.context import SamplerContext, SolverState
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.sampler import evaluations_of, steps_within
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, Heun, Solver
 from moldiff.sampling.time_grids import GRIDS
@@ -26,7 +26,7 @@ ALL: dict[str, Solver] = {**SOLVERS, **OTHERS}
 
 
 def draws(model: MoleculeModel, solver: Solver, numbers: list[range], seed: int = 0) -> dict[int, MolArrays]:
-    drawer = Drawer(model, solver, 7, seed, grid=GRIDS["karras"])
+    drawer = MoleculeSampler(model, solver, 7, seed, grid=GRIDS["karras"])
     found = {draw.number: draw.arrays for part in numbers for draw in drawer.draw(part.start, len(part))}
     return {number: arrays for number, arrays in found.items() if arrays is not None}
 
@@ -48,15 +48,15 @@ def test_a_step_keeps_molecules_apart(tiny_model: MoleculeModel, solver: Solver)
     """A mate whose coordinates are not numbers changes no bit of the others, in state or memory."""
     template = empty_batch(torch.tensor([9, 9, 9]), torch.tensor([0, 1, 2]), 12, 1)
     model = tiny_model
-    walk = Walk(model.denoiser, model.diffusion, model.curve, template.properties, NoiseSource(0))
+    context = SamplerContext(model.denoiser, model.diffusion, model.curve, template.properties, NoiseSource(0))
     times = [torch.full((3,), t, dtype=torch.float64) for t in (1.0, 0.7, 0.4)]
-    prior = model.diffusion.sample_prior(template, model.curve.levels(times[0]), walk.noise(template, 0))
+    prior = model.diffusion.sample_prior(template, model.curve.levels(times[0]), context.noise(template, 0))
     sick = prior.replace(pos=torch.where(template.ids[:, None, None] == 1, torch.nan, prior.pos))
     results = []
     for start in (prior, sick):
-        state = State(start)
+        state = SolverState(start)
         for number in (1, 2):
-            state = solver.step(walk, state, number, times[number - 1], times[number])
+            state = solver.step(context, state, number, times[number - 1], times[number])
         results.append(state)
     healthy, other = results
     assert healthy.prediction is not None

@@ -8,14 +8,14 @@ import pytest
 import torch
 from generating import generate_files
 
-from moldiff.datasets.chemistry import SeenChemistry, seen_chemistry
+from moldiff.datasets.chemistry import TrainingChemistry, training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.reference import Reference
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.references import OF_DATA
-from moldiff.nll.reference import ScoreReference
+from moldiff.nll.reference import LikelihoodReference
 from moldiff.training.pack import pack
 from moldiff.training.references import condition_rows
 from moldiff.training.train import train
@@ -37,7 +37,7 @@ def test_a_packed_model_carries_what_its_users_need(trained: Path, prepared: Pat
     for name, weight in before.weights.items():
         expected = weight.half().float() if weight.dim() > 1 else weight
         assert torch.equal(folder.weights[name], expected), name
-    assert SeenChemistry.from_tensors(folder.references, "packed") == seen_chemistry(dataset)
+    assert TrainingChemistry.from_tensors(folder.references, "packed") == training_chemistry(dataset)
     assert Reference.from_tensors(folder.references).keys is not None
     rows = folder.references["condition_rows"].numpy()
     train_rows = dataset.indices("train")
@@ -107,11 +107,11 @@ def test_scores_of_held_out_molecules_come_along(
     monkeypatch.setattr("moldiff.nll.reference.FEWEST_MOLECULES", 8)
     monkeypatch.setattr("moldiff.training.pack.BoundSettings", lambda: BoundSettings(4, 2, 1))
     pack(str(trained), prepared, tmp_path / "packed", score_molecules=8)
-    found = ScoreReference.from_tensors(load_model_folder(tmp_path / "packed").references, "packed")
+    found = LikelihoodReference.from_tensors(load_model_folder(tmp_path / "packed").references, "packed")
     assert found is not None
     assert (found.settings, found.molecules) == (BoundSettings(4, 2, 1), 8)
     pack(str(tmp_path / "packed"), None, tmp_path / "again")
     pack(str(tmp_path / "packed"), prepared, tmp_path / "with data")
     for again in ("again", "with data"):
-        kept = ScoreReference.from_tensors(load_model_folder(tmp_path / again).references, again)
+        kept = LikelihoodReference.from_tensors(load_model_folder(tmp_path / again).references, again)
         assert kept is not None and kept.molecules == 8

@@ -16,11 +16,11 @@ from moldiff.chem.convert import Conversion, EncodingError, decode, encode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.choices import Decoding
-from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
-from moldiff.sampling.constraints import NO_DEMANDS, Constraint, Demands
-from moldiff.sampling.molecule_sampler import Draw
+from moldiff.sampling.constraints import NO_CONSTRAINTS, Constraint, DecodingConstraints
+from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.status import Status
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
@@ -69,7 +69,7 @@ class DecodedMolecule:
 class Decoder(Protocol):
     """Turns a draw with finite arrays into a molecule."""
 
-    def decode(self, draw: Draw) -> DecodedMolecule: ...
+    def decode(self, draw: RawSample) -> DecodedMolecule: ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ArgmaxDecoder:
 
     vocabulary: Vocabulary
 
-    def decode(self, draw: Draw) -> DecodedMolecule:
+    def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw's arrays."""
         assert draw.arrays is not None
         conversion = decode(draw.arrays, self.vocabulary)
@@ -104,12 +104,12 @@ class StructuredDecoder:
     """
 
     vocabulary: Vocabulary
-    seen: SeenChemistry
+    seen: TrainingChemistry
     fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
-    demands: Demands = NO_DEMANDS
+    demands: DecodingConstraints = NO_CONSTRAINTS
 
-    def decode(self, draw: Draw) -> DecodedMolecule:
+    def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw's arrays, or those of the most probable sound molecule."""
         plain = ArgmaxDecoder(self.vocabulary).decode(draw)
         if not plain.problem:
@@ -159,7 +159,7 @@ class StructuredDecoder:
         return DecodedMolecule(conversion, "", f"decoded_length: {length}" if length else "", name, changed, found)
 
 
-def length_problem(mol: Mol, vocabulary: Vocabulary, seen: SeenChemistry) -> str:
+def length_problem(mol: Mol, vocabulary: Vocabulary, seen: TrainingChemistry) -> str:
     """Return which bond of a sanitised molecule has a length unlike any of its kind in training; "" if none has."""
     try:
         arrays = encode(mol, vocabulary)
@@ -176,19 +176,25 @@ def differences(plain: MolArrays, solution: Solution) -> int:
     return int(atoms) + bonds
 
 
-def _argmax(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
+def _argmax(
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+) -> Decoder:
     return ArgmaxDecoder(vocabulary)
 
 
-def _structured(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
-    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), demands=demands)
+def _structured(
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+) -> Decoder:
+    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), demands=demands)
 
 
-def _fitted(vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: Demands) -> Decoder:
-    return StructuredDecoder(vocabulary, SeenChemistry.from_tensors(references, source), True, demands=demands)
+def _fitted(
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+) -> Decoder:
+    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), True, demands=demands)
 
 
-DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, Demands], Decoder]] = {
+DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, DecodingConstraints], Decoder]] = {
     Decoding.ARGMAX: _argmax,
     Decoding.STRUCTURED: _structured,
     Decoding.FITTED: _fitted,
@@ -210,7 +216,7 @@ class VerifiedDecoder:
     decoder: Decoder
     constraints: tuple[Constraint, ...]
 
-    def decode(self, draw: Draw) -> DecodedMolecule:
+    def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
         decoded = self.decoder.decode(draw)
         if decoded.problem or decoded.conversion.mol is None:

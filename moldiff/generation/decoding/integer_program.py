@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.arrays import LogProbabilities
-from moldiff.sampling.constraints import Demands
+from moldiff.sampling.constraints import DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Choices:
         states: AtomStates,
         floor: float,
         fits: np.ndarray | None,
-        demands: Demands,
+        demands: DecodingConstraints,
     ) -> Choices:
         """List all choices; bonds only where their probability reaches ``floor``, or where they are to be kept.
 
@@ -166,7 +166,7 @@ class Choices:
         return float(max(costs.max(initial=0.0) for costs in (self.atom_cost, self.unbound_cost, self.bond_cost)))
 
 
-def _possible_states(n: int, states: AtomStates, demands: Demands) -> np.ndarray:
+def _possible_states(n: int, states: AtomStates, demands: DecodingConstraints) -> np.ndarray:
     """Return (n, S) bool: which states demands leave to each atom."""
     possible = np.ones((n, len(states.element)), dtype=bool)
     if demands.allowed is not None:
@@ -193,7 +193,7 @@ def _tie(bond: np.ndarray, vocabulary: Vocabulary, order: np.ndarray) -> np.ndar
     return _TIE / (1 + np.exp(np.clip(np.where(order == 1, double - single, single - double), -50, 50)))
 
 
-class Programme:
+class IntegerProgram:
     """Variables and rows for the choices up to a cost: o atom states, q bonds, implicit hydrogens; all integer.
 
     Args:
@@ -209,7 +209,7 @@ class Programme:
     """
 
     def __init__(
-        self, choices: Choices, budget: float, explicit_hydrogens: bool, total_charge: int, demands: Demands
+        self, choices: Choices, budget: float, explicit_hydrogens: bool, total_charge: int, demands: DecodingConstraints
     ) -> None:
         c = self.choices = choices
         self._o = np.flatnonzero(c.atom_cost <= budget)

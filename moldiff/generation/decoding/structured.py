@@ -32,8 +32,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moldiff.arrays import LogProbabilities
-from moldiff.generation.decoding.integer_program import AtomStates, Choices, Programme, Solution
-from moldiff.sampling.constraints import NO_DEMANDS, Demands
+from moldiff.generation.decoding.integer_program import AtomStates, Choices, IntegerProgram, Solution
+from moldiff.sampling.constraints import NO_CONSTRAINTS, DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
 _OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes
@@ -75,7 +75,7 @@ def decode_structured(
     total_charge: int,
     limits: Limits = DEFAULT_LIMITS,
     fits: np.ndarray | None = None,
-    demands: Demands = NO_DEMANDS,
+    demands: DecodingConstraints = NO_CONSTRAINTS,
 ) -> Decoded:
     """Return the most probable molecule that obeys chemistry; see the module's text.
 
@@ -107,7 +107,7 @@ def decode_structured(
                 "valence",
                 "connectivity",
                 *([] if fits is None else ["bond lengths"]),
-                *([] if demands == NO_DEMANDS else ["the constraints"]),
+                *([] if demands == NO_CONSTRAINTS else ["the constraints"]),
             )
             return Decoded(None, f"no molecule{charge} obeys {', '.join(rules)} and {last}")
         if found is not None and (found.lost <= budget or budget >= dearest):
@@ -120,7 +120,12 @@ class _Search:
     """Solves the programme with cuts, for one set of choices after another; the limits count over all of them."""
 
     def __init__(
-        self, choices: Choices, explicit_hydrogens: bool, total_charge: int, limits: Limits, demands: Demands
+        self,
+        choices: Choices,
+        explicit_hydrogens: bool,
+        total_charge: int,
+        limits: Limits,
+        demands: DecodingConstraints,
     ) -> None:
         self.choices, self.explicit, self.total_charge, self.limits = choices, explicit_hydrogens, total_charge, limits
         self.demands = demands
@@ -131,7 +136,7 @@ class _Search:
 
     def best(self, budget: float) -> Solution | None:
         """Return the best connected molecule of choices up to a cost; None if there is none or a limit was met."""
-        programme = Programme(self.choices, budget, self.explicit, self.total_charge, self.demands)
+        programme = IntegerProgram(self.choices, budget, self.explicit, self.total_charge, self.demands)
         if not programme.feasible:
             return None
         while (values := self._solve(programme)) is not None:
@@ -143,7 +148,7 @@ class _Search:
             self.fragments += fragments[:1] if len(fragments) == 2 else fragments
         return None
 
-    def _solve(self, programme: Programme) -> np.ndarray | None:
+    def _solve(self, programme: IntegerProgram) -> np.ndarray | None:
         """Return the integer values of the optimum, None if there is none or a limit was met."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragments import Fragment as CutFragment
-from moldiff.chem.fragments import block_of, cut_fragment, parts_of
+from moldiff.chem.fragments import MolFragment, block_of, cut_fragment, parts_of
 from moldiff.chem.io.text_records import read_texts
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
@@ -39,7 +38,7 @@ class Fragment:
         blocks: mol blocks of its records.
         fixed_atoms, smarts, attach_at: see `moldiff.chem.fragments.cut_fragment`.
         grow: number of new atoms or inclusive range; None = as in the training data.
-        resample: how often every step is taken, see `moldiff.sampling.solvers.Resampled`.
+        resample: how often every step is taken, see `moldiff.sampling.solvers.RePaint`.
     """
 
     source: str
@@ -102,7 +101,7 @@ class Fragment:
             "resample": self.resample,
         }
 
-    def cut(self, vocabulary: Vocabulary) -> CutFragment:
+    def cut(self, vocabulary: Vocabulary) -> MolFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
         if not vocabulary.explicit_hydrogens:
             raise MoldiffError("a fragment needs a model with explicit hydrogens; this one has them placed afterwards")
@@ -116,7 +115,7 @@ class Fragment:
                 )
         return cut
 
-    def tell(self, fragment: CutFragment) -> None:
+    def tell(self, fragment: MolFragment) -> None:
         """Log what is kept and where it is open, and warn of what is not kept."""
         if fragment.has_isotopes:
             logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
@@ -126,7 +125,7 @@ class Fragment:
 
     def sizes(
         self,
-        fragment: CutFragment,
+        fragment: MolFragment,
         asked: tuple[int, int] | None,
         size_counts: dict[int, int],
         vocabulary: Vocabulary,
@@ -178,7 +177,7 @@ def _atoms(value: object, name: str) -> tuple[int, ...]:
 
 
 def check_together(
-    fragment: CutFragment,
+    fragment: MolFragment,
     source: str,
     vocabulary: Vocabulary,
     mask: ElementMask | None,

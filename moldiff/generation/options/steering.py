@@ -20,13 +20,19 @@ from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import CONDITION_ROWS
-from moldiff.sampling.conditions import CertainStarts, ElsewhereStarts, FreeStarts, Starts, TargetStarts
+from moldiff.sampling.conditions import (
+    ConditionSampler,
+    MappedConditionSampler,
+    PinnedConditionSampler,
+    TargetConditionSampler,
+    UnconditionalSampler,
+)
 from moldiff.sampling.constraints import Constraint, ElementMask
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
-from moldiff.sampling.molecule_sampler import Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.property_guidance import PropertyGradient
-from moldiff.sampling.solvers import SOLVERS, Resampled
+from moldiff.sampling.solvers import SOLVERS, RePaint
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.scoring.targets import Target, check_known, check_targets
 from moldiff.threads import INLINE, Workers
@@ -53,7 +59,7 @@ class Steering:
     """
 
     tracker: TargetTracker
-    starts: Starts
+    starts: ConditionSampler
     guidance: Guidance | None
     constraints: tuple[Constraint, ...]
     sizes: tuple[int, int] | None
@@ -64,14 +70,14 @@ class Steering:
 
     def drawer(
         self, model: MoleculeModel, sampler: ResolvedSampler, keep_predictions: bool, workers: Workers = INLINE
-    ) -> Drawer:
+    ) -> MoleculeSampler:
         """Return what makes draws of a model."""
         solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
         if self.resample > 1:
-            solver = Resampled(solver, self.resample)
+            solver = RePaint(solver, self.resample)
         if self.fragment is not None:
             model = with_fragment(model, self.fragment)
-        return Drawer(
+        return MoleculeSampler(
             model, solver, sampler.evaluations, sampler.options.seed, self.n_atoms, keep_predictions, grid, self.starts,
             self.guidance, self.constraints, workers, self.gradient,
         )  # fmt: skip
@@ -124,13 +130,13 @@ def steer(
     tracker = TargetTracker(targets, known, model.conditions, [target.name for target in pursued])
     certain = _certain(options.formula, model, targets)
     if not targets:
-        free: Starts = FreeStarts(model.statistics.size_counts, sizes, len(model.conditions))
+        free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
         return Steering(
             tracker, _told(free, certain, model), None, constraints, sizes, options.n_atoms, fragment, resample
         )
     guidance = _guidance(options.guidance, model, targets, pursued, certain)
     if guide is None or all(target.name in model.conditions for target in targets):
-        starts: Starts = _target_starts(targets, model.conditions, known, references, source, model, sizes)
+        starts: ConditionSampler = _target_starts(targets, model.conditions, known, references, source, model, sizes)
     else:
         starts = _joint_starts(targets, guide, model, references, source, sizes)
     gradient = None if guide is None else guide.gradient(pursued)
@@ -150,11 +156,11 @@ def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: t
     return {HEAVY_ATOM_COUNT: float(count)} if row.minimum <= count <= row.maximum else {}
 
 
-def _told(starts: Starts, certain: Mapping[str, float], model: MoleculeModel) -> Starts:
+def _told(starts: ConditionSampler, certain: Mapping[str, float], model: MoleculeModel) -> ConditionSampler:
     """Return starts whose draws are conditioned on what is certain as well."""
     if not certain:
         return starts
-    return CertainStarts(starts, {model.conditions.index(name): value for name, value in certain.items()})
+    return PinnedConditionSampler(starts, {model.conditions.index(name): value for name, value in certain.items()})
 
 
 def _known_properties(
@@ -195,7 +201,7 @@ def _joint_starts(
     references: Mapping[str, Tensor],
     source: str,
     sizes: tuple[int, int] | None,
-) -> Starts:
+) -> ConditionSampler:
     """Return starts where the model does not know all targets: from the data of the property network if that knows
     them all; otherwise from the model's own data, by what the model knows."""
     names, known = guide.model.properties, guide.statistics
@@ -203,7 +209,7 @@ def _joint_starts(
         folder = guide.folder
         starts = _target_starts(targets, names, known, folder.references, str(folder.path), guide.model, sizes)
         columns = [names.index(name) if name in names else None for name in model.conditions]
-        return ElsewhereStarts(starts, tuple(columns))
+        return MappedConditionSampler(starts, tuple(columns))
     own = tuple(target for target in targets if target.name in model.conditions)
     return _target_starts(own, model.conditions, model.statistics.properties, references, source, model, sizes)
 
@@ -233,7 +239,7 @@ def _target_starts(
     source: str,
     model: MoleculeModel | PropertyModel,
     sizes: tuple[int, int] | None,
-) -> TargetStarts:
+) -> TargetConditionSampler:
     """Return starts of a model's own data; its reference rows hold the properties ``names``."""
     rows = references.get(CONDITION_ROWS)
     if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
@@ -246,4 +252,4 @@ def _target_starts(
     if not np.isfinite(table[:, columns]).all(1).any():
         raise MoldiffError(f"{source}: no training molecule has all of {', '.join(target.name for target in targets)}")
     std = np.array([known[name].std for name in names])
-    return TargetStarts(targets, names, table, std, model.statistics.size_counts, sizes)
+    return TargetConditionSampler(targets, names, table, std, model.statistics.size_counts, sizes)

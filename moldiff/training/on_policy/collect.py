@@ -20,7 +20,7 @@ from torch import Tensor
 from moldiff.arrays import MolArrays
 from moldiff.config import TrainConfig
 from moldiff.datasets.batching import bucket_width
-from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.devices import resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
@@ -32,15 +32,15 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import _uniform
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
-from moldiff.sampling.smc import effective_size, systematic
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
+from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 from moldiff.training.callbacks import duration
 from moldiff.training.denoiser_module import dropped_properties
 from moldiff.training.on_policy.reweight import log_weights
-from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.on_policy.states import OnPolicyData
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -73,11 +73,11 @@ class Collector:
         from moldiff.generation.decoding.decoders import StructuredDecoder
 
         self.model = model
-        self._decoder = StructuredDecoder(model.vocabulary, seen_chemistry(dataset), fitted=True)
+        self._decoder = StructuredDecoder(model.vocabulary, training_chemistry(dataset), fitted=True)
         self._entries: list[_Entry] = []
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
 
-    def take(self, draw: Draw, passed: Sequence[Passed], part: int = 0) -> None:
+    def take(self, draw: RawSample, passed: Sequence[TrajectoryState], part: int = 0) -> None:
         """Count states, and keep them with what should come of them: the molecule of a draw.
 
         Args:
@@ -105,7 +105,7 @@ class Collector:
             group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
         self._entries.append(_Entry(part, width, group, _features(mol)))
 
-    def _sound(self, draw: Draw) -> tuple[MolArrays, Tensor, Mol, str] | None:
+    def _sound(self, draw: RawSample) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
         from moldiff.chem.convert import EncodingError, encode
@@ -137,13 +137,13 @@ class Collector:
         for part in sorted({entry.part for entry in self._entries}):
             entries = [entry for entry in self._entries if entry.part == part]
             weights = strength * log_weights([entry.features for entry in entries], wanted)
-            copies = systematic(weights, 0.5)
+            copies = systematic_resampling(weights, 0.5)
             calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
-            share = effective_size(weights) / len(entries)
+            share = effective_sample_size(weights) / len(entries)
             logger.info("own draws, part %d: calibrated; their effective share is %.0f %%", part + 1, 100 * share)
         self._entries = calibrated
 
-    def result(self, made_by: dict[str, Any]) -> OwnDraws:
+    def result(self, made_by: dict[str, Any]) -> OnPolicyData:
         """Return all states; MoldiffError if no draw was sound."""
         if not self._entries:
             raise MoldiffError(
@@ -156,11 +156,11 @@ class Collector:
             width: {name: torch.cat([group[name] for group in groups]) for name in groups[0]}
             for width, groups in by_width.items()
         }
-        return OwnDraws(groups, made_by)
+        return OnPolicyData(groups, made_by)
 
 
 @dataclass(frozen=True)
-class TrainingStarts:
+class TrainingConditionSampler:
     """Size and condition of training molecules, as a network meets them in training.
 
     Attributes:
@@ -208,7 +208,7 @@ def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     }
 
 
-def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OwnDraws:
+def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OnPolicyData:
     """Draw with a model as its users do (default solver and grid), and gather the states.
 
     Sizes, and what is asked for in a part of the draws, are those of training molecules. A teacher mends each draw
@@ -222,7 +222,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     wanted, training = config.own_draws, config.training
     device = resolve_device(training.device)
     model = MoleculeModel.from_folder(folder, device, resolve_precision("auto", device))
-    starts = TrainingStarts(
+    starts = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.unconditional_share
     )
     collector, started, done = Collector(model, dataset), time.monotonic(), 0
@@ -232,7 +232,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
         mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
-            drawer = Drawer(
+            drawer = MoleculeSampler(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
                 keep_predictions=True, starts=starts, workers=workers,
             )  # fmt: skip
@@ -270,7 +270,7 @@ def _features(mol: Mol) -> Counter[str]:
     return motifs(mol) + Counter([f"{mol.GetNumAtoms()} atoms"])
 
 
-def aligned(mended: Draw, draw: Draw) -> Draw:
+def aligned(mended: RawSample, draw: RawSample) -> RawSample:
     """Return a draw that was walked down anew, turned and moved onto itself as it was: noise has turned it a little,
     and states that came before know nothing of that."""
     if mended.arrays is None or draw.arrays is None:
@@ -281,7 +281,7 @@ def aligned(mended: Draw, draw: Draw) -> Draw:
     return replace(mended, arrays=replace(mended.arrays, pos=pos))
 
 
-def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, workers: Workers) -> Renoiser:
+def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingConditionSampler, workers: Workers) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
     own, device = config.own_draws, model.device
     assert own.teacher is not None
@@ -291,7 +291,7 @@ def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingStarts, w
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
             "charges, bonds and conditions"
         )
-    drawer = Drawer(
+    drawer = MoleculeSampler(
         teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
         keep_predictions=True, starts=starts, workers=workers,
     )  # fmt: skip

@@ -37,7 +37,7 @@ _MADE_BY = "made_by"
 
 
 @dataclass(frozen=True)
-class OwnBatch:
+class OnPolicyBatch:
     """States of one's own walks.
 
     Attributes:
@@ -53,7 +53,7 @@ class OwnBatch:
     previous: MolPrediction
 
 
-class OwnDraws:
+class OnPolicyData:
     """Rows of states, grouped by padded width.
 
     Args:
@@ -72,14 +72,14 @@ class OwnDraws:
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def to(self, device: torch.device) -> OwnDraws:
+    def to(self, device: torch.device) -> OnPolicyData:
         """Return the rows on a device."""
         groups = {
             width: {name: value.to(device) for name, value in group.items()} for width, group in self._groups.items()
         }
-        return OwnDraws(groups, self.made_by)
+        return OnPolicyData(groups, self.made_by)
 
-    def batch(self, rows: Tensor, width: int) -> OwnBatch:
+    def batch(self, rows: Tensor, width: int) -> OnPolicyBatch:
         """Return rows (B,), all of one width."""
         group = self._groups[width]
         rows = (rows - self._first[width]).to(group["t"].device)
@@ -90,7 +90,7 @@ class OwnDraws:
             for name in ("clean", "noisy")
         )
         previous = MolPrediction(*(found[f"previous.{field}"].float() for field in FIELDS))
-        return OwnBatch(clean, found["t"], noisy, previous)
+        return OnPolicyBatch(clean, found["t"], noisy, previous)
 
     def save(self, path: Path) -> None:
         """Write the rows as one safetensors file; MoldiffError if that fails."""
@@ -103,7 +103,7 @@ class OwnDraws:
             handle.write(save(tensors, {_MADE_BY: json.dumps(self.made_by, sort_keys=True)}))
 
     @classmethod
-    def load(cls, path: Path, made_by: Mapping[str, Any]) -> OwnDraws:
+    def load(cls, path: Path, made_by: Mapping[str, Any]) -> OnPolicyData:
         """Read what `save` wrote.
 
         Args:

@@ -14,27 +14,27 @@ from rdkit import Chem
 
 import moldiff
 from moldiff.arrays import LogProbabilities, MolArrays
-from moldiff.datasets.chemistry import SeenChemistry
+from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import DECODERS, ArgmaxDecoder, StructuredDecoder
 from moldiff.generation.decoding.structured import Limits
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.constraints import Demands
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.constraints import DecodingConstraints
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 
 FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
-SEEN = SeenChemistry(
+SEEN = TrainingChemistry(
     atoms={("H", 0): 4, ("C", 0): 1, ("O", 0): 1},
     total_charges={0: 5},
     lengths={("C", "H", "single"): (4, 1.08, 1.10), ("H", "O", "single"): (2, 0.96, 0.97)},
 )
 
 
-def draw(arrays: MolArrays = METHANE, number: int = 0, lost: int = 4, scale: float = 1.0) -> Draw:
+def draw(arrays: MolArrays = METHANE, number: int = 0, lost: int = 4, scale: float = 1.0) -> RawSample:
     """A draw of a molecule that bonds its first atom to the others, but for the one whose bond was argmaxed away."""
     n = len(arrays.atom_type)
     bond = np.tile([8.0, 0, 0, 0, 0], (n, n, 1))
@@ -43,7 +43,7 @@ def draw(arrays: MolArrays = METHANE, number: int = 0, lost: int = 4, scale: flo
     logits = (10 * np.eye(4)[arrays.atom_type], 10 * np.eye(3)[arrays.charge], bond)
     beliefs = LogProbabilities(*(x - np.log(np.exp(x).sum(-1, keepdims=True)) for x in logits))
     plain = replace(arrays, pos=arrays.pos * np.float32(scale), bonds=arrays.bonds[arrays.bonds[:, 1] != lost])
-    return Draw(number, plain, -1, beliefs)
+    return RawSample(number, plain, -1, beliefs)
 
 
 def test_a_valid_molecule_is_never_decoded_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,21 +138,21 @@ def test_structured_decoding_looks_among_molecules_as_demanded() -> None:
     atom_type, charge = spoilt.log_probabilities.atom_type.copy(), spoilt.log_probabilities.charge.copy()
     atom_type[0], charge[0] = np.log([0.01, 0.09, 0.5, 0.4]), np.log([0.6, 0.3, 0.1])
     spoilt = replace(spoilt, log_probabilities=replace(spoilt.log_probabilities, atom_type=atom_type, charge=charge))
-    seen = SeenChemistry(
+    seen = TrainingChemistry(
         {("H", 0): 4, ("O", 0): 1, ("O", 1): 1, ("N", -1): 1},
         {0: 1, -1: 2},
         {**SEEN.lengths, ("H", "N", "single"): (1, 0.9, 1.0)},
     )
     for demands, smiles in (
-        (Demands(total_charge=-1), "[NH2-]"),
-        (Demands(total_charge=0), "O"),
-        (Demands(allowed=(True, True, False, True)), "O"),
-        (Demands(counts=(2, 0, 0, 1)), "O"),
+        (DecodingConstraints(total_charge=-1), "[NH2-]"),
+        (DecodingConstraints(total_charge=0), "O"),
+        (DecodingConstraints(allowed=(True, True, False, True)), "O"),
+        (DecodingConstraints(counts=(2, 0, 0, 1)), "O"),
     ):
         judged = StructuredDecoder(FULL, seen, demands=demands).decode(spoilt)
         assert judged.conversion.mol is not None
         assert (judged.status, Chem.MolToSmiles(Chem.RemoveHs(judged.conversion.mol))) == ("valid", smiles)
-    judged = StructuredDecoder(FULL, seen, demands=Demands(counts=(2, 1, 0, 0))).decode(spoilt)
+    judged = StructuredDecoder(FULL, seen, demands=DecodingConstraints(counts=(2, 1, 0, 0))).decode(spoilt)
     assert judged.reason.startswith("decoding: no molecule obeys valence, connectivity and the constraints (argmax: ")
 
 
@@ -191,12 +191,12 @@ def test_lengths_of_rings_are_those_of_aromatic_bonds() -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws 0, 4, ... are methane, 1, 5, ... lost a bond, 2, 6, ... too and are stretched, 3, 7, ... never finite."""
 
-    def scripted_draws(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def scripted_draws(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         for number in range(first, first + count):
             kinds = (draw(number=number, lost=0), draw(number=number), draw(number=number, scale=1.2))
-            yield kinds[number % 4] if number % 4 < 3 else Draw(number, None, 2)
+            yield kinds[number % 4] if number % 4 < 3 else RawSample(number, None, 2)
 
-    monkeypatch.setattr(Drawer, "draw", scripted_draws)
+    monkeypatch.setattr(MoleculeSampler, "draw", scripted_draws)
 
 
 @pytest.fixture
@@ -260,8 +260,8 @@ def test_a_model_without_training_lengths_is_refused(model: Path, tmp_path: Path
 
 
 def test_a_draw_carries_the_beliefs_that_its_arrays_come_from(tiny_model: MoleculeModel) -> None:
-    assert all(made.log_probabilities is None for made in Drawer(tiny_model, SOLVERS["ddpm"], 2, 0).draw(0, 2))
-    for made in Drawer(tiny_model, SOLVERS["ddpm"], 2, 0, keep_predictions=True).draw(0, 6):
+    assert all(made.log_probabilities is None for made in MoleculeSampler(tiny_model, SOLVERS["ddpm"], 2, 0).draw(0, 2))
+    for made in MoleculeSampler(tiny_model, SOLVERS["ddpm"], 2, 0, keep_predictions=True).draw(0, 6):
         arrays, beliefs = made.arrays, made.log_probabilities
         assert arrays is not None
         assert beliefs is not None

@@ -12,7 +12,7 @@ from moldiff.chem.convert import encode
 from moldiff.chem.valence import closed_shell_states
 from moldiff.generation.decoding.integer_program import AtomStates
 from moldiff.generation.decoding.structured import Limits, Solution, decode_structured
-from moldiff.sampling.constraints import Demands, Kept
+from moldiff.sampling.constraints import DecodingConstraints, FixedAtoms
 from moldiff.vocabulary import Vocabulary
 
 FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
@@ -61,11 +61,11 @@ def brute_force(
     vocabulary: Vocabulary,
     total_charge: int,
     fits: np.ndarray | None = None,
-    demands: Demands | None = None,
+    demands: DecodingConstraints | None = None,
 ) -> float:
     """Return the highest log-probability of a sound molecule by trying every one; -inf if there is none."""
     if fits is not None or demands is not None:
-        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits, demands or Demands())
+        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits, demands or DecodingConstraints())
     n, states, best = len(beliefs.atom_type), states_of(vocabulary), -np.inf
     pairs = list(itertools.combinations(range(n), 2))
     options = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in ORDERS[name]]
@@ -101,7 +101,7 @@ def brute_force_by_elements(
     vocabulary: Vocabulary,
     total_charge: int,
     fits: np.ndarray | None,
-    demands: Demands,
+    demands: DecodingConstraints,
 ) -> float:
     """The same, with rules for elements and bonds: each choice of elements leaves some bonds; the rest is as before."""
     n, best = len(beliefs.atom_type), -np.inf
@@ -121,7 +121,7 @@ def brute_force_by_elements(
     return best
 
 
-def elements_obey(elements: tuple[int, ...], demands: Demands) -> bool:
+def elements_obey(elements: tuple[int, ...], demands: DecodingConstraints) -> bool:
     allowed, counts = demands.allowed, demands.counts
     if counts is not None and any(elements.count(element) != count for element, count in enumerate(counts)):
         return False
@@ -199,17 +199,17 @@ def test_bonds_fit_their_elements_as_well_as_brute_force_can() -> None:
 
 # of H, C, N, O: water has the elements of no other closed shell, hydroxide and cyanide have a charge
 DEMANDS = [
-    Demands(counts=(2, 0, 0, 1)),
-    Demands(counts=(1, 1, 1, 0)),
-    Demands(allowed=(True, False, True, True)),
-    Demands(total_charge=-1),
-    Demands(total_charge=1, allowed=(True, True, False, True)),
-    Demands(total_charge=1, counts=(1, 0, 2, 0)),
+    DecodingConstraints(counts=(2, 0, 0, 1)),
+    DecodingConstraints(counts=(1, 1, 1, 0)),
+    DecodingConstraints(allowed=(True, False, True, True)),
+    DecodingConstraints(total_charge=-1),
+    DecodingConstraints(total_charge=1, allowed=(True, True, False, True)),
+    DecodingConstraints(total_charge=1, counts=(1, 0, 2, 0)),
 ]
 
 
 @pytest.mark.parametrize("demands", DEMANDS)
-def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(demands: Demands) -> None:
+def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(demands: DecodingConstraints) -> None:
     free, mattered, total = 0, 0, demands.total_charge or 0
     for seed in range(8):
         beliefs = random_beliefs(3, FULL, seed)
@@ -230,24 +230,24 @@ def test_what_is_demanded_and_cannot_be_had_is_a_reason() -> None:
     arrays = arrays_of("CO")
     beliefs = beliefs_of(arrays, FULL, 0)
     for demands, words in (
-        (Demands(counts=(5, 1, 0, 0)), ""),
-        (Demands(counts=(5, 1, 0, 1)), ""),
-        (Demands(counts=(4, 1, 0, 0)), ""),
-        (Demands(allowed=(True, False, False, False)), ""),
-        (Demands(total_charge=-1, counts=(4, 1, 0, 1)), " with a total charge of -1"),
+        (DecodingConstraints(counts=(5, 1, 0, 0)), ""),
+        (DecodingConstraints(counts=(5, 1, 0, 1)), ""),
+        (DecodingConstraints(counts=(4, 1, 0, 0)), ""),
+        (DecodingConstraints(allowed=(True, False, False, False)), ""),
+        (DecodingConstraints(total_charge=-1, counts=(4, 1, 0, 1)), " with a total charge of -1"),
     ):
         decoded = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands)
         assert decoded.solution is None
         assert decoded.reason == f"no molecule{words} obeys valence, connectivity and the constraints"
 
 
-def kept_of(arrays: MolArrays, k: int) -> Kept:
+def kept_of(arrays: MolArrays, k: int) -> FixedAtoms:
     """The first k atoms of a molecule, cut at single bonds."""
     n = len(arrays.atom_type)
     kinds = np.zeros((n, n), dtype=int)
     kinds[arrays.bonds[:, 0], arrays.bonds[:, 1]] = arrays.bonds[:, 2]
     kinds += kinds.T
-    return Kept(arrays.atom_type[:k], arrays.charge[:k], kinds[:k, :k], kinds[:k, k:].sum(axis=1))
+    return FixedAtoms(arrays.atom_type[:k], arrays.charge[:k], kinds[:k, :k], kinds[:k, k:].sum(axis=1))
 
 
 def test_kept_atoms_stay_as_they_are_whatever_the_prediction_says() -> None:
@@ -259,7 +259,9 @@ def test_kept_atoms_stay_as_they_are_whatever_the_prediction_says() -> None:
     free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
     assert free is not None
     assert [0, 2, 1] in free.bonds.tolist()
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept_of(arrays, 4))).solution
+    found = decode_structured(
+        beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept_of(arrays, 4))
+    ).solution
     assert_same(found, arrays)
 
 
@@ -273,7 +275,7 @@ def test_orders_of_kept_bonds_stay() -> None:
     free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
     assert free is not None
     assert np.array_equal(free.bonds[free.bonds[:, 1] < 4][:, 2], 3 - ring[:, 2])
-    demands = Demands(kept=kept_of(arrays, 4))
+    demands = DecodingConstraints(kept=kept_of(arrays, 4))
     assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
 
 
@@ -286,7 +288,7 @@ def test_a_kept_bond_stays_where_sulphur_could_do_without() -> None:
     free = decode_structured(beliefs, sulphur, states_of(sulphur), 0).solution
     assert free is not None
     assert [0, 1] not in free.bonds[:, :2].tolist()
-    demands = Demands(kept=kept_of(arrays, 2))
+    demands = DecodingConstraints(kept=kept_of(arrays, 2))
     assert_same(decode_structured(beliefs, sulphur, states_of(sulphur), 0, demands=demands).solution, arrays)
 
 
@@ -294,11 +296,11 @@ def test_no_aromatic_bond_leaves_kept_atoms() -> None:
     """Of benzene, two neighbours are kept as if they were ethene's: a ring of aromatic bonds cannot be closed."""
     arrays = arrays_of("c1ccccc1")
     beliefs = beliefs_of(arrays, FULL, 0)
-    kept = Kept(np.array([1, 1]), np.array([1, 1]), np.array([[0, 4], [4, 0]]), np.array([2, 2]))
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution
+    kept = FixedAtoms(np.array([1, 1]), np.array([1, 1]), np.array([[0, 4], [4, 0]]), np.array([2, 2]))
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution
     assert found is None or not (found.bonds[(found.bonds[:, 0] < 2) & (found.bonds[:, 1] > 1)][:, 2] == 4).any()
     kept = replace(kept, bond_type=np.array([[0, 2], [2, 0]]))
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution
     assert found is not None
     assert not (found.bonds[found.bonds[:, 0] < 2][:, 2] == FULL.bonds.index("aromatic")).any()
 
@@ -314,7 +316,7 @@ def test_the_element_of_a_kept_atom_stays() -> None:
     free = decode_structured(spoilt, heavier, states_of(heavier), 0).solution
     assert free is not None
     assert free.atom_type[0] == 3
-    demands = Demands(kept=kept_of(arrays, 1))
+    demands = DecodingConstraints(kept=kept_of(arrays, 1))
     assert_same(decode_structured(spoilt, heavier, states_of(heavier), 0, demands=demands).solution, arrays)
 
 
@@ -326,7 +328,7 @@ def test_the_charge_of_a_kept_atom_stays() -> None:
     free = decode_structured(spoilt, FULL, states_of(FULL), 0).solution
     assert free is not None
     assert free.charge.tolist() == [2, 0, 1, 1, 1, 1]
-    demands = Demands(kept=kept_of(arrays, 1))
+    demands = DecodingConstraints(kept=kept_of(arrays, 1))
     assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
 
 
@@ -341,7 +343,9 @@ def test_bonds_that_leave_kept_atoms_fill_their_open_valences() -> None:
     assert [4, hydrogen, 1] in free.bonds.tolist()
     kept = kept_of(arrays, 5)
     assert kept.open_valences.tolist() == [1, 1, 1, 1, 0]
-    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, demands=Demands(kept=kept)).solution, arrays)
+    assert_same(
+        decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution, arrays
+    )
 
 
 def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:

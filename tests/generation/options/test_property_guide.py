@@ -97,12 +97,12 @@ def test_an_error_from_a_range_is_the_distance_from_it(
 ) -> None:
     from methane import METHANE, METHYL
 
-    from moldiff.sampling.molecule_sampler import Draw, Drawer
+    from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 
     monkeypatch.setattr(
-        Drawer,
+        MoleculeSampler,
         "draw",
-        lambda self, first, count: (Draw(n, [METHANE, METHYL][n % 2], -1) for n in range(first, first + count)),
+        lambda self, first, count: (RawSample(n, [METHANE, METHYL][n % 2], -1) for n in range(first, first + count)),
     )
     for target, wanted, error in (
         ("logp>1", "1", "-0.3639"),

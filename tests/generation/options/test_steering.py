@@ -27,7 +27,7 @@ from moldiff.generation.summary import Summary
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.scoring.targets import parse_target
 from moldiff.status import Status
 
@@ -38,10 +38,12 @@ METHANE_LOGP = 0.6361
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2, 5, ... squeezed methane."""
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
-        return (Draw(number, [METHANE, METHYL, SQUEEZED][number % 3], -1) for number in range(first, first + count))
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        return (
+            RawSample(number, [METHANE, METHYL, SQUEEZED][number % 3], -1) for number in range(first, first + count)
+        )
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
 
 
 def aims(summary: Summary) -> list[SimpleNamespace]:

@@ -18,7 +18,7 @@ from moldiff.chem.descriptors.motifs import motifs
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.config import TrainConfig, load_config
-from moldiff.datasets.chemistry import seen_chemistry
+from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
@@ -26,12 +26,12 @@ from moldiff.generation.decoding.decoders import ArgmaxDecoder, StructuredDecode
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
-from moldiff.sampling.molecule_sampler import Draw, Drawer, Passed
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import OWN_DRAWS, TrainingRun
 from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
-from moldiff.training.on_policy.states import OwnDraws
+from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
 from moldiff.vocabulary import Vocabulary
 
@@ -58,8 +58,8 @@ def qm9() -> MoleculeModel:
 
 
 @pytest.fixture(scope="module")
-def walked(qm9: MoleculeModel) -> list[tuple[Draw, list[Passed]]]:
-    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+def walked(qm9: MoleculeModel) -> list[tuple[RawSample, list[TrajectoryState]]]:
+    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
     return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
 
 
@@ -68,7 +68,7 @@ def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> T
     return load_config(path, [*FEW, *overrides])
 
 
-def is_at(draw: Draw, pos: np.ndarray) -> bool:
+def is_at(draw: RawSample, pos: np.ndarray) -> bool:
     """Whether a draw has these coordinates."""
     return draw.arrays is not None and len(draw.arrays.pos) == len(pos) and np.allclose(draw.arrays.pos, pos, atol=1e-6)
 
@@ -78,9 +78,9 @@ def same_molecules(one: MolBatch, other: MolBatch) -> bool:
 
 
 def test_walks_are_the_draws_and_their_states_are_those_passed(
-    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+    qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
-    drawer = Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
     plain = {draw.number: draw for draw in drawer.draw(0, 24)}
     kept: set[float] = set()
     for draw, passed in walked[:8]:
@@ -105,16 +105,16 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
 
 
 def test_what_is_kept_of_a_walk_does_not_depend_on_its_company(
-    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]]
+    qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
-    alone = list(Drawer(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5).walks(7, 1, STATES))
+    alone = list(MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5).walks(7, 1, STATES))
     _, passed = alone[0]
     assert [one.t for one in passed] == [one.t for one in walked[7][1]]
     assert all(same_molecules(a.state, b.state) for a, b in zip(passed, walked[7][1], strict=True))
 
 
 def test_every_label_is_sound_and_every_draw_is_counted(
-    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+    qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]], like_qm9: Path
 ) -> None:
     dataset = PreparedDataset.open(like_qm9)
     collector = Collector(qm9, dataset)
@@ -138,7 +138,7 @@ def test_every_label_is_sound_and_every_draw_is_counted(
             assert float(batch.clean.properties[row, qm9.conditions.index("logp")]) == pytest.approx(logp, abs=1e-5)
             draw = next(draw for draw in drawn.values() if is_at(draw, arrays.pos))
             if plain.decode(draw).status != "valid":
-                decoder = StructuredDecoder(qm9.vocabulary, seen_chemistry(dataset), fitted=True)
+                decoder = StructuredDecoder(qm9.vocabulary, training_chemistry(dataset), fitted=True)
                 found = decoder.decode(draw).arrays
                 assert found is not None
                 assert np.array_equal(found.atom_type, arrays.atom_type)
@@ -153,7 +153,7 @@ def mol_of(arrays: MolArrays, vocabulary: Vocabulary) -> Mol:
     return mol
 
 
-def molecules_of(own: OwnDraws) -> list[MolArrays]:
+def molecules_of(own: OnPolicyData) -> list[MolArrays]:
     """Return what each state is labelled with."""
     return [
         arrays
@@ -163,7 +163,7 @@ def molecules_of(own: OwnDraws) -> list[MolArrays]:
 
 
 def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
-    qm9: MoleculeModel, walked: list[tuple[Draw, list[Passed]]], like_qm9: Path
+    qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]], like_qm9: Path
 ) -> None:
     collector = Collector(qm9, PreparedDataset.open(like_qm9))
     for draw, passed in walked:
@@ -200,7 +200,7 @@ def test_draws_are_calibrated_if_asked_for(
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
     collector = Collector(tiny_model, PreparedDataset.open(like_qm9))
-    for draw, passed in Drawer(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
+    for draw, passed in MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
         collector.take(draw, passed)
     with pytest.raises(MoldiffError, match="none of the own draws came to a sound molecule"):
         collector.result({})
@@ -211,7 +211,7 @@ def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
     own, known = collect(folder, dataset, config), made_by(folder, dataset, config)
     own.save(tmp_path / "own.safetensors")
-    again = OwnDraws.load(tmp_path / "own.safetensors", known)
+    again = OnPolicyData.load(tmp_path / "own.safetensors", known)
     assert np.array_equal(own.sizes, again.sizes)
     assert len(own) > 0
     for row, width in enumerate(own.sizes.tolist()):
@@ -221,10 +221,10 @@ def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp
         assert torch.equal(one.previous.pos, other.previous.pos)
         assert torch.equal(one.t, other.t)
     with pytest.raises(MoldiffError, match=r"own\.safetensors holds draws made with other settings \(seed\)"):
-        OwnDraws.load(tmp_path / "own.safetensors", known | {"seed": 1})
+        OnPolicyData.load(tmp_path / "own.safetensors", known | {"seed": 1})
     (tmp_path / "own.safetensors").write_bytes(b"damaged")
     with pytest.raises(MoldiffError, match=r"own\.safetensors is damaged"):
-        OwnDraws.load(tmp_path / "own.safetensors", known)
+        OnPolicyData.load(tmp_path / "own.safetensors", known)
 
 
 def test_a_row_is_the_same_in_every_batch() -> None:
@@ -235,7 +235,7 @@ def test_a_row_is_the_same_in_every_batch() -> None:
         for name in ("clean", "noisy", "previous"):
             group |= {f"{name}.{field}": torch.zeros(count, width) for field in FIELDS}
         groups[width] = group
-    own = OwnDraws(dict(reversed(groups.items())), {})
+    own = OnPolicyData(dict(reversed(groups.items())), {})
     assert own.sizes.tolist() == [4, 4, 4, 6, 6, 6, 6, 6]
     assert own.batch(torch.tensor([2, 0]), 4).t.tolist() == [5.0, 4.0]
     assert own.batch(torch.tensor([3, 7, 4]), 6).t.tolist() == [6.0, 7.0, 6.25]
@@ -285,7 +285,7 @@ def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, 
     assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
 
 
-def labels_by_state(own: OwnDraws) -> dict[bytes, tuple[float, torch.Tensor]]:
+def labels_by_state(own: OnPolicyData) -> dict[bytes, tuple[float, torch.Tensor]]:
     """Return for each state its time and the coordinates that it is labelled with."""
     found = {}
     for row, width in enumerate(own.sizes.tolist()):
@@ -311,7 +311,7 @@ def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
         assert (0 < moved < 1) if t >= 0.3 else moved == 0, "a late state keeps its own molecule, however it was made"
 
 
-def test_what_a_teacher_made_is_turned_back(walked: list[tuple[Draw, list[Passed]]]) -> None:
+def test_what_a_teacher_made_is_turned_back(walked: list[tuple[RawSample, list[TrajectoryState]]]) -> None:
     draw = walked[0][0]
     assert draw.arrays is not None
     turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
