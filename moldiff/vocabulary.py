@@ -15,6 +15,8 @@ _SYMBOLS = (
 )
 ELEMENTS = tuple(_SYMBOLS.split())
 """The symbols of the chemical elements in order of their atomic number."""
+DUMMY = "*"
+"""RDKit's symbol of an atom without an element."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Vocabulary:
             raise ValueError(f"a vocabulary needs elements, charges and bonds that start with 'none', not {self}")
         if unknown := [bond for bond in self.bonds if bond not in BOND_ORDERS]:
             raise ValueError(f"unknown bond orders {unknown!r:.80}; known are {', '.join(BOND_ORDERS)}")
-        if unknown := [symbol for symbol in self.elements if symbol not in ELEMENTS]:
+        if unknown := [symbol for symbol in self.elements if symbol not in (*ELEMENTS, DUMMY)]:
             raise ValueError(f"unknown elements {unknown!r:.80}")
         if any(isinstance(charge, bool) or not isinstance(charge, int) or abs(charge) > 99 for charge in self.charges):
             raise ValueError(f"charges must be whole numbers, not {self.charges!r:.80}")

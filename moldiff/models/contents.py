@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.config import SamplingConfig
 from moldiff.errors import MoldiffError
-from moldiff.models.folder import DENOISER, ModelFolder, load_model_config
+from moldiff.models.folder import DENOISER, ModelFolder
 from moldiff.sections import validate
 from moldiff.vocabulary import Vocabulary
 
@@ -23,22 +22,9 @@ def vocabulary_of_model(model: ModelFolder) -> Vocabulary:
         raise MoldiffError(f"{model.path}: the configuration holds no valid vocabulary") from error
 
 
-def sampling_of(name_or_folder: str | Path) -> SamplingConfig:
-    """Return how a built-in model or that of a folder is sampled where a user does not say; its weights are not read.
-
-    Raises:
-        MoldiffError: no such model, or its configuration is damaged.
-    """
-    return _sampling(load_model_config(name_or_folder), str(name_or_folder))
-
-
 def sampling_of_model(model: ModelFolder) -> SamplingConfig:
-    """Return the same of a folder that is read already."""
-    return _sampling(model.config, str(model.path))
-
-
-def _sampling(config: dict[str, Any], source: str) -> SamplingConfig:
-    return validate(SamplingConfig, config.get("sampling", {}), f"{source}: sampling")
+    """Return how a model is sampled where a user does not say; MoldiffError if its configuration is damaged."""
+    return validate(SamplingConfig, model.config.get("sampling", {}), f"{model.path}: sampling")
 
 
 def statistics_of_model(model: ModelFolder) -> DatasetStatistics:

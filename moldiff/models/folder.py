@@ -197,13 +197,6 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
     )
 
 
-def load_model_config(name_or_path: str | Path) -> dict[str, Any]:
-    """Return the configuration of a model folder alone, checked as `load_model_folder` does; no weights are read."""
-    path = find_model(name_or_path)
-    digests = _parse_sums(path, _read_capped(path, SUMS_FILE))
-    return unpack_config(path / CONFIG_FILE, _read_checked(path, CONFIG_FILE, digests[CONFIG_FILE]))
-
-
 def _read_capped(folder: Path, name: str) -> bytes:
     """Read a regular file up to its size cap; a pipe or device is refused unopened, as reading it may never end."""
     path, cap = folder / name, SIZE_CAPS[name]

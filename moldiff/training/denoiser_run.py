@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from moldiff.arguments import check_known
 from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
@@ -17,8 +16,6 @@ from moldiff.models.folder import load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
-from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.time_grids import GRIDS
 from moldiff.training.base_run import Run
 from moldiff.training.callbacks import read_log
 from moldiff.training.card import training_card
@@ -69,9 +66,6 @@ class TrainingRun(Run):
     def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         if state is not None:
             config = _as_before(config, state.config)
-        for method in (config.sampling, config.sampling.conformers):
-            check_known("sampler", method.sampler, SOLVERS)
-            check_known("grid", method.grid, GRIDS)
         super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> MoleculeModel:
