@@ -22,6 +22,7 @@ from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
 from moldiff.files import sha256_of
+from moldiff.provenance import header
 from moldiff.run_record import read_generation
 
 POSEBUSTERS_RECORDS = 1000
@@ -117,6 +118,7 @@ def evaluate(
         memorisation=repeats,
         generation=read_generation(path, sha256),
         seconds=clock.seconds(),
+        header=header(),
     )
     if out is not None:
         write_report(report, out, overwrite=overwrite)

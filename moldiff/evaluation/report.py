@@ -31,7 +31,7 @@ were found.
 | generation      | null without a run record of just this file beside it, or {sampler, decoding, renoise,     |
 |                 | evaluations, drawn, seconds_per_1000, device, batch_size, model_sha256}                    |
 | reference       | null, or {source, molecules}                                                               |
-| versions        | moldiff, rdkit                                                                             |
+| command, date, commit, platform, hardware, versions | see `moldiff.provenance.header`                        |
 | seconds         | wall time of each stage                                                                    |
 
 Rates are over all requested molecules, except: atom rates (over the atoms that could be read), ``unique`` and
@@ -43,7 +43,6 @@ Geometry, properties and composition are those of the valid molecules, whole mol
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +57,6 @@ from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
 from moldiff.run_record import Generation
-from moldiff.version import VERSION
 
 FORMAT = "moldiff-evaluation"
 FORMAT_VERSION = 1
@@ -83,6 +81,7 @@ class EvaluationReport:
         memorisation: None without a prepared data set as reference.
         generation: how the file was made, None if that is not on record.
         seconds: stage -> wall time.
+        header: of the run, see `moldiff.provenance.header`.
     """
 
     path: Path
@@ -99,6 +98,7 @@ class EvaluationReport:
     memorisation: Memorisation | None
     generation: Generation | None
     seconds: dict[str, float]
+    header: dict[str, Any]
 
     def counts(self) -> dict[str, int]:
         """Return requested, in_file, unparsable, valid and invalid; requested = valid + invalid."""
@@ -135,7 +135,7 @@ class EvaluationReport:
             "memorisation": self.memorisation.to_json() if self.memorisation else None,
             "generation": self.generation.to_json() if self.generation else None,
             "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
-            "versions": {"moldiff": VERSION, "rdkit": version("rdkit")},
+            **self.header,
             "seconds": {name: round(value, 3) for name, value in self.seconds.items()},
         }
 

@@ -6,18 +6,15 @@ import csv
 import itertools
 import logging
 import math
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
@@ -32,8 +29,8 @@ from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
 from moldiff.nll.reference import LikelihoodReference, calibrate
+from moldiff.provenance import header
 from moldiff.randomness import graph_key
-from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -152,8 +149,7 @@ def score_file(
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-    device_used = str(scorer.device)
-    write_json(record_file, _run_record(path, summary, settings, seed, loaded.sha256, device_used))
+    write_json(record_file, _run_record(path, summary, settings, seed, loaded.sha256, scorer.device))
     return summary
 
 
@@ -248,27 +244,22 @@ def _count(summary: LikelihoodSummary, score: LikelihoodBound | None, reason: st
 
 
 def _run_record(
-    path: Path, summary: LikelihoodSummary, settings: BoundSettings, seed: int, model_sha256: str, device: str
+    path: Path, summary: LikelihoodSummary, settings: BoundSettings, seed: int, model_sha256: str, device: torch.device
 ) -> dict[str, Any]:
     """Return the JSON beside the CSV: plain types."""
     return {
         "output": Path(summary.output).name,
         "output_sha256": sha256_of(Path(summary.output)),
-        "command": shlex.join(sys.argv),
         "file": path.name,
         "file_sha256": sha256_of(path),
         "model_sha256": model_sha256,
         "bound": {**asdict(settings), "grid": "evenly spaced in t, then a reconstruction at t = 0", "unit": "nats"},
         "seed": seed,
         "z_scores": summary.z_scores,
-        "device": device,
+        "device": str(device),
         "records": summary.records,
         "scored": summary.scored,
         "not_scored": summary.reasons,
         "seconds": round(summary.seconds, 2),
-        "versions": {
-            "moldiff": VERSION,
-            "python": platform.python_version(),
-            **{package: version(package) for package in ("torch", "rdkit", "numpy")},
-        },
+        **header(device),
     }

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,12 +23,11 @@ from moldiff.errors import MoldiffError
 from moldiff.files import write_json
 from moldiff.models.building import load_weights
 from moldiff.models.folder import save_model_folder
-from moldiff.provenance import hardware, source_commit
+from moldiff.provenance import header
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
-from moldiff.version import VERSION
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -232,12 +229,7 @@ class Run(ABC):
             "data_sha256": str(self.dataset.info["data_hash"]),
             "training_molecules": len(self.dataset.indices("train")),
             "seconds": round(self._seconds()),
-            "date": datetime.now(UTC).date().isoformat(),
-            "hardware": hardware(self.device),
-            "command": shlex.join(["moldiff", *sys.argv[1:]]),
-            "moldiff": VERSION,
-            "commit": source_commit(),
-            "torch": torch.__version__,
+            **header(self.device),
             "config": self.config.model_dump(mode="json"),
         }
 

@@ -80,9 +80,10 @@ It is no replacement for a calculation of the properties. It must not be used to
 
 def _origin(provenance: dict[str, Any]) -> str:
     """Return the lines on how a model was trained."""
+    versions = provenance["versions"]
     source = f", commit {provenance['commit']}" if provenance["commit"] else ""
     return f"""- Steps: {provenance["step"]}, molecules seen: {provenance["molecules_seen"]}
-- Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {provenance["torch"]}, until
-  {provenance["date"]}
+- Trained for {provenance["seconds"] / 3600:.2f} h on {provenance["hardware"]}, torch {versions["torch"]}, until
+  {provenance["date"][:10]}
 - Command: `{provenance["command"]}`
-- Source: moldiff {provenance["moldiff"]}{source}"""
+- Source: moldiff {versions["moldiff"]}{source}"""
