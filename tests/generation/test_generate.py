@@ -26,7 +26,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.conditions import size_distribution
-from moldiff.sampling.microbatches import ROWS
+from moldiff.sampling.microbatches import ROWS, MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
 
@@ -189,6 +189,22 @@ def test_less_memory_means_smaller_micro_batches(
     for number in expected:
         np.testing.assert_allclose(found[number].pos, expected[number].pos, atol=1e-3)
     assert "going on with 2 molecules at a time" in caplog.text
+
+
+def test_what_was_done_before_memory_ran_out_stands() -> None:
+    done: list[list[int]] = []
+
+    def work(items: list[int]) -> list[int]:
+        if len(items) > 2 and 9 in items:
+            raise torch.OutOfMemoryError("no memory")
+        done.append(items)
+        return [10 * item for item in items]
+
+    batches = MicroBatches(torch.device("cpu"), rows=4)
+    found = list(batches.run(list(range(11)), [1] * 8 + [2] * 3, work))
+    assert found == [(place, 10 * place) for place in range(11)]
+    assert done == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10, 10]]
+    assert batches.rows == 2
 
 
 def test_no_memory_at_all_is_one_line(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,7 +135,8 @@ def judge(mutant: Mutant, path: Path) -> str:
 
 def run_tests(tests: list[str] | tuple[str, ...]) -> tuple[int, str]:
     """Run tests of the copy up to the first failure, with a fresh import of package and tests: (status, output)."""
-    for name in [name for name in sys.modules if name.partition(".")[0] in ("moldiff", "tests", "conftest")]:
+    fixtures = {path.stem for path in Path("tests/fixtures").glob("*.py")}  # they hold parts of the package
+    for name in [name for name in sys.modules if name.partition(".")[0] in {"moldiff", "tests", "conftest", *fixtures}]:
         del sys.modules[name]
     importlib.invalidate_caches()
     output = io.StringIO()
