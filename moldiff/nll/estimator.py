@@ -17,6 +17,7 @@ from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.microbatches import MicroBatches
 from moldiff.threads import workers_for
 
 MOST_ATOMS = 999
@@ -25,6 +26,9 @@ _WIDE = 64  # atoms; batches of wider molecules are smaller, as pairs grow with 
 TOTAL = "total"
 SCORED = (*FIELDS, TOTAL)
 """What has an estimate and a z-score: the four fields and their sum; -ln p(N) is in neither."""
+
+
+_Item = tuple[MolArrays, int, int]  # a molecule, the key of its noise, its padded width
 
 
 @dataclass(frozen=True)
@@ -84,43 +88,35 @@ class LikelihoodEstimator:
             progress: called with the number of molecules done so far.
 
         Raises:
-            MoldiffError: memory does not suffice for the batch size.
+            MoldiffError: memory does not suffice for a single molecule.
         """
-        widths = np.array([bucket_width(len(molecule.atom_type)) for molecule in molecules], dtype=np.int64)
-        parts: list[tuple[list[int], int]] = []
-        for width in np.unique(widths).tolist():
-            rows = max(1, int(self.batch_size * min(1.0, (_WIDE / width) ** 2)))
-            members = np.flatnonzero(widths == width).tolist()
-            parts += [(members[start : start + rows], rows) for start in range(0, len(members), rows)]
-
-        def run(part: tuple[list[int], int]) -> list[LikelihoodBound]:
-            places, rows = part
-            width = int(widths[places[0]])
-            return self._batch([molecules[p] for p in places], [ids[p] for p in places], width, rows)
-
+        widths = [bucket_width(len(molecule.atom_type)) for molecule in molecules]
+        items = list(zip(molecules, ids, widths, strict=True))
+        by_rows: dict[int, list[int]] = {}
+        for place, width in enumerate(widths):
+            by_rows.setdefault(max(1, int(self.batch_size * min(1.0, (_WIDE / width) ** 2))), []).append(place)
         scores: dict[int, LikelihoodBound] = {}
         with workers_for(self.device) as workers:
-            for (places, _), found in zip(parts, workers.map(run, parts), strict=True):
-                scores |= dict(zip(places, found, strict=True))
-                if progress is not None:
-                    progress(len(scores))
+            runs = []
+            for rows, places in by_rows.items():
+                some = [items[place] for place in places]
+                micro_batches = MicroBatches(self.device, workers, rows)
+                runs.append((places, micro_batches.run(some, [width for *_, width in some], self._batch)))
+            for places, found in runs:
+                for place, score in found:
+                    scores[places[place]] = score
+                    if progress is not None:
+                        progress(len(scores))
         return [scores[place] for place in range(len(molecules))]
 
-    def _batch(self, molecules: list[MolArrays], ids: list[int], width: int, rows: int) -> list[LikelihoodBound]:
-        """Score up to ``rows`` molecules in a batch of exactly that many; missing rows repeat the last molecule."""
-        model, missing = self.model, rows - len(molecules)
-        free = torch.full((rows, len(model.conditions)), torch.nan)
-        padded = collate(
-            molecules + molecules[-1:] * missing, torch.tensor(ids + ids[-1:] * missing, dtype=torch.int64), width, free
-        )
+    def _batch(self, items: list[_Item]) -> list[LikelihoodBound]:
+        """LikelihoodBound molecules of one padded width."""
+        model = self.model
+        molecules, ids, widths = zip(*items, strict=True)
+        free = torch.full((len(items), len(model.conditions)), torch.nan)
+        padded = collate(list(molecules), torch.tensor(ids, dtype=torch.int64), widths[0], free)
         batch = padded.replace(pos=center(padded.pos.double(), padded.mask).float()).to(self.device)
-        try:
-            terms = bound_terms(model.denoiser, model.diffusion, model.curve, batch, self.settings, self.source)
-        except torch.OutOfMemoryError as error:
-            raise MoldiffError(
-                f"memory does not suffice for {rows} molecules of {width} atoms on {self.device};"
-                " choose a smaller --batch-size"
-            ) from error
+        terms = bound_terms(model.denoiser, model.diffusion, model.curve, batch, self.settings, self.source)
         table = torch.stack([terms[field] for field in FIELDS]).cpu().numpy()  # (4, rows, repeats)
         counts = model.statistics.size_counts
         return [

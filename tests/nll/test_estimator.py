@@ -44,6 +44,40 @@ def test_a_score_does_not_depend_on_its_batch(tiny_model: MoleculeModel) -> None
     assert [score.n_atoms for score in together] == [5, 9, 5, 1, 12]
 
 
+def test_molecules_of_one_width_share_micro_batches_of_fixed_rows(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide molecules are fewer at a time; missing rows repeat the last molecule, and nothing comes of them."""
+    seen: list[list[int]] = []
+    batch = LikelihoodEstimator._batch
+    monkeypatch.setattr(
+        LikelihoodEstimator,
+        "_batch",
+        lambda self, items: seen.append([key for _, key, _ in items]) or batch(self, items),
+    )
+    molecules = [molecule(n, n) for n in (5, 100, 5, 6, 5, 101)]
+    found = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=4).score(molecules, range(10, 16))
+    assert sorted(seen) == [[10, 12, 13, 14], [11], [15]]
+    assert [score.n_atoms for score in found] == [5, 100, 5, 6, 5, 101]
+
+
+def test_too_little_memory_makes_smaller_batches(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=4).score(MOLECULES, range(5))
+    batch = LikelihoodEstimator._batch
+
+    def short(self: LikelihoodEstimator, items: list) -> list[LikelihoodBound]:
+        if len(items) > 1:
+            raise torch.OutOfMemoryError("no memory")
+        return batch(self, items)
+
+    monkeypatch.setattr(LikelihoodEstimator, "_batch", short)
+    found = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=4).score(MOLECULES, range(5))
+    assert all(close(a, b) for a, b in zip(whole, found, strict=True))
+    assert "going on with 1 molecules at a time" in caplog.text
+
+
 def test_every_random_number_is_in_the_table(tiny_model: MoleculeModel, noise_uses: Callable[[str], set[str]]) -> None:
     LikelihoodEstimator(tiny_model, SETTINGS, batch_size=3).score(MOLECULES, range(5))
     assert noise_uses("bound") == {"noise", "steps"}
