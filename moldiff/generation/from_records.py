@@ -26,6 +26,7 @@ from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel, source_of
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, Drawer
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
@@ -48,7 +49,7 @@ class RecordOptions:
 
     Attributes:
         n: draws for each record.
-        model: name or folder.
+        model: name, folder, or a loaded model.
         sampler, output: how, and whereto; no output = no files.
 
     Raises:
@@ -56,7 +57,7 @@ class RecordOptions:
     """
 
     n: int
-    model: str = DEFAULT_MODEL
+    model: str | Path | LoadedModel = DEFAULT_MODEL
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     output: OutputOptions | None = None
 
@@ -68,7 +69,7 @@ class RecordOptions:
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         """Return the options by their public names, the sampler's with nothing left open."""
         output = {} if self.output is None else self.output.record()
-        return {"n": self.n, "model": self.model, **sampler.record(), **output}
+        return {"n": self.n, "model": source_of(self.model), **sampler.record(), **output}
 
 
 class Prepared(Protocol):

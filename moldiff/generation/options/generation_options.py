@@ -4,6 +4,7 @@ be done without the model."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.choices import Decoding, Sampler, listed
@@ -14,6 +15,7 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel, source_of
 from moldiff.sampling.solvers import SOLVERS
 
 
@@ -23,7 +25,7 @@ class GenerationOptions:
 
     Attributes:
         n: draws, or with ``until_valid`` valid molecules.
-        model: name or folder.
+        model: name, folder, or a loaded model.
         decode, renoise: what becomes of a molecule that is not valid.
         sampler, steering, score, output: how, what, by which weight and whereto; no output = no files.
 
@@ -33,7 +35,7 @@ class GenerationOptions:
 
     n: int
     until_valid: bool = False
-    model: str = DEFAULT_MODEL
+    model: str | Path | LoadedModel = DEFAULT_MODEL
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
@@ -73,7 +75,7 @@ class GenerationOptions:
         own = {
             "n": self.n,
             "until_valid": self.until_valid,
-            "model": self.model,
+            "model": source_of(self.model),
             "decode": str(self.decode),
             "renoise": self.renoise,
         }
