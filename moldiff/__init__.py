@@ -1,22 +1,41 @@
-"""moldiff: 3D molecules from an E(3)-equivariant diffusion model over coordinates, atom types, charges and bonds."""
+"""moldiff: 3D molecules from an E(3)-equivariant diffusion model over coordinates, atom types, charges and bonds.
+
+>>> import moldiff
+>>> result = moldiff.generate(4, steps=4)
+>>> result.summary.requested
+4
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from moldiff.errors import MoldiffError
 from moldiff.version import VERSION as __version__
 
 if TYPE_CHECKING:
     from moldiff.generation.conformers import conformers
     from moldiff.generation.generate import generate
+    from moldiff.generation.model import Model, load
+    from moldiff.generation.options.fragment import Fragment
+    from moldiff.generation.result import Result
     from moldiff.generation.vary import vary
+    from moldiff.scoring.targets import Target
 
-__all__ = ["__version__", "conformers", "generate", "vary"]
+__all__ = [
+    "Fragment", "Model", "MoldiffError", "Result", "Target", "__version__",
+    "conformers", "generate", "load", "vary",
+]  # fmt: skip
 
 _MODULES = {
+    "Fragment": "moldiff.generation.options.fragment",
+    "Model": "moldiff.generation.model",
+    "Result": "moldiff.generation.result",
+    "Target": "moldiff.scoring.targets",
     "conformers": "moldiff.generation.conformers",
     "generate": "moldiff.generation.generate",
+    "load": "moldiff.generation.model",
     "vary": "moldiff.generation.vary",
 }
 
@@ -26,3 +45,7 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'moldiff' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -25,19 +24,17 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
 from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import Gate, MoleculeResult, assess
-from moldiff.generation.writer import molecules_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.status import Status
 from moldiff.threads import Workers
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
 
 DEFAULT_CONFORMERS = 10
 DEFAULT_REDRAWS = 10
@@ -179,7 +176,7 @@ def conformers(
     molecules: Molecules,
     n: int = DEFAULT_CONFORMERS,
     *,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
     steps: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
@@ -189,7 +186,7 @@ def conformers(
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
-) -> list[Mol]:
+) -> Result:
     """Return conformers as RDKit molecules with one conformer each, record by record, draw by draw.
 
     Atoms and bonds are those of the input, in its order; hydrogens that it leaves out come last. Stereo that the input
@@ -213,8 +210,8 @@ def conformers(
     )
     options = ConformerOptions(
         n=n,
-        model=str(model),
+        model=model,
         redraws=redraws,
         sampler=sampling,
     )
-    return molecules_of(ConformerRun(options, molecules), keep_invalid, ConformerRun.columns)
+    return result_of(ConformerRun(options, molecules), keep_invalid)

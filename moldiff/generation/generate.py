@@ -14,10 +14,11 @@ from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
+from moldiff.generation.result import Result, result_of
 from moldiff.generation.run import GenerateRun
 from moldiff.generation.smc_run import GroupRun
-from moldiff.generation.writer import molecules_of
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def generate(
     n: int,
     *,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
     n_atoms: tuple[int, int] | int | str | None = None,
     steps: int | None = None,
     sampler: str | None = None,
@@ -51,7 +52,7 @@ def generate(
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
-) -> list[Mol]:
+) -> Result:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
     Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
@@ -124,14 +125,14 @@ def generate(
     options = GenerationOptions(
         n=n,
         until_valid=until_valid,
-        model=str(model),
+        model=model,
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,
         sampler=sampling,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
     )
-    return molecules_of(generation_run(options), keep_invalid)
+    return result_of(generation_run(options), keep_invalid)
 
 
 def generation_run(options: GenerationOptions) -> GenerateRun:

@@ -29,6 +29,11 @@ COLUMNS = (
     *PROPERTIES, "evaluations",
 )  # fmt: skip
 SCORE_COLUMN = "score"
+INTEGERS = frozenset(
+    {"moldiff_id", "record", "draw", "changed", "renoised", "duplicate_of", "n_atoms", "redraws", "evaluations"}
+)
+TEXTS = frozenset({"status", "reason", "decoding", "smiles", "name", "same_molecule", "mirrored"})
+"""Columns of whole numbers and of texts; the others are numbers."""
 
 Gate = Callable[["Mol"], str]
 """From a molecule, which may be unsanitised, to why its structure must not be handed out; "" = it may be."""
@@ -84,38 +89,46 @@ class MoleculeResult:
         Args:
             columns: in their order; None = `COLUMNS`, the score, ``targets`` and ``facts``.
         """
-        row: dict[str, object] = dict.fromkeys(COLUMNS, "")
+        return {name: _cell(value) for name, value in self.values(columns).items()}
+
+    def values(self, columns: Sequence[str] | None = None) -> dict[str, object]:
+        """Return the row as values: numbers as numbers, None where there is none.
+
+        Args:
+            columns: as for `row`.
+        """
+        row: dict[str, object] = dict.fromkeys(COLUMNS)
+        row |= {**self.properties, **self.targets}
         if self.score is not None:
-            row[SCORE_COLUMN] = f"{self.score:.6g}"
-        values = {**self.properties, **self.targets}
-        row |= {name: "" if math.isnan(value) else f"{value:.6g}" for name, value in values.items()}
+            row[SCORE_COLUMN] = self.score
         row |= {
             "moldiff_id": self.number,
             "status": str(self.status),
             "reason": self.reason,
             "decoding": self.decoding,
-            "changed": self.changed if self.decoding else "",
+            "changed": self.changed if self.decoding else None,
             "renoised": self.renoised,
             "evaluations": self.evaluations,
             "smiles": self.smiles,
-            "duplicate_of": "" if self.duplicate_of is None else self.duplicate_of,
-            "n_atoms": "" if self.mol is None else self.mol.GetNumAtoms(),
+            "duplicate_of": self.duplicate_of,
+            "n_atoms": None if self.mol is None else self.mol.GetNumAtoms(),
         }
         row |= self.facts
-        return row if columns is None else {name: row.get(name, "") for name in columns}
+        row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+        return row if columns is None else {name: row.get(name) for name in columns}
 
-    def tagged_mol(self, columns: Sequence[str] | None = None) -> Mol:
-        """Return the molecule, which there must be, with what is known of it as properties.
-
-        Args:
-            columns: of its row; None = number, status, reason and decoding, targets and score.
-        """
+    def tagged_mol(self, columns: Sequence[str]) -> Mol:
+        """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
+        numbers, rounded as in the CSV."""
         assert self.mol is not None
-        scored = () if self.score is None else (SCORE_COLUMN,)
-        chosen = columns or ("moldiff_id", "status", "reason", "decoding", *self.targets, *scored)
-        for name, value in self.row(chosen).items():
-            self.mol.SetProp(name, str(value))
-        if self.confidence is not None and columns is None:
+        for name, value in self.values(columns).items():
+            if isinstance(value, int):
+                self.mol.SetIntProp(name, value)
+            elif isinstance(value, float):
+                self.mol.SetDoubleProp(name, rounded(value))
+            elif value is not None:
+                self.mol.SetProp(name, str(value))
+        if self.confidence is not None:
             for name, values in self.confidence.tags(self.mol.GetNumAtoms()).items():
                 self.mol.SetProp(name, values)
         return self.mol
@@ -133,6 +146,18 @@ class MoleculeResult:
             return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
         except (ValueError, RuntimeError):
             return None
+
+
+def rounded(value: float) -> float:
+    """Return a number as the CSV has it, with six digits."""
+    return float(f"{value:.6g}")
+
+
+def _cell(value: object) -> object:
+    """Return a value as the CSV has it."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 class ResultCounts:

@@ -15,11 +15,13 @@ from typing import Any, ClassVar
 import torch
 
 from moldiff.chem.descriptors.score_functions import ScoreError
+from moldiff.choices import Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.steering import steer, warn_about_sizes
@@ -29,7 +31,7 @@ from moldiff.generation.summary import Summary, record_of, summary_of, warn_if_n
 from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
-from moldiff.models.loaded import load_model
+from moldiff.models.loaded import at_hand
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
@@ -65,15 +67,16 @@ class Run(ABC):
     unit = "molecules"  # of what is asked for
 
     def __init__(self, options: RunOptions, gate: Gate | None = None, pictured: bool = False) -> None:
-        self.request, self.started, self.gate = options, time.monotonic(), gate
+        self.request, self.started, self.gate, self.pictured = options, time.monotonic(), gate, pictured
         if options.output is not None:
             check_outputs(options.output, pictured)
-        loaded = load_model(options.model, device=options.sampler.device, precision=options.sampler.precision)
+        sampler = options.sampler
+        loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)
         self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device
-        self.precision, self.sampler = (
-            name_of(loaded.precision),
-            options.sampler.resolved(self.defaults(loaded.sampling)),
-        )
+        self.precision = name_of(loaded.precision)
+        if loaded is options.model:  # the record says what it runs on, since the options need not
+            sampler = replace(sampler, device=str(self.device), precision=Precision(self.precision))
+        self.sampler = sampler.resolved(self.defaults(loaded.sampling))
         self.counts = ResultCounts()
 
     @staticmethod
@@ -136,7 +139,7 @@ class Run(ABC):
         """Return what else the run record tells, as plain JSON."""
         return {"targets": [], "score": None}
 
-    def extra_files(self, interrupted: bool) -> dict[Path, str | bytes]:
+    def extra_files(self, output: OutputOptions, interrupted: bool) -> dict[Path, str | bytes]:
         """Return further files with their content, after the results; after an interruption, only quick ones."""
         return {}
 
@@ -167,8 +170,10 @@ class Run(ABC):
                         interruption.end()
                     problem = f"interrupted after {self.done} of {self.requested} {self.unit}"
                 problem = problem or self.problem()
-                summary = summary_of(self, output.path, problem)
-                files.finish(self.extra_files(interrupted), lambda sha256: record_of(self, summary, sha256))
+                summary = summary_of(self, problem, output.path)
+                files.finish(
+                    self.extra_files(output, interrupted), lambda sha256: record_of(self, output, summary, sha256)
+                )
             if interrupted:
                 logger.warning("%s; what was made is in %s", problem, output.path)
                 interruption.end()
@@ -269,9 +274,8 @@ class GenerateRun(Run):
         targets = [asdict(target) for target in self.steering.tracker.results()]
         return super().extra_results() | {"targets": targets}
 
-    def extra_files(self, interrupted: bool) -> dict[Path, str | bytes]:
-        output, picture = self.options.output, self.steering.tracker.picture()
-        assert output is not None
+    def extra_files(self, output: OutputOptions, interrupted: bool) -> dict[Path, str | bytes]:
+        picture = self.steering.tracker.picture()
         files: dict[Path, str | bytes] = {} if picture is None else {output.picture: picture}
         if output.trajectories and not interrupted:
             if self.counts.to_show is None:

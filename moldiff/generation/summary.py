@@ -15,6 +15,7 @@ from moldiff.run_record import run_record
 from moldiff.status import Status
 
 if TYPE_CHECKING:
+    from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.run import Run
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ class Summary:
         results: the counts.
         evaluations: of the network, over all draws.
         seconds: wall time from request to result.
-        output: the SDF.
+        output: the SDF; "" if nothing was written.
         details: lines that tell more than the counts do.
         extra: what else the run record tells.
         problem: why the run ended early; empty if it did not.
@@ -66,9 +67,8 @@ class Summary:
         if results.renoised["draws"]:
             again = results.renoised
             parts += f"; {again['valid']} of the valid by re-noising {again['draws']} failed ones"
-        return (
-            f"{self.requested} {label} = {parts}; {results.unique} unique; {self.seconds:.1f} s; "
-            f"written to {self.output}"
+        return f"{self.requested} {label} = {parts}; {results.unique} unique; {self.seconds:.1f} s" + (
+            f"; written to {self.output}" if self.output else ""
         )
 
     def lines(self) -> list[str]:
@@ -93,27 +93,33 @@ class Summary:
         }
 
 
-def summary_of(run: Run, output: Path, problem: str) -> Summary:
-    """Return the summary of a run that has ended."""
+def summary_of(run: Run, problem: str, output: Path | None = None) -> Summary:
+    """Return the summary of a run that has ended.
+
+    Args:
+        run: with its counts.
+        problem: why it ended early.
+        output: the SDF, if there is one.
+    """
     return Summary(
         requested=run.requested,
         results=run.counts,
         evaluations=run.evaluations,
         seconds=time.monotonic() - run.started,
-        output=str(output),
+        output="" if output is None else str(output),
         details=tuple(run.details()),
         extra=run.extra_results(),
         problem=problem,
     )
 
 
-def record_of(run: Run, summary: Summary, output_sha256: str) -> dict[str, Any]:
-    """Return the run record of a run that has ended."""
+def record_of(run: Run, output: OutputOptions, summary: Summary, output_sha256: str) -> dict[str, Any]:
+    """Return the run record of a run that has ended, written to some files."""
     guide = run.guide
     return run_record(
         task=run.task,
-        options=run.request.record(run.sampler),
-        output=Path(summary.output).name,
+        options=run.request.record(run.sampler) | output.record(),
+        output=output.path.name,
         output_sha256=output_sha256,
         made_by={
             "model_sha256": run.folder.sha256,
@@ -123,6 +129,20 @@ def record_of(run: Run, summary: Summary, output_sha256: str) -> dict[str, Any]:
         },
         results=summary.record(),
     )
+
+
+def warn_of_shortfall(summary: Summary) -> None:
+    """Log a warning if fewer valid molecules came out than were asked for, with the reasons."""
+    results, few = summary.results, 3
+    if results.valid and results.valid < summary.requested:
+        others = [f"{count} {status}" for status, count in summary.counts.items() if count and status != Status.VALID]
+        reasons = sorted(results.reasons.items(), key=lambda item: -item[1])
+        told = ", ".join(f"{count} {reason}" for reason, count in reasons[:few])
+        more = ", ..." if len(reasons) > few else ""
+        logger.warning(
+            "%d valid molecules of %d that were asked for; %s (%s%s)",
+            results.valid, summary.requested, ", ".join(others), told, more,
+        )  # fmt: skip
 
 
 def warn_if_none_is_valid(counts: ResultCounts, reasons: str) -> None:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -27,10 +26,11 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
+from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
-from moldiff.generation.writer import molecules_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
 from moldiff.sampling.constraints import NO_CONSTRAINTS
@@ -38,9 +38,6 @@ from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, 
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.status import Status
 from moldiff.threads import Workers
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
 
 DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/benchmarks/results/vary.md
 DEFAULT_VARIATIONS = 10
@@ -157,7 +154,7 @@ class VaryRun(RecordRun[Seed]):
         result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder, self.gate), seed))
         same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
         self._seen.append((strength, same, similarity) if result.status == Status.VALID else (strength, "", math.nan))
-        return replace(result, evaluations=evaluations, facts={"strength": f"{strength:.6g}", **result.facts})
+        return replace(result, evaluations=evaluations, facts={"strength": float(strength), **result.facts})
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
@@ -202,7 +199,7 @@ def _compared(result: MoleculeResult, seed: Seed) -> MoleculeResult:
     elif canonical_smiles(result.mol, stereo=False) == seed.flat:
         same = STEREOISOMER
     similarity = float(nearest_similarity([result.smiles], [seed.smiles])[0])
-    return replace(result, facts={"same_molecule": same, "similarity": f"{similarity:.6g}"})
+    return replace(result, facts={"same_molecule": same, "similarity": similarity})
 
 
 def vary(
@@ -210,7 +207,7 @@ def vary(
     n: int = DEFAULT_VARIATIONS,
     *,
     strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
-    model: str | Path = DEFAULT_MODEL,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
     steps: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
@@ -220,7 +217,7 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
-) -> list[Mol]:
+) -> Result:
     """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
 
     Each carries the columns of the CSV as properties, among them ``record`` (place of its seed, from 0), ``strength``,
@@ -245,12 +242,12 @@ def vary(
     )
     options = VaryOptions(
         n=n,
-        model=str(model),
+        model=model,
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
         sampler=sampling,
     )
-    return molecules_of(VaryRun(options, molecules), keep_invalid, VaryRun.columns)
+    return result_of(VaryRun(options, molecules), keep_invalid)
 
 
 def read_strength(strength: object) -> tuple[float, float]:

@@ -1,5 +1,5 @@
 """Where results go: into files that appear together (an SDF, a CSV with a row for every draw, the run record), each
-written as it comes, in the order of the numbers; or into a list of molecules."""
+written as it comes, in the order of the numbers."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet, file_set, refuse_existing_file
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.results import MoleculeResult
-from moldiff.generation.summary import warn_if_none_is_valid
+from moldiff.generation.summary import Summary, record_of
 from moldiff.run_record import old_record, record_path
 from moldiff.status import Status
 
 if TYPE_CHECKING:
-    from rdkit.Chem import Mol
-
     from moldiff.generation.run import Run
 
 
@@ -88,21 +85,14 @@ def run_files(output: OutputOptions, columns: Sequence[str], seed: int, model: s
         yield RunFiles(files, output, columns, seed, model)
 
 
-def molecules_of(run: Run, keep_invalid: bool, columns: tuple[str, ...] | None = None) -> list[Mol]:
-    """Return the molecules of a run with their columns as properties, see `MoleculeResult.tagged_mol`.
+def write_results(run: Run, output: OutputOptions, results: Sequence[MoleculeResult], summary: Summary) -> None:
+    """Write the files of a run that has ended, with all its results.
 
     Raises:
-        ScoreError: with the molecules that were finished before.
-        MoldiffError: fewer molecules than were asked for, or none at all.
+        MoldiffError: a file is in the way, or cannot be written.
     """
-    found: list[Mol] = []
-    try:
-        for result in run.results():
-            if result.mol is not None and (keep_invalid or result.status == Status.VALID):
-                found.append(result.tagged_mol(columns))
-    except ScoreError as error:
-        raise ScoreError(str(error), found) from error
-    if problem := run.problem():
-        raise MoldiffError(problem)
-    warn_if_none_is_valid(run.counts, "with keep_invalid they come with reasons")
-    return found
+    check_outputs(output, run.pictured)
+    with run_files(output, run.columns, run.request.sampler.seed, run.folder.name) as files:
+        for result in results:
+            files.add(result)
+        files.finish(run.extra_files(output, False), lambda sha256: record_of(run, output, summary, sha256))

@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 import torch
 
 from moldiff.config import SamplingConfig
-from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
-from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.devices import DEFAULT_PRECISION, name_of, resolve_device, resolve_precision
+from moldiff.errors import MoldiffError
+from moldiff.models.folder import ModelFolder, load_model_folder, pretrained_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import References
@@ -49,6 +50,11 @@ class Loaded(Generic[M]):
     def path(self) -> Path:
         """The folder."""
         return self.folder.path
+
+    @property
+    def source(self) -> str:
+        """What it can be loaded by again: the name of a built-in model, else the folder."""
+        return self.name if self.path.parent == pretrained_folder() else str(self.path)
 
     @property
     def sha256(self) -> str:
@@ -109,6 +115,31 @@ def load_model(
     place = resolve_device(device) if isinstance(device, str) else device
     number_type = resolve_precision(precision, place) if isinstance(precision, str) else precision
     return LoadedModel(folder, MoleculeModel.from_folder(folder, place, number_type))
+
+
+def at_hand(
+    model: str | Path | LoadedModel, *, device: str = "auto", precision: str = DEFAULT_PRECISION
+) -> LoadedModel:
+    """Return a model that may be loaded already; arguments and errors as for `load_model`.
+
+    Raises:
+        MoldiffError: also for a loaded one that is asked for on another device or in another precision than it has.
+    """
+    if not isinstance(model, LoadedModel):
+        return load_model(model, device=device, precision=precision)
+    if device != "auto" and resolve_device(device) != model.device:
+        raise MoldiffError(f"device {device}: the model is on {model.device}; load it there", argument="device")
+    if precision != DEFAULT_PRECISION and resolve_precision(precision, model.device) != model.precision:
+        raise MoldiffError(
+            f"precision {precision}: the model is loaded in {name_of(model.precision)}; load it in the other one",
+            argument="precision",
+        )
+    return model
+
+
+def source_of(model: str | Path | LoadedModel) -> str:
+    """Return the name or folder of a model that may be loaded already."""
+    return model.source if isinstance(model, LoadedModel) else str(model)
 
 
 def load_property_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> LoadedPropertyModel:

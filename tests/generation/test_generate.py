@@ -160,7 +160,7 @@ def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypat
 
 
 def test_the_python_function_says_if_none_is_valid(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert moldiff.generate(n=3, model=model, steps=2, n_atoms=9) == []
+    assert moldiff.generate(n=3, model=model, steps=2, n_atoms=9).molecules == []
     assert "none of the 3 molecules that were drawn is valid" in caplog.text
 
 

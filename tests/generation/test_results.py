@@ -28,11 +28,11 @@ from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
+from moldiff.generation.result import result_of
 from moldiff.generation.results import Gate, MoleculeResult, ResultCounts, assess
 from moldiff.generation.run import GenerateRun, Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
-from moldiff.generation.writer import molecules_of
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
@@ -264,6 +264,6 @@ def test_no_command_writes_what_is_withheld(
         assert "no draw came to a molecule that a trajectory could show" in caplog.text
     again = run_of(command, model, replace(output, overwrite=True), hazardous)
     with contextlib.suppress(MoldiffError):
-        assert molecules_of(again, keep_invalid=True) == []
+        assert result_of(again, keep_invalid=True).molecules == []
     assert again.counts.by_status["withheld"] == 4
-    assert molecules_of(run_of(command, model, replace(output, overwrite=True), None), keep_invalid=True)
+    assert result_of(run_of(command, model, replace(output, overwrite=True), None), keep_invalid=True)

@@ -54,6 +54,8 @@ def test_molecules_of_one_width_share_micro_batches_of_fixed_rows(
         LikelihoodEstimator,
         "_batch",
         lambda self, items: seen.append([key for _, key, _ in items]) or batch(self, items),
+        "_batch",
+        lambda self, items: seen.append([key for _, key, _ in items]) or batch(self, items),
     )
     molecules = [molecule(n, n) for n in (5, 100, 5, 6, 5, 101)]
     found = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=4).score(molecules, range(10, 16))

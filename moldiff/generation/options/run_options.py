@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from moldiff.arguments import whole_number
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel, source_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,7 @@ class RunOptions:
 
     Attributes:
         n: how many molecules; of a run from records, for each.
-        model: name or folder.
+        model: name, folder, or a loaded model.
         sampler, output: how, and whereto; no output = no files.
 
     Raises:
@@ -25,7 +27,7 @@ class RunOptions:
     """
 
     n: int
-    model: str = DEFAULT_MODEL
+    model: str | Path | LoadedModel = DEFAULT_MODEL
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     output: OutputOptions | None = None
 
@@ -36,4 +38,4 @@ class RunOptions:
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         """Return the options by their public names, the sampler's with nothing left open."""
         output = {} if self.output is None else self.output.record()
-        return {"n": self.n, "model": self.model, **sampler.record(), **output}
+        return {"n": self.n, "model": source_of(self.model), **sampler.record(), **output}
