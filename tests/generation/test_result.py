@@ -16,7 +16,7 @@ from rdkit import Chem
 import moldiff
 from moldiff.errors import MoldiffError
 from moldiff.generation.results import COLUMNS, MoleculeResult
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
 
 
@@ -24,12 +24,12 @@ from moldiff.status import Status
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draws 0, 3, 6, ... are methane, 1, 4, ... a methyl radical, 2 never finite, 5, 8, ... squeezed methane."""
 
-    def draw(self: Drawer, first: int, count: int) -> Iterator[Draw]:
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
         for number in range(first, first + count):
             arrays = None if number == 2 else [METHANE, METHYL, SQUEEZED][number % 3]
-            yield Draw(number, arrays, 1 if number == 2 else -1)
+            yield RawSample(number, arrays, 1 if number == 2 else -1)
 
-    monkeypatch.setattr(Drawer, "draw", draw)
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
 
 
 def test_a_result_is_a_sequence_of_its_molecules(scripted: None, model: Path) -> None:

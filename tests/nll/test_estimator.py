@@ -50,13 +50,12 @@ def test_molecules_of_one_width_share_micro_batches_of_fixed_rows(
     """Wide molecules are fewer at a time; missing rows repeat the last molecule, and nothing comes of them."""
     seen: list[list[int]] = []
     batch = LikelihoodEstimator._batch
-    monkeypatch.setattr(
-        LikelihoodEstimator,
-        "_batch",
-        lambda self, items: seen.append([key for _, key, _ in items]) or batch(self, items),
-        "_batch",
-        lambda self, items: seen.append([key for _, key, _ in items]) or batch(self, items),
-    )
+
+    def noted(self: LikelihoodEstimator, items: list) -> list[LikelihoodBound]:
+        seen.append([key for _, key, _ in items])
+        return batch(self, items)
+
+    monkeypatch.setattr(LikelihoodEstimator, "_batch", noted)
     molecules = [molecule(n, n) for n in (5, 100, 5, 6, 5, 101)]
     found = LikelihoodEstimator(tiny_model, SETTINGS, batch_size=4).score(molecules, range(10, 16))
     assert sorted(seen) == [[10, 12, 13, 14], [11], [15]]
