@@ -28,7 +28,7 @@ def conformers(
         "conformers.sdf"
     ),
     model: Model = None,
-    steps: Annotated[
+    evaluations: Annotated[
         int | None, typer.Option(min=1, help=f"Network evaluations; {CONFORMER_DEFAULTS.evaluations} by default.")
     ] = None,
     sampler: Annotated[
@@ -59,7 +59,7 @@ def conformers(
         model=model or DEFAULT_MODEL,
         redraws=redraws,
         sampler=SamplerOptions.of(
-            steps=steps,
+            evaluations=evaluations,
             sampler=sampler,
             grid=grid,
             seed=seed,

@@ -12,6 +12,7 @@ from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     BatchSize,
     Device,
+    Evaluations,
     GridOption,
     KeepInvalid,
     Model,
@@ -19,7 +20,6 @@ from moldiff.cli.shared import (
     PrecisionOption,
     SamplerOption,
     Seed,
-    Steps,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -37,7 +37,7 @@ def generate(
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Steps = None,
+    evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
     decode: Annotated[
@@ -154,7 +154,7 @@ def generate(
         decode=decode,
         renoise=renoise,
         sampler=SamplerOptions.of(
-            steps=steps,
+            evaluations=evaluations,
             sampler=sampler,
             grid=grid,
             seed=seed,

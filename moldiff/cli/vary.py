@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
     Device,
+    Evaluations,
     GridOption,
     KeepInvalid,
     Model,
@@ -19,7 +20,6 @@ from moldiff.cli.shared import (
     PrecisionOption,
     SamplerOption,
     Seed,
-    Steps,
     progress_bar,
 )
 
@@ -39,7 +39,7 @@ def vary(
         "variations.sdf"
     ),
     model: Model = None,
-    steps: Steps = None,
+    evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
     decode: Annotated[
@@ -66,7 +66,7 @@ def vary(
         strength=read_strength(strength),
         decode=decode,
         sampler=SamplerOptions.of(
-            steps=steps,
+            evaluations=evaluations,
             sampler=sampler,
             grid=grid,
             seed=seed,

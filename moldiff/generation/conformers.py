@@ -180,7 +180,7 @@ def conformers(
     n: int = DEFAULT_CONFORMERS,
     *,
     model: str | Path = DEFAULT_MODEL,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -189,6 +189,7 @@ def conformers(
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
+    steps: int | None = None,
 ) -> list[Mol]:
     """Return conformers as RDKit molecules with one conformer each, record by record, draw by draw.
 
@@ -200,7 +201,7 @@ def conformers(
     Args:
         molecules: a molecule file (coordinates in it only decide stereo), or RDKit molecules.
         n: draws for each molecule.
-        steps, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
+        evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
         model, seed, batch_size, device, precision, keep_invalid: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
 
@@ -213,6 +214,7 @@ def conformers(
         model=str(model),
         redraws=redraws,
         sampler=SamplerOptions.of(
+            evaluations=evaluations,
             steps=steps,
             sampler=sampler,
             grid=grid,

@@ -28,7 +28,7 @@ def generate(
     *,
     model: str | Path = DEFAULT_MODEL,
     n_atoms: tuple[int, int] | int | str | None = None,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -51,6 +51,7 @@ def generate(
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
+    steps: int | None = None,
 ) -> list[Mol]:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
@@ -64,7 +65,7 @@ def generate(
         n: number of draws; with ``until_valid`` the number of valid molecules.
         model: a built-in model's name or a model folder.
         n_atoms: number of atoms or inclusive range; None = as in the training data.
-        steps: network evaluations for each molecule; None = the model's own number. A sampler of k evaluations a step
+        evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
         seed: 0 <= seed < 2^64.
@@ -120,6 +121,7 @@ def generate(
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,
         sampler=SamplerOptions.of(
+            evaluations=evaluations,
             steps=steps,
             sampler=sampler,
             grid=grid,

@@ -211,7 +211,7 @@ def vary(
     *,
     strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
     model: str | Path = DEFAULT_MODEL,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -220,6 +220,7 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    steps: int | None = None,
 ) -> list[Mol]:
     """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
 
@@ -233,7 +234,7 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
-        model, steps, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
+        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
             `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
@@ -246,6 +247,7 @@ def vary(
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
         sampler=SamplerOptions.of(
+            evaluations=evaluations,
             steps=steps,
             sampler=sampler,
             grid=grid,
