@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, Sampler, TimeGrid
+from moldiff.deprecations import logger as deprecated
+from moldiff.deprecations import renamed_key, renamed_keys, told
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
@@ -161,7 +163,7 @@ class OptimizerConfig(Section):
     decay_steps: Annotated[int, Field(ge=0)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_clip: Positive = 1.0
-    ema: Annotated[float, Field(gt=0, lt=1)] = 0.999
+    ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
     muon_learning_rate: Annotated[float, Field(ge=0)] = 0.0
 
 
@@ -187,7 +189,7 @@ class TrainingConfig(PaceConfig):
     self_conditioning: Share = 0.5
     self_conditioning_gap: Share = 0.1
     property_dropout: Share = 0.5
-    unconditional_share: Share = 0.5
+    p_unconditional: Share = 0.5
 
 
 class OnPolicyConfig(Section):
@@ -195,9 +197,9 @@ class OnPolicyConfig(Section):
 
     share: Share = 0.0
     draws: Count = 6000
-    evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
+    sampler_evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
     states: Count = 8
-    calibrate: Annotated[float, Field(ge=0)] = 1.0
+    reweight: Annotated[float, Field(ge=0)] = 1.0
     teacher: str | None = None
     teacher_start: Annotated[float, Field(gt=0, le=1)] = 0.2
     teacher_evaluations: Annotated[int, Field(ge=3)] = 20
@@ -223,15 +225,15 @@ class TrainConfig(RunConfig):
     curve: CurveConfig = CurveConfig()
     loss: LossConfig = LossConfig()
     sampling: SamplingConfig = DEFAULT_SAMPLING
-    own_draws: OnPolicyConfig = OnPolicyConfig()
+    on_policy: OnPolicyConfig = OnPolicyConfig()
     training: TrainingConfig = TrainingConfig()
 
 
 class PropertyTrainConfig(RunConfig):
-    """A training file of a property network, which guides the model ``for_model``."""
+    """A training file of a property network, which guides the model ``guided_model``."""
 
     kind: Literal["property"]
-    for_model: str
+    guided_model: str
     properties: Annotated[tuple[str, ...], Field(min_length=1)]
     network: PropertyNetworkConfig = PropertyNetworkConfig()
 
@@ -257,15 +259,19 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     Raises:
         MoldiffError: unreadable or unsafe YAML, unknown key (names the nearest), value of a wrong type or range.
     """
-    values = read_mapping(path)
+    values = renamed_keys(read_mapping(path), str(path), warn=deprecated.warning)
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
-        _set(values, key.strip(), parse_yaml(text, f"--set {key}"), override)
+        new = renamed_key(key.strip())
+        if new != key.strip():
+            deprecated.warning("--set %s", told(key.strip(), new))
+        _set(values, new, parse_yaml(text, f"--set {key}"), override)
     kind = str(values.get("kind", "denoiser"))
     if kind not in _KINDS:
         raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
+    values = renamed_keys(values, str(path), warn=deprecated.warning)  # a section may have come with --set
     return validate(_KINDS[kind], values, str(path))
 
 

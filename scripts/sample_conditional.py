@@ -27,7 +27,7 @@ def main() -> None:
     molecules = moldiff.generate(
         arguments.n,
         model=arguments.model,
-        steps=arguments.steps,
+        evaluations=arguments.steps,
         targets=["logp=1.5", "tpsa<40"],  # a value, a bound; "logp=1..2" is a range
         guidance=1.0,  # plain conditioning; more pulls harder, {"logp": 2.0, "tpsa": 1.0} is a scale for each
         score="targets",

@@ -69,7 +69,7 @@ def test_an_unknown_key_names_the_nearest(read: Read, text: str, words: str) -> 
         ("training.steps=many", "got 'many'"),
         ("training.steps=1.5", "got 1.5"),
         ("training.batch_size=-1", "greater than or equal to 1"),
-        ("optimizer.ema=1", "less than 1"),
+        ("optimizer.ema_decay=1", "less than 1"),
         ("optimizer.learning_rate=.nan", "learning_rate"),
         ("optimizer.learning_rate=.inf", "learning_rate"),
         ("optimizer.learning_rate=1e999", "finite"),
@@ -135,7 +135,7 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         load_config(tmp_path / "none.yaml", [])
 
 
-PROPERTY = BASE + "kind: property\nfor_model: qm9\nproperties: [logp]\n"
+PROPERTY = BASE + "kind: property\nguided_model: qm9\nproperties: [logp]\n"
 
 
 def test_the_key_kind_picks_the_file(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_the_key_kind_picks_the_file(tmp_path: Path) -> None:
         (PROPERTY + "training: {property_dropout: 0.1}\n", "unknown key 'training.property_dropout'"),
         (PROPERTY + "network: {geometry_every: 2}\n", "unknown key 'network.geometry_every'"),
         (PROPERTY.replace("[logp]", "[]"), "properties"),
-        (PROPERTY.replace("for_model: qm9\n", ""), "for_model"),
+        (PROPERTY.replace("guided_model: qm9\n", ""), "guided_model"),
     ],
 )
 def test_a_property_file_holds_only_what_matters_to_it(tmp_path: Path, text: str, words: str) -> None:

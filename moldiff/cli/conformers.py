@@ -28,7 +28,7 @@ def conformers(
         "conformers.sdf"
     ),
     model: Model = None,
-    steps: Annotated[
+    evaluations: Annotated[
         int | None, typer.Option(min=1, help=f"Network evaluations; {CONFORMER_DEFAULTS.evaluations} by default.")
     ] = None,
     sampler: Annotated[
@@ -55,7 +55,13 @@ def conformers(
     from moldiff.models.folder import DEFAULT_MODEL
 
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = ConformerOptions(
         n=number,

@@ -12,6 +12,7 @@ from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     BatchSize,
     Device,
+    Evaluations,
     GridOption,
     KeepInvalid,
     Model,
@@ -19,7 +20,6 @@ from moldiff.cli.shared import (
     PrecisionOption,
     SamplerOption,
     Seed,
-    Steps,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -37,7 +37,7 @@ def generate(
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
     ] = None,
-    steps: Steps = None,
+    evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
     decode: Annotated[
@@ -153,7 +153,13 @@ def generate(
         charge=charge, fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
     )  # fmt: skip
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = GenerationOptions(
         n=number,

@@ -1,4 +1,4 @@
-"""moldiff score."""
+"""moldiff likelihood."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import typer
 from moldiff.cli.shared import Device, Model, Overwrite, Seed, echo, progress_bar
 
 
-def score(
+def likelihood(
     file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
     model: Model = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="CSV to write; a .json goes beside it.")] = Path(
         "scores.csv"
     ),
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the bound's chain, 1000 by default.")] = None,
+    chain_steps: Annotated[
+        int | None, typer.Option(min=1, help="Length of the bound's chain, 1000 by default.")
+    ] = None,
     evaluations: Annotated[
         int | None,
         typer.Option(min=2, help="Network evaluations a repeat, 25 by default: so many of the steps are drawn."),
@@ -49,7 +51,7 @@ def score(
             file,
             out,
             model=model or DEFAULT_MODEL,
-            steps=BoundSettings.steps if steps is None else steps,
+            chain_steps=chain_steps,
             evaluations=BoundSettings.evaluations if evaluations is None else evaluations,
             repeats=BoundSettings.repeats if repeats is None else repeats,
             seed=seed,

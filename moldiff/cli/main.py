@@ -10,12 +10,14 @@ import io
 import logging
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
 from moldiff.cli.shared import LogFormatter, echo, in_options
+from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
 from moldiff.interruption import TERMINATED, orderly_end
 from moldiff.version import VERSION
@@ -23,7 +25,23 @@ from moldiff.version import VERSION
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 
-app = typer.Typer(rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
+
+def _warn(message: str) -> None:
+    typer.echo(f"warning: {message}", err=True)
+
+
+class _Commands(TyperGroup):
+    """The commands, which their old names find too; a command takes the old words of its options."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            _warn(told(f"moldiff {args[0]}", f"moldiff {COMMANDS[args[0]]}"))
+            args = [COMMANDS[args[0]], *args[1:]]
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, command, renamed_arguments(str(name), list(rest), _warn)
+
+
+app = typer.Typer(cls=_Commands, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
 models_app = typer.Typer(help="List the built-in models; describe any model folder.")
 app.add_typer(data_app, name="data")
@@ -111,7 +129,7 @@ app.command("generate")(generate.generate)
 app.command("vary")(vary.vary)
 app.command("conformers")(conformers.conformers)
 app.command("evaluate")(evaluate.evaluate)
-app.command("score")(likelihood.score)
+app.command("likelihood")(likelihood.likelihood)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("pack")(models.pack)

@@ -35,7 +35,7 @@ def pack(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Keep the weights in full precision.")] = False,
     score_molecules: Annotated[
-        int, typer.Option(min=0, help="Score so many held-out molecules, for the z-scores of 'moldiff score'.")
+        int, typer.Option(min=0, help="Score so many held-out molecules, for the z-scores of 'moldiff likelihood'.")
     ] = 0,
     overwrite: Overwrite = False,
 ) -> None:

@@ -6,13 +6,17 @@ options on the command line win and every check is the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from moldiff.deprecations import OPTIONS, Warn, renamed_keys
 from moldiff.errors import MoldiffError, nearest_name
+
+logger = logging.getLogger(__name__)
 
 _NOT_IN_A_FILE = ("config", "help")
 
@@ -26,7 +30,11 @@ def _reader(lists: tuple[str, ...]) -> Callable[[typer.Context, Path | None], Pa
 
     def read(context: typer.Context, path: Path | None) -> Path | None:
         if path is not None and not context.resilient_parsing:
-            context.default_map = _defaults(path, context.command.params, lists)
+            words = {
+                old.removeprefix("--"): new.removeprefix("--")
+                for old, new in OPTIONS.get(str(context.info_name), {}).items()
+            }
+            context.default_map = _defaults(path, context.command.params, lists, words, logger.warning)
         return path
 
     return read
@@ -48,7 +56,9 @@ SteeringConfig = Annotated[
 ]
 
 
-def _defaults(path: Path, parameters: list[Any], lists: tuple[str, ...]) -> dict[str, Any]:
+def _defaults(
+    path: Path, parameters: list[Any], lists: tuple[str, ...], words: Mapping[str, str], warn: Warn
+) -> dict[str, Any]:
     """Return the values of a file by the names of the command's parameters, as the parser takes them: texts, lists of
     texts for options that may come again, and true or false for flags.
 
@@ -64,7 +74,8 @@ def _defaults(path: Path, parameters: list[Any], lists: tuple[str, ...]) -> dict
         if option.startswith("--") and option.removeprefix("--") not in _NOT_IN_A_FILE
     }
     defaults: dict[str, Any] = {}
-    for key, value in read_mapping(path).items():
+    values = read_mapping(path)
+    for key, value in renamed_keys(values, f"config {path}", words, warn=warn).items():
         name = str(key).replace("_", "-")
         if name not in known:
             raise MoldiffError(f"config {path}: unknown key '{key}'{nearest_name(name, known)}")

@@ -27,7 +27,7 @@ PrecisionOption = Annotated[
     Precision, typer.Option(help="Number type of the network: auto is bfloat16 where the processor has it.")
 ]
 
-Steps = Annotated[
+Evaluations = Annotated[
     int | None, typer.Option(min=1, help=f"Network evaluations; {DEFAULTS.evaluations} by default (qm9_fast: 8).")
 ]
 SamplerOption = Annotated[

@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
     Device,
+    Evaluations,
     GridOption,
     KeepInvalid,
     Model,
@@ -19,7 +20,6 @@ from moldiff.cli.shared import (
     PrecisionOption,
     SamplerOption,
     Seed,
-    Steps,
     progress_bar,
 )
 
@@ -39,7 +39,7 @@ def vary(
         "variations.sdf"
     ),
     model: Model = None,
-    steps: Steps = None,
+    evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
     decode: Annotated[
@@ -61,7 +61,13 @@ def vary(
     from moldiff.models.folder import DEFAULT_MODEL
 
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = VaryOptions(
         n=number,

@@ -177,7 +177,7 @@ def conformers(
     n: int = DEFAULT_CONFORMERS,
     *,
     model: str | Path | LoadedModel = DEFAULT_MODEL,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -186,6 +186,7 @@ def conformers(
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
+    steps: int | None = None,
 ) -> Result:
     """Return conformers as RDKit molecules with one conformer each, record by record, draw by draw.
 
@@ -197,7 +198,7 @@ def conformers(
     Args:
         molecules: a molecule file (coordinates in it only decide stereo), or RDKit molecules.
         n: draws for each molecule.
-        steps, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
+        evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
         model, seed, batch_size, device, precision, keep_invalid: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
 
@@ -206,7 +207,14 @@ def conformers(
     """
     check_flag(keep_invalid, "keep_invalid")
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        steps=steps,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = ConformerOptions(
         n=n,

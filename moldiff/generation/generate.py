@@ -29,7 +29,7 @@ def generate(
     *,
     model: str | Path | LoadedModel = DEFAULT_MODEL,
     n_atoms: tuple[int, int] | int | str | None = None,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -52,6 +52,7 @@ def generate(
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
+    steps: int | None = None,
 ) -> Result:
     """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
 
@@ -65,7 +66,7 @@ def generate(
         n: number of draws; with ``until_valid`` the number of valid molecules.
         model: a built-in model's name or a model folder.
         n_atoms: number of atoms or inclusive range; None = as in the training data.
-        steps: network evaluations for each molecule; None = the model's own number. A sampler of k evaluations a step
+        evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
         seed: 0 <= seed < 2^64.
@@ -120,7 +121,14 @@ def generate(
         charge=charge, fragment=fragment,
     )  # fmt: skip
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        steps=steps,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = GenerationOptions(
         n=n,

@@ -71,7 +71,7 @@ class Model(LoadedModel):
                 name: {"unit": row.unit, "range": [row.q01, row.q99]}
                 for name, row in ((name, said.properties[name]) for name in self.model.conditions)
             },
-            "steps": sampling.evaluations,
+            "evaluations": sampling.evaluations,
             "sampler": str(sampling.sampler),
             "grid": str(sampling.grid),
         }
@@ -82,7 +82,7 @@ class Model(LoadedModel):
         smallest, largest = info["n_atoms"]
         return (
             f"<moldiff.Model {self.name}: {' '.join(info['elements'])}, {smallest} to {largest} atoms{targets}; "
-            f"{info['steps']} steps of {info['sampler']}; on {info['device']} in {info['precision']}>"
+            f"{info['evaluations']} evaluations by {info['sampler']}; on {info['device']} in {info['precision']}>"
         )
 
 
@@ -91,7 +91,7 @@ def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto", precision: 
 
     >>> import moldiff
     >>> model = moldiff.load("qm9", device="cpu")
-    >>> result = model.generate(2, steps=4)
+    >>> result = model.generate(2, evaluations=4)
     >>> len(result.table)
     2
 

@@ -208,7 +208,7 @@ def vary(
     *,
     strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
     model: str | Path | LoadedModel = DEFAULT_MODEL,
-    steps: int | None = None,
+    evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int = DEFAULT_BATCH_SIZE,
@@ -217,6 +217,7 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    steps: int | None = None,
 ) -> Result:
     """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
 
@@ -230,7 +231,7 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
-        model, steps, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
+        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
             `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
@@ -238,7 +239,14 @@ def vary(
     """
     check_flag(keep_invalid, "keep_invalid")
     sampling = SamplerOptions.of(
-        steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size, device=device, precision=precision
+        evaluations=evaluations,
+        steps=steps,
+        sampler=sampler,
+        grid=grid,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        precision=precision,
     )
     options = VaryOptions(
         n=n,

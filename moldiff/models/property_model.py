@@ -124,7 +124,7 @@ class PropertyModel:
             if own != other:
                 raise MoldiffError(
                     f"the property network {source} cannot guide {guided}: its {what} differs "
-                    f"({_difference(own, other)}); train one with for_model: {guided}"
+                    f"({_difference(own, other)}); train one with guided_model: {guided}"
                 )
 
 

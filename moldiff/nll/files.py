@@ -1,4 +1,4 @@
-"""`score`: the bound of every record of a molecule file, as a CSV with a run record beside it."""
+"""`likelihood`: the bound of every record of a molecule file, as a CSV with a run record beside it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import bytes_key
 from moldiff.chem.io.records import Record, read_records
+from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
@@ -90,7 +91,7 @@ def score_file(
     out: Path,
     *,
     model: str = DEFAULT_MODEL,
-    steps: int = BoundSettings.steps,
+    chain_steps: int | None = None,
     evaluations: int = BoundSettings.evaluations,
     repeats: int = BoundSettings.repeats,
     seed: int = 0,
@@ -99,6 +100,7 @@ def score_file(
     calibration: Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    steps: int | None = None,
 ) -> LikelihoodSummary:
     """Score every record of a molecule file; each has a row, with a reason where there is no score.
 
@@ -106,7 +108,8 @@ def score_file(
         path: any molecule file with 3D coordinates that `moldiff.chem.io.records.read_records` knows.
         out: .csv to write; a .json of the same name goes beside it.
         model: a built-in model or a model folder.
-        steps, evaluations, repeats: see `BoundSettings`.
+        chain_steps: length of the bound's chain; None = 1000. ``steps`` is its old word.
+        evaluations, repeats: see `BoundSettings`.
         seed: of the noise. A record's score is a function of (model, settings, seed, molecule), wherever it stands.
         batch_size: molecules at a time.
         device: auto, cpu, cuda, cuda:<number> or mps.
@@ -119,7 +122,8 @@ def score_file(
             or cannot be written.
     """
     started = time.monotonic()
-    settings = BoundSettings(steps, evaluations, repeats)
+    chain_steps = renamed_argument("steps", steps, "chain_steps", chain_steps)
+    settings = BoundSettings(BoundSettings.steps if chain_steps is None else chain_steps, evaluations, repeats)
     if not 0 <= seed < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}")
     if out.suffix.lower() != ".csv":

@@ -14,14 +14,14 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     conditions = ", ".join(model.conditions) or "none"
     origin = provenance["config"].get("init_from")
     started = f"- Started from the weights of: {origin}\n" if origin else ""
-    own = provenance["config"].get("own_draws", {})
+    own = provenance["config"].get("on_policy", {})
     if own.get("share"):
-        evaluations = ", ".join(str(count) for count in own["evaluations"])
+        evaluations = ", ".join(str(count) for count in own["sampler_evaluations"])
         started += (
             f"- Refined on its own draws: {own['draws']} walks of {evaluations} evaluations, in {own['share']:.0%} of "
             "the batches, each with the sound molecule that came of it, by itself or by structured decoding\n"
         )
-        if strength := own.get("calibrate"):
+        if strength := own.get("reweight"):
             started += (
                 "- The draws were dropped and repeated until they were made of what the training data is made of "
                 f"(strength {float(strength):g})\n"
@@ -67,7 +67,7 @@ def property_card(provenance: dict[str, Any], model: PropertyModel, guided: str)
     return f"""# A moldiff property network
 
 Predicts properties of clean molecules from noisy ones. Its gradient guides a model that generates molecules. Made for
-{guided} (SHA-256 {provenance["for_model_sha256"]}), it suits any model of the same noise curve and vocabulary.
+{guided} (SHA-256 {provenance["guided_model_sha256"]}), it suits any model of the same noise curve and vocabulary.
 
 {properties}
 - Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from moldiff.deprecations import renamed_keys
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers, read_json, sha256_of, write_json
 from moldiff.folders import Ours, new_folder, standing
@@ -129,7 +130,7 @@ def load_state(path: Path) -> TrainingState:
             average=groups["average"],
             average_count=info["average_count"],
             optimizers=[groups.get(f"optimizer{number}", {}) for number in range(info["optimizers"])],
-            config=info["config"],
+            config=renamed_keys(dict(info["config"])),
             seconds=float(info["seconds"]),
         )
     except OSError as error:

@@ -88,7 +88,7 @@ class DenoisingTask(TrainingTask):
         count = clean.properties.shape[1]
         uniform = self.source.uniform(keys, training_counter(step), Stream.CONDITION, count + 1)
         training = self.config.training
-        dropped = dropped_properties(uniform, training.property_dropout, training.unconditional_share)
+        dropped = dropped_properties(uniform, training.property_dropout, training.p_unconditional)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
 
     def example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
@@ -110,7 +110,7 @@ class DenoisingTask(TrainingTask):
 
     def is_own(self, step: int) -> bool:
         """Whether a step's batch is one of own draws: one coin per batch."""
-        return self.own is not None and self._coin(step, _COINS - 1) < self.config.own_draws.share
+        return self.own is not None and self._coin(step, _COINS - 1) < self.config.on_policy.share
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:
         """Take one step; ``batch`` holds the step number."""

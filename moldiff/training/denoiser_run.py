@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
+from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.models.folder import load_model_folder
 from moldiff.models.loaded import load_model
@@ -31,15 +33,22 @@ from moldiff.training.validation import ValidationLoss, validate_denoiser
 
 logger = logging.getLogger(__name__)
 
-OWN_DRAWS = "own_draws.safetensors"
+ON_POLICY_DATA = "on_policy.safetensors"
+
+
+def _on_policy_path(output: Path) -> Path:
+    """Return where a run keeps its on-policy data, by the old name if it stands there by that alone."""
+    path = output / ON_POLICY_DATA
+    older = [output / old for old, new in ON_POLICY_FILE.items() if new == ON_POLICY_DATA]
+    return next((old for old in older if old.exists() and not path.exists()), path)
 
 
 def _as_before(config: TrainConfig, before: dict[str, Any]) -> TrainConfig:
     """Return the configuration of a run that goes on, with the model to start from and the teacher that it had, unless
     they are named anew."""
-    teacher = config.own_draws.teacher or before.get("own_draws", {}).get("teacher")
-    own = config.own_draws.model_copy(update={"teacher": teacher})
-    return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "own_draws": own})
+    teacher = config.on_policy.teacher or before.get("on_policy", {}).get("teacher")
+    own = config.on_policy.model_copy(update={"teacher": teacher})
+    return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "on_policy": own})
 
 
 def adapted_sampling(own: SamplingConfig, config: TrainConfig) -> SamplingConfig:
@@ -50,8 +59,8 @@ def adapted_sampling(own: SamplingConfig, config: TrainConfig) -> SamplingConfig
     if "conformers" in changes:
         ours = stated.conformers
         changes["conformers"] = own.conformers.model_copy(update={k: getattr(ours, k) for k in ours.model_fields_set})
-    if config.own_draws.share and config.own_draws.teacher is not None:
-        changes = {"evaluations": max(config.own_draws.evaluations), **changes}
+    if config.on_policy.share and config.on_policy.teacher is not None:
+        changes = {"evaluations": max(config.on_policy.sampler_evaluations), **changes}
     return own.model_copy(update=changes)
 
 
@@ -110,18 +119,18 @@ class TrainingRun(Run):
         )
 
     def _build_task(self, plan: BatchPlan, first_step: int) -> DenoisingTask:
-        if not self.config.own_draws.share:
+        if not self.config.on_policy.share:
             return DenoisingTask(self.model, self.config, self.arrays, plan, first_step)
-        training, own = self.config.training, self._own_draws()
+        training, own = self.config.training, self._on_policy_data()
         own_plan = BatchPlan(own.sizes, training.batch_size, training.seed, rank=self.rank, world_size=training.devices)
         return DenoisingTask(self.model, self.config, self.arrays, plan, first_step, (own, own_plan))
 
-    def _own_draws(self) -> OnPolicyData:
+    def _on_policy_data(self) -> OnPolicyData:
         """Return the draws of the model to start from, on the training device; they are made once for an output."""
         config = self.config
         if config.init_from is None:
-            raise MoldiffError("own_draws.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
-        folder, path = load_model_folder(config.init_from), config.output / OWN_DRAWS
+            raise MoldiffError("on_policy.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
+        folder, path = load_model_folder(config.init_from), _on_policy_path(config.output)
         if path.exists():
             own = OnPolicyData.load(path, made_by(folder, self.dataset, config))
             logger.info("%d states of own draws from %s", len(own), path)

@@ -52,7 +52,7 @@ class TrainingTask(pl.LightningModule):
         self.step = first_step
         self.density = TrainingDensity(**config.density.model_dump())
         self.source = NoiseSource(config.training.seed)
-        average = get_ema_multi_avg_fn(config.optimizer.ema)
+        average = get_ema_multi_avg_fn(config.optimizer.ema_decay)
         # outside the module tree: Lightning and DDP must not treat the average as parameters to train
         self._average = [AveragedModel(self.trained, multi_avg_fn=average)]
         self.last_losses: dict[str, Tensor] = {}

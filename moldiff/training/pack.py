@@ -39,8 +39,8 @@ def pack(
         data: the prepared data set that it was trained on; None = the folder has what it needs.
         out: folder to write.
         half: store weights in half precision.
-        score_molecules: score up to so many held-out molecules, so that `moldiff score` gives z-scores (100 network
-            evaluations each); 0 = none.
+        score_molecules: score up to so many held-out molecules, so that `moldiff likelihood` gives z-scores (100
+            network evaluations each); 0 = none.
         overwrite: replace an existing model folder.
 
     Raises:

@@ -33,7 +33,7 @@ class PropertyRun(Run):
     validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
-        self.guided = load_model(config.for_model, device="cpu", precision="float32")
+        self.guided = load_model(config.guided_model, device="cpu", precision="float32")
         self.loss_names = config.properties
         super().__init__(config, state, max_seconds)
 
@@ -74,7 +74,7 @@ class PropertyRun(Run):
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
     def _provenance(self, task: TrainingTask) -> dict[str, Any]:
-        return {**super()._provenance(task), "for_model_sha256": self.guided.sha256}
+        return {**super()._provenance(task), "guided_model_sha256": self.guided.sha256}
 
     def _card(self, provenance: dict[str, Any]) -> str:
         return property_card(provenance, self.model, self.guided.name)

@@ -33,7 +33,7 @@ def train(
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
             vocabulary and conditions are taken, the file's sections on them are not read.
-        teacher: model folder or built-in name that mends own draws, instead of the file's ``own_draws.teacher``; also
+        teacher: model folder or built-in name that mends own draws, instead of the file's ``on_policy.teacher``; also
             what to start from unless that is given.
         conditions: properties that can be asked for when sampling, instead of the file's.
         out: output folder, instead of the file's.
@@ -77,10 +77,10 @@ def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainCon
 
 def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
     """Return the configuration with another teacher; MoldiffError where none is asked."""
-    if not config.own_draws.share:
-        raise MoldiffError("a teacher mends own draws, and the config trains on none: set own_draws.share")
-    own = config.own_draws.model_copy(update={"teacher": teacher})
-    return config.model_copy(update={"own_draws": own, "init_from": config.init_from or teacher})
+    if not config.on_policy.share:
+        raise MoldiffError("a teacher mends own draws, and the config trains on none: set on_policy.share")
+    own = config.on_policy.model_copy(update={"teacher": teacher})
+    return config.model_copy(update={"on_policy": own, "init_from": config.init_from or teacher})
 
 
 def parse_duration(text: str) -> float:

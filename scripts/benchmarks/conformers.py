@@ -53,7 +53,7 @@ class Walk:
 
     def __call__(self, molecules: list[Chem.Mol], k: int, seed: int) -> list[list[Chem.Mol]]:
         made = conformers(
-            molecules, k, model=self.model, steps=self.steps, sampler=self.sampler, grid=self.grid, seed=seed,
+            molecules, k, model=self.model, evaluations=self.steps, sampler=self.sampler, grid=self.grid, seed=seed,
             device=self.device,
         )  # fmt: skip
         found: list[list[Chem.Mol]] = [[] for _ in molecules]

@@ -47,7 +47,7 @@ def row(label: str, model: str, evaluations: int, arguments: argparse.Namespace,
     options = GenerationOptions(
         n=arguments.n,
         model=model,
-        sampler=SamplerOptions.of(steps=evaluations, seed=arguments.seed),
+        sampler=SamplerOptions.of(evaluations=evaluations, seed=arguments.seed),
         output=OutputOptions(path=out, keep_invalid=True, overwrite=True),
     )
     generation_run(options).write()

@@ -153,7 +153,7 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str
 
     def run(n: int, fragment: Fragment | None, cut: Cut | None) -> None:
         sampler = SamplerOptions.of(
-            steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed, device=arguments.device
+            evaluations=arguments.steps, sampler=arguments.sampler, seed=arguments.seed, device=arguments.device
         )
         options = GenerationOptions(
             n=n, model=arguments.model, sampler=sampler, steering=SteeringOptions.of(fragment=fragment),

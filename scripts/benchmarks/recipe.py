@@ -24,7 +24,7 @@ from moldiff.provenance import hardware
 
 FIELDS = ("pos", "atom_type", "bond_type")
 BINS = 10
-SHORT = {"optimizer.warmup_steps": "50", "optimizer.ema": "0.95", "training.validation_molecules": "1024"}
+SHORT = {"optimizer.warmup_steps": "50", "optimizer.ema_decay": "0.95", "training.validation_molecules": "1024"}
 
 
 @dataclass(frozen=True)

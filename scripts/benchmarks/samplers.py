@@ -100,7 +100,7 @@ def run_cell(cell: dict[str, str], arguments: argparse.Namespace, reference: Ref
         n=n,
         model=arguments.model,
         sampler=SamplerOptions.of(
-            steps=int(cell["asked"]),
+            evaluations=int(cell["asked"]),
             sampler=cell["sampler"],
             grid=cell["grid"],
             seed=int(cell["seed"]),

@@ -142,7 +142,7 @@ def run(name: str, scale: float, arguments: argparse.Namespace, text: str) -> Ce
         n=arguments.n,
         model=arguments.model,
         sampler=SamplerOptions.of(
-            steps=arguments.steps * Guidance.of([scale]).evaluations,
+            evaluations=arguments.steps * Guidance.of([scale]).evaluations,
             sampler=arguments.sampler,
             seed=arguments.seed,
             device=arguments.device,

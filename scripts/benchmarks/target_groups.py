@@ -105,7 +105,7 @@ class TargetGroups:
     def _drawer(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> MoleculeSampler:
         """Return what draws molecules of one size towards one target."""
         arguments = self.arguments
-        sampler = SamplerOptions.of(steps=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
+        sampler = SamplerOptions.of(evaluations=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
         steering = steer(wanted, self.model, self.folder.references, str(self.folder.path), guide)
         return steering.drawer(self.model, sampler.resolved(sampling_of_model(self.folder)), True, workers)
 

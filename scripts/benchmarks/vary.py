@@ -67,7 +67,7 @@ def mean(values: Sequence[float]) -> tuple[float, float]:
 def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) -> dict[str, str]:
     """Return the figures of one strength."""
     made = vary(
-        seeds, arguments.n, strength=strength, model=arguments.model, steps=arguments.steps,
+        seeds, arguments.n, strength=strength, model=arguments.model, evaluations=arguments.steps,
         sampler=arguments.sampler, seed=arguments.seed, device=arguments.device,
     )  # fmt: skip
     similarity = [mol.GetDoubleProp("similarity") for mol in made]

@@ -117,7 +117,7 @@ def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
     follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
 ) -> None:
     follow(scripted([["right"], ["inverted"], ["wrong", "wrong", "inverted", "right"], ["wrong"], ["broken"]]))
-    told = conformer_files(wanted, tmp_path / "c.sdf", n=5, model=str(packed), steps=7, redraws=4)
+    told = conformer_files(wanted, tmp_path / "c.sdf", n=5, model=str(packed), evaluations=7, redraws=4)
     rows = rows_of(tmp_path / "c.csv")
     assert [row["status"] for row in rows] == ["valid", "valid", "valid", "invalid", "failed"]
     assert [row["mirrored"] for row in rows] == ["no", "yes", "yes", "no", "no"]
@@ -261,13 +261,13 @@ def test_coordinates_of_the_input_only_decide_stereo(
 
 def test_a_conformer_hangs_on_its_record_and_number_alone(packed: Path, tmp_path: Path) -> None:
     (tmp_path / "m.smi").write_text("CCO a\nCC=O b\nCNC c\n")
-    settings = {"steps": 3, "model": str(packed), "keep_invalid": True}
+    settings = {"evaluations": 3, "model": str(packed), "keep_invalid": True}
     for name, size, n in (("one", 1, 2), ("all", 512, 2)):
         conformer_files(tmp_path / "m.smi", tmp_path / name / "c.sdf", n=n, batch_size=size, **settings)  # type: ignore[arg-type]
     assert (tmp_path / "one" / "c.csv").read_text() == (tmp_path / "all" / "c.csv").read_text()
     assert (tmp_path / "one" / "c.sdf").read_text() == (tmp_path / "all" / "c.sdf").read_text()
     smiles = [Chem.MolFromSmiles(text) for text in ("CCO", "CC=O")]
-    more = moldiff.conformers(smiles, 3, steps=3, model=packed, keep_invalid=True)
+    more = moldiff.conformers(smiles, 3, evaluations=3, model=packed, keep_invalid=True)
     kept = Chem.SDMolSupplier(str(tmp_path / "all" / "c.sdf"), removeHs=False, sanitize=False)
     by_place = {(mol.GetProp("record"), mol.GetProp("draw")): mol.GetConformer().GetPositions() for mol in kept}
     for mol in more:
@@ -297,8 +297,9 @@ def test_the_command(
     run: Callable[..., Any], follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
 ) -> None:
     follow(scripted([["right"], ["wrong", "inverted"], ["wrong"]]))
-    options = ["-n", "3", "--steps", "9", "--sampler", "ddim", "--grid", "karras", "--redraws", "1", "--keep-invalid"]
-    result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf", "--seed", "4")
+    drawn = ("-n", "3", "--evaluations", "9", "--sampler", "ddim", "--grid", "karras", "--seed", "4")
+    options = (*drawn, "--redraws", "1", "--keep-invalid")
+    result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf")
     assert result.status == 0
     first, second = result.out.splitlines()
     assert first.startswith(
@@ -308,7 +309,7 @@ def test_the_command(
         "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
     )
     request = json.loads((tmp_path / "c.run.json").read_text())["options"]
-    assert {name: request[name] for name in ("n", "steps", "sampler", "grid", "redraws", "seed")} == {
-        "n": 3, "steps": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
+    assert {name: request[name] for name in ("n", "evaluations", "sampler", "grid", "redraws", "seed")} == {
+        "n": 3, "evaluations": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
     }  # fmt: skip
     assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 3

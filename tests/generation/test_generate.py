@@ -107,7 +107,7 @@ def test_files_do_not_depend_on_the_number_of_threads(model: Path, tmp_path: Pat
         for threads in (1, 4):
             torch.set_num_threads(threads)
             out = tmp_path / f"{threads}.sdf"
-            generate_files(out, n=40, model=str(model), steps=3, n_atoms=(3, 20), keep_invalid=True, renoise=1)
+            generate_files(out, n=40, model=str(model), evaluations=3, n_atoms=(3, 20), keep_invalid=True, renoise=1)
             files.append((out.read_bytes(), out.with_suffix(".csv").read_bytes()))
     finally:
         torch.set_num_threads(before)
@@ -132,7 +132,7 @@ def test_the_network_computes_in_the_precision_asked_for(
 
     monkeypatch.setattr(EquivariantNetwork, "forward", network)
     monkeypatch.setattr(PreconditionedDenoiser, "forward", denoiser)
-    generate_files(tmp_path / "m.sdf", n=3, model=str(model), steps=2, precision=precision)
+    generate_files(tmp_path / "m.sdf", n=3, model=str(model), evaluations=2, precision=precision)
     expected = getattr(torch, precision)
     assert found == {expected}
     assert made == {torch.float32, ROWS["cpu", expected]}
@@ -160,7 +160,7 @@ def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypat
 
 
 def test_the_python_function_says_if_none_is_valid(model: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert moldiff.generate(n=3, model=model, steps=2, n_atoms=9).molecules == []
+    assert moldiff.generate(n=3, model=model, evaluations=2, n_atoms=9).molecules == []
     assert "none of the 3 molecules that were drawn is valid" in caplog.text
 
 
@@ -231,7 +231,7 @@ def test_sizes_follow_the_training_data_or_the_request(tiny_model: MoleculeModel
 def test_a_size_outside_the_training_range_is_a_warning(
     model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(model), n_atoms=(40, 40), steps=2)
+    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(model), n_atoms=(40, 40), evaluations=2)
     assert summary.drawn == 2
     assert "outside the training data's 5..15 atoms" in caplog.text
 
@@ -240,7 +240,7 @@ def test_a_size_outside_the_training_range_is_a_warning(
     ("arguments", "words"),
     [
         ({"n": 0}, "n must be at least 1"),
-        ({"steps": 0}, "steps must be at least 1"),
+        ({"evaluations": 0}, "evaluations must be at least 1"),
         ({"batch_size": -1}, "batch_size must be at least 1"),
         ({"seed": -1}, "seed must be in"),
         ({"sampler": "ddpn"}, "did you mean 'ddpm'"),

@@ -117,7 +117,7 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
 
 
 def test_attempts_are_counted_and_paid_for(scripted: None, model: Path, tmp_path: Path) -> None:
-    summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=10, grid="uniform", renoise=4)
+    summary = generate_files(tmp_path / "m.sdf", n=4, model=str(model), evaluations=10, grid="uniform", renoise=4)
     assert nonzero(summary.counts) == {"valid": 2, "invalid": 1, "failed": 1}
     assert summary.results.renoised == {"draws": 2, "attempts": 7, "valid": 1}
     assert "1 of the valid by re-noising 2 failed ones" in summary.line()

@@ -231,7 +231,7 @@ def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_of(command: str, model: Path, output: OutputOptions, gate: Gate | None) -> Run:
-    sampler = SamplerOptions.of(steps=3)
+    sampler = SamplerOptions.of(evaluations=3)
     if command in ("vary", "conformers"):
         mol, _ = embed(Chem.MolFromSmiles("C"), seed=1, timeout_s=20)
         made: Any = VaryOptions if command == "vary" else ConformerOptions
@@ -239,7 +239,7 @@ def run_of(command: str, model: Path, output: OutputOptions, gate: Gate | None) 
         return VaryRun(asked, [mol], gate) if command == "vary" else ConformerRun(asked, [mol], gate)
     score = ScoreOptions.of("mw", 0.1, 4) if command == "score" else None
     renoise = 0 if score else 2
-    options = options_of(n=4, model=str(model), steps=3, renoise=renoise, score=score, output=output)
+    options = options_of(n=4, model=str(model), evaluations=3, renoise=renoise, score=score, output=output)
     return (GroupRun if score else GenerateRun)(options, gate)
 
 

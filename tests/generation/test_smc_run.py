@@ -65,7 +65,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_scores_reach_the_table_the_tags_and_the_record(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    summary = generate_files(out, n=10, model=str(model), steps=4, score=asked(nitrogens, 8.0))
+    summary = generate_files(out, n=10, model=str(model), evaluations=4, score=asked(nitrogens, 8.0))
     assert nonzero(summary.counts) == {"valid": 10}
     assert summary.requested == summary.drawn == 10
     rows = rows_of(out.with_suffix(".csv"))
@@ -97,7 +97,7 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 ) -> None:
     def rows(name: str, n: int, batch_size: int) -> list[dict[str, str]]:
         generate_files(
-            tmp_path / name, n=n, model=str(model), steps=4, batch_size=batch_size, score=asked(nitrogens, 0.5)
+            tmp_path / name, n=n, model=str(model), evaluations=4, batch_size=batch_size, score=asked(nitrogens, 0.5)
         )
         return rows_of((tmp_path / name).with_suffix(".csv"))
 
@@ -144,7 +144,7 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
 
 def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Path) -> None:
     summary = generate_files(
-        tmp_path / "m.sdf", n=7, model=str(model), steps=3, until_valid=True, score=asked(nitrogens, 0.0)
+        tmp_path / "m.sdf", n=7, model=str(model), evaluations=3, until_valid=True, score=asked(nitrogens, 0.0)
     )
     assert summary.counts["valid"] == 7
     assert summary.drawn == 10  # 0, 1, 3, 4, 6, 7 and 9 are valid
@@ -153,7 +153,7 @@ def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Pa
 def test_a_group_that_nobody_scores_is_left_out_and_told(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     with pytest.raises(MoldiffError, match="no molecule of 2 groups of 4 has a score by nothing; what was made is in"):
-        generate_files(out, n=8, model=str(model), steps=3, score=asked(nothing, 1.0))
+        generate_files(out, n=8, model=str(model), evaluations=3, score=asked(nothing, 1.0))
     rows = rows_of(out.with_suffix(".csv"))
     assert [row["status"] for row in rows] == ["filtered" if k % 3 < 2 else "invalid" for k in range(8)]
     assert {row["reason"] for row in rows if row["status"] == "filtered"} == {"score: none"}
@@ -182,7 +182,7 @@ class Broken:
 def test_what_was_made_before_a_score_failed_is_kept(scripted: None, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     with pytest.raises(MoldiffError) as caught:
-        generate_files(out, n=16, model=str(model), steps=3, score=asked(Broken(3), 8.0))
+        generate_files(out, n=16, model=str(model), evaluations=3, score=asked(Broken(3), 8.0))
     told = "the score Broken raised RuntimeError: out of licences"
     assert str(caught.value) == f"{told}; what was made is in {out}"
     assert len(rows_of(out.with_suffix(".csv"))) == 8
@@ -196,22 +196,22 @@ def test_a_weight_that_overflows_is_told_and_leaves_nothing(scripted: None, mode
         return [1e301] * len(molecules)
 
     with pytest.raises(ScoreError, match=r"the score weight times a score of 1e\+301 overflows: take a smaller weight"):
-        generate_files(tmp_path / "m.sdf", n=4, model=str(model), steps=3, score=asked(huge, 1e300))
+        generate_files(tmp_path / "m.sdf", n=4, model=str(model), evaluations=3, score=asked(huge, 1e300))
     assert not list(tmp_path.glob("m.*"))
 
 
 def test_a_score_that_fails_at_once_leaves_no_file(scripted: None, model: Path, tmp_path: Path) -> None:
     with pytest.raises(ScoreError, match=r"out of licences$"):
-        generate_files(tmp_path / "new" / "m.sdf", n=16, model=str(model), steps=3, score=asked(Broken(1), 8.0))
+        generate_files(tmp_path / "new" / "m.sdf", n=16, model=str(model), evaluations=3, score=asked(Broken(1), 8.0))
     assert not list((tmp_path / "new").glob("*"))
 
 
 def test_the_python_function_takes_a_callable_and_keeps_what_was_made(scripted: None, model: Path) -> None:
-    molecules = moldiff.generate(8, model=model, steps=3, score=nitrogens, score_weight=8.0, particles=4)
+    molecules = moldiff.generate(8, model=model, evaluations=3, score=nitrogens, score_weight=8.0, particles=4)
     assert [mol.GetProp("moldiff_id") for mol in molecules] == [str(k) for k in range(8)]
     assert {mol.GetProp("score") for mol in molecules} == {"1"}
     with pytest.raises(ScoreError) as caught:
-        moldiff.generate(16, model=model, steps=3, score=Broken(3), score_weight=8.0, particles=4)
+        moldiff.generate(16, model=model, evaluations=3, score=Broken(3), score_weight=8.0, particles=4)
     assert [mol.GetProp("moldiff_id") for mol in caught.value.molecules] == [str(k) for k in range(8)]
 
 
@@ -263,14 +263,14 @@ def test_nearness_to_all_targets_in_standard_deviations() -> None:
 
 def test_targets_can_be_the_score(scripted: None, packed: Path, tmp_path: Path, tiny_model: MoleculeModel) -> None:
     scored = ScoreOptions.of("targets", 4.0, 4)
-    generate_files(tmp_path / "m.sdf", n=8, model=str(packed), steps=3, targets="logp=0.5", score=scored)
+    generate_files(tmp_path / "m.sdf", n=8, model=str(packed), evaluations=3, targets="logp=0.5", score=scored)
     std = tiny_model.statistics.properties["logp"].std
     found = rows_of(tmp_path / "m.csv")
     assert {row["smiles"] for row in found} <= {"C", "N"}
     for row in found:
         assert float(row["score"]) == pytest.approx(-abs(float(row["logp"]) - 0.5) / std, abs=1e-4)
     with pytest.raises(MoldiffError, match="the score 'targets' needs targets"):
-        generate_files(tmp_path / "n.sdf", n=8, model=str(packed), steps=3, score=scored)
+        generate_files(tmp_path / "n.sdf", n=8, model=str(packed), evaluations=3, score=scored)
 
 
 def test_scores_by_name() -> None:

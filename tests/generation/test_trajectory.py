@@ -88,7 +88,7 @@ def test_frames_that_are_not_finite_are_left_out(drawer: MoleculeSampler, tiny_m
 def test_generate_writes_both(run: Callable[..., Any], model: Path, tmp_path: Path) -> None:
     names = [tmp_path / name for name in ("path.xyz", "path.html")]
     options = [item for name in names for item in ("--trajectory", name)]
-    result = run("generate", "-n", "2", "-o", tmp_path / "m.sdf", "--model", model, "--steps", "3", *options)
+    result = run("generate", "-n", "2", "-o", tmp_path / "m.sdf", "--model", model, "--evaluations", "3", *options)
     assert result.status == 0, result.err
     assert names[0].read_text().count("step=") == 3
     assert "<canvas" in names[1].read_text()

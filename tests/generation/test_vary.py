@@ -229,7 +229,7 @@ def test_isotopes_make_no_other_molecule(identity: list[Task], model: Path) -> N
 
 
 def test_the_result_does_not_depend_on_batch_size_or_other_records(model: Path, seeds: Path, tmp_path: Path) -> None:
-    keywords = {"strength": (0.05, 0.3), "steps": 4, "model": str(model), "keep_invalid": True}
+    keywords = {"strength": (0.05, 0.3), "evaluations": 4, "model": str(model), "keep_invalid": True}
     for name, size in (("one", 1), ("five", 5), ("all", 512)):
         vary_files(seeds, tmp_path / name / "v.sdf", n=3, batch_size=size, **keywords)  # type: ignore[arg-type]
     texts = [(tmp_path / name / "v.csv").read_text() for name in ("one", "five", "all")]
@@ -237,8 +237,8 @@ def test_the_result_does_not_depend_on_batch_size_or_other_records(model: Path, 
     records = [(tmp_path / name / "v.sdf").read_text() for name in ("one", "all")]
     assert records[0] == records[1]
     first = list(Chem.SDMolSupplier(str(seeds), removeHs=False))[:1]
-    alone = moldiff.vary(first, 3, strength=(0.05, 0.3), steps=4, model=model, keep_invalid=True)
-    together = moldiff.vary(seeds, 3, strength=(0.05, 0.3), steps=4, model=model, keep_invalid=True)
+    alone = moldiff.vary(first, 3, strength=(0.05, 0.3), evaluations=4, model=model, keep_invalid=True)
+    together = moldiff.vary(seeds, 3, strength=(0.05, 0.3), evaluations=4, model=model, keep_invalid=True)
     of_first = [mol for mol in together if mol.GetProp("record") == "0"]
     assert len(alone) == len(of_first)
     for one, other in zip(alone, of_first, strict=True):
@@ -287,7 +287,7 @@ def test_elements_outside_the_vocabulary_and_unusual_sizes(
 
 
 def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path, seeds: Path, tmp_path: Path) -> None:
-    options = ["-n", "2", "--strength", ".25..0.5", "--steps", "9", "--sampler", "dpmpp", "--seed", "4"]
+    options = ["-n", "2", "--strength", ".25..0.5", "--evaluations", "9", "--sampler", "dpmpp", "--seed", "4"]
     result = run("vary", seeds, *options, "--model", model, "-o", tmp_path / "v.sdf")
     assert result.status == 0
     lines = result.out.splitlines()
@@ -299,7 +299,7 @@ def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path,
         "strength 0.44..0.50: 3 drawn, 3 valid, of these 3 the seed itself; mean similarity 1.00",
     ]
     request = json.loads((tmp_path / "v.run.json").read_text())["options"]
-    assert {name: request[name] for name in ("n", "steps", "sampler", "strength", "seed")} == {
-        "n": 2, "steps": 9, "sampler": "dpmpp", "strength": [0.25, 0.5], "seed": 4,
+    assert {name: request[name] for name in ("n", "evaluations", "sampler", "strength", "seed")} == {
+        "n": 2, "evaluations": 9, "sampler": "dpmpp", "strength": [0.25, 0.5], "seed": 4,
     }  # fmt: skip
     assert {task.start for task in identity} == {0.25, 0.5}

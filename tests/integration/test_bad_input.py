@@ -153,7 +153,7 @@ def test_places_where_nothing_can_be_written_show_at_once(run: Run, monkeypatch:
 
 def test_a_folder_in_the_place_of_the_output_shows_before_the_work(run: Run, model: Path) -> None:
     Path("new.sdf").mkdir()
-    options = ["--model", model, "-n", "2", "--steps", "1", "--n-atoms", "5", "--overwrite"]
+    options = ["--model", model, "-n", "2", "--evaluations", "1", "--n-atoms", "5", "--overwrite"]
     run("generate", *options, "-o", "new.sdf").assert_refused("new.sdf", "is a folder")
 
 

@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: P
             "generate",
             "-n",
             "50",
-            "--steps",
+            "--evaluations",
             "1",
             "--n-atoms",
             "5",
@@ -175,7 +175,7 @@ def test_the_defaults_in_the_help_are_the_defaults(run: Run) -> None:
 @pytest.fixture
 def generate(run: Run, model: Path) -> Run:
     """The command ``generate`` with a tiny model and few steps."""
-    return partial(run, "generate", "--model", model, "--steps", "3", "--device", "cpu")
+    return partial(run, "generate", "--model", model, "--evaluations", "3", "--device", "cpu")
 
 
 def test_generate_accounts_for_every_molecule(generate: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def numbers(path: Path) -> list[int]:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number: int, status: int) -> None:
-    found, err = stopped(FIVE, ["generate", "-n", "20", "--steps", "2", "--renoise", "3"], number)
+    found, err = stopped(FIVE, ["generate", "-n", "20", "--evaluations", "2", "--renoise", "3"], number)
     assert found == status
     said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf\n"
     assert err == said + ENDED[status]
@@ -129,7 +129,7 @@ def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number
 def test_without_a_finished_molecule_nothing_is_left(
     stopped: Stopped, tmp_path: Path, change: str, options: list[str], number: int, status: int
 ) -> None:
-    found, err = stopped(change, ["generate", "-n", "20", "--steps", "6", *options], number)
+    found, err = stopped(change, ["generate", "-n", "20", "--evaluations", "6", *options], number)
     assert (found, err) == (status, ENDED[status])
     assert os.listdir(tmp_path / "work") == []
 
@@ -139,16 +139,16 @@ def test_scoring_ends_at_once_and_leaves_nothing_half_made(
     stopped: Stopped, tmp_path: Path, number: int, status: int
 ) -> None:
     sample = str(REPOSITORY / "data" / "sample.sdf")
-    options = ["--evaluations", "500", "--steps", "500", "--repeats", "1000", "--batch-size", "1"]
+    options = ["--evaluations", "500", "--chain-steps", "500", "--repeats", "1000", "--batch-size", "1"]
     started = time.monotonic()
-    found, err = stopped(SCORED, ["score", sample, *options], number, out="m.csv")
+    found, err = stopped(SCORED, ["likelihood", sample, *options], number, out="m.csv")
     assert (found, err) == (status, ENDED[status])
     assert time.monotonic() - started < 40, "not the end of a micro-batch of half a million evaluations"
     assert os.listdir(tmp_path / "work") == []
 
 
 def test_threads_that_draw_are_stopped(stopped: Stopped, tmp_path: Path) -> None:
-    options = ["-n", "400", "--steps", "2", "--n-atoms", "5", "--precision", "float32", "--keep-invalid"]
+    options = ["-n", "400", "--evaluations", "2", "--n-atoms", "5", "--precision", "float32", "--keep-invalid"]
     found, err = stopped(SLOW_AFTER_TWO, ["generate", *options], signal.SIGINT)
     assert (found, "of 400 molecules; what was made is in m.sdf" in err) == (130, True)
     made = numbers(tmp_path / "work" / "m.csv")
@@ -157,7 +157,7 @@ def test_threads_that_draw_are_stopped(stopped: Stopped, tmp_path: Path) -> None
 
 
 def test_until_valid_counts_the_valid(stopped: Stopped, tmp_path: Path) -> None:
-    stopped(FIVE, ["generate", "-n", "6", "--steps", "2", "--until-valid"], signal.SIGINT)
+    stopped(FIVE, ["generate", "-n", "6", "--evaluations", "2", "--until-valid"], signal.SIGINT)
     record = json.loads((tmp_path / "work" / "m.run.json").read_text())
     assert record["problem"] == "interrupted after 5 of 6 valid molecules"
 
@@ -167,7 +167,7 @@ def test_vary_and_conformers_write_what_is_settled(stopped: Stopped, tmp_path: P
     folder = tmp_path / "work"
     records = (REPOSITORY / "data" / "sample.sdf").read_text().split("$$$$\n")
     (tmp_path / "in.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:2]))
-    more = ["../in.sdf", "-n", "4", "--steps", "2", "--keep-invalid"]
+    more = ["../in.sdf", "-n", "4", "--evaluations", "2", "--keep-invalid"]
     found, err = stopped(THREE_TASKS, [*options, *more], signal.SIGINT)
     assert (found, "of 8 molecules; what was made is in m.sdf\ninterrupted\n" in err) == (130, True), err
     assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]

@@ -30,16 +30,17 @@ def written(run: Run, *arguments: str | Path) -> tuple[bytes, bytes]:
 
 def test_generate_writes_the_same_bytes_from_a_file(run: Run, packed: Path) -> None:
     Path("wishes.yaml").write_text(
-        f"number: 4\nout: x.sdf\nmodel: {packed}\nn_atoms: 5..12\nsteps: 3\nseed: 3\ntarget: logp=0.5..2\n"
+        f"number: 4\nout: x.sdf\nmodel: {packed}\nn_atoms: 5..12\nevaluations: 3\nseed: 3\ntarget: logp=0.5..2\n"
         "guidance: 'logp=2'\nelements: [C, N, O, H]\nexclude-elements: N\ncharge: 0\ndecode: argmax\n"
         "keep-invalid: true\nuntil-valid: false\nsampler: ddpm\nprecision: float32\ntrajectory: [x.xyz]\n"
     )
     file = written(run, "generate", "--config", "wishes.yaml")
     trajectory = Path("x.xyz").read_bytes()
     options = written(
-        run, "generate", "-n", "4", "-o", "x.sdf", "--model", packed, "--n-atoms", "5..12", "--steps", "3", "--seed",
-        "3", "--target", "logp=0.5..2", "--guidance", "logp=2", "--elements", "C,N,O,H", "--exclude-elements", "N",
-        "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm", "--precision", "float32",
+        run, "generate", "-n", "4", "-o", "x.sdf", "--model", packed, "--n-atoms", "5..12", "--evaluations", "3",
+        "--seed", "3", "--target", "logp=0.5..2",
+        "--guidance", "logp=2", "--elements", "C,N,O,H",
+        "--exclude-elements", "N", "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm", "--precision", "float32",
         "--trajectory", "x.xyz",
     )  # fmt: skip
     assert file == options
@@ -53,16 +54,16 @@ def test_vary_and_conformers_write_the_same_bytes_from_a_file(run: Run, model: P
     Path("in.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:2]))
     for command, key, value in (("vary", "strength", "0.5"), ("conformers", "redraws", "1")):
         Path("o.yaml").write_text(
-            f"number: 3\nout: x.sdf\nmodel: {model}\nsteps: 3\nseed: 2\nkeep-invalid: true\n{key}: {value}\n"
+            f"number: 3\nout: x.sdf\nmodel: {model}\nevaluations: 3\nseed: 2\nkeep-invalid: true\n{key}: {value}\n"
         )
-        options = ["-n", "3", "-o", "x.sdf", "--steps", "3", "--seed", "2", "--keep-invalid", f"--{key}", value]
+        options = ["-n", "3", "-o", "x.sdf", "--evaluations", "3", "--seed", "2", "--keep-invalid", f"--{key}", value]
         file = written(run, command, "in.sdf", "--config", "o.yaml")
         assert file == written(run, command, "in.sdf", "--model", model, *options)
         assert file[0]
 
 
 def test_what_the_command_line_says_wins(run: Run, packed: Path) -> None:
-    Path("o.yaml").write_text(f"number: 9\nmodel: {packed}\nsteps: 3\ntarget: [logp=0.5, logp=9]\nn-atoms: 5\n")
+    Path("o.yaml").write_text(f"number: 9\nmodel: {packed}\nevaluations: 3\ntarget: [logp=0.5, logp=9]\nn-atoms: 5\n")
     result = run("generate", "-n", "2", "--config", "o.yaml", "--target", "logp=1", "--overwrite", "-o", "x.sdf")
     assert result.status == 0
     assert result.out.startswith("2 requested")
@@ -80,11 +81,11 @@ def test_words_of_yaml_stay_texts(run: Run, packed: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("stepps: 3", ["o.yaml: unknown key 'stepps' (did you mean 'steps'?)"]),
+        ("evaluation: 3", ["o.yaml: unknown key 'evaluation' (did you mean 'evaluations'?)"]),
         ("targets: [logp=1]", ["unknown key 'targets' (did you mean 'target'?)"]),
         ("config: o.yaml", ["unknown key 'config'"]),
         ("5: 4", ["unknown key '5'"]),
-        ("steps: [1, 2]", ["o.yaml: steps takes one value, not a list"]),
+        ("evaluations: [1, 2]", ["o.yaml: evaluations takes one value, not a list"]),
         ("n-atoms: {low: 1}", ["o.yaml: n-atoms takes one value, not keys and values"]),
         ("elements: [[C]]", ["o.yaml: elements takes one value, not a list"]),
         ("target: {logp: 1}", ["o.yaml: target takes one value, not keys and values"]),
@@ -98,7 +99,7 @@ def test_words_of_yaml_stay_texts(run: Run, packed: Path) -> None:
         ("decode: dashed", ["--decode", "fitted"]),
         ("n-atoms: 9..5", ["--n-atoms 9..5"]),
         ("", ["o.yaml must hold keys and values, it is empty"]),
-        ("- steps", ["o.yaml must hold keys and values, not list"]),
+        ("- evaluations", ["o.yaml must hold keys and values, not list"]),
         ("a: [", ["o.yaml is not valid YAML"]),
     ],
 )
@@ -120,7 +121,7 @@ def test_an_option_of_another_command_is_unknown(run: Run) -> None:
 
 def test_the_example_of_the_repository_works(run: Run) -> None:
     example = REPOSITORY / "configs" / "steer.yaml"
-    result = run("generate", "--config", example, "-n", "1", "--steps", "15", "--particles", "4")
+    result = run("generate", "--config", example, "-n", "1", "--evaluations", "15", "--particles", "4")
     assert result.status == 0, result.err
     assert "score targets, weight 4: " in result.out
     assert Path("steered.sdf").is_file()

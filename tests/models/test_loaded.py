@@ -83,7 +83,7 @@ def test_what_is_asked_for_wins(tmp_path: Path, tiny_model: MoleculeModel) -> No
     model = load_model(folder, device="cpu")
     assert model.sampling == sampling
     assert method(SamplerOptions().resolved(model.sampling)) == (8, "dpmpp_sde", "window")
-    asked = SamplerOptions.of(steps=4, sampler="ddim", grid="karras")
+    asked = SamplerOptions.of(evaluations=4, sampler="ddim", grid="karras")
     assert method(asked.resolved(model.sampling)) == (4, "ddim", "karras")
     assert method(SamplerOptions().resolved(model.sampling.conformers)) == (25, "ode", "uniform")
     assert method(SamplerOptions.of(grid="karras").resolved(model.sampling.conformers)) == (25, "ode", "karras")

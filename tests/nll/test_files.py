@@ -1,4 +1,4 @@
-"""`moldiff score`: every record of a file accounted for, and the same rows however they are computed."""
+"""`moldiff likelihood`: every record of a file accounted for, and the same rows however they are computed."""
 
 import csv
 import json
@@ -19,7 +19,7 @@ from moldiff.nll.reference import LikelihoodReference
 
 Run = Callable[..., Any]
 Write = Callable[..., Path]
-SMALL = ("--steps", "8", "--evaluations", "3", "--repeats", "2")
+SMALL = ("--chain-steps", "8", "--evaluations", "3", "--repeats", "2")
 WATER = [("O", 0.0, 0.0, 0.1), ("H", 0.96, 0.0, 0.0), ("H", -0.24, 0.93, 0.0)]
 SULFUR = [("S", 0.0, 0.0, 0.1), ("H", 1.34, 0.0, 0.0), ("H", -0.1, 1.33, 0.0)]
 
@@ -40,7 +40,7 @@ def mixed(write: Write, record: Callable[..., str], sample_texts: list[str]) -> 
 
 def test_every_record_has_a_row(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.csv"
-    result = run("score", mixed, "--model", model, "-o", out, *SMALL)
+    result = run("likelihood", mixed, "--model", model, "-o", out, *SMALL)
     assert result.status == 0, result.err
     assert "14 records = 11 scored + 3 not scored" in result.out
     assert "z-scores: none" in result.out
@@ -65,7 +65,7 @@ def test_every_record_has_a_row(run: Run, model: Path, mixed: Path, tmp_path: Pa
 
 
 def test_the_same_seed_gives_the_same_file(model: Path, mixed: Path, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"model": str(model), "steps": 8, "evaluations": 3, "repeats": 2}
+    settings: dict[str, Any] = {"model": str(model), "chain_steps": 8, "evaluations": 3, "repeats": 2}
     for name, batch_size, seed in (("a", None, 0), ("b", None, 0), ("c", 3, 0), ("d", None, 1)):
         score_file(mixed, tmp_path / f"{name}.csv", batch_size=batch_size, seed=seed, **settings)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
@@ -79,7 +79,7 @@ def test_the_same_seed_gives_the_same_file(model: Path, mixed: Path, tmp_path: P
 def test_a_score_does_not_depend_on_the_place_in_the_file(
     model: Path, sample_texts: list[str], write: Write, tmp_path: Path
 ) -> None:
-    settings: dict[str, Any] = {"model": str(model), "steps": 8, "evaluations": 3, "repeats": 2}
+    settings: dict[str, Any] = {"model": str(model), "chain_steps": 8, "evaluations": 3, "repeats": 2}
     found = []
     for name, texts in (("one", sample_texts[:6]), ("other", sample_texts[5::-1])):
         score_file(write(*texts), tmp_path / f"{name}.csv", **settings)
@@ -94,7 +94,7 @@ def test_a_file_in_which_nothing_can_be_scored_is_told(
     run: Run, model: Path, record: Callable[..., str], write: Write, tmp_path: Path
 ) -> None:
     path = write(record("sulfide", SULFUR, [(1, 2, 1), (1, 3, 1)]))
-    done = run("score", path, "-o", tmp_path / "s.csv", "--model", model, *SMALL)
+    done = run("likelihood", path, "-o", tmp_path / "s.csv", "--model", model, *SMALL)
     assert (done.status, "none of 1 records could be scored" in done.err) == (0, True)
 
 
@@ -113,7 +113,7 @@ def test_a_model_that_carries_held_out_scores_gives_z_scores(
         card="",
         half=False,
     )
-    result = run("score", file, "--model", folder, "-o", tmp_path / "s.csv", *SMALL)
+    result = run("likelihood", file, "--model", folder, "-o", tmp_path / "s.csv", *SMALL)
     assert "z-scores: against 120 held-out molecules of 14 to 18 atoms" in result.out
     for row in rows_of(tmp_path / "s.csv"):
         place = int(row["n_atoms"]) - 14
@@ -122,7 +122,7 @@ def test_a_model_that_carries_held_out_scores_gives_z_scores(
             assert float(row["z_pos"]) == pytest.approx(expected, rel=1e-3)
         else:
             assert all(row[name] == "" for name in Z_COLUMNS)
-    other = run("score", file, "--model", folder, "-o", tmp_path / "t.csv", "--steps", "9", *SMALL[2:])
+    other = run("likelihood", file, "--model", folder, "-o", tmp_path / "t.csv", "--chain-steps", "9", *SMALL[2:])
     assert "none, as the model's held-out scores are those of 8 steps, 3 evaluations, 2 repeats" in other.out
     assert f"z_{SCORED[0]}" not in rows_of(tmp_path / "t.csv")[0]
 
@@ -130,8 +130,8 @@ def test_a_model_that_carries_held_out_scores_gives_z_scores(
 def test_held_out_molecules_of_a_file(run: Run, model: Path, sample_texts: list[str], write: Write) -> None:
     held_out, file = write(*sample_texts[:45], name="h.sdf"), write(*sample_texts[50:52])
     result = run(
-        "score", file, "--model", model, "-o", file.with_name("s.csv"), "--calibrate", held_out,
-        "--steps", "2", "--evaluations", "2", "--repeats", "1",
+        "likelihood", file, "--model", model, "-o", file.with_name("s.csv"), "--calibrate", held_out,
+        "--chain-steps", "2", "--evaluations", "2", "--repeats", "1",
     )  # fmt: skip
     assert "z-scores: against 45 held-out molecules" in result.out
     assert list(rows_of(file.with_name("s.csv"))[0]) == [*COLUMNS, *Z_COLUMNS]
@@ -140,11 +140,13 @@ def test_held_out_molecules_of_a_file(run: Run, model: Path, sample_texts: list[
 def test_refusals_are_one_line_and_leave_nothing(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "s.csv"
     before = sorted(path.name for path in tmp_path.iterdir())
-    run("score", tmp_path / "none.sdf", "--model", model, "-o", out).assert_refused("none.sdf")
-    run("score", mixed, "--model", model, "-o", tmp_path / "s.txt").assert_refused("must end in .csv")
-    run("score", mixed, "--model", model, "-o", out, "--steps", "4", "--evaluations", "9").assert_refused("2 .. 5")
-    run("score", mixed, "--model", model, "-o", out, "--calibrate", mixed, *SMALL).assert_refused("40 held-out")
+    run("likelihood", tmp_path / "none.sdf", "--model", model, "-o", out).assert_refused("none.sdf")
+    run("likelihood", mixed, "--model", model, "-o", tmp_path / "s.txt").assert_refused("must end in .csv")
+    run("likelihood", mixed, "--model", model, "-o", out, "--chain-steps", "4", "--evaluations", "9").assert_refused(
+        "2 .. 5"
+    )
+    run("likelihood", mixed, "--model", model, "-o", out, "--calibrate", mixed, *SMALL).assert_refused("40 held-out")
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     out.write_text("mine")
-    run("score", mixed, "--model", model, "-o", out, *SMALL).assert_refused("exists already")
+    run("likelihood", mixed, "--model", model, "-o", out, *SMALL).assert_refused("exists already")
     assert out.read_text() == "mine"

@@ -246,7 +246,7 @@ def test_a_formula_fixes_the_size(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_command_line(model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
-    command = ("generate", "-n", "4", "--steps", "2", "--model", model, "-o", tmp_path / "m.sdf", "--overwrite")
+    command = ("generate", "-n", "4", "--evaluations", "2", "--model", model, "-o", tmp_path / "m.sdf", "--overwrite")
     result = run(*command, "--formula", "C2H6O", "--charge", "0", "--elements", "C,H,O", "--keep-invalid")
     assert result.status == 0, result.err
     assert {row["n_atoms"] for row in csv.DictReader((tmp_path / "m.csv").open())} == {"9"}

@@ -341,7 +341,8 @@ def methanol(tmp_path: Path) -> Path:
 
 def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     out = tmp_path / "m.sdf"
-    command = ("generate", "-n", "3", "--steps", "5", "--model", model, "-o", out, "--overwrite", "--keep-invalid")
+    common = ("--model", model, "-o", out, "--overwrite", "--keep-invalid")
+    command = ("generate", "-n", "3", "--evaluations", "5", *common)
     result = run(*command, "--fragment", methanol, "--attach-at", "0", "--grow", "2..3", "--resample", "2")
     assert result.status == 0, result.err
     rows = list(csv.DictReader((tmp_path / "m.csv").open()))
@@ -374,7 +375,7 @@ def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytes
 
 def test_in_python(methanol: Path, model: Path) -> None:
     wish = Fragment.of(methanol, attach_at=[0], grow=3)
-    (mol,) = moldiff.generate(1, model=model, steps=2, fragment=wish, keep_invalid=True)
+    (mol,) = moldiff.generate(1, model=model, evaluations=2, fragment=wish, keep_invalid=True)
     assert mol.GetNumAtoms() == 8
     with pytest.raises(MoldiffError, match="no open valence"):
         moldiff.generate(1, model=model, fragment=METHANOL)
@@ -382,8 +383,10 @@ def test_in_python(methanol: Path, model: Path) -> None:
 
 def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
     wish = Fragment.of(methanol, attach_at=[0], grow=(3, 6))
-    found = moldiff.generate(8, steps=8, fragment=wish, score="logp", score_weight=2, particles=4, precision="float32")
-    plain = moldiff.generate(8, steps=8, fragment=wish, precision="float32")
+    found = moldiff.generate(
+        8, evaluations=8, fragment=wish, score="logp", score_weight=2, particles=4, precision="float32"
+    )
+    plain = moldiff.generate(8, evaluations=8, fragment=wish, precision="float32")
     given = Chem.MolFromMolFile(str(methanol), removeHs=False)
     assert found
     for mol in (*found, *plain):

@@ -78,10 +78,10 @@ def test_no_more_evaluations_than_asked_for_and_no_step_more_would_fit(solver: S
 
 @pytest.mark.parametrize(("sampler", "real"), [("ddpm", 6), ("dpmpp", 6), ("ode", 5), ("langevin", 5)])
 def test_the_real_number_of_evaluations_is_in_the_files(model: Path, tmp_path: Path, sampler: str, real: int) -> None:
-    generate_files(tmp_path / "m.sdf", n=2, model=str(model), steps=6, sampler=sampler, grid="logsnr")
+    generate_files(tmp_path / "m.sdf", n=2, model=str(model), evaluations=6, sampler=sampler, grid="logsnr")
     record = json.loads((tmp_path / "m.run.json").read_text())
     assert record["network_evaluations_per_molecule"] == real
-    assert record["options"]["steps"] == 6
+    assert record["options"]["evaluations"] == 6
     assert record["options"]["grid"] == "logsnr"
     assert {row["evaluations"] for row in csv.DictReader((tmp_path / "m.csv").open())} == {str(real)}
 

@@ -13,7 +13,7 @@ TINY = {
     "network": {
         "layers": 2, "node_width": 16, "pair_width": 8, "pair_hidden": 8, "vectors": 4, "heads": 2, "global_width": 8,
     },
-    "optimizer": {"warmup_steps": 2, "muon_learning_rate": 0.002, "ema": 0.9},
+    "optimizer": {"warmup_steps": 2, "muon_learning_rate": 0.002, "ema_decay": 0.9},
     "training": {
         "steps": 8, "batch_size": 4, "log_every": 2, "validate_every": 4, "validation_molecules": 8,
         "checkpoint_every": 4, "bf16": False, "device": "cpu", "threads": 1,

@@ -93,7 +93,7 @@ def test_noise_has_the_size_of_its_level(make_task: Make) -> None:
 
 @pytest.mark.parametrize(("each", "whole"), [(0.5, 0.5), (0.3, 0.1), (0.0, 0.0), (0.0, 1.0)])
 def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, whole: float) -> None:
-    task, count = make_task(f"training.property_dropout={each}", f"training.unconditional_share={whole}"), 20_000
+    task, count = make_task(f"training.property_dropout={each}", f"training.p_unconditional={whole}"), 20_000
     clean, _, _ = task.setup_batch(0)
     many = clean.replace(properties=torch.ones(count, 2), ids=torch.arange(count))
     kept = ~torch.isnan(task._drop_properties(many, many.ids, 0))
@@ -107,7 +107,7 @@ def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, 
 
 
 def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:
-    task = make_task("training.property_dropout=0", "training.unconditional_share=0")
+    task = make_task("training.property_dropout=0", "training.p_unconditional=0")
     clean, _, _ = task.setup_batch(0)
     absent = clean.replace(properties=torch.full_like(clean.properties, torch.nan))
     assert bool(torch.isnan(task._drop_properties(absent, absent.ids, 0)).all())

@@ -44,7 +44,7 @@ def test_a_packed_model_carries_what_its_users_need(trained: Path, prepared: Pat
     assert np.array_equal(rows[:, 0], dataset.sizes[train_rows])
     column = dataset.property_columns(["logp"])
     assert np.array_equal(rows[:, 1:], dataset.arrays["properties"][train_rows][:, column])
-    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(out), steps=2, decode="structured")
+    summary = generate_files(tmp_path / "m.sdf", n=2, model=str(out), evaluations=2, decode="structured")
     assert sum(summary.counts.values()) == 2
 
 

@@ -50,9 +50,9 @@ def property_file(tmp_path: Path, data: Path) -> Callable[..., Path]:
 
     def write(name: str = "run", **changes: object) -> Path:
         values = {
-            "kind": "property", "data": str(data), "output": str(tmp_path / name), "for_model": "qm9",
+            "kind": "property", "data": str(data), "output": str(tmp_path / name), "guided_model": "qm9",
             "properties": ["gfn2_gap_eV", "logp"], "network": SIZES, "training": PACE,
-            "optimizer": {"warmup_steps": 2, "muon_learning_rate": 0.002, "ema": 0.9}, **changes,
+            "optimizer": {"warmup_steps": 2, "muon_learning_rate": 0.002, "ema_decay": 0.9}, **changes,
         }  # fmt: skip
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
@@ -77,7 +77,7 @@ def test_a_run_leaves_a_property_network_for_the_model_that_it_names(
     rows = dataset.statistics.properties
     assert model.predictor.property_mean.tolist() == pytest.approx([rows[name].mean for name in model.properties])
     assert model.predictor.property_std.tolist() == pytest.approx([rows[name].std for name in model.properties])
-    assert folder.config["training"]["for_model_sha256"] == load_model_folder("qm9").sha256
+    assert folder.config["training"]["guided_model_sha256"] == load_model_folder("qm9").sha256
     assert "gfn2_gap_eV" in folder.card
     assert folder.references["condition_rows"].shape == (len(dataset.indices("train")), 3)
     log = list(csv.DictReader((tmp_path / "run" / "validation.csv").open()))
@@ -146,7 +146,7 @@ def test_validation_compares_with_the_mean_of_the_data(property_file: Callable[.
     [
         ({"properties": ["logq"]}, r"'logq' is not a property of .*did you mean 'logp'.*it has logp, gfn2_gap_eV"),
         ({"properties": ["logp", "logp"]}, "'logp' stands twice"),
-        ({"for_model": "qm8"}, "no model 'qm8'"),
+        ({"guided_model": "qm8"}, "no model 'qm8'"),
     ],
 )
 def test_files_that_make_no_sense(property_file: Callable[..., Path], changes: dict[str, object], words: str) -> None:

@@ -89,7 +89,7 @@ def test_a_student_is_sampled_in_as_many_evaluations_as_it_learned_to_draw_in() 
     def after(sampling: dict[str, object], **draws: object) -> SamplingConfig:
         config = TrainConfig(
             data=Path("d"), output=Path("o"), sampling=SamplingConfig.model_validate(sampling),
-            own_draws=OnPolicyConfig.model_validate(draws),
+            on_policy=OnPolicyConfig.model_validate(draws),
         )  # fmt: skip
         return adapted_sampling(own, config)
 

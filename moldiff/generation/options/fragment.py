@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
 from moldiff.chem.fragments import MolFragment, block_of, cut_fragment, parts_of
 from moldiff.chem.io.text_records import read_texts
+from moldiff.deprecations import renamed_attribute
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
 from moldiff.sampling.constraints import ElementMask
@@ -216,3 +217,8 @@ def _blocks(path: Path) -> tuple[str, ...]:
         if record.reason:
             raise MoldiffError(f"{path}, record {record.index + 1}: {record.reason}")
     return tuple(record.text for record in records)
+
+
+def __getattr__(name: str) -> Any:
+    """Return what an old name of this module stands for."""
+    return renamed_attribute(__name__, name, {"FragmentWish": "Fragment"}, globals())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, choice, whole_number
 from moldiff.choices import DEFAULT_BATCH_SIZE, Precision, Sampler, TimeGrid
+from moldiff.deprecations import renamed_argument
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class SamplerOptions:
     precision: Precision = Precision.AUTO
 
     def __post_init__(self) -> None:
-        for name, value in (("steps", self.evaluations), ("batch_size", self.batch_size)):
+        for name, value in (("evaluations", self.evaluations), ("batch_size", self.batch_size)):
             if value is not None and whole_number(value, name) < 1:
                 raise MoldiffError(f"{name} must be at least 1, not {value}", argument=name)
         if not 0 <= whole_number(self.seed, "seed") < 1 << 64:
@@ -49,17 +50,19 @@ class SamplerOptions:
     def of(
         cls,
         *,
-        steps: int | None = None,
+        evaluations: int | None = None,
         sampler: str | None = None,
         grid: str | None = None,
         seed: int = 0,
         batch_size: int = DEFAULT_BATCH_SIZE,
         device: str = "auto",
         precision: str = Precision.AUTO,
+        steps: int | None = None,
     ) -> SamplerOptions:
-        """Return what a user's words mean; MoldiffError for a name that is none, and as above."""
+        """Return what a user's words mean (``steps``: the old word for ``evaluations``); MoldiffError for a name that
+        is none, and as above."""
         return cls(
-            evaluations=steps,
+            evaluations=renamed_argument("steps", steps, "evaluations", evaluations),
             sampler=None if sampler is None else choice(sampler, Sampler, "sampler"),
             grid=None if grid is None else choice(grid, TimeGrid, "grid"),
             seed=seed,
@@ -97,6 +100,6 @@ class ResolvedSampler:
         """Return the options by their public names."""
         rest = self.options
         return {
-            "steps": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid), "seed": rest.seed,
+            "evaluations": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid), "seed": rest.seed,
             "batch_size": rest.batch_size, "device": rest.device, "precision": str(rest.precision),
         }  # fmt: skip

@@ -83,7 +83,7 @@ class Collector:
         Args:
             draw: the end of a walk.
             passed: states on its way.
-            part: draws of one part are calibrated together.
+            part: draws of one part are reweighted together.
         """
         states = len(passed)
         if not states:
@@ -125,7 +125,7 @@ class Collector:
         arrays = MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds)
         return arrays, properties, outcome.mol, outcome.decoding
 
-    def calibrate(self, wanted: Sequence[Mapping[str, int]], strength: float = 1.0) -> None:
+    def reweight(self, wanted: Sequence[Mapping[str, int]], strength: float = 1.0) -> None:
         """Drop and repeat draws so that each part is made of what molecules of the data are made of.
 
         Args:
@@ -133,15 +133,15 @@ class Collector:
             strength: exponent of the weights; beyond 1 they lead further than to the data, since a model learns but a
                 part of the way.
         """
-        calibrated: list[_Entry] = []
+        reweighted: list[_Entry] = []
         for part in sorted({entry.part for entry in self._entries}):
             entries = [entry for entry in self._entries if entry.part == part]
             weights = strength * log_weights([entry.features for entry in entries], wanted)
             copies = systematic_resampling(weights, 0.5)
-            calibrated += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
+            reweighted += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
             share = effective_sample_size(weights) / len(entries)
-            logger.info("own draws, part %d: calibrated; their effective share is %.0f %%", part + 1, 100 * share)
-        self._entries = calibrated
+            logger.info("own draws, part %d: reweighted; their effective share is %.0f %%", part + 1, 100 * share)
+        self._entries = reweighted
 
     def result(self, made_by: dict[str, Any]) -> OnPolicyData:
         """Return all states; MoldiffError if no draw was sound."""
@@ -187,17 +187,17 @@ def _repeated(values: Tensor, count: int) -> Tensor:
 
 def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> dict[str, Any]:
     """Return what own draws depend on, as plain JSON."""
-    own = config.own_draws
+    own = config.on_policy
     found = {
         "model_sha256": folder.sha256,
         "data_sha256": str(dataset.info["data_hash"]),
         "seed": config.training.seed,
         "draws": own.draws,
-        "evaluations": list(own.evaluations),
+        "sampler_evaluations": list(own.sampler_evaluations),
         "states": own.states,
-        "calibrate": own.calibrate,
+        "reweight": own.reweight,
         "property_dropout": config.training.property_dropout,
-        "unconditional_share": config.training.unconditional_share,
+        "p_unconditional": config.training.p_unconditional,
     }
     if own.teacher is None:
         return found
@@ -217,16 +217,16 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     Args:
         folder: the model.
         dataset: the training data.
-        config: gives ``own_draws``, the seed and how often properties are asked for.
+        config: gives ``on_policy``, the seed and how often properties are asked for.
     """
-    wanted, training = config.own_draws, config.training
+    wanted, training = config.on_policy, config.training
     device = resolve_device(training.device)
     model = MoleculeModel.from_folder(folder, device, resolve_precision("auto", device))
     starts = TrainingConditionSampler(
-        _training_rows(dataset, model.conditions), training.property_dropout, training.unconditional_share
+        _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
     collector, started, done = Collector(model, dataset), time.monotonic(), 0
-    parts = _parts(wanted.draws, wanted.evaluations)
+    parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(device) as workers:
         mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
@@ -247,8 +247,8 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 done += evaluations * some
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
-    if wanted.calibrate:
-        collector.calibrate(_training_features(dataset, training.seed), wanted.calibrate)
+    if wanted.reweight:
+        collector.reweight(_training_features(dataset, training.seed), wanted.reweight)
     found = collector.result(made_by(folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
@@ -283,7 +283,7 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
 
 def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingConditionSampler, workers: Workers) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
-    own, device = config.own_draws, model.device
+    own, device = config.on_policy, model.device
     assert own.teacher is not None
     teacher = load_model(own.teacher, device=device, precision=model.denoiser.precision).model
     if teacher.vocabulary != model.vocabulary or teacher.conditions != model.conditions:

@@ -5,7 +5,7 @@ along (exposure bias; Ross et al. 2011, "A reduction of imitation learning and s
 learning", on training where one's own decisions lead). Here the states of the model's own walks are shown to it
 together with what they should have become: the molecule that was drawn if it is sound, else the most probable sound
 molecule for the same coordinates (`StructuredDecoder` with ``fitted``), else nothing: the draw is left out. Large steps
-and a network that is not perfect also shift the proportions of what is drawn; calibrated draws are dropped and repeated
+and a network that is not perfect also shift the proportions of what is drawn; reweighted draws are dropped and repeated
 until they are made of what the data is made of (`moldiff.training.on_policy.reweight`), and the model learns that too.
 
 With a teacher, this is distillation to fewer steps: every draw is noised a little, and the teacher walks it down again
@@ -29,6 +29,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from moldiff.deprecations import ON_POLICY_KEYS, renamed_keys
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
@@ -116,7 +117,7 @@ class OnPolicyData:
         groups: dict[int, dict[str, Tensor]] = {}
         try:
             with safe_open(path, framework="pt") as handle:
-                found = json.loads(handle.metadata()[_MADE_BY])
+                found = renamed_keys(dict(json.loads(handle.metadata()[_MADE_BY])), str(path), ON_POLICY_KEYS)
                 for key in handle.keys():  # noqa: SIM118 - not a mapping
                     width, _, name = key.partition(".")
                     groups.setdefault(int(width), {})[name] = handle.get_tensor(key)

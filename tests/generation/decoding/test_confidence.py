@@ -35,7 +35,7 @@ def test_atoms_without_a_value_are_marked() -> None:
 
 def test_generated_files_carry_them_and_rdkit_reads_them(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    generate_files(out, n=8, model=str(model), steps=3, keep_invalid=True)
+    generate_files(out, n=8, model=str(model), evaluations=3, keep_invalid=True)
     assert max(map(len, out.read_text().splitlines())) <= 200
     molecules = [mol for mol in Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False) if mol is not None]
     assert molecules
@@ -60,5 +60,5 @@ def test_long_lists_are_wrapped(tmp_path: Path) -> None:
 
 
 def test_molecules_in_memory_carry_them_too(model: Path) -> None:
-    for mol in generate(4, model=model, steps=3, keep_invalid=True):
+    for mol in generate(4, model=model, evaluations=3, keep_invalid=True):
         assert len(mol.GetProp(TYPE_TAG).split()) == len(mol.GetProp(BOND_TAG).split()) == mol.GetNumAtoms()

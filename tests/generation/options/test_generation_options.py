@@ -80,7 +80,7 @@ def test_texts_of_a_fragment() -> None:
         ({"n": True}, "n must be a whole number, not True"),
         ({"n": "3"}, "n must be a whole number, not '3'"),
         ({"seed": 1.5}, "seed must be a whole number, not 1.5"),
-        ({"steps": "5"}, "steps must be a whole number"),
+        ({"evaluations": "5"}, "evaluations must be a whole number"),
         ({"batch_size": 2.0}, "batch_size must be a whole number"),
         ({"renoise": "1"}, "renoise must be a whole number"),
         ({"n_atoms": 2.5}, "n_atoms must be a whole number, a pair"),
@@ -137,7 +137,7 @@ def test_a_fragment_refuses_wrong_types(arguments: dict[str, Any], words: str) -
 
 def test_strengths_as_texts_and_values(model: Path) -> None:
     def positions(strength: Any) -> list[np.ndarray]:
-        made = moldiff.vary([ETHANOL], 2, strength=strength, model=model, steps=2, keep_invalid=True)
+        made = moldiff.vary([ETHANOL], 2, strength=strength, model=model, evaluations=2, keep_invalid=True)
         return [mol.GetConformer().GetPositions() for mol in made]
 
     assert np.array_equal(positions("0.3..0.5"), positions((0.3, 0.5)))

@@ -131,7 +131,7 @@ def test_an_error_from_a_range_is_the_distance_from_it(
 
 
 def test_the_gradient_reaches_the_molecules(packed: Path, property_folder: Path) -> None:
-    given: dict[str, Any] = {"n": 2, "model": packed, "steps": 3, "n_atoms": 9, "keep_invalid": True}
+    given: dict[str, Any] = {"n": 2, "model": packed, "evaluations": 3, "n_atoms": 9, "keep_invalid": True}
     free, none, pulled, both = (
         [mol.GetConformer().GetPositions() for mol in moldiff.generate(**given, **more)]
         for more in (
@@ -188,7 +188,7 @@ def test_other_noise_or_other_classes_are_refused(
             replace(tiny_model, curve_config=curve),
             r"cannot guide tiny: its noise curve differs \(sigma_max 25.0, not 9.0\)",
         ),
-        (replace(tiny_model, vocabulary=elements), r"its vocabulary differs .*for_model: tiny"),
+        (replace(tiny_model, vocabulary=elements), r"its vocabulary differs .*guided_model: tiny"),
     ):
         with pytest.raises(MoldiffError, match=words):
             PropertyGuide.load(str(property_folder), None, other, "tiny", CPU)

@@ -123,7 +123,7 @@ def test_a_range_without_a_molecule_has_no_distance(packed: Path) -> None:
 
 
 def test_conditions_reach_the_network(packed: Path, tiny_model: MoleculeModel) -> None:
-    arguments: dict[str, Any] = {"n": 2, "model": packed, "steps": 3, "n_atoms": 9, "keep_invalid": True}
+    arguments: dict[str, Any] = {"n": 2, "model": packed, "evaluations": 3, "n_atoms": 9, "keep_invalid": True}
     free, asked, ignored, hard = (
         [mol.GetConformer().GetPositions() for mol in moldiff.generate(**arguments, **more)]
         for more in ({}, {"targets": ["logp=2"]}, {"targets": ["logp=2"], "guidance": 0},
@@ -142,7 +142,7 @@ def test_attempts_are_made_under_the_condition(packed: Path, monkeypatch: pytest
         return original(*arguments)
 
     monkeypatch.setattr(renoise, "resample", spy)
-    moldiff.generate(2, model=packed, steps=4, targets=["logp=2"], guidance=2, renoise=1)
+    moldiff.generate(2, model=packed, evaluations=4, targets=["logp=2"], guidance=2, renoise=1)
     assert seen
     assert all(bool((properties == 2).all()) for properties in seen)
 
@@ -245,7 +245,7 @@ def test_a_model_without_training_rows_cannot_be_asked(model: Path, tmp_path: Pa
 
 def test_the_command_line(scripted: None, packed: Path, tmp_path: Path, run: Callable[..., Any]) -> None:
     command = ("generate", "-n", "3", "--model", packed, "-o", tmp_path / "m.sdf", "--overwrite")
-    result = run(*command, "--target", "logp=0.5", "--guidance", "2.0", "--steps", "50")
+    result = run(*command, "--target", "logp=0.5", "--guidance", "2.0", "--evaluations", "50")
     assert result.status == 0
     assert "logp=0.5: mean absolute error 0.136 over 1 valid molecules; 1 of 3 draws" in result.out
     assert rows_of(tmp_path / "m.sdf")[0]["evaluations"] == "50"

@@ -40,7 +40,7 @@ SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
 VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
 EVALUATIONS, STATES = 6, 3  # so few that some draws fail
 FEW = [
-    "own_draws.share=0.5", "own_draws.draws=12", "own_draws.evaluations=[6,10]", "own_draws.states=3",
+    "on_policy.share=0.5", "on_policy.draws=12", "on_policy.sampler_evaluations=[6,10]", "on_policy.states=3",
     "training.log_every=100", "training.validate_every=100",
 ]  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
     for draw, passed in walked:
         collector.take(draw, passed, part=int(draw.number >= 12))
     plain = collector.result({})
-    collector.calibrate([{"ring 3": 1}, {}] * 100)  # asked for: a ring of three in every other molecule
+    collector.reweight([{"ring 3": 1}, {}] * 100)  # asked for: a ring of three in every other molecule
     calibrated = collector.result({})
     part = {draw.arrays.pos.tobytes(): int(draw.number >= 12) for draw, _ in walked if draw.arrays is not None}
     shares: list[list[float]] = []
@@ -182,7 +182,7 @@ def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
     assert shares[0][0] < 0.4
     assert shares[0][1] > 0.6
     assert shares[1] == pytest.approx([0.5, 0.5], abs=0.1), "each part for itself"
-    collector.calibrate([{"ring 3": 1}] * 3 + [{}], 0.5)  # half of the way to three of four, on the scale of the odds
+    collector.reweight([{"ring 3": 1}] * 3 + [{}], 0.5)  # half of the way to three of four, on the scale of the odds
     further = [motifs(mol_of(one, qm9.vocabulary))["ring 3"] > 0 for one in molecules_of(collector.result({}))]
     assert float(np.mean(further)) == pytest.approx(math.sqrt(3) / (1 + math.sqrt(3)), abs=0.1)
 
@@ -192,9 +192,9 @@ def test_draws_are_calibrated_if_asked_for(
     training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: float
 ) -> None:
     asked: list[tuple[int, float]] = []
-    monkeypatch.setattr(Collector, "calibrate", lambda _, wanted, strength: asked.append((len(wanted), strength)))
+    monkeypatch.setattr(Collector, "reweight", lambda _, wanted, strength: asked.append((len(wanted), strength)))
     dataset = PreparedDataset.open(like_qm9)
-    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, f"own_draws.calibrate={calibrate}"))
+    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, f"on_policy.reweight={calibrate}"))
     assert asked == ([(len(dataset.indices("train")), calibrate)] if calibrate else [])
 
 
@@ -242,7 +242,7 @@ def test_a_row_is_the_same_in_every_batch() -> None:
 
 
 def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like_qm9: Path) -> None:
-    config = config_of(training_file, like_qm9, "training.property_dropout=0", "training.unconditional_share=0")
+    config = config_of(training_file, like_qm9, "training.property_dropout=0", "training.p_unconditional=0")
     task = TrainingRun(config, None, None).task
     assert task.own is not None
     steps = [step for step in range(30) if task.is_own(step)]
@@ -262,7 +262,7 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
 def test_own_batches_are_as_frequent_as_asked(training_file: Write, like_qm9: Path, share: float) -> None:
-    task = TrainingRun(config_of(training_file, like_qm9, f"own_draws.share={share}"), None, None).task
+    task = TrainingRun(config_of(training_file, like_qm9, f"on_policy.share={share}"), None, None).task
     found = sum(task.is_own(step) for step in range(2000)) / 2000
     assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / 2000)
     # a coin of its own: own batches are not those without self-conditioning
@@ -298,11 +298,11 @@ def labels_by_state(own: OnPolicyData) -> dict[bytes, tuple[float, torch.Tensor]
 def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
     few = [
-        "own_draws.draws=24", "own_draws.evaluations=[5]", "own_draws.teacher_start=0.3", "own_draws.calibrate=0"
+        "on_policy.draws=24", "on_policy.sampler_evaluations=[5]", "on_policy.teacher_start=0.3", "on_policy.reweight=0"
     ]  # fmt: skip
     alone, taught = (
         labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
-        for more in ([], ["own_draws.teacher=qm9"])
+        for more in ([], ["on_policy.teacher=qm9"])
     )
     assert len(taught) > len(alone), "more states come to something sound once the draw is mended"
     for state in alone.keys() & taught.keys():
@@ -326,7 +326,7 @@ def test_what_a_teacher_made_is_turned_back(walked: list[tuple[RawSample, list[T
 
 def test_a_student_starts_as_its_teacher(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     rates = ["optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
-    frozen = ["training.steps=1", *rates, "own_draws.teacher_start=0.3"]
+    frozen = ["training.steps=1", *rates, "on_policy.teacher_start=0.3"]
     student = load_model_folder(train(training_file(data=str(like_qm9)), [*FEW, *frozen], teacher="qm9"))
     assert "Distilled: each draw was noised to t = 0.3 and walked down again by qm9" in student.card
     weights, given = student.weights, load_model_folder("qm9").weights
@@ -340,21 +340,21 @@ def test_a_teacher_of_another_chemistry_is_refused(
 ) -> None:
     weights, description = tiny_model.denoiser.state_dict(), tiny_model.config_json()
     save_model_folder(tmp_path / "tiny", weights=weights, config=description, references={}, card="", half=False)
-    config = config_of(training_file, like_qm9, f"own_draws.teacher={tmp_path / 'tiny'}")
+    config = config_of(training_file, like_qm9, f"on_policy.teacher={tmp_path / 'tiny'}")
     with pytest.raises(MoldiffError, match="must know the same elements, charges, bonds and conditions"):
         collect(load_model_folder("qm9"), PreparedDataset.open(like_qm9), config)
 
 
 def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:
-    with pytest.raises(MoldiffError, match=r"set own_draws\.share"):
+    with pytest.raises(MoldiffError, match=r"set on_policy\.share"):
         train(training_file(data=str(like_qm9)), [], teacher="qm9")
 
 
 def test_own_draws_need_a_model_that_draws(training_file: Write, like_qm9: Path) -> None:
-    with pytest.raises(MoldiffError, match=r"own_draws\.share needs a trained model"):
-        train(training_file(data=str(like_qm9)), ["own_draws.share=0.5"])
+    with pytest.raises(MoldiffError, match=r"on_policy\.share needs a trained model"):
+        train(training_file(data=str(like_qm9)), ["on_policy.share=0.5"])
 
 
 def test_several_processes_need_draws_that_are_there(training_file: Write, like_qm9: Path) -> None:
-    with pytest.raises(MoldiffError, match=r"own_draws\.safetensors is not there yet"):
+    with pytest.raises(MoldiffError, match=r"on_policy\.safetensors is not there yet"):
         TrainingRun(config_of(training_file, like_qm9, "training.devices=2"), None, None)
