@@ -19,6 +19,7 @@ from moldiff.generation.run import GenerateRun
 from moldiff.generation.smc_run import GroupRun
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
+from moldiff.scoring.targets import Targets
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -40,7 +41,7 @@ def generate(
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
     renoise: int = 0,
-    targets: Sequence[str] | str = (),
+    targets: Targets = (),
     guidance: float | Mapping[str, float] | str | None = None,
     property_model: str | Path | None = None,
     property_scale: float | None = None,
@@ -54,17 +55,22 @@ def generate(
     particles: int | None = None,
     steps: int | None = None,
 ) -> Result:
-    """Return generated molecules as RDKit molecules with a conformer, in the order of their draws.
+    """Generate molecules; the `Result` holds them as RDKit molecules with a conformer, in the order of their draws.
 
-    Each molecule carries the properties ``moldiff_id`` (the number of its draw), ``status``, ``reason`` and
-    ``decoding``, and for each target ``target_<name>`` (the value that its draw was conditioned on), ``<name>`` as
-    measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a function
-    of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may be texts
-    as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
+    >>> import moldiff
+    >>> result = moldiff.generate(3, targets={"logp": 1.5}, steps=4)
+    >>> [int(number) for number in result.table["moldiff_id"]]
+    [0, 1, 2]
+
+    Each molecule carries its row of ``result.table`` as properties, among them ``moldiff_id`` (the number of its draw),
+    ``status`` and ``decoding``, and for each target ``target_<name>`` (the value that its draw was conditioned on),
+    ``<name>`` as measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a
+    function of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may
+    be texts as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
-        model: a built-in model's name or a model folder.
+        model: a built-in model's name, a model folder, or a model that is `load`ed.
         n_atoms: number of atoms or inclusive range; None = as in the training data.
         evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
@@ -83,8 +89,9 @@ def generate(
             number of steps or, as a safety net, 20 s for a molecule: only where it meets the latter does the result
             depend on the machine.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
-        targets: wanted property values, such as "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60". Of a range, every draw
-            gets a value of its own. Sizes are drawn to match unless ``n_atoms`` is given.
+        targets: wanted property values: ``{"logp": 2.5, "gfn2_gap_eV": (6, 8), "tpsa": (None, 60)}``, texts such as
+            "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60", or `Target`. Of a range, every draw gets a value of its own.
+            Sizes are drawn to match unless ``n_atoms`` is given.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
@@ -97,7 +104,7 @@ def generate(
             ``heavy_atom_count`` is conditioned on the formula's, unless a target names it.
         charge: exact total charge.
         fragment: atoms that come back unchanged, first and in their order, with their bonds and in their own frame; the
-            model adds the rest. An SDF, a molecule with a conformer, or `Fragment.of` with more to say: which atoms
+            model adds the rest. An SDF, a molecule with a conformer, or a `Fragment` with more to say: which atoms
             are kept, where new ones attach and how many they are.
         score: draw molecules with the weight exp(score_weight x score), by sequential Monte Carlo (see
             `moldiff.sampling.smc`): a function of a list of RDKit molecules that returns a number for each, or

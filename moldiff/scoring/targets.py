@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from moldiff.arguments import check_text, number, refusal
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 
@@ -23,20 +24,55 @@ _FORMS = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Target:
     """A wanted value (``low`` = ``high``), range or one-sided bound (an infinite end) of one property, natural units.
 
-    Attributes:
+    >>> Target("logp", 2.5), Target("tpsa", high=60), Target("gfn2_gap_eV", low=6, high=8)
+    (Target('logp', '=2.5'), Target('tpsa', '<60'), Target('gfn2_gap_eV', '=6..8'))
+
+    Args:
         name: the property.
-        low, high: inclusive ends.
-        text: what the user wrote after the name, without blanks.
+        value: the one that is wanted; or else
+        low, high: inclusive ends of what is wanted; None = open.
+        text: what the user wrote after the name, without blanks; by default, what says the same.
+
+    Raises:
+        MoldiffError: no value and no end, both, an empty range, or what is no number.
     """
 
     name: str
     low: float
     high: float
     text: str
+
+    def __init__(
+        self,
+        name: str,
+        value: float | None = None,
+        *,
+        low: float | None = None,
+        high: float | None = None,
+        text: str = "",
+    ) -> None:
+        check_text(name, "name")
+        if value is not None and (low is not None or high is not None):
+            raise MoldiffError(f"target of '{name}': give a value, or low and high, not both", argument="value")
+        if value is not None:
+            low = high = value
+        least = -math.inf if low is None else number(low, f"target of '{name}'")
+        most = math.inf if high is None else number(high, f"target of '{name}'")
+        if not any(map(math.isfinite, (least, most))):
+            raise MoldiffError(f"target of '{name}': give a finite value, low or high", argument="value")
+        if not least <= most:
+            raise MoldiffError(
+                f"target of '{name}': the range is empty, {least:g} is more than {most:g}", argument="low"
+            )
+        for field, own in (("name", name), ("low", least), ("high", most), ("text", text or _text(least, most))):
+            object.__setattr__(self, field, own)
+
+    def __repr__(self) -> str:
+        return f"Target({self.name!r}, {self.text!r})"
 
     @property
     def is_value(self) -> bool:
@@ -75,16 +111,54 @@ def parse_target(text: str) -> Target:
         raise MoldiffError(f"target '{text}': the range is empty, {low} is more than {high}")
     if not any(map(math.isfinite, ends)):
         raise MoldiffError(f"target '{text}': the number is too large")
-    return Target(match["name"], *ends, text="".join(text.split())[len(match["name"]) :])
+    return Target(match["name"], low=ends[0], high=ends[1], text="".join(text.split())[len(match["name"]) :])
 
 
-def parse_targets(words: Sequence[str]) -> tuple[Target, ...]:
-    """Read targets as in `parse_target`; MoldiffError if one is none, or a second one of the same property."""
-    targets = tuple(parse_target(text) for text in words)
+def _text(low: float, high: float) -> str:
+    """Return what says the same after the name."""
+    if not math.isfinite(low):
+        return f"<{high:.9g}"
+    if not math.isfinite(high):
+        return f">{low:.9g}"
+    return f"={low:.9g}" if low == high else f"={low:.9g}..{high:.9g}"
+
+
+Targets = Mapping[str, object] | Sequence["str | Target"] | str | Target
+"""Texts, `Target`s, or property -> value, pair (None = open end), or a text such as "6..8" or "<60"."""
+
+
+def read_targets(wanted: Targets) -> tuple[Target, ...]:
+    """Read targets; MoldiffError if one is none, or a second one of the same property."""
+    if isinstance(wanted, Mapping):
+        return _distinct([_target_of(name, value) for name, value in wanted.items()])
+    found = [wanted] if isinstance(wanted, str | Target) or not isinstance(wanted, Iterable) else list(wanted)
+    if not all(isinstance(item, str | Target) for item in found):
+        raise refusal("targets", "a text or a list of texts or targets, or a mapping of names to values", wanted)
+    return _distinct([parse_target(item) if isinstance(item, str) else item for item in found])
+
+
+def _target_of(name: object, value: object) -> Target:
+    """Return the target of one entry of a mapping."""
+    check_text(name, "targets")
+    if isinstance(value, Target):
+        if value.name != name:
+            raise MoldiffError(f"targets: '{name}' has a target of '{value.name}'", argument="targets")
+        return value
+    if isinstance(value, str):
+        return parse_target(f"{name}{value}" if value.strip()[:1] in ("=", "<", ">") else f"{name}={value}")
+    if isinstance(value, tuple | list) and len(value) == 2:
+        return Target(str(name), low=value[0], high=value[1])
+    if value is None or isinstance(value, tuple | list):
+        raise refusal("targets", f"a number, a pair or a text for '{name}'", value)
+    return Target(str(name), number(value, f"target of '{name}'"))
+
+
+def _distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
+    """Return the targets; MoldiffError if two are of the same property."""
     for place, target in enumerate(targets):
         if any(target.name == earlier.name for earlier in targets[:place]):
             raise MoldiffError(f"'{target.name}' has two targets; write a range as {target.name}=1..3")
-    return targets
+    return tuple(targets)
 
 
 def check_targets(

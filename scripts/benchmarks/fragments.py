@@ -167,7 +167,7 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str
         return tally.row()
     for cut in cuts(PreparedDataset.open(arguments.data), task, arguments.cuts):
         grow = cut.new if arguments.sizes == "cut" else None
-        fragment = Fragment.of(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
+        fragment = Fragment(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
         run(arguments.draws, fragment, cut)
     return tally.row()
 

@@ -12,7 +12,7 @@ from moldiff.errors import MoldiffError
 from moldiff.models import loaded as loaded_models
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
 
-SETTINGS = {"steps": 2, "keep_invalid": True}
+SETTINGS = {"evaluations": 2, "keep_invalid": True}
 
 
 def coordinates(molecules: object) -> list[np.ndarray]:

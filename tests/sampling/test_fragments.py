@@ -53,7 +53,7 @@ PARTS = Chem.CombineMols(embedded("O"), embedded("N", 5.0))
 @pytest.fixture(scope="module")
 def grown(tiny_model: MoleculeModel) -> FixedFragment:
     """Methanol that lacks a hydrogen at the carbon and is to lose another one there: two valences open, 4 atoms."""
-    return FixedFragment(Fragment.of(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+    return FixedFragment(Fragment(METHANOL, attach_at=[0, 0]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
 
 
 def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
@@ -97,7 +97,7 @@ def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: Fi
 
 
 def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
-    fixed = FixedFragment(Fragment.of(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
+    fixed = FixedFragment(Fragment(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
     for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
         assert_unchanged(draw, fixed)
 
@@ -266,12 +266,12 @@ def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: 
 
 
 def test_sizes(tiny_model: MoleculeModel) -> None:
-    grow = Fragment.of(METHANOL, attach_at=[0], grow=(2, 4))
+    grow, free = Fragment(METHANOL, attach_at=[0], grow=(2, 4)), Fragment(METHANOL, attach_at=[0])
     assert asked(tiny_model, fragment=grow) == (7, 9)
-    assert asked(tiny_model, fragment=replace(grow, grow=None)) == (6, 15)
-    assert asked(tiny_model, (3, 9), fragment=replace(grow, grow=None)) == (6, 9)
-    assert asked(tiny_model, fragment=replace(grow, grow=None), formula="C2H6O") == (9, 9)
-    bare = Fragment.of(embedded("C"), fixed_atoms=[0], attach_at=[0, 0, 0, 0], grow=1)
+    assert asked(tiny_model, fragment=free) == (6, 15)
+    assert asked(tiny_model, (3, 9), fragment=free) == (6, 9)
+    assert asked(tiny_model, fragment=free, formula="C2H6O") == (9, 9)
+    bare = Fragment(embedded("C"), fixed_atoms=[0], attach_at=[0, 0, 0, 0], grow=1)
     with pytest.raises(MoldiffError, match=r"1 atoms are kept and need 2 new ones at least, but 2\.\.2"):
         asked(tiny_model, fragment=bare)
 
@@ -288,7 +288,7 @@ def test_sizes(tiny_model: MoleculeModel) -> None:
 )
 def test_contradictions(tiny_model: MoleculeModel, wishes: Any, sizes: Any, words: str) -> None:
     with pytest.raises(MoldiffError, match=words):
-        asked(tiny_model, sizes, fragment=Fragment.of(METHANOL, attach_at=[0]), **wishes)
+        asked(tiny_model, sizes, fragment=Fragment(METHANOL, attach_at=[0]), **wishes)
 
 
 @pytest.mark.parametrize(
@@ -302,15 +302,15 @@ def test_contradictions(tiny_model: MoleculeModel, wishes: Any, sizes: Any, word
 )
 def test_wishes_that_are_none(tiny_model: MoleculeModel, arguments: Any, words: str | None) -> None:
     if words is None:
-        assert asked(tiny_model, fragment=Fragment.of(METHANOL, **arguments)) == (17, 17)
+        assert asked(tiny_model, fragment=Fragment(METHANOL, **arguments)) == (17, 17)
         return
     with pytest.raises(MoldiffError, match=words):
-        Fragment.of(METHANOL, **arguments).cut(tiny_model.vocabulary)
+        Fragment(METHANOL, **arguments).cut(tiny_model.vocabulary)
 
 
 def test_a_part_without_a_way_out_cannot_be_linked(tiny_model: MoleculeModel) -> None:
     with pytest.raises(MoldiffError, match="part 2 of 2 of fragment has no open valence"):
-        Fragment.of(PARTS, attach_at=[0]).cut(tiny_model.vocabulary)
+        Fragment(PARTS, attach_at=[0]).cut(tiny_model.vocabulary)
 
 
 def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
@@ -369,12 +369,12 @@ def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Call
 def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture) -> None:
     for smiles, told in (("CO", False), ("[13CH3]O", True), ("CO[2H]", True)):
         caplog.clear()
-        steer(SteeringOptions.of(fragment=Fragment.of(embedded(smiles), attach_at=[0])), tiny_model, {}, "model")
+        steer(SteeringOptions.of(fragment=Fragment(embedded(smiles), attach_at=[0])), tiny_model, {}, "model")
         assert ("fragment: isotopes are not kept" in caplog.text) == told
 
 
 def test_in_python(methanol: Path, model: Path) -> None:
-    wish = Fragment.of(methanol, attach_at=[0], grow=3)
+    wish = Fragment(methanol, attach_at=[0], grow=3)
     (mol,) = moldiff.generate(1, model=model, evaluations=2, fragment=wish, keep_invalid=True)
     assert mol.GetNumAtoms() == 8
     with pytest.raises(MoldiffError, match="no open valence"):
@@ -382,7 +382,7 @@ def test_in_python(methanol: Path, model: Path) -> None:
 
 
 def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
-    wish = Fragment.of(methanol, attach_at=[0], grow=(3, 6))
+    wish = Fragment(methanol, attach_at=[0], grow=(3, 6))
     found = moldiff.generate(
         8, evaluations=8, fragment=wish, score="logp", score_weight=2, particles=4, precision="float32"
     )

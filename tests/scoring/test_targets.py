@@ -6,7 +6,7 @@ import pytest
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.scoring.targets import VALUE_BAND, check_targets, parse_target, parse_targets
+from moldiff.scoring.targets import VALUE_BAND, Target, check_targets, parse_target, read_targets
 
 KNOWN = {
     "logp": PropertyStatistics("1", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60),
@@ -51,7 +51,7 @@ def test_ranges_that_hold_nothing(text: str, words: str) -> None:
 
 def test_an_unknown_property_lists_the_known_ones_with_units_and_ranges() -> None:
     with pytest.raises(MoldiffError) as caught:
-        check_targets(parse_targets(["logq=2"]), ["logp", "gfn2_gap_eV"], KNOWN)
+        check_targets(read_targets(["logq=2"]), ["logp", "gfn2_gap_eV"], KNOWN)
     message = str(caught.value)
     assert "did you mean 'logp'?" in message
     assert "logp (-2.25 to 2.75), gfn2_gap_eV (1.7 to 11 eV)" in message
@@ -59,12 +59,12 @@ def test_an_unknown_property_lists_the_known_ones_with_units_and_ranges() -> Non
 
 def test_a_property_that_the_model_was_not_trained_for_is_unknown() -> None:
     with pytest.raises(MoldiffError, match="knows no property 'gfn2_gap_eV'"):
-        check_targets(parse_targets(["gfn2_gap_eV=2"]), ["logp"], KNOWN)
+        check_targets(read_targets(["gfn2_gap_eV=2"]), ["logp"], KNOWN)
 
 
 def test_two_targets_of_a_property() -> None:
     with pytest.raises(MoldiffError, match=r"'logp' has two targets; write a range as logp=1\.\.3"):
-        parse_targets(["logp>1", "logp<3"])
+        check_targets(read_targets(["logp>1", "logp<3"]), ["logp"], KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_two_targets_of_a_property() -> None:
 def test_a_target_outside_the_training_range_is_a_warning(
     text: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    check_targets(parse_targets([text]), ["logp"], KNOWN)
+    check_targets(read_targets([text]), ["logp"], KNOWN)
     assert ("1 to 99 % range of the training data, -2.25 to 2.75" in caplog.text) == warned
 
 
@@ -86,3 +86,40 @@ def test_distance_and_band() -> None:
     assert value.band(2.0) == (2 - 2 * VALUE_BAND, 2 + 2 * VALUE_BAND)
     assert wanted_range.band(2.0) == (2, 3)
     assert bound.band(2.0) == (-math.inf, 2)
+
+
+def test_a_mapping_says_the_same_as_texts() -> None:
+    wanted = {"logp": 2.5, "tpsa": (None, 60), "gfn2_gap_eV": (6, 8), "qed": [0.5, None], "mw": "<100", "hbd": "1..2"}
+    texts = ["logp=2.5", "tpsa<60", "gfn2_gap_eV=6..8", "qed>0.5", "mw<100", "hbd=1..2"]
+    assert read_targets(wanted) == read_targets(texts)
+    assert read_targets({"logp": Target("logp", 2.5)}) == read_targets(Target("logp", 2.5)) == read_targets("logp=2.5")
+    assert read_targets([Target("tpsa", high=60), "logp=2.5"]) == read_targets(["tpsa<60", "logp=2.5"])
+    assert read_targets({}) == read_targets(()) == ()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        ({"logp": None}, "a number, a pair or a text for 'logp', not None"),
+        ({"logp": (1, 2, 3)}, "not \\(1, 2, 3\\)"),
+        ({"logp": (None, None)}, "give a finite value, low or high"),
+        ({"logp": (3, 2)}, "the range is empty, 3 is more than 2"),
+        ({"logp": math.nan}, "give a finite value"),
+        ({"logp": True}, "must be a number, not True"),
+        ({"logp": Target("tpsa", 1)}, "'logp' has a target of 'tpsa'"),
+        ({3: 1.0}, "targets must be a text, not 3"),
+        ([3], "a mapping of names to values, not \\[3\\]"),
+        (["logp=1", Target("logp", 2)], "'logp' has two targets"),
+    ],
+    ids=str,
+)
+def test_what_is_no_target_is_refused(wanted: object, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        read_targets(wanted)  # type: ignore[arg-type]
+
+
+def test_a_target_is_a_value_or_a_range() -> None:
+    with pytest.raises(MoldiffError, match="not both"):
+        Target("logp", 1, low=0)
+    with pytest.raises(MoldiffError, match="give a finite value"):
+        Target("logp")

@@ -30,25 +30,75 @@ _MOST_RECORDS = 8
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Fragment:
-    """What is kept, and what is to become of it. Build it with `of`.
+    """What is kept of a molecule, and what is to become of it: a file or a molecule with a 3D conformer.
+
+    Lists and ranges may be texts as on the command line: "0-11", "3,7", "4..10".
+
+    >>> from rdkit import Chem
+    >>> from rdkit.Chem import AllChem
+    >>> mol = Chem.AddHs(Chem.MolFromSmiles("CO"))
+    >>> AllChem.EmbedMolecule(mol, randomSeed=0)
+    0
+    >>> Fragment(mol, attach_at=[0], grow=(4, 10)).grow
+    (4, 10)
+
+    Args:
+        fragment: an SDF (several records are taken together, to be linked) or an RDKit molecule. Atoms are numbered
+            from 0, through all records.
+        fixed_atoms: the atoms that are kept, with their hydrogens; None = all.
+        keep_smarts: keep what this SMARTS matches, with its hydrogens.
+        attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
+            has an open valence anyway.
+        grow: number of new atoms, hydrogens counted, or an inclusive range; None = as in the training data.
+        resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
 
     Attributes:
         source: the file, for messages.
         blocks: mol blocks of its records.
-        fixed_atoms, smarts, attach_at: see `moldiff.chem.fragments.cut_fragment`.
-        grow: number of new atoms or inclusive range; None = as in the training data.
-        resample: how often every step is taken, see `moldiff.sampling.solvers.RePaint`.
+        smarts: ``keep_smarts``; see `moldiff.chem.fragments.cut_fragment`.
+
+    Raises:
+        MoldiffError: the file cannot be read, or holds no molecule with bonds; an argument is out of range or of a
+            wrong type.
     """
 
     source: str
     blocks: tuple[str, ...]
-    fixed_atoms: tuple[int, ...] | None = None
-    smarts: str | None = None
-    attach_at: tuple[int, ...] = ()
-    grow: tuple[int, int] | None = None
-    resample: int = DEFAULT_RESAMPLE
+    fixed_atoms: tuple[int, ...] | None
+    smarts: str | None
+    attach_at: tuple[int, ...]
+    grow: tuple[int, int] | None
+    resample: int
+
+    def __init__(
+        self,
+        fragment: str | Path | Mol,
+        *,
+        fixed_atoms: Sequence[int] | str | None = None,
+        keep_smarts: str | None = None,
+        attach_at: Sequence[int] | str = (),
+        grow: tuple[int, int] | int | str | None = None,
+        resample: int = DEFAULT_RESAMPLE,
+    ) -> None:
+        source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
+        atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
+        if keep_smarts is not None:
+            check_text(keep_smarts, "keep_smarts")
+        attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
+        resample = whole_number(resample, "resample")
+        blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
+        if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
+            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
+        if not 1 <= resample <= MOST_RESAMPLE:
+            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
+        own = {
+            "source": source, "blocks": blocks, "fixed_atoms": atoms, "smarts": keep_smarts, "attach_at": attached,
+            "grow": sizes, "resample": resample,
+        }  # fmt: skip
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(
@@ -61,35 +111,15 @@ class Fragment:
         grow: tuple[int, int] | int | str | None = None,
         resample: int = DEFAULT_RESAMPLE,
     ) -> Fragment:
-        """Return a fragment in a file or a molecule with a 3D conformer. Lists and ranges may be texts as
-        on the command line: "0-11", "3,7", "4..10".
-
-        Args:
-            fragment: an SDF (several records are taken together, to be linked) or an RDKit molecule. Atoms are numbered
-                from 0, through all records.
-            fixed_atoms: the atoms that are kept, with their hydrogens; None = all.
-            keep_smarts: keep what this SMARTS matches, with its hydrogens.
-            attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
-                has an open valence anyway.
-            grow: number of new atoms, hydrogens counted, or an inclusive range.
-            resample: take every step so many times.
-
-        Raises:
-            MoldiffError: the file cannot be read, or holds no molecule with bonds; an argument is out of range or of a
-                wrong type.
-        """
-        source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
-        atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
-        if keep_smarts is not None:
-            check_text(keep_smarts, "keep_smarts")
-        attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
-        resample = whole_number(resample, "resample")
-        blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
-        if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
-            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
-        if not 1 <= resample <= MOST_RESAMPLE:
-            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
-        return cls(source, blocks, atoms, keep_smarts, attached, sizes, resample)
+        """Return ``Fragment(...)``, as moldiff 0.1 spelled it."""
+        return cls(
+            fragment,
+            fixed_atoms=fixed_atoms,
+            keep_smarts=keep_smarts,
+            attach_at=attach_at,
+            grow=grow,
+            resample=resample,
+        )
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names; a molecule that came without a file as its mol blocks."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, name_list, number, size_range, texts, whole_number
+from moldiff.arguments import check_text, name_list, number, size_range, whole_number
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text, parse_formula
 from moldiff.generation.options.fragment import Fragment
 from moldiff.sampling.guidance import read_guidance
-from moldiff.scoring.targets import Target, parse_targets
+from moldiff.scoring.targets import Target, Targets, read_targets
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -58,7 +58,7 @@ class SteeringOptions:
         cls,
         *,
         n_atoms: tuple[int, int] | int | str | None = None,
-        targets: Sequence[str] | str = (),
+        targets: Targets = (),
         guidance: float | Mapping[str, float] | str | None = None,
         property_model: str | Path | None = None,
         property_scale: float | None = None,
@@ -77,7 +77,7 @@ class SteeringOptions:
             check_text(formula, "formula")
         return cls(
             n_atoms=size_range(n_atoms, "n_atoms"),
-            targets=parse_targets(texts(targets, "targets")),
+            targets=read_targets(targets),
             guidance=read_guidance(guidance),
             property_model=None if property_model is None else str(property_model),
             property_scale=None if property_scale is None else number(property_scale, "property_scale"),
@@ -85,7 +85,7 @@ class SteeringOptions:
             exclude_elements=name_list(exclude_elements, "exclude_elements"),
             formula=None if formula is None else parse_formula(formula),
             charge=None if charge is None else whole_number(charge, "charge"),
-            fragment=fragment if fragment is None or isinstance(fragment, Fragment) else Fragment.of(fragment),
+            fragment=fragment if fragment is None or isinstance(fragment, Fragment) else Fragment(fragment),
         )
 
     def record(self) -> dict[str, object]:

@@ -69,9 +69,9 @@ def test_texts_ask_for_the_same_as_values(
 
 
 def test_texts_of_a_fragment() -> None:
-    one = Fragment.of(ETHANOL, fixed_atoms="0-2", attach_at="0,0", grow="4..10")
-    assert one == Fragment.of(ETHANOL, fixed_atoms=[0, 1, 2], attach_at=(0, np.int64(0)), grow=(4, 10))
-    assert Fragment.of(ETHANOL, grow="4") == Fragment.of(ETHANOL, grow=4)
+    one = Fragment(ETHANOL, fixed_atoms="0-2", attach_at="0,0", grow="4..10")
+    assert one == Fragment(ETHANOL, fixed_atoms=[0, 1, 2], attach_at=(0, np.int64(0)), grow=(4, 10))
+    assert Fragment(ETHANOL, grow="4") == Fragment(ETHANOL, grow=4)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_generate_refuses_wrong_types(arguments: dict[str, Any], words: str) -> 
 )
 def test_a_fragment_refuses_wrong_types(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(MoldiffError) as caught:
-        Fragment.of(ETHANOL, **arguments)
+        Fragment(ETHANOL, **arguments)
     assert words in str(caught.value)
 
 
@@ -194,3 +194,7 @@ def test_the_command_line_speaks_of_options(message: str, argument: str, shown: 
 def test_every_name_stands_for_something() -> None:
     for names, table in ((Sampler, SOLVERS), (TimeGrid, GRIDS), (Decoding, DECODERS)):
         assert set(names) == set(table)
+
+
+def test_a_fragment_is_built_as_before() -> None:
+    assert Fragment.of(ETHANOL, attach_at=[0], grow=4) == Fragment(ETHANOL, attach_at=[0], grow=4)
