@@ -39,8 +39,8 @@ def test_generate_writes_the_same_bytes_from_a_file(run: Run, packed: Path) -> N
     options = written(
         run, "generate", "-n", "4", "-o", "x.sdf", "--model", packed, "--n-atoms", "5..12", "--evaluations", "3",
         "--seed", "3", "--target", "logp=0.5..2", "--guidance", "logp=2", "--elements", "C,N,O,H",
-        "--exclude-elements", "N", "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm", "--precision", "float32",
-        "--trajectory", "x.xyz",
+        "--exclude-elements", "N", "--charge", "0", "--decode", "argmax", "--keep-invalid",
+        "--sampler", "ddpm", "--precision", "float32", "--trajectory", "x.xyz",
     )  # fmt: skip
     assert file == options
     assert trajectory == Path("x.xyz").read_bytes()
