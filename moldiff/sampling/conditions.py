@@ -112,7 +112,7 @@ class TargetConditionSampler:
 
 @dataclass(frozen=True)
 class MappedConditionSampler:
-    """Starts that know other properties than the model that generates: sizes from there, and what both know.
+    """Sizes and conditions of a sampler that knows other properties than the model: those that both know.
 
     Attributes:
         starts: give sizes, and values of their own properties.
@@ -133,7 +133,7 @@ class MappedConditionSampler:
 
 @dataclass(frozen=True)
 class PinnedConditionSampler:
-    """Other starts, of draws that all have some properties for certain, whatever else they are conditioned on.
+    """Sizes and conditions of another sampler, with some properties set to one value in every draw.
 
     Attributes:
         starts: give sizes and all other properties.

@@ -25,7 +25,7 @@ from methane import METHANE
 from moldiff.cli.main import main
 from moldiff.generation import smc_run
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import Draw, Drawer
+from moldiff.sampling.molecule_sampler import RawSample, MoleculeSampler
 def busy():
     print("busy", flush=True)
     time.sleep(60)
@@ -33,11 +33,11 @@ def busy():
 FIVE = """
 def draw(self, first, count):
     for number in reversed(range(first, first + 5)):
-        yield Draw(number, METHANE, -1)
+        yield RawSample(number, METHANE, -1)
     busy()
-Drawer.draw = draw
+MoleculeSampler.draw = draw
 """
-NONE = "Drawer.draw = lambda self, first, count: (busy() for _ in range(1))\n"
+NONE = "MoleculeSampler.draw = lambda self, first, count: (busy() for _ in range(1))\n"
 SLOW_AFTER_TWO = """
 original, calls = molecule_sampler.sample, []
 def sample(*arguments):
@@ -54,7 +54,7 @@ SCORE = "smc_run.MoleculePotential.__call__ = lambda self, samples, final: busy(
 THREE_TASKS = """
 def run(self, wanted):
     for task in wanted[:3]:
-        yield Draw(task.key, task.arrays, -1)
+        yield RawSample(task.key, task.arrays, -1)
     busy()
 molecule_sampler.TaskRunner.run = run
 """

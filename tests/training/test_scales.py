@@ -94,9 +94,9 @@ def test_a_student_is_sampled_in_as_many_evaluations_as_it_learned_to_draw_in() 
         return adapted_sampling(own, config)
 
     assert after({}) == own
-    assert after({}, share=0.5, evaluations=(20,)) == own, "refined, not distilled"
-    assert after({}, share=0.5, evaluations=(4, 8), teacher="qm9").evaluations == 8
-    assert after({"evaluations": 6}, share=0.5, evaluations=(8,), teacher="qm9").evaluations == 6
+    assert after({}, share=0.5, sampler_evaluations=(20,)) == own, "refined, not distilled"
+    assert after({}, share=0.5, sampler_evaluations=(4, 8), teacher="qm9").evaluations == 8
+    assert after({"evaluations": 6}, share=0.5, sampler_evaluations=(8,), teacher="qm9").evaluations == 6
     changed = after({"conformers": {"sampler": "ode"}}).conformers
     assert (changed.evaluations, changed.sampler) == (40, "ode")
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from rdkit.Chem import Mol
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import decode
@@ -29,7 +33,7 @@ from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
-from moldiff.training.denoiser_run import OWN_DRAWS, TrainingRun
+from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
 from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
@@ -276,13 +280,43 @@ def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, 
         training_file(name, data=str(like_qm9), init_from="qm9")
     train(tmp_path / "whole.yaml", [*FEW, *steps])
     train(tmp_path / "parts.yaml", [*FEW, "training.steps=2", "training.checkpoint_every=2"])
-    written = (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns
+    written = (tmp_path / "parts" / ON_POLICY_DATA).stat().st_mtime_ns
     folder = train(tmp_path / "parts.yaml", [*FEW, *steps], resume="auto")
-    assert (tmp_path / "parts" / OWN_DRAWS).stat().st_mtime_ns == written, "draws are made once"
+    assert (tmp_path / "parts" / ON_POLICY_DATA).stat().st_mtime_ns == written, "draws are made once"
     states = [load_state(tmp_path / name / "checkpoints/step-00000004") for name in ("whole", "parts")]
     assert all(torch.equal(value, states[1].average[name]) for name, value in states[0].average.items())
     card = load_model_folder(folder).card
     assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
+
+
+def as_older(value: Any) -> Any:
+    """Return keys and values with the words of the release before."""
+    older = {
+        "on_policy": "own_draws", "sampler_evaluations": "evaluations", "reweight": "calibrate", "ema_decay": "ema",
+        "p_unconditional": "unconditional_share",
+    }  # fmt: skip
+    return {older.get(key, key): as_older(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def test_a_run_of_the_release_before_goes_on(
+    training_file: Write, like_qm9: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = training_file("run", data=str(like_qm9), init_from="qm9")
+    train(path, [*FEW, "training.steps=1"])
+    new, old = tmp_path / "run" / ON_POLICY_DATA, tmp_path / "run" / "own_draws.safetensors"
+    with safe_open(new, framework="pt") as handle:
+        metadata = {key: json.dumps(as_older(json.loads(text))) for key, text in handle.metadata().items()}
+        tensors = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a mapping
+    save_file(tensors, old, metadata)
+    new.unlink()
+    state = tmp_path / "run/checkpoints/step-00000001/state.json"
+    state.write_text(json.dumps(as_older(json.loads(state.read_text()))))
+    assert "own_draws" in state.read_text()
+    written = old.stat().st_mtime_ns
+    caplog.clear()
+    train(path, [*FEW, "training.steps=2"], resume="auto")
+    assert (old.stat().st_mtime_ns, new.exists()) == (written, False), "draws are made once"
+    assert not any("is now" in message for message in caplog.messages)
 
 
 def labels_by_state(own: OnPolicyData) -> dict[bytes, tuple[float, torch.Tensor]]:
