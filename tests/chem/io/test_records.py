@@ -19,7 +19,7 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, parse, read_block, read_records, read_texts, write_sdf
 from moldiff.chem.io.text_records import MAX_RECORD, QM9_TAGS
-from moldiff.chem.topology import skeleton
+from moldiff.chem.topology import topology_of
 from moldiff.datasets.rows import RowOptions, make_part, wide_vocabulary
 from moldiff.errors import MoldiffError
 
@@ -313,7 +313,7 @@ def test_whatever_rdkit_raises_is_a_reason(tmp_path: Path, smiles: str) -> None:
             assert all(entry.reason and "#" not in entry.reason.split(":")[0] for entry in part.dropped)
             if record.mol is not None:
                 with contextlib.suppress(EncodingError):
-                    skeleton(record.mol, wide_vocabulary(True, explicit))
+                    topology_of(record.mol, wide_vocabulary(True, explicit))
 
 
 def test_bonds_of_no_known_order_in_an_sdf_are_a_reason() -> None:
