@@ -1,11 +1,10 @@
 """A record that kills its worker, or holds it up, costs that record and no other."""
 
 import os
-import signal
-import time
 from pathlib import Path
 
 import pytest
+from poison import Bomb
 
 from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.text_records import TextRecord
@@ -17,15 +16,6 @@ from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError
 
 OPTIONS = RowOptions(wide_vocabulary(True, True), {}, {"logp": 0}, 0, 1, False)
-
-
-class Bomb(dict):
-    """Tags that end the process that looks into them, or hold it up, as a crash or a hang of RDKit would."""
-
-    def get(self, name, default=None):
-        if super().get("deed") == "crash":
-            os.kill(os.getpid(), signal.SIGSEGV)
-        time.sleep(600)
 
 
 @pytest.mark.parametrize("count", [1, 2])
