@@ -261,8 +261,10 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
-        _set(values, key.strip(), parse_yaml(text, f"--set {key}"), override)
+            raise MoldiffError(
+                f"set {override!r} must look like key=value, for example training.steps=1000", argument="set"
+            )
+        _set(values, key.strip(), parse_yaml(text, f"set {key}"), override)
     kind = str(values.get("kind", "denoiser"))
     if kind not in _KINDS:
         raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
@@ -275,5 +277,5 @@ def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> N
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise MoldiffError(f"--set {override!r}: '{parent}' is a value, not a section")
+            raise MoldiffError(f"set {override!r}: '{parent}' is a value, not a section", argument="set")
     values[last] = value

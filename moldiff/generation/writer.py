@@ -4,6 +4,7 @@ written as it comes, in the order of the numbers."""
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,10 @@ def check_outputs(output: OutputOptions, pictured: bool) -> None:
         try:
             refuse_existing_file(path, output.overwrite)
         except MoldiffError as error:
-            if path.is_file() and not record.exists() and old_record(output.path) is None:
-                raise MoldiffError(f"{error} (it has no run record: unfinished, or from elsewhere)") from error
+            if os.path.isfile(path) and not record.exists() and old_record(output.path) is None:
+                raise MoldiffError(
+                    f"{error} (it has no run record: unfinished, or from elsewhere)", argument=error.argument
+                ) from error
             raise
 
 

@@ -119,7 +119,8 @@ class Scorer:
         except torch.OutOfMemoryError as error:
             raise MoldiffError(
                 f"memory does not suffice for {rows} molecules of {width} atoms on {self.device};"
-                " choose a smaller --batch-size"
+                " choose a smaller batch_size",
+                argument="batch_size",
             ) from error
         table = torch.stack([terms[field] for field in FIELDS]).cpu().numpy()  # (4, rows, repeats)
         counts = model.statistics.size_counts

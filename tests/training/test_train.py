@@ -88,7 +88,7 @@ def test_a_checkpoint_that_was_being_replaced_when_its_run_was_killed_is_found(t
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
     path = training_file()
     train(path, ["training.steps=2"])
-    with pytest.raises(MoldiffError, match="--resume auto"):
+    with pytest.raises(MoldiffError, match="go on with resume auto"):
         train(path, [])
     with pytest.raises(MoldiffError, match="stands at step 2 already"):
         train(path, ["training.steps=2"], resume="auto")
