@@ -1,7 +1,7 @@
 """moldiff: 3D molecules from an E(3)-equivariant diffusion model over coordinates, atom types, charges and bonds.
 
 >>> import moldiff
->>> result = moldiff.generate(4, steps=4)
+>>> result = moldiff.generate(4, evaluations=4)
 >>> result.summary.requested
 4
 """
@@ -15,17 +15,20 @@ from moldiff.errors import MoldiffError
 from moldiff.version import VERSION as __version__
 
 if TYPE_CHECKING:
+    from moldiff.datasets.prepare import prepare
+    from moldiff.evaluation.evaluate import evaluate
     from moldiff.generation.conformers import conformers
     from moldiff.generation.generate import generate
     from moldiff.generation.model import Model, load
     from moldiff.generation.options.fragment import Fragment
     from moldiff.generation.result import Result
     from moldiff.generation.vary import vary
+    from moldiff.nll.likelihood import likelihood
     from moldiff.scoring.targets import Target
 
 __all__ = [
     "Fragment", "Model", "MoldiffError", "Result", "Target", "__version__",
-    "conformers", "generate", "load", "vary",
+    "conformers", "evaluate", "generate", "likelihood", "load", "prepare", "vary",
 ]  # fmt: skip
 
 _MODULES = {
@@ -34,8 +37,11 @@ _MODULES = {
     "Result": "moldiff.generation.result",
     "Target": "moldiff.scoring.targets",
     "conformers": "moldiff.generation.conformers",
+    "evaluate": "moldiff.evaluation.evaluate",
     "generate": "moldiff.generation.generate",
+    "likelihood": "moldiff.nll.likelihood",
     "load": "moldiff.generation.model",
+    "prepare": "moldiff.datasets.prepare",
     "vary": "moldiff.generation.vary",
 }
 

@@ -263,11 +263,13 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise MoldiffError(f"--set {override!r} must look like key=value, for example training.steps=1000")
+            raise MoldiffError(
+                f"set {override!r} must look like key=value, for example training.steps=1000", argument="set"
+            )
         new = renamed_key(key.strip())
         if new != key.strip():
-            deprecated.warning("--set %s", told(key.strip(), new))
-        _set(values, new, parse_yaml(text, f"--set {key}"), override)
+            deprecated.warning("set %s", told(key.strip(), new))
+        _set(values, new, parse_yaml(text, f"set {key}"), override)
     kind = str(values.get("kind", "denoiser"))
     if kind not in _KINDS:
         raise MoldiffError(f"{path}: unknown kind '{kind}'{nearest_name(kind, _KINDS)}; known are {', '.join(_KINDS)}")
@@ -281,5 +283,5 @@ def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> N
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise MoldiffError(f"--set {override!r}: '{parent}' is a value, not a section")
+            raise MoldiffError(f"set {override!r}: '{parent}' is a value, not a section", argument="set")
     values[last] = value

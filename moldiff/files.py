@@ -33,7 +33,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """
     try:
         if path.exists() and not overwrite:
-            raise MoldiffError(f"{path} exists already; choose another name or pass --overwrite")
+            raise MoldiffError(f"{path} exists already; choose another name or pass overwrite", argument="overwrite")
         parent = path.parent
         while not parent.exists() and parent != parent.parent:
             parent = parent.parent

@@ -50,8 +50,10 @@ class Ours:
 
 def standing(path: Path) -> Path:
     """Return a folder, or, if there is none, the one that a run was about to replace when it was killed."""
+    if os.path.lexists(path):  # "." too, which has no name that another could be made of
+        return path
     old = _old(path)
-    return old if not os.path.lexists(path) and old.is_dir() else path
+    return old if old.is_dir() else path
 
 
 def refuse_folder(out: Path, ours: Ours, overwrite: bool) -> None:

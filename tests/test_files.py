@@ -72,7 +72,7 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
 
 def test_an_existing_file_is_replaced_only_when_allowed(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("mine")
-    with pytest.raises(MoldiffError, match="exists already; choose another name or pass --overwrite"):
+    with pytest.raises(MoldiffError, match="exists already; choose another name or pass overwrite"):
         refuse_existing(tmp_path / "a.txt", overwrite=False)
     refuse_existing(tmp_path / "a.txt", overwrite=True)
     refuse_existing(tmp_path / "new" / "b.txt", overwrite=False)

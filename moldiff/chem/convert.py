@@ -28,6 +28,7 @@ HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic s
 # RDKit's clean-up rewrites charges and bonds (a nitro group with five-bonded nitrogen): that would be a repair
 SANITIZE_WITHOUT_REPAIR = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
 
+NO_CONFORMER = "no 3D conformer"  # why a molecule cannot be encoded
 _ORDERS = {name: order for order, name in BOND_NAMES.items()}
 
 
@@ -74,7 +75,7 @@ def encode(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
         EncodingError: no finite 3D coordinates, hydrogens without coordinates, or a category outside the vocabulary.
     """
     if mol.GetNumConformers() == 0 or not mol.GetConformer().Is3D():
-        raise EncodingError("no 3D conformer")
+        raise EncodingError(NO_CONFORMER)
     if not np.isfinite(mol.GetConformer().GetPositions()).all():
         raise EncodingError("non-finite coordinates")
     if vocabulary.explicit_hydrogens:

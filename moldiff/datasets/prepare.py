@@ -65,7 +65,7 @@ class PrepareReport:
 
 
 def prepare(
-    files: Sequence[Path | str],
+    files: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
     properties: Sequence[str] = (),
@@ -82,10 +82,17 @@ def prepare(
 ) -> PrepareReport:
     """Turn molecule files into a prepared folder that `PreparedDataset.open` reads.
 
+    >>> import moldiff
+    >>> from pathlib import Path
+    >>> _ = Path("mine.smi").write_text("CCO\\nCC=O\\nCNC\\nC(C\\n")
+    >>> report = moldiff.prepare(["mine.smi"], "mine")
+    >>> report.read, report.kept
+    (4, 3)
+
     The result does not depend on ``workers``. Nothing appears under ``out`` unless everything worked.
 
     Args:
-        files: any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
+        files: one, or any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
         out: folder to write.
         properties: names of tags or columns of the files, else of
             `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`.
@@ -109,7 +116,7 @@ def prepare(
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources([Path(file) for file in files])
+    sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)])
     tags, calculated = _resolve_properties(properties, sources)
     options = RowOptions(
         vocabulary=vocabulary or wide_vocabulary(bonds == "aromatic", hydrogens == "explicit"),
@@ -198,7 +205,7 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
-        hint = "; add them, or prepare with --hydrogens implicit" if reason == WITHOUT_HYDROGENS else ""
+        hint = "; add them, or prepare with implicit hydrogens" if reason == WITHOUT_HYDROGENS else ""
         raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}")
     arrays = merge([part.arrays for part in parts])
     if int(np.diff(arrays["atom_offsets"]).max()) <= 256:

@@ -14,6 +14,7 @@ from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connected
 from moldiff.chem.graph import symbol
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io.inputs import Molecules, file_of, records_of
 from moldiff.chem.io.records import has_hydrogens, judge, read_block, read_texts, without_implied_hydrogens
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
@@ -86,6 +87,15 @@ def unreadable(index: int, name: str, reason: str) -> Assessment:
     return Assessment(index, name, False, reason, Status.FAILED, reason, False, 0, 0, 0, "", "", None)
 
 
+def blocks_of(molecules: Molecules) -> Iterator[tuple[int, str, Mol | None, str]]:
+    """Yield what `read_blocks` does of a file or of given molecules, which are taken as they are."""
+    if (path := file_of(molecules)) is not None:
+        yield from read_blocks(path)
+        return
+    for record in records_of(molecules):
+        yield record.index, record.name, record.mol or record.raw, record.reason
+
+
 def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
     """Yield (index, name, unsanitised molecule or None, reason) of every record of an SDF.
 
@@ -99,9 +109,9 @@ def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
         yield record.index, record.name, mol, reason
 
 
-def detect_hydrogens(path: Path) -> Literal["explicit", "implicit"]:
-    """Return "explicit" if any record of an SDF has a hydrogen atom, else "implicit"."""
-    found = any(mol is not None and has_hydrogens(mol) for _, _, mol, _ in read_blocks(path))
+def detect_hydrogens(molecules: Molecules) -> Literal["explicit", "implicit"]:
+    """Return "explicit" if any record of an SDF, or molecule, has a hydrogen atom, else "implicit"."""
+    found = any(mol is not None and has_hydrogens(mol) for _, _, mol, _ in blocks_of(molecules))
     return "explicit" if found else "implicit"
 
 
@@ -143,16 +153,16 @@ def _guarded(mol: Mol, index: int, name: str, explicit_hydrogens: bool) -> Asses
 
 
 def assess_file(
-    path: Path,
+    molecules: Molecules,
     *,
     hydrogens: Hydrogens = "auto",
     requested: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Assessment], Literal["explicit", "implicit"]]:
-    """Judge every record of an SDF.
+    """Judge every record of an SDF, or given molecules.
 
     Args:
-        path: .sdf or .sdf.gz.
+        molecules: .sdf or .sdf.gz, or molecules that can be iterated twice.
         hydrogens: whether the file holds every hydrogen as an atom; "auto" looks.
         requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`.
         progress: called with the number of records done so far.
@@ -165,12 +175,13 @@ def assess_file(
     """
     if requested is not None and requested < 1:
         raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
-    if requested is not None and path.is_file() and path.stat().st_size == 0:
+    path = file_of(molecules)
+    if requested is not None and path is not None and path.is_file() and path.stat().st_size == 0:
         # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
         return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
-    convention = detect_hydrogens(path) if hydrogens == "auto" else hydrogens
+    convention = detect_hydrogens(molecules) if hydrogens == "auto" else hydrogens
     rows = []
-    for index, name, mol, reason in read_blocks(path):
+    for index, name, mol, reason in blocks_of(molecules):
         if mol is None:
             rows.append(unreadable(index, name, reason))
         else:
@@ -178,6 +189,8 @@ def assess_file(
         if progress is not None:
             progress(len(rows))
     if requested is not None and len(rows) > requested:
-        raise MoldiffError(f"{path} holds {len(rows)} records, more than the {requested} that were requested")
+        raise MoldiffError(
+            f"{path or 'the list'} holds {len(rows)} records, more than the {requested} that were requested"
+        )
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
     return rows, convention

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from moldiff.chem.io.inputs import Molecules, file_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
@@ -19,7 +20,7 @@ from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.report import EvaluationReport
+from moldiff.evaluation.report import IN_MEMORY, EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
 from moldiff.files import sha256_of
 from moldiff.provenance import header
@@ -33,9 +34,9 @@ Progress = Callable[[str, int], None]
 
 
 def evaluate(
-    path: Path,
+    molecules: Molecules,
     reference: Reference | Path | str | None = None,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     requested: int | None = None,
     hydrogens: Hydrogens = "auto",
@@ -48,10 +49,15 @@ def evaluate(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> EvaluationReport:
-    """Evaluate an SDF; records that cannot be parsed and files without a valid molecule are fine.
+    """Evaluate an SDF or molecules; records that cannot be parsed and files without a valid molecule are fine.
+
+    >>> import moldiff
+    >>> report = moldiff.evaluate(["CCO", "C1CC"], posebusters=0)  # no coordinates, no ring: neither is valid
+    >>> report.summary["counts"]["invalid"]
+    2
 
     Args:
-        path: .sdf or .sdf.gz.
+        molecules: .sdf or .sdf.gz, or RDKit molecules with 3D conformers, as a list, a `Result`, a column, a supplier.
         reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
             nothing.
         out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
@@ -73,16 +79,19 @@ def evaluate(
     """
     _check_numbers(posebusters, relax, workers)
     if out is not None:
-        check_output(out, overwrite=overwrite)
+        check_output(Path(out), overwrite=overwrite)
+    path, molecules = file_of(molecules), kept(molecules)
     if relax:
         relaxation.check_installed()
     if fcd:
         frechet.check_installed()
         if reference is None:
-            raise MoldiffError("the Frechet ChemNet distance needs a reference: pass --reference too")
+            raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
     clock = _Clock(progress)
     # The file before the reference: its errors show at once, a reference can take half a minute.
-    rows, convention = assess_file(path, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry"))
+    rows, convention = assess_file(
+        molecules, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry")
+    )
     clock.stage("reference")
     if reference is not None and not isinstance(reference, Reference):
         reference = load_reference(reference)
@@ -102,9 +111,9 @@ def evaluate(
     if fcd and reference is not None:
         clock.stage("fcd")
         distance = _chemnet_distance(rows, reference, seed)
-    sha256 = sha256_of(path)
+    sha256 = "" if path is None else sha256_of(path)
     report = EvaluationReport(
-        path=path,
+        path=path or Path(IN_MEMORY),
         sha256=sha256,
         hydrogens=convention,
         rows=rows,
@@ -116,12 +125,12 @@ def evaluate(
         relaxation=relaxed,
         fcd=distance,
         memorisation=repeats,
-        generation=read_generation(path, sha256),
+        generation=None if path is None else read_generation(path, sha256),
         seconds=clock.seconds(),
         header=header(),
     )
     if out is not None:
-        write_report(report, out, overwrite=overwrite)
+        write_report(report, Path(out), overwrite=overwrite)
     return report
 
 

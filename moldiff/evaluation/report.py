@@ -42,9 +42,11 @@ Geometry, properties and composition are those of the valid molecules, whole mol
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moldiff.evaluation.assess import MISSING, Assessment
 from moldiff.evaluation.compare import Comparison, summaries
@@ -58,17 +60,21 @@ from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
 from moldiff.run_record import Generation
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 FORMAT = "moldiff-evaluation"
 FORMAT_VERSION = 1
+IN_MEMORY = "molecules"  # stands for the file where there is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvaluationReport:
     """All results of one file; the module's table says what each means.
 
     Attributes:
-        path: the evaluated file.
-        sha256: its hash.
+        path: the evaluated file; `IN_MEMORY` if molecules were given themselves.
+        sha256: its hash; "" likewise.
         hydrogens: the convention that was used.
         rows: one assessment per requested molecule, in file order.
         metrics: name -> rate.
@@ -111,6 +117,49 @@ class EvaluationReport:
             "valid": valid,
             "invalid": len(self.rows) - valid,
         }
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Counts, failures by reason, and each rate as a number (None if there is nothing to divide by)."""
+        rates = {name: rate.to_json()["value"] for name, rate in self.metrics.items()}
+        return {"counts": self.counts(), "failures": failures(self.rows), "metrics": rates}
+
+    @property
+    def table(self) -> DataFrame:
+        """A row for each requested molecule, with the columns of molecules.csv."""
+        import pandas as pd
+
+        from moldiff.evaluation.write_report import molecules_csv
+
+        texts = dict.fromkeys(("name", "reason", "smiles", "posebusters"), str)
+        blank = {"duplicate_of": [""], "novel": [""]}
+        table = pd.read_csv(io.StringIO(molecules_csv(self)), dtype=texts, keep_default_na=False, na_values=blank)
+        flags = dict.fromkeys(("valid", "stable", "edm_stable"), "bool")
+        return table.astype({**flags, "duplicate_of": "Int64", "novel": "boolean"})
+
+    def save(self, out: str | Path, *, overwrite: bool = False) -> Path:
+        """Write report.json, molecules.csv and pictures into a folder, as the command line does; return the folder.
+
+        Raises:
+            MoldiffError: it exists (without ``overwrite``), is something else, or cannot be written.
+        """
+        from moldiff.evaluation.write_report import write_report
+
+        write_report(self, Path(out), overwrite=overwrite)
+        return Path(out)
+
+    def __repr__(self) -> str:
+        counts = self.counts()
+        return f"<EvaluationReport {self.path.name}: {counts['requested']} requested = {counts['valid']} valid + " + (
+            f"{counts['invalid']} invalid>"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the rates as an HTML table."""
+        import pandas as pd
+
+        rates = pd.Series(self.summary["metrics"], name="value", dtype="float64").to_frame()
+        return f"<p>{escape(repr(self))}</p>{rates.to_html(border=0, float_format='{:.4f}'.format)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of report.json as plain JSON types."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from moldiff.arguments import check_flag, whole_number
+from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.records import Record
 from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
@@ -22,7 +23,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
-from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
+from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import Gate, MoleculeResult, assess
@@ -188,7 +189,12 @@ def conformers(
     redraws: int = DEFAULT_REDRAWS,
     steps: int | None = None,
 ) -> Result:
-    """Return conformers as RDKit molecules with one conformer each, record by record, draw by draw.
+    """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
+
+    >>> import moldiff
+    >>> result = moldiff.conformers(["CCO", "CC=O"], 2, evaluations=2)
+    >>> [int(place) for place in result.table["record"]]
+    [0, 0, 1, 1]
 
     Atoms and bonds are those of the input, in its order; hydrogens that it leaves out come last. Stereo that the input
     specifies is kept, what it leaves open falls as it falls. Each carries the columns of the CSV as properties, among
@@ -196,7 +202,8 @@ def conformers(
     model, the molecule, its place, the number of the draw and the other arguments, not of n or the batch size.
 
     Args:
-        molecules: a molecule file (coordinates in it only decide stereo), or RDKit molecules.
+        molecules: a molecule file (coordinates in it only decide stereo), RDKit molecules or SMILES: one, a list, a
+            generator, a column, a supplier.
         n: draws for each molecule.
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
         model, seed, batch_size, device, precision, keep_invalid: likewise.

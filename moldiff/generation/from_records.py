@@ -8,15 +8,15 @@ from __future__ import annotations
 import itertools
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from moldiff.arguments import refusal
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError
-from moldiff.chem.io.records import Record, is_molecule, read_records, read_texts
+from moldiff.chem.convert import NO_CONFORMER, EncodingError
+from moldiff.chem.io.inputs import Molecules, file_of, records_of
+from moldiff.chem.io.records import Record, read_texts
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
@@ -29,13 +29,8 @@ from moldiff.sampling.time_grids import GRIDS
 from moldiff.status import Status
 from moldiff.threads import Workers
 
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
-
 logger = logging.getLogger(__name__)
 
-Molecules = str | Path | Sequence["Mol"]
-"""A molecule file, or RDKit molecules."""
 RECORD_COLUMNS = ("record", "name", "draw")
 
 
@@ -78,25 +73,6 @@ class RecordTask(Generic[Item]):
     reason: str
 
 
-def read(molecules: Molecules) -> Iterator[Record]:
-    """Yield the records of a molecule file or of RDKit molecules (sanitised; a title is their property ``_Name``).
-
-    Raises:
-        MoldiffError: the file cannot be read or is empty, or there are no molecules.
-    """
-    if isinstance(molecules, str | Path):
-        return read_records(Path(molecules))
-    try:
-        found = list(molecules)
-    except TypeError:
-        found = [None]
-    if not all(is_molecule(mol) for mol in found):
-        raise refusal("molecules", "a file name or a list of RDKit molecules", molecules)
-    if not found:
-        raise MoldiffError("there are no molecules to begin with")
-    return (Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol) for index, mol in enumerate(found))
-
-
 def count_records(path: Path) -> int:
     """Return the number of records of a molecule file; MoldiffError if it cannot be read or is empty."""
     return sum(1 for _ in read_texts(path))
@@ -128,17 +104,18 @@ class RecordRun(Run, Generic[Item]):
     """
 
     def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
+        path = file_of(molecules)  # what is neither file nor molecule shows before the model is loaded
         super().__init__(options, gate)
-        self._n, self._molecules = options.n, molecules
+        self._n, self._molecules, self._path = options.n, molecules, path
         self._asked = 0  # draws, as far as the records have been read
         self._all_asked = False
         self.records, self.answered = 0, set[int]()
 
     @property
     def requested(self) -> int:
-        if self._all_asked or not isinstance(self._molecules, str | Path):
+        if self._all_asked or self._path is None:
             return self._asked
-        return self._n * count_records(Path(self._molecules))
+        return self._n * count_records(self._path)
 
     def drawer(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
         """Return what carries solver, grid, noise and micro-batches."""
@@ -166,7 +143,7 @@ class RecordRun(Run, Generic[Item]):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        asks, tally = self._asks(read(self._molecules)), _Tally(progress)
+        asks, tally = self._asks(records_of(self._molecules)), _Tally(progress)
         usable, first_reason = False, ""
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
@@ -182,8 +159,9 @@ class RecordRun(Run, Generic[Item]):
                 if ask.number in found:  # or it was interrupted
                     yield self._placed(ask, found[ask.number])
         if not usable and interruption.number is None:
-            where = self._molecules if isinstance(self._molecules, str | Path) else "the molecules"
-            raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}")
+            hint = "; conformers gives it coordinates" if first_reason == NO_CONFORMER else ""
+            where = "the molecules" if self._path is None else self._path
+            raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}{hint}")
 
     def _placed(self, ask: RecordTask[Item], result: MoleculeResult) -> MoleculeResult:
         """Return a result with the facts of its record, counted there."""

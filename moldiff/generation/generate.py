@@ -58,7 +58,7 @@ def generate(
     """Generate molecules; the `Result` holds them as RDKit molecules with a conformer, in the order of their draws.
 
     >>> import moldiff
-    >>> result = moldiff.generate(3, targets={"logp": 1.5}, steps=4)
+    >>> result = moldiff.generate(3, targets={"logp": 1.5}, evaluations=4)
     >>> [int(number) for number in result.table["moldiff_id"]]
     [0, 1, 2]
 

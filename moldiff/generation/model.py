@@ -16,6 +16,7 @@ from moldiff.generation import generate as generate_jobs
 from moldiff.generation import vary as vary_jobs
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
+from moldiff.nll import likelihood as likelihood_jobs
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,7 +41,7 @@ def _method(function: Callable[P, R]) -> Callable[Concatenate[Model, P], R]:
 class Model(LoadedModel):
     """A model that generates molecules, read, checked and put on its device once. Get it from `load`.
 
-    `generate`, `vary` and `conformers` are `moldiff.generate`, `moldiff.vary` and `moldiff.conformers` with this model.
+    `generate`, `vary`, `conformers` and `likelihood` are the functions of `moldiff` with this model.
     """
 
     __hash__ = object.__hash__
@@ -48,6 +49,7 @@ class Model(LoadedModel):
     generate = _method(generate_jobs.generate)
     vary = _method(vary_jobs.vary)
     conformers = _method(conformer_jobs.conformers)
+    likelihood = _method(likelihood_jobs.likelihood)
 
     def __eq__(self, other: object) -> bool:
         return self is other

@@ -20,11 +20,12 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
-from moldiff.generation.from_records import RECORD_COLUMNS, Molecules, RecordOptions, RecordRun, RecordTask
+from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
@@ -219,7 +220,13 @@ def vary(
     grid: str | None = None,
     steps: int | None = None,
 ) -> Result:
-    """Return variations of molecules as RDKit molecules with a conformer, record by record, draw by draw.
+    """Make variations of molecules; the `Result` holds them as RDKit molecules, record by record, draw by draw.
+
+    >>> import moldiff
+    >>> seeds = moldiff.generate(1, n_atoms=5, evaluations=10, keep_invalid=True)
+    >>> result = moldiff.vary(seeds, 2, strength=0.1, evaluations=2)
+    >>> [float(strength) for strength in result.table["strength"]]
+    [0.1, 0.1]
 
     Each carries the columns of the CSV as properties, among them ``record`` (place of its seed, from 0), ``strength``,
     ``similarity`` (Tanimoto similarity to the seed, Morgan fingerprints of radius 2, 2048 bits) and ``same_molecule``
@@ -227,7 +234,8 @@ def vary(
     place, the number of the draw, its strength and the other arguments, not of the batch size.
 
     Args:
-        molecules: a molecule file with 3D coordinates, or RDKit molecules with a 3D conformer.
+        molecules: a molecule file with 3D coordinates, or RDKit molecules with a 3D conformer: one, a list, a `Result`,
+            a generator, a column, a supplier.
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.

@@ -36,7 +36,9 @@ def check_outputs(output: OutputOptions, pictured: bool) -> None:
             refuse_existing_file(path, output.overwrite)
         except MoldiffError as error:
             if os.path.isfile(path) and not record.exists() and old_record(output.path) is None:
-                raise MoldiffError(f"{error} (it has no run record: unfinished, or from elsewhere)") from error
+                raise MoldiffError(
+                    f"{error} (it has no run record: unfinished, or from elsewhere)", argument=error.argument
+                ) from error
             raise
 
 

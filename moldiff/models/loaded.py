@@ -87,6 +87,12 @@ class LoadedModel(Loaded[MoleculeModel]):
         """Number type of the network's matrix products."""
         return self.model.denoiser.precision
 
+    def in_precision(self, precision: torch.dtype) -> LoadedModel:
+        """Return this model, or the same from the same checked folder in another number type."""
+        if precision == self.precision:
+            return self
+        return LoadedModel(self.folder, MoleculeModel.from_folder(self.folder, self.device, precision))
+
     @property
     def sampling(self) -> SamplingConfig:
         """How it is sampled where a user does not say."""

@@ -78,7 +78,8 @@ class MoleculeModel:
         if folder.kind != DENOISER:
             raise MoldiffError(
                 f"{folder.path} is a {folder.kind} network, which generates no molecules; it guides a model that does: "
-                f"--property-model {folder.path}"
+                f"property_model {folder.path}",
+                argument="property_model",
             )
         said = described(folder, NetworkConfig, "conditions")
         model = cls._of(said, with_weights(lambda: _denoiser(said), folder, device))

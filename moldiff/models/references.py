@@ -108,8 +108,8 @@ class References:
         """Distributions of held-out molecules, as `moldiff.evaluation.reference.Reference.to_json` writes them."""
         if HISTOGRAMS not in self.tensors:
             raise MoldiffError(
-                f"{self.source} holds no reference distributions ('moldiff models pack --data' adds them); pass a data "
-                "set or SDF"
+                f"{self.source} holds no reference distributions ('moldiff models pack' with the data adds them); "
+                "pass a data set or SDF"
             )
         try:
             found: dict[str, Any] = json.loads(bytes(self.tensors[HISTOGRAMS].numpy()))
@@ -118,4 +118,4 @@ class References:
         return found
 
     def _missing(self, what: str) -> MoldiffError:
-        return MoldiffError(f"{self.source} does not carry {what}; 'moldiff models pack --data' adds them")
+        return MoldiffError(f"{self.source} does not carry {what}; 'moldiff models pack' with the data adds them")

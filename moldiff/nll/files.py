@@ -7,11 +7,10 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.models.folder import DEFAULT_MODEL
-from moldiff.models.loaded import load_model
+from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
 from moldiff.nll.reference import LikelihoodReference, calibrate
@@ -133,37 +132,81 @@ def score_file(
         refuse_existing_file(written, overwrite)
     records = read_records(path)  # a missing file shows before the model is loaded
     loaded = load_model(model, device=device, precision="float32")
-    scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
-    if calibration is not None:
-        reference: LikelihoodReference | None = calibrate(scorer, calibration)
-    else:
-        reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
-    summary = LikelihoodSummary(str(out), _basis(reference, settings))
-    if reference is not None and reference.settings != settings:
-        reference = None
-    with ExitStack() as stack:
-        writer = csv.DictWriter(
-            stack.enter_context(atomic_writer(out)),
-            COLUMNS + (Z_COLUMNS if reference is not None else ()),
-            lineterminator="\n",
-        )
-        writer.writeheader()
-        for row in _rows(records, scorer, reference, summary, progress):
-            writer.writerow({column: safe_cell(value) for column, value in row.items()})
-    summary.seconds = time.monotonic() - started
+    scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
+    summary = scoring.summary
+    with atomic_writer(out) as handle:
+        write_table(handle, scoring.columns, scoring.rows(records, progress))
+    summary.output, summary.seconds = str(out), time.monotonic() - started
     if not summary.scored:
         logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-    write_json(record_file, _run_record(path, summary, settings, seed, loaded.sha256, scorer.device))
+    write_json(record_file, scoring.record(out, path))
     return summary
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What scores records: a model with its settings, and the yardstick of z-scores.
+
+    Attributes:
+        loaded: the model, in float32.
+        scorer: of it.
+        seed: of the noise.
+        reference: None = no z-scores.
+        summary: of the records so far.
+    """
+
+    loaded: LoadedModel
+    scorer: LikelihoodEstimator
+    seed: int
+    reference: LikelihoodReference | None
+    summary: LikelihoodSummary
+
+    @classmethod
+    def of(
+        cls, loaded: LoadedModel, settings: BoundSettings, seed: int, batch_size: int | None, calibration: Path | None
+    ) -> Scoring:
+        """Return one; arguments and errors as for `score_file`."""
+        scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
+        if calibration is not None:
+            reference: LikelihoodReference | None = calibrate(scorer, calibration)
+        else:
+            reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
+        summary = LikelihoodSummary("", _basis(reference, settings))
+        if reference is not None and reference.settings != settings:
+            reference = None
+        return cls(loaded, scorer, seed, reference, summary)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns of the table."""
+        return COLUMNS + (Z_COLUMNS if self.reference is not None else ())
+
+    def rows(self, records: Iterator[Record], progress: Progress | None = None) -> Iterator[dict[str, object]]:
+        """Yield the row of every record, as texts."""
+        return _rows(records, self.scorer, self.reference, self.summary, progress)
+
+    def record(self, out: Path, path: Path | None) -> dict[str, Any]:
+        """Return the JSON beside a CSV: plain types; without a file, molecules were given themselves."""
+        summary = replace(self.summary, output=str(out))
+        settings, device = self.scorer.settings, self.scorer.device
+        return _run_record(path, summary, settings, self.seed, self.loaded.sha256, device)
+
+
+def write_table(handle: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as CSV."""
+    writer = csv.DictWriter(handle, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({column: safe_cell(value) for column, value in row.items()})
 
 
 def _basis(reference: LikelihoodReference | None, settings: BoundSettings) -> str:
     """Return on what z-scores rest, or why there are none."""
     if reference is None:
-        return "none, as the model carries no scores of held-out molecules; --calibrate gives some"
+        return "none, as the model carries no scores of held-out molecules; a calibration gives some"
     if reference.settings != settings:
         known = ", ".join(f"{value} {name}" for name, value in asdict(reference.settings).items())
-        return f"none, as the model's held-out scores are those of {known}; --calibrate gives others"
+        return f"none, as the model's held-out scores are those of {known}; a calibration gives others"
     return f"against {reference.molecules} held-out molecules of {reference.sizes[0]} to {reference.sizes[-1]} atoms"
 
 
@@ -248,14 +291,19 @@ def _count(summary: LikelihoodSummary, score: LikelihoodBound | None, reason: st
 
 
 def _run_record(
-    path: Path, summary: LikelihoodSummary, settings: BoundSettings, seed: int, model_sha256: str, device: torch.device
+    path: Path | None,
+    summary: LikelihoodSummary,
+    settings: BoundSettings,
+    seed: int,
+    model_sha256: str,
+    device: torch.device,
 ) -> dict[str, Any]:
     """Return the JSON beside the CSV: plain types."""
     return {
         "output": Path(summary.output).name,
         "output_sha256": sha256_of(Path(summary.output)),
-        "file": path.name,
-        "file_sha256": sha256_of(path),
+        "file": None if path is None else path.name,
+        "file_sha256": None if path is None else sha256_of(path),
         "model_sha256": model_sha256,
         "bound": {**asdict(settings), "grid": "evenly spaced in t, then a reconstruction at t = 0", "unit": "nats"},
         "seed": seed,

@@ -88,8 +88,8 @@ class TrainingRun(Run):
                 known = self.dataset.property_names
                 raise MoldiffError(
                     f"condition '{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
-                    f"it has {', '.join(known) or 'none'}; 'moldiff data prepare --properties' takes tags of the file "
-                    "and what RDKit calculates"
+                    f"it has {', '.join(known) or 'none'}; 'moldiff data prepare' takes tags of the file and what "
+                    "RDKit calculates"
                 )
         before = (None, None) if self.state is None else (self.state.config["network"], self.state.config["curve"])
         network = with_scales(self.config.network, statistics, before[0])
@@ -129,7 +129,9 @@ class TrainingRun(Run):
         """Return the draws of the model to start from, on the training device; they are made once for an output."""
         config = self.config
         if config.init_from is None:
-            raise MoldiffError("on_policy.share needs a trained model that draws: --init-from MODEL or --teacher MODEL")
+            raise MoldiffError(
+                "on_policy.share needs a trained model that draws: init_from or a teacher", argument="init_from"
+            )
         folder, path = load_model_folder(config.init_from), _on_policy_path(config.output)
         if path.exists():
             own = OnPolicyData.load(path, made_by(folder, self.dataset, config))
@@ -137,7 +139,8 @@ class TrainingRun(Run):
         elif config.training.devices > 1:
             raise MoldiffError(
                 f"{path} is not there yet, and own draws are made by one process: run with training.devices=1 "
-                "training.steps=1 first, then with --resume auto"
+                "training.steps=1 first, then with resume auto",
+                argument="resume",
             )
         else:
             own = collect(folder, self.dataset, config)

@@ -49,8 +49,9 @@ def train(
         config = config.model_copy(update={"output": out})
     if isinstance(config, PropertyTrainConfig) and (init_from is not None or teacher is not None or conditions):
         raise MoldiffError(
-            "a property network starts from nothing, its file names the properties: --init-from, --teacher and "
-            "--condition are for models that generate molecules"
+            "a property network starts from nothing, its file names the properties: init_from, teacher and "
+            "conditions are for models that generate molecules",
+            argument="init_from",
         )
     if isinstance(config, TrainConfig) and teacher is not None:
         config = _with_teacher(config, teacher)
@@ -86,7 +87,7 @@ def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
 def parse_duration(text: str) -> float:
     """Return seconds from ``HH:MM:SS`` or ``MM:SS``; MoldiffError otherwise."""
     if not re.fullmatch(r"(\d+:)?[0-5]?\d:[0-5]\d", text):
-        raise MoldiffError(f"--max-time {text!r} must look like 00:09:00 (hours, minutes, seconds)")
+        raise MoldiffError(f"max_time {text!r} must look like 00:09:00 (hours, minutes, seconds)", argument="max_time")
     seconds = 0
     for part in text.split(":"):
         seconds = 60 * seconds + int(part)
@@ -99,7 +100,8 @@ def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     if resume is None:
         if folder.exists() and any(folder.iterdir()):
             raise MoldiffError(
-                f"{config.output} holds an earlier run; go on with --resume auto or choose another output"
+                f"{config.output} holds an earlier run; go on with resume auto or choose another output",
+                argument="resume",
             )
         return None
     if resume == "auto":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit import Chem
 from rich.console import Console
 
 from moldiff.cli.show_report import render
@@ -216,7 +217,7 @@ def test_an_existing_report_is_only_replaced_when_asked(water: str, write: Calla
     path, out = write(water), tmp_path / "report"
     evaluate(path, None, out, posebusters=0)
     (out / "notes.txt").write_text("mine")
-    with pytest.raises(MoldiffError, match="--overwrite"):
+    with pytest.raises(MoldiffError, match="pass overwrite"):
         evaluate(path, None, out, posebusters=0)
     worse = evaluate(
         write(GARBAGE, water[:30] + "$$$$\n", water.replace("O ", "C ")), None, out, posebusters=0, overwrite=True
@@ -257,3 +258,30 @@ def test_progress_names_the_stages(water: str, write: Callable[..., Path]) -> No
     seen: list[tuple[str, int]] = []
     evaluate(write(water, water), progress=lambda stage, done: seen.append((stage, done)))
     assert seen == [(stage, done) for stage in ("chemistry", "posebusters") for done in (1, 2)]
+
+
+def test_molecules_are_evaluated_like_their_file(sample_path: Path, tmp_path: Path) -> None:
+    supplier = Chem.SDMolSupplier(str(sample_path), removeHs=False)
+    of_file = evaluate(str(sample_path), posebusters=0)
+    report = evaluate(supplier, posebusters=0, requested=201)
+    assert report.table[:200].equals(of_file.table)
+    assert report.summary["counts"] == {"requested": 201, "in_file": 200, "unparsable": 0, "valid": 200, "invalid": 1}
+    assert report.summary["failures"] == {"missing": {"missing: not in the file": 1}}
+    assert report.summary["metrics"]["valid"] == pytest.approx(200 / 201)
+    assert (report.sha256, report.generation) == ("", None)
+    report.save(tmp_path / "report")
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["file"] == "molecules"
+    assert (tmp_path / "report" / "molecules.csv").read_text() == module.molecules_csv(report)
+    with pytest.raises(MoldiffError, match="pass overwrite"):
+        report.save(tmp_path / "report")
+    assert "200 valid + 1 invalid" in repr(report)
+    assert "<table" in report._repr_html_()
+
+
+def test_the_table_has_numbers_and_flags(water: str, write: Callable[..., Path]) -> None:
+    found = evaluate(write(water, GARBAGE, water), posebusters=0).table
+    assert found["valid"].tolist() == [True, False, True]
+    assert found["duplicate_of"].isna().tolist() == [True, True, False]
+    assert found["duplicate_of"][2] == 0
+    assert found["reason"][0] == ""
+    assert found["novel"].isna().all()

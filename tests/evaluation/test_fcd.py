@@ -60,7 +60,7 @@ def test_without_the_extra_or_a_reference_it_is_one_line(
     with pytest.raises(MoldiffError, match=r"moldiff\[eval\]"):
         evaluate(write(water), fcd=True)
     monkeypatch.setattr(fcd, "check_installed", lambda: None)
-    with pytest.raises(MoldiffError, match="--reference"):
+    with pytest.raises(MoldiffError, match="needs a reference"):
         evaluate(write(water), fcd=True)
 
 

@@ -272,7 +272,7 @@ def test_the_record_has_the_name_of_its_output(scripted: None, model: Path, tmp_
 
 def test_a_set_without_its_record_is_said_to_be_unfinished(scripted: None, model: Path, tmp_path: Path) -> None:
     generate_files(tmp_path / "a.sdf", n=2, model=str(model))
-    with pytest.raises(MoldiffError, match=r"exists already; choose another name or pass --overwrite$"):
+    with pytest.raises(MoldiffError, match=r"exists already; choose another name or pass overwrite$"):
         generate_files(tmp_path / "a.sdf", n=2, model=str(model))
     (tmp_path / "a.run.json").unlink()
     with pytest.raises(MoldiffError, match="it has no run record: unfinished, or from elsewhere"):

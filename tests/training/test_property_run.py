@@ -163,7 +163,7 @@ def test_other_classes_than_the_models_are_refused(property_file: Callable[..., 
 
 
 def test_a_property_network_starts_from_nothing(property_file: Callable[..., Path]) -> None:
-    with pytest.raises(MoldiffError, match="--init-from, --teacher and --condition are for"):
+    with pytest.raises(MoldiffError, match="init_from, teacher and conditions are for"):
         train(property_file(), [], init_from="qm9")
 
 
@@ -183,7 +183,7 @@ def test_packing_halves_the_weights(property_file: Callable[..., Path], tmp_path
 
 def test_kinds_are_not_mistaken_for_each_other(property_file: Callable[..., Path]) -> None:
     folder = load_model_folder(train(property_file(), ["training.steps=1"]))
-    with pytest.raises(MoldiffError, match="generates no molecules; it guides a model that does: --property-model"):
+    with pytest.raises(MoldiffError, match="generates no molecules; it guides a model that does: property_model"):
         MoleculeModel.from_folder(folder)
     with pytest.raises(MoldiffError, match=r"no property network.*moldiff train configs/property.yaml"):
         PropertyModel.from_folder(load_model_folder("qm9"))

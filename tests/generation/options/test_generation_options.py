@@ -155,8 +155,9 @@ def test_strengths_as_texts_and_values(model: Path) -> None:
         (moldiff.conformers, [ETHANOL], {"redraws": 1.5}, "redraws must be a whole number"),
         (moldiff.conformers, [ETHANOL], {"seed": "0"}, "seed must be a whole number"),
         (moldiff.conformers, [ETHANOL], {"keep_invalid": None}, "keep_invalid must be True or False"),
-        (moldiff.vary, ETHANOL, {}, "molecules must be a file name or a list of RDKit molecules"),
-        (moldiff.conformers, ["CCO"], {}, "molecules must be a file name or a list of RDKit molecules"),
+        (moldiff.vary, 5, {}, "molecules must be a molecule file, an RDKit molecule"),
+        (moldiff.vary, "CCO", {}, "the first: no 3D conformer; conformers gives it coordinates"),
+        (moldiff.conformers, [7], {}, "molecules must be a molecule file, an RDKit molecule"),
     ],
 )
 def test_vary_and_conformers_refuse_wrong_types(

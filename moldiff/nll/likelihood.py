@@ -1,0 +1,151 @@
+"""`likelihood` as users of Python know it: molecules in, a table of bounds out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from moldiff.arguments import whole_number
+from moldiff.chem.io.inputs import Molecules, file_of, records_of
+from moldiff.diffusion.bound import BoundSettings
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.models.folder import DEFAULT_MODEL
+from moldiff.models.loaded import LoadedModel, at_hand, load_model
+from moldiff.nll.files import Scoring, write_table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+logger = logging.getLogger(__name__)
+
+_TEXTS = frozenset({"name", "status", "reason"})
+_INTEGERS = frozenset({"index", "n_atoms"})
+_ROWS = 5  # what a notebook shows
+
+
+class LikelihoodResult:
+    """The bounds of some molecules.
+
+    Attributes:
+        summary: how many have one, why others have none, their sums, on what z-scores rest.
+    """
+
+    def __init__(self, scoring: Scoring, rows: Sequence[Mapping[str, object]], path: Path | None) -> None:
+        self._scoring, self._rows, self._path = scoring, tuple(rows), path
+        self.summary = scoring.summary
+
+    @cached_property
+    def table(self) -> DataFrame:
+        """A row for each molecule, with the columns of the CSV: the bound in nats and its parts, with errors."""
+        import pandas as pd
+
+        series: dict[str, Any] = {}
+        for name in self._scoring.columns:
+            values = [row.get(name, "") for row in self._rows]
+            if name in _TEXTS:
+                series[name] = pd.Series([str(value) for value in values], dtype=object)
+            elif name in _INTEGERS:
+                series[name] = pd.array([None if value == "" else int(str(value)) for value in values], dtype="Int64")
+            else:
+                series[name] = [float("nan") if value == "" else float(str(value)) for value in values]
+        return pd.DataFrame(series, columns=list(self._scoring.columns))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what the command line writes, a CSV with a JSON beside it; return the CSV.
+
+        Raises:
+            MoldiffError: a file exists without ``overwrite``, or cannot be written.
+        """
+        out = Path(path)
+        if out.suffix.lower() != ".csv":
+            raise MoldiffError(f"{out}: the output must end in .csv", argument="out")
+        record = out.with_suffix(".json")
+        for written in (out, record):
+            refuse_existing_file(written, overwrite)
+        with atomic_writer(out) as handle:
+            write_table(handle, self._scoring.columns, self._rows)
+        write_json(record, self._scoring.record(out, self._path))
+        return out
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<moldiff.LikelihoodResult: {self.summary.lines()[0]}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        table = self.table.head(_ROWS).to_html(index=False, na_rep="", border=0)
+        return f"<p>{escape(self.summary.lines()[0])}</p>{table}"
+
+
+def likelihood(
+    molecules: Molecules,
+    *,
+    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    chain_steps: int = BoundSettings.steps,
+    evaluations: int = BoundSettings.evaluations,
+    repeats: int = BoundSettings.repeats,
+    seed: int = 0,
+    batch_size: int | None = None,
+    device: str = "auto",
+    calibration: Path | str | None = None,
+) -> LikelihoodResult:
+    """Return bounds of -ln p of molecules under a model, in nats, each with its standard error.
+
+    >>> import moldiff
+    >>> water = moldiff.generate(1, n_atoms=3, evaluations=4, keep_invalid=True)
+    >>> result = moldiff.likelihood(water, evaluations=2, repeats=2)
+    >>> float(result.table["nats_error"][0]) > 0
+    True
+
+    Args:
+        molecules: a molecule file with 3D coordinates, or RDKit molecules with a 3D conformer: one, a list, a
+            generator, a column, a supplier.
+        model: a built-in model's name, a model folder, or a model that is loaded; the work is done in float32.
+        chain_steps: length of the bound's chain.
+        evaluations, repeats: network evaluations a repeat, repeats; see `moldiff.diffusion.bound.BoundSettings`.
+        seed: of the noise. A bound is a function of (model, settings, seed, molecule), wherever it stands.
+        batch_size: molecules at a time; None = by the device.
+        device: auto, cpu, cuda, cuda:<number> or mps.
+        calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
+
+    Raises:
+        MoldiffError: an argument out of range, a file, model or device that is missing or damaged, or molecules none of
+            which has 3D coordinates.
+    """
+    started = time.monotonic()
+    settings = BoundSettings(
+        whole_number(chain_steps, "chain_steps"), whole_number(evaluations, "evaluations"),
+        whole_number(repeats, "repeats"),
+    )  # fmt: skip
+    if not 0 <= whole_number(seed, "seed") < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}", argument="seed")
+    path, records = file_of(molecules), records_of(molecules)
+    scoring = Scoring.of(
+        _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)
+    )
+    rows = list(scoring.rows(records))
+    summary = scoring.summary
+    summary.seconds = time.monotonic() - started
+    if not summary.scored:
+        reason = next(iter(summary.reasons))
+        raise MoldiffError(f"none of {summary.records} molecules has a bound; the first: {reason}")
+    if summary.scored < summary.records:
+        logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
+    return LikelihoodResult(scoring, rows, path)
+
+
+def _in_float32(model: str | Path | LoadedModel, device: str) -> LoadedModel:
+    """Return a model that may be loaded already, in float32."""
+    if isinstance(model, LoadedModel):
+        return at_hand(model, device=device).in_precision(torch.float32)
+    return load_model(model, device=device, precision="float32")

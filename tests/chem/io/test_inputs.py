@@ -1,0 +1,96 @@
+"""What counts as molecules: a file, a Mol, a SMILES, and lists, generators, columns and suppliers of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.io.inputs import file_of, kept, records_of
+from moldiff.errors import MoldiffError
+
+ETHANOL = Chem.MolFromSmiles("CCO")
+
+
+def smiles(molecules: object) -> list[str]:
+    return [
+        Chem.MolToSmiles(record.mol) if record.mol is not None else record.reason for record in records_of(molecules)
+    ]
+
+
+@pytest.mark.parametrize(
+    "molecules",
+    [
+        [ETHANOL, "C"],
+        (ETHANOL, "C"),
+        pd.Series(["CCO", "C"], index=[5, 7]),
+        pd.DataFrame({"smiles": ["CCO", "C"]})["smiles"],
+        np.array(["CCO", "C"]),
+        {"CCO": 1, "C": 2}.keys(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_collections(molecules: object) -> None:
+    assert smiles(molecules) == ["CCO", "C"]
+    assert [record.index for record in records_of(molecules)] == [0, 1]
+
+
+def test_one_molecule_a_smiles_and_a_generator() -> None:
+    assert smiles(ETHANOL) == smiles("OCC") == ["CCO"]
+    assert smiles(mol for mol in (ETHANOL, ETHANOL)) == ["CCO", "CCO"]
+    assert smiles(kept(text for text in ("C", "N"))) == ["C", "N"]
+    named = Chem.Mol(ETHANOL)
+    named.SetProp("_Name", "drink")
+    assert next(records_of(named)).name == "drink"
+
+
+def test_files_and_suppliers(sample_path: Path, tmp_path: Path) -> None:
+    assert len(list(records_of(str(sample_path)))) == len(list(records_of(sample_path))) == 200
+    supplier = Chem.SDMolSupplier(str(sample_path), removeHs=False)
+    assert [record.name for record in records_of(supplier)] == [record.name for record in records_of(sample_path)]
+    broken = Chem.SDMolSupplier()
+    broken.SetData("nonsense\n$$$$\n")
+    assert [record.mol for record in records_of(broken)] == [None]
+    assert file_of("nowhere.SDF") == Path("nowhere.SDF")
+    with pytest.raises(MoldiffError, match="cannot be read"):
+        records_of("nowhere.sdf")
+
+
+def test_what_is_missing_keeps_its_place() -> None:
+    found = smiles(pd.Series(["C", None, float("nan"), "", "C(C", pd.NA]))
+    assert found[0] == "C"
+    assert found[1:4] == ["missing: there is no molecule"] * 3
+    assert found[4].startswith("smiles")
+    assert found[5] == found[1]
+
+
+@pytest.mark.parametrize(
+    ("molecules", "words"),
+    [
+        (5, "molecules must be a molecule file, an RDKit molecule, a SMILES"),
+        ([5], "molecules must be a molecule file"),
+        (None, "molecules must be"),
+        (b"CCO", "molecules must be"),
+        ({"a": ETHANOL}, "of a table, one column"),
+        (pd.DataFrame({"smiles": ["C"]}), "of a table, one column"),
+        ([], "there are no molecules"),
+        (["a.sdf"], "'a.sdf' in a list is a file"),
+        ("no molecule", "neither a SMILES that RDKit can read nor a molecule file"),
+        ("", "neither a SMILES"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_refusals(molecules: object, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words) as caught:
+        list(records_of(molecules))
+    assert caught.value.argument == "molecules"
+    assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_could_be_both_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "CCO").write_text("C\n")
+    with pytest.raises(MoldiffError, match="a SMILES, and there is a file of that name"):
+        records_of("CCO")
+    assert smiles(["CCO"]) == ["CCO"]

@@ -1,0 +1,106 @@
+"""What `import moldiff` offers: the names at the top in every order of imports, their examples, their errors."""
+
+import ast
+import doctest
+import importlib
+import itertools
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import moldiff
+from moldiff.cli.shared import in_options
+from moldiff.errors import MoldiffError
+from moldiff.files import refuse_existing
+
+PACKAGE = Path(moldiff.errors.__file__).parent
+SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "cli"]
+JOBS = ("conformers", "evaluate", "generate", "likelihood", "load", "prepare", "vary")
+MODULES = [
+    "moldiff.generation.generate", "moldiff.generation.vary", "moldiff.generation.conformers",
+    "moldiff.evaluation.evaluate", "moldiff.nll.likelihood", "moldiff.datasets.prepare", "moldiff.models.loaded",
+]  # fmt: skip
+
+
+def test_the_names_are_there_and_completion_shows_them() -> None:
+    assert set(dir(moldiff)) == set(moldiff.__all__)
+    for name in (*JOBS, "Fragment", "Model", "MoldiffError", "Result", "Target"):
+        assert name in dir(moldiff)
+        assert callable(getattr(moldiff, name))
+    with pytest.raises(AttributeError, match="has no attribute 'generat'"):
+        moldiff.generat  # noqa: B018
+
+
+def test_no_name_is_that_of_a_module() -> None:
+    inside = {path.stem for path in PACKAGE.iterdir()}
+    assert inside & set(moldiff.__all__) == set()
+
+
+def test_functions_are_functions_whatever_was_imported_before() -> None:
+    checks = f"assert all(callable(getattr(moldiff, name)) for name in {moldiff.__all__[:-1]!r} if name[0] != '_')"
+    forwards, backwards = ("; ".join(f"import {name}" for name in names) for names in (MODULES, MODULES[::-1]))
+    code = [
+        f"{forwards}; import moldiff; {checks}",
+        f"{backwards}; import moldiff; {checks}",
+        f"import moldiff; {checks}; {forwards}; {checks}",
+        f"import moldiff.generation.generate; moldiff.generate(1, evaluations=1, n_atoms=5); {checks}",
+    ]
+    for text in code:
+        subprocess.run([sys.executable, "-c", text], check=True, cwd=PACKAGE.parent, capture_output=True)
+
+
+def test_from_imports_in_every_order_are_the_same_objects() -> None:
+    for names in itertools.permutations(("generate", "evaluate", "likelihood")):
+        found = [getattr(importlib.import_module("moldiff"), name) for name in names]
+        assert [one.__name__ for one in found] == list(names)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "moldiff", "moldiff.generation.model", "moldiff.generation.generate", "moldiff.generation.vary",
+        "moldiff.generation.conformers", "moldiff.generation.options.fragment", "moldiff.scoring.targets",
+        "moldiff.nll.likelihood", "moldiff.evaluation.evaluate", "moldiff.datasets.prepare",
+    ],
+)  # fmt: skip
+def test_examples_run(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+def messages(tree: ast.AST) -> Iterator[str]:
+    """Yield the texts within raise statements and calls that make a MoldiffError."""
+    for node in ast.walk(tree):
+        made = isinstance(node, ast.Call) and ast.unparse(node.func) in ("MoldiffError", "refusal")
+        if made or isinstance(node, ast.Raise):
+            for child in ast.walk(node):
+                if isinstance(child, ast.Constant) and isinstance(child.value, str):
+                    yield child.value
+
+
+def flags(source: str) -> list[str]:
+    return [text for text in messages(ast.parse(source)) if re.search(r"(^|[\s'(])--[a-z]", text)]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_error_of_the_library_speaks_of_options(path: Path) -> None:
+    assert flags(path.read_text()) == []
+
+
+def test_the_check_above_finds_options() -> None:
+    assert flags("raise MoldiffError(f'{x} exists; pass --overwrite')")
+    assert flags("def f():\n    return MoldiffError('--set is wrong')")
+    assert not flags("raise MoldiffError('a - b, c--d', argument='x')")
+
+
+def test_the_command_line_says_it_with_options(tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        refuse_existing(tmp_path, False)
+    assert str(caught.value).endswith("choose another name or pass overwrite")
+    assert in_options(caught.value).endswith("choose another name or pass --overwrite")
