@@ -26,7 +26,7 @@ class _Now(BaseException):
 
 
 class Interruption:
-    """Whether a signal has come; without `watched_signals` none ever does.
+    """A signal that may have come; without `watched_signals` none ever does.
 
     Attributes:
         number: of the signal; None = none has come.

@@ -1,4 +1,4 @@
-"""What several commands share: options, the terminal."""
+"""Parts that several commands share: options, the terminal."""
 
 from __future__ import annotations
 

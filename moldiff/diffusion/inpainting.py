@@ -96,7 +96,7 @@ class FixedPart:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where new atoms are thought to be before anything is known of them: around one point, all alike.
+    """Prior of the new atoms' places, before anything is known of them: around one point, all alike.
 
     The point lies ``reach`` + ``reach_per_atom`` times the new atoms of an exit beyond it, in the middle of all exits.
 

@@ -44,7 +44,7 @@ _FACTS = ("mirrored", "redraws")
 
 @dataclass(frozen=True, kw_only=True)
 class ConformerOptions(RecordOptions):
-    """What is asked of `conformers`.
+    """Options of `conformers`.
 
     Attributes:
         redraws: how often at most a draw that is a wrong diastereomer is made anew.

@@ -1,4 +1,4 @@
-"""What became of each draw: `assess` says what a molecule is, `ResultCounts` counts it."""
+"""Results of draws: `assess` says what a molecule is, `ResultCounts` counts it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Gate = Callable[["Mol"], str]
 
 @dataclass(frozen=True)
 class MoleculeResult:
-    """What became of one draw.
+    """Result of one draw.
 
     Attributes:
         number: the draw's number, its ``moldiff_id``.

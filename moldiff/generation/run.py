@@ -87,11 +87,11 @@ class Run(ABC):
     @property
     @abstractmethod
     def requested(self) -> int:
-        """How many molecules are asked for."""
+        """Number of molecules that are asked for."""
 
     @property
     def done(self) -> int:
-        """How many of these are there."""
+        """Number of these that are there."""
         return self.counts.drawn
 
     @property
@@ -120,7 +120,7 @@ class Run(ABC):
 
     @property
     def has_enough(self) -> bool:
-        """Whether no more results are wanted, although there may be more."""
+        """No more results are wanted, although there may be more."""
         return False
 
     def problem(self) -> str:

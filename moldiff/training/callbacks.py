@@ -1,4 +1,4 @@
-"""What happens around training steps: progress lines, CSV logs, plots, validation, checkpoints, stopping in time."""
+"""Callbacks around training steps: progress lines, CSV logs, plots, validation, checkpoints, stopping in time."""
 
 from __future__ import annotations
 

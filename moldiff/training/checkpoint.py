@@ -39,7 +39,7 @@ OURS = Ours("a checkpoint", _STATE, (_TENSORS,))
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint holds.
+    """Content of a checkpoint.
 
     Attributes:
         step: number of steps taken.
