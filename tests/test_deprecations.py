@@ -147,3 +147,17 @@ def test_old_words_of_python(model: Path) -> None:
         _ = fragment.Wish
     with pytest.warns(FutureWarning, match="'steps' is now 'evaluations'"):
         moldiff.generate(1, model=model, steps=1, n_atoms=5)
+
+
+def test_a_warning_points_at_the_users_line(model: Path) -> None:
+    loaded = moldiff.load(model, device="cpu")
+    calls: list[Callable[[], object]] = [
+        lambda: moldiff.generate(1, model=model, steps=1, n_atoms=5),
+        lambda: loaded.generate(1, steps=1, n_atoms=5),
+        lambda: SamplerOptions.of(steps=3),
+        lambda: fragment.FragmentWish,
+    ]
+    for call in calls:
+        with pytest.warns(FutureWarning) as caught:
+            call()
+        assert [(one.filename, one.lineno) for one in caught] == [(__file__, call.__code__.co_firstlineno)]

@@ -42,6 +42,10 @@ class Model(LoadedModel):
     """A model that generates molecules, read, checked and put on its device once. Get it from `load`.
 
     `generate`, `vary`, `conformers` and `likelihood` are the functions of `moldiff` with this model.
+
+    >>> import moldiff
+    >>> moldiff.load("qm9", device="cpu").info["elements"]
+    ['H', 'C', 'N', 'O']
     """
 
     __hash__ = object.__hash__

@@ -32,6 +32,11 @@ class Result(Sequence["Mol"]):
 
     It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
 
+    >>> import moldiff
+    >>> result = moldiff.generate(3, evaluations=4, keep_invalid=True)
+    >>> len(result.table), result.summary.requested
+    (3, 3)
+
     Args:
         run: that has ended.
         results: of every draw, in order.

@@ -180,10 +180,10 @@ class Run(ABC):
         if trainer.interrupted:
             raise KeyboardInterrupt
         if checkpoints.terminated:
-            logger.info("stopped on request at step %d; go on with --resume auto", self.task.step)
+            logger.info("stopped on request at step %d; resume goes on from there", self.task.step)
             sys.exit(143)
         if checkpoints.out_of_time:
-            logger.info("time is up at step %d; go on with --resume auto", self.task.step)
+            logger.info("time is up at step %d; resume goes on from there", self.task.step)
         return config.output / "model"
 
     def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
