@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import conformers, data, evaluate, generate, likelihood, models, train, vary
+from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, train, vary
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
@@ -141,6 +141,8 @@ app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("vary")(vary.vary)
 app.command("conformers")(conformers.conformers)
+app.command("filter")(filter.filter_files)
+app.command("describe")(filter.filter_files)
 app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
 models_app.command("list")(models.show_list)

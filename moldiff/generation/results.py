@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
-    *PROPERTIES, "evaluations",
+    *REPORTED, "evaluations",
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
@@ -231,7 +231,7 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
+    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = REPORTED
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 
