@@ -39,12 +39,16 @@ GridOption = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
+HeavyOnly = Annotated[
+    bool,
+    typer.Option("--heavy-only", help="Of a model of heavy atoms, write what the network made, without hydrogens."),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
 _OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|score_weight|fixed_atoms|"
+    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|heavy_only|score_weight|fixed_atoms|"
     r"keep_smarts|attach_at)\b"
 )
 
