@@ -54,12 +54,16 @@ Smarts = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Patterns none of which may match: a SMARTS and a name in each line."),
 ]
+HeavyOnly = Annotated[
+    bool,
+    typer.Option("--heavy-only", help="Of a model of heavy atoms, write what the network made, without hydrogens."),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
 _OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|score_weight|fixed_atoms|"
+    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|heavy_only|score_weight|fixed_atoms|"
     r"keep_smarts|attach_at)\b"
 )
 

@@ -34,7 +34,7 @@ _TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
-    """What is asked of a pass; see `moldiff.screening.filter.filter`.
+    """Options of a pass; see `moldiff.screening.filter.filter`.
 
     Attributes:
         criteria: none = every property is computed, and everything passes.

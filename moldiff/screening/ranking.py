@@ -16,7 +16,7 @@ _ENDS: dict[str, Callable[[float], float]] = {"high": lambda value: value, "low"
 
 @dataclass(frozen=True)
 class Rank:
-    """What makes a molecule better than another.
+    """The order of molecules by one named number.
 
     Attributes:
         text: of the user.

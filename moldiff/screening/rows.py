@@ -1,4 +1,4 @@
-"""What became of each record of a library: its row of the table, and the counts of all."""
+"""The fate of each record of a library: its row of the table, and the counts of all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DUPLICATES = "duplicates"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one record.
+    """The fate of one record.
 
     Attributes:
         number: of the record in the library.

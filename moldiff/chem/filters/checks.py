@@ -1,4 +1,4 @@
-"""What every check of a molecule has in common: a `Check` looks at a `Subject` and returns a `CheckResult`; `examine`
+"""The interface of all checks of a molecule: a `Check` looks at a `Subject` and returns a `CheckResult`; `examine`
 asks several, in order of cost.
 
 A check is plain data (a frozen dataclass), so that it can be sent to a worker process; what takes long to build, such
@@ -76,7 +76,7 @@ class Subject:
 
     @property
     def has_coordinates(self) -> bool:
-        """Whether the molecule came with a 3D conformer."""
+        """True if the molecule came with a 3D conformer."""
         return self.mol.GetNumConformers() > 0 and self.mol.GetConformer().Is3D()
 
     @cached_property
@@ -115,7 +115,7 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What checks found of one molecule.
+    """The findings of checks on one molecule.
 
     Attributes:
         results: of the checks that were asked, in that order.

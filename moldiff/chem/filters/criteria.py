@@ -1,4 +1,4 @@
-"""What molecules must be like: the words ``where``, ``alerts``, ``rules`` and ``smarts``, read once and the same
+"""Criteria that molecules must meet: the words ``where``, ``alerts``, ``rules`` and ``smarts``, read once and the same
 everywhere."""
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What molecules must be like. Build it with `of`.
+    """Criteria that molecules must meet. Build it with `of`.
 
     Attributes:
         where: conditions on named numbers.

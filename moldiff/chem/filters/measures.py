@@ -27,7 +27,7 @@ class Measured:
 
 
 class Measure(Protocol):
-    """What knows a number of a molecule; plain data like a `moldiff.chem.filters.checks.Check`.
+    """The source of a number of a molecule; plain data like a `moldiff.chem.filters.checks.Check`.
 
     Attributes:
         name: that users write.
