@@ -48,6 +48,32 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class RuleName(StrEnum):
+    """Presets of rules; keys of `moldiff.chem.filters.rules.RULES`."""
+
+    LIPINSKI = "lipinski"
+    VEBER = "veber"
+    LEAD_LIKE = "lead_like"
+    FRAGMENT_LIKE = "fragment_like"
+
+
+class AlertFamily(StrEnum):
+    """Families of structural alerts; the names of RDKit's catalogues in lower case."""
+
+    PAINS = "pains"
+    BRENK = "brenk"
+    NIH = "nih"
+    ZINC = "zinc"
+    CHEMBL = "chembl"
+    CHEMBL_GLAXO = "chembl_glaxo"
+    CHEMBL_DUNDEE = "chembl_dundee"
+    CHEMBL_BMS = "chembl_bms"
+    CHEMBL_SURECHEMBL = "chembl_surechembl"
+    CHEMBL_MLSMR = "chembl_mlsmr"
+    CHEMBL_INPHARMATICA = "chembl_inpharmatica"
+    CHEMBL_LINT = "chembl_lint"
+
+
 @dataclass(frozen=True)
 class SamplingDefaults:
     """Sampling of a model that does not say otherwise (`moldiff.config.SamplingConfig`).

@@ -200,6 +200,7 @@ class OnPolicyConfig(Section):
     sampler_evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
     states: Count = 8
     reweight: Annotated[float, Field(ge=0)] = 1.0
+    known: Share = 0.0
     teacher: str | None = None
     teacher_start: Annotated[float, Field(gt=0, le=1)] = 0.2
     teacher_evaluations: Annotated[int, Field(ge=3)] = 20

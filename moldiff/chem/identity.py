@@ -39,6 +39,19 @@ def inchikey_block(mol: Chem.Mol) -> str:
     return key[:14]
 
 
+def inchikey(mol: Chem.Mol) -> str:
+    """Return the standard InChIKey, 27 letters: connectivity with mobile hydrogens, stereo, isotopes, charge.
+
+    Raises:
+        ValueError: InChI refuses the molecule ("inchi: ..." is the reason).
+    """
+    with rdBase.BlockLogs():
+        key = str(Chem.MolToInchiKey(mol))
+    if len(key) != 27:
+        raise ValueError("inchi: no key for this molecule")
+    return key
+
+
 def bytes_key(data: bytes) -> int:
     """Return the first 8 bytes of the SHA-256 of ``data`` as an unsigned 64-bit integer (big-endian)."""
     return int.from_bytes(hashlib.sha256(data).digest()[:8], "big")

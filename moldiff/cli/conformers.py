@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
     Device,
+    HeavyOnly,
     KeepInvalid,
     Model,
     Overwrite,
@@ -43,6 +44,7 @@ def conformers(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
+    heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
     config: Config = None,
@@ -68,6 +70,7 @@ def conformers(
         model=model or DEFAULT_MODEL,
         redraws=redraws,
         sampler=sampling,
+        heavy_only=heavy_only,
         output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
     )
     with progress_bar("conformers", number * count_records(file)) as progress:

@@ -14,6 +14,7 @@ from moldiff.cli.shared import (
     Device,
     Evaluations,
     GridOption,
+    HeavyOnly,
     KeepInvalid,
     Model,
     Overwrite,
@@ -35,7 +36,7 @@ def generate(
     ),
     model: Model = None,
     n_atoms: Annotated[
-        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
+        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule; of a model of heavy atoms, heavy atoms.")
     ] = None,
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
@@ -104,7 +105,7 @@ def generate(
         str | None, typer.Option(metavar="3,7", help="Atoms of --fragment that give a hydrogen for a new bond.")
     ] = None,
     grow: Annotated[
-        str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, hydrogens counted.")
+        str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, counted like --n-atoms.")
     ] = None,
     resample: Annotated[int | None, typer.Option(min=1, help="With --fragment: take every step so many times.")] = None,
     score: Annotated[
@@ -127,6 +128,7 @@ def generate(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
+    heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
     trajectory: Annotated[
         list[Path] | None,
@@ -168,6 +170,7 @@ def generate(
         decode=decode,
         renoise=renoise,
         sampler=sampling,
+        heavy_only=heavy_only,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),

@@ -14,6 +14,7 @@ from moldiff.cli.shared import (
     Device,
     Evaluations,
     GridOption,
+    HeavyOnly,
     KeepInvalid,
     Model,
     Overwrite,
@@ -49,6 +50,7 @@ def vary(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
+    heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
     overwrite: Overwrite = False,
     config: Config = None,
@@ -75,6 +77,7 @@ def vary(
         strength=read_strength(strength),
         decode=decode,
         sampler=sampling,
+        heavy_only=heavy_only,
         output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
     )
     with progress_bar("variations", number * count_records(file)) as progress:

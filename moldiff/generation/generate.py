@@ -53,6 +53,7 @@ def generate(
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
+    heavy_only: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Generate molecules; the `Result` holds them as RDKit molecules with a conformer, in the order of their draws.
@@ -71,7 +72,8 @@ def generate(
     Args:
         n: number of draws; with ``until_valid`` the number of valid molecules.
         model: a built-in model's name, a model folder, or a model that is `load`ed.
-        n_atoms: number of atoms or inclusive range; None = as in the training data.
+        n_atoms: number of atoms or inclusive range, of a model of heavy atoms the heavy ones; None = as in the training
+            data.
         evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
@@ -114,6 +116,8 @@ def generate(
         score_weight: negative for low scores. With 0, every draw is the plain one.
         particles: draws that compete with each other, 16 by default. The last group is made in full, whatever n is; its
             surplus is thrown away. Good ones may come in several copies.
+        heavy_only: of a model of heavy atoms, molecules as the network made them. Otherwise RDKit places every hydrogen
+            and MMFF94s relaxes them around unmoved heavy atoms; the column ``hydrogens`` tells where it could not.
 
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
@@ -146,6 +150,7 @@ def generate(
         sampler=sampling,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
+        heavy_only=heavy_only,
     )
     return result_of(generation_run(options), keep_invalid)
 

@@ -8,14 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.validity import geometry_problem
+from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
+from moldiff.generation.decoding.hydrogens import HYDROGENS
 from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.status import Status
 
@@ -26,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
-    *PROPERTIES, "evaluations",
+    *REPORTED, "evaluations",
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
     {"moldiff_id", "record", "draw", "changed", "renoised", "duplicate_of", "n_atoms", "redraws", "evaluations"}
 )
-TEXTS = frozenset({"status", "reason", "decoding", "smiles", "name", "same_molecule", "mirrored"})
+TEXTS = frozenset({"status", "reason", "decoding", "smiles", HYDROGENS, "name", "same_molecule", "mirrored"})
 """Columns of whole numbers and of texts; the others are numbers."""
 
 Gate = Callable[["Mol"], str]
@@ -116,6 +118,12 @@ class MoleculeResult:
         row |= self.facts
         row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         return row if columns is None else {name: row.get(name) for name in columns}
+
+    def without_hydrogens(self) -> MoleculeResult:
+        """Return the result with the heavy atoms of its molecule alone; what is known of it is of the whole."""
+        facts = {name: value for name, value in self.facts.items() if name != HYDROGENS}
+        mol = None if self.mol is None else without_hydrogen_atoms(self.mol)
+        return replace(self, mol=mol, facts=facts)
 
     def tagged_mol(self, columns: Sequence[str]) -> Mol:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
@@ -231,7 +239,7 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
+    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = REPORTED
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 

@@ -20,6 +20,7 @@ from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
@@ -73,6 +74,11 @@ class Run(ABC):
         sampler = options.sampler
         loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)
         self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device
+        if options.heavy_only and self.model.vocabulary.explicit_hydrogens:
+            raise MoldiffError(
+                f"heavy_only is for models of heavy atoms; {self.folder.name} makes hydrogens itself",
+                argument="heavy_only",
+            )
         self.precision = name_of(loaded.precision)
         if loaded is options.model:  # the record says what it runs on, since the options need not
             sampler = replace(sampler, device=str(self.device), precision=Precision(self.precision))
@@ -112,7 +118,8 @@ class Run(ABC):
         by_draws, by_results = (None, progress) if self.tells_results else (progress, None)
         with workers_for(self.device) as workers:
             for result in self._made(workers, by_draws, interruption or Interruption()):
-                yield self.counts.take(result)
+                # only now: what was checked, measured and scored is the whole molecule
+                yield self.counts.take(result.without_hydrogens() if self.request.heavy_only else result)
                 if by_results is not None:
                     by_results(self.done)
                 if self.has_enough:
@@ -208,8 +215,9 @@ class GenerateRun(Run):
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
-        self.decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
-        self.columns = (*COLUMNS, *self.steering.tracker.columns)
+        decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
+        self.columns = (*COLUMNS, *hydrogen_columns(self.model.vocabulary), *self.steering.tracker.columns)
         self.tells_results = options.until_valid
         self.unit = "valid molecules" if options.until_valid else "molecules"
 

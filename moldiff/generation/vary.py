@@ -25,6 +25,7 @@ from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
@@ -44,6 +45,7 @@ DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, se
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
+_COLUMNS = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
 _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 _BINS = 4  # of strengths, in the summary
@@ -107,12 +109,13 @@ class VaryRun(RecordRun[Seed]):
     """
 
     task = "vary"
-    columns = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
 
     def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options, source = options, str(self.folder.path)
-        self._decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
+        decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
+        self._decoder = with_hydrogens(decoder, self.model.vocabulary)
+        self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:
@@ -218,6 +221,7 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    heavy_only: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Make variations of molecules; the `Result` holds them as RDKit molecules, record by record, draw by draw.
@@ -239,8 +243,8 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
-        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
-            `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
+        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only: as
+            in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
@@ -262,6 +266,7 @@ def vary(
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
         sampler=sampling,
+        heavy_only=heavy_only,
     )
     return result_of(VaryRun(options, molecules), keep_invalid)
 

@@ -6,10 +6,11 @@
 | seen_json       | chemistry of the training split: charges, bond lengths         | `References.chemistry`        |
 | training_keys   | hashed keys of the training molecules (novelty)                | `References.training_keys`    |
 | reference_json  | histograms of held-out molecules (evaluation without the data) | `References.histograms`       |
+| rarity.*        | counts of ring systems and bonds in training molecules         | `References.rarity`           |
 | score_reference | likelihoods of held-out molecules by size (z-scores)           | `LikelihoodReference`         |
 | score_settings  | settings of the bound that these were estimated with           | the same, in `moldiff.nll`    |
 
-A training writes the first four; the last come with `moldiff models pack --score-molecules`.
+A training writes the first five; the last come with `moldiff models pack --score-molecules`.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from moldiff.errors import MoldiffError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from moldiff.chem.descriptors.rarity import RarityTables
     from moldiff.datasets.chemistry import TrainingChemistry
 
 CONDITION_ROWS = "condition_rows"
@@ -34,8 +36,13 @@ CHEMISTRY = "seen_json"  # of `moldiff.datasets.chemistry`
 TRAINING_KEYS = "training_keys"
 HISTOGRAMS = "reference_json"
 LIKELIHOODS, LIKELIHOOD_SETTINGS = "score_reference", "score_settings"
-OF_DATA = (CONDITION_ROWS, CHEMISTRY, TRAINING_KEYS, HISTOGRAMS)
-"""Those that depend on the data and not on the weights."""
+RARITY = tuple(f"rarity.{name}" for name in ("molecules", "ring_keys", "ring_counts", "pair_keys", "pair_counts",
+                                             "environment_keys", "environment_counts"))  # fmt: skip
+"""Tensors of `moldiff.chem.descriptors.rarity`."""
+NEEDED = (CONDITION_ROWS, CHEMISTRY, TRAINING_KEYS, HISTOGRAMS)
+"""What every model that is given away carries of its data."""
+OF_DATA = (*NEEDED, *RARITY)
+"""Those that depend on the data and not on the weights. Models of earlier releases carry no tables of rarity."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,15 @@ class References:
         if keys is None or keys.ndim != 2 or keys.shape[1] != 2:
             raise self._missing("keys of its training molecules, which novelty needs")
         return TrainingKeys.of(keys.numpy().view(np.uint64))
+
+    @cached_property
+    def rarity(self) -> RarityTables:
+        """Counts of ring systems and bonds in the training molecules; MoldiffError if they are not there or damaged."""
+        from moldiff.chem.descriptors.rarity import RarityTables
+
+        return RarityTables.from_tensors(
+            {name: self.tensors[name].numpy() for name in RARITY if name in self.tensors}, self.source
+        )
 
     @cached_property
     def histograms(self) -> dict[str, Any]:

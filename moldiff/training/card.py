@@ -26,6 +26,11 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
                 "- The draws were dropped and repeated until they were made of what the training data is made of "
                 f"(strength {float(strength):g})\n"
             )
+        if known := own.get("known"):
+            started += (
+                f"- {float(known):.0%} of the labels were chosen by how usual their rarest ring system and weakest "
+                "bond are among the training molecules, in the proportions found there\n"
+            )
         if own.get("teacher"):
             started += (
                 f"- Distilled: each draw was noised to t = {own['teacher_start']:g} and walked down again by "

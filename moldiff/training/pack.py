@@ -11,7 +11,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import refuse_existing
 from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
-from moldiff.models.references import CONDITION_ROWS, OF_DATA
+from moldiff.models.references import CONDITION_ROWS, NEEDED, OF_DATA
 from moldiff.nll.estimator import LikelihoodEstimator
 from moldiff.nll.reference import calibrate_on_dataset
 from moldiff.training.references import all_references, condition_rows
@@ -70,7 +70,7 @@ def _complete(folder: ModelFolder, score_molecules: int) -> dict[str, Tensor]:
     """Return the references of a folder; MoldiffError if a user would miss one, or more is asked for."""
     if score_molecules:
         raise MoldiffError("scores of held-out molecules need the data set (data)")
-    needed = (CONDITION_ROWS,) if folder.kind == PROPERTY else OF_DATA
+    needed = (CONDITION_ROWS,) if folder.kind == PROPERTY else NEEDED
     if missing := [name for name in needed if name not in folder.references]:
         raise MoldiffError(
             f"{folder.path} lacks {', '.join(missing)} of its training data; name the prepared set that it was trained "

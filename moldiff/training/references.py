@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,10 +14,14 @@ from torch import Tensor
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.load_reference import reference_from_dataset
+from moldiff.evaluation.load_reference import molecules_of, reference_from_dataset
 from moldiff.models.references import CONDITION_ROWS, TRAINING_KEYS, TrainingKeys
 
+if TYPE_CHECKING:
+    from moldiff.chem.descriptors.rarity import RarityTables
+
 _CONDITION_ROWS = 10_000
+_CHUNK = 1000  # molecules in memory while they are counted
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +37,14 @@ def sampling_references(dataset: PreparedDataset, conditions: Sequence[str]) -> 
 
 
 def all_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[str, Tensor]:
-    """Return the same and histograms of held-out molecules for evaluation, which take seconds; left out, with a
-    warning, for data that gives none."""
+    """Return the same, and what evaluation needs: histograms of held-out molecules, which take seconds, and counts of
+    ring systems and bonds, which take minutes for 100,000 drug-like molecules; left out, with a warning, for data that
+    gives none."""
     found = sampling_references(dataset, conditions)
     try:
-        return found | _histograms(dataset.folder, str(dataset.info["data_hash"]))
+        found |= _histograms(dataset.folder, str(dataset.info["data_hash"]))
+        tables = rarity_tables(dataset).to_tensors()
+        return found | {name: torch.from_numpy(values) for name, values in tables.items()}
     except MoldiffError as error:
         logger.warning("the model carries no distributions for evaluation: %s", error)
         return found
@@ -46,6 +54,24 @@ def all_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[
 def _histograms(folder: Path, data_hash: str) -> dict[str, Tensor]:
     """Return the tensors of a prepared set's reference; the hash tells sets of one folder apart."""
     return reference_from_dataset(PreparedDataset.open(folder)).to_tensors()
+
+
+def rarity_tables(dataset: PreparedDataset) -> RarityTables:
+    """Return the counts of ring systems and bonded environments in the training molecules; MoldiffError if there are
+    none."""
+    return _rarity_tables(dataset.folder, str(dataset.info["data_hash"]))
+
+
+@lru_cache(maxsize=2)
+def _rarity_tables(folder: Path, data_hash: str) -> RarityTables:
+    """Count, once for a process; the hash tells sets of one folder apart."""
+    from moldiff.chem.descriptors.rarity import RarityTables
+
+    dataset = PreparedDataset.open(folder)
+    rows = dataset.indices("train")
+    logger.info("counting ring systems and bonds of %d training molecules", len(rows))
+    parts = (molecules_of(dataset, rows[start : start + _CHUNK]) for start in range(0, len(rows), _CHUNK))
+    return RarityTables.of(mol for part in parts for mol in part)
 
 
 def condition_rows(dataset: PreparedDataset, names: Sequence[str]) -> Tensor:

@@ -5,16 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rdkit import Chem
 
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.datasets import chemistry
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
-from moldiff.models.references import CHEMISTRY, OF_DATA, References, TrainingKeys
+from moldiff.models.references import CHEMISTRY, NEEDED, RARITY, References, TrainingKeys
 
 
 def test_the_built_in_model_carries_all_of_them() -> None:
     folder = load_model_folder("qm9")
-    assert set(OF_DATA) <= folder.references.keys()
+    assert set(NEEDED) <= folder.references.keys()
     assert CHEMISTRY == chemistry.TENSOR
     found = References(folder.references, str(folder.path))
     names = folder.config["conditions"]
@@ -31,6 +33,7 @@ def test_the_built_in_model_carries_all_of_them() -> None:
         ("chemistry", "bond lengths"),
         ("training_keys", "novelty"),
         ("histograms", "reference distributions"),
+        ("rarity", "ring systems and bonds"),
     ],
 )
 def test_a_missing_one_is_one_line(part: str, words: str) -> None:
@@ -59,3 +62,10 @@ def test_keys_come_back_sorted_bit_for_bit() -> None:
     again = References({"training_keys": keys.to_tensor()}, "folder").training_keys
     assert np.array_equal(again.graph, np.array([7, 2**63 + 1], dtype=np.uint64))
     assert np.array_equal(again.stereo, keys.stereo)
+
+
+def test_tables_of_rarity_come_back() -> None:
+    tables = RarityTables.of([Chem.MolFromSmiles(smiles) for smiles in ("c1ccccc1CO", "CCN")])
+    tensors = {name: torch.from_numpy(values) for name, values in tables.to_tensors().items()}
+    assert tuple(tensors) == RARITY
+    assert References(tensors, "folder").rarity == tables

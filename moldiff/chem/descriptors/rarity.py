@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -55,12 +54,14 @@ class RarityTables:
 
     Attributes:
         molecules: that were counted.
+        bonds: between heavy atoms, that were counted.
         rings: molecules that have a ring system.
         pairs: bonds with these ends and order.
         environments: ends of bonds with these surroundings.
     """
 
     molecules: int
+    bonds: int
     rings: Mapping[int, int]
     pairs: Mapping[int, int]
     environments: Mapping[int, int]
@@ -68,18 +69,26 @@ class RarityTables:
     @classmethod
     def of(cls, molecules: Iterable[Chem.Mol]) -> RarityTables:
         """Count the parts of sanitised molecules; MoldiffError if there is none."""
-        rings, pairs, environments = Counter[str](), Counter[str](), Counter[str]()
+        rings, pairs, environments = counts = Counter[str](), Counter[str](), Counter[str]()
         count = 0
         for mol in molecules:
             count += 1
-            flat = _flat(mol)
-            rings.update(set(ring_systems(flat)))
-            for found in bond_environments(flat):
-                pairs[found.key] += 1
-                environments.update(found.ends)
+            for total, one in zip(counts, _parts_of(mol), strict=True):
+                total.update(one)
         if not count:
             raise MoldiffError("tables of ring systems and bonds need molecules; there are none")
-        return cls(count, *({text_key(name): n for name, n in one.items()} for one in (rings, pairs, environments)))
+        return cls(count, pairs.total(), _keyed(rings), _keyed(pairs), _keyed(environments))
+
+    def without(self, mol: Chem.Mol) -> RarityTables:
+        """Return the tables as if a molecule that was counted had not been: how usual it is among the others."""
+        rings, pairs, environments = map(_keyed, _parts_of(mol))
+        return RarityTables(
+            self.molecules - 1,
+            self.bonds - sum(pairs.values()),
+            _less(self.rings, rings),
+            _less(self.pairs, pairs),
+            _less(self.environments, environments),
+        )
 
     def to_tensors(self) -> dict[str, np.ndarray]:
         """Return the tables as arrays for a model folder: sorted keys (uint64 bits as int64) and counts (int32)."""
@@ -104,7 +113,8 @@ class RarityTables:
                 )
                 for name in PARTS
             ]
-            return cls(int(np.asarray(tensors[MOLECULES])[0]), *tables)
+            rings, pairs, environments = tables
+            return cls(int(np.asarray(tensors[MOLECULES])[0]), sum(pairs.values()), rings, pairs, environments)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise MoldiffError(
                 f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again"
@@ -130,8 +140,8 @@ class RarityTables:
     def knows(self, mol: Chem.Mol) -> bool:
         """Return whether every ring system and every pair of bonded surroundings occurs in the reference."""
         flat = _flat(mol)
-        return all(text_key(smiles) in self.rings for smiles in ring_systems(flat)) and all(
-            text_key(found.key) in self.pairs for found in bond_environments(flat)
+        return all(self.rings.get(text_key(smiles), 0) for smiles in ring_systems(flat)) and all(
+            self.pairs.get(text_key(found.key), 0) for found in bond_environments(flat)
         )
 
     def _association(self, found: BondEnvironment) -> float:
@@ -140,13 +150,30 @@ class RarityTables:
         together = self.pairs.get(text_key(found.key), 0)
         if not together:
             return 0.0
-        first, second = (self.environments[text_key(end)] / (2 * self._bonds) for end in found.ends)
+        first, second = (self.environments[text_key(end)] / (2 * self.bonds) for end in found.ends)
         chance = first * second * (1 if found.ends[0] == found.ends[1] else 2)
-        return (together / self._bonds) / (together / self._bonds + chance)
+        return (together / self.bonds) / (together / self.bonds + chance)
 
-    @cached_property
-    def _bonds(self) -> int:
-        return sum(self.pairs.values())
+
+def _parts_of(mol: Chem.Mol) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Return what one molecule adds to the tables: ring systems (each once), pairs and environments."""
+    flat = _flat(mol)
+    bonds = bond_environments(flat)
+    return (
+        Counter(set(ring_systems(flat))),
+        Counter(found.key for found in bonds),
+        Counter(end for found in bonds for end in found.ends),
+    )
+
+
+def _keyed(counts: Mapping[str, int]) -> dict[int, int]:
+    return {text_key(name): count for name, count in counts.items()}
+
+
+def _less(table: Mapping[int, int], one: Mapping[int, int]) -> Mapping[int, int]:
+    """Return a view of a table with lower counts of a few keys."""
+    fewer = {key: table.get(key, 0) - count for key, count in one.items()}
+    return ChainMap(fewer, table)  # type: ignore[arg-type]  # it reads alone
 
 
 def _flat(mol: Chem.Mol) -> Chem.Mol:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +37,14 @@ from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 from moldiff.training.callbacks import duration
 from moldiff.training.denoiser_module import dropped_properties
-from moldiff.training.on_policy.reweight import log_weights
+from moldiff.training.on_policy.labels import Traits, label_log_weights
 from moldiff.training.on_policy.states import OnPolicyData
+from moldiff.training.references import rarity_tables
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+
+    from moldiff.chem.descriptors.rarity import RarityTables
 
 logger = logging.getLogger(__name__)
 
@@ -52,12 +54,12 @@ _WANTED = 20000  # training molecules whose features are counted
 
 @dataclass(frozen=True)
 class _Entry:
-    """States of one draw: its part, their padded width, their tensors, and the features of what should come of them."""
+    """States of one draw: its part, their padded width, their tensors, and the traits of what should come of them."""
 
     part: int
     width: int
     group: dict[str, Tensor]
-    features: Mapping[str, int]
+    traits: Traits
 
 
 class Collector:
@@ -66,12 +68,13 @@ class Collector:
     Args:
         model: that draws.
         dataset: says which chemistry is sound beside valence: elements with charges and bond lengths seen in it.
+        tables: by which draws are described for `reweight`; None = their rarity plays no part.
     """
 
-    def __init__(self, model: MoleculeModel, dataset: PreparedDataset) -> None:
+    def __init__(self, model: MoleculeModel, dataset: PreparedDataset, tables: RarityTables | None = None) -> None:
         from moldiff.generation.decoding.decoders import StructuredDecoder
 
-        self.model = model
+        self.model, self._tables = model, tables
         self._decoder = StructuredDecoder(model.vocabulary, training_chemistry(dataset), fitted=True)
         self._entries: list[_Entry] = []
         self.counts = {"sound as drawn": 0, "sound after decoding": 0, "left out": 0}
@@ -102,7 +105,7 @@ class Collector:
             group[f"clean.{field}"] = _repeated(getattr(clean, field), states).to(as_class)
             group[f"noisy.{field}"] = torch.cat([getattr(one.state, field) for one in passed]).to(as_class)
             group[f"previous.{field}"] = torch.cat([getattr(one.previous, field) for one in passed]).to(as_logits)
-        self._entries.append(_Entry(part, width, group, _features(mol)))
+        self._entries.append(_Entry(part, width, group, Traits.of(mol, self._tables)))
 
     def _sound(self, draw: RawSample) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
@@ -124,22 +127,24 @@ class Collector:
         arrays = MolArrays(draw.arrays.pos, graph.atom_type, graph.charge, graph.bonds)
         return arrays, properties, outcome.mol, outcome.decoding
 
-    def reweight(self, wanted: Sequence[Mapping[str, int]], strength: float = 1.0) -> None:
+    def reweight(self, wanted: Sequence[Traits], strength: float = 1.0, known: float = 0.0) -> None:
         """Drop and repeat draws so that each part is made of what molecules of the data are made of.
 
         Args:
-            wanted: features of molecules of the data.
-            strength: exponent of the weights; beyond 1 they lead further than to the data, since a model learns but a
-                part of the way.
+            wanted: traits of molecules of the data.
+            strength, known: see `label_log_weights`.
         """
         reweighted: list[_Entry] = []
         for part in sorted({entry.part for entry in self._entries}):
             entries = [entry for entry in self._entries if entry.part == part]
-            weights = strength * log_weights([entry.features for entry in entries], wanted)
+            weights = label_log_weights([entry.traits for entry in entries], wanted, strength=strength, known=known)
             copies = systematic_resampling(weights, 0.5)
             reweighted += [entry for entry, count in zip(entries, copies, strict=True) for _ in range(count)]
             share = effective_sample_size(weights) / len(entries)
-            logger.info("own draws, part %d: reweighted; their effective share is %.0f %%", part + 1, 100 * share)
+            logger.info(
+                "own draws, part %d: reweighted; their effective share is %.0f %%: %d stay, the heaviest %d times",
+                part + 1, 100 * share, np.count_nonzero(copies), copies.max(),
+            )  # fmt: skip
         self._entries = reweighted
 
     def result(self, made_by: dict[str, Any]) -> OnPolicyData:
@@ -198,6 +203,8 @@ def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
         "property_dropout": config.training.property_dropout,
         "p_unconditional": config.training.p_unconditional,
     }
+    if own.known:
+        found["known"] = own.known
     if own.teacher is None:
         return found
     return found | {
@@ -222,7 +229,8 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     starts = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    collector, started, done = Collector(model, dataset), time.monotonic(), 0
+    tables = rarity_tables(dataset) if wanted.known else None
+    collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(model.device) as workers:
@@ -244,27 +252,20 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
                 done += evaluations * some
                 left = (time.monotonic() - started) * (total - done) / done
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
-    if wanted.reweight:
-        collector.reweight(_training_features(dataset, training.seed), wanted.reweight)
+    if wanted.reweight or wanted.known:
+        collector.reweight(_training_traits(dataset, training.seed, tables), wanted.reweight, wanted.known)
     found = collector.result(made_by(loaded.folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
 
 
-def _training_features(dataset: PreparedDataset, seed: int) -> list[Counter[str]]:
-    """Return the features of training molecules, of so many at most that they are counted in seconds."""
+def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:
+    """Return the traits of training molecules, of so many at most that they are counted in seconds."""
     from moldiff.evaluation.load_reference import molecules_of
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
-    return [_features(mol) for mol in molecules_of(dataset, rows)]
-
-
-def _features(mol: Mol) -> Counter[str]:
-    """Return the motifs of a molecule and its size."""
-    from moldiff.chem.descriptors.motifs import motifs
-
-    return motifs(mol) + Counter([f"{mol.GetNumAtoms()} atoms"])
+    return [Traits.of(mol, tables, counted=True) for mol in molecules_of(dataset, rows)]
 
 
 def aligned(mended: RawSample, draw: RawSample) -> RawSample:

@@ -19,11 +19,14 @@ from moldiff.evaluation.motif_frequencies import frequent, table
 
 RARE = 0.0025
 """A feature found in a smaller share of the data than this is left to itself: its mean is not known well enough."""
-_PRIOR = 0.01  # variance of a mean, in squared spreads of the feature, that is taken for chance
+PRIOR = 0.01
+"""Variance of a mean, in squared spreads of the feature, that is taken for chance."""
 _ITERATIONS = 1000
 
 
-def log_weights(found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str, int]]) -> np.ndarray:
+def log_weights(
+    found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str, int]], prior: float = PRIOR
+) -> np.ndarray:
     """Return (D,) log weights of draws; the weights sum to D.
 
     The means are met up to a Gaussian prior on lambda (maximum a posteriori; Chen and Rosenfeld 2000, "A survey of
@@ -32,6 +35,7 @@ def log_weights(found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str
     Args:
         found: features of each of D draws, with counts; what is not named counts 0.
         wanted: the same of molecules of the data.
+        prior: precision of the Gaussian: more keeps the weights more even, and the means further from the data's.
 
     Raises:
         MoldiffError: one of the two is empty.
@@ -49,8 +53,8 @@ def log_weights(found: Sequence[Mapping[str, int]], wanted: Sequence[Mapping[str
         largest = logits.max()
         weights = np.exp(logits - largest)
         total = weights.sum()
-        value = largest + np.log(total / len(draws)) + 0.5 * _PRIOR * slopes @ slopes
-        return float(value), weights @ draws / total + _PRIOR * slopes
+        value = largest + np.log(total / len(draws)) + 0.5 * prior * slopes @ slopes
+        return float(value), weights @ draws / total + prior * slopes
 
     fitted = minimize(dual, np.zeros(draws.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS})
     logits = draws @ fitted.x

@@ -36,6 +36,7 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
 from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
+from moldiff.training.on_policy.labels import Traits
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
 from moldiff.vocabulary import Vocabulary
@@ -174,7 +175,7 @@ def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
     for draw, passed in walked:
         collector.take(draw, passed, part=int(draw.number >= 12))
     plain = collector.result({})
-    collector.reweight([{"ring 3": 1}, {}] * 100)  # asked for: a ring of three in every other molecule
+    collector.reweight([Traits({"ring 3": 1}), Traits({})] * 100)  # asked for: a ring of three in every other molecule
     calibrated = collector.result({})
     part = {draw.arrays.pos.tobytes(): int(draw.number >= 12) for draw, _ in walked if draw.arrays is not None}
     shares: list[list[float]] = []
@@ -187,20 +188,36 @@ def test_calibrated_draws_are_made_of_what_the_data_is_made_of(
     assert shares[0][0] < 0.4
     assert shares[0][1] > 0.6
     assert shares[1] == pytest.approx([0.5, 0.5], abs=0.1), "each part for itself"
-    collector.reweight([{"ring 3": 1}] * 3 + [{}], 0.5)  # half of the way to three of four, on the scale of the odds
+    collector.reweight(
+        [Traits({"ring 3": 1})] * 3 + [Traits({})], 0.5
+    )  # half of the way to three of four, on the scale of the odds
     further = [motifs(mol_of(one, qm9.vocabulary))["ring 3"] > 0 for one in molecules_of(collector.result({}))]
     assert float(np.mean(further)) == pytest.approx(math.sqrt(3) / (1 + math.sqrt(3)), abs=0.1)
 
 
-@pytest.mark.parametrize("calibrate", [0, 1, 1.5])
+@pytest.mark.parametrize(("reweight", "known"), [(0, 0), (1, 0), (1.5, 0), (0, 0.5), (1, 1)])
 def test_draws_are_calibrated_if_asked_for(
-    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, calibrate: float
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch, reweight: float, known: float
 ) -> None:
-    asked: list[tuple[int, float]] = []
-    monkeypatch.setattr(Collector, "reweight", lambda _, wanted, strength: asked.append((len(wanted), strength)))
+    asked: list[tuple[list[Traits], float, float]] = []
+    monkeypatch.setattr(Collector, "reweight", lambda _, *args: asked.append(args))
     dataset = PreparedDataset.open(like_qm9)
-    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, f"on_policy.reweight={calibrate}"))
-    assert asked == ([(len(dataset.indices("train")), calibrate)] if calibrate else [])
+    keys = [f"on_policy.reweight={reweight}", f"on_policy.known={known}"]
+    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, *keys))
+    if not reweight and not known:
+        assert asked == []
+        return
+    ((wanted, *settings),) = asked
+    assert (len(wanted), settings) == (len(dataset.indices("train")), [reweight, known])
+    assert any(one.bond for one in wanted) == bool(known), "rarity is counted where it is asked for"
+
+
+def test_labels_chosen_by_rarity_are_kept_and_told(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+    rates = ["training.steps=1", "on_policy.known=0.5"]
+    folder = load_model_folder(train(training_file(data=str(like_qm9), init_from="qm9"), [*FEW, *rates]))
+    assert "50% of the labels were chosen by how usual" in folder.card
+    with pytest.raises(MoldiffError, match=r"other settings \(known\)"):
+        train(tmp_path / "run.yaml", [*FEW, "training.steps=2"], resume="auto")
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
