@@ -221,9 +221,9 @@ class GenerateRun(Run):
         self.tells_results = options.until_valid
         self.unit = "valid molecules" if options.until_valid else "molecules"
 
-    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""
-        return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
+        return self.steering.molecule_sampler(self.model, self.sampler, keep_predictions, workers)
 
     @property
     def requested(self) -> int:
@@ -240,13 +240,13 @@ class GenerateRun(Run):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer, tracker = self.drawer(True, workers), self.steering.tracker
-        renoiser = Renoiser(drawer)
-        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[RawSample]]]()
+        sampler, tracker = self.molecule_sampler(True, workers), self.steering.tracker
+        renoiser = Renoiser(sampler)
+        batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.until_valid else 2
         while True:
-            begun.extend((*batch, drawer.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:
                 return
             first, count, draws = begun.popleft()
@@ -256,15 +256,15 @@ class GenerateRun(Run):
                 if progress is not None:
                     progress(first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
+            wanted = sampler.condition(torch.arange(first, first + count))
             settled = 0
             for result in interruption.until(renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate)):
-                evaluations = drawer.evaluations + result.renoised * renoiser.evaluations
+                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
                 yield tracker.measure(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
                 for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate):
-                    result = replace(result, evaluations=drawer.evaluations)
+                    result = replace(result, evaluations=sampler.evaluations)
                     yield tracker.measure(result, wanted[result.number - first])
                 return
 
@@ -289,7 +289,7 @@ class GenerateRun(Run):
             if self.counts.to_show is None:
                 logger.warning("no draw came to a molecule that a trajectory could show")
             else:
-                files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
+                files |= trajectories(output.trajectories, self.molecule_sampler(False), self.counts.to_show)
         return files
 
     def _batches(self, rows: int) -> Iterator[tuple[int, int]]:

@@ -106,7 +106,7 @@ class MoleculePotential:
     scored by its skeleton (`moldiff.chem.heavy_atom_skeleton.heavy_atom_skeleton`).
 
     Args:
-        drawer: makes the draws.
+        sampler: makes the draws.
         decoder: of the final molecules.
         score: of the user.
         gate: see `moldiff.generation.results.assess`.
@@ -115,8 +115,8 @@ class MoleculePotential:
         evaluations: molecules that the score was asked for.
     """
 
-    def __init__(self, drawer: MoleculeSampler, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
-        self._drawer, self._decoder, self._score, self._gate = drawer, decoder, score, gate
+    def __init__(self, sampler: MoleculeSampler, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
+        self._sampler, self._decoder, self._score, self._gate = sampler, decoder, score, gate
         self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
@@ -135,13 +135,13 @@ class MoleculePotential:
 
     def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
-        return draws_of(self._drawer.decided(sample), [number], True)[0]
+        return draws_of(self._sampler.decided(sample), [number], True)[0]
 
     def _guess(self, sample: Sample) -> Mol | None:
         """Return the molecule that a state is taken for, or its skeleton."""
         if int(sample.failed_at[0]) >= 0:
             return None
-        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
+        arrays, vocabulary = unbatch(sample.molecules)[0], self._sampler.model.vocabulary
         try:
             for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
                 if is_valid_and_connected(conversion)[0]:
@@ -157,14 +157,14 @@ class ReweightedSampler:
     plain draw of that number has, as long as no other takes its place.
 
     Attributes:
-        drawer: makes plain draws.
+        sampler: makes plain draws.
         decoder: of the final molecules.
         asked: what is asked for.
         gate: see `moldiff.generation.results.assess`.
         evaluations: of the network, for all groups that were begun.
     """
 
-    drawer: MoleculeSampler
+    sampler: MoleculeSampler
     decoder: Decoder
     asked: ScoreOptions
     gate: Gate | None = None
@@ -173,13 +173,13 @@ class ReweightedSampler:
     _scores: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        drawer, model = self.drawer, self.drawer.model
+        sampler, model = self.sampler, self.sampler.model
         walker = ParticleSampler(
-            drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
-            drawer.micro_batches,
+            sampler.denoiser, model.diffusion, model.curve, sampler.solver, sampler.source, sampler.grid,
+            sampler.micro_batches,
         )  # fmt: skip
-        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate)
-        self._stages = stages(drawer.grid, model.curve)
+        self._potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate)
+        self._stages = stages(sampler.grid, model.curve)
         self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
@@ -190,7 +190,7 @@ class ReweightedSampler:
         """
         count = self.asked.particles
         numbers = torch.arange(groups.start * count, groups.stop * count)
-        self.evaluations += len(numbers) * self.drawer.evaluations
+        self.evaluations += len(numbers) * self.sampler.evaluations
         for group in self._reweighter.run(groups, self._templates(numbers)):
             self._groups.append((group.effective, group.resampled, len(set(group.roots.tolist())), group.is_dead))
             for place, (scored, particle) in enumerate(zip(group.scored, group.particles, strict=True)):
@@ -204,19 +204,19 @@ class ReweightedSampler:
         only in a group without any score."""
         assert result is not None
         mol = copy(result.mol)  # or copies of a particle would share their tags
-        result = replace(result, number=number, mol=mol, score=score, evaluations=self.drawer.evaluations)
+        result = replace(result, number=number, mol=mol, score=score, evaluations=self.sampler.evaluations)
         if result.status == Status.VALID and score is None and self.asked.weight:
             return replace(result, status=Status.FILTERED, reason="score: none")
         return result
 
     def _templates(self, numbers: Tensor) -> list[MolBatch]:
         """Return a row for each draw: size, condition and number."""
-        sizes, conditions = self.drawer.size(numbers), torch.from_numpy(self.drawer.condition(numbers))
+        sizes, conditions = self.sampler.size(numbers), torch.from_numpy(self.sampler.condition(numbers))
         rows = []
         for place, n in enumerate(sizes.tolist()):
             here = slice(place, place + 1)
             row = empty_batch(torch.tensor([n]), numbers[here], bucket_width(n), conditions.shape[1])
-            rows.append(row.replace(properties=conditions[here]).to(self.drawer.device))
+            rows.append(row.replace(properties=conditions[here]).to(self.sampler.device))
         return rows
 
     def problem(self) -> str:
@@ -237,7 +237,7 @@ class ReweightedSampler:
             float(np.mean(scores)) if scores else None,
             best(scores) if scores else None,
             self._potential.evaluations,
-            (*(round(float(self.drawer.grid[stage.step]), 6) for stage in self._stages), 0.0),
+            (*(round(float(self.sampler.grid[stage.step]), 6) for stage in self._stages), 0.0),
             tuple(np.mean(effective, axis=0).round(3).tolist()),
             float(np.mean(resampled)) if resampled else 0.0,
             float(np.mean(ancestors)) if ancestors else 0.0,
@@ -267,7 +267,9 @@ class GroupRun(GenerateRun):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = self._groups = ReweightedSampler(self.drawer(True, workers), self.decoder, self.score, self.gate)
+        draws = self._groups = ReweightedSampler(
+            self.molecule_sampler(True, workers), self.decoder, self.score, self.gate
+        )
         size, first = self.score.particles, 0
         limit = self.requested * (DRAWS_PER_VALID if self.options.until_valid else 1)
         while first * size < limit and interruption.number is None:

@@ -40,9 +40,9 @@ class Frame:
     estimate: MolArrays
 
 
-def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
+def trace(sampler: MoleculeSampler, number: int) -> list[Frame]:
     """Draw once more and return the frames of draw ``number``, as far as they are finite."""
-    model, times = drawer.model, drawer.grid
+    model, times = sampler.model, sampler.grid
     frames: list[Frame] = []
 
     def keep(step: int, state: MolBatch, prediction: MolPrediction) -> None:
@@ -53,7 +53,7 @@ def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
             sigma = 0.0 if last else _sigma(model.curve, float(times[step]))
             frames.append(Frame(step, float(times[step]), sigma, *molecules))
 
-    drawer.watch(number, keep)
+    sampler.watch(number, keep)
     return frames
 
 
@@ -67,9 +67,9 @@ def check_suffix(path: Path) -> None:
         raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
 
 
-def trajectories(paths: Sequence[Path], drawer: MoleculeSampler, number: int) -> dict[Path, str]:
+def trajectories(paths: Sequence[Path], sampler: MoleculeSampler, number: int) -> dict[Path, str]:
     """Draw once more and return the path from noise to draw ``number``, in the form of each file's suffix."""
-    frames, vocabulary = trace(drawer, number), drawer.model.vocabulary
+    frames, vocabulary = trace(sampler, number), sampler.model.vocabulary
     forms = {".xyz": xyz, ".html": html}
     return {path: forms[path.suffix.lower()](frames, vocabulary, f"moldiff_{number}") for path in paths}
 

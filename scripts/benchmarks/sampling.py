@@ -84,9 +84,9 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
         network += synchronised(device) - started
 
     hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
-    drawer = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
+    molecule_sampler = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
     start = synchronised(device)
-    draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
+    draws = sorted(molecule_sampler.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
     decoder, counts = ArgmaxDecoder(model.vocabulary), ResultCounts()
     for draw in draws:

@@ -121,11 +121,11 @@ def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
         properties=torch.zeros(len(starts), 0),
         ids=torch.arange(len(starts)),
     )
-    drawer = SimpleNamespace(
+    molecule_sampler = SimpleNamespace(
         model=SimpleNamespace(diffusion=DIFFUSION, curve=CURVE), denoiser=exact_denoiser, grid=top * uniform_grid(25),
         solver=SOLVERS["ddpm"], source=NoiseSource(0),
     )  # fmt: skip
-    made = noised_walk(drawer)(batch, starts).molecules  # type: ignore[arg-type]
+    made = noised_walk(molecule_sampler)(batch, starts).molecules  # type: ignore[arg-type]
     abar = CURVE.levels(strengths).abar("atom_type")
     kernel = abar[:, None, None] * torch.eye(K) + (1 - abar)[:, None, None] * LIMIT
     expected = kernel @ posterior(abar)  # (strength, x_0, x_0')
@@ -198,7 +198,7 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
         same, mirror, new, radical, broken = wanted
         yield RawSample(same.key, same.arrays, -1)
         yield RawSample(mirror.key, mirrored(mirror.arrays), -1)
-        yield RawSample(new.key, encode(other, self.drawer.model.vocabulary), -1)
+        yield RawSample(new.key, encode(other, self.sampler.model.vocabulary), -1)
         yield RawSample(radical.key, without_the_last_atom(radical.arrays), -1)
         yield RawSample(broken.key, None, 7)
 

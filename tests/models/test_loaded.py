@@ -104,14 +104,14 @@ def test_rows_follow_the_model_on_every_device(rows: int, expected: dict[tuple[s
 
 
 def test_a_drawer_reads_rows_and_the_start_of_its_window_from_the_model(tiny_model: MoleculeModel) -> None:
-    def drawer(**changes: float) -> MoleculeSampler:
+    def molecule_sampler(**changes: float) -> MoleculeSampler:
         sampling = SamplingConfig.model_validate(changes)
         return MoleculeSampler(
             dataclasses.replace(tiny_model, sampling=sampling), SOLVERS["ddpm"], 5, 0, grid=GRIDS["window"]
         )
 
-    assert drawer(rows=3).rows == 3
-    sigma = [float(tiny_model.curve.levels(drawer(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]
+    assert molecule_sampler(rows=3).rows == 3
+    sigma = [float(tiny_model.curve.levels(molecule_sampler(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]
     assert sigma == pytest.approx([1.35 * 1.4, 2.7 * 1.4], rel=1e-5)
 
 

@@ -63,12 +63,12 @@ def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeMod
     assert [vars(diffusion)["redraw_exponent"] for diffusion in found] == [15.0, 3.0]
 
 
-def drawer(
+def molecule_sampler(
     model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4
 ) -> MoleculeSampler:
     return MoleculeSampler(
         with_fragment(model, fixed), SOLVERS[sampler], steps, 0,
-        starts=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
+        condition_sampler=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
     )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def assert_unchanged(draw: RawSample, fixed: FixedFragment) -> None:
 
 @pytest.mark.parametrize("sampler", SOLVERS)
 def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: FixedFragment, sampler: str) -> None:
-    draws = list(drawer(tiny_model, grown, sampler).draw(0, 8))
+    draws = list(molecule_sampler(tiny_model, grown, sampler).draw(0, 8))
     for draw in draws:
         assert_unchanged(draw, grown)
     new = [draw.arrays.pos[4:] for draw in draws if draw.arrays is not None]
@@ -98,12 +98,12 @@ def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: Fi
 
 def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
     fixed = FixedFragment(Fragment(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
-    for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
+    for draw in molecule_sampler(tiny_model, fixed, n=12).draw(0, 8):
         assert_unchanged(draw, fixed)
 
 
 def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
     assert len(again) == 8
     made.solver = RePaint(SOLVERS["ddpm"], 2)
@@ -112,7 +112,7 @@ def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grow
 
 
 def test_a_molecule_does_not_depend_on_its_batch(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     (alone,) = made.draw(5, 1)
     together = next(draw for draw in made.draw(0, 8) if draw.number == 5)
     assert alone.arrays is not None
@@ -219,7 +219,7 @@ def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, g
 
 
 def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     plain = next(iter(made.draw(0, 1)))
     made.solver = RePaint(SOLVERS["ddpm"], 1)
     again = next(iter(made.draw(0, 1)))
@@ -250,15 +250,15 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
 
 
 def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragment) -> None:
-    demands = decoding_constraints(
+    constraints = decoding_constraints(
         (grown, Composition(("H", "C", "N", "O"), {"C": 2, "H": 6, "O": 1}), TotalCharge((-1, 0, 1), 1))
     )
-    assert (demands.counts, demands.total_charge, demands.allowed) == ((6, 2, 0, 1), 1, None)
-    assert demands.kept is not None
-    assert demands.kept.atom_type.tolist() == [1, 3, 0, 0]
-    assert demands.kept.charge.tolist() == [1, 1, 1, 1]
-    assert demands.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
-    assert demands.kept.open_valences.tolist() == [2, 0, 0, 0]
+    assert (constraints.counts, constraints.total_charge, constraints.allowed) == ((6, 2, 0, 1), 1, None)
+    assert constraints.kept is not None
+    assert constraints.kept.atom_type.tolist() == [1, 3, 0, 0]
+    assert constraints.kept.charge.tolist() == [1, 1, 1, 1]
+    assert constraints.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert constraints.kept.open_valences.tolist() == [2, 0, 0, 0]
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
@@ -317,7 +317,7 @@ def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: Fixe
     formula = Composition(tiny_model.vocabulary.elements, {"C": 3, "H": 4, "O": 2})
     made = MoleculeSampler(
         with_fragment(tiny_model, grown), SOLVERS["ddpm"], 3, 0,
-        starts=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
+        condition_sampler=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
     )  # fmt: skip
     for draw in made.draw(0, 8):
         assert_unchanged(draw, grown)

@@ -145,10 +145,10 @@ class Fixed:
 
 
 def drawn(model: MoleculeModel, logp: float, guidance: Guidance | None, evaluations: int = 4) -> list[RawSample]:
-    drawer = MoleculeSampler(
-        model, SOLVERS["ddpm"], evaluations, 0, starts=Fixed(logp), guidance=guidance, keep_predictions=True
+    molecule_sampler = MoleculeSampler(
+        model, SOLVERS["ddpm"], evaluations, 0, condition_sampler=Fixed(logp), guidance=guidance, keep_predictions=True
     )
-    return list(drawer.draw(0, 3))
+    return list(molecule_sampler.draw(0, 3))
 
 
 def same(first: list[RawSample], second: list[RawSample]) -> bool:
@@ -190,12 +190,12 @@ def test_a_guided_prediction_is_the_formula_on_a_network(tiny_model: MoleculeMod
 def test_evaluations_count_every_call(
     tiny_model: MoleculeModel, evaluations: int, scale: float, sampler: str, real: int
 ) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
-    assert drawer.evaluations == real
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
+    assert molecule_sampler.evaluations == real
     calls = []
     count = tiny_model.denoiser.register_forward_hook(lambda *_: calls.append(1))
     if evaluations < 5:
-        list(drawer.draw(0, 1))
+        list(molecule_sampler.draw(0, 1))
         assert len(calls) == real
     count.remove()
 

@@ -334,8 +334,10 @@ def test_steps_are_bounded(
 
 
 def drawn(model: MoleculeModel, gradient: PropertyGradient | None, first: int = 0, count: int = 3) -> list[RawSample]:
-    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True)
-    return sorted(drawer.draw(first, count), key=lambda draw: draw.number)
+    molecule_sampler = MoleculeSampler(
+        model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True
+    )
+    return sorted(molecule_sampler.draw(first, count), key=lambda draw: draw.number)
 
 
 def same(one: RawSample, other: RawSample) -> bool:
@@ -365,11 +367,11 @@ def test_a_guided_draw_depends_on_neither_batch_nor_threads(
     torch.set_num_threads(3)
     try:
         with workers_for(torch.device("cpu")) as workers:
-            drawer = MoleculeSampler(
+            molecule_sampler = MoleculeSampler(
                 tiny_model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True,
                 workers=workers,
             )  # fmt: skip
-            beside = sorted(drawer.draw(0, 11), key=lambda draw: draw.number)
+            beside = sorted(molecule_sampler.draw(0, 11), key=lambda draw: draw.number)
     finally:
         torch.set_num_threads(threads)
     assert all(map(same, together, beside))
@@ -379,14 +381,14 @@ def test_the_gradient_stands_on_top_of_guidance_and_beneath_constraints(
     tiny_model: MoleculeModel, tiny_property_model: PropertyModel
 ) -> None:
     mask = ElementMask(tiny_model.vocabulary.elements, (True, True, False, True))
-    drawer = MoleculeSampler(
+    molecule_sampler = MoleculeSampler(
         tiny_model, SOLVERS["ddpm"], 4, 0, guidance=Guidance.of([2.0]), constraints=(mask,),
         gradient=gradient_of(tiny_property_model),
     )  # fmt: skip
-    assert isinstance(drawer.denoiser, ConstrainedDenoiser)
-    assert isinstance(drawer.denoiser.denoiser, GradientGuidedDenoiser)
-    assert isinstance(drawer.denoiser.denoiser.denoiser, GuidedDenoiser)
-    assert drawer.evaluations_per_call == 2
+    assert isinstance(molecule_sampler.denoiser, ConstrainedDenoiser)
+    assert isinstance(molecule_sampler.denoiser.denoiser, GradientGuidedDenoiser)
+    assert isinstance(molecule_sampler.denoiser.denoiser.denoiser, GuidedDenoiser)
+    assert molecule_sampler.evaluations_per_call == 2
 
 
 def test_the_prediction_moves_towards_the_goal(

@@ -26,8 +26,8 @@ ALL: dict[str, Solver] = {**SOLVERS, **OTHERS}
 
 
 def draws(model: MoleculeModel, solver: Solver, numbers: list[range], seed: int = 0) -> dict[int, MolArrays]:
-    drawer = MoleculeSampler(model, solver, 7, seed, grid=GRIDS["karras"])
-    found = {draw.number: draw.arrays for part in numbers for draw in drawer.draw(part.start, len(part))}
+    molecule_sampler = MoleculeSampler(model, solver, 7, seed, grid=GRIDS["karras"])
+    found = {draw.number: draw.arrays for part in numbers for draw in molecule_sampler.draw(part.start, len(part))}
     return {number: arrays for number, arrays in found.items() if arrays is not None}
 
 

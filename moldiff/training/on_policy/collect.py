@@ -226,7 +226,7 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
         config: gives ``on_policy``, the seed and how often properties are asked for.
     """
     wanted, training, model = config.on_policy, config.training, loaded.model
-    starts = TrainingConditionSampler(
+    conditions = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
     tables = rarity_tables(dataset) if wanted.known else None
@@ -234,16 +234,16 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(model.device) as workers:
-        mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
+        mender = None if wanted.teacher is None else _mender(config, model, conditions, workers)
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
-            drawer = MoleculeSampler(
+            sampler = MoleculeSampler(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
-                keep_predictions=True, starts=starts, workers=workers,
+                keep_predictions=True, condition_sampler=conditions, workers=workers,
             )  # fmt: skip
             for start in range(first, first + count, _CHUNK):
                 some = min(_CHUNK, first + count - start)
-                walked = list(drawer.walks(start, some, wanted.states))
+                walked = list(sampler.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
                     collector.take(draw, [one for one in passed if one.t < mended_from], part)
@@ -279,7 +279,9 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
     return replace(mended, arrays=replace(mended.arrays, pos=pos))
 
 
-def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingConditionSampler, workers: Workers) -> Renoiser:
+def _mender(
+    config: TrainConfig, model: MoleculeModel, conditions: TrainingConditionSampler, workers: Workers
+) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
@@ -289,11 +291,11 @@ def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingCondition
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
             "charges, bonds and conditions"
         )
-    drawer = MoleculeSampler(
+    sampler = MoleculeSampler(
         teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
-        keep_predictions=True, starts=starts, workers=workers,
+        keep_predictions=True, condition_sampler=conditions, workers=workers,
     )  # fmt: skip
-    return Renoiser(drawer, own.teacher_start)
+    return Renoiser(sampler, own.teacher_start)
 
 
 def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -65,8 +65,8 @@ def qm9() -> MoleculeModel:
 
 @pytest.fixture(scope="module")
 def walked(qm9: MoleculeModel) -> list[tuple[RawSample, list[TrajectoryState]]]:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    return sorted(molecule_sampler.walks(0, 24, STATES), key=lambda item: item[0].number)
 
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
@@ -86,8 +86,8 @@ def same_molecules(one: MolBatch, other: MolBatch) -> bool:
 def test_walks_are_the_draws_and_their_states_are_those_passed(
     qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    plain = {draw.number: draw for draw in drawer.draw(0, 24)}
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    plain = {draw.number: draw for draw in molecule_sampler.draw(0, 24)}
     kept: set[float] = set()
     for draw, passed in walked[:8]:
         other = plain[draw.number]
@@ -96,8 +96,8 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
         assert np.array_equal(draw.arrays.pos, other.arrays.pos)
         assert np.array_equal(draw.arrays.bonds, other.arrays.bonds)
         path: list[tuple[MolBatch, MolPrediction]] = []
-        drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
-        times = drawer.grid.tolist()
+        molecule_sampler.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
+        times = molecule_sampler.grid.tolist()
         assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
         assert len({one.t for one in passed}) == STATES
         for one in passed:
@@ -328,7 +328,9 @@ def test_a_run_of_the_release_before_goes_on(
     save_file(tensors, old, metadata)
     new.unlink()
     state = tmp_path / "run/checkpoints/step-00000001/state.json"
-    state.write_text(json.dumps(as_older(json.loads(state.read_text()))))
+    before = as_older(json.loads(state.read_text())) | {"format": 1}
+    del before["state_sha256"]
+    state.write_text(json.dumps(before))
     assert "own_draws" in state.read_text()
     written = old.stat().st_mtime_ns
     caplog.clear()
