@@ -166,10 +166,10 @@ def _stereo_is_wrong(result: MoleculeResult) -> bool:
 def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
     """Return the walk from pure noise to coordinates for the graphs of a batch."""
     diffusion = CoordinateDiffusion(sampler.model.diffusion.position_std)
-    curve = CleanGraphSchedule.of(sampler.model.curve)
+    schedule = CleanGraphSchedule.of(sampler.model.schedule)
 
     def walk(batch: MolBatch, start_times: Tensor) -> Sample:
-        return sample(sampler.denoiser, diffusion, curve, batch, sampler.grid, sampler.solver, sampler.source)
+        return sample(sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source)
 
     return walk
 

@@ -88,6 +88,13 @@ class Renoiser:
         # a molecule around a fragment lies in the fragment's frame
         molecules = molecules.replace(pos=center(molecules.pos, molecules.mask))
         result = resample(
-            sampler.denoiser, model.diffusion, model.curve, molecules, self.grid, sampler.solver, sampler.source, number
+            sampler.denoiser,
+            model.diffusion,
+            model.schedule,
+            molecules,
+            self.grid,
+            sampler.solver,
+            sampler.source,
+            number,
         )
         return draws_of(sampler.decided(result), numbers.tolist(), sampler.keep_predictions)

@@ -79,10 +79,10 @@ class ScoreResult:
         )
 
 
-def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
+def stages(grid: Tensor, schedule: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     """Return the stages of a grid (M + 1,), for each of `STAGE_TIMES` the first whose estimate was made then or later.
 
-    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the curve is.
+    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the schedule is.
 
     How far a guess is trusted grows linearly from `TRUST_FROM` to `TRUST_FULLY`. Measured with the built-in model, the
     skeleton's logp correlates with that of the final molecule by 0.2 at t = 0.46, 0.4 at 0.40, 0.7 at 0.34, 0.9 at 0.28
@@ -90,7 +90,7 @@ def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     a bad guess do not come back.
     """
     # the estimate after step k was made at grid[k - 1]; the last step is the final stage
-    made_at = (2 / math.pi * torch.acos(curve.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
+    made_at = (2 / math.pi * torch.acos(schedule.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
     found = {}
     for time in STAGE_TIMES:
         step = next((k for k, t in enumerate(made_at, start=1) if t <= time + 0.005), None)
@@ -175,11 +175,11 @@ class ReweightedSampler:
     def __post_init__(self) -> None:
         sampler, model = self.sampler, self.sampler.model
         walker = ParticleSampler(
-            sampler.denoiser, model.diffusion, model.curve, sampler.solver, sampler.source, sampler.grid,
+            sampler.denoiser, model.diffusion, model.schedule, sampler.solver, sampler.source, sampler.grid,
             sampler.micro_batches,
         )  # fmt: skip
         self._potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate)
-        self._stages = stages(sampler.grid, model.curve)
+        self._stages = stages(sampler.grid, model.schedule)
         self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:

@@ -50,15 +50,15 @@ def trace(sampler: MoleculeSampler, number: int) -> list[Frame]:
         row = MolPrediction(*(getattr(prediction, field)[:1] for field in ("pos", "atom_type", "charge", "bond_type")))
         molecules = [unbatch(first)[0], unbatch(model.diffusion.decode(first, row))[0]]
         if all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules):
-            sigma = 0.0 if last else _sigma(model.curve, float(times[step]))
+            sigma = 0.0 if last else _sigma(model.schedule, float(times[step]))
             frames.append(Frame(step, float(times[step]), sigma, *molecules))
 
     sampler.watch(number, keep)
     return frames
 
 
-def _sigma(curve: NoiseSchedule, t: float) -> float:
-    return float(curve.levels(torch.tensor([t], dtype=torch.float64)).sigma)
+def _sigma(schedule: NoiseSchedule, t: float) -> float:
+    return float(schedule.levels(torch.tensor([t], dtype=torch.float64)).sigma)
 
 
 def check_suffix(path: Path) -> None:

@@ -187,7 +187,7 @@ def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample
     def walk(batch: MolBatch, start_times: Tensor) -> Sample:
         grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
-            sampler.denoiser, model.diffusion, model.curve, batch, grid, sampler.solver, sampler.source, attempt=0
+            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
         )
 
     return walk

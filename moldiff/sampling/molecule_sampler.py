@@ -104,7 +104,7 @@ class MoleculeSampler:
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
         largest = max(model.statistics.size_counts) if sizes is None else sizes[1]
         spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
-        self.grid = grid.times(model.curve, steps, model.sampling.window_start * spread)
+        self.grid = grid.times(model.schedule, steps, model.sampling.window_start * spread)
         self.device = model.device
         self.micro_batches = MicroBatches(
             self.device, workers, precision=model.denoiser.precision, cpu_rows=model.sampling.rows
@@ -171,8 +171,8 @@ class MoleculeSampler:
         template = empty_batch(sizes, numbers, bucket_width(int(sizes[0])), len(model.conditions))
         template = template.replace(properties=torch.from_numpy(self.condition(numbers)))
         result = sample(
-            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
-            after_step,
+            self.denoiser, model.diffusion, model.schedule, template.to(self.device), self.grid, self.solver,
+            self.source, after_step,
         )  # fmt: skip
         return draws_of(self.decided(result), numbers.tolist(), self.keep_predictions)
 

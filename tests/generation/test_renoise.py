@@ -48,7 +48,7 @@ def test_with_next_to_no_noise_the_coordinates_hardly_move(
     """Only the preconditioning holds an untrained network to its input, so only small noise is a test."""
     renoiser = Renoiser(molecule_sampler)
     renoiser.grid = torch.tensor([0.001, 0.0], dtype=torch.float64)
-    sigma = float(tiny_model.curve.levels(renoiser.grid[:1]).sigma)
+    sigma = float(tiny_model.schedule.levels(renoiser.grid[:1]).sigma)
     again = renoiser.attempt([RawSample(0, METHANE, -1)], 1)[0].arrays
     assert again is not None
     assert np.abs(again.pos - METHANE.pos).max() < 6 * sigma

@@ -309,8 +309,8 @@ def test_every_solver_says_whether_it_draws() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 50, 200])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, steps: int) -> None:
-    times = GRIDS[grid].times(tiny_model.curve, steps, 1.7)
-    found = stages(times, tiny_model.curve)
+    times = GRIDS[grid].times(tiny_model.schedule, steps, 1.7)
+    found = stages(times, tiny_model.schedule)
     assert [stage.step for stage in found] == sorted({stage.step for stage in found})
     assert all(1 <= stage.step < len(times) - 1 for stage in found)
     assert all(0 < stage.power <= 1 for stage in found)

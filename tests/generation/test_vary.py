@@ -26,7 +26,7 @@ from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.generation.vary import VaryOptions, noised_walk
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import molecule_sampler
@@ -82,7 +82,7 @@ Run = Callable[..., Any]
 K = 3
 DATA = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
 LIMIT = torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64)
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 DIFFUSION = JointDiffusion(dict.fromkeys(CATEGORIES, LIMIT), torch.ones(3))
 
 
@@ -122,8 +122,8 @@ def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
         ids=torch.arange(len(starts)),
     )
     molecule_sampler = SimpleNamespace(
-        model=SimpleNamespace(diffusion=DIFFUSION, curve=CURVE), denoiser=exact_denoiser, grid=top * uniform_grid(25),
-        solver=SOLVERS["ddpm"], source=NoiseSource(0),
+        model=SimpleNamespace(diffusion=DIFFUSION, schedule=CURVE), denoiser=exact_denoiser,
+        grid=top * uniform_grid(25), solver=SOLVERS["ddpm"], source=NoiseSource(0),
     )  # fmt: skip
     made = noised_walk(molecule_sampler)(batch, starts).molecules  # type: ignore[arg-type]
     abar = CURVE.levels(strengths).abar("atom_type")

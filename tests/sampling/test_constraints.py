@@ -142,7 +142,7 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
     atoms, charges = torch.zeros(2, 9, 4), torch.zeros(2, 9, 3)
     atoms[1, 0, 2] = charges[1, 0, 0] = torch.nan
     prediction = MolPrediction(batch.pos, atoms, charges, torch.zeros(2, 9, 9, 5))
-    levels = tiny_model.curve.levels(torch.full((2,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.5, dtype=torch.float64))
     for constraint in CONSTRAINTS.values():
         for made in (constraint.condition(batch, levels, prediction), constraint.decide(batch, prediction)):
             changed = [

@@ -128,7 +128,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
     logits = torch.randn(1, 8, 8, 5, generator=torch.Generator().manual_seed(0)).double()
     logits = logits + logits.transpose(1, 2)
     prediction = MolPrediction(torch.zeros(1, 8, 3).double(), torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), logits)
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     found = grown.condition(batch, levels, prediction).bond_type
     chances = torch.softmax(logits[0, 0, 4:7], -1)
     expected, best = torch.zeros(3, 5).double(), (0.0, [0])
@@ -148,7 +148,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
 def test_the_fragment_lies_where_the_model_sees_its_atoms(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     batch = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     pos = torch.randn(1, 8, 3, generator=torch.Generator().manual_seed(0)) * batch.mask[..., None]
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     prediction = MolPrediction(pos, torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), torch.zeros(1, 8, 8, 5))
     placed = grown.condition(batch, levels, prediction).pos
     torch.testing.assert_close(placed[0, :7].sum(0), torch.zeros(3), atol=1e-5, rtol=0)
@@ -171,7 +171,7 @@ def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
 ) -> None:
     model, rows = with_fragment(tiny_model, grown), 4000
     template = empty_batch(torch.full((rows,), 7), torch.arange(rows), 8, 1)
-    levels = model.curve.levels(torch.ones(rows, dtype=torch.float64))
+    levels = model.schedule.levels(torch.ones(rows, dtype=torch.float64))
     start = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 8))
     own = grown.known.pos
     mean = start.pos.mean(0)
@@ -203,7 +203,7 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
     noise = draw_noise(NoiseSource(0), template.ids, 1, 8)
     states = [template.replace(atom_type=template.mask * kind) for kind in (0, 1)]
     for end, alike in ((0.5, True), (0.999, False)):
-        at, to = (model.curve.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
+        at, to = (model.schedule.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
         one, other = (
             model.diffusion.reverse_step(state, prediction, at, to, noise, eta=0.0).atom_type for state in states
         )
@@ -211,11 +211,11 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
 
 
 def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    curve, t = with_fragment(tiny_model, grown).curve, torch.linspace(0, 1, 5, dtype=torch.float64)
+    curve, t = with_fragment(tiny_model, grown).schedule, torch.linspace(0, 1, 5, dtype=torch.float64)
     assert float(curve.levels(t).sigma[-1]) == pytest.approx(curve.sigma_max)
     assert curve.sigma_max == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(curve.time_of_sigma(curve.levels(t).sigma), t)
-    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.curve.levels(0.3 * t).bond_type)
+    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.schedule.levels(0.3 * t).bond_type)
 
 
 def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
@@ -241,7 +241,7 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     model = with_fragment(tiny_model, grown)
     template = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     times_of_walk = torch.tensor([1.0, 0.8, 0.6, 0.0], dtype=torch.float64)
-    sample(spy, model.diffusion, model.curve, template, times_of_walk, solver, NoiseSource(0))
+    sample(spy, model.diffusion, model.schedule, template, times_of_walk, solver, NoiseSource(0))
     assert solver.evaluations == evaluations
     assert len(seen) == evaluations_of(solver, 3)
     assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)

@@ -13,7 +13,7 @@ from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
@@ -25,7 +25,7 @@ from moldiff.sampling.time_grids import KarrasGrid
 # The toy: two atoms; clean positions are a DIRECTION, a ~ N(y, NARROW) given the property y ~ N(0, BROAD - NARROW).
 NARROW, BROAD = 0.3**2, 1.2**2
 DIRECTION = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64) / math.sqrt(2)
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 SPREAD = 1.7  # angstrom
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion({"atom_type": HALF, "charge": HALF, "bond_type": HALF}, torch.tensor([0, 0, 1.2]))
@@ -169,7 +169,7 @@ def test_scale_0_is_unguided_bit_for_bit_and_scale_1_plain_conditioning(tiny_mod
 
 
 def test_a_guided_prediction_is_the_formula_on_a_network(tiny_model: MoleculeModel) -> None:
-    levels = tiny_model.curve.levels(torch.full((2,), 0.6, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.6, dtype=torch.float64))
     template = empty_batch(torch.tensor([9, 7]), torch.arange(2), 12, 1)
     noisy = tiny_model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 12))
     wanted, free = torch.tensor([[2.0], [-1.0]]), torch.full((2, 1), torch.nan)

@@ -18,7 +18,7 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import coefficients
 from moldiff.geometry import rotations_from_normals
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, PropertyPrediction, SoftBatch, empty_batch
 from moldiff.randomness import NoiseSource
@@ -32,7 +32,7 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import KarrasGrid
 from moldiff.threads import workers_for
 
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 
 # Coordinates. Clean positions are a DIRECTION with a ~ N(0, SPREAD^2), two atoms; the property is y = SLOPE a + noise.
 SPREAD, SLOPE, NOISE, WANTED = 1.3, 0.8, 0.6, 1.7
@@ -245,7 +245,7 @@ GOALS = (Goal(0, 1.5, 1.5), Goal(1, -math.inf, -0.5))
 @pytest.fixture
 def noisy(tiny_model: MoleculeModel) -> tuple[MolBatch, Levels]:
     """Two molecules at t = 0.3, padded."""
-    levels = tiny_model.curve.levels(torch.full((2,), 0.3, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.3, dtype=torch.float64))
     start = empty_batch(torch.tensor([9, 7]), torch.arange(2), 12, 1)
     return tiny_model.diffusion.sample_prior(start, levels, draw_noise(NoiseSource(0), start.ids, 0, 12)), levels
 

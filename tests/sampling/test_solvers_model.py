@@ -48,9 +48,9 @@ def test_a_step_keeps_molecules_apart(tiny_model: MoleculeModel, solver: Solver)
     """A mate whose coordinates are not numbers changes no bit of the others, in state or memory."""
     template = empty_batch(torch.tensor([9, 9, 9]), torch.tensor([0, 1, 2]), 12, 1)
     model = tiny_model
-    context = SamplerContext(model.denoiser, model.diffusion, model.curve, template.properties, NoiseSource(0))
+    context = SamplerContext(model.denoiser, model.diffusion, model.schedule, template.properties, NoiseSource(0))
     times = [torch.full((3,), t, dtype=torch.float64) for t in (1.0, 0.7, 0.4)]
-    prior = model.diffusion.sample_prior(template, model.curve.levels(times[0]), context.noise(template, 0))
+    prior = model.diffusion.sample_prior(template, model.schedule.levels(times[0]), context.noise(template, 0))
     sick = prior.replace(pos=torch.where(template.ids[:, None, None] == 1, torch.nan, prior.pos))
     results = []
     for start in (prior, sick):

@@ -274,7 +274,7 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
     assert same_molecules(noisy, again[2])
     assert not same_molecules(clean, task.own_example(steps[1])[0])
     own = task.own[0].batch(*task.own[1].batch(steps[0]))
-    assert torch.equal(levels.sigma, task.model.curve.levels(own.t).sigma)
+    assert torch.equal(levels.sigma, task.model.schedule.levels(own.t).sigma)
     assert torch.equal(previous.atom_type, own.previous.atom_type)
     assert same_molecules(noisy, own.noisy)
     # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
