@@ -17,6 +17,7 @@ from moldiff.cli.shared import (
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     Seed,
     progress_bar,
 )
@@ -46,6 +47,7 @@ def conformers(
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
@@ -71,7 +73,7 @@ def conformers(
         redraws=redraws,
         sampler=sampling,
         heavy_only=heavy_only,
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite),
     )
     with progress_bar("conformers", number * count_records(file)) as progress:
         summary = ConformerRun(options, file).write(progress)

@@ -19,6 +19,7 @@ from moldiff.cli.shared import (
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     SamplerOption,
     Seed,
     progress_bar,
@@ -130,6 +131,7 @@ def generate(
     until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
     heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -173,7 +175,9 @@ def generate(
         heavy_only=heavy_only,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
+        output=OutputOptions(
+            path=out, keep_invalid=keep_invalid, report=report, trajectories=trajectory or (), overwrite=overwrite
+        ),
     )
     with progress_bar("molecules", number) as progress:
         summary = generation_run(options).write(progress)

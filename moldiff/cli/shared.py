@@ -54,6 +54,10 @@ Smarts = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Patterns none of which may match: a SMARTS and a name in each line."),
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="HTML", help="Also a page on the molecules that opens offline in a browser."),
+]
 HeavyOnly = Annotated[
     bool,
     typer.Option("--heavy-only", help="Of a model of heavy atoms, write what the network made, without hydrogens."),

@@ -19,6 +19,7 @@ from moldiff.cli.shared import (
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     SamplerOption,
     Seed,
     progress_bar,
@@ -52,6 +53,7 @@ def vary(
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
@@ -78,7 +80,7 @@ def vary(
         decode=decode,
         sampler=sampling,
         heavy_only=heavy_only,
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite),
     )
     with progress_bar("variations", number * count_records(file)) as progress:
         summary = VaryRun(options, file).write(progress)

@@ -28,7 +28,7 @@ from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, ResultCounts
-from moldiff.generation.summary import Summary, record_of, summary_of, warn_if_none_is_valid
+from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
 from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
@@ -162,7 +162,7 @@ class Run(ABC):
         output = self.request.output
         assert output is not None
         with watched_signals() as interruption:
-            with run_files(output, self.columns, self.request.sampler.seed, self.folder.name) as files:
+            with run_files(self, output) as files:
                 problem = ""
                 try:
                     for result in self.results(progress, interruption):
@@ -178,9 +178,7 @@ class Run(ABC):
                     problem = f"interrupted after {self.done} of {self.requested} {self.unit}"
                 problem = problem or self.problem()
                 summary = summary_of(self, problem, output.path)
-                files.finish(
-                    self.extra_files(output, interrupted), lambda sha256: record_of(self, output, summary, sha256)
-                )
+                files.finish(summary, interrupted)
             if interrupted:
                 logger.warning("%s; what was made is in %s", problem, output.path)
                 interruption.end()

@@ -17,6 +17,7 @@ class OutputOptions:
     Attributes:
         path: of the SDF.
         keep_invalid: write molecules that are not valid too, as far as there is anything to write.
+        report: .html file for a page on the run: funnel, distributions, molecules to turn, what did not pass.
         trajectories: .xyz or .html files for the path from noise to a molecule.
         overwrite: replace what is there.
 
@@ -26,6 +27,7 @@ class OutputOptions:
 
     path: Path
     keep_invalid: bool = False
+    report: Path | None = None
     trajectories: Sequence[Path] = ()
     overwrite: bool = False
 
@@ -34,6 +36,8 @@ class OutputOptions:
             raise MoldiffError(f"{self.path}: the output must end in .sdf", argument="out")
         for path in self.trajectories:
             check_suffix(path)
+        if self.report is not None and self.report.suffix.lower() != ".html":
+            raise MoldiffError(f"{self.report}: a report must end in .html", argument="report")
 
     @property
     def table(self) -> Path:
@@ -47,4 +51,8 @@ class OutputOptions:
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""
-        return {"keep_invalid": self.keep_invalid, "trajectory": [str(path) for path in self.trajectories]}
+        return {
+            "keep_invalid": self.keep_invalid,
+            "report": None if self.report is None else str(self.report),
+            "trajectory": [str(path) for path in self.trajectories],
+        }
