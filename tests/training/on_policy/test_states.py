@@ -28,6 +28,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
@@ -202,7 +203,7 @@ def test_draws_are_calibrated_if_asked_for(
     monkeypatch.setattr(Collector, "reweight", lambda _, *args: asked.append(args))
     dataset = PreparedDataset.open(like_qm9)
     keys = [f"on_policy.reweight={reweight}", f"on_policy.known={known}"]
-    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, *keys))
+    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, *keys))
     if not reweight and not known:
         assert asked == []
         return
@@ -230,7 +231,7 @@ def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: P
 def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     config = config_of(training_file, like_qm9)
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
-    own, known = collect(folder, dataset, config), made_by(folder, dataset, config)
+    own, known = collect(load_model("qm9"), dataset, config), made_by(folder, dataset, config)
     own.save(tmp_path / "own.safetensors")
     again = OnPolicyData.load(tmp_path / "own.safetensors", known)
     assert np.array_equal(own.sizes, again.sizes)
@@ -347,12 +348,12 @@ def labels_by_state(own: OnPolicyData) -> dict[bytes, tuple[float, torch.Tensor]
 
 
 def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
-    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    loaded, dataset = load_model("qm9"), PreparedDataset.open(like_qm9)
     few = [
         "on_policy.draws=24", "on_policy.sampler_evaluations=[5]", "on_policy.teacher_start=0.3", "on_policy.reweight=0"
     ]  # fmt: skip
     alone, taught = (
-        labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
+        labels_by_state(collect(loaded, dataset, config_of(training_file, like_qm9, *few, *more)))
         for more in ([], ["on_policy.teacher=qm9"])
     )
     assert len(taught) > len(alone), "more states come to something sound once the draw is mended"
@@ -393,7 +394,7 @@ def test_a_teacher_of_another_chemistry_is_refused(
     save_model_folder(tmp_path / "tiny", weights=weights, config=description, references={}, card="", half=False)
     config = config_of(training_file, like_qm9, f"on_policy.teacher={tmp_path / 'tiny'}")
     with pytest.raises(MoldiffError, match="must know the same elements, charges, bonds and conditions"):
-        collect(load_model_folder("qm9"), PreparedDataset.open(like_qm9), config)
+        collect(load_model("qm9"), PreparedDataset.open(like_qm9), config)
 
 
 def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:
