@@ -80,11 +80,11 @@ def test_a_hydrogen_that_comes_off_is_no_placement(placed: list[Chem.Mol], monke
         def __init__(self, mol: Chem.Mol) -> None:
             self.mol = mol
 
-        def Initialize(self) -> None: ...  # noqa: N802
+        def Initialize(self) -> None: ...
 
-        def AddFixedPoint(self, index: int) -> None: ...  # noqa: N802
+        def AddFixedPoint(self, index: int) -> None: ...
 
-        def Minimize(self, maxIts: int) -> None:  # noqa: N802, N803
+        def Minimize(self, maxIts: int) -> None:
             last = self.mol.GetNumAtoms() - 1
             self.mol.GetConformer().SetAtomPosition(last, (30.0, 0.0, 0.0))
 
