@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     from moldiff.generation.vary import vary
     from moldiff.nll.likelihood import likelihood
     from moldiff.scoring.targets import Target
+    from moldiff.screening.filter import filter
+    from moldiff.screening.filter_result import FilterResult
 
 __all__ = [
-    "Fragment", "Model", "MoldiffError", "Result", "Target", "__version__",
-    "conformers", "evaluate", "generate", "likelihood", "load", "prepare", "vary",
+    "FilterResult", "Fragment", "Model", "MoldiffError", "Result", "Target", "__version__",
+    "conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "vary",
 ]  # fmt: skip
 
 _MODULES = {
+    "FilterResult": "moldiff.screening.filter_result",
     "Fragment": "moldiff.generation.options.fragment",
     "Model": "moldiff.generation.model",
     "Result": "moldiff.generation.result",
     "Target": "moldiff.scoring.targets",
     "conformers": "moldiff.generation.conformers",
     "evaluate": "moldiff.evaluation.evaluate",
+    "filter": "moldiff.screening.filter",
     "generate": "moldiff.generation.generate",
     "likelihood": "moldiff.nll.likelihood",
     "load": "moldiff.generation.model",

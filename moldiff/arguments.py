@@ -85,7 +85,10 @@ def choice(value: object, kind: type[Choice], name: str) -> Choice:
     """Return the member of a StrEnum that an argument names; MoldiffError, with the nearest name, if there is none."""
     if not isinstance(value, str):
         raise refusal(name, "a text", value)
-    check_known(name, value, kind)
+    try:
+        check_known(name, value, kind)
+    except MoldiffError as error:
+        raise MoldiffError(str(error), argument=name) from None
     return kind(value)
 
 

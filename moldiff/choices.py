@@ -1,4 +1,4 @@
-"""What users choose by a name. The help texts, the options and the tables of what the names stand for read it here."""
+"""Names that users choose by. Help texts, options and the tables of what the names stand for read them here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEFAULT_BATCH_SIZE = 512  # draws at a time
 
 
 class Sampler(StrEnum):
-    """How to step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""
+    """Rules that step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""
 
     DDPM = "ddpm"
     DDIM = "ddim"
@@ -24,7 +24,7 @@ class Sampler(StrEnum):
 
 
 class TimeGrid(StrEnum):
-    """Where steps fall; keys of `moldiff.sampling.time_grids.GRIDS`."""
+    """Layouts of the steps in time; keys of `moldiff.sampling.time_grids.GRIDS`."""
 
     UNIFORM = "uniform"
     KARRAS = "karras"
@@ -33,7 +33,7 @@ class TimeGrid(StrEnum):
 
 
 class Decoding(StrEnum):
-    """How the final prediction becomes a molecule; keys of `moldiff.generation.decoding.decoders.DECODERS`."""
+    """Ways from the final prediction to a molecule; keys of `moldiff.generation.decoding.decoders.DECODERS`."""
 
     ARGMAX = "argmax"
     STRUCTURED = "structured"
@@ -48,9 +48,35 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class RuleName(StrEnum):
+    """Presets of rules; keys of `moldiff.chem.filters.rules.RULES`."""
+
+    LIPINSKI = "lipinski"
+    VEBER = "veber"
+    LEAD_LIKE = "lead_like"
+    FRAGMENT_LIKE = "fragment_like"
+
+
+class AlertFamily(StrEnum):
+    """Families of structural alerts; the names of RDKit's catalogues in lower case."""
+
+    PAINS = "pains"
+    BRENK = "brenk"
+    NIH = "nih"
+    ZINC = "zinc"
+    CHEMBL = "chembl"
+    CHEMBL_GLAXO = "chembl_glaxo"
+    CHEMBL_DUNDEE = "chembl_dundee"
+    CHEMBL_BMS = "chembl_bms"
+    CHEMBL_SURECHEMBL = "chembl_surechembl"
+    CHEMBL_MLSMR = "chembl_mlsmr"
+    CHEMBL_INPHARMATICA = "chembl_inpharmatica"
+    CHEMBL_LINT = "chembl_lint"
+
+
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """What a model samples with that does not say otherwise (`moldiff.config.SamplingConfig`).
+    """Sampling of a model that does not say otherwise (`moldiff.config.SamplingConfig`).
 
     Attributes:
         evaluations: of the network, for each molecule.

@@ -7,14 +7,17 @@ together are an error. `docs/renamed.md` has the same for readers.
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
 
 logger = logging.getLogger(__name__)
 Warn = Callable[[str], None]
+_PACKAGE = str(Path(__file__).parent)
 
 COMMANDS = {"score": "likelihood"}
 _EVALUATIONS = {"--steps": "--evaluations"}
@@ -126,8 +129,16 @@ def renamed_argument(old: str, old_value: Any, new: str, new_value: Any) -> Any:
         return new_value
     if new_value is not None:
         raise MoldiffError(f"{new} is given twice, once by its old word {old}", argument=new)
-    warnings.warn(told(old, new), FutureWarning, stacklevel=3)
+    warnings.warn(told(old, new), FutureWarning, stacklevel=_stacklevel())
     return old_value
+
+
+def _stacklevel() -> int:
+    """Return the level, for a warning of the function that asks, of the first line outside the package: the user's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def renamed_attribute(module: str, name: str, words: Mapping[str, str], names: Mapping[str, Any]) -> Any:

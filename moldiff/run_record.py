@@ -1,11 +1,13 @@
-"""The run record, ``<output>.run.json``: how an SDF was made. Written and read here alone.
+"""The run record, ``<output>.run.json``: how an SDF or a table was made. Written and read here alone.
 
 | key                              | content                                                                       |
 |----------------------------------|-------------------------------------------------------------------------------|
 | format, version                  | "moldiff-run", 1; a change of meaning raises the version, new keys may appear |
-| task, command                    | generate, vary or conformers; the command line                                |
+| task, command                    | generate, vary, conformers or filter; the command line                        |
 | options                          | what was asked for, by the names that users give it, nothing left open        |
-| output, output_sha256            | name and hash of the SDF                                                      |
+| output, output_sha256            | name and hash of the SDF or table                                             |
+| inputs                           | of filter: name and sha256 of each molecule file                              |
+| stages                           | of filter: stage -> records that it cost                                      |
 | model_sha256, property_model     | of the model; null, or sha256 and scale of a property network                 |
 | device, precision                | as torch names them                                                           |
 | requested, drawn, counts         | counts: status -> draws, which add up to drawn                                |
@@ -38,8 +40,9 @@ _PACKAGES = ("torch", "rdkit", "e3nn", "numpy")
 
 
 def record_path(output: Path) -> Path:
-    """Return where the record of an SDF stands."""
-    return output.with_suffix(".run.json")
+    """Return where the record of an SDF, packed or not, or of a table stands."""
+    plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
+    return plain.with_suffix(".run.json")
 
 
 def old_record(output: Path) -> Path | None:

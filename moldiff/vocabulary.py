@@ -1,4 +1,4 @@
-"""Which elements, formal charges and bond orders a data set or a model knows, and their class indices."""
+"""Elements, formal charges and bond orders that a data set or a model knows, and their class indices."""
 
 from __future__ import annotations
 

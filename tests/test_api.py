@@ -7,13 +7,13 @@ import itertools
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import moldiff
 from moldiff.cli.shared import in_options
+from moldiff.deprecations import OPTIONS
 from moldiff.errors import MoldiffError
 from moldiff.files import refuse_existing
 
@@ -59,14 +59,20 @@ def test_from_imports_in_every_order_are_the_same_objects() -> None:
         assert [one.__name__ for one in found] == list(names)
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "moldiff", "moldiff.generation.model", "moldiff.generation.generate", "moldiff.generation.vary",
-        "moldiff.generation.conformers", "moldiff.generation.options.fragment", "moldiff.scoring.targets",
-        "moldiff.nll.likelihood", "moldiff.evaluation.evaluate", "moldiff.datasets.prepare",
-    ],
-)  # fmt: skip
+EXAMPLES = [
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if ">>> " in path.read_text(encoding="utf-8")
+]
+
+
+def test_every_public_name_has_an_example() -> None:
+    without = [name for name in moldiff.__all__ if ">>> " not in str(getattr(moldiff, name).__doc__)]
+    assert without == ["MoldiffError", "__version__"]
+    assert {getattr(moldiff, name).__module__ for name in JOBS} <= set(EXAMPLES)
+
+
+@pytest.mark.parametrize("module", EXAMPLES)
 def test_examples_run(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     found = doctest.testmod(importlib.import_module(module))
@@ -74,28 +80,29 @@ def test_examples_run(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found.failed == 0
 
 
-def messages(tree: ast.AST) -> Iterator[str]:
-    """Yield the texts within raise statements and calls that make a MoldiffError."""
-    for node in ast.walk(tree):
-        made = isinstance(node, ast.Call) and ast.unparse(node.func) in ("MoldiffError", "refusal")
-        if made or isinstance(node, ast.Raise):
-            for child in ast.walk(node):
-                if isinstance(child, ast.Constant) and isinstance(child.value, str):
-                    yield child.value
+TABLE_OF_OPTIONS = PACKAGE / "deprecations.py"  # it belongs to the command line, which is above it
 
 
 def flags(source: str) -> list[str]:
-    return [text for text in messages(ast.parse(source)) if re.search(r"(^|[\s'(])--[a-z]", text)]
+    """Return the texts of a module that speak of an option, comments and docstrings apart."""
+    tree = ast.parse(source)
+    told = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in told]
+    return [text.value for text in texts if isinstance(text.value, str) and re.search(r"(?<![\w-])--[a-z]", text.value)]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_error_of_the_library_speaks_of_options(path: Path) -> None:
-    assert flags(path.read_text()) == []
+def test_no_text_of_the_library_speaks_of_options(path: Path) -> None:
+    allowed = {key for words in OPTIONS.values() for pair in words.items() for key in pair}
+    assert set(flags(path.read_text())) <= (allowed if path == TABLE_OF_OPTIONS else set())
 
 
 def test_the_check_above_finds_options() -> None:
     assert flags("raise MoldiffError(f'{x} exists; pass --overwrite')")
     assert flags("def f():\n    return MoldiffError('--set is wrong')")
+    assert flags("logger.info('step %d; go on with (--resume auto)', step)")
+    assert flags("HINT = 'see \\'moldiff models pack --score\\''")
+    assert not flags('def f():\n    """Read --set."""')
     assert not flags("raise MoldiffError('a - b, c--d', argument='x')")
 
 

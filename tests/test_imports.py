@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices", "threads",
     "processes", "arguments", "interruption", "provenance", "run_record", "arrays",
-    "folders", "foreign_text", "deprecations", "status", "sections", "choices",
+    "folders", "foreign_text", "deprecations", "status", "sections", "choices", "conditions",
 }  # fmt: skip
 LAYERS = [
     BASE,
@@ -28,7 +28,8 @@ LAYERS = [
     {"models"},
     {"scoring"},
     {"sampling", "evaluation"},
-    {"generation", "nll"},
+    {"nll"},
+    {"generation"},
     {"training", "screening"},
     {"cli"},
     {"__main__"},
@@ -232,7 +233,9 @@ def run_python(code: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "name", [name_of(path) for path in SOURCES if component(path) in ("chem", "scoring")], ids=lambda name: name
+    "name",
+    [name_of(path) for path in SOURCES if component(path) in ("chem", "scoring", "screening")],
+    ids=lambda name: name,
 )
 def test_chemistry_and_scores_need_no_torch(name: str) -> None:
     run_python(f"import sys; sys.modules['torch'] = None; import {name}; print('loaded')")

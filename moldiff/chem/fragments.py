@@ -52,7 +52,7 @@ class MolFragment:
 
     @property
     def has_isotopes(self) -> bool:
-        """Whether the input names isotopes, which no model knows."""
+        """The input names isotopes, which no model knows."""
         return any(atom.GetIsotope() for atom in self.mol.GetAtoms())
 
     def change(self, mol: Chem.Mol) -> str:

@@ -1,4 +1,4 @@
-"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys."""
+"""Identity of molecules: canonical SMILES, InChIKey block, integer keys."""
 
 from __future__ import annotations
 
@@ -37,6 +37,19 @@ def inchikey_block(mol: Chem.Mol) -> str:
     if len(key) < 14:
         raise ValueError("inchi: no key for this molecule")
     return key[:14]
+
+
+def inchikey(mol: Chem.Mol) -> str:
+    """Return the standard InChIKey, 27 letters: connectivity with mobile hydrogens, stereo, isotopes, charge.
+
+    Raises:
+        ValueError: InChI refuses the molecule ("inchi: ..." is the reason).
+    """
+    with rdBase.BlockLogs():
+        key = str(Chem.MolToInchiKey(mol))
+    if len(key) != 27:
+        raise ValueError("inchi: no key for this molecule")
+    return key
 
 
 def bytes_key(data: bytes) -> int:

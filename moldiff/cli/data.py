@@ -13,14 +13,14 @@ from moldiff.cli.shared import Overwrite, Seed, Workers, console, echo, progress
 
 
 class Bonds(StrEnum):
-    """How the bonds of rings such as benzene are stored."""
+    """Storage of the bonds of rings such as benzene."""
 
     aromatic = "aromatic"
     kekule = "kekule"
 
 
 class Hydrogens(StrEnum):
-    """Whether hydrogens are atoms of the model, or placed afterwards."""
+    """Hydrogens as atoms of the model, or placed afterwards."""
 
     explicit = "explicit"
     implicit = "implicit"
@@ -83,7 +83,7 @@ def prepare(
 
 
 class Relaxation(StrEnum):
-    """How the energy is computed."""
+    """Method that computes the energy."""
 
     gfn2 = "gfn2"
     mmff94s = "mmff94s"

@@ -52,8 +52,10 @@ def _option(lists: tuple[str, ...]) -> Any:
 
 Config = Annotated[Path | None, _option(())]
 SteeringConfig = Annotated[
-    Path | None, _option(("guidance", "elements", "exclude-elements", "fixed-atoms", "attach-at"))
+    Path | None,
+    _option(("guidance", "elements", "exclude-elements", "fixed-atoms", "attach-at", "rules", "alerts")),
 ]
+FilterConfig = Annotated[Path | None, _option(("rules", "alerts"))]
 
 
 def _defaults(

@@ -1,4 +1,4 @@
-"""What several commands share: options, the terminal."""
+"""Parts that several commands share: options, the terminal."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.choices import DEFAULTS, Precision, Sampler, TimeGrid, listed
+from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
 from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ GridOption = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="CONDITION", help="A condition on a property, again for more: 'mw<450', 'logp=1..4', 'qed>=0.5'."
+    ),
+]
+Rules = Annotated[str, typer.Option(metavar="NAME,...", help=f"Rules to obey: {', '.join(RuleName)}.")]
+Alerts = Annotated[
+    str, typer.Option(metavar="FAMILY,...", help=f"Structural alerts to be free of: {', '.join(AlertFamily)}.")
+]
+Smarts = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="Patterns none of which may match: a SMARTS and a name in each line."),
+]
 HeavyOnly = Annotated[
     bool,
     typer.Option("--heavy-only", help="Of a model of heavy atoms, write what the network made, without hydrogens."),

@@ -41,7 +41,7 @@ QM9_UNITS = {
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of the records: read = kept + dropped, always.
+    """Counts of the records: read = kept + dropped, always.
 
     Attributes:
         out: the prepared folder.

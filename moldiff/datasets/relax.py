@@ -43,7 +43,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class RelaxReport:
-    """What became of the records: read = relaxed + dropped, always.
+    """Counts of the records: read = relaxed + dropped, always.
 
     Attributes:
         out: the file of relaxed molecules.
@@ -64,7 +64,7 @@ class RelaxReport:
 
 @dataclass(frozen=True)
 class _Options:
-    """What the result depends on beside the input; sent to every worker."""
+    """Settings that the result depends on beside the input; sent to every worker."""
 
     method: Method
     seed: int
@@ -73,7 +73,7 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Result:
-    """What became of one record.
+    """One record's end.
 
     Attributes:
         name: of the record.

@@ -34,7 +34,7 @@ def wide_vocabulary(aromatic: bool, explicit_hydrogens: bool) -> Vocabulary:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """How records become rows; sent to every worker.
+    """Settings by which records become rows; sent to every worker.
 
     Attributes:
         vocabulary: classes that a molecule may have.

@@ -1,4 +1,4 @@
-"""Which files to read, as streams of text records: single files, and PyG's copy of QM9 with its table of properties."""
+"""Files to read, as streams of text records: single files, and PyG's copy of QM9 with its table of properties."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Source:
 
     @property
     def is_qm9(self) -> bool:
-        """Whether the tags are those of QM9's authors: PyG's copy or the original archive."""
+        """The tags are those of QM9's authors: PyG's copy or the original archive."""
         return bool(self.companions) or self.path.name.lower().endswith(".tar.bz2")
 
     def texts(self) -> Iterator[TextRecord]:

@@ -38,7 +38,7 @@ _MOST_STEPS = 100_000
 
 @dataclass(frozen=True)
 class BoundSettings:
-    """Which bound, and how well it is estimated.
+    """Settings of a bound and of its estimate.
 
     Attributes:
         steps: K of the chain. It belongs to the bound's definition: more steps give a tighter bound.

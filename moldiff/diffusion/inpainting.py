@@ -98,7 +98,7 @@ class FixedPart:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where new atoms are thought to be before anything is known of them.
+    """Prior of the new atoms' places, before anything is known of them.
 
     The exits share them evenly. Those of one piece grow apart: the atoms of each lie around a point ``reach`` +
     ``reach_per_atom`` times their number beyond it. Several pieces are to be linked: the atoms lie along the ways from

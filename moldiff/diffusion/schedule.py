@@ -1,5 +1,5 @@
-"""How noise levels run along t in [0, 1] (the curve), where training falls on it (the density), where sampling steps
-fall (the grid). t = 0 is data, t = 1 is noise. Everything is computed in float64 and in log space.
+"""Schedule of the noise levels along t in [0, 1], and density of the training times. t = 0 is data, t = 1 is noise.
+Everything is computed in float64 and in log space.
 """
 
 from __future__ import annotations
@@ -91,8 +91,7 @@ class NoiseSchedule:
 
 @dataclass(frozen=True)
 class TrainingDensity:
-    """Where training falls on the curve: part log-normal in sigma, the rest uniform in t, a share with independent
-    times.
+    """Density of training times: part log-normal in sigma, the rest uniform in t, a share with independent times.
 
     Attributes:
         lognormal_share: share of the rows whose sigma is drawn log-normally.

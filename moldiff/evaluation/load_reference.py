@@ -1,4 +1,4 @@
-"""Where references come from: a prepared data set, an SDF, a model folder, a JSON file."""
+"""Sources of references: a prepared data set, an SDF, a model folder, a JSON file."""
 
 from __future__ import annotations
 

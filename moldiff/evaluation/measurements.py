@@ -1,4 +1,4 @@
-"""What valid molecules measure: geometry by type, composition, motifs, properties. One form for samples and
+"""Measurements of valid molecules: geometry by type, composition, motifs, properties. One form for samples and
 references."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.chem.descriptors.motifs import motifs
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.graph import MolGraph, concatenate, graph, symbol
 from moldiff.evaluation.geometry import label, measure
 
@@ -21,7 +21,7 @@ KINDS = {"bond": "angstrom", "angle": "degree", "torsion": "degree"}
 """Kinds of internal coordinates and their units."""
 COMPOSITION = ("size", "element", "charge", "bond")
 """What is counted: molecules by number of atoms, atoms by element and by formal charge, bonds by class."""
-PROPERTY_NAMES = tuple(name for name in PROPERTIES if name != "heavy_atom_count")
+PROPERTY_NAMES = tuple(name for name in REPORTED if name != "heavy_atom_count")
 """Properties whose distribution is compared (sizes belong to the composition)."""
 
 _BOND_CLASSES = {1: "single", 2: "double", 3: "triple", 4: "aromatic"}
@@ -33,7 +33,7 @@ class Measurements:
 
     Attributes:
         graphs: M molecules with finite coordinates.
-        properties: property name -> (M,) values in the units of `PROPERTIES`, NaN where a calculator failed.
+        properties: property name -> (M,) values in the units of the table of properties, NaN where a calculator failed.
         motifs: M counts of motifs (`moldiff.chem.descriptors.motifs`).
     """
 

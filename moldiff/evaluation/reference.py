@@ -1,4 +1,4 @@
-"""What a sample is compared with: distributions of held-out molecules and the hashed keys of the training molecules.
+"""Reference of a comparison: distributions of held-out molecules and the hashed keys of the training molecules.
 
 A `Reference` fits into a model folder (about 250 kB of text, 16 bytes per training molecule), so that a stranger
 without the data set gets the same figures. It also holds the floor: the distance that as many real molecules of the

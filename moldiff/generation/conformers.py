@@ -46,7 +46,7 @@ _COLUMNS = ("moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles"
 
 @dataclass(frozen=True, kw_only=True)
 class ConformerOptions(RecordOptions):
-    """What is asked of `conformers`.
+    """Options of `conformers`.
 
     Attributes:
         redraws: how often at most a draw that is a wrong diastereomer is made anew.

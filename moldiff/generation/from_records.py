@@ -36,7 +36,7 @@ RECORD_COLUMNS = ("record", "name", "draw")
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions(RunOptions):
-    """What every run from records is asked."""
+    """Options of every run from records."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,6 +42,10 @@ class Model(LoadedModel):
     """A model that generates molecules, read, checked and put on its device once. Get it from `load`.
 
     `generate`, `vary`, `conformers` and `likelihood` are the functions of `moldiff` with this model.
+
+    >>> import moldiff
+    >>> moldiff.load("qm9", device="cpu").info["elements"]
+    ['H', 'C', 'N', 'O']
     """
 
     __hash__ = object.__hash__
@@ -56,8 +60,8 @@ class Model(LoadedModel):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What it is, in plain values: where from, which chemistry and sizes, what it can be asked for (property ->
-        unit and the 1 to 99 % range of its training data), and how it samples by default."""
+        """The model in plain values: source, chemistry, sizes, what it can be asked for (property -> unit and the 1 to
+        99 % range of its training data), and how it samples by default."""
         said, sampling = self.model.statistics, self.sampling
         return {
             "name": self.name,

@@ -28,9 +28,14 @@ _SHOWN = ("moldiff_id", "record", "draw", "status", "reason", "smiles", "score")
 
 
 class Result(Sequence["Mol"]):
-    """What came of a request.
+    """Result of a request.
 
     It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
+
+    >>> import moldiff
+    >>> result = moldiff.generate(3, evaluations=4, keep_invalid=True)
+    >>> len(result.table), result.summary.requested
+    (3, 3)
 
     Args:
         run: that has ended.

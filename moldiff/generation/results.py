@@ -1,4 +1,4 @@
-"""What became of each draw: `assess` says what a molecule is, `ResultCounts` counts it."""
+"""Results of draws: `assess` says what a molecule is, `ResultCounts` counts it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 COLUMNS = (
     "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
-    *PROPERTIES, "evaluations",
+    *REPORTED, "evaluations",
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
@@ -43,7 +43,7 @@ Gate = Callable[["Mol"], str]
 
 @dataclass(frozen=True)
 class MoleculeResult:
-    """What became of one draw.
+    """Result of one draw.
 
     Attributes:
         number: the draw's number, its ``moldiff_id``.
@@ -239,7 +239,7 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = tuple(PROPERTIES)
+    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = REPORTED
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 

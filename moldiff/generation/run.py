@@ -93,11 +93,11 @@ class Run(ABC):
     @property
     @abstractmethod
     def requested(self) -> int:
-        """How many molecules are asked for."""
+        """Number of molecules that are asked for."""
 
     @property
     def done(self) -> int:
-        """How many of these are there."""
+        """Number of these that are there."""
         return self.counts.drawn
 
     @property
@@ -127,7 +127,7 @@ class Run(ABC):
 
     @property
     def has_enough(self) -> bool:
-        """Whether no more results are wanted, although there may be more."""
+        """No more results are wanted, although there may be more."""
         return False
 
     def problem(self) -> str:

@@ -46,7 +46,7 @@ TRUST_FROM, TRUST_FULLY = 0.42, 0.2  # times between which a guess comes to be t
 
 @dataclass(frozen=True)
 class ScoreResult:
-    """What came of it.
+    """Summary of the groups that were drawn.
 
     Attributes:
         groups: that were made.

@@ -1,4 +1,4 @@
-"""What was wanted against what came out: measured on every molecule by the true calculator, and summed up."""
+"""Targets against what came out: measured on every molecule by the true calculator, and summed up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, compute
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.results import MoleculeResult
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TargetResult:
-    """How one target was met.
+    """One target against what came out.
 
     Attributes:
         name: the property.
@@ -92,7 +92,7 @@ class TargetTracker:
             for target in self.targets
             for column in (
                 f"target_{target.name}",
-                *([] if target.name in PROPERTIES else [target.name]),
+                *([] if target.name in REPORTED else [target.name]),
                 f"error_{target.name}",
             )
         )
@@ -159,9 +159,11 @@ class TargetTracker:
 
 
 def measured_values(result: MoleculeResult, names: Collection[str]) -> dict[str, float]:
-    """Return all RDKit properties of a molecule of sound chemistry, and those of GFN2-xTB if one is named and tblite is
-    there."""
+    """Return the reported RDKit properties of a molecule of sound chemistry, others that are named, and those of
+    GFN2-xTB if one is named and tblite is there."""
     values = dict(result.properties)
+    if result.mol is not None and values:
+        values |= compute(result.mol, [name for name in names if name in PROPERTIES and name not in values])
     if result.mol is None or not values or not is_installed() or not set(names) & set(GFN2_PROPERTIES):
         return values
     try:

@@ -23,7 +23,7 @@ _DATA = "/*DATA*/null"
 
 @dataclass(frozen=True)
 class Frame:
-    """What there is after a step.
+    """State after a step.
 
     Attributes:
         step: from 1 up; the last one decodes.

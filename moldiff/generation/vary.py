@@ -53,7 +53,7 @@ _BINS = 4  # of strengths, in the summary
 
 @dataclass(frozen=True, kw_only=True)
 class VaryOptions(RecordOptions):
-    """What is asked of `vary`.
+    """Options of `vary`.
 
     Attributes:
         strength: ends of the range of times up to which molecules are noised, 0 < low <= high <= 1.

@@ -1,4 +1,4 @@
-"""Where results go: into files that appear together (an SDF, a CSV with a row for every draw, the run record), each
+"""Writer of results: files that appear together (an SDF, a CSV with a row for every draw, the run record), each result
 written as it comes, in the order of the numbers."""
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ class MoleculeModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the denoiser is."""
+        """Device of the denoiser."""
         return next(self.denoiser.parameters()).device
 
     def config_json(self) -> dict[str, Any]:

@@ -96,7 +96,7 @@ class PropertyModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the predictor is."""
+        """Device of the predictor."""
         return next(self.predictor.parameters()).device
 
     def config_json(self) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class LikelihoodBound:
 
     @property
     def finite(self) -> bool:
-        """Whether the fields' estimates are finite; if not, they mean nothing."""
+        """The fields' estimates are finite; if not, they mean nothing."""
         return math.isfinite(self.nats[TOTAL])
 
 

@@ -46,7 +46,7 @@ Progress = Callable[[int], None]
 
 @dataclass
 class LikelihoodSummary:
-    """What became of every record.
+    """Counts of all records.
 
     Attributes:
         output: the CSV.
@@ -145,7 +145,7 @@ def score_file(
 
 @dataclass(frozen=True)
 class Scoring:
-    """What scores records: a model with its settings, and the yardstick of z-scores.
+    """Scoring of records: a model with its settings, and the yardstick of z-scores.
 
     Attributes:
         loaded: the model, in float32.

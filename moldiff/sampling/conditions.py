@@ -1,4 +1,4 @@
-"""What a draw starts from: its number of atoms and its condition, drawn together as they occur in training."""
+"""Size and condition of each draw, drawn together as they occur in training."""
 
 from __future__ import annotations
 

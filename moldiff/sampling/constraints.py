@@ -45,7 +45,7 @@ class FixedAtoms:
 
 @dataclass(frozen=True)
 class DecodingConstraints:
-    """What is asked of a molecule beyond chemistry; None = nothing.
+    """Demands on a decoded molecule beyond chemistry; None = nothing.
 
     Attributes:
         total_charge: sum of the formal charges.
@@ -66,7 +66,7 @@ NO_CONSTRAINTS = DecodingConstraints()
 
 
 class Constraint(Protocol):
-    """What molecules must be."""
+    """A demand on molecules."""
 
     def condition(self, noisy: MolBatch, at: Levels, prediction: MolPrediction) -> MolPrediction:
         """Return the prediction given that the constraint holds."""

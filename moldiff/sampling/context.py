@@ -1,4 +1,4 @@
-"""What a solver walks with: the state of the molecules, and the model, the condition and the noise along the way."""
+"""Context of a solver: the state of the molecules, and the model, the condition and the noise along the way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SolverState:
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What stays the same along the way.
+    """Constants along the way.
 
     Attributes:
         denoiser: called once for each network evaluation.

@@ -20,7 +20,7 @@ from moldiff.threads import stop_if_unwanted
 
 @dataclass(frozen=True)
 class Sample:
-    """What a sampler returns.
+    """Decoded molecules of a sampler.
 
     Attributes:
         molecules: decoded molecules (argmax of every category).

@@ -37,7 +37,7 @@ class Solver(Protocol):
 
     @property
     def is_stochastic(self) -> bool:
-        """Whether coordinates are drawn, so that two walks from one state part."""
+        """Coordinates are drawn, so that two walks from one state part."""
         ...
 
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:

@@ -1,5 +1,5 @@
-"""Where sampling steps fall. A grid is a decreasing list of times, so categories ride along whatever it is laid out in;
-what users know it by is its key in `GRIDS`."""
+"""Time grids: where sampling steps fall. A grid is a decreasing list of times, so categories ride along whatever it is
+laid out in; what users know it by is its key in `GRIDS`."""
 
 from __future__ import annotations
 

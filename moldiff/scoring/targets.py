@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from moldiff.arguments import check_text, number, refusal
+from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 
 logger = logging.getLogger(__name__)
 
 VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
-_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_NAME = r"\s*(?P<name>[^=<>\s]+)\s*"
-_FORMS = re.compile(
-    rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
-    rf"|<=?\s*(?P<most>{_NUMBER})\s*|>=?\s*(?P<least>{_NUMBER})\s*)",
-    flags=re.ASCII,
-)
 
 
 @dataclass(frozen=True, init=False)
@@ -76,7 +69,7 @@ class Target:
 
     @property
     def is_value(self) -> bool:
-        """Whether one value is wanted, not a range."""
+        """One value is wanted, not a range."""
         return self.low == self.high
 
     def distance(self, value: float) -> float:
@@ -98,20 +91,9 @@ def parse_target(text: str) -> Target:
 
     ``name=2.5`` is a value, ``name=6..8`` a range, ``name<60`` and ``name>60`` are bounds (<= and >= say the same).
     """
-    match = _FORMS.fullmatch(text)
-    if match is None:
-        raise MoldiffError(f"target '{text}': expected name=2.5, name=6..8, name<60 or name>60")
-    low, high, most, least = match["low"], match["high"], match["most"], match["least"]
-    if most is not None:
-        low, high = "-inf", most
-    elif least is not None:
-        low, high = least, "inf"
-    ends = float(low), float(low if high is None else high)
-    if ends[0] > ends[1]:
-        raise MoldiffError(f"target '{text}': the range is empty, {low} is more than {high}")
-    if not any(map(math.isfinite, ends)):
-        raise MoldiffError(f"target '{text}': the number is too large")
-    return Target(match["name"], low=ends[0], high=ends[1], text="".join(text.split())[len(match["name"]) :])
+    found = parse_condition(text, "target")
+    said = "".join(text.split())[len(found.name) :]
+    return Target(found.name, low=found.low, high=found.high, text=said)
 
 
 def _text(low: float, high: float) -> str:

@@ -109,7 +109,7 @@ class DenoisingTask(TrainingTask):
         return own.clean, self.model.curve.levels(own.t), own.noisy.replace(properties=properties), own.previous
 
     def is_own(self, step: int) -> bool:
-        """Whether a step's batch is one of own draws: one coin per batch."""
+        """A step's batch is one of own draws: one coin per batch."""
         return self.own is not None and self._coin(step, _COINS - 1) < self.config.on_policy.share
 
     def training_step(self, batch: Tensor, batch_index: int) -> None:

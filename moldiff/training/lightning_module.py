@@ -1,4 +1,4 @@
-"""What every training has in common: noise and batches by step number, guarded updates, the moving average."""
+"""Base of every training: noise and batches by step number, guarded updates, the moving average."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def likelihood_losses(prediction: PropertyPrediction, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PropertyErrors:
-    """What a property network achieves by bin of t; each (bins, P), means over the molecules of known property.
+    """Errors of a property network by bin of t; each (bins, P), means over the molecules of known property.
 
     Attributes:
         properties: P names.

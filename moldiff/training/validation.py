@@ -25,7 +25,7 @@ _BATCH = 64
 
 
 class Validated(Protocol):
-    """What a validation found."""
+    """Findings of a validation."""
 
     def rows(self) -> list[dict[str, object]]:
         """Return the rows of the log."""

@@ -119,7 +119,7 @@ class Bench:
         self.folder = load_model_folder(arguments.model)
         model = MoleculeModel.from_folder(self.folder, torch.device(arguments.device))
         self.vocabulary, dataset = model.vocabulary, PreparedDataset.open(arguments.data)
-        settings = BoundSettings(arguments.steps, arguments.evaluations, arguments.repeats)
+        settings = BoundSettings(arguments.chain_steps, arguments.evaluations, arguments.repeats)
         self.scorer = LikelihoodEstimator(model, settings, arguments.seed)
         self.generator = np.random.default_rng(arguments.seed)
         self.scored = 0
@@ -202,7 +202,7 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="an SDF of other molecules")
     parser.add_argument("-n", type=int, default=500, help="molecules of the test split")
     parser.add_argument("--calibration", type=int, default=1000, help="molecules of the validation split")
-    parser.add_argument("--steps", type=int, default=BoundSettings.steps)
+    parser.add_argument("--chain-steps", type=int, default=BoundSettings.steps)
     parser.add_argument("--evaluations", type=int, default=BoundSettings.evaluations)
     parser.add_argument("--repeats", type=int, default=BoundSettings.repeats)
     parser.add_argument("--seed", type=int, default=0)

@@ -77,7 +77,9 @@ class Bench:
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)
         self.fitted = StructuredDecoder(model.vocabulary, self.seen, fitted=True)
         solver, grid = SOLVERS[arguments.sampler], GRIDS[arguments.grid]
-        self.drawer = MoleculeSampler(model, solver, arguments.steps, arguments.seed, None, True, grid, workers=workers)
+        self.drawer = MoleculeSampler(
+            model, solver, arguments.evaluations, arguments.seed, None, True, grid, workers=workers
+        )
         self.renoiser = Renoiser(self.drawer)
         started = time.perf_counter()
         self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)
@@ -179,7 +181,8 @@ def report(arguments: argparse.Namespace) -> str:
     drawer, renoiser = bench.drawer, bench.renoiser
     command = (
         f"python -m scripts.benchmarks.decoding {Path(arguments.model).name} -n {arguments.n} "
-        f"--steps {arguments.steps} --sampler {arguments.sampler} --grid {arguments.grid} --seed {arguments.seed}"
+        f"--evaluations {arguments.evaluations} --sampler {arguments.sampler} --grid {arguments.grid} "
+        f"--seed {arguments.seed}"
     )
     head = [
         "# Structured decoding and re-noising",
@@ -206,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
+    parser.add_argument("--evaluations", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER, choices=SOLVERS)
     parser.add_argument("--grid", default=DEFAULT_GRID, choices=GRIDS)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""How alike two molecules are: Tanimoto similarity of Morgan fingerprints (Rogers and Hahn 2010, ECFP4)."""
+"""Tanimoto similarity of two molecules, of Morgan fingerprints (Rogers and Hahn 2010, ECFP4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How usual a molecule's parts are among reference molecules: its rarest ring system and its weakest bond."""
+"""Rarity of a molecule's parts among reference molecules: its rarest ring system and its weakest bond."""
 
 from __future__ import annotations
 

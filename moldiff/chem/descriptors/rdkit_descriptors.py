@@ -23,12 +23,26 @@ class Property:
         unit: unit of the value, "1" for a plain number.
         function: sanitised molecule without explicit hydrogens -> value.
         cost: about how many milliseconds a drug-like molecule takes on one core.
+        whole: values are whole numbers.
+        reported: a column of every table of molecules and a row of every report; the others are computed where somebody
+            asks for them.
     """
 
     name: str
     unit: str
     function: Callable[[Chem.Mol], float]
     cost: float
+    whole: bool = False
+    reported: bool = True
+
+    def value(self, bare: Chem.Mol) -> float:
+        """Return the value of a molecule from `without_explicit_hydrogens`; NaN where the calculator fails or gives no
+        finite number."""
+        try:
+            value = float(self.function(bare))
+        except Exception:  # noqa: BLE001 - a calculator may raise anything
+            return math.nan
+        return value if math.isfinite(value) else math.nan
 
 
 @cache
@@ -47,25 +61,44 @@ def _synthetic_accessibility(mol: Chem.Mol) -> float:
     return float(_sascorer().calculateScore(mol))
 
 
+def _largest_ring(mol: Chem.Mol) -> int:
+    return max(map(len, mol.GetRingInfo().AtomRings()), default=0)
+
+
 _ALL = (
     Property("logp", "1", Crippen.MolLogP, 0.2),
     Property("tpsa", "angstrom^2", rdMolDescriptors.CalcTPSA, 0.02),
     Property("qed", "1", QED.qed, 3.0),
     Property("mw", "g/mol", Descriptors.MolWt, 0.01),
-    Property("hbd", "1", Lipinski.NumHDonors, 0.02),
-    Property("hba", "1", Lipinski.NumHAcceptors, 0.02),
-    Property("rotatable_bonds", "1", rdMolDescriptors.CalcNumRotatableBonds, 0.05),
-    Property("rings", "1", rdMolDescriptors.CalcNumRings, 0.01),
+    Property("hbd", "1", Lipinski.NumHDonors, 0.02, whole=True),
+    Property("hba", "1", Lipinski.NumHAcceptors, 0.02, whole=True),
+    Property("rotatable_bonds", "1", rdMolDescriptors.CalcNumRotatableBonds, 0.05, whole=True),
+    Property("rings", "1", rdMolDescriptors.CalcNumRings, 0.01, whole=True),
     Property("fsp3", "1", rdMolDescriptors.CalcFractionCSP3, 0.01),
     Property("sa", "1", _synthetic_accessibility, 1.0),
-    Property("heavy_atom_count", "1", Chem.Mol.GetNumHeavyAtoms, 0.01),
-)
+    Property("heavy_atom_count", "1", Chem.Mol.GetNumHeavyAtoms, 0.01, whole=True),
+    Property("no_count", "1", Lipinski.NOCount, 0.01, whole=True, reported=False),
+    Property("nhoh_count", "1", Lipinski.NHOHCount, 0.01, whole=True, reported=False),
+    Property("aromatic_rings", "1", rdMolDescriptors.CalcNumAromaticRings, 0.01, whole=True, reported=False),
+    Property("largest_ring", "1", _largest_ring, 0.01, whole=True, reported=False),
+    Property("heteroatoms", "1", rdMolDescriptors.CalcNumHeteroatoms, 0.01, whole=True, reported=False),
+    Property("formal_charge", "1", Chem.GetFormalCharge, 0.01, whole=True, reported=False),
+    Property("fragments", "1", lambda mol: len(Chem.GetMolFrags(mol)), 0.01, whole=True, reported=False),
+    Property("stereocentres", "1", rdMolDescriptors.CalcNumAtomStereoCenters, 0.03, whole=True, reported=False),
+    Property(
+        "open_stereocentres", "1", rdMolDescriptors.CalcNumUnspecifiedAtomStereoCenters, 0.03, whole=True,
+        reported=False,
+    ),
+    Property("molar_refractivity", "1", Crippen.MolMR, 0.2, reported=False),
+)  # fmt: skip
 
 _BARE = Chem.RemoveHsParameters()  # how hydrogens go before anything is computed
 _BARE.removeDefiningBondStereo = True
 _BARE.showWarnings = False
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _ALL})
+REPORTED = tuple(entry.name for entry in _ALL if entry.reported)
+"""Names of the properties that every table of molecules has."""
 
 
 def compute(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
@@ -78,16 +111,13 @@ def compute(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
     """
     chosen = [PROPERTIES[name] for name in names]
     with rdBase.BlockLogs():
-        try:
-            bare = Chem.RemoveHs(mol, _BARE)
-        except Exception:  # noqa: BLE001 - whatever RDKit makes of this molecule
-            return {entry.name: math.nan for entry in chosen}
-        return {entry.name: _value(entry, bare) for entry in chosen}
+        bare = without_explicit_hydrogens(mol)
+        return {entry.name: math.nan if bare is None else entry.value(bare) for entry in chosen}
 
 
-def _value(entry: Property, bare: Chem.Mol) -> float:
+def without_explicit_hydrogens(mol: Chem.Mol) -> Chem.Mol | None:
+    """Return a sanitised molecule as properties, alerts and patterns see it; None if RDKit fails on it."""
     try:
-        value = float(entry.function(bare))
-    except Exception:  # noqa: BLE001 - a calculator may raise anything
-        return math.nan
-    return value if math.isfinite(value) else math.nan
+        return Chem.RemoveHs(mol, _BARE)
+    except Exception:  # noqa: BLE001 - whatever RDKit makes of this molecule
+        return None

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.chem.convert import Conversion
+from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason
 from moldiff.chem.valence import unlisted_hydrogens
 
 BOND_RANGE = (0.70, 1.30)  # length over the sum of covalent radii
 CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; hydrogen bonds of force fields come to 0.55
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """Outcome of one check.
-
-    Attributes:
-        name: name of the check.
-        passed: whether the molecule passed.
-        value: the figure that decided (meaning in the check's docstring), None if there is none.
-        detail: for a failure, what is wrong, in a few words; "" otherwise.
-    """
-
-    name: str
-    passed: bool
-    value: float | None = None
-    detail: str = ""
 
 
 def _result(name: str, value: float, detail: str) -> CheckResult:

@@ -1,4 +1,4 @@
-"""How sure the model was of each atom: the probability that its last prediction gives to what was decoded.
+"""Confidence of the model in each atom: the probability that its last prediction gives to what was decoded.
 
 It is the model's own opinion, uncalibrated: a value near 1 says that the model saw no alternative, not that there is
 none.

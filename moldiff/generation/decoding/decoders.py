@@ -33,7 +33,7 @@ LENGTH_WIDENING = 0.05  # angstrom beyond the range of bond lengths seen in trai
 
 @dataclass(frozen=True)
 class DecodedMolecule:
-    """What a decoder makes of a draw.
+    """A draw as a decoder sees it.
 
     Attributes:
         conversion: the molecule or why there is none.
@@ -57,12 +57,12 @@ class DecodedMolecule:
 
     @property
     def reason(self) -> str:
-        """Why it is not valid, as far as the decoder knows; "" if it is."""
+        """The fault, as far as the decoder knows; "" if there is none."""
         return self.problem or self.geometry
 
     @property
     def status(self) -> Status:
-        """Whether it is valid, as far as the decoder knows."""
+        """Valid or invalid, as far as the decoder knows."""
         return Status.INVALID if self.reason else Status.VALID
 
 

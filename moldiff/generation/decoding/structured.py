@@ -44,7 +44,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Limits:
-    """How far the search goes for one molecule.
+    """Limits of the search for one molecule.
 
     Attributes:
         floor: a bond less probable than this is never formed.

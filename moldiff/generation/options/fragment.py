@@ -32,7 +32,7 @@ _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
 
 @dataclass(frozen=True, init=False)
 class Fragment:
-    """What is kept of a molecule, and what is to become of it: a file or a molecule with a 3D conformer.
+    """Part of a molecule that is kept, and what is to become of it: a file or a molecule with a 3D conformer.
 
     Lists and ranges may be texts as on the command line: "0-11", "3,7", "4..10".
 

@@ -1,5 +1,5 @@
-"""What is asked of a generation, in one object: built once where the user's words come in, checked as far as that can
-be done without the model."""
+"""Options of a generation, in one object: built once where the user's words come in, checked as far as that can be done
+without the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moldiff.sampling.solvers import SOLVERS
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(RunOptions):
-    """What is asked of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
+    """Options of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
 
     Attributes:
         until_valid: n counts valid molecules, not draws.

@@ -1,4 +1,4 @@
-"""Where the molecules go."""
+"""Output files of a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class OutputOptions:
 
     @property
     def picture(self) -> Path:
-        """What was wanted against what came out."""
+        """The picture of what was wanted against what came out."""
         return self.path.with_suffix(".targets.png")
 
     def record(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""What every run is asked."""
+"""Options of every run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from moldiff.models.loaded import LoadedModel, source_of
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every run is asked.
+    """Options of every run.
 
     Attributes:
         n: how many molecules; of a run from records, for each.

@@ -44,7 +44,7 @@ HEAVY_ATOM_COUNT = "heavy_atom_count"
 
 @dataclass(frozen=True)
 class Steering:
-    """What steers a run.
+    """Steering of a run.
 
     Attributes:
         tracker: measures what was wanted.

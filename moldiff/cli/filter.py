@@ -1,0 +1,66 @@
+"""moldiff filter, and its other name moldiff describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moldiff.cli.option_files import FilterConfig
+from moldiff.cli.shared import Alerts, Overwrite, Rules, Seed, Smarts, Where, Workers, echo, progress_bar
+
+
+def filter_files(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="What is kept: .sdf, .sdf.gz, .smi, .csv or .parquet. Beside it go "
+        "NAME.records.csv, with a row and a reason for every record, and NAME.run.json."),
+    ] = Path("filtered.csv"),
+    where: Where = None,
+    rules: Rules = "",
+    alerts: Alerts = "",
+    smarts: Smarts = None,
+    rank: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
+    ] = None,
+    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="Keep so many; all by default.")] = None,
+    all_checks: Annotated[
+        bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
+    ] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
+    ] = False,
+    seed: Seed = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")] = 60.0,
+    workers: Workers = None,
+    overwrite: Overwrite = False,
+    config: FilterConfig = None,
+) -> None:  # fmt: skip
+    """Keep the molecules that are wanted; without a condition, a table of their properties."""
+    from moldiff.chem.filters.criteria import Criteria
+    from moldiff.devices import usable_cores
+    from moldiff.screening.entries import library_of
+    from moldiff.screening.filter_files import write_filtered
+    from moldiff.screening.filter_run import FilterOptions
+    from moldiff.screening.ranking import parse_rank
+
+    options = FilterOptions(
+        criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
+        rank=None if rank is None else parse_rank(rank),
+        n=number,
+        all_checks=all_checks,
+        dedup=not keep_duplicates,
+        seed=seed,
+        workers=workers or usable_cores(),
+        isolated=True,
+        timeout_s=timeout,
+    )
+    with progress_bar("records", None) as progress:
+        summary = write_filtered(library_of(files), options, out, overwrite=overwrite, progress=progress)
+    for line in summary.lines():
+        echo(line)

@@ -1,0 +1,95 @@
+"""Conditions on named numbers as users write them: ``mw<450``, ``logp=1..4``, ``qed>=0.5``. One grammar for targets,
+filters and screens."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from moldiff.arguments import refusal
+from moldiff.errors import MoldiffError
+
+_NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_NAME = r"\s*(?P<name>[^=<>\s]+)\s*"
+_FORMS = re.compile(
+    rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
+    rf"|<(?P<most_equal>=?)\s*(?P<most>{_NUMBER})\s*|>(?P<least_equal>=?)\s*(?P<least>{_NUMBER})\s*)",
+    flags=re.ASCII,
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A value (``low`` = ``high``), an inclusive range or a bound of a named number, natural units.
+
+    >>> parse_condition("hbd<=5").holds(5), parse_condition("hbd<5").holds(5)
+    (True, False)
+
+    Attributes:
+        name: of the number.
+        low, high: ends; infinite = open.
+        strict: a bound excludes its end, as < and > do.
+    """
+
+    name: str
+    low: float = -math.inf
+    high: float = math.inf
+    strict: bool = False
+
+    @property
+    def limit(self) -> str:
+        """The text after the name: "<450", "=1..4"."""
+        equal = "" if self.strict else "="
+        if not math.isfinite(self.low):
+            return f"<{equal}{self.high:.9g}"
+        if not math.isfinite(self.high):
+            return f">{equal}{self.low:.9g}"
+        return f"={self.low:.9g}" if self.low == self.high else f"={self.low:.9g}..{self.high:.9g}"
+
+    def __str__(self) -> str:
+        return self.name + self.limit
+
+    def holds(self, value: float) -> bool:
+        """Return whether a value is as wanted; NaN never is."""
+        return self.low < value < self.high if self.strict else self.low <= value <= self.high
+
+
+def parse_condition(text: str, what: str = "condition") -> Condition:
+    """Read ``name=2.5`` (a value), ``name=6..8`` (a range) or ``name<60``, ``name<=60``, ``name>60``, ``name>=60``.
+
+    Args:
+        text: of a user.
+        what: it is called in messages.
+
+    Raises:
+        MoldiffError: it is none of these, an empty range, or a number that is too large.
+    """
+    match = _FORMS.fullmatch(text)
+    if match is None:
+        raise MoldiffError(f"{what} '{text}': expected name=2.5, name=6..8, name<60 or name>60")
+    low, high, most, least = match["low"], match["high"], match["most"], match["least"]
+    strict = False
+    if most is not None:
+        low, high, strict = "-inf", most, not match["most_equal"]
+    elif least is not None:
+        low, high, strict = least, "inf", not match["least_equal"]
+    ends = float(low), float(low if high is None else high)
+    if ends[0] > ends[1]:
+        raise MoldiffError(f"{what} '{text}': the range is empty, {low} is more than {high}")
+    if not any(map(math.isfinite, ends)):
+        raise MoldiffError(f"{what} '{text}': the number is too large")
+    return Condition(match["name"], *ends, strict)
+
+
+Conditions = str | Condition | Iterable[str | Condition]
+"""Texts or `Condition`s; several of the same number all hold."""
+
+
+def read_conditions(wanted: Conditions, name: str) -> tuple[Condition, ...]:
+    """Read conditions; MoldiffError, with the name of the argument, if one is none."""
+    found = [wanted] if isinstance(wanted, str | Condition) or not isinstance(wanted, Iterable) else list(wanted)
+    if not all(isinstance(item, str | Condition) for item in found):
+        raise refusal(name, 'a text such as "mw<450" or a list of them', wanted)
+    return tuple(parse_condition(item) if isinstance(item, str) else item for item in found)

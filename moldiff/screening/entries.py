@@ -1,0 +1,104 @@
+"""The records of libraries, one after the other, as plain data that can be sent to worker processes."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.io.inputs import Molecules, records_of
+from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
+from moldiff.errors import MoldiffError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One record of a library.
+
+    Attributes:
+        number: among all records of the library, from 0.
+        file: that it stands in; "" for a molecule that was given itself.
+        text: the record, not parsed yet; None for such a molecule.
+        given: name, molecule as bytes (None if there is none) and why there is none, of such a molecule.
+    """
+
+    number: int
+    file: str
+    text: TextRecord | None = None
+    given: tuple[str, bytes | None, str] = ("", None, "")
+
+    @property
+    def name(self) -> str:
+        """The record's title; "" = none."""
+        return self.given[0] if self.text is None else self.text.name
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The record's data fields."""
+        return {} if self.text is None else self.text.tags
+
+    def read(self) -> Record:
+        """Return the parsed record; bad chemistry gives a reason, never an exception."""
+        if self.text is not None:
+            return parse(self.text)
+        name, data, reason = self.given
+        return Record(self.number, name, None if data is None else from_bytes(data), reason=reason)
+
+
+@dataclass(frozen=True)
+class Library:
+    """Molecule files, one after the other, or molecules.
+
+    Attributes:
+        files: the former.
+        molecules: the latter; None = there are files.
+    """
+
+    files: tuple[Path, ...] = ()
+    molecules: Molecules | None = field(default=None, compare=False)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Yield the entries.
+
+        Raises:
+            MoldiffError: a file is missing, empty, damaged, of an unknown kind or not what its suffix says.
+        """
+        if self.molecules is None:
+            pairs = ((str(path), text) for path in self.files for text in read_texts(path))
+            yield from (Entry(number, file, text) for number, (file, text) in enumerate(pairs))
+            return
+        for number, record in enumerate(records_of(self.molecules)):
+            data = None if record.mol is None else to_bytes(record.mol)
+            yield Entry(number, "", given=(record.name, data, record.reason))
+
+    def tag_names(self) -> tuple[str, ...]:
+        """Return the names of all data fields in the order in which they come, from a pass over the files."""
+        return tuple(dict.fromkeys(name for path in self.files for text in read_texts(path) for name in text.tags))
+
+
+def library_of(files: Sequence[str | Path]) -> Library:
+    """Return the library of some files; a name with * ? or [ that is no file stands for all that match it, sorted.
+
+    Raises:
+        MoldiffError: no file is named, none matches, or one is named twice.
+    """
+    found = [path for name in files for path in _expanded(Path(name))]
+    if not found:
+        raise MoldiffError("there are no molecule files to begin with", argument="files")
+    twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
+    if twice is not None:
+        raise MoldiffError(f"{twice} is named twice", argument="files")
+    for path in found:
+        read_texts(path)  # what the first bytes show, before any work
+    return Library(tuple(found))
+
+
+def _expanded(path: Path) -> Iterable[Path]:
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise MoldiffError(f"no file matches {path}", argument="files")
+    return map(Path, found)

@@ -1,0 +1,86 @@
+"""`filter` as users of Python know it: molecules in, those that pass out, with a reason for every other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from moldiff.arguments import check_text, number, whole_number
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.patterns import Patterns
+from moldiff.chem.io.inputs import Molecules, file_of
+from moldiff.conditions import Conditions
+from moldiff.screening.entries import Library, library_of
+from moldiff.screening.filter_result import FilterResult, packed_molecule
+from moldiff.screening.filter_run import TIMEOUT_S, FilterOptions, FilterRun
+from moldiff.screening.ranking import parse_rank
+
+
+def filter(
+    molecules: Molecules,
+    *,
+    where: Conditions = (),
+    rules: str | Iterable[str] = (),
+    alerts: str | Iterable[str] = (),
+    smarts: Patterns | Iterable[Patterns] = (),
+    rank: str | None = None,
+    n: int | None = None,
+    all_checks: bool = False,
+    dedup: bool = True,
+    seed: int = 0,
+    workers: int = 1,
+    isolated: bool = False,
+    timeout_s: float = TIMEOUT_S,
+) -> FilterResult:
+    """Return the molecules that are as wanted, and a table with the reason of every other.
+
+    >>> import moldiff
+    >>> result = moldiff.filter(["CCO", "CCCCCCCCCCCC", "OCC"], where=["mw<100"])
+    >>> [str(status) for status in result.table["status"]], result.table["reason"][1]
+    (['valid', 'filtered', 'duplicate'], 'mw: 170.34, must be <100')
+
+    Without a condition everything passes and every property is in the table. Checks are asked in order of cost, up to
+    the first that fails.
+
+    Args:
+        molecules: a molecule file, several `Path`s, an RDKit molecule, a SMILES, or molecules and SMILES one after the
+            other.
+        where: conditions on properties: "mw<450", "logp=1..4", "qed>=0.5".
+        rules: presets, see `moldiff.choices.RuleName`.
+        alerts: families of structural alerts, see `moldiff.choices.AlertFamily`.
+        smarts: patterns none of which may match: files with a SMARTS and a name in each line, or name -> SMARTS.
+        rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest).
+        n: keep the best so many, or the first without ``rank``; None = all.
+        all_checks: ask every check of every molecule.
+        dedup: keep only the first of molecules with the same InChIKey.
+        seed: of coordinates that molecules are given where an output needs them.
+        workers: processes (spawned: a script needs its ``if __name__ == "__main__"``).
+        isolated: use a process even for one worker: a molecule that crashes or holds it up is then failed, and the rest
+            goes on.
+        timeout_s: longest time for one molecule in such a process.
+
+    Raises:
+        MoldiffError: an argument that means nothing, a file that is missing or damaged, or no molecules at all.
+    """
+    if rank is not None:
+        check_text(rank, "rank")
+    options = FilterOptions(
+        criteria=Criteria.of(where=where, rules=rules, alerts=alerts, smarts=smarts),
+        rank=None if rank is None else parse_rank(rank),
+        n=n,
+        all_checks=all_checks,
+        dedup=dedup,
+        seed=whole_number(seed, "seed"),
+        workers=workers,
+        isolated=isolated,
+        timeout_s=number(timeout_s, "timeout_s"),
+    )
+    run = FilterRun(_library(molecules), options, packed_molecule)
+    return FilterResult(run, list(run.rows()))
+
+
+def _library(molecules: Molecules) -> Library:
+    if isinstance(molecules, list | tuple) and molecules and all(isinstance(item, Path) for item in molecules):
+        return library_of(molecules)
+    path = file_of(molecules)
+    return Library(molecules=molecules) if path is None else library_of([path])

@@ -1,0 +1,84 @@
+"""The files of a pass over a library: the molecules that are kept, a CSV of all records, the run record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from moldiff.files import FileSet, file_set, refuse_existing_file, sha256_of
+from moldiff.run_record import record_path, run_record
+from moldiff.screening.entries import Library
+from moldiff.screening.filter_run import FilterOptions, FilterRun, Progress
+from moldiff.screening.outputs import CsvRows, Output, format_of
+from moldiff.screening.ranking import Best
+from moldiff.screening.summary import FilterSummary
+from moldiff.status import Status
+
+
+def records_path(out: Path) -> Path:
+    """Return where the table of all records stands beside an output."""
+    return out.with_name(out.name[: -len(format_of(out).suffix)] + ".records.csv")
+
+
+def check_outputs(out: Path, overwrite: bool) -> None:
+    """Raise MoldiffError if a file of the pass is in the way, or of an unknown kind."""
+    for path in (out, records_path(out), record_path(out)):
+        refuse_existing_file(path, overwrite)
+
+
+def write_filtered(
+    library: Library, options: FilterOptions, out: Path, *, overwrite: bool = False, progress: Progress | None = None
+) -> FilterSummary:
+    """Write the molecules of a library that are kept, and beside them the table of all records and the run record.
+
+    Args:
+        library: files, or molecules.
+        options: of the pass.
+        out: its suffix says what is written, see `moldiff.screening.outputs.FORMATS`.
+        overwrite: replace older files.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: a file cannot be read, is in the way, or cannot be written; nothing is left then.
+    """
+    check_outputs(out, overwrite)
+    kind = format_of(out)
+    run = FilterRun(library, options, kind.pack, coordinates=kind.has_coordinates)
+    sheet = run.kept_sheet(library.tag_names() if kind.has_tags else ())
+    with file_set(record_path(out)) as files:
+        output = kind.opened(files, out, sheet)
+        table = CsvRows(files.open(records_path(out)), run.sheet)
+        kept = _write(run, output, table, progress)
+        output.close()
+        summary = run.summary(kept, out)
+        commit(files, library, options, out, summary)
+    return summary
+
+
+def _write(run: FilterRun, output: Output, table: CsvRows, progress: Progress | None) -> int:
+    """Write all rows, and those that are kept; return how many these are. Without a choice among them they are written
+    as they come."""
+    best = Best(run.options.rank, run.options.n)
+    streamed = run.options.rank is None and run.options.n is None
+    for row in run.rows(progress):
+        table.add(row)
+        if row.status == Status.VALID:
+            (output if streamed else best).add(row)
+    for row in best:
+        output.add(row)
+    return run.counts.valid if streamed else len(best)
+
+
+def commit(files: FileSet, library: Library, options: FilterOptions, out: Path, summary: FilterSummary) -> None:
+    """Let the files of a pass appear, with its run record."""
+    files.sync()
+    inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in library.files]
+    files.commit(
+        run_record(
+            task="filter",
+            options=options.record(),
+            output=out.name,
+            output_sha256=files.sha256(out),
+            made_by={"inputs": inputs},
+            results=summary.record(),
+        )
+    )

@@ -1,0 +1,153 @@
+"""`FilterResult`: what `moldiff.filter` gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.filters.checks import Subject
+from moldiff.errors import MoldiffError
+from moldiff.files import file_set
+from moldiff.run_record import record_path
+from moldiff.screening.filter_files import check_outputs, commit, records_path
+from moldiff.screening.filter_run import FilterRun
+from moldiff.screening.outputs import CsvRows, cell, format_of
+from moldiff.screening.ranking import Best
+from moldiff.screening.rows import WHOLE, Row
+from moldiff.status import Status
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from rdkit.Chem import Mol
+
+_ROWS = 5  # what a notebook shows
+
+
+def packed_molecule(subject: Subject, row: Row) -> bytes:
+    """Return a molecule as bytes."""
+    return to_bytes(subject.mol)
+
+
+class FilterResult(Sequence["Mol"]):
+    """The result of a pass over molecules: those that passed, and a row for every record.
+
+    >>> import moldiff
+    >>> result = moldiff.filter(["CCO", "CCCCCCCCCCCC"], where="logp<2")
+    >>> len(result), list(result.table["status"])
+    (1, ['valid', 'filtered'])
+
+    It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
+
+    Args:
+        run: that has ended.
+        rows: of every record, in order, molecules packed by `packed_molecule`.
+
+    Attributes:
+        summary: counts by status and by stage, seconds; ``summary.lines()`` as on the command line.
+    """
+
+    def __init__(self, run: FilterRun, rows: Sequence[Row]) -> None:
+        self._run, self._rows = run, tuple(rows)
+        best = Best(run.options.rank, run.options.n)
+        for row in rows:
+            if row.status == Status.VALID:
+                best.add(row)
+        self._kept = tuple(best)
+        self.summary = run.summary(len(self._kept))
+
+    @cached_property
+    def molecules(self) -> list[Mol]:
+        """The molecules that are kept, the best first, or in their order. Each carries its cells of the `table` as
+        properties."""
+        return [self._molecule(row) for row in self._kept]
+
+    def _molecule(self, row: Row) -> Mol:
+        assert isinstance(row.packed, bytes)
+        mol = from_bytes(row.packed)
+        mol.SetProp("_Name", row.name)
+        for name, value in row.cells(self._run.kept_sheet().columns).items():
+            if isinstance(value, float):
+                mol.SetDoubleProp(name, value)
+            elif isinstance(value, int):
+                mol.SetIntProp(name, value)
+            elif value:
+                mol.SetProp(name, str(value))
+        return mol
+
+    @cached_property
+    def table(self) -> DataFrame:
+        """A row for each record, kept or not, with the columns of the CSV of all records."""
+        import pandas as pd
+
+        sheet = self._run.sheet
+        cells = [row.cells(sheet.columns) for row in self._rows]
+        series: dict[str, Any] = {}
+        for name in sheet.columns:
+            values = [one[name] for one in cells]
+            if name in WHOLE:
+                series[name] = pd.array(values, dtype="Int64")
+            elif name in sheet.texts:
+                series[name] = pd.Series([str(cell(value)) for value in values], dtype=object)
+            else:
+                series[name] = pd.Series([float("nan") if value is None else value for value in values], dtype=float)
+        return pd.DataFrame(series, columns=list(sheet.columns))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write what the command line writes, and return the file of the molecules that are kept.
+
+        Args:
+            path: its suffix says what is written: .sdf, .sdf.gz, .smi, .csv or .parquet.
+            overwrite: replace older files.
+
+        Raises:
+            MoldiffError: a file exists without ``overwrite``, or cannot be written; or an SDF is asked for and a
+                molecule cannot be given coordinates.
+        """
+        out = Path(path)
+        check_outputs(out, overwrite)
+        kind = format_of(out)
+        library = self._run.library
+        with file_set(record_path(out)) as files:
+            output = kind.opened(files, out, self._run.kept_sheet(library.tag_names() if kind.has_tags else ()))
+            table = CsvRows(files.open(records_path(out)), self._run.sheet)
+            for row in self._rows:
+                table.add(row)
+            for row in self._kept:
+                output.add(row.with_packed(self._packed(row, out)))
+            output.close()
+            commit(files, library, self._run.options, out, self._run.summary(len(self._kept), out))
+        return out
+
+    def _packed(self, row: Row, out: Path) -> str | bytes | None:
+        assert isinstance(row.packed, bytes)
+        kind = format_of(out)
+        subject = Subject(from_bytes(row.packed), self._run.options.seed)
+        if kind.has_coordinates and subject.placed[0] is None:
+            raise MoldiffError(f"{out}: record {row.number} cannot be written ({subject.placed[1]}); .smi and .csv can")
+        return kind.pack(subject, row)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __iter__(self) -> Iterator[Mol]:
+        return iter(self.molecules)
+
+    @overload
+    def __getitem__(self, place: int) -> Mol: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Mol]: ...
+
+    def __getitem__(self, place: int | slice) -> Mol | list[Mol]:
+        return self.molecules[place]
+
+    def __repr__(self) -> str:
+        return f"<moldiff.FilterResult: {self.summary.line()}>"
+
+    def _repr_html_(self) -> str:
+        table = self.table.head(_ROWS).to_html(index=False, na_rep="", border=0)
+        return f"<p>{escape(self.summary.line())}</p>{table}"

@@ -1,0 +1,149 @@
+"""A pass over a library: every record is read and checked, the best that pass are kept, all are counted."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from moldiff.arguments import check_flag, whole_number
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.filters.checks import Check, by_cost
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.measures import Descriptor, MeasureCheck
+from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
+from moldiff.errors import MoldiffError
+from moldiff.processes import Lost, map_batches
+from moldiff.screening.entries import Library
+from moldiff.screening.outputs import Sheet
+from moldiff.screening.ranking import Rank
+from moldiff.screening.rows import COLUMNS, Row, RowCounts
+from moldiff.screening.summary import FilterSummary
+from moldiff.screening.worker import FilterWork, Pack, lost, nothing
+
+Progress = Callable[[int], None]
+
+TIMEOUT_S = 60.0
+"""Longest time for one molecule in a worker."""
+CHUNK = 32  # records sent to a worker at once
+KEPT_COLUMNS = ("record", "file", "name", "smiles", "inchikey")
+_TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit", "smiles", "inchikey"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilterOptions:
+    """Options of a pass; see `moldiff.screening.filter.filter`.
+
+    Attributes:
+        criteria: none = every property is computed, and everything passes.
+        rank, n: which molecules are kept.
+        all_checks: ask every check of every molecule.
+        dedup: of molecules with the same InChIKey, the first is kept.
+        seed: of coordinates that are given.
+        workers, isolated, timeout_s: see `moldiff.processes.map_batches`.
+    """
+
+    criteria: Criteria = field(default_factory=Criteria)
+    rank: Rank | None = None
+    n: int | None = None
+    all_checks: bool = False
+    dedup: bool = True
+    seed: int = 0
+    workers: int = 1
+    isolated: bool = False
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if self.n is not None and whole_number(self.n, "n") < 1:
+            raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
+        if whole_number(self.workers, "workers") < 1:
+            raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
+        if not self.timeout_s > 0:
+            raise MoldiffError(f"timeout must be positive, not {self.timeout_s}", argument="timeout")
+        check_flag(self.all_checks, "all_checks")
+        check_flag(self.dedup, "dedup")
+
+    def checks(self, *, coordinates: bool = False) -> tuple[Check, ...]:
+        """Return the checks, the cheapest first.
+
+        Args:
+            coordinates: what passes is given coordinates.
+        """
+        found: list[Check] = [InchikeyCheck(), *self.criteria.checks()]
+        measured = [] if self.criteria else [Descriptor(name) for name in PROPERTIES]
+        if self.rank is not None:
+            measured.append(self.rank.measure)  # type: ignore[arg-type]
+        asked = {check.name for check in found}
+        found += [MeasureCheck(measure) for measure in dict.fromkeys(measured) if measure.name not in asked]
+        return by_cost([*found, CoordinatesCheck()] if coordinates else found)
+
+    def record(self) -> dict[str, object]:
+        """Return what decides about the result, by its public names."""
+        return {
+            **self.criteria.record(),
+            "rank": None if self.rank is None else self.rank.text,
+            "n": self.n,
+            "all_checks": self.all_checks,
+            "dedup": self.dedup,
+            "seed": self.seed,
+        }
+
+
+class FilterRun:
+    """A pass under way.
+
+    Args:
+        library: whose records are looked at.
+        options: of the pass.
+        pack: what is wanted of a molecule that passes.
+        coordinates: it is given coordinates, if it has none.
+
+    Attributes:
+        counts: of the rows so far.
+        sheet: columns of the table of all records.
+        started: `time.monotonic` at the start.
+    """
+
+    def __init__(
+        self, library: Library, options: FilterOptions, pack: Pack = nothing, *, coordinates: bool = False
+    ) -> None:
+        self.library, self.options, self.started = library, options, time.monotonic()
+        self.counts = RowCounts(options.dedup)
+        checks = options.checks(coordinates=coordinates)
+        self._work = FilterWork(checks, options.all_checks, pack, options.seed)
+        own = {check.name: check.is_text for check in checks if check.name not in (*COLUMNS, CoordinatesCheck.name)}
+        self.sheet = Sheet((*COLUMNS, *own), _TEXTS | {name for name, is_text in own.items() if is_text})
+
+    def rows(self, progress: Progress | None = None) -> Iterator[Row]:
+        """Yield the row of every record, counted, in order.
+
+        Raises:
+            MoldiffError: a file cannot be read.
+        """
+        options, entries = self.options, iter(self.library)
+        batches = iter(lambda: list(itertools.islice(entries, CHUNK)), [])
+        work = map_batches(
+            self._work, batches, workers=options.workers, timeout_s=options.timeout_s, isolated=options.isolated
+        )
+        for batch, found in work:
+            for row in [lost(batch[0], found)] if isinstance(found, Lost) else found:
+                yield self.counts.take(row)
+            if progress is not None:
+                progress(self.counts.requested)
+
+    def kept_sheet(self, tags: tuple[str, ...] = ()) -> Sheet:
+        """Return the columns of a table of the molecules that are kept.
+
+        Args:
+            tags: data fields that are columns too.
+        """
+        columns = (*KEPT_COLUMNS, *(name for name in self.sheet.columns if name not in COLUMNS))
+        return Sheet(columns, self.sheet.texts & set(columns), tags)
+
+    def summary(self, kept: int, output: Path | None = None) -> FilterSummary:
+        """Return the summary of a pass that has ended."""
+        counts = self.counts
+        seconds = time.monotonic() - self.started
+        return FilterSummary(dict(counts.by_status), dict(counts.by_stage), kept, seconds, str(output or ""))

@@ -1,0 +1,80 @@
+"""The best molecules of a run, by one named number."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from moldiff.chem.filters.measures import Measure, measure_named
+from moldiff.errors import MoldiffError
+from moldiff.scoring.targets import parse_target
+from moldiff.screening.rows import Row
+
+_ENDS: dict[str, Callable[[float], float]] = {"high": lambda value: value, "low": lambda value: -value}
+
+
+@dataclass(frozen=True)
+class Rank:
+    """The order of molecules by one named number.
+
+    Attributes:
+        text: of the user.
+        measure: knows the number.
+        worth: of a value; the highest comes first.
+    """
+
+    text: str
+    measure: Measure
+    worth: Callable[[float], float]
+
+    def of(self, row: Row) -> float:
+        """Return what a row is worth; what has no number comes last."""
+        value = row.values.get(self.measure.name)
+        return self.worth(value) if isinstance(value, float) else float("-inf")
+
+
+def parse_rank(text: str) -> Rank:
+    """Read ``qed`` (the highest first), ``sa:low`` (the lowest first) or ``logp=2.5``, ``mw=300..400`` (the nearest
+    first).
+
+    Raises:
+        MoldiffError: it is none of these, or no such number is known.
+    """
+    if set(text) & set("=<>"):
+        target = parse_target(text)
+        return Rank(text, measure_named(target.name), lambda value: -target.distance(value))
+    name, _, end = text.rpartition(":")
+    if end not in _ENDS or not name:
+        name, end = text, "high"
+    try:
+        return Rank(text, measure_named(name), _ENDS[end])
+    except MoldiffError as error:
+        raise MoldiffError(str(error), argument="rank") from None
+
+
+class Best:
+    """Keeps the best rows, or all if no number is given; equal ones in the order of their records.
+
+    Args:
+        rank: None = the order of the records.
+        n: how many; None = all.
+    """
+
+    def __init__(self, rank: Rank | None, n: int | None) -> None:
+        self._rank, self._n = rank, n
+        self._heap: list[tuple[float, int, Row]] = []  # the worst on top
+
+    def add(self, row: Row) -> None:
+        entry = (0.0 if self._rank is None else self._rank.of(row), -row.number, row)
+        if self._n is None or len(self._heap) < self._n:
+            heapq.heappush(self._heap, entry)
+        else:
+            heapq.heappushpop(self._heap, entry)
+
+    def __iter__(self) -> Iterator[Row]:
+        """Yield the rows, the best first."""
+        yield from (row for _, _, row in sorted(self._heap, key=lambda entry: entry[:2], reverse=True))
+
+    def __len__(self) -> int:
+        return len(self._heap)

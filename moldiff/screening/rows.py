@@ -1,0 +1,120 @@
+"""The fate of each record of a library: its row of the table, and the counts of all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from moldiff.status import Status
+
+COLUMNS = (
+    "record", "file", "name", "status", "stage", "reason", "value", "limit", "duplicate_of", "smiles", "inchikey",
+)  # fmt: skip
+"""Columns of every table of records; those of the checks follow."""
+WHOLE = frozenset({"record", "duplicate_of"})
+"""Columns of whole numbers."""
+DUPLICATES = "duplicates"
+"""Stage of a record that was there before."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The fate of one record.
+
+    Attributes:
+        number: of the record in the library.
+        file, name: where it stands, and its title.
+        status: see `Status`.
+        stage: what it failed: "read", the name of a check, "duplicates", "worker"; "" if it is valid.
+        reason: a code word, a colon and detail; "" if it is valid.
+        value: figure or finding that decided; None = there is none.
+        limit: what would have been allowed.
+        smiles: canonical, with stereo; "" without a molecule.
+        inchikey: standard InChIKey; "" where there is none.
+        values: what the checks found, by column.
+        duplicate_of: number of the first record with the same key.
+        comparable: it came as far as the comparison with earlier records.
+        packed: the molecule as the output has it, of a valid one.
+        tags: data fields of the record.
+    """
+
+    number: int
+    file: str
+    name: str
+    status: Status
+    stage: str = ""
+    reason: str = ""
+    value: float | str | None = None
+    limit: str = ""
+    smiles: str = ""
+    inchikey: str = ""
+    values: Mapping[str, float | str] = field(default_factory=dict)
+    duplicate_of: int | None = None
+    comparable: bool = True
+    packed: str | bytes | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def with_packed(self, packed: str | bytes | None) -> Row:
+        """Return the row with its molecule in another form."""
+        return replace(self, packed=packed)
+
+    def cells(self, columns: Sequence[str]) -> dict[str, object]:
+        """Return the row as values by column, numbers as numbers; None where there is none."""
+        own: dict[str, object] = {
+            "record": self.number,
+            "file": self.file,
+            "name": self.name,
+            "status": str(self.status),
+            "stage": self.stage,
+            "reason": self.reason,
+            "value": self.value,
+            "limit": self.limit,
+            "duplicate_of": self.duplicate_of,
+            "smiles": self.smiles,
+            "inchikey": self.inchikey,
+        }
+        found = {**self.values, **own}
+        return {name: found.get(name) for name in columns}
+
+
+class RowCounts:
+    """Marks duplicates in the order of the records, and counts them.
+
+    Args:
+        dedup: whether a record with the key of an earlier one is a duplicate.
+
+    Attributes:
+        by_status: status -> records; they add up to all.
+        by_stage: stage -> records that it cost.
+    """
+
+    def __init__(self, dedup: bool) -> None:
+        self.by_status = dict.fromkeys(map(str, Status), 0)
+        self.by_stage: dict[str, int] = {}
+        self._dedup = dedup
+        self._first: dict[str, int] = {}
+
+    @property
+    def requested(self) -> int:
+        """All records so far."""
+        return sum(self.by_status.values())
+
+    @property
+    def valid(self) -> int:
+        """Valid records so far."""
+        return self.by_status[Status.VALID]
+
+    def take(self, row: Row) -> Row:
+        """Count a row and return it, as a duplicate if it is one."""
+        key = row.inchikey or row.smiles
+        if self._dedup and key and row.comparable:
+            first = self._first.setdefault(key, row.number)
+            if first != row.number:
+                row = replace(
+                    row, status=Status.DUPLICATE, stage=DUPLICATES, reason=f"duplicate: of record {first}", value=None,
+                    limit="", values={}, duplicate_of=first, packed=None,
+                )  # fmt: skip
+        self.by_status[row.status] += 1
+        if row.stage:
+            self.by_stage[row.stage] = self.by_stage.get(row.stage, 0) + 1
+        return row

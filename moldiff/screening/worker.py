@@ -1,0 +1,98 @@
+"""The work on records of a library, in this process or in a worker: read, check, describe, pack."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
+from moldiff.chem.filters.preparation import InchikeyCheck
+from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.sanitize import error_reason
+from moldiff.processes import Lost
+from moldiff.screening.entries import Entry
+from moldiff.screening.rows import Row
+from moldiff.status import Status
+
+logger = logging.getLogger(__name__)
+
+Pack = Callable[[Subject, Row], str | bytes | None]
+"""From a molecule that passed and its row to what an output wants of it."""
+READ, WORKER = "read", "worker"
+"""Stages of what is no molecule, and of what cost its worker process."""
+
+
+def nothing(subject: Subject, row: Row) -> None:
+    """Pack nothing: the row is all that an output wants."""
+
+
+@dataclass(frozen=True)
+class FilterWork:
+    """From entries to their rows.
+
+    Attributes:
+        checks: in their order.
+        every: ask all of them of every molecule.
+        pack: what the output wants.
+        seed: of coordinates.
+    """
+
+    checks: tuple[Check, ...]
+    every: bool = False
+    pack: Pack = nothing
+    seed: int = 0
+
+    def __call__(self, entries: Iterable[Entry]) -> list[Row]:
+        """Return the row of each entry."""
+        return [self.row(entry) for entry in entries]
+
+    def row(self, entry: Entry) -> Row:
+        """Return the row of an entry; what breaks on one molecule makes that one failed."""
+        row = Row(entry.number, entry.file, entry.name, Status.FAILED, READ, comparable=False, tags=entry.tags)
+        try:
+            return self._row(entry, row)
+        except Exception as error:  # chemistry of odd molecules fails in ways that no list of types covers
+            logger.debug("record %d", entry.number, exc_info=True)
+            return replace(row, reason=error_reason(error))
+
+    def _row(self, entry: Entry, row: Row) -> Row:
+        record = entry.read()
+        if record.mol is None:
+            status = Status.FAILED if record.raw is None else Status.INVALID
+            return replace(row, status=status, reason=record.reason)
+        subject = Subject(record.mol, self.seed)
+        verdict = examine(subject, self.checks, every=self.every)
+        values = verdict.values()
+        row = replace(
+            row,
+            status=Status.VALID,
+            stage="",
+            smiles=canonical_smiles(record.mol, stereo=True),
+            inchikey=str(values.pop(InchikeyCheck.name, "")),
+            values=values,
+            comparable=_came_to_the_key(verdict),
+        )
+        failure = verdict.failure
+        if failure is None:
+            return replace(row, packed=self.pack(subject, row))
+        status = Status.FAILED if failure.broken else Status.FILTERED
+        return replace(
+            row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
+        )
+
+
+def _came_to_the_key(verdict: Verdict) -> bool:
+    """Return whether a molecule passed what stands before its InChIKey."""
+    names = [result.name for result in verdict.results]
+    failure = verdict.failure
+    if InchikeyCheck.name not in names:
+        return False
+    return failure is None or names.index(failure.name) > names.index(InchikeyCheck.name)
+
+
+def lost(entry: Entry, found: Lost) -> Row:
+    """Return the row of an entry that cost its worker process."""
+    return Row(
+        entry.number, entry.file, entry.name, Status.FAILED, WORKER, found.reason, comparable=False, tags=entry.tags
+    )

@@ -1,0 +1,289 @@
+"""A pass over a library: every record accounted for, the same whoever does the work, files that say what happened."""
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet
+import pytest
+from poison import Bomb
+from rdkit import Chem
+
+import moldiff
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.io.records import TextRecord, read_records, read_texts
+from moldiff.cli.main import main
+from moldiff.errors import MoldiffError
+from moldiff.files import sha256_of
+from moldiff.screening.entries import Entry, Library, library_of
+from moldiff.screening.filter_files import write_filtered
+from moldiff.screening.filter_run import FilterOptions, FilterRun
+from moldiff.screening.ranking import parse_rank
+from moldiff.status import Status
+
+ROOT = Path(__file__).parents[2]
+SAMPLE, DRUGS = ROOT / "data" / "sample.sdf", ROOT / "tests" / "fixtures" / "drugs.sdf"
+MIXED = """CCO ethanol
+OCC the same
+not_a_smiles
+C(C)(C)(C)(C)C five bonds
+CCCCCCCCCCCCCCCCCCCC fat
+c1ccccc1O phenol
+"""
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    path = tmp_path / "mixed.smi"
+    path.write_text(MIXED)
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+def test_every_record_has_a_row_with_its_reason(mixed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "best.smi"
+    options = FilterOptions(criteria=Criteria.of(where=["mw<200", "logp<5"], alerts="brenk"))
+    summary = write_filtered(library_of([mixed]), options, out)
+    assert out.read_text() == "CCO\tethanol\nOc1ccccc1\tphenol\n"
+    rows = rows_of(tmp_path / "best.records.csv")
+    assert [row["status"] for row in rows] == ["valid", "duplicate", "failed", "invalid", "filtered", "valid"]
+    assert [row["stage"] for row in rows] == ["", "duplicates", "read", "read", "mw", ""]
+    assert rows[1]["duplicate_of"] == "0"
+    assert rows[1]["reason"] == "duplicate: of record 0"
+    assert (rows[4]["value"], rows[4]["limit"]) == ("282.556", "<200")
+    assert rows[3]["reason"].startswith("valence: C")
+    assert summary.counts == {
+        "valid": 2, "invalid": 1, "filtered": 1, "duplicate": 1, "withheld": 0, "failed": 1
+    }  # fmt: skip
+    assert summary.requested == 6
+    assert set(summary.counts) == {str(status) for status in Status}
+    assert summary.lines()[1] == "left out: 1 by mw"
+    record = json.loads((tmp_path / "best.run.json").read_text())
+    assert record["task"] == "filter"
+    assert record["output_sha256"] == sha256_of(out)
+    assert record["inputs"] == [{"file": str(mixed), "sha256": sha256_of(mixed)}]
+    assert record["counts"] == summary.counts
+    assert record["stages"] == {"duplicates": 1, "read": 2, "mw": 1}
+    assert record["options"]["where"] == ["mw<200", "logp<5"]
+
+
+def test_all_checks_fill_every_column_and_change_no_status(mixed: Path) -> None:
+    words = {"where": ["mw<200", "logp<5"], "rules": "veber"}
+    first = moldiff.filter(mixed, **words)  # type: ignore[arg-type]
+    every = moldiff.filter(mixed, all_checks=True, **words)  # type: ignore[arg-type]
+    for column in ("status", "stage", "reason", "value", "limit"):
+        assert list(first.table[column]) == list(every.table[column])
+    assert first.table["logp"].isna().sum() == 4
+    assert every.table["logp"].isna().sum() == 3  # of a duplicate and of what is no molecule
+    assert every.table["veber"][4] == 1
+
+
+def test_a_copy_of_what_a_cheap_check_left_out_is_left_out_for_the_same_reason() -> None:
+    result = moldiff.filter(["CCCCCCCC", "CCCCCCCC", "CCO", "OCC"], where="mw<100")
+    assert list(result.table["status"]) == ["filtered", "filtered", "valid", "duplicate"]
+    assert list(result.table["inchikey"][:2]) == ["", ""]
+    dear = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], alerts="pains", where="qed>0.9", dedup=False)
+    assert list(dear.table["status"]) == ["filtered", "filtered"]
+    after = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], where="qed>0.9")
+    assert list(after.table["status"]) == ["filtered", "duplicate"]
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".smi", ".csv", ".parquet"])
+def test_one_worker_or_two_give_the_same_bytes(tmp_path: Path, suffix: str) -> None:
+    found = []
+    for workers, isolated in ((1, False), (2, True)):
+        out = tmp_path / f"{workers}" / f"best{suffix}"
+        options = FilterOptions(
+            criteria=Criteria.of(where="mw<120", alerts="brenk"), workers=workers, isolated=isolated
+        )
+        write_filtered(library_of([SAMPLE, DRUGS]), options, out)
+        found.append((out.read_bytes(), (out.parent / "best.records.csv").read_bytes()))
+    assert found[0] == found[1]
+
+
+def test_ranks(tmp_path: Path) -> None:
+    library = [Chem.MolFromSmiles(text) for text in ("C" * n for n in (5, 2, 9, 7, 1))]
+
+    def names(**words: object) -> list[str]:
+        return [Chem.MolToSmiles(mol) for mol in moldiff.filter(library, **words)]  # type: ignore[arg-type]
+
+    assert names(rank="mw", n=2) == ["C" * 9, "C" * 7]
+    assert names(rank="mw:low", n=2) == ["C", "CC"]
+    assert names(rank="heavy_atom_count=6", n=3) == ["C" * 5, "C" * 7, "C" * 9]  # 5 and 7 are as near: in their order
+    assert names(n=2) == ["C" * 5, "CC"]
+    assert names(rank="mw", where="mw<100") == ["C" * 5, "CC", "C"]
+    with pytest.raises(MoldiffError, match="unknown property 'mass'"):
+        names(rank="mass")
+    with pytest.raises(MoldiffError, match="n must be at least 1"):
+        names(n=0)
+
+
+def test_without_conditions_it_is_the_table_of_properties(mixed: Path) -> None:
+    result = moldiff.filter(mixed)
+    assert list(result.table.columns[-len(PROPERTIES):]) == sorted(
+        PROPERTIES, key=lambda name: (PROPERTIES[name].cost, list(PROPERTIES).index(name))
+    )  # fmt: skip
+    for mol in result:
+        for name, value in compute(mol, PROPERTIES).items():
+            assert mol.GetDoubleProp(name) == value
+
+
+def test_the_result_is_a_sequence_that_can_be_saved(mixed: Path, tmp_path: Path) -> None:
+    result = moldiff.filter(mixed, where="mw<200", rank="mw")
+    assert [mol.GetProp("_Name") for mol in result] == ["phenol", "ethanol"]
+    assert len(result) == 2
+    assert result[0].GetIntProp("record") == 5
+    assert result[0].GetDoubleProp("mw") == pytest.approx(94.11, abs=0.01)
+    assert "6 requested = 2 valid" in repr(result)
+    assert "<table" in result._repr_html_()
+    result.save(tmp_path / "a.sdf")
+    write_filtered(
+        library_of([mixed]),
+        FilterOptions(criteria=Criteria.of(where="mw<200"), rank=parse_rank("mw")),
+        tmp_path / "b.sdf",
+    )
+    assert (tmp_path / "a.sdf").read_bytes() == (tmp_path / "b.sdf").read_bytes()
+    with pytest.raises(MoldiffError, match="exists already"):
+        result.save(tmp_path / "a.sdf")
+    result.save(tmp_path / "a.sdf", overwrite=True)
+    with pytest.raises(MoldiffError, match=r"must end in one of \.sdf\.gz, \.sdf"):
+        result.save(tmp_path / "a.xyz")
+
+
+def test_what_has_no_coordinates_gets_some_for_an_sdf(tmp_path: Path) -> None:
+    path = tmp_path / "flat.csv"
+    path.write_text("smiles,id,activity,mw\nCCO,one,7.5,heavy\n[U],two,,\n")
+    out = tmp_path / "out.sdf.gz"
+    summary = write_filtered(library_of([path]), FilterOptions(), out)
+    assert summary.counts["filtered"] == 1
+    with gzip.open(out, "rt") as handle:
+        text = handle.read()
+    assert text.count("$$$$") == 1
+    (record,) = read_records(out)
+    assert record.mol is not None
+    assert record.mol.GetConformer().Is3D()
+    assert record.mol.GetNumAtoms() == 9
+    assert (record.name, record.tags["activity"], record.tags["input_mw"], record.tags["mw"]) == (
+        "one", "7.5", "heavy", "46.069"
+    )  # fmt: skip
+    rows = rows_of(tmp_path / "out.records.csv")
+    assert rows[1]["stage"] == "coordinates"
+    assert "embedding" in rows[1]["reason"]
+
+
+def test_tables_keep_the_fields_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text("smiles,id,activity,status,note\nCCO,one,7.5,fine,=1+1\nCCN,two,,,\n")
+    for name in ("out.csv", "out.parquet"):
+        write_filtered(
+            library_of([path]), FilterOptions(criteria=Criteria.of(where="mw<100")), tmp_path / name, overwrite=True
+        )
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet").to_pylist()
+    rows = rows_of(tmp_path / "out.csv")
+    assert list(rows[0]) == list(table[0])
+    assert (table[0]["activity"], table[0]["status"], table[1]["activity"]) == ("7.5", "fine", "")
+    assert table[0]["mw"] == pytest.approx(46.069)
+    assert rows[0]["note"] == "'=1+1"
+    assert [text.text for text in read_texts(tmp_path / "out.csv")] == ["CCO", "CCN"]
+
+
+def test_own_coordinates_and_fields_of_an_sdf_come_back(tmp_path: Path) -> None:
+    out = tmp_path / "out.sdf"
+    write_filtered(library_of([DRUGS]), FilterOptions(criteria=Criteria.of(where="mw<1000")), out)
+    for before, after in zip(read_records(DRUGS), read_records(out), strict=True):
+        assert after.name == before.name
+        assert before.mol is not None
+        assert after.mol is not None
+        assert (before.mol.GetConformer().GetPositions() == after.mol.GetConformer().GetPositions()).all()
+        assert before.tags.items() <= after.tags.items() or "input_smiles" in after.tags
+
+
+class Poisoned(Library):
+    """Molecules, some of which end the process that looks into their tags, or hold it up."""
+
+    def __iter__(self) -> Iterator[Entry]:
+        for number, deed in enumerate(["", "crash", "", "spin", ""]):
+            tags = Bomb(deed=deed) if deed else {}
+            yield Entry(number, "", TextRecord(number, "smiles", "", "C" * (number + 1), tags))
+
+
+def test_a_molecule_that_kills_its_worker_costs_one_row() -> None:
+    options = FilterOptions(workers=2, isolated=True, timeout_s=3.0, criteria=Criteria.of(where="mw<500"))
+    run = FilterRun(Poisoned(), options, look_into_tags)
+    rows = list(run.rows())
+    assert [row.number for row in rows] == [0, 1, 2, 3, 4]
+    assert [str(row.status) for row in rows] == ["valid", "failed", "valid", "failed", "valid"]
+    assert rows[1].reason.startswith("crashed: ")
+    assert rows[3].reason.startswith("timeout: ")
+    assert {row.stage for row in rows} == {"", "worker"}
+    assert run.summary(3).requested == 5
+
+
+def look_into_tags(subject: object, row: object) -> None:
+    row.tags.get("deed")  # type: ignore[attr-defined]
+
+
+def test_the_command_line_says_the_same(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = tmp_path / "bad.smarts"
+    bad.write_text("c1ccccc1 ring\n")
+    out = tmp_path / "out.csv"
+    common = [str(mixed), "--where", "mw<200", "--where", "logp<5", "--workers", "1", "-o", str(out)]
+    assert main(["filter", *common, "--smarts", str(bad), "--rank", "qed", "-n", "1"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[0].startswith("6 requested = 1 valid + 1 invalid + 2 filtered + 1 duplicate + 0 withheld + 1 failed")
+    assert told[1] == "left out: 1 by mw, 1 by smarts:bad.smarts"
+    assert [row["smiles"] for row in rows_of(out)] == ["CCO"]
+    assert main(["filter", *common]) == 2
+    assert "exists already; choose another name or pass --overwrite" in capsys.readouterr().err
+    assert main(["describe", str(mixed), "-o", str(tmp_path / "table.csv"), "--workers", "1"]) == 0
+    assert set(PROPERTIES) < set(rows_of(tmp_path / "table.csv")[0])
+    for words, message in [
+        (["--where", "mww<3"], "unknown property 'mww' (did you mean 'mw'?)"),
+        (["--alerts", "pain"], "unknown --alerts 'pain'"),
+        (["--rank", "mass"], "unknown property 'mass'"),
+        (["-o", str(tmp_path / "x.xyz")], "must end in one of"),
+    ]:
+        capsys.readouterr()
+        assert main(["filter", str(mixed), "--overwrite", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_globs_and_files_that_are_not_there(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.smi").write_text("C\n")
+    assert [path.name for path in library_of([str(tmp_path / "*.smi")]).files] == ["a.smi", "b.smi"]
+    with pytest.raises(MoldiffError, match="no file matches"):
+        library_of([str(tmp_path / "*.sdf")])
+    with pytest.raises(MoldiffError, match="named twice"):
+        library_of([tmp_path / "a.smi", tmp_path / "*.smi"])
+    with pytest.raises(MoldiffError, match="cannot be read"):
+        library_of([tmp_path / "c.smi"])
+    with pytest.raises(MoldiffError, match="no molecule files"):
+        library_of([])
+
+
+def test_nothing_is_left_of_a_pass_that_fails(tmp_path: Path) -> None:
+    path = tmp_path / "cut.sdf.gz"
+    path.write_bytes(gzip.compress(SAMPLE.read_bytes())[:-2000])
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(MoldiffError, match="damaged"):
+        write_filtered(library_of([path]), FilterOptions(), tmp_path / "out.csv")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_it_loads_no_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; import moldiff;"
+        "print(len(moldiff.filter(['CCO', 'CCC'], alerts='pains,brenk', rank='qed')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout == "2\n"

@@ -1,0 +1,48 @@
+"""Conditions as users write them: what they hold for, how they are written back, and what is none."""
+
+import math
+
+import pytest
+
+from moldiff.conditions import Condition, parse_condition, read_conditions
+from moldiff.errors import MoldiffError
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("mw<450", [449.999, -1e9], [450, 451, math.nan]),
+        ("mw<=450", [450, 0], [450.001, math.nan]),
+        ("qed>0.5", [0.51], [0.5, 0.1, math.nan]),
+        ("qed >= .5", [0.5, 9], [0.499, math.nan]),
+        ("logp=1..4", [1, 2.5, 4], [0.999, 4.001, math.nan]),
+        ("logp=-2 .. -.5", [-2, -0.5], [-2.1, 0]),
+        ("rings=2", [2], [1, 3, math.nan]),
+    ],
+)
+def test_what_holds(text: str, inside: list[float], outside: list[float]) -> None:
+    condition = parse_condition(text)
+    assert all(map(condition.holds, inside))
+    assert not any(map(condition.holds, outside))
+    assert parse_condition(str(condition)) == condition
+
+
+@pytest.mark.parametrize("text", ["", "mw", "mw=", "<450", "mw<", "mw==2", "mw<nan", "1<mw<2", "mw=4..", "m w<3"])
+def test_what_is_no_condition(text: str) -> None:
+    with pytest.raises(MoldiffError, match=r"where '.*': expected"):
+        parse_condition(text, "where")
+
+
+def test_ranges_that_hold_nothing() -> None:
+    with pytest.raises(MoldiffError, match="3 is more than 2"):
+        parse_condition("logp=3..2")
+    with pytest.raises(MoldiffError, match="too large"):
+        parse_condition("logp<1e999")
+
+
+def test_one_or_several_texts_or_conditions() -> None:
+    condition = Condition("mw", high=450, strict=True)
+    assert read_conditions("mw<450", "where") == read_conditions([condition], "where") == (condition,)
+    assert len(read_conditions(["mw<450", "mw>100"], "where")) == 2
+    with pytest.raises(MoldiffError, match="where must be a text"):
+        read_conditions(3, "where")  # type: ignore[arg-type]
