@@ -81,7 +81,7 @@ def encode(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
     if vocabulary.explicit_hydrogens:
         if missing := sum(atom.GetTotalNumHs() for atom in mol.GetAtoms()):
             raise EncodingError(f"{missing} hydrogens without coordinates")
-    else:
+    elif any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
         mol = Chem.RemoveAllHs(mol)
     if mol.GetNumAtoms() == 0:
         raise EncodingError("no atoms")

@@ -188,9 +188,10 @@ class RecordRun(Run, Generic[Item]):
             if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
                 warned = True
                 logger.warning(
-                    "record %d (%s) has %d atoms, outside the training data's %d..%d; expect more failures "
+                    "record %d (%s) has %d %s, outside the training data's %d..%d; expect more failures "
                     "(more such records are not named)",
-                    record.index, record.name or "no name", len(item.arrays.atom_type), min(sizes), max(sizes),
+                    record.index, record.name or "no name", len(item.arrays.atom_type),
+                    self.model.vocabulary.atoms, min(sizes), max(sizes),
                 )  # fmt: skip
             for draw in range(self._n):
                 self._asked = number + 1
