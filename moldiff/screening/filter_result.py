@@ -35,6 +35,11 @@ def packed_molecule(subject: Subject, row: Row) -> bytes:
 class FilterResult(Sequence["Mol"]):
     """What came of a pass over molecules.
 
+    >>> import moldiff
+    >>> result = moldiff.filter(["CCO", "c1ccccc1", "CCCCCC"], where="logp<1.5", rank="mw")
+    >>> len(result), result.summary.requested, result[0].GetProp("smiles")
+    (1, 3, 'CCO')
+
     It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
 
     Args:
