@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
+    Alerts,
     BatchSize,
     Device,
     Evaluations,
@@ -20,8 +21,11 @@ from moldiff.cli.shared import (
     Overwrite,
     PrecisionOption,
     ReportFile,
+    Rules,
     SamplerOption,
     Seed,
+    Smarts,
+    Where,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -128,7 +132,18 @@ def generate(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
-    until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
+    until: Annotated[
+        Until | None,
+        typer.Option(help="Draw on until N molecules are valid, passed every filter, or met every target as well."),
+    ] = None,
+    until_valid: Annotated[bool, typer.Option("--until-valid", help="The same as --until valid.")] = False,
+    max_draws: Annotated[
+        int | None, typer.Option(min=1, help="With --until, give up after so many draws; 10 N by default.")
+    ] = None,
+    where: Where = None,
+    rules: Rules = "",
+    alerts: Alerts = "",
+    smarts: Smarts = None,
     heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
@@ -143,6 +158,7 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
+    from moldiff.chem.filters.criteria import Criteria
     from moldiff.generation.generate import generation_run
     from moldiff.generation.options.generation_options import GenerationOptions
     from moldiff.generation.options.output import OutputOptions
@@ -167,7 +183,10 @@ def generate(
     )
     options = GenerationOptions(
         n=number,
+        until=until,
         until_valid=until_valid,
+        max_draws=max_draws,
+        criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,

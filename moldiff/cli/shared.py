@@ -65,10 +65,11 @@ HeavyOnly = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
-_OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
+# others are spelled like their arguments, with dashes
+_OPTIONS = {"n": "--number", "targets": "--target", "commands": "--command"}
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|heavy_only|score_weight|fixed_atoms|"
-    r"keep_smarts|attach_at)\b"
+    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|score_weight|"
+    r"fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks)\b"
 )
 
 

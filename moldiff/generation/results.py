@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
+from moldiff.chem.filters.checks import Check, Subject, examine
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
@@ -239,7 +240,11 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = REPORTED
+    draw: RawSample,
+    decoder: Decoder,
+    gate: Gate | None = None,
+    properties: Sequence[str] = REPORTED,
+    checks: Sequence[Check] = (),
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 
@@ -250,8 +255,9 @@ def assess(
         decoder: makes the molecule.
         gate: has the last word; what it refuses is withheld and has no structure.
         properties: to describe it by.
+        checks: of the user; a valid molecule that fails one is filtered.
     """
-    return guarded(draw.number, lambda: _gated(_assessed(draw, decoder, properties), gate))
+    return guarded(draw.number, lambda: _gated(_checked(_assessed(draw, decoder, properties), checks), gate))
 
 
 def guarded(number: int, work: Callable[[], MoleculeResult]) -> MoleculeResult:
@@ -289,6 +295,16 @@ def _assessed(draw: RawSample, decoder: Decoder, properties: Sequence[str]) -> M
         smiles=canonical_smiles(mol, stereo=True),
         properties=compute(mol, properties),
     )
+
+
+def _checked(result: MoleculeResult, checks: Sequence[Check]) -> MoleculeResult:
+    """Return the result as filtered, or as failed if the check itself failed, where a check does not let it pass."""
+    if not checks or result.status != Status.VALID or result.mol is None:
+        return result
+    failure = examine(Subject(result.mol), checks).failure
+    if failure is None:
+        return result
+    return replace(result, status=Status.FAILED if failure.broken else Status.FILTERED, reason=failure.reason)
 
 
 def _gated(result: MoleculeResult, gate: Gate | None) -> MoleculeResult:

@@ -154,7 +154,7 @@ def test_until_valid_gives_up_and_says_so(model: Path, tmp_path: Path, monkeypat
         return (RawSample(number, METHYL, -1) for number in range(first, first + count))
 
     monkeypatch.setattr(MoleculeSampler, "draw", draw)
-    with pytest.raises(MoldiffError, match="only 0 of 3 molecules were valid in 30 draws"):
+    with pytest.raises(MoldiffError, match="only 0 of 3 valid molecules in 30 draws"):
         generate_files(tmp_path / "m.sdf", n=3, model=str(model), until_valid=True)
     assert len(list(csv.DictReader((tmp_path / "m.csv").open()))) == 30
 

@@ -230,7 +230,7 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     starts = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = _tables(folder, dataset) if wanted.known else None
+    tables = _tables(loaded.folder, dataset) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
