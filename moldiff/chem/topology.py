@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode, rdkit_errors
+from moldiff.chem.convert import RADICALS, Conversion, EncodingError, classes_of, decode, parts_problem, rdkit_errors
 from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
 
@@ -42,7 +42,7 @@ class Topology:
 
 @rdkit_errors()
 def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
-    """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
+    """Return the graph of a sanitised molecule; coordinates that it may have are ignored, isotopes stay.
 
     Raises:
         EncodingError: more than one fragment, too many atoms, or something that the vocabulary cannot spell.
@@ -50,13 +50,15 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
     bare = Chem.Mol(mol)
     bare.RemoveAllConformers()
     if len(Chem.GetMolFrags(bare)) > 1:
-        raise EncodingError("more than one fragment")
+        raise EncodingError(parts_problem(mol) if mol.GetNumConformers() else "more than one fragment")
+    if any(atom.GetNumRadicalElectrons() for atom in bare.GetAtoms()):
+        raise EncodingError(RADICALS)
     bare = Chem.AddHs(bare) if vocabulary.explicit_hydrogens else Chem.RemoveAllHs(bare)
     if bare.GetNumAtoms() > MAX_ATOMS:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} atoms")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
-    return Topology(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens)
+    return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens)
 
 
 def heavy_atom_skeleton(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:

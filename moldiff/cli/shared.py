@@ -39,13 +39,21 @@ GridOption = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
+AddHydrogens = Annotated[
+    bool, typer.Option("--add-hydrogens", help="Place hydrogens that the file leaves out, such as non-polar ones.")
+]
+SmilesColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table; by default it is looked for.")]
+NameColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table, the titles of its molecules.")]
+Delimiter = Annotated[
+    str | None, typer.Option(metavar="CHARACTER", help="Between the cells of a .csv; by default its header tells.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
 _OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
 _ARGUMENTS = re.compile(
     r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|score_weight|fixed_atoms|"
-    r"keep_smarts|attach_at)\b"
+    r"keep_smarts|attach_at|add_hydrogens|smiles_column|name_column)\b"
 )
 
 

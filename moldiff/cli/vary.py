@@ -10,6 +10,7 @@ import typer
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
+    AddHydrogens,
     BatchSize,
     Device,
     Evaluations,
@@ -45,6 +46,7 @@ def vary(
     decode: Annotated[
         Decoding, typer.Option(help="As in 'moldiff generate': what becomes of an invalid molecule.")
     ] = Decoding.ARGMAX,
+    add_hydrogens: AddHydrogens = False,
     seed: Seed = 0,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
@@ -74,6 +76,7 @@ def vary(
         model=model or DEFAULT_MODEL,
         strength=read_strength(strength),
         decode=decode,
+        add_hydrogens=add_hydrogens,
         sampler=sampling,
         output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
     )

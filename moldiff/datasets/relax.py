@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
-from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
-from moldiff.chem.io.text_records import COORDINATES
+from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
+from moldiff.chem.io.tables import COORDINATES, Columns
 from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
@@ -98,6 +100,7 @@ def relax_files(
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    columns: Columns | None = None,
     progress: Progress | None = None,
 ) -> RelaxReport:
     """Relax every molecule of some files to a local minimum of its energy.
@@ -115,6 +118,7 @@ def relax_files(
         seed: of the embedding.
         resume: go on with the shards of a run that was interrupted.
         overwrite: replace ``out``, and begin anew where shards lie.
+        columns: where tables have their SMILES and names; None = it is found out.
         progress: called with the number of records done so far.
 
     Raises:
@@ -126,7 +130,7 @@ def relax_files(
     table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
     for path in (out, table):
         refuse_existing_file(path, overwrite)
-    sources = find_sources([Path(file) for file in files])
+    sources = find_sources([Path(file) for file in files], columns)
     parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
     done = sum(1 for _ in parts.glob("[0-9]*.json"))
     with watched_signals() as interruption:
@@ -218,9 +222,9 @@ def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
     """Return a molecule with coordinates and every hydrogen, or None and the reason."""
     if record.mol is None:
         return None, record.reason
-    if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
+    if (reason := coordinates_problem(record.mol)) in (NO_CONFORMER, FLAT):
         return embed(record.mol, seed, EMBED_TIMEOUT_S)
-    return with_all_hydrogens(record.mol), ""
+    return (None, reason) if reason else (with_all_hydrogens(record.mol), "")
 
 
 def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path, shards: int) -> RelaxReport:

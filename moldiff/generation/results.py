@@ -60,6 +60,7 @@ class MoleculeResult:
         score: of a molecule drawn by score; None if it has none, or no score was asked for.
         facts: further columns.
         title: of its record in an SDF; "" = its number.
+        tags: of the record that it answers.
     """
 
     number: int
@@ -78,6 +79,7 @@ class MoleculeResult:
     score: float | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
@@ -121,6 +123,8 @@ class MoleculeResult:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
         numbers, rounded as in the CSV."""
         assert self.mol is not None
+        for name, text in self.tags.items():
+            self.mol.SetProp(f"input_{name}" if name in columns else name, text)
         for name, value in self.values(columns).items():
             if isinstance(value, int):
                 self.mol.SetIntProp(name, value)
@@ -142,6 +146,7 @@ class MoleculeResult:
         tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
         if self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
+        tags |= {f"input_{name}" if name in tags else name: value for name, value in self.tags.items()}
         try:
             return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
         except (ValueError, RuntimeError):
