@@ -18,7 +18,7 @@ NO_CONFORMER = "no 3D conformer"
 FLAT = "flat drawing: no 3D coordinates"
 COINCIDENT = "coincident atoms"  # code word
 LENGTH_RANGE = (0.5, 1.6)  # a bond's length over what covalent radii give, beyond which nothing explains it
-MEDIAN_RANGE = (0.72, 1.42)  # the same for the median of a molecule's bonds
+MEDIAN_RANGE = (0.62, 1.42)  # the same for the median of a molecule's bonds
 UNITS = {"bohr": 1.8897, "angstrom taken for bohr": 0.52918, "nanometres": 0.1, "picometres": 100.0}
 
 _UNIT_TOLERANCE = 0.15  # of the logarithm of the median

@@ -11,6 +11,7 @@ from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
@@ -126,8 +127,12 @@ def generate(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
+    first: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
+    ] = 0,
     until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
     keep_invalid: KeepInvalid = False,
+    confidence: Confidence = False,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -164,13 +169,20 @@ def generate(
     options = GenerationOptions(
         n=number,
         until_valid=until_valid,
+        first=first,
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,
         sampler=sampling,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
+        output=OutputOptions(
+            path=out,
+            keep_invalid=keep_invalid,
+            trajectories=trajectory or (),
+            overwrite=overwrite,
+            confidence=confidence,
+        ),
     )
     with progress_bar("molecules", number) as progress:
         summary = generation_run(options).write(progress)

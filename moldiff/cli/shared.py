@@ -47,6 +47,9 @@ NameColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table
 Delimiter = Annotated[
     str | None, typer.Option(metavar="CHARACTER", help="Between the cells of a .csv; by default its header tells.")
 ]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="Write how sure the model was of each atom, as tags of the SDF.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 

@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     AddHydrogens,
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
@@ -52,6 +53,7 @@ def vary(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     keep_invalid: KeepInvalid = False,
+    confidence: Confidence = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
@@ -78,7 +80,7 @@ def vary(
         decode=decode,
         add_hydrogens=add_hydrogens,
         sampler=sampling,
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite, confidence=confidence),
     )
     with progress_bar("variations", number * count_records(file)) as progress:
         summary = VaryRun(options, file).write(progress)

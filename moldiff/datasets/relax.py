@@ -25,7 +25,7 @@ from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
+from moldiff.files import atomic_writer, claimed, read_json, refuse_existing_file, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, map_items
@@ -131,7 +131,18 @@ def relax_files(
     for path in (out, table):
         refuse_existing_file(path, overwrite)
     sources = find_sources([Path(file) for file in files], columns)
-    parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
+    with claimed(out):
+        parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
+        _relax_sources(sources, parts, options, workers, timeout_s, progress)
+        report = _join(out, table, sources, parts)
+        shutil.rmtree(parts)
+    return report
+
+
+def _relax_sources(
+    sources: Sequence[Source], parts: Path, options: _Options, workers: int, timeout_s: float, progress: Progress | None
+) -> None:
+    """Write the shards that are not there yet."""
     done = sum(1 for _ in parts.glob("[0-9]*.json"))
     with watched_signals() as interruption:
         texts = (record for source in sources for record in source.texts())
@@ -146,9 +157,6 @@ def relax_files(
                 progress((done - 1) * SHARD + len(shard))
         if interruption.number is not None:
             interruption.end()
-    report = _join(out, table, sources, parts, done)
-    shutil.rmtree(parts)
-    return report
 
 
 def _method(name: str | None) -> Method:
@@ -227,8 +235,9 @@ def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
     return (None, reason) if reason else (with_all_hydrogens(record.mol), "")
 
 
-def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path, shards: int) -> RelaxReport:
+def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path) -> RelaxReport:
     """Write the file and the table from the shards."""
+    shards = sum(1 for _ in parts.glob("[0-9]*.json"))
     results = [
         _Result(**{**entry, "content": None})
         for number in range(shards)

@@ -37,6 +37,7 @@ def generate(
     device: str = "auto",
     precision: str = Precision.AUTO,
     until_valid: bool = False,
+    first: int = 0,
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
@@ -81,6 +82,7 @@ def generate(
         precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
             molecules on processors with and without bfloat16 need "float32".
         until_valid: draw on until there are n valid molecules.
+        first: number of the first draw. Draw k of a seed is the same molecule in whatever range it is made.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.choices.Decoding`. "structured" looks for the most probable
             molecule that obeys valence, total charge, connectivity and what elements, formula, charge and fragment
@@ -140,6 +142,7 @@ def generate(
     options = GenerationOptions(
         n=n,
         until_valid=until_valid,
+        first=first,
         model=model,
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,

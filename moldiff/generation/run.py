@@ -200,6 +200,7 @@ class GenerateRun(Run):
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
         super().__init__(options, gate, pictured=bool(options.steering.targets))
         self.options, wanted = options, options.steering
+        self.counts = ResultCounts(options.first)
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
@@ -246,7 +247,7 @@ class GenerateRun(Run):
             for draw in interruption.until(draws):
                 drawn.append(draw)
                 if progress is not None:
-                    progress(first + len(drawn))
+                    progress(first - self.options.first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
             wanted = drawer.condition(torch.arange(first, first + count))
             settled = 0
@@ -291,7 +292,8 @@ class GenerateRun(Run):
             rows: draws that cost as much as one.
         """
         n, size, valid = self.options.n, self.sampler.options.batch_size, self.options.until_valid
-        first, limit = 0, n * DRAWS_PER_VALID if valid else n
+        first = self.options.first
+        limit = first + (n * DRAWS_PER_VALID if valid else n)
         while first < limit:
             # a few more than are missing: most draws are valid, and a surplus is thrown away
             wanted = max(rows, int(1.25 * (n - self.counts.valid))) if valid else n

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, file_set, refuse_existing_file
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.results import MoleculeResult
 from moldiff.generation.summary import Summary, record_of
@@ -63,7 +63,9 @@ class RunFiles:
         row = result.row(self._columns)
         self._rows.writerow(row)
         if self._output.keep_invalid or result.status == Status.VALID:
-            self._records.write(result.sdf_record(row, self._seed, self._model) or "")
+            self._records.write(
+                result.sdf_record(row, self._seed, self._model, confidence=self._output.confidence) or ""
+            )
 
     def finish(self, others: Mapping[Path, str | bytes], record: Callable[[str], object]) -> None:
         """Let the files appear, with others and a run record, which is made from the hash of the SDF."""
@@ -81,9 +83,10 @@ def run_files(output: OutputOptions, columns: Sequence[str], seed: int, model: s
     """Give the `RunFiles` of a run; without `RunFiles.finish`, nothing is left of them.
 
     Raises:
-        MoldiffError: they could not be written completely.
+        MoldiffError: they could not be written completely, or another run writes them.
     """
-    with file_set(record_path(output.path)) as files:
+    with claimed(output.path), file_set(record_path(output.path)) as files:
+        check_outputs(output, False)  # another run may have ended since the request
         yield RunFiles(files, output, columns, seed, model)
 
 

@@ -23,7 +23,7 @@ from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
+from moldiff.files import atomic_writer, claimed, refuse_existing_file, sha256_of, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
@@ -137,12 +137,15 @@ def score_file(
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
-    with atomic_writer(out) as handle:
-        write_table(handle, scoring.columns, scoring.rows(records, progress))
-    summary.output, summary.seconds = str(out), time.monotonic() - started
-    if not summary.scored:
-        logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-    write_json(record_file, scoring.record(out, path))
+    with claimed(out):
+        for written in (out, record_file):
+            refuse_existing_file(written, overwrite)  # another run may have ended since
+        with atomic_writer(out) as handle:
+            write_table(handle, scoring.columns, scoring.rows(records, progress))
+        summary.output, summary.seconds = str(out), time.monotonic() - started
+        if not summary.scored:
+            logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
+        write_json(record_file, scoring.record(out, path))
     return summary
 
 

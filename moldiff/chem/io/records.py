@@ -44,7 +44,14 @@ __all__ = [
     "write_sdf",
 ]
 
-_ATOM_LISTS = ("atom.prop.", "atom.iprop.", "atom.dprop.", "atom.bprop.")  # tags that RDKit gives to the atoms
+_ATOM_LISTS = (
+    "atom.prop.",
+    "atom.iprop.",
+    "atom.dprop.",
+    "atom.bprop.",
+    "moldiff_type_",
+    "moldiff_bond_",
+)  # a value an atom
 _LINE = 200  # characters
 
 

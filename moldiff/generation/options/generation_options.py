@@ -15,6 +15,8 @@ from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
 
+MOST_FIRST = 1 << 31
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(RunOptions):
@@ -22,11 +24,13 @@ class GenerationOptions(RunOptions):
 
     Attributes:
         until_valid: n counts valid molecules, not draws.
+        first: number of the first draw; a draw is the same in whatever range it stands.
         decode, renoise: what becomes of a molecule that is not valid.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
     until_valid: bool = False
+    first: int = 0
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
     steering: SteeringOptions = field(default_factory=SteeringOptions)
@@ -37,6 +41,8 @@ class GenerationOptions(RunOptions):
         check_flag(self.until_valid, "until_valid")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+        if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
+            raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
         if self.score is not None:
             self._check_score()
 
@@ -49,6 +55,10 @@ class GenerationOptions(RunOptions):
                 "network:FOLDER:name=2.5 as a score goes by such a network",
                 argument="score",
             )
+        if self.first:
+            raise MoldiffError(
+                "score and first do not go together: draws compete in groups, which begin at 0", argument="first"
+            )
         if self.renoise:
             raise MoldiffError(
                 "score and renoise do not go together: what fails has weight zero as it is", argument="score"
@@ -60,7 +70,12 @@ class GenerationOptions(RunOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        own = {"until_valid": self.until_valid, "decode": str(self.decode), "renoise": self.renoise}
+        own = {
+            "until_valid": self.until_valid,
+            "first": self.first,
+            "decode": str(self.decode),
+            "renoise": self.renoise,
+        }
         score = {} if self.score is None else self.score.record()
         return {**super().record(sampler), **own, **self.steering.record(), **score}
 

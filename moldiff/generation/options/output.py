@@ -19,6 +19,7 @@ class OutputOptions:
         keep_invalid: write molecules that are not valid too, as far as there is anything to write.
         trajectories: .xyz or .html files for the path from noise to a molecule.
         overwrite: replace what is there.
+        confidence: write how sure the model was of each atom.
 
     Raises:
         MoldiffError: a name of another suffix.
@@ -28,6 +29,7 @@ class OutputOptions:
     keep_invalid: bool = False
     trajectories: Sequence[Path] = ()
     overwrite: bool = False
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if self.path.suffix.lower() != ".sdf":
@@ -47,4 +49,8 @@ class OutputOptions:
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""
-        return {"keep_invalid": self.keep_invalid, "trajectory": [str(path) for path in self.trajectories]}
+        return {
+            "keep_invalid": self.keep_invalid,
+            "confidence": self.confidence,
+            "trajectory": [str(path) for path in self.trajectories],
+        }
