@@ -12,6 +12,7 @@ from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     Alerts,
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
@@ -147,6 +148,10 @@ def generate(
     heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
+    first: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
+    ] = 0,
+    confidence: Confidence = False,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -187,6 +192,7 @@ def generate(
         until_valid=until_valid,
         max_draws=max_draws,
         criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
+        first=first,
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,
@@ -195,7 +201,12 @@ def generate(
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         output=OutputOptions(
-            path=out, keep_invalid=keep_invalid, report=report, trajectories=trajectory or (), overwrite=overwrite
+            path=out,
+            keep_invalid=keep_invalid,
+            report=report,
+            trajectories=trajectory or (),
+            overwrite=overwrite,
+            confidence=confidence,
         ),
     )
     with progress_bar("molecules", number) as progress:

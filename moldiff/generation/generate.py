@@ -46,6 +46,7 @@ def generate(
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
     smarts: Patterns | Iterable[Patterns] = (),
+    first: int = 0,
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
@@ -97,6 +98,7 @@ def generate(
         max_draws: give up after so many draws; None = 10 n.
         where, rules, alerts, smarts: filters, as in `moldiff.filter`; a valid molecule that fails one is filtered. With
             a score, what fails is not drawn.
+        first: number of the first draw. Draw k of a seed is the same molecule in whatever range it is made.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.choices.Decoding`. "structured" looks for the most probable
             molecule that obeys valence, total charge, connectivity and what elements, formula, charge and fragment
@@ -161,6 +163,7 @@ def generate(
         until_valid=until_valid,
         max_draws=max_draws,
         criteria=Criteria.of(where=where, rules=rules, alerts=alerts, smarts=smarts),
+        first=first,
         model=model,
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,

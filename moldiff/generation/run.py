@@ -211,6 +211,7 @@ class GenerateRun(Run):
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
         super().__init__(options, gate, pictured=bool(options.steering.targets))
         self.options, wanted = options, options.steering
+        self.counts = ResultCounts(options.first)
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
@@ -263,7 +264,7 @@ class GenerateRun(Run):
             for draw in interruption.until(draws):
                 drawn.append(draw)
                 if progress is not None:
-                    progress(first + len(drawn))
+                    progress(first - self.options.first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
             wanted = drawer.condition(torch.arange(first, first + count))
             settled = 0
@@ -323,7 +324,8 @@ class GenerateRun(Run):
             rows: draws that cost as much as one.
         """
         n, size = self.options.n, self.sampler.options.batch_size
-        first, limit = 0, self.options.most_draws
+        first = self.options.first
+        limit = first + self.options.most_draws
         while first < limit:
             # a few more than are missing, by the share that was as wanted so far: a surplus is thrown away
             share = max(self.done / self.counts.drawn, LEAST_SHARE) if self.counts.drawn else 1.0

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, file_set, refuse_existing_file
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.results import MoleculeResult
@@ -67,7 +67,8 @@ class RunFiles:
             self._page.add(result)
         if self._output.keep_invalid or result.status == Status.VALID:
             seed, model = self._run.request.sampler.seed, self._run.folder.name
-            self._records.write(result.sdf_record(row, seed, model) or "")
+            record = result.sdf_record(row, seed, model, confidence=self._output.confidence)
+            self._records.write(record or "")
 
     def finish(self, summary: Summary, interrupted: bool = False) -> None:
         """Let the files appear, with the run record and what else the run makes of its results."""
@@ -87,9 +88,10 @@ def run_files(run: Run, output: OutputOptions) -> Iterator[RunFiles]:
     """Give the `RunFiles` of a run; without `RunFiles.finish`, nothing is left of them.
 
     Raises:
-        MoldiffError: they could not be written completely.
+        MoldiffError: they could not be written completely, or another run writes them.
     """
-    with file_set(record_path(output.path)) as files:
+    with claimed(output.path), file_set(record_path(output.path)) as files:
+        check_outputs(output, False)  # another run may have ended since the request
         yield RunFiles(files, run, output)
 
 

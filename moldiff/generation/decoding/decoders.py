@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.convert import Conversion, EncodingError, classes_of, decode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.choices import Decoding
@@ -170,7 +170,7 @@ class StructuredDecoder:
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: TrainingChemistry) -> str:
     """Return which bond of a sanitised molecule has a length unlike any of its kind in training; "" if none has."""
     try:
-        arrays = encode(mol, vocabulary)
+        arrays = classes_of(mol, vocabulary)
     except EncodingError as error:
         return str(error)
     return seen.length_problem(arrays, vocabulary, LENGTH_WIDENING)

@@ -17,6 +17,7 @@ from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
 
 DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
+MOST_FIRST = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class GenerationOptions(RunOptions):
         until_valid: the same as ``until`` valid.
         max_draws: end after so many draws even if n is not reached; None = `DRAWS_PER_MOLECULE` n.
         criteria: filters; what fails one is filtered.
+        first: number of the first draw; a draw is the same in whatever range it stands.
         decode, renoise: what becomes of a molecule that is not valid.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
@@ -36,6 +38,7 @@ class GenerationOptions(RunOptions):
     until_valid: bool = False
     max_draws: int | None = None
     criteria: Criteria = field(default_factory=Criteria)
+    first: int = 0
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
     steering: SteeringOptions = field(default_factory=SteeringOptions)
@@ -55,6 +58,8 @@ class GenerationOptions(RunOptions):
                 raise MoldiffError(f"max_draws must be at least {self.n}, not {self.max_draws}", argument="max_draws")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+        if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
+            raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
         if self.score is not None:
             self._check_score()
 
@@ -79,6 +84,10 @@ class GenerationOptions(RunOptions):
                 "network:FOLDER:name=2.5 as a score goes by such a network",
                 argument="score",
             )
+        if self.first:
+            raise MoldiffError(
+                "score and first do not go together: draws compete in groups, which begin at 0", argument="first"
+            )
         if self.renoise:
             raise MoldiffError(
                 "score and renoise do not go together: what fails has weight zero as it is", argument="score"
@@ -91,7 +100,13 @@ class GenerationOptions(RunOptions):
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         goal = None if self.goal is None else str(self.goal)
-        own = {"until": goal, "max_draws": self.max_draws, "decode": str(self.decode), "renoise": self.renoise}
+        own = {
+            "until": goal,
+            "max_draws": self.max_draws,
+            "first": self.first,
+            "decode": str(self.decode),
+            "renoise": self.renoise,
+        }
         score = {} if self.score is None else self.score.record()
         return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **score}
 

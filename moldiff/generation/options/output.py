@@ -20,6 +20,7 @@ class OutputOptions:
         report: .html file for a page on the run: funnel, distributions, molecules to turn, what did not pass.
         trajectories: .xyz or .html files for the path from noise to a molecule.
         overwrite: replace what is there.
+        confidence: write how sure the model was of each atom.
 
     Raises:
         MoldiffError: a name of another suffix.
@@ -30,6 +31,7 @@ class OutputOptions:
     report: Path | None = None
     trajectories: Sequence[Path] = ()
     overwrite: bool = False
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if self.path.suffix.lower() != ".sdf":
@@ -54,5 +56,6 @@ class OutputOptions:
         return {
             "keep_invalid": self.keep_invalid,
             "report": None if self.report is None else str(self.report),
+            "confidence": self.confidence,
             "trajectory": [str(path) for path in self.trajectories],
         }

@@ -111,7 +111,7 @@ class Collector:
     def _sound(self, draw: RawSample) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
-        from moldiff.chem.convert import EncodingError, encode
+        from moldiff.chem.convert import EncodingError, classes_of
         from moldiff.generation.results import assess
         from moldiff.generation.target_report import measured_values
 
@@ -119,7 +119,7 @@ class Collector:
         if outcome.status != Status.VALID or outcome.mol is None or draw.arrays is None:
             return None
         try:
-            graph = encode(outcome.mol, self.model.vocabulary)
+            graph = classes_of(outcome.mol, self.model.vocabulary)
         except EncodingError:
             return None
         known = measured_values(outcome, self.model.conditions)
