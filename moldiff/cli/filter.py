@@ -24,6 +24,21 @@ def filter_files(
     rules: Rules = "",
     alerts: Alerts = "",
     smarts: Smarts = None,
+    similar_to: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="References of the number 'similarity' (Tanimoto, ECFP4).")
+    ] = None,
+    shape_of: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="References of the numbers 'shape' and 'colour' (3D overlay).")
+    ] = None,
+    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Molecules to leave out, by InChIKey.")] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=COMMAND", help="A number that a program prints, for --where and --rank; {sdf} or "
+        "{smiles} in it is the molecule."),
+    ] = None,
+    standardise: Annotated[
+        bool, typer.Option("--standardise", help="First bring molecules into ChEMBL's form: charges, salts, isotopes.")
+    ] = False,
     rank: Annotated[
         str | None,
         typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
@@ -42,19 +57,32 @@ def filter_files(
     config: FilterConfig = None,
 ) -> None:  # fmt: skip
     """Keep the molecules that are wanted; without a condition, a table of their properties."""
+    from moldiff.chem.filters.commands import parse_command
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.devices import usable_cores
     from moldiff.screening.entries import library_of
     from moldiff.screening.filter_files import write_filtered
-    from moldiff.screening.filter_run import FilterOptions
+    from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
     from moldiff.screening.ranking import parse_rank
 
+    criteria = Criteria.of(
+        where=where or (),
+        rules=rules,
+        alerts=alerts,
+        smarts=smarts or (),
+        similar_to=similar_to,
+        shape_of=shape_of,
+        known=known,
+        commands=dict(map(parse_command, command or ())),
+        command_s=COMMAND_SHARE * timeout,
+    )
     options = FilterOptions(
-        criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
-        rank=None if rank is None else parse_rank(rank),
+        criteria=criteria,
+        rank=None if rank is None else parse_rank(rank, criteria.measures),
         n=number,
         all_checks=all_checks,
         dedup=not keep_duplicates,
+        standardise=standardise,
         seed=seed,
         workers=workers or usable_cores(),
         isolated=True,

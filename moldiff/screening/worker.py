@@ -10,6 +10,7 @@ from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
 from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.sanitize import error_reason
+from moldiff.chem.standardise import standardised
 from moldiff.processes import Lost
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import Row
@@ -19,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 Pack = Callable[[Subject, Row], str | bytes | None]
 """From a molecule that passed and its row to what an output wants of it."""
-READ, WORKER = "read", "worker"
-"""Stages of what is no molecule, and of what cost its worker process."""
+READ, STANDARDISE, WORKER = "read", "standardise", "worker"
+"""Stages of what is no molecule, has no standard form, or cost its worker process."""
 
 
 def nothing(subject: Subject, row: Row) -> None:
@@ -36,12 +37,14 @@ class FilterWork:
         every: ask all of them of every molecule.
         pack: what the output wants.
         seed: of coordinates.
+        standardise: before anything else, see `moldiff.chem.standardise`.
     """
 
     checks: tuple[Check, ...]
     every: bool = False
     pack: Pack = nothing
     seed: int = 0
+    standardise: bool = False
 
     def __call__(self, entries: Iterable[Entry]) -> list[Row]:
         """Return the row of each entry."""
@@ -61,14 +64,17 @@ class FilterWork:
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
-        subject = Subject(record.mol, self.seed)
+        mol, problem = standardised(record.mol) if self.standardise else (record.mol, "")
+        if mol is None:
+            return replace(row, stage=STANDARDISE, reason=problem)
+        subject = Subject(mol, self.seed)
         verdict = examine(subject, self.checks, every=self.every)
         values = verdict.values()
         row = replace(
             row,
             status=Status.VALID,
             stage="",
-            smiles=canonical_smiles(record.mol, stereo=True),
+            smiles=canonical_smiles(mol, stereo=True),
             inchikey=str(values.pop(InchikeyCheck.name, "")),
             values=values,
             comparable=_came_to_the_key(verdict),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,17 @@ def mean_distances(smiles: Sequence[str]) -> np.ndarray:
     )
 
 
+def fingerprint(bare: Chem.Mol) -> Any:
+    """Return the bit vector of a sanitised molecule without explicit hydrogens."""
+    return _generator().GetFingerprint(bare)
+
+
+@cache
+def _generator() -> Any:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+
+
 def _fingerprints(smiles: Sequence[str]) -> list[Any]:
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     with rdBase.BlockLogs():
         molecules = [Chem.MolFromSmiles(text) for text in smiles]
-    return [None if mol is None else generator.GetFingerprint(mol) for mol in molecules]
+    return [None if mol is None else fingerprint(mol) for mol in molecules]

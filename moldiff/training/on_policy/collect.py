@@ -27,6 +27,7 @@ from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.references import RARITY, References
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
@@ -110,7 +111,7 @@ class Collector:
     def _sound(self, draw: RawSample) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
-        from moldiff.chem.convert import EncodingError, encode
+        from moldiff.chem.convert import EncodingError, classes_of
         from moldiff.generation.results import assess
         from moldiff.generation.target_report import measured_values
 
@@ -118,7 +119,7 @@ class Collector:
         if outcome.status != Status.VALID or outcome.mol is None or draw.arrays is None:
             return None
         try:
-            graph = encode(outcome.mol, self.model.vocabulary)
+            graph = classes_of(outcome.mol, self.model.vocabulary)
         except EncodingError:
             return None
         known = measured_values(outcome, self.model.conditions)
@@ -229,7 +230,7 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     conditions = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = rarity_tables(dataset) if wanted.known else None
+    tables = _tables(loaded.folder, dataset) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
@@ -258,6 +259,14 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
+
+
+def _tables(folder: ModelFolder, dataset: PreparedDataset) -> RarityTables:
+    """Return the counts of the training molecules: those that a model of the same data carries, or counted anew."""
+    same = (folder.config.get("training") or {}).get("data_sha256") == dataset.info["data_hash"]
+    if same and set(RARITY) <= folder.references.keys():
+        return References(folder.references, str(folder.path)).rarity
+    return rarity_tables(dataset)
 
 
 def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:

@@ -33,9 +33,10 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.training import references
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
-from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
+from moldiff.training.on_policy.collect import Collector, _tables, aligned, collect, made_by
 from moldiff.training.on_policy.labels import Traits
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
@@ -218,6 +219,19 @@ def test_labels_chosen_by_rarity_are_kept_and_told(training_file: Write, like_qm
     assert "50% of the labels were chosen by how usual" in folder.card
     with pytest.raises(MoldiffError, match=r"other settings \(known\)"):
         train(tmp_path / "run.yaml", [*FEW, "training.steps=2"], resume="auto")
+
+
+def test_tables_that_the_model_carries_of_the_same_data_are_not_counted_again(
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    counted = references.rarity_tables(dataset)
+    carried = {name: torch.from_numpy(values) for name, values in counted.to_tensors().items()}
+    known = replace(folder, references=folder.references | carried)
+    own = replace(known, config={**folder.config, "training": {"data_sha256": dataset.info["data_hash"]}})
+    monkeypatch.setattr("moldiff.training.on_policy.collect.rarity_tables", lambda _: "counted anew")
+    assert _tables(own, dataset) == counted
+    assert _tables(known, dataset) == _tables(folder, dataset) == "counted anew"
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
