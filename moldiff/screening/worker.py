@@ -62,24 +62,30 @@ class FilterWork:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
         subject = Subject(record.mol, self.seed)
-        verdict = examine(subject, self.checks, every=self.every)
-        values = verdict.values()
-        row = replace(
-            row,
-            status=Status.VALID,
-            stage="",
-            smiles=canonical_smiles(record.mol, stereo=True),
-            inchikey=str(values.pop(InchikeyCheck.name, "")),
-            values=values,
-            comparable=_came_to_the_key(verdict),
-        )
-        failure = verdict.failure
-        if failure is None:
-            return replace(row, packed=self.pack(subject, row))
-        status = Status.FAILED if failure.broken else Status.FILTERED
-        return replace(
-            row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
-        )
+        verdict = examine(subject, self.checks, every=self.every, known=entry.known)
+        row = judged(replace(row, smiles=canonical_smiles(record.mol, stereo=True)), verdict)
+        return row if row.status != Status.VALID else replace(row, packed=self.pack(subject, row))
+
+
+def judged(row: Row, verdict: Verdict) -> Row:
+    """Return the row of a molecule with what its checks found."""
+    values = verdict.values()
+    row = replace(
+        row,
+        status=Status.VALID,
+        stage="",
+        reason="",
+        inchikey=str(values.pop(InchikeyCheck.name, "")),
+        values=values,
+        comparable=_came_to_the_key(verdict),
+    )
+    failure = verdict.failure
+    if failure is None:
+        return row
+    status = Status.FAILED if failure.broken else Status.FILTERED
+    return replace(
+        row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
+    )
 
 
 def _came_to_the_key(verdict: Verdict) -> bool:
