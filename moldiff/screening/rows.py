@@ -83,7 +83,7 @@ class Row:
 
 
 class FirstRecords(Protocol):
-    """Which record had a key first: a dictionary, or something on disk."""
+    """The first record of each key: a dictionary, or something on disk."""
 
     def setdefault(self, key: str, number: int, /) -> int: ...
 

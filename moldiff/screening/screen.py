@@ -27,6 +27,13 @@ if TYPE_CHECKING:
 class Screening:
     """A screening run that is done.
 
+    >>> from pathlib import Path
+    >>> import moldiff
+    >>> _ = Path("few.smi").write_text("CCO ethanol\nCCCCCCCCCCCC dodecane\nOCC again\n")
+    >>> run = moldiff.screen("few.smi", "run", where="logp<2", rank="mw")
+    >>> list(run.ranked["name"]), list(run.records["status"])
+    (['ethanol'], ['valid', 'filtered', 'duplicate'])
+
     Attributes:
         folder: of the run.
         funnel: funnel.json, see `moldiff.screening.runs.funnel`.
@@ -99,6 +106,13 @@ def screen(
 
     It may be killed at any moment: the same call goes on, and ends with the same tables. Other options on the same
     files compute what is new or changed, and no more.
+
+    >>> from pathlib import Path
+    >>> import moldiff
+    >>> _ = Path("two.smi").write_text("CCO ethanol\nCCCCCCCCCCCC dodecane\n")
+    >>> run = moldiff.screen("two.smi", "run_of_two", where="mw<100", rank=["logp:target:-2..0..3", "mw:min:50..100"])
+    >>> run.funnel["counts"]["filtered"], run.top.name
+    (1, 'top.sdf.gz')
 
     Args:
         files: molecule files, one after the other; a name with * ? or [ stands for all that match it.

@@ -1,4 +1,4 @@
-"""Which record had a key first, for any number of keys in constant memory: a table of SQLite beside the run."""
+"""The first record of each key, for any number of keys in constant memory: a table of SQLite beside the run."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run has come.
+    """Progress of a run.
 
     Attributes:
         shards, records: of the run.
