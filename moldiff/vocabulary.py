@@ -35,6 +35,11 @@ class Vocabulary:
     bonds: tuple[str, ...]
     explicit_hydrogens: bool = True
 
+    @property
+    def atoms(self) -> str:
+        """Word for the atoms of a molecule where they are counted."""
+        return "atoms" if self.explicit_hydrogens else "heavy atoms"
+
     def __post_init__(self) -> None:
         if not self.elements or not self.charges or self.bonds[:1] != (NO_BOND,):
             raise ValueError(f"a vocabulary needs elements, charges and bonds that start with 'none', not {self}")

@@ -10,7 +10,21 @@ from typer.core import TyperGroup
 
 from moldiff.arguments import split_names
 from moldiff.cli.option_files import ScreenConfig
-from moldiff.cli.shared import Alerts, Rules, Seed, Smarts, Where, Workers, echo, progress_bar
+from moldiff.cli.shared import (
+    Alerts,
+    Command,
+    Known,
+    Rules,
+    Seed,
+    ShapeOf,
+    SimilarTo,
+    Smarts,
+    Standardise,
+    Where,
+    Workers,
+    echo,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from moldiff.screening.screen import Screening
@@ -57,6 +71,11 @@ def run(
     rules: Rules = "",
     alerts: Alerts = "",
     smarts: Smarts = None,
+    similar_to: SimilarTo = None,
+    shape_of: ShapeOf = None,
+    known: Known = None,
+    command: Command = None,
+    standardise: Standardise = False,
     rank: Annotated[
         list[str] | None,
         typer.Option(
@@ -89,6 +108,7 @@ def run(
     config: ScreenConfig = None,
 ) -> None:  # fmt: skip
     """Begin a run, or go on with it: the same command, at any time."""
+    from moldiff.chem.filters.commands import parse_command
     from moldiff.devices import usable_cores
     from moldiff.screening.runs.estimate import estimate
     from moldiff.screening.runs.options import screen_options
@@ -100,6 +120,11 @@ def run(
         "rules": split_names(rules),
         "alerts": split_names(alerts),
         "smarts": [str(path) for path in smarts or ()],
+        "similar_to": None if similar_to is None else str(similar_to),
+        "shape_of": None if shape_of is None else str(shape_of),
+        "known": None if known is None else str(known),
+        "commands": dict(map(parse_command, command or ())),
+        "standardise": standardise,
         "rank": rank or (),
         "ranked": ranked,
         "top": top,

@@ -86,8 +86,9 @@ class Model(LoadedModel):
         info = self.info
         targets = f"; targets {', '.join(info['targets'])}" if info["targets"] else ""
         smallest, largest = info["n_atoms"]
+        atoms = self.model.vocabulary.atoms
         return (
-            f"<moldiff.Model {self.name}: {' '.join(info['elements'])}, {smallest} to {largest} atoms{targets}; "
+            f"<moldiff.Model {self.name}: {' '.join(info['elements'])}, {smallest} to {largest} {atoms}{targets}; "
             f"{info['evaluations']} evaluations by {info['sampler']}; on {info['device']} in {info['precision']}>"
         )
 

@@ -6,11 +6,12 @@ a fraction of a new draw. It is biased towards what was there before, so it is a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
 
+from moldiff.chem.filters.checks import Check
 from moldiff.datasets.batching import bucket_width
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.results import Gate, MoleculeResult, assess
@@ -42,22 +43,27 @@ class Renoiser:
         self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
 
     def settle(
-        self, draws: list[RawSample], decoder: Decoder, attempts: int, gate: Gate | None = None
+        self,
+        draws: list[RawSample],
+        decoder: Decoder,
+        attempts: int,
+        gate: Gate | None = None,
+        checks: Sequence[Check] = (),
     ) -> Iterator[MoleculeResult]:
         """Yield the result of each draw in order, after up to so many attempts at those that are invalid.
 
         Every attempt starts from the draw itself. Where none is valid, the draw's own result stands. A draw that did
-        not stay finite has nothing to start from, and a molecule that is withheld stays so.
+        not stay finite has nothing to start from, and a molecule that is withheld or left out by a check stays so.
         """
         if not attempts:
-            yield from (assess(draw, decoder, gate) for draw in draws)
+            yield from (assess(draw, decoder, gate, checks=checks) for draw in draws)
             return
-        results = {draw.number: assess(draw, decoder, gate) for draw in draws}
+        results = {draw.number: assess(draw, decoder, gate, checks=checks) for draw in draws}
         for number in range(1, attempts + 1):
             invalid = [draw for draw in draws if results[draw.number].status == Status.INVALID]
             for draw in self.attempt(invalid, number).values():
-                new = assess(draw, decoder, gate)
-                kept = new if new.status == Status.VALID else results[draw.number]
+                new = assess(draw, decoder, gate, checks=checks)
+                kept = new if new.status in (Status.VALID, Status.FILTERED) else results[draw.number]
                 results[draw.number] = replace(kept, renoised=number)
         yield from (results[draw.number] for draw in draws)
 

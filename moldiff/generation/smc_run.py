@@ -16,6 +16,7 @@ from torch import Tensor
 
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score
+from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
@@ -24,7 +25,7 @@ from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, assess
-from moldiff.generation.run import DRAWS_PER_VALID, GenerateRun, Progress
+from moldiff.generation.run import GenerateRun, Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
@@ -109,18 +110,26 @@ class MoleculePotential:
         drawer: makes the draws.
         decoder: of the final molecules.
         score: of the user.
-        gate: see `moldiff.generation.results.assess`.
+        gate, checks: see `moldiff.generation.results.assess`; what fails a check has no score.
 
     Attributes:
         evaluations: molecules that the score was asked for.
     """
 
-    def __init__(self, drawer: MoleculeSampler, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
-        self._drawer, self._decoder, self._score, self._gate = drawer, decoder, score, gate
+    def __init__(
+        self,
+        drawer: MoleculeSampler,
+        decoder: Decoder,
+        score: Score,
+        gate: Gate | None = None,
+        checks: Sequence[Check] = (),
+    ) -> None:
+        self._drawer, self._decoder, self._score = drawer, decoder, score
+        self._gate, self._checks = gate, checks
         self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
-        results = [assess(self._draw(sample), self._decoder, self._gate) if final else None for sample in samples]
+        results = [self._assessed(sample) if final else None for sample in samples]
         molecules = [
             (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
             for result, sample in zip(results, samples, strict=True)
@@ -132,6 +141,9 @@ class MoleculePotential:
             ScoredParticle(None if mol is None else next(scores), result)
             for mol, result in zip(molecules, results, strict=True)
         ]
+
+    def _assessed(self, sample: Sample) -> MoleculeResult:
+        return assess(self._draw(sample), self._decoder, self._gate, checks=self._checks)
 
     def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
@@ -160,7 +172,7 @@ class ReweightedSampler:
         drawer: makes plain draws.
         decoder: of the final molecules.
         asked: what is asked for.
-        gate: see `moldiff.generation.results.assess`.
+        gate, checks: see `moldiff.generation.results.assess`.
         evaluations: of the network, for all groups that were begun.
     """
 
@@ -168,6 +180,7 @@ class ReweightedSampler:
     decoder: Decoder
     asked: ScoreOptions
     gate: Gate | None = None
+    checks: Sequence[Check] = ()
     evaluations: int = 0
     _groups: list[tuple[list[float], int, int, bool]] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
@@ -178,7 +191,7 @@ class ReweightedSampler:
             drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
             drawer.micro_batches,
         )  # fmt: skip
-        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate)
+        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate, self.checks)
         self._stages = stages(drawer.grid, model.curve)
         self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
@@ -267,13 +280,15 @@ class GroupRun(GenerateRun):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = self._groups = ReweightedSampler(self.drawer(True, workers), self.decoder, self.score, self.gate)
+        draws = self._groups = ReweightedSampler(
+            self.drawer(True, workers), self.decoder, self.score, self.gate, self.checks
+        )
         size, first = self.score.particles, 0
-        limit = self.requested * (DRAWS_PER_VALID if self.options.until_valid else 1)
+        limit = self.options.most_draws
         while first * size < limit and interruption.number is None:
             missing = math.ceil((self.requested - self.done) / size)
             groups = range(first, first + min(missing, max(1, self.sampler.options.batch_size // size)))
-            made = (self.steering.tracker.measure(result, wanted) for result, wanted in draws.results(groups))
+            made = (self.measured(result, wanted) for result, wanted in draws.results(groups))
             for result in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
                 yield result
                 yield from made

@@ -75,7 +75,8 @@ class VaryOptions(RecordOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        return {**super().record(sampler), "strength": list(self.strength), "decode": str(self.decode)}
+        own = {"strength": list(self.strength), "decode": str(self.decode), "add_hydrogens": self.add_hydrogens}
+        return super().record(sampler) | own
 
     def strength_of(self, draw: int) -> float:
         """Return the strength of a record's draw: evenly spread, the first and the last at the ends of the range."""
@@ -120,10 +121,9 @@ class VaryRun(RecordRun[Seed]):
 
     def prepare(self, record: Record) -> Seed:
         assert record.mol is not None
-        arrays = encode(record.mol, self.model.vocabulary)
+        arrays = encode(record.mol, self.model.vocabulary, fragments=False)
         centre = arrays.pos.astype(np.float64).mean(0)
         centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        # as the model spells it: what it cannot spell, such as isotopes, is no difference to a variation
         conversion = decode(arrays, self.model.vocabulary)
         if conversion.mol is None:
             raise EncodingError(conversion.reason)
@@ -222,6 +222,7 @@ def vary(
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
     heavy_only: bool = False,
+    add_hydrogens: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Make variations of molecules; the `Result` holds them as RDKit molecules, record by record, draw by draw.
@@ -243,6 +244,7 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
+        add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
         model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only: as
             in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
@@ -250,6 +252,7 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
+    check_flag(add_hydrogens, "add_hydrogens")
     sampling = SamplerOptions.of(
         evaluations=evaluations,
         steps=steps,
@@ -265,6 +268,7 @@ def vary(
         model=model,
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
+        add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.scoring.targets import Target, parse_target
 
@@ -44,7 +44,7 @@ class PredictedNearness:
         from moldiff.molecules import SoftBatch, collate
 
         try:
-            arrays = encode(mol, self.model.vocabulary)
+            arrays = classes_of(mol, self.model.vocabulary)
         except EncodingError:
             return None
         # one at a time: what a molecule scores does not depend on its company

@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from moldiff.chem.filters.measures import Measure, measure_named
+from moldiff.chem.filters.checks import Measure
+from moldiff.chem.filters.measures import measure_named
 from moldiff.errors import MoldiffError
 from moldiff.screening.ranking import Ranking, parse_rank
 from moldiff.screening.rows import Row
@@ -18,7 +19,8 @@ COLUMN = "desirability"
 """Column of tables of ranked molecules."""
 
 _INF = math.inf
-_FORM = re.compile(r"(?P<name>[^:]+):(?P<shape>max|min|target|range):(?P<numbers>[^*]+)(?:\*(?P<weight>.+))?")
+_FORM = re.compile(r"(?P<name>.+):(?P<shape>max|min|target|range):(?P<numbers>[^*]+)(?:\*(?P<weight>.+))?")
+_SHAPE = re.compile(r":\s*(max|min|target|range)\s*:")
 _NUMBERS = {"max": 2, "min": 2, "target": 3, "range": 4}
 _ENDS: dict[str, Callable[[list[float]], tuple[tuple[float, float], tuple[float, float]]]] = {
     "max": lambda n: ((n[1], _INF), (n[0], _INF)),
@@ -86,10 +88,14 @@ class Desirability:
         return math.exp(total / sum(wish.weight for wish in self.wishes))
 
 
-def parse_wish(text: str) -> Wish:
+def parse_wish(text: str, others: Iterable[Measure] = ()) -> Wish:
     """Read ``qed:max:0.2..0.9`` (0 at 0.2, 1 from 0.9 up), ``sa:min:2..6`` (1 up to 2, 0 from 6 up),
     ``logp:target:0..2.5..5`` (1 at 2.5) or ``mw:range:200..300..450..550`` (1 from 300 to 450). Behind a ``*`` stands a
     weight.
+
+    Args:
+        text: of a user.
+        others: measures that the user brought along.
 
     Raises:
         MoldiffError: it is none of these, or no such number is known.
@@ -110,10 +116,7 @@ def parse_wish(text: str) -> Wish:
     if weight <= 0:
         raise MoldiffError(f"rank '{text}': the weight must be positive", argument="rank")
     good, bad = _ENDS[match["shape"]](numbers)
-    try:
-        return Wish(text, measure_named(match["name"]), good, bad, weight)
-    except MoldiffError as error:
-        raise MoldiffError(str(error), argument="rank") from None
+    return Wish(text, measure_named(match["name"], others, argument="rank"), good, bad, weight)
 
 
 def _number(text: str, wish: str) -> float:
@@ -126,19 +129,23 @@ def _number(text: str, wish: str) -> float:
     return value
 
 
-def read_ranking(texts: Iterable[str]) -> Ranking | None:
+def read_ranking(texts: Iterable[str], others: Iterable[Measure] = ()) -> Ranking | None:
     """Return the order that a user's words mean: one rank of `moldiff.screening.ranking.parse_rank`, or any number of
     wishes about different numbers; None = no words.
+
+    Args:
+        texts: of a user.
+        others: measures that the user brought along.
 
     Raises:
         MoldiffError: a text that is neither, two ranks, or two wishes about one number.
     """
-    words = list(texts)
+    words, brought = list(texts), tuple(others)
     if not words:
         return None
-    if len(words) == 1 and _FORM.fullmatch(words[0].replace(" ", "")) is None and words[0].count(":") < 2:
-        return parse_rank(words[0])
-    wishes = tuple(map(parse_wish, words))
+    if len(words) == 1 and _SHAPE.search(words[0]) is None:
+        return parse_rank(words[0], brought)
+    wishes = tuple(parse_wish(word, brought) for word in words)
     names = [wish.measure.name for wish in wishes]
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
     if twice is not None:

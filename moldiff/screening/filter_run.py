@@ -10,9 +10,9 @@ from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
-from moldiff.chem.filters.checks import Check, by_cost
+from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
-from moldiff.chem.filters.measures import Descriptor, Measure, MeasureCheck
+from moldiff.chem.filters.measures import Descriptor, MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, map_batches
@@ -27,6 +27,7 @@ Progress = Callable[[int], None]
 
 TIMEOUT_S = 60.0
 """Longest time for one molecule in a worker."""
+COMMAND_SHARE = 0.8  # of that time, for a command: it is ended before its worker is
 CHUNK = 32  # records sent to a worker at once
 KEPT_COLUMNS = ("record", "file", "name", "smiles", "inchikey")
 _TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit", "smiles", "inchikey"})
@@ -41,6 +42,7 @@ class FilterOptions:
         rank, n: which molecules are kept.
         all_checks: ask every check of every molecule.
         dedup: of molecules with the same InChIKey, the first is kept.
+        standardise: bring molecules into their standard form first.
         seed: of coordinates that are given.
         workers, isolated, timeout_s: see `moldiff.processes.map_batches`.
     """
@@ -50,6 +52,7 @@ class FilterOptions:
     n: int | None = None
     all_checks: bool = False
     dedup: bool = True
+    standardise: bool = False
     seed: int = 0
     workers: int = 1
     isolated: bool = False
@@ -64,6 +67,7 @@ class FilterOptions:
             raise MoldiffError(f"timeout must be positive, not {self.timeout_s}", argument="timeout")
         check_flag(self.all_checks, "all_checks")
         check_flag(self.dedup, "dedup")
+        check_flag(self.standardise, "standardise")
 
     def checks(self, *, coordinates: bool = False) -> tuple[Check, ...]:
         """Return the checks, the cheapest first.
@@ -79,6 +83,10 @@ class FilterOptions:
         found += [MeasureCheck(measure) for measure in dict.fromkeys(measured) if measure.name not in asked]
         return by_cost([*found, CoordinatesCheck()] if coordinates else found)
 
+    def work(self, checks: tuple[Check, ...], pack: Pack = nothing) -> FilterWork:
+        """Return the work on a record, for this process or another."""
+        return FilterWork(checks, self.all_checks, pack, self.seed, self.standardise)
+
     def record(self) -> dict[str, object]:
         """Return what decides about the result, by its public names."""
         return {
@@ -87,6 +95,7 @@ class FilterOptions:
             "n": self.n,
             "all_checks": self.all_checks,
             "dedup": self.dedup,
+            "standardise": self.standardise,
             "seed": self.seed,
         }
 
@@ -128,7 +137,7 @@ class FilterRun:
         self.library, self.options, self.started = library, options, time.monotonic()
         self.counts = RowCounts(options.dedup)
         checks = options.checks(coordinates=coordinates)
-        self._work = FilterWork(checks, options.all_checks, pack, options.seed)
+        self._work = options.work(checks, pack)
         self.sheet = records_sheet((check.name, check.is_text) for check in checks)
 
     def rows(self, progress: Progress | None = None) -> Iterator[Row]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from moldiff.chem.filters.measures import Measure, measure_named
-from moldiff.errors import MoldiffError
+from moldiff.chem.filters.checks import Measure
+from moldiff.chem.filters.measures import measure_named
 from moldiff.scoring.targets import parse_target
 from moldiff.screening.rows import Row
 
@@ -58,23 +58,24 @@ class Rank:
         return self.worth(value) if isinstance(value, float) else float("-inf")
 
 
-def parse_rank(text: str) -> Rank:
+def parse_rank(text: str, others: Iterable[Measure] = ()) -> Rank:
     """Read ``qed`` (the highest first), ``sa:low`` (the lowest first) or ``logp=2.5``, ``mw=300..400`` (the nearest
     first).
+
+    Args:
+        text: of a user.
+        others: measures that the user brought along.
 
     Raises:
         MoldiffError: it is none of these, or no such number is known.
     """
     if set(text) & set("=<>"):
         target = parse_target(text)
-        return Rank(text, measure_named(target.name), lambda value: -target.distance(value))
+        return Rank(text, measure_named(target.name, others, argument="rank"), lambda value: -target.distance(value))
     name, _, end = text.rpartition(":")
     if end not in _ENDS or not name:
         name, end = text, "high"
-    try:
-        return Rank(text, measure_named(name), _ENDS[end])
-    except MoldiffError as error:
-        raise MoldiffError(str(error), argument="rank") from None
+    return Rank(text, measure_named(name, others, argument="rank"), _ENDS[end])
 
 
 class Best:

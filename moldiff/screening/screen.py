@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_flag, name_list, texts, whole_number
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Screening:
-    """A screening run that is done.
+    r"""A screening run that is done.
 
     >>> from pathlib import Path
     >>> import moldiff
@@ -87,6 +88,11 @@ def screen(
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
     smarts: str | Path | Iterable[str | Path] = (),
+    similar_to: str | Path | None = None,
+    shape_of: str | Path | None = None,
+    known: str | Path | None = None,
+    commands: Mapping[str, str] = MappingProxyType({}),
+    standardise: bool = False,
     rank: str | Iterable[str] = (),
     ranked: int = 10_000,
     top: int = 100,
@@ -102,7 +108,7 @@ def screen(
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Screening | None:
-    """Screen molecule files of any size in a folder, and return the run; None where only a part was worked on.
+    r"""Screen molecule files of any size in a folder, and return the run; None where only a part was worked on.
 
     It may be killed at any moment: the same call goes on, and ends with the same tables. Other options on the same
     files compute what is new or changed, and no more.
@@ -117,7 +123,8 @@ def screen(
     Args:
         files: molecule files, one after the other; a name with * ? or [ stands for all that match it.
         out: folder of the run.
-        where, rules, alerts, smarts: see `moldiff.filter`; ``smarts`` are files here.
+        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise: see `moldiff.filter`;
+            molecules and patterns come from files here.
         rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
             (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6", "logp:target:0..2.5..5",
             "mw:range:200..300..450..550", and behind a * a weight.
@@ -146,6 +153,12 @@ def screen(
         "rules": name_list(rules, "rules"),
         "alerts": name_list(alerts, "alerts"),
         "smarts": tuple(map(str, patterns)),
+        **{
+            name: None if one is None else str(one)
+            for name, one in (("similar_to", similar_to), ("shape_of", shape_of), ("known", known))
+        },
+        "commands": commands,
+        "standardise": standardise,
         "rank": texts(rank, "rank"),
         "ranked": ranked,
         "top": top,

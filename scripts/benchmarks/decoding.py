@@ -23,7 +23,6 @@ import torch
 
 from moldiff.choices import DEFAULTS
 from moldiff.datasets.chemistry import TrainingChemistry
-from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import (
     LENGTH_WIDENING,
@@ -34,8 +33,7 @@ from moldiff.generation.decoding.decoders import (
     length_problem,
 )
 from moldiff.generation.renoise import Renoiser
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.loaded import load_model
 from moldiff.provenance import hardware
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
@@ -69,9 +67,8 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace, workers: Workers) -> None:
-        self.folder = load_model_folder(arguments.model)
-        device = torch.device(arguments.device)
-        model = MoleculeModel.from_folder(self.folder, device, resolve_precision(DEFAULT_PRECISION, device))
+        loaded = load_model(arguments.model, device=arguments.device)
+        self.folder, model = loaded.folder, loaded.model
         self.vocabulary = model.vocabulary
         self.seen = TrainingChemistry.from_tensors(self.folder.references, str(self.folder.path))
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)

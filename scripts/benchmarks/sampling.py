@@ -28,7 +28,7 @@ from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate import generate
 from moldiff.generation.results import ResultCounts, assess
-from moldiff.models.folder import load_model_folder
+from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
 from moldiff.provenance import hardware
@@ -121,7 +121,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
     precision = resolve_precision(arguments.precision, device)
-    model = MoleculeModel.from_folder(load_model_folder(arguments.model), device, precision)
+    model = load_model(arguments.model, device=device, precision=precision).model
     rows, threads = ROWS[device.type, precision], torch.get_num_threads()
     speed = molecules_per_second(arguments.model, arguments.device, arguments.precision, arguments.n)
     torch.set_num_threads(1)

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from rdkit import Chem
 import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.score_functions import Score, ScoreError
+from moldiff.chem.filters.checks import Check
+from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.io.embed import embed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
@@ -40,9 +42,11 @@ AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4],
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks end in methane, ammonia, or (every third number) a methyl radical; half-way, nothing has a score."""
 
-    def scripted_assess(draw: RawSample, decoder: Decoder, gate: Gate | None) -> MoleculeResult:
+    def scripted_assess(
+        draw: RawSample, decoder: Decoder, gate: Gate | None, checks: Sequence[Check]
+    ) -> MoleculeResult:
         arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
-        return assess(RawSample(draw.number, arrays, -1), decoder, gate)
+        return assess(RawSample(draw.number, arrays, -1), decoder, gate, checks=checks)
 
     monkeypatch.setattr(smc_run, "assess", scripted_assess)
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
@@ -140,6 +144,14 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
         assert outcome.mol.GetNumAtoms() == 9  # exp(5 x 4) times as likely as 5 atoms
         assert condition[0] % 2 == 1  # an odd number's
         assert outcome.score == 9.0
+
+
+def test_what_a_filter_leaves_out_is_not_drawn(scripted: None, model: Path, tmp_path: Path) -> None:
+    score = asked(nitrogens, 8.0)
+    criteria = Criteria.of(where="heteroatoms=0")
+    summary = generate_files(tmp_path / "m.sdf", n=8, model=str(model), evaluations=4, score=score, criteria=criteria)
+    assert nonzero(summary.counts) == {"valid": 8}
+    assert {row["smiles"] for row in rows_of(tmp_path / "m.csv")} == {"C"}
 
 
 def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Path) -> None:

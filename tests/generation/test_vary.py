@@ -222,10 +222,9 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
     )
 
 
-def test_isotopes_make_no_other_molecule(identity: list[Task], model: Path) -> None:
-    (made,) = moldiff.vary([embedded("[13CH3]C([2H])=O")], 1, model=model)
-    assert made.GetProp("same_molecule") == "yes"
-    assert made.GetProp("similarity") == "1"
+def test_isotopes_are_refused_as_in_every_command(identity: list[Task], model: Path) -> None:
+    with pytest.raises(MoldiffError, match="isotope 13C is outside the vocabulary"):
+        moldiff.vary([embedded("[13CH3]C([2H])=O")], 1, model=model)
 
 
 def test_the_result_does_not_depend_on_batch_size_or_other_records(model: Path, seeds: Path, tmp_path: Path) -> None:

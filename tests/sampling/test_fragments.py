@@ -18,7 +18,7 @@ import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.config import SamplingConfig
-from moldiff.diffusion.inpainting import PartialDiffusion
+from moldiff.diffusion.inpainting import PartialDiffusion, Placement
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
@@ -30,11 +30,12 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.conditions import UnconditionalSampler
-from moldiff.sampling.constraints import Composition, TotalCharge, decoding_constraints
+from moldiff.sampling.constraints import NO_CONSTRAINTS, Composition, TotalCharge, decoding_constraints
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, RePaint
+from moldiff.vocabulary import Vocabulary
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 
@@ -404,3 +405,46 @@ def test_a_changed_fragment_is_a_violation(tiny_model: MoleculeModel, grown: Fix
 def test_arrays_of_the_cut_are_those_of_the_input(grown: FixedFragment) -> None:
     arrays: MolArrays = grown.fragment.arrays
     np.testing.assert_allclose(arrays.pos, METHANOL.GetConformer().GetPositions()[[0, 1, 2, 5]], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def heavy() -> Vocabulary:
+    return Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
+
+
+def test_exits_of_one_piece_grow_apart_and_pieces_are_linked_on_the_way(heavy: Vocabulary) -> None:
+    ring = embedded("c1ccccc1")
+    known = FixedFragment(Fragment(ring, attach_at=[0, 3]).cut(heavy), heavy).known
+    places = Placement().places(known, torch.tensor([4, 6]), 6)
+    assert places.shape == (2, 6, 3)
+    for row in range(2):
+        for slot in range(4):
+            away = torch.linalg.vector_norm(known.exits - places[row, slot], dim=1)
+            assert int(away.argmin()) == slot % 2, "the exits take turns"
+            assert float(away.min()) == pytest.approx(1.2 + 0.13 * (4, 6)[row] / 2, abs=1e-5)
+    apart = Chem.CombineMols(embedded("C"), embedded("N", 5.0))
+    known = FixedFragment(Fragment(apart, attach_at=[0, 5]).cut(heavy), heavy).known
+    assert known.pieces.tolist() == [0, 1]
+    ends = known.exits + 1.2 * known.exit_vectors
+    (places,) = Placement().places(known, torch.tensor([4]), 4)
+    middle = ends.mean(0)
+    for slot, way in ((0, 0.25), (1, 0.25), (2, 0.75), (3, 0.75)):
+        torch.testing.assert_close(places[slot], torch.lerp(ends[slot % 2], middle, way))
+
+
+def test_a_heavy_atom_model_gives_every_exit_a_bond_and_no_other_atom_one(heavy: Vocabulary) -> None:
+    mol = embedded("CC(=O)O")
+    fixed = FixedFragment(Fragment(mol, fixed_atoms=[0, 1, 3]).cut(heavy), heavy)  # carbon 1 lacks two orders
+    torch.manual_seed(0)
+    n, width = 3, 7
+    noisy = empty_batch(torch.tensor([7, 5]), torch.tensor([0, 1]), width, 0)
+    shape = (2, width, width, len(heavy.bonds))
+    bonds = torch.randn(shape)
+    bonds = bonds + bonds.transpose(1, 2)
+    bonds[..., 0] += 4  # nothing is bonded by itself
+    prediction = MolPrediction(torch.randn(2, width, 3), torch.randn(2, width, 3), torch.randn(2, width, 3), bonds)
+    decided = fixed.decide(noisy, prediction).bond_type.argmax(-1)
+    orders = torch.tensor([0.0, 1, 2, 3, 9])[decided[:, :n, n:]].sum(-1)
+    assert orders[:, [0, 2]].tolist() == [[0, 0], [0, 0]]
+    assert all(1 <= total <= 2 for total in orders[:, 1].tolist())
+    assert fixed.demand(NO_CONSTRAINTS).kept.filled is False  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -63,8 +64,17 @@ def leaders(smiles: Sequence[str], distance: float, n: int) -> list[int]:
     return [prints[one][0] for one in picked]
 
 
+def fingerprint(bare: Chem.Mol) -> Any:
+    """Return the bit vector of a sanitised molecule without explicit hydrogens."""
+    return _generator().GetFingerprint(bare)
+
+
+@cache
+def _generator() -> Any:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+
+
 def _fingerprints(smiles: Sequence[str]) -> list[Any]:
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     with rdBase.BlockLogs():
         molecules = [Chem.MolFromSmiles(text) for text in smiles]
-    return [None if mol is None else generator.GetFingerprint(mol) for mol in molecules]
+    return [None if mol is None else fingerprint(mol) for mol in molecules]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.convert import Conversion, EncodingError, classes_of, decode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.choices import Decoding
@@ -112,7 +112,8 @@ class StructuredDecoder:
     def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw's arrays, or those of the most probable sound molecule."""
         plain = ArgmaxDecoder(self.vocabulary).decode(draw)
-        if not plain.problem:
+        problem = plain.problem or self._other_hydrogens(plain)
+        if not problem:
             return plain
         assert draw.arrays is not None and draw.log_probabilities is not None
         charge = self.total_charge(draw.arrays)
@@ -121,9 +122,16 @@ class StructuredDecoder:
             draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
         )
         if found.solution is None:
-            problem = f"decoding: {found.reason} (argmax: {plain.problem})"
+            problem = f"decoding: {found.reason} (argmax: {problem})"
             return DecodedMolecule(plain.conversion, problem, arrays=draw.arrays)
         return self._decoded(draw.arrays, found.solution)
+
+    def _other_hydrogens(self, plain: DecodedMolecule) -> str:
+        """Return how many hydrogens a sound molecule has if others are demanded; all else that is, plain decoding
+        obeys."""
+        mol, wanted = plain.conversion.mol, self.demands.hydrogens
+        found = 0 if mol is None else sum(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
+        return "" if wanted in (None, found) else f"{found} hydrogens"
 
     def total_charge(self, arrays: MolArrays) -> int:
         """Return the total charge to decode with where none is demanded."""
@@ -162,7 +170,7 @@ class StructuredDecoder:
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: TrainingChemistry) -> str:
     """Return which bond of a sanitised molecule has a length unlike any of its kind in training; "" if none has."""
     try:
-        arrays = encode(mol, vocabulary)
+        arrays = classes_of(mol, vocabulary)
     except EncodingError as error:
         return str(error)
     return seen.length_problem(arrays, vocabulary, LENGTH_WIDENING)

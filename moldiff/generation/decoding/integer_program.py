@@ -234,8 +234,10 @@ class IntegerProgram:
                 self._add_element_rows(c.fits[self._q])
             if demands.counts is not None:
                 self._add_count_rows(demands.counts)
+            if demands.hydrogens is not None and hydrogens:
+                self._add(self._hydrogens, np.ones(hydrogens), demands.hydrogens, demands.hydrogens)
             if demands.kept is not None:
-                self._add_open_valence_rows(demands.kept.open_valences)
+                self._add_open_valence_rows(demands.kept.open_valences, demands.kept.filled)
 
     def _bonds(self, chosen: np.ndarray) -> np.ndarray:
         """Return the variables of the bonds that a (q,) mask selects."""
@@ -294,11 +296,11 @@ class IntegerProgram:
             variables = np.flatnonzero(self._state.element == element)
             self._add(variables, np.ones(len(variables)), count, count)
 
-    def _add_open_valence_rows(self, open_valences: np.ndarray) -> None:
-        """The bonds that leave a kept atom fill exactly its open valence."""
+    def _add_open_valence_rows(self, open_valences: np.ndarray, filled: bool) -> None:
+        """The bonds that leave a kept atom fill its open valence, or are one at least."""
         for atom, lacking in enumerate(open_valences.tolist()):
             leaving = (self._ends[:, 0] == atom) & (self._ends[:, 1] >= len(open_valences))
-            self._add(self._bonds(leaving), self._order[leaving], lacking, lacking)
+            self._add(self._bonds(leaving), self._order[leaving], lacking if filled else min(lacking, 1), lacking)
 
     def constraints(self, fragments: list[np.ndarray]) -> tuple[csr_array, np.ndarray, np.ndarray]:
         """Return the sparse (R, V) matrix and lower and upper bounds (R,), with a cut for each fragment.

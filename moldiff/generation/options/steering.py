@@ -11,7 +11,7 @@ from torch import Tensor
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.composition import constraints_of, element_mask
+from moldiff.generation.options.composition import constraints_of, element_mask, formula_size
 from moldiff.generation.options.fragment import check_together
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.sampler_options import ResolvedSampler
@@ -88,8 +88,8 @@ def warn_about_sizes(sizes: tuple[int, int] | None, model: MoleculeModel) -> Non
     seen = model.statistics.size_counts
     if sizes and (sizes[0] < min(seen) or sizes[1] > max(seen)):
         logger.warning(
-            "sizes %d..%d reach outside the training data's %d..%d atoms; expect more failures",
-            *sizes, min(seen), max(seen),
+            "sizes %d..%d reach outside the training data's %d..%d %s; expect more failures",
+            *sizes, min(seen), max(seen), model.vocabulary.atoms,
         )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def _fragment(
         return None, sizes
     fragment = asked.cut(vocabulary)
     if options.formula is not None and sizes is None and asked.grow is None:
-        n = sum(options.formula.values())
+        n = formula_size(options.formula, vocabulary)
         sizes = (n, n)
     sizes = asked.sizes(fragment, sizes, model.statistics.size_counts, vocabulary)
     check_together(fragment, asked.source, vocabulary, mask, options.formula, options.charge, sizes)

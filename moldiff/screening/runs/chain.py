@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -17,10 +17,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from moldiff.chem.filters.checks import Check, CheckResult, Verdict
+from moldiff.chem.filters.checks import CheckResult, Verdict
+from moldiff.chem.filters.measures import FunctionMeasure
 from moldiff.chem.filters.preparation import InchikeyCheck
+from moldiff.files import sha256_of
+from moldiff.screening.filter_run import FilterOptions
 from moldiff.screening.rows import Row
-from moldiff.screening.worker import READ, WORKER, judged
+from moldiff.screening.worker import READ, STANDARDISE, WORKER, judged
 from moldiff.status import Status
 from moldiff.version import VERSION
 
@@ -47,7 +50,7 @@ class Chain:
     Attributes:
         links: of the checks.
         every: all of them were asked of every molecule.
-        base: versions of moldiff and RDKit, seed.
+        base: versions of moldiff and RDKit, seed, the form of molecules.
     """
 
     links: tuple[Link, ...]
@@ -55,10 +58,12 @@ class Chain:
     base: str
 
     @classmethod
-    def of(cls, checks: Sequence[Check], *, every: bool, seed: int) -> Chain:
-        """Return the chain of some checks."""
-        links = tuple(Link(check.name, check.is_text, _digest(_told(check))) for check in checks)
-        return cls(links, every, f"moldiff {VERSION}, rdkit {version('rdkit')}, seed {seed}")
+    def of(cls, options: FilterOptions) -> Chain:
+        """Return the chain of the checks of some options."""
+        links = tuple(Link(check.name, check.is_text, _digest(_told(check))) for check in options.checks())
+        form = "standard forms" if options.standardise else "molecules as they are"
+        base = f"moldiff {VERSION}, rdkit {version('rdkit')}, {form}, seed {options.seed}"
+        return cls(links, options.all_checks, base)
 
     @cached_property
     def key(self) -> str:
@@ -116,7 +121,7 @@ class Earlier:
     def known(self, row: Row) -> dict[str, CheckResult]:
         """Return name -> result of the checks that were asked of a record, up to its first failure."""
         found: dict[str, CheckResult] = {}
-        if row.stage in (READ, WORKER):
+        if row.stage in (READ, STANDARDISE, WORKER):
             return found
         for link in self.chain.links:
             value: float | str | None = row.values.get(link.name)
@@ -134,9 +139,9 @@ class Earlier:
 
     def settled(self, row: Row) -> Row | None:
         """Return the row that the chain that is asked now would give, if it can be told from the earlier one alone."""
-        if row.stage == READ:
+        if row.stage in (READ, STANDARDISE) and self.chain.base == self.wanted.base:
             return None if row.status == Status.FAILED and self.retry else row
-        if row.stage == WORKER:
+        if row.stage in (READ, STANDARDISE, WORKER):
             return row if self.chain == self.wanted and not self.retry else None
         known, results = self.known(row), []
         for link in self.wanted.links:
@@ -156,6 +161,10 @@ def _told(value: object) -> Any:
     """Return plain JSON that says all of a check: its class and fields, and those of what it holds."""
     if isinstance(value, Enum):
         return str(value)
+    if isinstance(value, FunctionMeasure):
+        return [value.name, _source(value.name)]
+    if isinstance(value, bytes):
+        return hashlib.sha256(value).hexdigest()
     if is_dataclass(value) and not isinstance(value, type):
         own = {one.name: _told(getattr(value, one.name)) for one in fields(value)}
         return [f"{type(value).__module__}.{type(value).__qualname__}", own]
@@ -170,3 +179,9 @@ def _told(value: object) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value if value is None or isinstance(value, bool | int | str) else repr(value)
+
+
+def _source(name: str) -> str:
+    """Return the hash of the file of a user's function; "" for one of an installed package."""
+    file = Path(name.rpartition(":")[0])
+    return sha256_of(file) if file.suffix == ".py" and file.is_file() else ""

@@ -9,7 +9,7 @@ from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import RowCounts
 from moldiff.screening.runs.plan import Plan
-from moldiff.screening.worker import FilterWork, lost
+from moldiff.screening.worker import lost
 
 SAMPLE, BATCH = 200, 8
 
@@ -58,7 +58,7 @@ def estimate(plan: Plan, workers: int) -> Estimate:
         MoldiffError: a file cannot be read.
     """
     asked = plan.options.filter_options()
-    work = FilterWork(asked.checks(), asked.all_checks, seed=asked.seed)
+    work = asked.work(asked.checks())
     sample = _sample(plan)
     batches = [sample[first : first + BATCH] for first in range(0, len(sample), BATCH)]
     counts, started, timed = RowCounts(asked.dedup), 0.0, 0

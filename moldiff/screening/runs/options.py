@@ -4,13 +4,14 @@ the plan of a run as they were written."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.screening.desirability import read_ranking
-from moldiff.screening.filter_run import FilterOptions
+from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
 from moldiff.sections import Section, validate
 
 Count = Annotated[int, Field(ge=1)]
@@ -22,6 +23,8 @@ class ScreenOptions(Section):
     Attributes:
         where, rules, alerts, smarts: see `moldiff.chem.filters.criteria.Criteria.of`; none = every property is
             computed, and everything passes.
+        similar_to, shape_of, known: files; commands: name -> template; see there.
+        standardise: bring molecules into ChEMBL's standard form first.
         rank: see `moldiff.screening.desirability.read_ranking`; none = the order of the records.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are given 3D coordinates and written to top.sdf.gz.
@@ -39,6 +42,11 @@ class ScreenOptions(Section):
     rules: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
     smarts: tuple[str, ...] = ()
+    similar_to: str | None = None
+    shape_of: str | None = None
+    known: str | None = None
+    commands: Mapping[str, str] = {}
+    standardise: bool = False
     rank: tuple[str, ...] = ()
     ranked: Count = 10_000
     top: Count = 100
@@ -56,15 +64,31 @@ class ScreenOptions(Section):
         Raises:
             MoldiffError: words that mean nothing, or a file of patterns that cannot be read.
         """
+        criteria = Criteria.of(
+            where=self.where,
+            rules=self.rules,
+            alerts=self.alerts,
+            smarts=self.smarts,
+            similar_to=_path(self.similar_to),
+            shape_of=_path(self.shape_of),
+            known=_path(self.known),
+            commands=self.commands,
+            command_s=COMMAND_SHARE * self.timeout,
+        )
         return FilterOptions(
-            criteria=Criteria.of(where=self.where, rules=self.rules, alerts=self.alerts, smarts=self.smarts),
-            rank=read_ranking(self.rank),
+            criteria=criteria,
+            rank=read_ranking(self.rank, criteria.measures),
             n=self.ranked,
             all_checks=self.all_checks,
             dedup=self.dedup,
+            standardise=self.standardise,
             seed=self.seed,
             timeout_s=self.timeout,
         )
+
+
+def _path(file: str | None) -> Path | None:
+    return None if file is None else Path(file)
 
 
 def screen_options(values: Mapping[str, Any]) -> ScreenOptions:

@@ -14,10 +14,10 @@ from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import CHUNK, Progress
 from moldiff.screening.rows import Row
-from moldiff.screening.runs.chain import Chain, Earlier
+from moldiff.screening.runs.chain import Earlier
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.shards import Part, ShardTables
-from moldiff.screening.worker import FilterWork, lost
+from moldiff.screening.worker import lost
 from moldiff.status import Status
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class ProcessesEngine:
     def _compute(self, wanted: set[int], sources: dict[int, tuple[ShardTables, Earlier]]) -> None:
         options = self._plan.options
         asked = options.filter_options()
-        work = FilterWork(asked.checks(), asked.all_checks, seed=asked.seed)
+        work = asked.work(asked.checks())
         jobs: deque[_Job] = deque()
         logger.debug("%d shards to be worked on", len(wanted))
         with watched_signals() as interruption:
@@ -165,9 +165,3 @@ def _batches(jobs: Iterable[_Job], under_way: deque[_Job]) -> Iterator[list[Entr
     for job in jobs:
         under_way.append(job)
         yield from job.batches()
-
-
-def chain_of(plan: Plan) -> Chain:
-    """Return the chain of checks that a plan asks."""
-    asked = plan.options.filter_options()
-    return Chain.of(asked.checks(), every=asked.all_checks, seed=asked.seed)

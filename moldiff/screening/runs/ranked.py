@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 from moldiff.chem.descriptors.fingerprints import leaders
-from moldiff.chem.filters.checks import Subject
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
 from moldiff.processes import Lost, map_items
@@ -19,6 +18,7 @@ from moldiff.screening.outputs import CsvRows, ParquetRows, SdfRecords, Sheet, p
 from moldiff.screening.ranking import Ranking
 from moldiff.screening.rows import Row
 from moldiff.screening.runs.plan import Plan
+from moldiff.screening.worker import FilterWork
 
 RANKED, RANKED_CSV, TOP = "ranked.parquet", "ranked.csv", "top.sdf.gz"
 RANK, PICK = "rank", "pick"
@@ -68,7 +68,7 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed = []
-    work = partial(_sdf_record, seed=plan.options.seed)
+    work = partial(_sdf_record, work=plan.options.filter_options().work(()))
     found = map_items(work, top, workers=workers, timeout_s=plan.options.timeout)
     for (_, row), one in zip(top, found, strict=True):
         packed, reason = (None, one.reason) if isinstance(one, Lost) else one
@@ -103,13 +103,15 @@ def _entries_of(plan: Plan, numbers: set[int]) -> dict[int, Entry]:
     return {entry.number: entry for entry in plan.entries(shards) if entry.number in numbers}
 
 
-def _sdf_record(item: tuple[Entry, Row], seed: int) -> tuple[str | None, str]:
+def _sdf_record(item: tuple[Entry, Row], work: FilterWork) -> tuple[str | None, str]:
     """Return the SDF record of a molecule, or None and the reason. Runs in a worker."""
     entry, row = item
     try:
         mol = entry.read().mol
         assert mol is not None, "it was valid before"
-        subject = Subject(mol, seed)
+        subject, problem = work.subject(mol)
+        if subject is None:
+            return None, problem
         packed = packed_sdf(subject, row)
         return packed, "" if packed is not None else subject.placed[1]
     except Exception as error:  # noqa: BLE001 - RDKit has many

@@ -24,10 +24,11 @@ from pathlib import Path
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.screening.filter_run import Progress
+from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
-from moldiff.screening.runs.processes_engine import ProcessesEngine, chain_of
+from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.shards import Part, ShardTables
 from moldiff.screening.runs.tables import has_tables, write_tables
 
@@ -100,7 +101,7 @@ def work_on(
     """
     check_folder(run)
     with run_lock(run) as lock, _hold(run, lock, plan, part):
-        tables = ShardTables.opened(run / ROWS, chain_of(plan))
+        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
         for folder in (run, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
         engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
@@ -156,7 +157,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
     run, plan = runs[0], read_plan(runs[0])
     with run_lock(run) as lock:
         lock.exclusive()
-        tables = ShardTables.opened(run / ROWS, chain_of(plan))
+        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
         for other in runs[1:]:
             _copy_shards(other, plan, tables)
         missing = sorted(set(range(plan.shards)) - tables.numbers())
@@ -183,7 +184,7 @@ def status_of(run: Path) -> Status:
         MoldiffError: it is none, or a shard is damaged.
     """
     plan = read_plan(run)
-    chain = chain_of(plan)
+    chain = Chain.of(plan.options.filter_options())
     folder = run / ROWS / chain.key
     done: set[int] = set()
     counts: dict[str, int] = {}
