@@ -99,6 +99,10 @@ class FileSet:
         """Add a whole file to the set."""
         self.open(path, binary=isinstance(content, bytes)).write(content)
 
+    def add_json(self, path: Path, value: object) -> None:
+        """Add a file of indented JSON to the set."""
+        self.add(path, _json(value))
+
     def sync(self) -> None:
         """Make durable what was written aside so far."""
         for _, handle in self._aside.values():

@@ -54,6 +54,23 @@ Smarts = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Patterns none of which may match: a SMARTS and a name in each line."),
 ]
+SimilarTo = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="References of the number 'similarity' (Tanimoto, ECFP4).")
+]
+ShapeOf = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="References of the numbers 'shape' and 'colour' (3D overlay).")
+]
+Known = Annotated[Path | None, typer.Option(metavar="FILE", help="Molecules to leave out, by InChIKey.")]
+Command = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=COMMAND",
+        help="A number that a program prints, for --where and --rank; {sdf} or {smiles} in it is the molecule.",
+    ),
+]
+Standardise = Annotated[
+    bool, typer.Option("--standardise", help="First bring molecules into ChEMBL's form: charges, salts, isotopes.")
+]
 ReportFile = Annotated[
     Path | None,
     typer.Option("--report", metavar="HTML", help="Also a page on the molecules that opens offline in a browser."),

@@ -7,7 +7,7 @@ as a catalogue of patterns, is built there when it is first needed, and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -188,7 +188,9 @@ def by_cost(checks: Iterable[Check]) -> tuple[Check, ...]:
     return tuple(sorted(checks, key=lambda check: check.cost))
 
 
-def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -> Verdict:
+def examine(
+    subject: Subject, checks: Sequence[Check], *, every: bool = False, known: Mapping[str, CheckResult] | None = None
+) -> Verdict:
     """Ask checks, in their order, up to the first that fails.
 
     A check that raises gives a result that is `CheckResult.broken`; no molecule makes this raise.
@@ -197,11 +199,12 @@ def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -
         subject: that is looked at.
         checks: see `by_cost`.
         every: ask all of them; the first failure is the same.
+        known: name -> result of checks that need not be asked again.
     """
     results = []
     for check in checks:
         try:
-            result = check(subject)
+            result = (known or {}).get(check.name) or check(subject)
         except Exception as error:  # noqa: BLE001 - RDKit and users' functions may raise anything
             result = CheckResult(check.name, False, None, error_reason(error), broken=True)
         results.append(result)
