@@ -63,7 +63,7 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 _OPTIONS = {"n": "--number", "targets": "--target"}  # others are spelled like their arguments, with dashes
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|heavy_only|score_weight|fixed_atoms|"
+    r"\b(n_atoms|batch_size|until_valid|property_model|property_scale|exclude_elements|heavy_only|ring_table|score_weight|fixed_atoms|"
     r"keep_smarts|attach_at)\b"
 )
 

@@ -4,6 +4,7 @@ without the model."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.choices import Decoding, Sampler, listed
@@ -14,6 +15,7 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.scoring.rarity import BY_TABLES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +25,16 @@ class GenerationOptions(RunOptions):
     Attributes:
         until_valid: n counts valid molecules, not draws.
         decode, renoise: what becomes of a molecule that is not valid.
+        rarity: tell the rarest ring system and the weakest bond of each molecule.
+        ring_table: by another model's tables, or by the molecules of a file; None = the model's own.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
     until_valid: bool = False
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
+    rarity: bool = False
+    ring_table: str | Path | None = None
     steering: SteeringOptions = field(default_factory=SteeringOptions)
     score: ScoreOptions | None = None
 
@@ -37,8 +43,19 @@ class GenerationOptions(RunOptions):
         check_flag(self.until_valid, "until_valid")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+        check_flag(self.rarity, "rarity")
         if self.score is not None:
             self._check_score()
+        if self.ring_table is not None and not self.needs_tables:
+            raise MoldiffError(
+                "ring_table needs something that asks it: rarity, or the score known_rings or weakest_bond",
+                argument="ring_table",
+            )
+
+    @property
+    def needs_tables(self) -> bool:
+        """Whether rings and bonds are held against tables."""
+        return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
 
     def _check_score(self) -> None:
         if self.sampler.sampler is not None:
@@ -60,7 +77,13 @@ class GenerationOptions(RunOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        own = {"until_valid": self.until_valid, "decode": str(self.decode), "renoise": self.renoise}
+        own: dict[str, object] = {
+            "until_valid": self.until_valid,
+            "decode": str(self.decode),
+            "renoise": self.renoise,
+            "rarity": self.rarity,
+            "ring_table": None if self.ring_table is None else str(self.ring_table),
+        }
         score = {} if self.score is None else self.score.record()
         return {**super().record(sampler), **own, **self.steering.record(), **score}
 
