@@ -15,11 +15,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.choices import Precision, Until
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.rarity import load_tables
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.options.generation_options import GenerationOptions
@@ -34,6 +37,7 @@ from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.models.loaded import at_hand
+from moldiff.models.references import References
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
@@ -125,11 +129,16 @@ class Run(ABC):
         with workers_for(self.device) as workers:
             for result in self._made(workers, by_draws, interruption or Interruption()):
                 # only now: what was checked, measured and scored is the whole molecule
+                result = self.told(result)
                 yield self.counts.take(result.without_hydrogens() if self.request.heavy_only else result)
                 if by_results is not None:
                     by_results(self.done)
                 if self.has_enough:
                     return
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with further facts of its molecule, if any are asked for."""
+        return result
 
     @property
     def has_enough(self) -> bool:
@@ -204,6 +213,7 @@ class GenerateRun(Run):
     Attributes:
         steering: what is asked of the molecules, held against the model.
         decoder: of the final predictions.
+        tables: by which rings and bonds are told or scored; None = nobody asks.
     """
 
     task = "generate"
@@ -222,10 +232,24 @@ class GenerateRun(Run):
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
         decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
-        self.columns = (*COLUMNS, *hydrogen_columns(self.model.vocabulary), *self.steering.tracker.columns)
         self.checks = options.criteria.checks()
+        self.tables = self._tables() if options.needs_tables else None
+        own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
+        self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
+
+    def _tables(self) -> RarityTables:
+        """Return the tables that are asked for: those of another model or of a file, or the model's own."""
+        if self.options.ring_table is not None:
+            return load_tables(self.options.ring_table)
+        return References(self.folder.references, str(self.folder.path)).rarity
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with how rare its molecule's rings and bonds are, where its chemistry is sound."""
+        if not self.options.rarity or self.tables is None or result.mol is None or not result.smiles:
+            return result
+        return replace(result, facts={**result.facts, **self.tables.facts(result.mol)})
 
     def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""

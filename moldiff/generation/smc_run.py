@@ -33,6 +33,7 @@ from moldiff.sampling.particles import ParticleSampler
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import ResamplingStep, ScoredParticle, SequentialMonteCarlo
 from moldiff.scoring.named import OF_TARGETS, targets_score
+from moldiff.scoring.rarity import BY_TABLES, rarity_score
 from moldiff.status import Status
 from moldiff.threads import Workers
 
@@ -273,6 +274,9 @@ class GroupRun(GenerateRun):
         tracker = self.steering.tracker
         if self.score.score is OF_TARGETS:
             self.score = replace(self.score, score=targets_score(tracker.targets, tracker.statistics))
+        elif self.score.score in BY_TABLES.values():
+            assert self.tables is not None
+            self.score = replace(self.score, score=rarity_score(self.score.score.name, self.tables))
         self.columns = (*self.columns, SCORE_COLUMN)
         self.tells_results = True
         self._groups: ReweightedSampler | None = None
