@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
-from moldiff.chem.convert import encode
+from moldiff.chem.convert import classes_of
 from moldiff.chem.valence import closed_shell_states
 from moldiff.generation.decoding.integer_program import AtomStates
 from moldiff.generation.decoding.structured import Limits, Solution, decode_structured
@@ -356,7 +356,7 @@ def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:
     conformer = Chem.Conformer(mol.GetNumAtoms())
     conformer.Set3D(True)
     mol.AddConformer(conformer)
-    return encode(mol, vocabulary)
+    return classes_of(mol, vocabulary)
 
 
 def beliefs_of(arrays: MolArrays, vocabulary: Vocabulary, seed: int, sure: float = 8.0) -> LogProbabilities:
