@@ -47,12 +47,12 @@ class ScreenCommands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=ScreenCommands, help="Screen a library of any size: a ranked table, and a reason for all else.")
+app = typer.Typer(cls=ScreenCommands)
 
 
 @app.callback(invoke_without_command=True)
 def group(context: typer.Context) -> None:
-    """Screen a library of any size: a ranked table, and a reason for every molecule that went.
+    """Screen a library of any size: a ranked table, and a reason for everything else.
 
     [bold]moldiff screen FILE... -o run/[/bold] begins a run, or goes on with one that was killed; its options:
     [bold]moldiff screen run --help[/bold].
@@ -66,7 +66,7 @@ def run(
     files: Annotated[
         list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")] = Path("screened"),
     where: Where = None,
     rules: Rules = "",
     alerts: Alerts = "",

@@ -21,7 +21,7 @@ class Estimate:
     Attributes:
         records, shards: of the run.
         looked_at: records that were looked at, spread evenly over the inputs.
-        counts: RowCounts of these.
+        counts: of what became of these.
         ms: milliseconds that one takes on one process.
         workers: processes of the run.
     """
@@ -42,7 +42,9 @@ class Estimate:
         """Return the estimate for the terminal."""
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.by_status.items())
         stages = sorted(self.counts.by_stage.items(), key=lambda one: -one[1])
-        length = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{self.hours * 60:.1f} minutes"
+        seconds = 3600 * self.hours
+        length = f"{self.hours:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+        length = length if seconds >= 60 else f"{seconds:.0f} seconds"
         return [
             f"{self.records} records in {self.shards} shards; looked at {self.looked_at} of them",
             f"{self.looked_at} requested = {parts}",
