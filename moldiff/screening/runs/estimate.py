@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import RowCounts
@@ -57,8 +59,10 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     """Return an estimate of a run; nothing is written.
 
     Raises:
-        MoldiffError: a file cannot be read.
+        MoldiffError: a file cannot be read, or the run is one of draws, which are not there yet.
     """
+    if plan.draws is not None:
+        raise MoldiffError("an estimate looks at files; generate some hundred molecules, and give their file")
     asked = plan.options.filter_options()
     work = asked.work(asked.checks())
     sample = _sample(plan)
@@ -79,4 +83,4 @@ def estimate(plan: Plan, workers: int) -> Estimate:
 def _sample(plan: Plan) -> list[Entry]:
     count = min(SAMPLE, plan.records)
     numbers = {place * plan.records // count for place in range(count)}
-    return [entry for entry in plan.entries(set(range(plan.shards))) if entry.number in numbers]
+    return [entry for entry in plan.entries(set(range(plan.shards)), Path()) if entry.number in numbers]
