@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("configs", "scripts", "data/sample.sdf")
+COPIED = ("configs", "scripts", "data/sample.sdf", "tests/fixtures/drugs.sdf")
 LANGUAGES = ("sh", "python")
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
