@@ -28,7 +28,6 @@ from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.models.references import RARITY, References
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import _uniform
@@ -233,7 +232,7 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     starts = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = _tables(folder, dataset) if wanted.known else None
+    tables = rarity_tables(dataset, folder) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
@@ -262,14 +261,6 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
-
-
-def _tables(folder: ModelFolder, dataset: PreparedDataset) -> RarityTables:
-    """Return the counts of the training molecules: those that a model of the same data carries, or counted anew."""
-    same = (folder.config.get("training") or {}).get("data_sha256") == dataset.info["data_hash"]
-    if same and set(RARITY) <= folder.references.keys():
-        return References(folder.references, str(folder.path)).rarity
-    return rarity_tables(dataset)
 
 
 def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:
