@@ -48,6 +48,17 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Until(StrEnum):
+    """The goal that a generation goes on drawing for."""
+
+    VALID = "valid"
+    """Sound molecules, those that a filter leaves out among them."""
+    PASSED = "passed"
+    """Sound molecules that pass every filter."""
+    MET = "met"
+    """Those, and every target met."""
+
+
 class RuleName(StrEnum):
     """Presets of rules; keys of `moldiff.chem.filters.rules.RULES`."""
 

@@ -37,7 +37,7 @@ class Vocabulary:
 
     @property
     def atoms(self) -> str:
-        """What the atoms of a molecule are called where they are counted."""
+        """Word for the atoms of a molecule where they are counted."""
         return "atoms" if self.explicit_hydrogens else "heavy atoms"
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from moldiff.files import refuse_existing
 
 PACKAGE = Path(moldiff.errors.__file__).parent
 SOURCES = [path for path in sorted(PACKAGE.rglob("*.py")) if path.relative_to(PACKAGE).parts[0] != "cli"]
-JOBS = ("conformers", "evaluate", "generate", "likelihood", "load", "prepare", "vary")
+JOBS = ("conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "vary")
 MODULES = [
     "moldiff.generation.generate", "moldiff.generation.vary", "moldiff.generation.conformers",
     "moldiff.evaluation.evaluate", "moldiff.nll.likelihood", "moldiff.datasets.prepare", "moldiff.models.loaded",

@@ -15,7 +15,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import EncodingError, classes_of
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.io.records import parse
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.errors import MoldiffError
@@ -141,7 +142,7 @@ def cut_fragment(
         raise MoldiffError(f"{source}: no atom is kept")
     part = _part(mol, atoms.tolist())
     try:
-        arrays = encode(
+        arrays = classes_of(
             _part(_kekulised(mol), atoms.tolist()) if "aromatic" not in vocabulary.bonds else part, vocabulary
         )
     except EncodingError as error:
@@ -176,8 +177,8 @@ def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
         where = f"{source}, record {number}" if len(blocks) > 1 else source
         if record.mol is None:
             raise MoldiffError(f"{where}: {record.reason}")
-        if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
-            raise MoldiffError(f"{where}: no 3D coordinates, which a fragment needs")
+        if reason := coordinates_problem(record.mol):
+            raise MoldiffError(f"{where}: {reason}; a fragment needs 3D coordinates in angstrom")
         whole = Chem.CombineMols(whole, record.mol) if whole.GetNumAtoms() else Chem.Mol(record.mol)
     whole.UpdatePropertyCache(strict=False)
     Chem.FastFindRings(whole)

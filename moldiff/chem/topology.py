@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode, rdkit_errors
+from moldiff.chem.convert import RADICALS, Conversion, EncodingError, classes_of, decode, parts_problem, rdkit_errors
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
@@ -47,7 +47,7 @@ class Topology:
 
 @rdkit_errors()
 def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
-    """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
+    """Return the graph of a sanitised molecule; coordinates that it may have are ignored, isotopes stay.
 
     Raises:
         EncodingError: more than one fragment, too many atoms, or something that the vocabulary cannot spell.
@@ -55,7 +55,9 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
     bare = Chem.Mol(mol)
     bare.RemoveAllConformers()
     if len(Chem.GetMolFrags(bare)) > 1:
-        raise EncodingError("more than one fragment")
+        raise EncodingError(parts_problem(mol) if mol.GetNumConformers() else "more than one fragment")
+    if any(atom.GetNumRadicalElectrons() for atom in bare.GetAtoms()):
+        raise EncodingError(RADICALS)
     bare, order = Chem.AddHs(bare), tuple[int, ...]()
     if not vocabulary.explicit_hydrogens:
         order, bare = _order_of(bare), without_hydrogen_atoms(bare)
@@ -64,7 +66,7 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} {vocabulary.atoms}")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
-    return Topology(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens, order)
+    return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens, order)
 
 
 def _order_of(mol: Chem.Mol) -> tuple[int, ...]:

@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from moldiff.cli.option_files import FilterConfig
-from moldiff.cli.shared import Alerts, Overwrite, Rules, Seed, Smarts, Where, Workers, echo, progress_bar
+from moldiff.cli.shared import (
+    Alerts,
+    Command,
+    Known,
+    Overwrite,
+    Rules,
+    Seed,
+    ShapeOf,
+    SimilarTo,
+    Smarts,
+    Standardise,
+    Where,
+    Workers,
+    echo,
+    progress_bar,
+)
 
 
 def filter_files(
@@ -24,6 +39,11 @@ def filter_files(
     rules: Rules = "",
     alerts: Alerts = "",
     smarts: Smarts = None,
+    similar_to: SimilarTo = None,
+    shape_of: ShapeOf = None,
+    known: Known = None,
+    command: Command = None,
+    standardise: Standardise = False,
     rank: Annotated[
         str | None,
         typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
@@ -42,19 +62,32 @@ def filter_files(
     config: FilterConfig = None,
 ) -> None:  # fmt: skip
     """Keep the molecules that are wanted; without a condition, a table of their properties."""
+    from moldiff.chem.filters.commands import parse_command
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.devices import usable_cores
     from moldiff.screening.entries import library_of
     from moldiff.screening.filter_files import write_filtered
-    from moldiff.screening.filter_run import FilterOptions
+    from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
     from moldiff.screening.ranking import parse_rank
 
+    criteria = Criteria.of(
+        where=where or (),
+        rules=rules,
+        alerts=alerts,
+        smarts=smarts or (),
+        similar_to=similar_to,
+        shape_of=shape_of,
+        known=known,
+        commands=dict(map(parse_command, command or ())),
+        command_s=COMMAND_SHARE * timeout,
+    )
     options = FilterOptions(
-        criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
-        rank=None if rank is None else parse_rank(rank),
+        criteria=criteria,
+        rank=None if rank is None else parse_rank(rank, criteria.measures),
         n=number,
         all_checks=all_checks,
         dedup=not keep_duplicates,
+        standardise=standardise,
         seed=seed,
         workers=workers or usable_cores(),
         isolated=True,

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
+    Alerts,
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
@@ -19,8 +21,12 @@ from moldiff.cli.shared import (
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
+    Rules,
     SamplerOption,
     Seed,
+    Smarts,
+    Where,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -128,7 +134,18 @@ def generate(
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
-    until_valid: Annotated[bool, typer.Option("--until-valid", help="Draw on until there are N valid ones.")] = False,
+    until: Annotated[
+        Until | None,
+        typer.Option(help="Draw on until N molecules are valid, passed every filter, or met every target as well."),
+    ] = None,
+    until_valid: Annotated[bool, typer.Option("--until-valid", help="The same as --until valid.")] = False,
+    max_draws: Annotated[
+        int | None, typer.Option(min=1, help="With --until, give up after so many draws; 10 N by default.")
+    ] = None,
+    where: Where = None,
+    rules: Rules = "",
+    alerts: Alerts = "",
+    smarts: Smarts = None,
     heavy_only: HeavyOnly = False,
     rarity: Annotated[
         bool,
@@ -143,6 +160,11 @@ def generate(
         ),
     ] = None,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
+    first: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
+    ] = 0,
+    confidence: Confidence = False,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -154,6 +176,7 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
+    from moldiff.chem.filters.criteria import Criteria
     from moldiff.generation.generate import generation_run
     from moldiff.generation.options.generation_options import GenerationOptions
     from moldiff.generation.options.output import OutputOptions
@@ -178,7 +201,11 @@ def generate(
     )
     options = GenerationOptions(
         n=number,
+        until=until,
         until_valid=until_valid,
+        max_draws=max_draws,
+        criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
+        first=first,
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,
@@ -188,7 +215,14 @@ def generate(
         ring_table=ring_table,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
+        output=OutputOptions(
+            path=out,
+            keep_invalid=keep_invalid,
+            report=report,
+            trajectories=trajectory or (),
+            overwrite=overwrite,
+            confidence=confidence,
+        ),
     )
     with progress_bar("molecules", number) as progress:
         summary = generation_run(options).write(progress)

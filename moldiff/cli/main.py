@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, train, vary
+from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
@@ -47,6 +47,7 @@ data_app = typer.Typer(help="Turn molecule files into a training set, and look a
 models_app = typer.Typer(help="List the built-in models; describe any model folder.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+app.add_typer(screen.app, name="screen")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from moldiff.chem.io.inputs import Molecules, file_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
-from moldiff.evaluation.assess import Assessment, Hydrogens, assess_file
+from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess_file
 from moldiff.evaluation.compare import compare
 from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.measurements import Measurements
@@ -40,7 +40,8 @@ def evaluate(
     out: Path | str | None = None,
     *,
     requested: int | None = None,
-    hydrogens: Hydrogens = "auto",
+    hydrogens: HydrogenChoice = "auto",
+    add_hydrogens: bool = False,
     posebusters: int = POSEBUSTERS_RECORDS,
     relax: int = 0,
     fcd: bool = False,
@@ -64,7 +65,8 @@ def evaluate(
             nothing.
         out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
         requested: how many molecules were asked for, if failed ones are not in the file; they count as invalid.
-        hydrogens: whether every hydrogen is an atom of the file; "auto" looks.
+        hydrogens: whether every hydrogen is an atom of the file; "auto" looks at each record.
+        add_hydrogens: place missing hydrogens first, such as those of docked poses with polar ones alone.
         posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
         relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
         ring_table: hold ring systems and bonds against those of another model, or of the molecules of a file (.smi,
@@ -94,7 +96,11 @@ def evaluate(
     clock = _Clock(progress)
     # The file before the reference: its errors show at once, a reference can take half a minute.
     rows, convention = assess_file(
-        molecules, hydrogens=hydrogens, requested=requested, progress=clock.stage("chemistry")
+        molecules,
+        hydrogens=hydrogens,
+        add_hydrogens=add_hydrogens,
+        requested=requested,
+        progress=clock.stage("chemistry"),
     )
     clock.stage("reference")
     if reference is not None and not isinstance(reference, Reference):

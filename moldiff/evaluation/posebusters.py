@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
+from moldiff.chem.filters.geometry_measures import CONFIG, failed_checks
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record, parse
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.checks import check_all, draw
 from moldiff.evaluation.rates import Rate
 
-if TYPE_CHECKING:
-    from posebusters import PoseBusters
-
-CONFIG = "mol_fast"
 TIMEOUT_S = 60.0  # for one molecule; one of a drug's size takes 0.05 s
 
 
@@ -99,16 +94,4 @@ def run_posebusters(
 def _bust(text: str) -> tuple[str, ...]:
     """Return the failed checks of a molecule given as SDF text. Runs in a worker."""
     mol = parse(TextRecord(0, "sdf", "", text)).mol
-    if mol is None:
-        return ("loading",)
-    table = _checker().bust([mol])
-    # A check that could not be run is missing in the table, and no pass.
-    passed = table.astype(object).where(table.notna(), False).to_numpy(dtype=bool)[0]
-    return tuple(name for name, flag in zip(table.columns, passed, strict=True) if not flag)
-
-
-@cache
-def _checker() -> PoseBusters:
-    from posebusters import PoseBusters
-
-    return PoseBusters(config=CONFIG)
+    return ("loading",) if mol is None else failed_checks(mol)

@@ -8,7 +8,7 @@ were found.
 |-----------------|--------------------------------------------------------------------------------------------|
 | format, version | "moldiff-evaluation", 1                                                                    |
 | file, sha256    | name and hash of the evaluated file                                                        |
-| hydrogens       | "explicit" (every hydrogen is an atom of the file) or "implicit" (RDKit placed them)       |
+| hydrogens       | "explicit" (all are atoms of the file), "implicit" (RDKit placed them) or how many are so  |
 | counts          | requested = valid + invalid; in_file; unparsable                                           |
 | failures        | code word -> full reason -> count, of the records that are not valid and connected         |
 | metrics         | name -> {value, standard_error, interval95, count, n}; value = count / n, null if n = 0    |

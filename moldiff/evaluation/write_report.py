@@ -1,4 +1,4 @@
-"""Writing an evaluation: a folder of report.json, molecules.csv and PNGs."""
+"""Files of an evaluation: a folder of report.json, report.html, molecules.csv and PNGs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from moldiff.chem.filters.validity import mark_duplicates
 from moldiff.evaluation.metrics import known
 from moldiff.evaluation.plots import draw, draw_rarity, draw_similarity
 from moldiff.evaluation.report import EvaluationReport
+from moldiff.evaluation.report_page import report_page
 from moldiff.files import atomic_writer, write_json, write_text
 from moldiff.folders import Ours, new_folder, refuse_folder
 from moldiff.foreign_text import safe_cell
 
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
+PAGE_FILE = "report.html"
 PICTURES = (
     "bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png", "rarity.png",
 )  # fmt: skip
-OURS = Ours("a report", REPORT_FILE, (MOLECULES_FILE, *PICTURES))
+OURS = Ours("a report", REPORT_FILE, (MOLECULES_FILE, PAGE_FILE, *PICTURES))
 COLUMNS = (
     "index", "name", "valid", "reason", "n_atoms", "stable", "edm_stable",
     "smiles", "duplicate_of", "novel", "posebusters", *RARITY_COLUMNS,
@@ -33,7 +35,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 
 
 def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False) -> None:
-    """Write report.json, molecules.csv and the PNGs into the folder ``out``, which appears when all of it is there.
+    """Write the files into the folder ``out``, which appears when all of them are there.
 
     Raises:
         MoldiffError: ``out`` exists (without ``overwrite``), is something else, or cannot be written.
@@ -48,6 +50,7 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
             with atomic_writer(folder / name, binary=True) as handle:
                 handle.write(picture)
         write_text(folder / MOLECULES_FILE, molecules_csv(report))
+        write_text(folder / PAGE_FILE, report_page(report).html())
         write_json(folder / REPORT_FILE, report.to_json())
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_flag, choice
 from moldiff.chem.descriptors.score_functions import ScoreFunction
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.patterns import Patterns
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
+from moldiff.conditions import Conditions
 from moldiff.generation.options.fragment import Fragment
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
@@ -36,7 +39,14 @@ def generate(
     batch_size: int = DEFAULT_BATCH_SIZE,
     device: str = "auto",
     precision: str = Precision.AUTO,
+    until: str | None = None,
     until_valid: bool = False,
+    max_draws: int | None = None,
+    where: Conditions = (),
+    rules: str | Iterable[str] = (),
+    alerts: str | Iterable[str] = (),
+    smarts: Patterns | Iterable[Patterns] = (),
+    first: int = 0,
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
@@ -72,7 +82,7 @@ def generate(
     be texts as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
     Args:
-        n: number of draws; with ``until_valid`` the number of valid molecules.
+        n: number of draws; with ``until`` the number of molecules that are as wanted.
         model: a built-in model's name, a model folder, or a model that is `load`ed.
         n_atoms: number of atoms or inclusive range, of a model of heavy atoms the heavy ones; None = as in the training
             data.
@@ -84,7 +94,13 @@ def generate(
         device: auto, cpu, cuda, cuda:<number> or mps.
         precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
             molecules on processors with and without bfloat16 need "float32".
-        until_valid: draw on until there are n valid molecules.
+        until: draw on until n molecules are "valid", "passed" every filter, or "met" every target as well (within a
+            quarter of a standard deviation of a value, or within a range); then a miss is filtered.
+        until_valid: the same as until="valid".
+        max_draws: give up after so many draws; None = 10 n.
+        where, rules, alerts, smarts: filters, as in `moldiff.filter`; a valid molecule that fails one is filtered. With
+            a score, what fails is not drawn.
+        first: number of the first draw. Draw k of a seed is the same molecule in whatever range it is made.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.choices.Decoding`. "structured" looks for the most probable
             molecule that obeys valence, total charge, connectivity and what elements, formula, charge and fragment
@@ -128,9 +144,9 @@ def generate(
 
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
-        MoldiffError: an argument out of range or of a wrong type, no such model, no such device, too few valid
-            molecules in 10 n draws, a model that does not carry what structured decoding or targets need, a target that
-            the model does not know, arguments that contradict each other.
+        MoldiffError: an argument out of range or of a wrong type, no such model, no such device, too few molecules as
+            wanted in ``max_draws`` draws, a model that does not carry what structured decoding or targets need, a
+            target that the model does not know, arguments that contradict each other.
     """
     check_flag(keep_invalid, "keep_invalid")
     wanted = SteeringOptions.of(
@@ -150,7 +166,11 @@ def generate(
     )
     options = GenerationOptions(
         n=n,
+        until=None if until is None else choice(until, Until, "until"),
         until_valid=until_valid,
+        max_draws=max_draws,
+        criteria=Criteria.of(where=where, rules=rules, alerts=alerts, smarts=smarts),
+        first=first,
         model=model,
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
+from moldiff.chem.filters.checks import Check, Subject, examine
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
@@ -86,6 +87,7 @@ class MoleculeResult:
         score: of a molecule drawn by score; None if it has none, or no score was asked for.
         facts: further columns.
         title: of its record in an SDF; "" = its number.
+        tags: of the record that it answers.
     """
 
     number: int
@@ -104,6 +106,7 @@ class MoleculeResult:
     score: float | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
@@ -153,6 +156,8 @@ class MoleculeResult:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
         numbers, rounded as in the CSV."""
         assert self.mol is not None
+        for name, text in self.tags.items():
+            self.mol.SetProp(f"input_{name}" if name in columns else name, text)
         for name, value in self.values(columns).items():
             if isinstance(value, int):
                 self.mol.SetIntProp(name, value)
@@ -165,15 +170,16 @@ class MoleculeResult:
                 self.mol.SetProp(name, values)
         return self.mol
 
-    def sdf_record(self, row: Mapping[str, object], seed: int, model: str) -> str | None:
-        """Return the SDF record with the values of a CSV row as tags; None if there is no molecule that a file can
-        hold."""
+    def sdf_record(self, row: Mapping[str, object], seed: int, model: str, *, confidence: bool = False) -> str | None:
+        """Return the SDF record with the values of a CSV row as tags, on demand also how sure the model was of each
+        atom; None if there is no molecule that a file can hold."""
         if self.mol is None:
             return None
         tags = {"moldiff_id": str(self.number), "moldiff_seed": str(seed), "moldiff_model": model}
         tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
-        if self.confidence is not None:
+        if confidence and self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
+        tags |= {f"input_{name}" if name in tags else name: value for name, value in self.tags.items()}
         try:
             return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
         except (ValueError, RuntimeError):
@@ -195,6 +201,9 @@ def _cell(value: object) -> object:
 class ResultCounts:
     """Marks duplicates in draw order and counts every status and reason; every number comes once.
 
+    Args:
+        first: number of the first draw.
+
     Attributes:
         by_status: status -> draws.
         decodings: which decoding made the molecule -> status -> draws.
@@ -207,7 +216,7 @@ class ResultCounts:
         to_show: number of the first valid molecule, else of the first that there is anything to show of; None = none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.by_status = dict.fromkeys(map(str, Status), 0)
         self.decodings: dict[str, dict[str, int]] = {}
         self.reasons: dict[str, int] = {}
@@ -216,7 +225,7 @@ class ResultCounts:
         self.evaluations = self.unique = 0
         self.first_reason = ""
         self.to_show: int | None = None
-        self._first: dict[str, int] = {}
+        self._first_number, self._first = first, dict[str, int]()
 
     @property
     def drawn(self) -> int:
@@ -234,8 +243,8 @@ class ResultCounts:
         Raises:
             MoldiffError: a number is missing, or came before.
         """
-        if result.number != self.drawn:
-            raise MoldiffError(f"draw {self.drawn} was lost on the way: draw {result.number} came in its place")
+        if result.number != (expected := self._first_number + self.drawn):
+            raise MoldiffError(f"draw {expected} was lost on the way: draw {result.number} came in its place")
         valid = result.status == Status.VALID
         self.evaluations += result.evaluations
         if result.renoised:
@@ -263,7 +272,11 @@ def _add(counts: dict[str, int], name: str) -> None:
 
 
 def assess(
-    draw: RawSample, decoder: Decoder, gate: Gate | None = None, properties: Sequence[str] = REPORTED
+    draw: RawSample,
+    decoder: Decoder,
+    gate: Gate | None = None,
+    properties: Sequence[str] = REPORTED,
+    checks: Sequence[Check] = (),
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 
@@ -274,8 +287,9 @@ def assess(
         decoder: makes the molecule.
         gate: has the last word; what it refuses is withheld and has no structure.
         properties: to describe it by.
+        checks: of the user; a valid molecule that fails one is filtered.
     """
-    return guarded(draw.number, lambda: _gated(_assessed(draw, decoder, properties), gate))
+    return guarded(draw.number, lambda: _gated(_checked(_assessed(draw, decoder, properties), checks), gate))
 
 
 def guarded(number: int, work: Callable[[], MoleculeResult]) -> MoleculeResult:
@@ -313,6 +327,16 @@ def _assessed(draw: RawSample, decoder: Decoder, properties: Sequence[str]) -> M
         smiles=canonical_smiles(mol, stereo=True),
         properties=compute(mol, properties),
     )
+
+
+def _checked(result: MoleculeResult, checks: Sequence[Check]) -> MoleculeResult:
+    """Return the result as filtered, or as failed if the check itself failed, where a check does not let it pass."""
+    if not checks or result.status != Status.VALID or result.mol is None:
+        return result
+    failure = examine(Subject(result.mol), checks).failure
+    if failure is None:
+        return result
+    return replace(result, status=Status.FAILED if failure.broken else Status.FILTERED, reason=failure.reason)
 
 
 def _gated(result: MoleculeResult, gate: Gate | None) -> MoleculeResult:

@@ -12,12 +12,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.chem.descriptors.score_functions import ScoreError
-from moldiff.choices import Precision
+from moldiff.choices import Precision, Until
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
@@ -31,7 +32,7 @@ from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, ResultCounts
-from moldiff.generation.summary import Summary, record_of, summary_of, warn_if_none_is_valid
+from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
 from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
@@ -44,8 +45,13 @@ from moldiff.threads import INLINE, Workers, workers_for
 
 logger = logging.getLogger(__name__)
 
-DRAWS_PER_VALID = 10  # with until_valid, give up after this many draws for each molecule asked for
 Progress = Callable[[int], None]
+LEAST_SHARE = 0.01  # of draws that are as wanted, for the size of the next batch
+GOALS = {
+    Until.VALID: "valid molecules",
+    Until.PASSED: "molecules that pass the filters",
+    Until.MET: "molecules that meet the targets",
+}
 
 
 class Run(ABC):
@@ -171,7 +177,7 @@ class Run(ABC):
         output = self.request.output
         assert output is not None
         with watched_signals() as interruption:
-            with run_files(output, self.columns, self.request.sampler.seed, self.folder.name) as files:
+            with run_files(self, output) as files:
                 problem = ""
                 try:
                     for result in self.results(progress, interruption):
@@ -187,9 +193,7 @@ class Run(ABC):
                     problem = f"interrupted after {self.done} of {self.requested} {self.unit}"
                 problem = problem or self.problem()
                 summary = summary_of(self, problem, output.path)
-                files.finish(
-                    self.extra_files(output, interrupted), lambda sha256: record_of(self, output, summary, sha256)
-                )
+                files.finish(summary, interrupted)
             if interrupted:
                 logger.warning("%s; what was made is in %s", problem, output.path)
                 interruption.end()
@@ -217,6 +221,7 @@ class GenerateRun(Run):
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
         super().__init__(options, gate, pictured=bool(options.steering.targets))
         self.options, wanted = options, options.steering
+        self.counts = ResultCounts(options.first)
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
@@ -227,11 +232,12 @@ class GenerateRun(Run):
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
         decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
+        self.checks = options.criteria.checks()
         self.tables = self._tables() if options.needs_tables else None
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
         self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
-        self.tells_results = options.until_valid
-        self.unit = "valid molecules" if options.until_valid else "molecules"
+        self.tells_results = options.goal is not None
+        self.unit = "molecules" if options.goal is None else GOALS[options.goal]
 
     def _tables(self) -> RarityTables:
         """Return the tables that are asked for: those of another model or of a file, or the model's own."""
@@ -245,9 +251,9 @@ class GenerateRun(Run):
             return result
         return replace(result, facts={**result.facts, **self.tables.facts(result.mol)})
 
-    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""
-        return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
+        return self.steering.molecule_sampler(self.model, self.sampler, keep_predictions, workers)
 
     @property
     def requested(self) -> int:
@@ -255,7 +261,11 @@ class GenerateRun(Run):
 
     @property
     def done(self) -> int:
-        return self.counts.valid if self.options.until_valid else self.counts.drawn
+        if self.options.goal is None:
+            return self.counts.drawn
+        # with a score, what a filter leaves out is not drawn
+        all_sound = self.options.goal is Until.VALID and self.options.score is None
+        return self.counts.valid + (self.counts.by_status[Status.FILTERED] if all_sound else 0)
 
     @property
     def has_enough(self) -> bool:
@@ -264,13 +274,13 @@ class GenerateRun(Run):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer, tracker = self.drawer(True, workers), self.steering.tracker
-        renoiser = Renoiser(drawer)
-        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[RawSample]]]()
+        sampler = self.molecule_sampler(True, workers)
+        renoiser = Renoiser(sampler)
+        batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
-        ahead = 1 if self.options.until_valid else 2
+        ahead = 1 if self.options.goal is not None else 2
         while True:
-            begun.extend((*batch, drawer.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:
                 return
             first, count, draws = begun.popleft()
@@ -278,26 +288,41 @@ class GenerateRun(Run):
             for draw in interruption.until(draws):
                 drawn.append(draw)
                 if progress is not None:
-                    progress(first + len(drawn))
+                    progress(first - self.options.first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
+            wanted = sampler.condition(torch.arange(first, first + count))
             settled = 0
-            for result in interruption.until(renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate)):
-                evaluations = drawer.evaluations + result.renoised * renoiser.evaluations
-                yield tracker.measure(replace(result, evaluations=evaluations), wanted[result.number - first])
+            for result in interruption.until(
+                renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
+            ):
+                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
+                yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
-                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate):
-                    result = replace(result, evaluations=drawer.evaluations)
-                    yield tracker.measure(result, wanted[result.number - first])
+                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
+                    result = replace(result, evaluations=sampler.evaluations)
+                    yield self.measured(result, wanted[result.number - first])
                 return
 
     def problem(self) -> str:
-        if not self.options.until_valid:
+        if self.options.goal is None:
             return super().problem()
-        counts = self.counts
-        short = f"only {counts.valid} of {self.requested} molecules were valid in {counts.drawn} draws"
-        return short if counts.valid < self.requested else ""
+        found = f"only {self.done} of {self.requested} {self.unit} in {self.counts.drawn} draws"
+        return found if self.done < self.requested else ""
+
+    def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
+        """Return a result with what was wanted of it and what was measured; where draws go on until targets are met, a
+        molecule that misses one is filtered.
+
+        Args:
+            result: of a draw.
+            condition: (P,) what it was conditioned on.
+        """
+        result = self.steering.tracker.measure(result, condition)
+        if self.options.goal is not Until.MET or result.status != Status.VALID:
+            return result
+        missed = self.steering.tracker.missed(result)
+        return replace(result, status=Status.FILTERED, reason=missed) if missed else result
 
     def details(self) -> list[str]:
         return [target.line() for target in self.steering.tracker.results()]
@@ -313,7 +338,7 @@ class GenerateRun(Run):
             if self.counts.to_show is None:
                 logger.warning("no draw came to a molecule that a trajectory could show")
             else:
-                files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
+                files |= trajectories(output.trajectories, self.molecule_sampler(False), self.counts.to_show)
         return files
 
     def _batches(self, rows: int) -> Iterator[tuple[int, int]]:
@@ -322,11 +347,13 @@ class GenerateRun(Run):
         Args:
             rows: draws that cost as much as one.
         """
-        n, size, valid = self.options.n, self.sampler.options.batch_size, self.options.until_valid
-        first, limit = 0, n * DRAWS_PER_VALID if valid else n
+        n, size = self.options.n, self.sampler.options.batch_size
+        first = self.options.first
+        limit = first + self.options.most_draws
         while first < limit:
-            # a few more than are missing: most draws are valid, and a surplus is thrown away
-            wanted = max(rows, int(1.25 * (n - self.counts.valid))) if valid else n
+            # a few more than are missing, by the share that was as wanted so far: a surplus is thrown away
+            share = max(self.done / self.counts.drawn, LEAST_SHARE) if self.counts.drawn else 1.0
+            wanted = n if self.options.goal is None else max(rows, int(1.25 * (n - self.done) / share))
             count = min(wanted, size, limit - first)
             yield first, count
             first += count

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score
+from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
@@ -24,7 +25,7 @@ from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, assess
-from moldiff.generation.run import DRAWS_PER_VALID, GenerateRun, Progress
+from moldiff.generation.run import GenerateRun, Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
@@ -80,10 +81,10 @@ class ScoreResult:
         )
 
 
-def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
+def stages(grid: Tensor, schedule: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     """Return the stages of a grid (M + 1,), for each of `STAGE_TIMES` the first whose estimate was made then or later.
 
-    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the curve is.
+    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the schedule is.
 
     How far a guess is trusted grows linearly from `TRUST_FROM` to `TRUST_FULLY`. Measured with the built-in model, the
     skeleton's logp correlates with that of the final molecule by 0.2 at t = 0.46, 0.4 at 0.40, 0.7 at 0.34, 0.9 at 0.28
@@ -91,7 +92,7 @@ def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     a bad guess do not come back.
     """
     # the estimate after step k was made at grid[k - 1]; the last step is the final stage
-    made_at = (2 / math.pi * torch.acos(curve.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
+    made_at = (2 / math.pi * torch.acos(schedule.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
     found = {}
     for time in STAGE_TIMES:
         step = next((k for k, t in enumerate(made_at, start=1) if t <= time + 0.005), None)
@@ -107,21 +108,29 @@ class MoleculePotential:
     scored by its skeleton (`moldiff.chem.heavy_atom_skeleton.heavy_atom_skeleton`).
 
     Args:
-        drawer: makes the draws.
+        sampler: makes the draws.
         decoder: of the final molecules.
         score: of the user.
-        gate: see `moldiff.generation.results.assess`.
+        gate, checks: see `moldiff.generation.results.assess`; what fails a check has no score.
 
     Attributes:
         evaluations: molecules that the score was asked for.
     """
 
-    def __init__(self, drawer: MoleculeSampler, decoder: Decoder, score: Score, gate: Gate | None = None) -> None:
-        self._drawer, self._decoder, self._score, self._gate = drawer, decoder, score, gate
+    def __init__(
+        self,
+        sampler: MoleculeSampler,
+        decoder: Decoder,
+        score: Score,
+        gate: Gate | None = None,
+        checks: Sequence[Check] = (),
+    ) -> None:
+        self._sampler, self._decoder, self._score = sampler, decoder, score
+        self._gate, self._checks = gate, checks
         self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
-        results = [assess(self._draw(sample), self._decoder, self._gate) if final else None for sample in samples]
+        results = [self._assessed(sample) if final else None for sample in samples]
         molecules = [
             (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
             for result, sample in zip(results, samples, strict=True)
@@ -134,15 +143,18 @@ class MoleculePotential:
             for mol, result in zip(molecules, results, strict=True)
         ]
 
+    def _assessed(self, sample: Sample) -> MoleculeResult:
+        return assess(self._draw(sample), self._decoder, self._gate, checks=self._checks)
+
     def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
-        return draws_of(self._drawer.decided(sample), [number], True)[0]
+        return draws_of(self._sampler.decided(sample), [number], True)[0]
 
     def _guess(self, sample: Sample) -> Mol | None:
         """Return the molecule that a state is taken for, or its skeleton."""
         if int(sample.failed_at[0]) >= 0:
             return None
-        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
+        arrays, vocabulary = unbatch(sample.molecules)[0], self._sampler.model.vocabulary
         try:
             for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
                 if is_valid_and_connected(conversion)[0]:
@@ -158,29 +170,30 @@ class ReweightedSampler:
     plain draw of that number has, as long as no other takes its place.
 
     Attributes:
-        drawer: makes plain draws.
+        sampler: makes plain draws.
         decoder: of the final molecules.
         asked: what is asked for.
-        gate: see `moldiff.generation.results.assess`.
+        gate, checks: see `moldiff.generation.results.assess`.
         evaluations: of the network, for all groups that were begun.
     """
 
-    drawer: MoleculeSampler
+    sampler: MoleculeSampler
     decoder: Decoder
     asked: ScoreOptions
     gate: Gate | None = None
+    checks: Sequence[Check] = ()
     evaluations: int = 0
     _groups: list[tuple[list[float], int, int, bool]] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        drawer, model = self.drawer, self.drawer.model
+        sampler, model = self.sampler, self.sampler.model
         walker = ParticleSampler(
-            drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
-            drawer.micro_batches,
+            sampler.denoiser, model.diffusion, model.schedule, sampler.solver, sampler.source, sampler.grid,
+            sampler.micro_batches,
         )  # fmt: skip
-        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate)
-        self._stages = stages(drawer.grid, model.curve)
+        self._potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate, self.checks)
+        self._stages = stages(sampler.grid, model.schedule)
         self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
@@ -191,7 +204,7 @@ class ReweightedSampler:
         """
         count = self.asked.particles
         numbers = torch.arange(groups.start * count, groups.stop * count)
-        self.evaluations += len(numbers) * self.drawer.evaluations
+        self.evaluations += len(numbers) * self.sampler.evaluations
         for group in self._reweighter.run(groups, self._templates(numbers)):
             self._groups.append((group.effective, group.resampled, len(set(group.roots.tolist())), group.is_dead))
             for place, (scored, particle) in enumerate(zip(group.scored, group.particles, strict=True)):
@@ -205,19 +218,19 @@ class ReweightedSampler:
         only in a group without any score."""
         assert result is not None
         mol = copy(result.mol)  # or copies of a particle would share their tags
-        result = replace(result, number=number, mol=mol, score=score, evaluations=self.drawer.evaluations)
+        result = replace(result, number=number, mol=mol, score=score, evaluations=self.sampler.evaluations)
         if result.status == Status.VALID and score is None and self.asked.weight:
             return replace(result, status=Status.FILTERED, reason="score: none")
         return result
 
     def _templates(self, numbers: Tensor) -> list[MolBatch]:
         """Return a row for each draw: size, condition and number."""
-        sizes, conditions = self.drawer.size(numbers), torch.from_numpy(self.drawer.condition(numbers))
+        sizes, conditions = self.sampler.size(numbers), torch.from_numpy(self.sampler.condition(numbers))
         rows = []
         for place, n in enumerate(sizes.tolist()):
             here = slice(place, place + 1)
             row = empty_batch(torch.tensor([n]), numbers[here], bucket_width(n), conditions.shape[1])
-            rows.append(row.replace(properties=conditions[here]).to(self.drawer.device))
+            rows.append(row.replace(properties=conditions[here]).to(self.sampler.device))
         return rows
 
     def problem(self) -> str:
@@ -238,7 +251,7 @@ class ReweightedSampler:
             float(np.mean(scores)) if scores else None,
             best(scores) if scores else None,
             self._potential.evaluations,
-            (*(round(float(self.drawer.grid[stage.step]), 6) for stage in self._stages), 0.0),
+            (*(round(float(self.sampler.grid[stage.step]), 6) for stage in self._stages), 0.0),
             tuple(np.mean(effective, axis=0).round(3).tolist()),
             float(np.mean(resampled)) if resampled else 0.0,
             float(np.mean(ancestors)) if ancestors else 0.0,
@@ -271,13 +284,15 @@ class GroupRun(GenerateRun):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = self._groups = ReweightedSampler(self.drawer(True, workers), self.decoder, self.score, self.gate)
+        draws = self._groups = ReweightedSampler(
+            self.molecule_sampler(True, workers), self.decoder, self.score, self.gate, self.checks
+        )
         size, first = self.score.particles, 0
-        limit = self.requested * (DRAWS_PER_VALID if self.options.until_valid else 1)
+        limit = self.options.most_draws
         while first * size < limit and interruption.number is None:
             missing = math.ceil((self.requested - self.done) / size)
             groups = range(first, first + min(missing, max(1, self.sampler.options.batch_size // size)))
-            made = (self.steering.tracker.measure(result, wanted) for result, wanted in draws.results(groups))
+            made = (self.measured(result, wanted) for result, wanted in draws.results(groups))
             for result in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
                 yield result
                 yield from made

@@ -26,7 +26,7 @@ class Summary:
     """Counts of all draws.
 
     Attributes:
-        requested: molecules asked for; without ``until_valid`` also the number of draws.
+        requested: molecules asked for; without ``until`` also the number of draws.
         results: the counts.
         evaluations: of the network, over all draws.
         seconds: wall time from request to result.

@@ -130,6 +130,17 @@ class TargetTracker:
         self._measured.setdefault(target.name, []).append((wanted, value))
         self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
 
+    def missed(self, result: MoleculeResult) -> str:
+        """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.
+        What was not measured is missed."""
+        for target in self.targets:
+            low, high = target.band(self.statistics[target.name].std)
+            value = result.targets.get(target.name, math.nan)
+            if not low <= value <= high:
+                told = f"{value:.6g}" if math.isfinite(value) else "not known"
+                return f"{target.name}: {told}, must be in {low:.6g}..{high:.6g}"
+        return ""
+
     def picture(self) -> bytes | None:
         """Return a PNG of what was wanted against what was measured so far; None if nothing was."""
         return draw_calibration(self.targets, self._measured, self.statistics)

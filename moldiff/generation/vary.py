@@ -75,7 +75,8 @@ class VaryOptions(RecordOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        return {**super().record(sampler), "strength": list(self.strength), "decode": str(self.decode)}
+        own = {"strength": list(self.strength), "decode": str(self.decode), "add_hydrogens": self.add_hydrogens}
+        return super().record(sampler) | own
 
     def strength_of(self, draw: int) -> float:
         """Return the strength of a record's draw: evenly spread, the first and the last at the ends of the range."""
@@ -120,10 +121,9 @@ class VaryRun(RecordRun[Seed]):
 
     def prepare(self, record: Record) -> Seed:
         assert record.mol is not None
-        arrays = encode(record.mol, self.model.vocabulary)
+        arrays = encode(record.mol, self.model.vocabulary, fragments=False)
         centre = arrays.pos.astype(np.float64).mean(0)
         centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        # as the model spells it: what it cannot spell, such as isotopes, is no difference to a variation
         conversion = decode(arrays, self.model.vocabulary)
         if conversion.mol is None:
             raise EncodingError(conversion.reason)
@@ -133,7 +133,7 @@ class VaryRun(RecordRun[Seed]):
     def settle(
         self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(True, workers)
+        sampler = self.molecule_sampler(True, workers)
         by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
             Task(key, ask.item.arrays, self.options.strength_of(ask.draw))
@@ -141,12 +141,12 @@ class VaryRun(RecordRun[Seed]):
             if ask.item is not None
         ]
         drawn = {}
-        for draw in interruption.until(TaskRunner(drawer, noised_walk(drawer)).run(tasks)):
+        for draw in interruption.until(TaskRunner(sampler, noised_walk(sampler)).run(tasks)):
             drawn[draw.number] = draw
             done()
         for key, ask in by_key.items():
             if key in drawn:
-                yield self._result(ask, drawn[key], drawer.evaluations)
+                yield self._result(ask, drawn[key], sampler.evaluations)
 
     def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
         seed, strength = ask.item, self.options.strength_of(ask.draw)
@@ -180,14 +180,14 @@ class VaryRun(RecordRun[Seed]):
         return lines
 
 
-def noised_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
-    """Return the walk that noises each row of a batch to its start and comes down on the drawer's grid, scaled."""
-    model = drawer.model
+def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+    """Return the walk that noises each row of a batch to its start and comes down on the sampler's grid, scaled."""
+    model = sampler.model
 
-    def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        grid = (drawer.grid / drawer.grid[0]).to(starts.device)[:, None] * starts[None, :]
+    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+        grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
-            drawer.denoiser, model.diffusion, model.curve, batch, grid, drawer.solver, drawer.source, attempt=0
+            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
         )
 
     return walk
@@ -222,6 +222,7 @@ def vary(
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
     heavy_only: bool = False,
+    add_hydrogens: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Make variations of molecules; the `Result` holds them as RDKit molecules, record by record, draw by draw.
@@ -243,6 +244,7 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
+        add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
         model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only: as
             in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
@@ -250,6 +252,7 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
+    check_flag(add_hydrogens, "add_hydrogens")
     sampling = SamplerOptions.of(
         evaluations=evaluations,
         steps=steps,
@@ -265,6 +268,7 @@ def vary(
         model=model,
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
+        add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
     )

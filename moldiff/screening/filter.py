@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from moldiff.arguments import check_text, number, whole_number
 from moldiff.chem.filters.criteria import Criteria
@@ -12,7 +13,7 @@ from moldiff.chem.io.inputs import Molecules, file_of
 from moldiff.conditions import Conditions
 from moldiff.screening.entries import Library, library_of
 from moldiff.screening.filter_result import FilterResult, packed_molecule
-from moldiff.screening.filter_run import TIMEOUT_S, FilterOptions, FilterRun
+from moldiff.screening.filter_run import COMMAND_SHARE, TIMEOUT_S, FilterOptions, FilterRun
 from moldiff.screening.ranking import parse_rank
 
 
@@ -23,6 +24,11 @@ def filter(
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
     smarts: Patterns | Iterable[Patterns] = (),
+    similar_to: Molecules | None = None,
+    shape_of: Molecules | None = None,
+    known: Molecules | None = None,
+    commands: Mapping[str, str] = MappingProxyType({}),
+    standardise: bool = False,
     rank: str | None = None,
     n: int | None = None,
     all_checks: bool = False,
@@ -45,10 +51,16 @@ def filter(
     Args:
         molecules: a molecule file, several `Path`s, an RDKit molecule, a SMILES, or molecules and SMILES one after the
             other.
-        where: conditions on properties: "mw<450", "logp=1..4", "qed>=0.5".
+        where: conditions on named numbers: "mw<450", "logp=1..4", "qed>=0.5"; properties, the numbers of
+            `moldiff.chem.filters.geometry_measures` ("posebusters=0"), or your own function ("mine.py:activity>5").
         rules: presets, see `moldiff.choices.RuleName`.
         alerts: families of structural alerts, see `moldiff.choices.AlertFamily`.
         smarts: patterns none of which may match: files with a SMARTS and a name in each line, or name -> SMARTS.
+        similar_to: references; the number ``similarity`` is the highest Tanimoto similarity to one of them (ECFP4).
+        shape_of: references; the numbers ``shape`` and ``colour`` tell of the best overlay in space on one of them.
+        known: molecules that are left out.
+        commands: name of a number -> command that prints it, with {sdf} or {smiles} where the molecule goes.
+        standardise: bring every molecule into ChEMBL's standard form first: charges, salts, isotopes.
         rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest).
         n: keep the best so many, or the first without ``rank``; None = all.
         all_checks: ask every check of every molecule.
@@ -64,12 +76,24 @@ def filter(
     """
     if rank is not None:
         check_text(rank, "rank")
+    criteria = Criteria.of(
+        where=where,
+        rules=rules,
+        alerts=alerts,
+        smarts=smarts,
+        similar_to=similar_to,
+        shape_of=shape_of,
+        known=known,
+        commands=commands,
+        command_s=COMMAND_SHARE * timeout_s,
+    )
     options = FilterOptions(
-        criteria=Criteria.of(where=where, rules=rules, alerts=alerts, smarts=smarts),
-        rank=None if rank is None else parse_rank(rank),
+        criteria=criteria,
+        rank=None if rank is None else parse_rank(rank, criteria.measures),
         n=n,
         all_checks=all_checks,
         dedup=dedup,
+        standardise=standardise,
         seed=whole_number(seed, "seed"),
         workers=workers,
         isolated=isolated,

@@ -40,6 +40,11 @@ class FilterResult(Sequence["Mol"]):
     >>> len(result), list(result.table["status"])
     (1, ['valid', 'filtered'])
 
+    >>> import moldiff
+    >>> result = moldiff.filter(["CCO", "c1ccccc1", "CCCCCC"], where="logp<1.5", rank="mw")
+    >>> len(result), result.summary.requested, result[0].GetProp("smiles")
+    (1, 3, 'CCO')
+
     It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
 
     Args:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
-from moldiff.chem.filters.measures import Measure, measure_named
-from moldiff.errors import MoldiffError
+from moldiff.chem.filters.checks import Measure
+from moldiff.chem.filters.measures import measure_named
 from moldiff.scoring.targets import parse_target
 from moldiff.screening.rows import Row
 
 _ENDS: dict[str, Callable[[float], float]] = {"high": lambda value: value, "low": lambda value: -value}
+
+
+class Ranking(Protocol):
+    """An order of molecules.
+
+    Attributes:
+        text: of the user.
+        measures: numbers that it needs.
+    """
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def measures(self) -> tuple[Measure, ...]: ...
+
+    def of(self, row: Row) -> float:
+        """Return what a row is worth; the highest comes first."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -28,29 +48,34 @@ class Rank:
     measure: Measure
     worth: Callable[[float], float]
 
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return (self.measure,)
+
     def of(self, row: Row) -> float:
         """Return what a row is worth; what has no number comes last."""
         value = row.values.get(self.measure.name)
         return self.worth(value) if isinstance(value, float) else float("-inf")
 
 
-def parse_rank(text: str) -> Rank:
+def parse_rank(text: str, others: Iterable[Measure] = ()) -> Rank:
     """Read ``qed`` (the highest first), ``sa:low`` (the lowest first) or ``logp=2.5``, ``mw=300..400`` (the nearest
     first).
+
+    Args:
+        text: of a user.
+        others: measures that the user brought along.
 
     Raises:
         MoldiffError: it is none of these, or no such number is known.
     """
     if set(text) & set("=<>"):
         target = parse_target(text)
-        return Rank(text, measure_named(target.name), lambda value: -target.distance(value))
+        return Rank(text, measure_named(target.name, others, argument="rank"), lambda value: -target.distance(value))
     name, _, end = text.rpartition(":")
     if end not in _ENDS or not name:
         name, end = text, "high"
-    try:
-        return Rank(text, measure_named(name), _ENDS[end])
-    except MoldiffError as error:
-        raise MoldiffError(str(error), argument="rank") from None
+    return Rank(text, measure_named(name, others, argument="rank"), _ENDS[end])
 
 
 class Best:
@@ -61,7 +86,7 @@ class Best:
         n: how many; None = all.
     """
 
-    def __init__(self, rank: Rank | None, n: int | None) -> None:
+    def __init__(self, rank: Ranking | None, n: int | None) -> None:
         self._rank, self._n = rank, n
         self._heap: list[tuple[float, int, Row]] = []  # the worst on top
 

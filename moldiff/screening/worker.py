@@ -5,22 +5,27 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
 from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.sanitize import error_reason
+from moldiff.chem.standardise import standardised
 from moldiff.processes import Lost
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import Row
 from moldiff.status import Status
 
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
 logger = logging.getLogger(__name__)
 
 Pack = Callable[[Subject, Row], str | bytes | None]
 """From a molecule that passed and its row to what an output wants of it."""
-READ, WORKER = "read", "worker"
-"""Stages of what is no molecule, and of what cost its worker process."""
+READ, STANDARDISE, WORKER = "read", "standardise", "worker"
+"""Stages of what is no molecule, has no standard form, or cost its worker process."""
 
 
 def nothing(subject: Subject, row: Row) -> None:
@@ -36,12 +41,14 @@ class FilterWork:
         every: ask all of them of every molecule.
         pack: what the output wants.
         seed: of coordinates.
+        standardise: before anything else, see `moldiff.chem.standardise`.
     """
 
     checks: tuple[Check, ...]
     every: bool = False
     pack: Pack = nothing
     seed: int = 0
+    standardise: bool = False
 
     def __call__(self, entries: Iterable[Entry]) -> list[Row]:
         """Return the row of each entry."""
@@ -56,30 +63,43 @@ class FilterWork:
             logger.debug("record %d", entry.number, exc_info=True)
             return replace(row, reason=error_reason(error))
 
+    def subject(self, mol: Mol) -> tuple[Subject | None, str]:
+        """Return what is looked at of a molecule, or None and the reason."""
+        form, problem = standardised(mol) if self.standardise else (mol, "")
+        return (None, problem) if form is None else (Subject(form, self.seed), "")
+
     def _row(self, entry: Entry, row: Row) -> Row:
         record = entry.read()
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
-        subject = Subject(record.mol, self.seed)
-        verdict = examine(subject, self.checks, every=self.every)
-        values = verdict.values()
-        row = replace(
-            row,
-            status=Status.VALID,
-            stage="",
-            smiles=canonical_smiles(record.mol, stereo=True),
-            inchikey=str(values.pop(InchikeyCheck.name, "")),
-            values=values,
-            comparable=_came_to_the_key(verdict),
-        )
-        failure = verdict.failure
-        if failure is None:
-            return replace(row, packed=self.pack(subject, row))
-        status = Status.FAILED if failure.broken else Status.FILTERED
-        return replace(
-            row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
-        )
+        subject, problem = self.subject(record.mol)
+        if subject is None:
+            return replace(row, stage=STANDARDISE, reason=problem)
+        verdict = examine(subject, self.checks, every=self.every, known=entry.known)
+        row = judged(replace(row, smiles=canonical_smiles(subject.mol, stereo=True)), verdict)
+        return row if row.status != Status.VALID else replace(row, packed=self.pack(subject, row))
+
+
+def judged(row: Row, verdict: Verdict) -> Row:
+    """Return the row of a molecule with what its checks found."""
+    values = verdict.values()
+    row = replace(
+        row,
+        status=Status.VALID,
+        stage="",
+        reason="",
+        inchikey=str(values.pop(InchikeyCheck.name, "")),
+        values=values,
+        comparable=_came_to_the_key(verdict),
+    )
+    failure = verdict.failure
+    if failure is None:
+        return row
+    status = Status.FAILED if failure.broken else Status.FILTERED
+    return replace(
+        row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
+    )
 
 
 def _came_to_the_key(verdict: Verdict) -> bool:

@@ -136,7 +136,7 @@ def flat() -> Chem.Mol:
     [
         (embedded("CF"), {}, "element F is outside the vocabulary of the model"),
         (embedded("CS"), {}, "element S"),
-        (flat(), {}, "no 3D coordinates"),
+        (flat(), {}, "needs 3D coordinates"),
         (embedded("CO"), {"fixed_atoms": [0, 6]}, "fixed_atoms 6: f.sdf has atoms 0 to 5"),
         (embedded("CO"), {"attach_at": [9]}, "attach_at 9: f.sdf has atoms 0 to 5"),
         (embedded("CO"), {"fixed_atoms": [0], "attach_at": [1]}, "attach_at 1: that atom of f.sdf is not kept"),

@@ -3,7 +3,7 @@
 import contextlib
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rdkit import Chem
 from moldiff.arrays import LogProbabilities
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.filters.checks import Check
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
@@ -221,8 +222,8 @@ def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
         return (RawSample(task.key, METHANE, -1) for task in wanted)
 
-    def scored(draw: RawSample, *arguments: Any) -> MoleculeResult:
-        return assess(RawSample(draw.number, METHANE, -1), *arguments)
+    def scored(draw: RawSample, *arguments: Any, checks: Sequence[Check]) -> MoleculeResult:
+        return assess(RawSample(draw.number, METHANE, -1), *arguments, checks=checks)
 
     monkeypatch.setattr(MoleculeSampler, "draw", draw)
     monkeypatch.setattr(TaskRunner, "run", run)

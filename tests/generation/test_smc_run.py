@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from rdkit import Chem
 import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.score_functions import Score, ScoreError
+from moldiff.chem.filters.checks import Check
+from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.io.embed import embed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
@@ -40,9 +42,11 @@ AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4],
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks end in methane, ammonia, or (every third number) a methyl radical; half-way, nothing has a score."""
 
-    def scripted_assess(draw: RawSample, decoder: Decoder, gate: Gate | None) -> MoleculeResult:
+    def scripted_assess(
+        draw: RawSample, decoder: Decoder, gate: Gate | None, checks: Sequence[Check]
+    ) -> MoleculeResult:
         arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
-        return assess(RawSample(draw.number, arrays, -1), decoder, gate)
+        return assess(RawSample(draw.number, arrays, -1), decoder, gate, checks=checks)
 
     monkeypatch.setattr(smc_run, "assess", scripted_assess)
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
@@ -105,11 +109,11 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 
 
 def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    draws = ReweightedSampler(drawer, decoder, asked(nitrogens, 0.0))
+    draws = ReweightedSampler(molecule_sampler, decoder, asked(nitrogens, 0.0))
     found = [outcome for outcome, _ in draws.results(range(3))]
-    plain = [assess(draw, decoder) for draw in sorted(drawer.draw(0, 12), key=lambda draw: draw.number)]
+    plain = [assess(draw, decoder) for draw in sorted(molecule_sampler.draw(0, 12), key=lambda draw: draw.number)]
     for one, other in zip(found, plain, strict=True):
         assert (one.number, one.status, one.reason) == (other.number, other.status, other.reason)
         if one.mol is not None and other.mol is not None:
@@ -125,8 +129,10 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
             return 5 + 4 * (numbers.numpy() % 2), numbers.numpy()[:, None].astype(np.float32)
 
     starts = ConditionSampler(tiny_model.statistics.size_counts, None, 1)
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, starts=starts)
-    draws = ReweightedSampler(drawer, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
+    molecule_sampler = MoleculeSampler(
+        tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, condition_sampler=starts
+    )
+    draws = ReweightedSampler(molecule_sampler, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
 
     def potential(samples: list[object], final: bool) -> list[ScoredParticle]:
         sizes = [int(sample.molecules.n_atoms) for sample in samples]  # type: ignore[attr-defined]
@@ -140,6 +146,14 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
         assert outcome.mol.GetNumAtoms() == 9  # exp(5 x 4) times as likely as 5 atoms
         assert condition[0] % 2 == 1  # an odd number's
         assert outcome.score == 9.0
+
+
+def test_what_a_filter_leaves_out_is_not_drawn(scripted: None, model: Path, tmp_path: Path) -> None:
+    score = asked(nitrogens, 8.0)
+    criteria = Criteria.of(where="heteroatoms=0")
+    summary = generate_files(tmp_path / "m.sdf", n=8, model=str(model), evaluations=4, score=score, criteria=criteria)
+    assert nonzero(summary.counts) == {"valid": 8}
+    assert {row["smiles"] for row in rows_of(tmp_path / "m.csv")} == {"C"}
 
 
 def test_until_valid_goes_on_by_groups(scripted: None, model: Path, tmp_path: Path) -> None:
@@ -307,8 +321,8 @@ def test_every_solver_says_whether_it_draws() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 50, 200])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, steps: int) -> None:
-    times = GRIDS[grid].times(tiny_model.curve, steps, 1.7)
-    found = stages(times, tiny_model.curve)
+    times = GRIDS[grid].times(tiny_model.schedule, steps, 1.7)
+    found = stages(times, tiny_model.schedule)
     assert [stage.step for stage in found] == sorted({stage.step for stage in found})
     assert all(1 <= stage.step < len(times) - 1 for stage in found)
     assert all(0 < stage.power <= 1 for stage in found)
@@ -319,7 +333,7 @@ def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, s
 
 
 def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeModel) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     seen: list[list[Chem.Mol]] = []
 
     def keep(molecules: list[Chem.Mol]) -> list[float | None]:
@@ -327,7 +341,7 @@ def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeMode
         return [1.0] * len(molecules)
 
     draws = ReweightedSampler(
-        drawer,
+        molecule_sampler,
         ArgmaxDecoder(tiny_model.vocabulary),
         ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),
     )

@@ -257,6 +257,37 @@ def test_the_command_line_says_the_same(mixed: Path, tmp_path: Path, capsys: pyt
         assert message in capsys.readouterr().err
 
 
+def test_salts_are_one_molecule_in_standard_form() -> None:
+    salts = ["CCc1ccc(cc1)C(=O)[O-].[Na+]", "CCc1ccc(cc1)C(=O)O", "CCc1ccc(cc1)C(=O)O.O"]
+    assert list(moldiff.filter(salts).table["status"]) == ["valid"] * 3
+    result = moldiff.filter(salts, standardise=True)
+    assert list(result.table["status"]) == ["valid", "duplicate", "duplicate"]
+    assert result.table["smiles"][0] == "CCc1ccc(C(=O)O)cc1"
+
+
+def test_references_known_molecules_and_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    library, known, like = (tmp_path / f"{name}.smi" for name in ("library", "known", "like"))
+    library.write_text("CCO\nCCN\nc1ccccc1O\nc1ccccc1N\n")
+    known.write_text("NCC\n")
+    like.write_text("c1ccccc1O\n")
+    out = tmp_path / "out.csv"
+    words = [
+        "filter", str(library), "--known", str(known), "--similar-to", str(like), "--where", "similarity>0.3",
+        "--command", f"length={sys.executable} -c 'import sys; print(len(sys.argv[1]))' {{smiles}}",
+        "--rank", "length:low", "--workers", "1", "-o", str(out),
+    ]  # fmt: skip
+    assert main(words) == 0
+    assert "left out: 2 by similarity" in capsys.readouterr().out
+    rows = rows_of(out)
+    assert [row["smiles"] for row in rows] == ["Oc1ccccc1", "Nc1ccccc1"]
+    assert [row["length"] for row in rows] == ["9", "9"]
+    assert rows[0]["similarity"] == "1"
+    assert main([*words, "--overwrite", "--where", "similarity<=1"]) == 0
+    options = json.loads((tmp_path / "out.run.json").read_text())["options"]
+    assert options["known"]["molecules"] == 1
+    assert options["similar_to"] == ["Oc1ccccc1"]
+
+
 def test_globs_and_files_that_are_not_there(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.smi").write_text("C\n")

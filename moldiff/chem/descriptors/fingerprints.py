@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
+from rdkit.SimDivFilters import rdSimDivPickers
 
 RADIUS, BITS = 2, 2048
 
@@ -48,8 +50,31 @@ def mean_distances(smiles: Sequence[str]) -> np.ndarray:
     )
 
 
+def leaders(smiles: Sequence[str], distance: float, n: int) -> list[int]:
+    """Return the places of at most n molecules, in their order, each more than ``distance`` (1 - similarity, 0 to 1)
+    from all before it that are among them: sphere exclusion (Taylor 1995).
+
+    A SMILES that RDKit cannot read is left out.
+    """
+    prints = [(place, found) for place, found in enumerate(_fingerprints(smiles)) if found is not None]
+    if not prints:
+        return []
+    pool, size = [found for _, found in prints], len(prints)
+    picked = rdSimDivPickers.LeaderPicker().LazyBitVectorPick(pool, size, distance, min(n, size))
+    return [prints[one][0] for one in picked]
+
+
+def fingerprint(bare: Chem.Mol) -> Any:
+    """Return the bit vector of a sanitised molecule without explicit hydrogens."""
+    return _generator().GetFingerprint(bare)
+
+
+@cache
+def _generator() -> Any:
+    return rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+
+
 def _fingerprints(smiles: Sequence[str]) -> list[Any]:
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     with rdBase.BlockLogs():
         molecules = [Chem.MolFromSmiles(text) for text in smiles]
-    return [None if mol is None else generator.GetFingerprint(mol) for mol in molecules]
+    return [None if mol is None else fingerprint(mol) for mol in molecules]

@@ -1,5 +1,5 @@
-"""The interface of all checks of a molecule: a `Check` looks at a `Subject` and returns a `CheckResult`; `examine`
-asks several, in order of cost.
+"""The interface of all checks of a molecule: a `Check` looks at a `Subject` and returns a `CheckResult`, a `Measure`
+returns a number; `examine` asks several checks, in order of cost.
 
 A check is plain data (a frozen dataclass), so that it can be sent to a worker process; what takes long to build, such
 as a catalogue of patterns, is built there when it is first needed, and kept.
@@ -7,15 +7,16 @@ as a catalogue of patterns, is built there when it is first needed, and kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 from rdkit import Chem, rdBase
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, without_explicit_hydrogens
-from moldiff.chem.io.embed import embed
+from moldiff.chem.identity import inchikey
+from moldiff.chem.isomers import placed
 from moldiff.chem.sanitize import error_reason
 
 EMBEDDING_S = 30
@@ -59,6 +60,7 @@ class Subject:
     def __init__(self, mol: Chem.Mol, seed: int = 0) -> None:
         self.mol, self.seed = mol, seed
         self._values: dict[str, float] = {}
+        self._found: dict[str, Any] = {}
 
     @cached_property
     def bare(self) -> Chem.Mol | None:
@@ -80,16 +82,64 @@ class Subject:
         return self.mol.GetNumConformers() > 0 and self.mol.GetConformer().Is3D()
 
     @cached_property
+    def inchikey(self) -> str:
+        """The standard InChIKey; "" where InChI refuses the molecule."""
+        try:
+            return inchikey(self.mol)
+        except ValueError:
+            return ""
+
+    def remembered(self, key: str, work: Callable[[], Any]) -> Any:
+        """Return what some work found, which is done once for each key."""
+        if key not in self._found:
+            self._found[key] = work()
+        return self._found[key]
+
+    @cached_property
     def placed(self) -> tuple[Chem.Mol | None, str]:
-        """The molecule with every hydrogen an atom and one 3D conformer, its own or that of ETKDGv3 and MMFF94s; or
-        None and the reason."""
+        """The molecule with every hydrogen an atom and one 3D conformer, its own or one of ETKDGv3 and MMFF94s
+        (see `moldiff.chem.isomers.placed`); or None and the reason."""
         if not self.has_coordinates:
-            return embed(self.mol, self.seed, EMBEDDING_S)
+            return placed(self.mol, self.seed, EMBEDDING_S)
         with rdBase.BlockLogs():
             try:
                 return Chem.AddHs(self.mol, addCoords=True), ""
             except Exception as error:  # noqa: BLE001 - RDKit has many
                 return None, error_reason(error)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A number of a molecule.
+
+    Attributes:
+        value: NaN = it cannot be known.
+        detail: what there is to say of it: why it is not known, what it counts.
+    """
+
+    value: float
+    detail: str = ""
+
+
+class Measure(Protocol):
+    """The source of a number of a molecule; plain data like a `Check`.
+
+    Attributes:
+        name: that users write.
+        cost: about how many milliseconds a drug-like molecule takes on one core.
+        whole: values are whole numbers.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def cost(self) -> float: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+    def __call__(self, subject: Subject) -> Measured: ...
 
 
 class Check(Protocol):
@@ -138,7 +188,9 @@ def by_cost(checks: Iterable[Check]) -> tuple[Check, ...]:
     return tuple(sorted(checks, key=lambda check: check.cost))
 
 
-def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -> Verdict:
+def examine(
+    subject: Subject, checks: Sequence[Check], *, every: bool = False, known: Mapping[str, CheckResult] | None = None
+) -> Verdict:
     """Ask checks, in their order, up to the first that fails.
 
     A check that raises gives a result that is `CheckResult.broken`; no molecule makes this raise.
@@ -147,11 +199,12 @@ def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -
         subject: that is looked at.
         checks: see `by_cost`.
         every: ask all of them; the first failure is the same.
+        known: name -> result of checks that need not be asked again.
     """
     results = []
     for check in checks:
         try:
-            result = check(subject)
+            result = (known or {}).get(check.name) or check(subject)
         except Exception as error:  # noqa: BLE001 - RDKit and users' functions may raise anything
             result = CheckResult(check.name, False, None, error_reason(error), broken=True)
         results.append(result)

@@ -1,24 +1,38 @@
 """Criteria that molecules must meet: the words ``where``, ``alerts``, ``rules`` and ``smarts``, read once and the same
-everywhere."""
+everywhere; and what a user brings along for them: references, known molecules, commands."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Protocol
 
 from moldiff.arguments import choice, name_list
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.alerts import AlertCheck
-from moldiff.chem.filters.checks import Check, by_cost
-from moldiff.chem.filters.measures import condition_check
+from moldiff.chem.filters.checks import Check, Measure, by_cost
+from moldiff.chem.filters.commands import command_measures
+from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES
+from moldiff.chem.filters.measures import MeasureCheck, condition_check
 from moldiff.chem.filters.patterns import PatternCheck, Patterns, pattern_check
+from moldiff.chem.filters.reference_measures import KnownCheck, known_check, overlays_on, similarity_to
 from moldiff.chem.filters.rules import RuleCheck
+from moldiff.chem.io.inputs import Molecules
 from moldiff.choices import AlertFamily, RuleName
 from moldiff.conditions import Condition, Conditions, read_conditions
 from moldiff.errors import MoldiffError
 
-Item = TypeVar("Item")
+COMMAND_S = 50.0  # a little less than a molecule has in a worker
+
+
+class BroughtMeasure(Measure, Protocol):
+    """A measure that a user brought along."""
+
+    def record(self) -> dict[str, object]:
+        """Return what it is, by the name of the argument, plain JSON types."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +44,16 @@ class Criteria:
         rules: presets that are obeyed.
         alerts: families of alerts none of which is found.
         smarts: patterns none of which matches.
+        measures: that the user brought along; those without a condition are columns.
+        known: leaves out what is known.
     """
 
     where: tuple[Condition, ...] = ()
     rules: tuple[RuleName, ...] = ()
     alerts: tuple[AlertFamily, ...] = ()
     smarts: tuple[PatternCheck, ...] = ()
+    measures: tuple[BroughtMeasure, ...] = ()
+    known: KnownCheck | None = None
 
     @classmethod
     def of(
@@ -45,11 +63,24 @@ class Criteria:
         rules: str | Iterable[str] = (),
         alerts: str | Iterable[str] = (),
         smarts: Patterns | Iterable[Patterns] = (),
+        similar_to: Molecules | None = None,
+        shape_of: Molecules | None = None,
+        known: Molecules | None = None,
+        commands: Mapping[str, str] = MappingProxyType({}),
+        command_s: float = COMMAND_S,
     ) -> Criteria:
         """Return what a user's words mean; names may stand in one text with commas.
 
+        Args:
+            where, rules, alerts, smarts: what molecules must be like.
+            similar_to: references of the number ``similarity``.
+            shape_of: references of the numbers ``shape`` and ``colour``.
+            known: molecules that are left out.
+            commands: name of a number -> template of the command that prints it.
+            command_s: longest time of a command.
+
         Raises:
-            MoldiffError: no condition, an unknown name, a name twice, or a pattern that RDKit cannot read.
+            MoldiffError: no condition, an unknown name, a name twice, a pattern or a molecule that RDKit cannot read.
         """
         sources = [smarts] if isinstance(smarts, str | Path | Mapping) or not isinstance(smarts, Iterable) else smarts
         checks = tuple(pattern_check(source) for source in sources)
@@ -61,18 +92,30 @@ class Criteria:
                 choice(name, AlertFamily, "alerts") for name in _no_repeats(name_list(alerts, "alerts"), "alerts")
             ),
             smarts=checks,
+            measures=(
+                *(() if similar_to is None else (similarity_to(similar_to),)),
+                *(() if shape_of is None else overlays_on(shape_of)),
+                *command_measures(commands, command_s),
+            ),
+            known=None if known is None else known_check(known),
         )
+        taken = {*PROPERTIES, *(measure.name for measure in GEOMETRY_MEASURES), "similarity", "shape", "colour"}
+        if twice := sorted(taken & set(commands)):
+            raise MoldiffError(f"commands '{twice[0]}': a property has that name", argument="commands")
         criteria.checks()  # whatever is unknown shows now
         return criteria
 
     def __bool__(self) -> bool:
-        return bool(self.where or self.rules or self.alerts or self.smarts)
+        return bool(self.where or self.rules or self.alerts or self.smarts or self.known)
 
     def checks(self) -> tuple[Check, ...]:
         """Return the checks, the cheapest first."""
+        named = {condition.name for condition in self.where}
         return by_cost(
             [
-                *map(condition_check, self.where),
+                *(condition_check(condition, self.measures) for condition in self.where),
+                *(MeasureCheck(measure) for measure in self.measures if measure.name not in named),
+                *(() if self.known is None else (self.known,)),
                 *map(RuleCheck, self.rules),
                 *map(AlertCheck, self.alerts),
                 *self.smarts,
@@ -80,12 +123,16 @@ class Criteria:
         )
 
     def record(self) -> dict[str, object]:
-        """Return the words by their public names; of patterns, the file and how many it has."""
+        """Return the words by their public names, and all that was brought along."""
+        brought: dict[str, object] = {}
+        for one in (*self.measures, *(() if self.known is None else (self.known,))):
+            brought |= one.record()
         return {
             "where": [str(condition) for condition in self.where],
             "rules": [str(name) for name in self.rules],
             "alerts": [str(name) for name in self.alerts],
             "smarts": [{"source": check.source, "patterns": dict(check.patterns)} for check in self.smarts],
+            **brought,
         }
 
 

@@ -5,46 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
-from moldiff.chem.filters.checks import CheckResult, Subject
+from moldiff.chem.descriptors.score_functions import Score, imported_score
+from moldiff.chem.filters.checks import CheckResult, Measure, Measured, Subject
+from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
 from moldiff.conditions import Condition
 from moldiff.errors import MoldiffError, nearest_name
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number of a molecule.
-
-    Attributes:
-        value: NaN = it cannot be known.
-        detail: what there is to say of it: why it is not known, what it counts.
-    """
-
-    value: float
-    detail: str = ""
-
-
-class Measure(Protocol):
-    """The source of a number of a molecule; plain data like a `moldiff.chem.filters.checks.Check`.
-
-    Attributes:
-        name: that users write.
-        cost: about how many milliseconds a drug-like molecule takes on one core.
-        whole: values are whole numbers.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def cost(self) -> float: ...
-
-    @property
-    def whole(self) -> bool: ...
-
-    def __call__(self, subject: Subject) -> Measured: ...
 
 
 @dataclass(frozen=True)
@@ -67,6 +35,28 @@ class Descriptor:
 
     def __call__(self, subject: Subject) -> Measured:
         return Measured(subject.value(self.name))
+
+
+@dataclass(frozen=True)
+class FunctionMeasure:
+    """A user's function of a list of molecules, which are as they were given: with coordinates if they have any.
+
+    Attributes:
+        name: ``package.module:function`` or ``folder/file.py:function``.
+    """
+
+    name: str
+    cost = 10.0
+    whole = False
+
+    def __call__(self, subject: Subject) -> Measured:
+        (value,) = _function(self.name)([subject.mol])
+        return Measured(math.nan, "the function gave it no number") if value is None else Measured(value)
+
+
+@cache
+def _function(name: str) -> Score:
+    return Score(name, imported_score(name))
 
 
 @dataclass(frozen=True)
@@ -104,19 +94,30 @@ class MeasureCheck:
         return CheckResult(self.name, False, value, f"{told}{more}, must be {limit}", limit)
 
 
-def measure_named(name: str, others: Iterable[Measure] = ()) -> Measure:
-    """Return the measure of a name: one of ``others``, or of the table of properties.
+def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = "where") -> Measure:
+    """Return the measure of a name: one of ``others``, of the table of properties, of `GEOMETRY_MEASURES`, or a user's
+    function.
+
+    Args:
+        name: that a user wrote.
+        others: that the user brought along.
+        argument: where it was written, for messages.
 
     Raises:
-        MoldiffError: there is none.
+        MoldiffError: there is none, it needs an extra that is not installed, or the function cannot be loaded.
     """
     known: dict[str, Measure] = {entry: Descriptor(entry) for entry in PROPERTIES}
-    known |= {measure.name: measure for measure in others}
-    if name not in known:
-        raise MoldiffError(
-            f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)}", argument="where"
-        )
-    return known[name]
+    known |= {measure.name: measure for measure in (*GEOMETRY_MEASURES, *others)}
+    if name in known:
+        check_installed(name)
+        return known[name]
+    if ":" in name:
+        _function(name)
+        return FunctionMeasure(name)
+    raise MoldiffError(
+        f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)} and module:function",
+        argument=argument,
+    )
 
 
 def condition_check(condition: Condition, others: Iterable[Measure] = ()) -> MeasureCheck:

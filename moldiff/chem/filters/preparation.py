@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from moldiff.chem.filters.checks import CheckResult, Subject
-from moldiff.chem.identity import inchikey
 
 
 @dataclass(frozen=True)
@@ -17,10 +16,7 @@ class InchikeyCheck:
     is_text = True
 
     def __call__(self, subject: Subject) -> CheckResult:
-        try:
-            return CheckResult(self.name, True, inchikey(subject.mol))
-        except ValueError:
-            return CheckResult(self.name, True)
+        return CheckResult(self.name, True, subject.inchikey or None)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
-from moldiff.choices import Decoding, Sampler, listed
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.choices import Decoding, Sampler, Until, listed
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler
@@ -17,20 +18,31 @@ from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.scoring.rarity import BY_TABLES
 
+DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
+MOST_FIRST = 1 << 31
+
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(RunOptions):
     """Options of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
 
     Attributes:
-        until_valid: n counts valid molecules, not draws.
+        until: what n counts; None = draws.
+        until_valid: the same as ``until`` valid.
+        max_draws: end after so many draws even if n is not reached; None = `DRAWS_PER_MOLECULE` n.
+        criteria: filters; what fails one is filtered.
+        first: number of the first draw; a draw is the same in whatever range it stands.
         decode, renoise: what becomes of a molecule that is not valid.
         rarity: tell the rarest ring system and the weakest bond of each molecule.
         ring_table: by another model's tables, or by the molecules of a file; None = the model's own.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
+    until: Until | None = None
     until_valid: bool = False
+    max_draws: int | None = None
+    criteria: Criteria = field(default_factory=Criteria)
+    first: int = 0
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
     rarity: bool = False
@@ -41,8 +53,19 @@ class GenerationOptions(RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(self.until_valid, "until_valid")
+        if self.until_valid and self.until not in (None, Until.VALID):
+            raise MoldiffError(f"until_valid and until '{self.until}' contradict each other", argument="until_valid")
+        if self.goal is Until.MET and not self.steering.targets:
+            raise MoldiffError("until 'met' needs targets, for example logp=2.5", argument="until")
+        if self.max_draws is not None:
+            if self.goal is None:
+                raise MoldiffError("max_draws needs until: what to draw on for", argument="max_draws")
+            if whole_number(self.max_draws, "max_draws") < self.n:
+                raise MoldiffError(f"max_draws must be at least {self.n}, not {self.max_draws}", argument="max_draws")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+        if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
+            raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
         check_flag(self.rarity, "rarity")
         if self.score is not None:
             self._check_score()
@@ -57,6 +80,18 @@ class GenerationOptions(RunOptions):
         """Whether rings and bonds are held against tables."""
         return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
 
+    @property
+    def goal(self) -> Until | None:
+        """The kind of molecule that n counts; None = draws."""
+        return Until.VALID if self.until_valid else self.until
+
+    @property
+    def most_draws(self) -> int:
+        """The most draws that are made."""
+        if self.goal is None:
+            return self.n
+        return self.n * DRAWS_PER_MOLECULE if self.max_draws is None else self.max_draws
+
     def _check_score(self) -> None:
         if self.sampler.sampler is not None:
             check_stochastic(self.sampler.sampler)
@@ -65,6 +100,10 @@ class GenerationOptions(RunOptions):
                 "score and the gradient of a property network (property_model) do not go together; "
                 "network:FOLDER:name=2.5 as a score goes by such a network",
                 argument="score",
+            )
+        if self.first:
+            raise MoldiffError(
+                "score and first do not go together: draws compete in groups, which begin at 0", argument="first"
             )
         if self.renoise:
             raise MoldiffError(
@@ -77,15 +116,18 @@ class GenerationOptions(RunOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        goal = None if self.goal is None else str(self.goal)
         own: dict[str, object] = {
-            "until_valid": self.until_valid,
+            "until": goal,
+            "max_draws": self.max_draws,
+            "first": self.first,
             "decode": str(self.decode),
             "renoise": self.renoise,
             "rarity": self.rarity,
             "ring_table": None if self.ring_table is None else str(self.ring_table),
         }
         score = {} if self.score is None else self.score.record()
-        return {**super().record(sampler), **own, **self.steering.record(), **score}
+        return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **score}
 
 
 def check_stochastic(sampler: Sampler) -> None:

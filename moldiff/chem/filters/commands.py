@@ -1,0 +1,134 @@
+"""Numbers that other programs compute: an external command for each molecule, by a template."""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rdkit import Chem
+
+from moldiff.arguments import check_text
+from moldiff.chem.filters.checks import Measured, Subject
+from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.errors import MoldiffError
+
+PLACES = ("{sdf}", "{smiles}")
+"""What a template may hold: the name of an SDF with the molecule in 3D, and its SMILES."""
+
+
+@dataclass(frozen=True)
+class CommandMeasure:
+    """The last number that a command prints for a molecule. It is run without a shell, in a folder of its own.
+
+    Attributes:
+        name: that the user gives it.
+        words: of the command, with `PLACES` in them.
+        timeout_s: longest time for one molecule.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    timeout_s: float
+    cost = 1000.0
+    whole = False
+
+    def __call__(self, subject: Subject) -> Measured:
+        with tempfile.TemporaryDirectory(prefix="moldiff-") as folder:
+            sdf = Path(folder) / "molecule.sdf"
+            if any("{sdf}" in word for word in self.words):
+                mol, reason = subject.placed
+                if mol is None:
+                    return Measured(math.nan, reason)
+                sdf.write_text(mol_to_sdf_record(mol, "molecule", {}), encoding="utf-8")
+            return self._run(self._filled(subject.mol, sdf), folder)
+
+    def _filled(self, mol: Chem.Mol, sdf: Path) -> list[str]:
+        smiles = canonical_smiles(mol, stereo=True)
+        return [word.replace("{sdf}", str(sdf)).replace("{smiles}", smiles) for word in self.words]
+
+    def _run(self, words: list[str], folder: str) -> Measured:
+        process = subprocess.Popen(
+            words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace", start_new_session=True,
+        )  # fmt: skip
+        try:
+            out, err = process.communicate(timeout=self.timeout_s)
+        except subprocess.TimeoutExpired:
+            return Measured(math.nan, f"not done within {self.timeout_s:g} s")
+        finally:
+            _end(process)
+        if process.returncode:
+            told = next((line.strip() for line in reversed(err.splitlines()) if line.strip()), "no message")
+            return Measured(math.nan, f"exit status {process.returncode}: {told[:80]}")
+        value = _last_number(out)
+        return Measured(math.nan, "it printed no number") if value is None else Measured(value)
+
+    def record(self) -> dict[str, object]:
+        """Return the command."""
+        return {f"command {self.name}": shlex.join(self.words)}
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a command with all that it started."""
+    if process.poll() is None:
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+        process.communicate()
+
+
+def _last_number(text: str) -> float | None:
+    for word in reversed(text.split()):
+        try:
+            value = float(word)
+        except ValueError:
+            continue
+        if math.isfinite(value):
+            return value
+    return None
+
+
+def command_measures(commands: Mapping[str, str], timeout_s: float) -> tuple[CommandMeasure, ...]:
+    """Return the measures of a user's commands.
+
+    Args:
+        commands: name -> template, "vina_score --ligand {sdf}".
+        timeout_s: longest time for one molecule.
+
+    Raises:
+        MoldiffError: a template is empty, has unbalanced quotes, or none of `PLACES`.
+    """
+    return tuple(CommandMeasure(name, _words(name, text), timeout_s) for name, text in commands.items())
+
+
+def parse_command(text: str) -> tuple[str, str]:
+    """Return (name, template) of ``NAME=TEMPLATE``; MoldiffError if it is none."""
+    name, equals, template = text.partition("=")
+    if not equals or not name.strip() or not template.strip():
+        raise MoldiffError(f"commands '{text[:60]}': expected NAME=COMMAND {{sdf}}", argument="commands")
+    return name.strip(), template.strip()
+
+
+def _words(name: str, template: str) -> tuple[str, ...]:
+    check_text(name, "commands")
+    check_text(template, "commands")
+    try:
+        words = tuple(shlex.split(template))
+    except ValueError as error:
+        raise MoldiffError(f"commands '{name}': {error} in '{template[:60]}'", argument="commands") from None
+    if set(name) & set("=<> ") or not words or not any(place in word for word in words for place in PLACES):
+        raise MoldiffError(
+            f"commands '{name}': expected a plain name and a command with {' or '.join(PLACES)} in it, "
+            f"not '{template[:60]}'",
+            argument="commands",
+        )
+    return words

@@ -1,0 +1,208 @@
+"""Numbers that conditions can be put on: geometry, references, functions, commands."""
+
+import math
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.descriptors.xtb import gfn2_properties, is_installed
+from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, examine
+from moldiff.chem.filters.commands import command_measures, parse_command
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.geometry_measures import failed_checks
+from moldiff.chem.filters.measures import measure_named
+from moldiff.chem.filters.reference_measures import known_check, overlays_on, similarity_to
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import read_records
+from moldiff.chem.isomers import isomers, placed
+from moldiff.chem.relax import Method, relax
+from moldiff.errors import MoldiffError
+
+DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
+EXAMPLE = Path(__file__).parents[3] / "scripts" / "example_score.py"
+
+
+def subject(smiles: str) -> Subject:
+    return Subject(Chem.MolFromSmiles(smiles))
+
+
+def drug() -> Chem.Mol:
+    return next(record.mol for record in read_records(DRUGS))
+
+
+def asked(check: Check, one: Subject) -> CheckResult:
+    (result,) = examine(one, [check]).results
+    return result
+
+
+def test_posebusters_counts_and_names_what_fails() -> None:
+    mol = drug()
+    good = measure_named("posebusters")(Subject(mol))
+    assert (good.value, good.detail) == (0.0, "")
+    bad = Chem.Mol(mol)
+    conformer = bad.GetConformer()
+    for atom in range(bad.GetNumAtoms()):
+        conformer.SetAtomPosition(atom, 0.6 * conformer.GetPositions()[atom])
+    found = measure_named("posebusters")(Subject(bad))
+    assert found.value == len(failed_checks(bad)) > 0
+    assert "bond_lengths" in found.detail
+    (check,) = Criteria.of(where="posebusters=0").checks()
+    assert asked(check, Subject(bad)).reason.startswith(f"posebusters: {found.value:g} (")
+
+
+def test_strain_is_what_a_relaxation_sets_free() -> None:
+    mol = drug()
+    expected = relax(mol, Method.mmff94s).values["relaxed_by_kcal_mol"]
+    assert measure_named("mmff_strain_kcal_mol")(Subject(mol)).value == expected > 0
+    embedded = measure_named("mmff_strain_kcal_mol")(subject("CCO"))
+    assert embedded.value == pytest.approx(0.0, abs=0.01)  # it was just relaxed
+    unknown = measure_named("mmff_strain_kcal_mol")(subject("[U]"))
+    assert math.isnan(unknown.value)
+    assert "embedding" in unknown.detail
+
+
+@pytest.mark.skipif(not is_installed(), reason="tblite is not installed")
+def test_gfn2_at_the_own_coordinates() -> None:
+    mol = Chem.AddHs(placed(Chem.MolFromSmiles("CO"), 0, 10)[0])
+    one = Subject(mol)
+    found = {name: measure_named(name)(one).value for name in ("gfn2_gap_eV", "gfn2_dipole_D")}
+    expected = gfn2_properties(mol)
+    assert found == {name: expected[name] for name in found}
+    assert measure_named("gfn2_strain_kcal_mol")(one).value > 0
+
+
+def test_open_centres_get_the_isomer_of_the_lowest_energy() -> None:
+    closed, two = Chem.MolFromSmiles("C[C@H](O)F"), Chem.MolFromSmiles("CC(O)C(F)C")
+    assert [Chem.MolToSmiles(one) for one in isomers(closed)] == [Chem.MolToSmiles(closed)]
+    names = [Chem.MolToSmiles(one) for one in isomers(two)]
+    assert len(names) == 4 == len(set(names))
+    assert len(isomers(two, 2)) == 2
+    mol, reason = placed(two, 0, 10)
+    assert (reason, mol is not None) == ("", True)
+    assert Chem.MolToSmiles(Chem.RemoveHs(mol)) in names
+    again, _ = placed(Chem.MolFromSmiles("CC(O)C(F)C"), 0, 10)
+    assert (again.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()  # type: ignore[union-attr]
+    decalin = Chem.MolFromSmiles("C1CCC2CCCCC2C1")
+    lowest, _ = placed(decalin, 0, 10)
+    assert lowest is not None
+    energies = {
+        Chem.MolToSmiles(one): relax(embed(one, 0, 10)[0], Method.mmff94s).values["mmff94s_energy_kcal_mol"]
+        for one in isomers(decalin)
+    }
+    assert len(energies) == 2
+    assert max(energies.values()) - min(energies.values()) > 1  # cis and trans
+    assert Chem.MolToSmiles(Chem.RemoveHs(lowest)) == min(energies, key=lambda name: energies[name])
+
+
+def test_similarity_is_to_the_most_similar_reference() -> None:
+    measure = similarity_to(["CCO", "c1ccccc1C(=O)O"])
+    same = measure(subject("OC(=O)c1ccccc1"))
+    assert (same.value, same.detail) == (1.0, "to O=C(O)c1ccccc1")
+    assert 0 < measure(subject("Cc1ccccc1C(=O)O")).value < 1
+    assert measure(Subject(Chem.AddHs(Chem.MolFromSmiles("CCO")))).value == 1.0
+    criteria = Criteria.of(where="similarity>=0.3", similar_to=["CCO"])
+    assert [check.name for check in criteria.checks()] == ["similarity"]
+    assert criteria.record()["similar_to"] == ["CCO"]
+    with pytest.raises(MoldiffError, match="unknown property 'similarity'"):
+        Criteria.of(where="similarity>=0.3")
+    with pytest.raises(MoldiffError, match="similar_to: record 1 cannot be read"):
+        similarity_to(["CCO", "C(("])
+
+
+def test_an_overlay_on_itself_is_perfect() -> None:
+    mol = drug()
+    shape, colour = overlays_on([mol])
+    one = Subject(mol)
+    assert shape(one).value == pytest.approx(1.0, abs=0.01)
+    assert colour(one).value == pytest.approx(1.0, abs=0.01)
+    other = subject("CCCCCCCC")
+    assert 0 < shape(other).value < 0.9
+    assert colour(other).value < 0.5
+    flat, _ = overlays_on(["OC(=O)c1ccccc1"])
+    assert flat(subject("OC(=O)c1ccccc1")).value == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_is_known_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "known.smi"
+    path.write_text("CCO\nC((\nC[C@H](O)F\n")
+    check = known_check(path)
+    result = asked(check, subject("OCC"))
+    assert (result.passed, result.reason) == (False, "known: in known.smi")
+    assert asked(check, subject("CCN")).passed
+    assert asked(check, subject("C[C@@H](O)F")).passed  # the other enantiomer is not
+    assert Criteria.of(known=path).record()["known"]["molecules"] == 2  # type: ignore[index]
+    with pytest.raises(MoldiffError, match="known: there is no molecule"):
+        known_check(["C(("])
+
+
+def test_a_users_function_is_a_number() -> None:
+    name = f"{EXAMPLE}:primary_amine"
+    (check,) = Criteria.of(where=f"{name}>0.5").checks()
+    assert asked(check, subject("CCN")).passed
+    failed = asked(check, subject("CCO"))
+    assert (failed.value, failed.limit) == (0.0, ">0.5")
+    with pytest.raises(MoldiffError, match="has no 'primary_amin'"):
+        measure_named(f"{EXAMPLE}:primary_amin")
+
+
+def command(code: str, timeout_s: float = 20.0, place: str = "{smiles}") -> Measure:
+    (measure,) = command_measures({"mine": f"{sys.executable} -c '{code}' {place}"}, timeout_s)
+    return measure
+
+
+def test_a_command_prints_a_number_for_smiles_or_sdf() -> None:
+    length = command('import sys; print("score:", len(sys.argv[1]), "of it")')
+    assert length(subject("CCO")).value == 3.0
+    atoms = command("import sys; print(open(sys.argv[1]).read().splitlines()[3][:3])", place="{sdf}")
+    assert atoms(subject("CCO")).value == 9.0
+    assert not list(Path.cwd().glob("molecule.sdf"))
+
+
+def test_what_a_command_does_costs_one_number() -> None:
+    fails = command('import sys; sys.exit("no such receptor")')(subject("CCO"))
+    assert math.isnan(fails.value)
+    assert fails.detail == "exit status 1: no such receptor"
+    assert command('print("nothing")')(subject("CCO")).detail == "it printed no number"
+    slow = command("import time; time.sleep(60)", timeout_s=0.3)(subject("CCO"))
+    assert (math.isnan(slow.value), slow.detail) == (True, "not done within 0.3 s")
+    # no shell reads a molecule
+    assert command("print(1)", place="{smiles};false")(subject("CCO")).value == 1.0
+    (missing,) = command_measures({"mine": "no_such_program_here {sdf}"}, 1.0)
+    (check,) = Criteria.of(commands={"mine": "no_such_program_here {smiles}"}).checks()
+    assert asked(check, subject("C")).broken
+    with pytest.raises(FileNotFoundError):
+        missing(subject("C"))
+
+
+@pytest.mark.parametrize(
+    ("commands", "words"),
+    [
+        ({"mine": "vina"}, r"with \{sdf\} or \{smiles\} in it"),
+        ({"mine": "vina 'x {sdf}"}, "No closing quotation"),
+        ({"mw": "vina {sdf}"}, "a property has that name"),
+        ({"a<b": "vina {sdf}"}, "expected a plain name"),
+    ],
+)
+def test_commands_that_cannot_be(commands: dict[str, str], words: str) -> None:
+    with pytest.raises(MoldiffError, match=words) as caught:
+        Criteria.of(commands=commands)
+    assert caught.value.argument == "commands"
+
+
+def test_names_of_commands() -> None:
+    assert parse_command("dock = vina --ligand={sdf}") == ("dock", "vina --ligand={sdf}")
+    with pytest.raises(MoldiffError, match="expected NAME=COMMAND"):
+        parse_command("vina {sdf}")
+
+
+def test_all_of_it_travels_to_workers() -> None:
+    criteria = Criteria.of(
+        where=["similarity>0.1", "shape>0.1", "posebusters=0", "mine<3"], similar_to=["CCO"], shape_of=["CCO"],
+        known=["CCN"], commands={"mine": "program {sdf}"},
+    )  # fmt: skip
+    assert pickle.loads(pickle.dumps(criteria)) == criteria
+    names = [check.name for check in criteria.checks()]
+    assert names == ["similarity", "known", "shape", "colour", "posebusters", "mine"]

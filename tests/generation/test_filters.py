@@ -1,0 +1,79 @@
+"""Filters of a generation: what fails one is filtered with its reason, and draws go on until enough pass."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from generating import generate_files, nonzero
+from methane import METHANE, METHYL
+from rdkit import Chem
+
+import moldiff
+from moldiff.arrays import MolArrays
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.errors import MoldiffError
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+
+AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4], METHANE.bonds[:3])
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws 0, 3, 6, ... are methane, 1, 4, ... ammonia, 2, 5, ... a methyl radical."""
+
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        for number in range(first, first + count):
+            yield RawSample(number, [METHANE, AMMONIA, METHYL][number % 3], -1)
+
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_what_fails_is_filtered_with_its_reason(scripted: None, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    criteria = Criteria.of(where="heteroatoms<1", smarts={"any": "[Cl]"})
+    summary = generate_files(out, n=6, model=str(model), criteria=criteria)
+    assert nonzero(summary.counts) == {"valid": 2, "invalid": 2, "filtered": 2}
+    rows = rows_of(tmp_path / "m.csv")
+    assert rows[1]["reason"] == "heteroatoms: 1, must be <1"
+    assert rows[1]["smiles"] == "N"  # it was sound, and says what it was
+    assert [Chem.MolToSmiles(mol) for mol in Chem.SDMolSupplier(str(out))] == ["C", "C"]
+    options = json.loads((tmp_path / "m.run.json").read_text())["options"]
+    assert options["where"] == ["heteroatoms<1"]
+    assert options["smarts"] == [{"source": "", "patterns": {"any": "[Cl]"}}]
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 512])
+@pytest.mark.parametrize(("until", "drawn"), [("valid", 5), ("passed", 10)])
+def test_draws_go_on_until_enough_are_as_wanted(
+    scripted: None, model: Path, until: str, drawn: int, batch_size: int
+) -> None:
+    result = moldiff.generate(4, model=model, until=until, where="heteroatoms<1", batch_size=batch_size)
+    assert result.summary.drawn == drawn
+    assert len(result) == (2 if until == "valid" else 4)
+    assert result.summary.requested == 4
+
+
+def test_until_valid_is_another_word(scripted: None, model: Path) -> None:
+    old, new = (moldiff.generate(4, model=model, **words) for words in ({"until_valid": True}, {"until": "valid"}))
+    assert old.table.equals(new.table)
+
+
+def test_draws_end_at_the_most_that_were_allowed(scripted: None, model: Path) -> None:
+    with pytest.raises(MoldiffError, match="only 0 of 2 molecules that pass the filters in 7 draws"):
+        moldiff.generate(2, model=model, until="passed", where="mw>100", max_draws=7)
+
+
+def test_targets_that_are_missed_are_told(scripted: None, packed: Path) -> None:
+    # Crippen's logp is 0.6361 for methane and 0.1620 for ammonia
+    result = moldiff.generate(3, model=packed, until="met", targets="logp=0.6", evaluations=2)
+    assert [str(status) for status in result.table["status"]][:4] == ["valid", "filtered", "invalid", "valid"]
+    assert result.table["reason"][1].startswith("logp: 0.162, must be in 0.35..0.85")
+    assert len(result) == 3
