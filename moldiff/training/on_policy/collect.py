@@ -265,6 +265,7 @@ def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables |
     from moldiff.evaluation.load_reference import molecules_of
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
+    logger.info("counting what %d training molecules are made of", len(rows))
     return [Traits.of(mol, tables, counted=True) for mol in molecules_of(dataset, rows)]
 
 
