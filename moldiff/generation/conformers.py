@@ -20,6 +20,7 @@ from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
+from moldiff.devices import whatever_the_default
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
@@ -173,6 +174,7 @@ def coordinate_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sam
     return walk
 
 
+@whatever_the_default
 def conformers(
     molecules: Molecules,
     n: int = DEFAULT_CONFORMERS,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moldiff.arguments import check_flag, choice
 from moldiff.chem.descriptors.score_functions import ScoreFunction
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.devices import whatever_the_default
 from moldiff.generation.options.fragment import Fragment
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
+@whatever_the_default
 def generate(
     n: int,
     *,
