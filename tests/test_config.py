@@ -32,7 +32,7 @@ def refusal(read: Read, text: str, *overrides: str) -> str:
     return str(caught.value)
 
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[1] / "moldiff" / "configs").glob("*.yaml"))
 OPTION_FILES = ("steer.yaml",)  # options of a command, see tests/integration/test_option_files.py
 
 
