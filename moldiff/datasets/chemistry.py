@@ -41,18 +41,21 @@ class TrainingChemistry:
     total_charges: dict[int, int]
     lengths: dict[Kind, tuple[int, float, float]]
 
-    def length_problem(self, arrays: MolArrays, vocabulary: Vocabulary, widening: float) -> str:
+    def length_problem(self, arrays: MolArrays, vocabulary: Vocabulary, widening: float, fewest: int = 0) -> str:
         """Return which bond is shorter or longer than any of its kind in training, or of no kind seen; "" if none is.
 
         Args:
             arrays: a molecule.
             vocabulary: its class labels; bonds must be spelled as in the training data (aromatic or Kekule).
             widening: angstrom allowed beyond the range at either end.
+            fewest: kinds of which training had fewer bonds are not judged: a handful of rings says nothing of chains.
         """
         for i, j, bond in arrays.bonds.tolist():
             kind = bond_kind(vocabulary.elements[arrays.atom_type[i]], vocabulary.elements[arrays.atom_type[j]],
                              vocabulary.bonds[bond])  # fmt: skip
             length = float(np.linalg.norm(arrays.pos[i].astype(np.float64) - arrays.pos[j]))
+            if self.lengths.get(kind, (0, 0.0, 0.0))[0] < fewest:
+                continue
             label = f"{kind[2]} {kind[0]}-{kind[1]} of {length:.3f} angstrom"
             if kind not in self.lengths:
                 return f"{label}, no such bond was seen in training"

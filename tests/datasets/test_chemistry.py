@@ -112,3 +112,16 @@ def test_a_kind_never_seen_is_a_problem_at_any_length() -> None:
     assert SEEN.length_problem(single, VOCABULARY, 0.05) == (
         "single C-O of 1.200 angstrom, no such bond was seen in training"
     )
+
+
+def test_kinds_that_were_hardly_seen_set_no_limits() -> None:
+    kind, (count, _, longest) = next(iter(SEEN.lengths.items()))
+    arrays = MolArrays(
+        np.array([[0.0, 0.0, 0.0], [longest + 0.2, 0.0, 0.0]]),
+        np.array([VOCABULARY.elements.index(name) for name in kind[:2]]),
+        np.array([VOCABULARY.charges.index(0)] * 2),
+        np.array([[0, 1, VOCABULARY.bonds.index(kind[2])]]),
+    )
+    assert SEEN.length_problem(arrays, VOCABULARY, 0.05)
+    assert SEEN.length_problem(arrays, VOCABULARY, 0.05, fewest=count)
+    assert SEEN.length_problem(arrays, VOCABULARY, 0.05, fewest=count + 1) == ""
