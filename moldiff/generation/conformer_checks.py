@@ -17,7 +17,7 @@ from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
-FEWEST_BONDS = 1000  # in training, from which its lengths are limits; others are held against covalent radii alone
+RARE_WIDENING = 0.2  # angstrom beyond the lengths of a kind of bond that training had few of
 WRONG_STEREO = "stereo"
 """Code word of the reason of a wrong diastereomer."""
 
@@ -53,7 +53,7 @@ class ConformerDecoder:
             length = (
                 ""
                 if self.seen is None
-                else self.seen.length_problem(arrays, self.vocabulary, LENGTH_WIDENING, FEWEST_BONDS)
+                else self.seen.length_problem(arrays, self.vocabulary, LENGTH_WIDENING, RARE_WIDENING)
             )
             geometry = f"length: {length}" if length else ""
         facts = {"mirrored": "yes" if match.mirrored else "no"}

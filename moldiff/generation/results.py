@@ -30,7 +30,19 @@ COLUMNS = (
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
-    {"moldiff_id", "record", "draw", "changed", "renoised", "duplicate_of", "n_atoms", "redraws", "evaluations"}
+    {
+        "moldiff_id",
+        "record",
+        "draw",
+        "changed",
+        "renoised",
+        "duplicate_of",
+        "n_atoms",
+        "redraws",
+        "evaluations",
+        "energy_rank",
+        "same_as",
+    }
 )
 TEXTS = frozenset({"status", "reason", "decoding", "smiles", "name", "same_molecule", "mirrored"})
 """Columns of whole numbers and of texts; the others are numbers."""

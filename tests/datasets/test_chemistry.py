@@ -114,14 +114,22 @@ def test_a_kind_never_seen_is_a_problem_at_any_length() -> None:
     )
 
 
-def test_kinds_that_were_hardly_seen_set_no_limits() -> None:
-    kind, (count, _, longest) = next(iter(SEEN.lengths.items()))
-    arrays = MolArrays(
-        np.array([[0.0, 0.0, 0.0], [longest + 0.2, 0.0, 0.0]]),
-        np.array([VOCABULARY.elements.index(name) for name in kind[:2]]),
-        np.array([VOCABULARY.charges.index(0)] * 2),
-        np.array([[0, 1, VOCABULARY.bonds.index(kind[2])]]),
+def test_kinds_that_were_hardly_seen_have_a_wider_margin() -> None:
+    """As conformers of given graphs need: lengths of a few rings say little of chains."""
+    double = MolArrays(
+        np.array([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]]), np.array([0, 0]), np.array([0, 0]), np.array([[0, 1, 1]])
     )
-    assert SEEN.length_problem(arrays, VOCABULARY, 0.05)
-    assert SEEN.length_problem(arrays, VOCABULARY, 0.05, fewest=count)
-    assert SEEN.length_problem(arrays, VOCABULARY, 0.05, fewest=count + 1) == ""
+    vocabulary = Vocabulary(("N",), (0,), ("none", "double"))
+    for count, far, wide in ((40, "(+-0.05)", ""), (100, "(+-0.05)", "(+-0.05)")):
+        seen = TrainingChemistry({}, {}, {("N", "N", "double"): (count, 1.29, 1.37)})
+        assert seen.length_problem(double, vocabulary, 0.05).endswith(far)
+        assert seen.length_problem(double, vocabulary, 0.05, 0.2).endswith(wide)
+    assert (
+        TrainingChemistry({}, {}, {})
+        .length_problem(double, vocabulary, 0.05)
+        .endswith("no such bond was seen in training")
+    )
+    assert TrainingChemistry({}, {}, {}).length_problem(double, vocabulary, 0.05, 0.2) == ""
+    few = TrainingChemistry({}, {}, {("N", "N", "double"): (40, 1.29, 1.37)})
+    apart = MolArrays(double.pos * 1.2, double.atom_type, double.charge, double.bonds)
+    assert few.length_problem(apart, vocabulary, 0.05, 0.2).endswith("(+-0.2)")
