@@ -51,6 +51,7 @@ class Fragment:
         keep_smarts: keep what this SMARTS matches, with its hydrogens.
         attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
             has an open valence anyway.
+        add_hydrogens: place the hydrogens that the file leaves out; without, they are open valences to grow at.
         grow: number of new atoms, or an inclusive range; None = as in the training data. Hydrogens are counted unless
             the model makes heavy atoms alone.
         resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
