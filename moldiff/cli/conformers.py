@@ -28,7 +28,7 @@ from moldiff.cli.shared import (
 
 
 class Energy(StrEnum):
-    """How conformers are compared."""
+    """Energies by which conformers are compared."""
 
     mmff94s = "mmff94s"
     gfn2 = "gfn2"

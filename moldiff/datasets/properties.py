@@ -1,4 +1,4 @@
-"""Where the properties of a prepared set come from: tags or columns of the files, or RDKit; said, never guessed."""
+"""Sources of the properties of a prepared set: tags or columns of the files, or RDKit; said, never guessed."""
 
 from __future__ import annotations
 
