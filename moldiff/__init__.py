@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from moldiff.scoring.targets import Target
     from moldiff.screening.filter import filter
     from moldiff.screening.filter_result import FilterResult
+    from moldiff.screening.screen import Screening, screen
 
 __all__ = [
-    "FilterResult", "Fragment", "Model", "MoldiffError", "Result", "Target", "__version__",
-    "conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "vary",
+    "FilterResult", "Fragment", "Model", "MoldiffError", "Result", "Screening", "Target", "__version__",
+    "conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "screen", "vary",
 ]  # fmt: skip
 
 _MODULES = {
@@ -38,6 +39,7 @@ _MODULES = {
     "Fragment": "moldiff.generation.options.fragment",
     "Model": "moldiff.generation.model",
     "Result": "moldiff.generation.result",
+    "Screening": "moldiff.screening.screen",
     "Target": "moldiff.scoring.targets",
     "conformers": "moldiff.generation.conformers",
     "evaluate": "moldiff.evaluation.evaluate",
@@ -46,6 +48,7 @@ _MODULES = {
     "likelihood": "moldiff.nll.likelihood",
     "load": "moldiff.generation.model",
     "prepare": "moldiff.datasets.prepare",
+    "screen": "moldiff.screening.screen",
     "vary": "moldiff.generation.vary",
 }
 

@@ -26,7 +26,7 @@ class MolArrays:
 
 @dataclass(frozen=True)
 class LogProbabilities:
-    """What a model believes of one molecule of n atoms: natural logarithms, normalised over the last axis.
+    """Beliefs of a model about one molecule of n atoms: natural logarithms, normalised over the last axis.
 
     Attributes:
         atom_type: (n, A) float.

@@ -1,4 +1,4 @@
-"""What users choose by a name. The help texts, the options and the tables of what the names stand for read it here."""
+"""Names that users choose by. Help texts, options and the tables of what the names stand for read them here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEFAULT_BATCH_SIZE = 512  # draws at a time
 
 
 class Sampler(StrEnum):
-    """How to step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""
+    """Rules that step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""
 
     DDPM = "ddpm"
     DDIM = "ddim"
@@ -24,7 +24,7 @@ class Sampler(StrEnum):
 
 
 class TimeGrid(StrEnum):
-    """Where steps fall; keys of `moldiff.sampling.time_grids.GRIDS`."""
+    """Layouts of the steps in time; keys of `moldiff.sampling.time_grids.GRIDS`."""
 
     UNIFORM = "uniform"
     KARRAS = "karras"
@@ -33,7 +33,7 @@ class TimeGrid(StrEnum):
 
 
 class Decoding(StrEnum):
-    """How the final prediction becomes a molecule; keys of `moldiff.generation.decoding.decoders.DECODERS`."""
+    """Ways from the final prediction to a molecule; keys of `moldiff.generation.decoding.decoders.DECODERS`."""
 
     ARGMAX = "argmax"
     STRUCTURED = "structured"
@@ -49,7 +49,7 @@ class Precision(StrEnum):
 
 
 class Until(StrEnum):
-    """What a generation goes on drawing for."""
+    """The goal that a generation goes on drawing for."""
 
     VALID = "valid"
     """Sound molecules, those that a filter leaves out among them."""
@@ -87,7 +87,7 @@ class AlertFamily(StrEnum):
 
 @dataclass(frozen=True)
 class SamplingDefaults:
-    """What a model samples with that does not say otherwise (`moldiff.config.SamplingConfig`).
+    """Sampling of a model that does not say otherwise (`moldiff.config.SamplingConfig`).
 
     Attributes:
         evaluations: of the network, for each molecule.

@@ -40,7 +40,7 @@ class Condition:
 
     @property
     def limit(self) -> str:
-        """What is written after the name: "<450", "=1..4"."""
+        """The text after the name: "<450", "=1..4"."""
         equal = "" if self.strict else "="
         if not math.isfinite(self.low):
             return f"<{equal}{self.high:.9g}"

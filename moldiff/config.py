@@ -99,7 +99,7 @@ class CurveConfig(Section):
 
 
 class MethodConfig(Section):
-    """How molecules are drawn where a user does not say."""
+    """Method by which molecules are drawn where a user does not say."""
 
     evaluations: Evaluations = DEFAULTS.evaluations
     sampler: Sampler = DEFAULTS.sampler
@@ -137,7 +137,7 @@ DEFAULT_SAMPLING = SamplingConfig()
 
 
 class DensityConfig(Section):
-    """Where training falls on the curve (`moldiff.diffusion.schedule.TrainingDensity`)."""
+    """Density of training along the schedule (`moldiff.diffusion.schedule.TrainingDensity`)."""
 
     lognormal_share: Share = 0.65
     sigma_median: Positive = 0.3
@@ -207,7 +207,7 @@ class OnPolicyConfig(Section):
 
 
 class RunConfig(Section):
-    """What every training file holds: data folder, output folder and the sections that all share."""
+    """Parts of every training file: data folder, output folder and the sections that all share."""
 
     data: Path
     output: Path

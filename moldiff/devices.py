@@ -1,4 +1,4 @@
-"""What this machine computes with, by the words of the user: device, number type of the network, CPU cores."""
+"""Means of this machine, by the words of the user: device, number type of the network, CPU cores."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,9 @@ try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+
+_TRIES, _PAUSE_S = 5, 0.02  # of a claim
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -94,6 +98,10 @@ class FileSet:
     def add(self, path: Path, content: str | bytes) -> None:
         """Add a whole file to the set."""
         self.open(path, binary=isinstance(content, bytes)).write(content)
+
+    def add_json(self, path: Path, value: object) -> None:
+        """Add a file of indented JSON to the set."""
+        self.add(path, _json(value))
 
     def sync(self) -> None:
         """Make durable what was written aside so far."""
@@ -235,6 +243,41 @@ def hold(descriptor: int) -> None:
     if fcntl is not None:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold the sole right to make a file, from before its work to its end.
+
+    Raises:
+        MoldiffError: a living process holds it.
+    """
+    mark = _beside(path).with_name(f".{path.name}.{'0' * 8}.part")  # `clear_leftovers` finds one of a killed run
+    descriptor = _claim(mark) if fcntl is not None else -1
+    if descriptor is None:
+        raise MoldiffError(f"{path} is being written by another run; choose another name", argument="out")
+    try:
+        yield
+    finally:
+        if descriptor >= 0:
+            _remove(mark)
+            os.close(descriptor)
+
+
+def _claim(mark: Path) -> int | None:
+    """Return the open, locked file that marks a claim; None if another process holds it."""
+    for _ in range(_TRIES):
+        try:
+            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise MoldiffError(f"{mark.parent} cannot be written into: {error.strerror or error}") from error
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if mark.exists() and os.path.samestat(os.fstat(descriptor), os.stat(mark)):  # not removed meanwhile
+                return descriptor
+        os.close(descriptor)
+        time.sleep(_PAUSE_S)  # somebody may only have looked whether it is held
+    return None
 
 
 def clear_leftovers(path: Path, *, siblings: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while molecules are made: the work stops, what is finished can still be written."""
+"""Ctrl-C, SIGTERM and SIGHUP during long work: it stops, what is finished can still be written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 Handler = Callable[[int, FrameType | None], Any]
 
-TERMINATED = 128 + signal.SIGTERM  # exit status
+ENDING = tuple(
+    signal.Signals[name]
+    for name in ("SIGTERM", "SIGHUP")
+    if hasattr(signal, name)  # no SIGHUP on Windows
+)
+"""Signals that ask a program to end; Ctrl-C is one of its own."""
 
 
 class _Now(BaseException):
@@ -21,7 +26,7 @@ class _Now(BaseException):
 
 
 class Interruption:
-    """Whether a signal has come; without `watched_signals` none ever does.
+    """A signal that may have come; without `watched_signals` none ever does.
 
     Attributes:
         number: of the signal; None = none has come.
@@ -72,17 +77,18 @@ def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Let SIGTERM `terminate`, where it would otherwise end the program on the spot."""
-    with _handled(terminate, {signal.SIGTERM: (signal.SIG_DFL,)}):
+    """Let SIGTERM and SIGHUP `terminate`, where they would otherwise end the program on the spot."""
+    with _handled(terminate, dict.fromkeys(ENDING, (signal.SIG_DFL,))):
         yield
 
 
 @contextmanager
 def watched_signals() -> Iterator[Interruption]:
-    """Hand Ctrl-C and SIGTERM to an `Interruption`, where they would otherwise have their default effect: a program
-    that handles or ignores one goes on doing so. Only the main thread of a program gets signals."""
+    """Hand Ctrl-C, SIGTERM and SIGHUP to an `Interruption`, where they would otherwise have their default effect: a
+    program that handles or ignores one (as under nohup) goes on doing so. Only a program's main thread gets signals."""
     interruption = Interruption()
-    usual = {signal.SIGINT: (signal.default_int_handler,), signal.SIGTERM: (signal.SIG_DFL, terminate)}
+    usual: dict[signal.Signals, tuple[Any, ...]] = dict.fromkeys(ENDING, (signal.SIG_DFL, terminate))
+    usual[signal.SIGINT] = (signal.default_int_handler,)
     with _handled(interruption.handle, usual):
         yield interruption
 

@@ -24,6 +24,11 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from moldiff.errors import MoldiffError
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -85,6 +90,7 @@ def map_batches(
     workers: int,
     timeout_s: float | None = None,
     isolated: bool = True,
+    memory_mb: int | None = None,
 ) -> Iterator[tuple[Sequence[Item], Result | Lost]]:
     """Yield (batch, ``function(batch)``) in order. A batch that kills its worker is tried again item by item: then come
     batches of one, and `Lost` for the item that is to blame.
@@ -96,6 +102,8 @@ def map_batches(
         timeout_s: longest time from one item to the next; None = any.
         isolated: even a single worker is a process of its own. False = a single worker is this process: nothing has to
             be started, but nothing is survived either, and there are no deadlines.
+        memory_mb: most memory of a process beside what its libraries map, in MiB, where the system knows such limits;
+            beyond it ``function`` gets a MemoryError, or the process ends. None = any.
 
     Raises:
         MoldiffError: processes cannot be started.
@@ -104,7 +112,7 @@ def map_batches(
     if workers == 1 and not isolated:
         yield from ((batch, function(batch)) for batch in batches)
         return
-    pool = _Pool(function, workers, timeout_s)
+    pool = _Pool(function, workers, timeout_s, memory_mb)
     try:
         for batch in batches:
             pool.append(batch)
@@ -119,14 +127,22 @@ def map_batches(
 class _Pool(Generic[Item, Result]):
     """A process pool with a queue of batches, started anew if it breaks as a whole."""
 
-    def __init__(self, function: Callable[[Iterable[Item]], Result], workers: int, timeout_s: float | None) -> None:
-        self._function, self._workers, self._timeout_s = function, workers, timeout_s
+    def __init__(
+        self,
+        function: Callable[[Iterable[Item]], Result],
+        workers: int,
+        timeout_s: float | None,
+        memory_mb: int | None = None,
+    ) -> None:
+        self._function, self._workers, self._timeout_s, self._memory_mb = function, workers, timeout_s, memory_mb
         self._broken = 0  # pools in a row
         self._pool = self._start()
         self.waiting: deque[tuple[Sequence[Item], ProcessFuture]] = deque()
 
     def _start(self) -> ProcessPool:
-        return ProcessPool(self._workers, initializer=_set_up, context=get_context("spawn"))
+        return ProcessPool(
+            self._workers, initializer=_set_up, initargs=(self._memory_mb,), context=get_context("spawn")
+        )
 
     def stop(self) -> None:
         self._pool.stop()
@@ -206,8 +222,11 @@ def _timed(items: Sequence[Item], timeout_s: float) -> Iterator[Item]:
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
 
 
-def _set_up() -> None:
+def _set_up(memory_mb: int | None) -> None:
     """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
+    if memory_mb is not None and resource is not None:
+        limit = memory_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _ALARM is not None:
         signal.signal(_ALARM, signal.SIG_DFL)  # ends the process

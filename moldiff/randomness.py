@@ -38,7 +38,7 @@ _MANTISSA = 23
 
 
 class Stream(enum.IntEnum):
-    """What a random number is for; different streams never share a counter."""
+    """Purpose of a random number; different streams never share a counter."""
 
     POS = 0
     ATOM_TYPE = 1

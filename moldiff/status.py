@@ -1,4 +1,4 @@
-"""What became of a molecule that was asked for: one word of `Status`, everywhere."""
+"""Status of a molecule that was asked for: one word of `Status`, everywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which elements, formal charges and bond orders a data set or a model knows, and their class indices."""
+"""Elements, formal charges and bond orders that a data set or a model knows, and their class indices."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Vocabulary:
     charges: tuple[int, ...]
     bonds: tuple[str, ...]
     explicit_hydrogens: bool = True
+
+    @property
+    def atoms(self) -> str:
+        """Word for the atoms of a molecule where they are counted."""
+        return "atoms" if self.explicit_hydrogens else "heavy atoms"
 
     def __post_init__(self) -> None:
         if not self.elements or not self.charges or self.bonds[:1] != (NO_BOND,):

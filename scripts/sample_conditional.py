@@ -21,13 +21,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=32, help="molecules to draw")
     parser.add_argument("--model", default="qm9", help="built-in model or model folder")
-    parser.add_argument("--steps", type=int, default=30, help="network evaluations per molecule")
+    parser.add_argument("--evaluations", type=int, default=30, help="network evaluations per molecule")
     arguments = parser.parse_args()
 
     molecules = moldiff.generate(
         arguments.n,
         model=arguments.model,
-        evaluations=arguments.steps,
+        evaluations=arguments.evaluations,
         targets=["logp=1.5", "tpsa<40"],  # a value, a bound; "logp=1..2" is a range
         guidance=1.0,  # plain conditioning; more pulls harder, {"logp": 2.0, "tpsa": 1.0} is a scale for each
         score="targets",
@@ -36,9 +36,9 @@ def main() -> None:
         seed=0,
     )
     for mol in molecules:
-        wanted, measured = mol.GetProp("target_logp"), mol.GetProp("logp")
+        wanted, measured = mol.GetDoubleProp("target_logp"), mol.GetDoubleProp("logp")
         smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
-        print(f"{smiles:<30} logp {measured} (wanted {wanted}), tpsa {mol.GetProp('tpsa')} (wanted < 40)")
+        print(f"{smiles:<30} logp {measured} (wanted {wanted}), tpsa {mol.GetDoubleProp('tpsa')} (wanted < 40)")
 
 
 if __name__ == "__main__":

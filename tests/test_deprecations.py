@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,30 @@ def test_a_warning_points_at_the_users_line(model: Path) -> None:
         with pytest.warns(FutureWarning) as caught:
             call()
         assert [(one.filename, one.lineno) for one in caught] == [(__file__, call.__code__.co_firstlineno)]
+
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted(set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "renamed.md"})]
+OTHERS = [*sorted((ROOT / "configs").iterdir()), *sorted((ROOT / "scripts").rglob("*.py"))]
+
+
+def old_words(text: str) -> list[str]:
+    """Return what a page or a script says by old words of commands, options and keys."""
+    patterns = [rf"moldiff {old}\b" for old in COMMANDS]
+    for command, words in OPTIONS.items():
+        patterns += [rf"moldiff {command}\b[^`\n]*{old}\b" for old in words]
+    patterns += [rf"\b{re.escape(old)}(?:=|\.\w+=|: )" for old in TRAINING_KEYS]
+    return [found[0] for pattern in patterns for found in re.finditer(pattern, text)]
+
+
+@pytest.mark.parametrize("path", PAGES + OTHERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_pages_configurations_and_scripts_use_the_new_words(path: Path) -> None:
+    assert old_words(path.read_text(encoding="utf-8")) == []
+
+
+def test_old_words_are_found() -> None:
+    assert old_words("moldiff score a.sdf")
+    assert old_words("moldiff generate -n 3 --steps 5")
+    assert old_words("--set own_draws.share=1")
+    assert old_words("for_model: qm9")
+    assert not old_words("moldiff train --set training.steps=4; `moldiff vary`, --steps; a model own_draws")

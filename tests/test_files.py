@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, read_json, refuse_existing, sha256_of, write_json, write_text
+from moldiff.files import atomic_writer, claimed, read_json, refuse_existing, sha256_of, write_json, write_text
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -99,3 +101,31 @@ def test_json_that_cannot_be_read_names_the_file(tmp_path: Path) -> None:
         (tmp_path / "b.json").write_bytes(text)
         with pytest.raises(MoldiffError, match=r"b\.json is not valid JSON"):
             read_json(tmp_path / "b.json")
+
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from moldiff.files import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
+    out = tmp_path / "a.sdf"
+    other = subprocess.Popen([sys.executable, "-c", CLAIM, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(MoldiffError, match=r"a\.sdf is being written by another run"), claimed(out):
+            pytest.fail("both hold it")
+        with claimed(tmp_path / "b.sdf"):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    assert [entry.name for entry in tmp_path.iterdir()] == [".a.sdf.00000000.part"]
+    with claimed(out):  # of a killed process nothing is left
+        pass
+    assert list(tmp_path.iterdir()) == []

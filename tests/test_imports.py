@@ -24,7 +24,7 @@ BASE = {
 LAYERS = [
     BASE,
     {"chem", "diffusion", "nn"},
-    {"datasets"},
+    {"datasets", "pages"},
     {"models"},
     {"scoring"},
     {"sampling", "evaluation"},

@@ -17,6 +17,8 @@ from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MolArrays
+from moldiff.chem.coordinates import coordinates_problem
+from moldiff.chem.hydrogen_state import partial_problem
 from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, sanitize_reason, size_refusal
 from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
 from moldiff.vocabulary import Vocabulary
@@ -28,7 +30,7 @@ HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic s
 # RDKit's clean-up rewrites charges and bonds (a nitro group with five-bonded nitrogen): that would be a repair
 SANITIZE_WITHOUT_REPAIR = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
 
-NO_CONFORMER = "no 3D conformer"  # why a molecule cannot be encoded
+RADICALS = "radical electrons are outside the vocabulary"
 _ORDERS = {name: order for order, name in BOND_NAMES.items()}
 
 
@@ -65,23 +67,60 @@ class Conversion:
 
 
 @rdkit_errors()
-def encode(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
-    """Write a sanitised molecule with a conformer as class arrays.
+def encode(mol: Chem.Mol, vocabulary: Vocabulary, *, fragments: bool = True) -> MolArrays:
+    """Write a sanitised molecule of a file, with a conformer, as class arrays.
 
-    Coordinates are taken as they are (angstrom, not centred). Isotopes and radical electrons have no class and are
-    lost: a radical comes back as an atom with an open valence.
+    Coordinates are taken as they are (angstrom, not centred). Whatever the arrays cannot hold is a reason, the same
+    for every command; the causes are looked for in the order coordinates, bonds, parts, elements and charges,
+    hydrogens, and what has no class: isotopes, radical electrons.
+
+    Args:
+        mol: the molecule.
+        vocabulary: classes.
+        fragments: False = more than one fragment is refused.
 
     Raises:
-        EncodingError: no finite 3D coordinates, hydrogens without coordinates, or a category outside the vocabulary.
+        EncodingError: coordinates that are none of a molecule (see `moldiff.chem.coordinates`), hydrogens without
+            coordinates, or anything else outside the vocabulary.
     """
-    if mol.GetNumConformers() == 0 or not mol.GetConformer().Is3D():
-        raise EncodingError(NO_CONFORMER)
+    if reason := coordinates_problem(mol):
+        raise EncodingError(reason)
+    spelled = mol if vocabulary.explicit_hydrogens else Chem.RemoveAllHs(mol)
+    _bond_rows(spelled, vocabulary, kekulised="aromatic" not in vocabulary.bonds)
+    if reason := parts_problem(mol, fragments):
+        raise EncodingError(reason)
+    if vocabulary.explicit_hydrogens:
+        _atom_classes(mol, vocabulary)
+        if reason := partial_problem(mol):
+            raise EncodingError(reason)
+    if isotopes := sorted({f"{atom.GetIsotope()}{atom.GetSymbol()}" for atom in mol.GetAtoms() if atom.GetIsotope()}):
+        raise EncodingError(f"isotope {isotopes[0]} is outside the vocabulary")
+    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        raise EncodingError(RADICALS)
+    return classes_of(mol, vocabulary)
+
+
+def parts_problem(mol: Chem.Mol, fragments: bool = False) -> str:
+    """Return why the atoms of a molecule do not hang together; "" if they do, or need not (``fragments``)."""
+    if fragments or len(Chem.GetMolFrags(mol)) <= 1:
+        return ""
+    return "more than one fragment" if mol.GetNumBonds() else "no bonds: the record has atoms alone"
+
+
+@rdkit_errors()
+def classes_of(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
+    """Write a sanitised molecule with a conformer as class arrays, whatever its coordinates are; isotopes and radical
+    electrons are lost.
+
+    Raises:
+        EncodingError: coordinates that are not finite, hydrogens without any, a category outside the vocabulary.
+    """
     if not np.isfinite(mol.GetConformer().GetPositions()).all():
         raise EncodingError("non-finite coordinates")
     if vocabulary.explicit_hydrogens:
         if missing := sum(atom.GetTotalNumHs() for atom in mol.GetAtoms()):
             raise EncodingError(f"{missing} hydrogens without coordinates")
-    else:
+    elif any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
         mol = Chem.RemoveAllHs(mol)
     if mol.GetNumAtoms() == 0:
         raise EncodingError("no atoms")
@@ -117,9 +156,9 @@ def _atom_classes(mol: Chem.Mol, vocabulary: Vocabulary) -> tuple[np.ndarray, np
     return atom_type, charge
 
 
-def _bond_rows(mol: Chem.Mol, vocabulary: Vocabulary) -> np.ndarray:
-    """Return (m, 3) int64 rows (i, j, class) with i < j, sorted."""
-    classes = {name: index for index, name in enumerate(vocabulary.bonds)}
+def _bond_rows(mol: Chem.Mol, vocabulary: Vocabulary, *, kekulised: bool = False) -> np.ndarray:
+    """Return (m, 3) int64 rows (i, j, class) with i < j, sorted; ``kekulised``: aromatic ones are going to be."""
+    classes = {name: index for index, name in enumerate(vocabulary.bonds)} | ({"aromatic": 0} if kekulised else {})
     rows = []
     for bond in mol.GetBonds():
         name = BOND_NAMES.get(bond.GetBondType(), str(bond.GetBondType()))

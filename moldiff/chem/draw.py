@@ -1,10 +1,11 @@
-"""Molecules as pictures: flat drawings (SVG), for notebooks."""
+"""Molecules as pictures: flat drawings (SVG) and plain 3D models, for notebooks and pages."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
 
+import numpy as np
 from rdkit import Chem
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,24 @@ def molecule_svg(mol: Chem.Mol) -> str:
         logger.debug("no drawing", exc_info=True)
         return ""
     return svg[svg.find("<svg") :]  # without the XML declaration, which has no place in a page
+
+
+def plain_model(mol: Chem.Mol) -> dict[str, object] | None:
+    """Return elements, positions in angstrom around their centre and bonds (i, j, order) as plain JSON; None without a
+    finite 3D conformer."""
+    if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+        return None
+    pos = mol.GetConformer().GetPositions()
+    if not np.isfinite(pos).all():
+        return None
+    pos = pos - pos.mean(axis=0)
+    return {
+        "elements": [atom.GetSymbol() for atom in mol.GetAtoms()],
+        "pos": [[round(float(value), 3) for value in row] for row in pos],
+        "bonds": [
+            [bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), bond.GetBondTypeAsDouble()] for bond in mol.GetBonds()
+        ],
+    }
 
 
 def gallery_html(molecules: Sequence[Chem.Mol], labels: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import EncodingError, classes_of
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.io.records import parse
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.errors import MoldiffError
@@ -26,33 +27,40 @@ _CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of eac
 
 @dataclass(frozen=True)
 class MolFragment:
-    """Atoms that are kept, in the order of the input.
+    """Atoms that are kept, in the order of the input; for a model of heavy atoms, of these alone.
 
     Attributes:
         mol: the kept atoms, sanitised as part of their molecule, with their conformer.
         arrays: the same in a model's classes; coordinates in the frame of the input, angstrom.
         open_valences: (n,) int64 sum of the orders of the bonds that each atom lacks.
         atoms: (n,) int64 index of each in the input.
+        with_hydrogens: hydrogens are atoms of the model; where not, they fill what new bonds leave of an open valence.
     """
 
     mol: Chem.Mol
     arrays: MolArrays
     open_valences: np.ndarray
     atoms: np.ndarray
+    with_hydrogens: bool = True
+
+    @property
+    def least_bonds(self) -> np.ndarray:
+        """(n,) int64 the least that the orders of an atom's bonds to new ones may add up to."""
+        return self.open_valences if self.with_hydrogens else self.open_valences.clip(max=1)
 
     def __len__(self) -> int:
         return len(self.open_valences)
 
     @property
     def has_isotopes(self) -> bool:
-        """Whether the input names isotopes, which no model knows."""
+        """The input names isotopes, which no model knows."""
         return any(atom.GetIsotope() for atom in self.mol.GetAtoms())
 
     def change(self, mol: Chem.Mol) -> str:
         """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
 
         Elements, charges and bond orders are compared, aromatic as an order of its own; and every atom's bonds to
-        others must fill exactly its open valence.
+        others (hydrogens only where they are kept too) must fill its open valence.
         """
         n = len(self)
         if mol.GetNumAtoms() < n:
@@ -66,12 +74,22 @@ class MolFragment:
             if wanted.get((i, j)) != found.get((i, j)):
                 names = (str(bonds.get((i, j), "none")).lower() for bonds in (found, wanted))
                 return f"bond {i}-{j} is {' instead of '.join(names)}"
-        for index, lacking in enumerate(self.open_valences.tolist()):
-            bonds = mol.GetAtomWithIdx(index).GetBonds()
-            orders = [bond.GetBondTypeAsDouble() for bond in bonds if bond.GetOtherAtomIdx(index) >= n]
-            if sum(orders) != lacking:
-                return f"atom {index} has new bonds of {sum(orders):g} in all, not {lacking}"
+        for index, (lacking, least) in enumerate(zip(self.open_valences, self.least_bonds, strict=True)):
+            total = sum(self._new_orders(mol.GetAtomWithIdx(index)))
+            if not least <= total <= lacking:
+                asked = f"{lacking}" if least == lacking else f"{least} to {lacking}"
+                return f"atom {index} has new bonds of {total:g} in all, not {asked}"
         return ""
+
+    def _new_orders(self, atom: Chem.Atom) -> list[float]:
+        """Return the orders of the bonds to atoms that are not kept; where hydrogens are placed afterwards, without
+        theirs."""
+        others = [(bond, bond.GetOtherAtom(atom)) for bond in atom.GetBonds()]
+        return [
+            bond.GetBondTypeAsDouble()
+            for bond, other in others
+            if other.GetIdx() >= len(self) and (self.with_hydrogens or other.GetAtomicNum() != 1)
+        ]
 
 
 def cut_fragment(
@@ -84,7 +102,8 @@ def cut_fragment(
 ) -> MolFragment:
     """Return the part of the molecules that is kept.
 
-    Hydrogens of kept atoms are kept with them.
+    Hydrogens of kept atoms are kept with them; for a model of heavy atoms, which has no atoms for them, as valences
+    that new bonds must not take. For such a model, a file without a single hydrogen has left them out on purpose.
 
     Args:
         blocks: mol blocks; several are taken together, atoms numbered on from one to the next, from 0.
@@ -98,6 +117,8 @@ def cut_fragment(
         MoldiffError: the input cannot be read, has no 3D coordinates, or does not fit the model or the arguments.
     """
     mol = _read(blocks, source)
+    if not vocabulary.explicit_hydrogens and not any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
+        mol = Chem.AddHs(mol, addCoords=True)  # behind the others, whose numbers stay
     if fixed_atoms is not None and smarts is not None:
         raise MoldiffError(
             "fixed_atoms and keep_smarts both say what is kept: give one of them", argument="fixed_atoms"
@@ -115,18 +136,20 @@ def cut_fragment(
         while lacking[index] < times:
             _remove_hydrogen(mol, index, kept, source)
             lacking[index] += 1
-    atoms = np.array(sorted(kept), dtype=np.int64)
+    made = [index for index in sorted(kept) if vocabulary.explicit_hydrogens or _is_heavy(mol, index)]
+    atoms = np.array(made, dtype=np.int64)
     if not len(atoms):
         raise MoldiffError(f"{source}: no atom is kept")
     part = _part(mol, atoms.tolist())
     try:
-        arrays = encode(
+        arrays = classes_of(
             _part(_kekulised(mol), atoms.tolist()) if "aromatic" not in vocabulary.bonds else part, vocabulary
         )
     except EncodingError as error:
         known = " ".join((*vocabulary.elements, *(f"{charge:+d}" for charge in vocabulary.charges), *vocabulary.bonds))
         raise MoldiffError(f"{source}: {error} of the model ({known})") from error
-    return MolFragment(part, arrays, np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64), atoms)
+    open_valences = np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64)
+    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens)
 
 
 def block_of(mol: Chem.Mol) -> str:
@@ -154,8 +177,8 @@ def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
         where = f"{source}, record {number}" if len(blocks) > 1 else source
         if record.mol is None:
             raise MoldiffError(f"{where}: {record.reason}")
-        if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
-            raise MoldiffError(f"{where}: no 3D coordinates, which a fragment needs")
+        if reason := coordinates_problem(record.mol):
+            raise MoldiffError(f"{where}: {reason}; a fragment needs 3D coordinates in angstrom")
         whole = Chem.CombineMols(whole, record.mol) if whole.GetNumAtoms() else Chem.Mol(record.mol)
     whole.UpdatePropertyCache(strict=False)
     Chem.FastFindRings(whole)
@@ -165,6 +188,10 @@ def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
         i, j = np.unravel_index(distances.argmin(), distances.shape)
         raise MoldiffError(f"{source}: atoms {i} and {j} lie on top of each other")
     return whole
+
+
+def _is_heavy(mol: Chem.Mol, index: int) -> bool:
+    return bool(mol.GetAtomWithIdx(index).GetAtomicNum() != 1)
 
 
 def _checked(atoms: Sequence[int], mol: Chem.Mol, name: str, source: str) -> list[int]:

@@ -1,4 +1,4 @@
-"""What makes two molecules the same: canonical SMILES, InChIKey block, integer keys."""
+"""Identity of molecules: canonical SMILES, InChIKey block, integer keys."""
 
 from __future__ import annotations
 

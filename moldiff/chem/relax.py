@@ -21,7 +21,7 @@ MMFF_ITERATIONS = 5000
 
 
 class Method(StrEnum):
-    """How the energy is computed."""
+    """Method that computes the energy."""
 
     gfn2 = "gfn2"
     mmff94s = "mmff94s"

@@ -1,4 +1,4 @@
-"""Whether coordinates have the stereo that a molecular graph asks for, or that of its mirror image."""
+"""Stereo of coordinates against that of a molecular graph: as asked for, mirrored, or another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAME_SIDE = {
 
 @dataclass(frozen=True)
 class StereoMatch:
-    """How coordinates compare with the stereo that is asked for; what is not specified is not counted.
+    """Stereo of coordinates against what is asked for; what is not specified is not counted.
 
     Attributes:
         centres: specified tetrahedral centres.
@@ -36,17 +36,17 @@ class StereoMatch:
 
     @property
     def right(self) -> bool:
-        """Whether everything is as wanted."""
+        """Everything is as wanted."""
         return self.as_wanted == self.centres and not self.bonds_wrong
 
     @property
     def mirrored(self) -> bool:
-        """Whether everything is as wanted in the mirror image, but not here."""
+        """Everything is as wanted in the mirror image, but not here."""
         return not self.right and self.inverted == self.centres and not self.bonds_wrong
 
     @property
     def problem(self) -> str:
-        """What is wrong, in a few words; "" where nothing is."""
+        """The fault in a few words; "" where there is none."""
         if self.right:
             return ""
         parts = []

@@ -13,7 +13,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode, rdkit_errors
+from moldiff.chem.convert import RADICALS, Conversion, EncodingError, classes_of, decode, parts_problem, rdkit_errors
+from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
 
@@ -26,23 +27,27 @@ class Topology:
         mol: atoms that get coordinates from a model, in the input's order (hydrogens that the input leaves out last),
             with the input's bonds and stereo marks; no conformer.
         arrays: the same in the model's classes, as a data set holds it; positions are zero.
-        explicit_hydrogens: False = ``mol`` has heavy atoms alone; RDKit places the hydrogens behind them.
+        explicit_hydrogens: False = ``mol`` has heavy atoms alone; RDKit places the hydrogens.
+        order: of heavy atoms and hydrogens behind them, as RDKit places these, the order that the input has.
     """
 
     mol: Chem.Mol
     arrays: MolArrays
     explicit_hydrogens: bool
+    order: tuple[int, ...] = ()
 
     def place(self, pos: np.ndarray) -> Chem.Mol:
         """Return the molecule with all its hydrogens and a conformer at (n, 3) positions in angstrom."""
         placed = Chem.Mol(self.mol)
         placed.AddConformer(_conformer(pos), assignId=True)
-        return placed if self.explicit_hydrogens else Chem.AddHs(placed, addCoords=True)
+        if self.explicit_hydrogens:
+            return placed
+        return Chem.RenumberAtoms(Chem.AddHs(placed, addCoords=True), self.order)
 
 
 @rdkit_errors()
 def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
-    """Return the graph of a sanitised molecule; coordinates that it may have are ignored.
+    """Return the graph of a sanitised molecule; coordinates that it may have are ignored, isotopes stay.
 
     Raises:
         EncodingError: more than one fragment, too many atoms, or something that the vocabulary cannot spell.
@@ -50,13 +55,29 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
     bare = Chem.Mol(mol)
     bare.RemoveAllConformers()
     if len(Chem.GetMolFrags(bare)) > 1:
-        raise EncodingError("more than one fragment")
-    bare = Chem.AddHs(bare) if vocabulary.explicit_hydrogens else Chem.RemoveAllHs(bare)
+        raise EncodingError(parts_problem(mol) if mol.GetNumConformers() else "more than one fragment")
+    if any(atom.GetNumRadicalElectrons() for atom in bare.GetAtoms()):
+        raise EncodingError(RADICALS)
+    bare, order = Chem.AddHs(bare), tuple[int, ...]()
+    if not vocabulary.explicit_hydrogens:
+        order, bare = _order_of(bare), without_hydrogen_atoms(bare)
+        Chem.SanitizeMol(bare)
     if bare.GetNumAtoms() > MAX_ATOMS:
-        raise EncodingError(f"too large: {bare.GetNumAtoms()} atoms")
+        raise EncodingError(f"too large: {bare.GetNumAtoms()} {vocabulary.atoms}")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
-    return Topology(bare, encode(nowhere, vocabulary), vocabulary.explicit_hydrogens)
+    return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens, order)
+
+
+def _order_of(mol: Chem.Mol) -> tuple[int, ...]:
+    """Return for each atom of a molecule its place once hydrogens are taken away and put behind the heavy atoms anew,
+    in the order of these."""
+    heavy = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() != 1]
+    around = [other.GetIdx() for atom in heavy for other in atom.GetNeighbors() if other.GetAtomicNum() == 1]
+    anew = [*(atom.GetIdx() for atom in heavy), *around]
+    if len(anew) != mol.GetNumAtoms():
+        raise EncodingError("a hydrogen that is not bonded to one heavy atom")
+    return tuple(int(place) for place in np.argsort(anew))
 
 
 def heavy_atom_skeleton(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:

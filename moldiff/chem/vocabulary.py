@@ -1,4 +1,4 @@
-"""What elements, charges and bond orders molecules hold, and the vocabulary that follows from it."""
+"""Vocabulary of a set of molecules: the elements, charges and bond orders that they hold."""
 
 from __future__ import annotations
 

@@ -11,12 +11,17 @@ from moldiff.choices import CONFORMER_DEFAULTS, DEFAULT_BATCH_SIZE, Precision, S
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
+    Delimiter,
     Device,
+    HeavyOnly,
     KeepInvalid,
     Model,
+    NameColumn,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     Seed,
+    SmilesColumn,
     progress_bar,
 )
 
@@ -39,21 +44,28 @@ def conformers(
         TimeGrid | None, typer.Option(metavar="NAME", help=f"{listed(TimeGrid)}; {CONFORMER_DEFAULTS.grid} by default.")
     ] = None,
     redraws: Annotated[int, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often.")] = 10,
+    smiles_column: SmilesColumn = None,
+    name_column: NameColumn = None,
+    delimiter: Delimiter = None,
     seed: Seed = 0,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
+    heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
+    from moldiff.chem.io.tables import Columns
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
     from moldiff.generation.from_records import count_records
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.models.folder import DEFAULT_MODEL
 
+    columns = Columns.of(smiles_column, name_column, delimiter)
     sampling = SamplerOptions.of(
         evaluations=evaluations,
         sampler=sampler,
@@ -67,10 +79,12 @@ def conformers(
         n=number,
         model=model or DEFAULT_MODEL,
         redraws=redraws,
+        columns=columns,
         sampler=sampling,
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+        heavy_only=heavy_only,
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite),
     )
-    with progress_bar("conformers", number * count_records(file)) as progress:
+    with progress_bar("conformers", number * count_records(file, columns)) as progress:
         summary = ConformerRun(options, file).write(progress)
     for line in summary.lines():
         typer.echo(line)

@@ -9,18 +9,29 @@ from typing import Annotated
 import typer
 
 from moldiff.arguments import split_names
-from moldiff.cli.shared import Overwrite, Seed, Workers, console, echo, progress_bar
+from moldiff.cli.shared import (
+    AddHydrogens,
+    Delimiter,
+    NameColumn,
+    Overwrite,
+    Seed,
+    SmilesColumn,
+    Workers,
+    console,
+    echo,
+    progress_bar,
+)
 
 
 class Bonds(StrEnum):
-    """How the bonds of rings such as benzene are stored."""
+    """Storage of the bonds of rings such as benzene."""
 
     aromatic = "aromatic"
     kekule = "kekule"
 
 
 class Hydrogens(StrEnum):
-    """Whether hydrogens are atoms of the model, or placed afterwards."""
+    """Hydrogens as atoms of the model, or placed afterwards."""
 
     explicit = "explicit"
     implicit = "implicit"
@@ -28,7 +39,8 @@ class Hydrogens(StrEnum):
 
 def prepare(
     files: Annotated[
-        list[Path], typer.Argument(help=".sdf(.gz), .smi, .csv, .parquet, QM9's .tar.bz2, or PyG's QM9 folder.")
+        list[Path],
+        typer.Argument(help=".sdf, .smi, .csv, .tsv, .xyz (.gz too), .parquet, QM9's .tar.bz2, PyG's QM9."),
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
     properties: Annotated[
@@ -44,12 +56,17 @@ def prepare(
     fragments: Annotated[
         bool, typer.Option("--fragments", help="Keep molecules of several fragments (salts).")
     ] = False,
+    add_hydrogens: AddHydrogens = False,
+    smiles_column: SmilesColumn = None,
+    name_column: NameColumn = None,
+    delimiter: Delimiter = None,
     workers: Workers = None,
     timeout: Annotated[int, typer.Option(min=1, help="Seconds for the conformer of one SMILES.")] = 20,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn molecule files into a prepared training set."""
+    from moldiff.chem.io.tables import Columns
     from moldiff.datasets.prepare import prepare
     from moldiff.devices import usable_cores
 
@@ -68,6 +85,8 @@ def prepare(
             hydrogens=hydrogens.value,
             vocabulary=vocabulary,
             fragments=fragments,
+            add_hydrogens=add_hydrogens,
+            columns=Columns.of(smiles_column, name_column, delimiter),
             workers=workers or usable_cores(),
             isolated=True,
             overwrite=overwrite,
@@ -83,7 +102,7 @@ def prepare(
 
 
 class Relaxation(StrEnum):
-    """How the energy is computed."""
+    """Method that computes the energy."""
 
     gfn2 = "gfn2"
     mmff94s = "mmff94s"
@@ -98,10 +117,14 @@ def relax(
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one molecule.")] = 600.0,
     seed: Seed = 0,
+    smiles_column: SmilesColumn = None,
+    name_column: NameColumn = None,
+    delimiter: Delimiter = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Relax molecules to a minimum of their energy, for training data at one level of theory."""
+    from moldiff.chem.io.tables import Columns
     from moldiff.datasets.relax import relax_files
     from moldiff.devices import usable_cores
 
@@ -114,6 +137,7 @@ def relax(
             timeout_s=timeout,
             seed=seed,
             resume=resume,
+            columns=Columns.of(smiles_column, name_column, delimiter),
             overwrite=overwrite,
             progress=progress,
         )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import Overwrite, Seed, Workers, console, progress_bar
+from moldiff.cli.shared import AddHydrogens, Overwrite, Seed, Workers, console, progress_bar
 
 
 class FileHydrogens(StrEnum):
@@ -30,13 +30,21 @@ def evaluate(
         int | None, typer.Option(min=1, help="Molecules asked for, if the file leaves out failed ones.")
     ] = None,
     hydrogens: Annotated[
-        FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks.")
+        FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks at each record.")
     ] = FileHydrogens.auto,
+    add_hydrogens: AddHydrogens = False,
     posebusters: Annotated[int, typer.Option(min=0, help="Records for PoseBusters, drawn at random.")] = 1000,
     relax: Annotated[
         int, typer.Option(min=0, help="Valid molecules that GFN2-xTB relaxes, drawn at random (extra: xtb).")
     ] = 0,
     fcd: Annotated[bool, typer.Option("--fcd", help="Also the Frechet ChemNet distance (extra: eval).")] = False,
+    ring_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|FILE",
+            help="Count ring systems and bonds in another model's training data, or in the molecules of a file.",
+        ),
+    ] = None,
     workers: Workers = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -53,9 +61,11 @@ def evaluate(
             out,
             requested=requested,
             hydrogens=hydrogens.value,
+            add_hydrogens=add_hydrogens,
             posebusters=posebusters,
             relax=relax,
             fcd=fcd,
+            ring_table=ring_table,
             workers=workers or usable_cores(),
             isolated=True,
             seed=seed,

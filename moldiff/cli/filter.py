@@ -8,7 +8,22 @@ from typing import Annotated
 import typer
 
 from moldiff.cli.option_files import FilterConfig
-from moldiff.cli.shared import Alerts, Overwrite, Rules, Seed, Smarts, Where, Workers, echo, progress_bar
+from moldiff.cli.shared import (
+    Alerts,
+    Command,
+    Known,
+    Overwrite,
+    Rules,
+    Seed,
+    ShapeOf,
+    SimilarTo,
+    Smarts,
+    Standardise,
+    Where,
+    Workers,
+    echo,
+    progress_bar,
+)
 
 
 def filter_files(
@@ -24,21 +39,11 @@ def filter_files(
     rules: Rules = "",
     alerts: Alerts = "",
     smarts: Smarts = None,
-    similar_to: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="References of the number 'similarity' (Tanimoto, ECFP4).")
-    ] = None,
-    shape_of: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="References of the numbers 'shape' and 'colour' (3D overlay).")
-    ] = None,
-    known: Annotated[Path | None, typer.Option(metavar="FILE", help="Molecules to leave out, by InChIKey.")] = None,
-    command: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=COMMAND", help="A number that a program prints, for --where and --rank; {sdf} or "
-        "{smiles} in it is the molecule."),
-    ] = None,
-    standardise: Annotated[
-        bool, typer.Option("--standardise", help="First bring molecules into ChEMBL's form: charges, salts, isotopes.")
-    ] = False,
+    similar_to: SimilarTo = None,
+    shape_of: ShapeOf = None,
+    known: Known = None,
+    command: Command = None,
+    standardise: Standardise = False,
     rank: Annotated[
         str | None,
         typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),

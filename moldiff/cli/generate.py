@@ -12,13 +12,16 @@ from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     Alerts,
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
+    HeavyOnly,
     KeepInvalid,
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     Rules,
     SamplerOption,
     Seed,
@@ -39,7 +42,7 @@ def generate(
     ),
     model: Model = None,
     n_atoms: Annotated[
-        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule, hydrogens counted as in training.")
+        str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule; of a model of heavy atoms, heavy atoms.")
     ] = None,
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
@@ -108,7 +111,7 @@ def generate(
         str | None, typer.Option(metavar="3,7", help="Atoms of --fragment that give a hydrogen for a new bond.")
     ] = None,
     grow: Annotated[
-        str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, hydrogens counted.")
+        str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, counted like --n-atoms.")
     ] = None,
     resample: Annotated[int | None, typer.Option(min=1, help="With --fragment: take every step so many times.")] = None,
     score: Annotated[
@@ -116,7 +119,8 @@ def generate(
         typer.Option(
             metavar="SCORE",
             help="Draw by a score: module:function or file.py:function (a list of RDKit molecules in, numbers or None "
-            "out), targets (nearness to every --target), qed or another property, 'logp=2.5', smarts:PATTERN, "
+            "out), targets (nearness to every --target), qed or another property, known_rings, weakest_bond, "
+            "'logp=2.5', smarts:PATTERN, "
             "similarity:SMILES, network:FOLDER:logp=2.5 (by a property network).",
         ),
     ] = None,
@@ -142,7 +146,25 @@ def generate(
     rules: Rules = "",
     alerts: Alerts = "",
     smarts: Smarts = None,
+    heavy_only: HeavyOnly = False,
+    rarity: Annotated[
+        bool,
+        typer.Option("--rarity", help="Also tell the rarest ring system and the weakest bond of each molecule."),
+    ] = False,
+    ring_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|FILE",
+            help="Count these in another model's training data, or in the molecules of a file; also for the scores "
+            "known_rings and weakest_bond.",
+        ),
+    ] = None,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
+    first: Annotated[
+        int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
+    ] = 0,
+    confidence: Confidence = False,
     trajectory: Annotated[
         list[Path] | None,
         typer.Option(
@@ -183,13 +205,24 @@ def generate(
         until_valid=until_valid,
         max_draws=max_draws,
         criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
+        first=first,
         model=model or DEFAULT_MODEL,
         decode=decode,
         renoise=renoise,
         sampler=sampling,
+        heavy_only=heavy_only,
+        rarity=rarity,
+        ring_table=ring_table,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, trajectories=trajectory or (), overwrite=overwrite),
+        output=OutputOptions(
+            path=out,
+            keep_invalid=keep_invalid,
+            report=report,
+            trajectories=trajectory or (),
+            overwrite=overwrite,
+            confidence=confidence,
+        ),
     )
     with progress_bar("molecules", number) as progress:
         summary = generation_run(options).write(progress)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import Device, Model, Overwrite, Seed, echo, progress_bar
+from moldiff.cli.shared import AddHydrogens, Device, Model, Overwrite, Seed, echo, progress_bar
 
 
 def likelihood(
@@ -39,6 +39,7 @@ def likelihood(
         int | None, typer.Option(min=1, help="Molecules at a time; scores do not depend on it but for the last digit.")
     ] = None,
     device: Device = "auto",
+    add_hydrogens: AddHydrogens = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score how likely molecules are under a model: a bound of -ln p in nats, by field."""
@@ -58,6 +59,7 @@ def likelihood(
             batch_size=batch_size,
             device=device,
             calibration=calibration,
+            add_hydrogens=add_hydrogens,
             overwrite=overwrite,
             progress=progress,
         )

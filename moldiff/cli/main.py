@@ -1,13 +1,14 @@
 """The command line, put together. Heavy imports live inside the commands, so that help is instant.
 
 Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2. Ctrl-C is status 130,
-SIGTERM 143. Anything else is a bug and shows its traceback.
+SIGTERM 143, SIGHUP 129. Anything else is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import warnings
 from typing import Annotated, Any
@@ -15,11 +16,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, train, vary
+from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
-from moldiff.interruption import TERMINATED, orderly_end
+from moldiff.interruption import ENDING, orderly_end
 from moldiff.version import VERSION
 
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
@@ -46,10 +47,12 @@ data_app = typer.Typer(help="Turn molecule files into a training set, and look a
 models_app = typer.Typer(help="List the built-in models; describe any model folder.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
+app.add_typer(screen.app, name="screen")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # File names may hold bytes that are no text, and not every terminal knows the bars of a histogram.
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         with orderly_end():
             status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
     except SystemExit as end:
-        if end.code == TERMINATED:
+        if end.code in {128 + number for number in ENDING}:
             typer.echo("terminated", err=True)
         raise
     except MoldiffError as error:
@@ -71,6 +74,17 @@ def main(arguments: list[str] | None = None) -> int:
         return status
     echo(f"error: {' '.join(message.split())}", err=True)  # one line, whatever bytes of a broken file it quotes
     return 2
+
+
+def _open_standard_streams() -> None:
+    """Let what was closed (as by ``2>&-``) lead nowhere: the next file opened would get its number, and with it what
+    C code says to the standard error."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - for the process's life
 
 
 def _parsing_message(error: Exception) -> str:

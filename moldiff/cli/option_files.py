@@ -40,8 +40,9 @@ def _reader(lists: tuple[str, ...]) -> Callable[[typer.Context, Path | None], Pa
     return read
 
 
-def _option(lists: tuple[str, ...]) -> Any:
+def _option(lists: tuple[str, ...], *short: str) -> Any:
     return typer.Option(
+        *short,
         "--config",
         metavar="YAML",
         is_eager=True,
@@ -56,6 +57,7 @@ SteeringConfig = Annotated[
     _option(("guidance", "elements", "exclude-elements", "fixed-atoms", "attach-at", "rules", "alerts")),
 ]
 FilterConfig = Annotated[Path | None, _option(("rules", "alerts"))]
+ScreenConfig = Annotated[Path | None, _option(("rules", "alerts"), "-c")]
 
 
 def _defaults(

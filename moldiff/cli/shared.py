@@ -1,4 +1,4 @@
-"""What several commands share: options, the terminal."""
+"""Parts that several commands share: options, the terminal."""
 
 from __future__ import annotations
 
@@ -54,14 +54,51 @@ Smarts = Annotated[
     list[Path] | None,
     typer.Option(metavar="FILE", help="Patterns none of which may match: a SMARTS and a name in each line."),
 ]
+SimilarTo = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="References of the number 'similarity' (Tanimoto, ECFP4).")
+]
+ShapeOf = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="References of the numbers 'shape' and 'colour' (3D overlay).")
+]
+Known = Annotated[Path | None, typer.Option(metavar="FILE", help="Molecules to leave out, by InChIKey.")]
+Command = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=COMMAND",
+        help="A number that a program prints, for --where and --rank; {sdf} or {smiles} in it is the molecule.",
+    ),
+]
+Standardise = Annotated[
+    bool, typer.Option("--standardise", help="First bring molecules into ChEMBL's form: charges, salts, isotopes.")
+]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="HTML", help="Also a page on the molecules that opens offline in a browser."),
+]
+HeavyOnly = Annotated[
+    bool,
+    typer.Option("--heavy-only", help="Of a model of heavy atoms, write what the network made, without hydrogens."),
+]
+AddHydrogens = Annotated[
+    bool, typer.Option("--add-hydrogens", help="Place hydrogens that the file leaves out, such as non-polar ones.")
+]
+SmilesColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table; by default it is looked for.")]
+NameColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table, the titles of its molecules.")]
+Delimiter = Annotated[
+    str | None, typer.Option(metavar="CHARACTER", help="Between the cells of a .csv; by default its header tells.")
+]
+Confidence = Annotated[
+    bool, typer.Option("--confidence", help="Write how sure the model was of each atom, as tags of the SDF.")
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
 # others are spelled like their arguments, with dashes
 _OPTIONS = {"n": "--number", "targets": "--target", "commands": "--command"}
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|score_weight|fixed_atoms|"
-    r"keep_smarts|attach_at|similar_to|shape_of|all_checks)\b"
+    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
+    r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks|add_hydrogens|smiles_column|"
+    r"name_column)\b"
 )
 
 

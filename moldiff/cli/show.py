@@ -1,4 +1,4 @@
-"""What `moldiff doctor` and `moldiff models` show: the installation, the built-in models, one model's contents."""
+"""Output of `moldiff doctor` and `moldiff models`: the installation, the built-in models, one model's contents."""
 
 from __future__ import annotations
 

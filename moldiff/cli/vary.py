@@ -10,14 +10,18 @@ import typer
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
+    AddHydrogens,
     BatchSize,
+    Confidence,
     Device,
     Evaluations,
     GridOption,
+    HeavyOnly,
     KeepInvalid,
     Model,
     Overwrite,
     PrecisionOption,
+    ReportFile,
     SamplerOption,
     Seed,
     progress_bar,
@@ -45,11 +49,15 @@ def vary(
     decode: Annotated[
         Decoding, typer.Option(help="As in 'moldiff generate': what becomes of an invalid molecule.")
     ] = Decoding.ARGMAX,
+    add_hydrogens: AddHydrogens = False,
     seed: Seed = 0,
     batch_size: BatchSize = DEFAULT_BATCH_SIZE,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
+    heavy_only: HeavyOnly = False,
     keep_invalid: KeepInvalid = False,
+    report: ReportFile = None,
+    confidence: Confidence = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
@@ -74,8 +82,12 @@ def vary(
         model=model or DEFAULT_MODEL,
         strength=read_strength(strength),
         decode=decode,
+        add_hydrogens=add_hydrogens,
         sampler=sampling,
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, overwrite=overwrite),
+        heavy_only=heavy_only,
+        output=OutputOptions(
+            path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite, confidence=confidence
+        ),
     )
     with progress_bar("variations", number * count_records(file)) as progress:
         summary = VaryRun(options, file).write(progress)

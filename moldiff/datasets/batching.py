@@ -1,4 +1,4 @@
-"""Which molecules form which batch: a pure function of (seed, step), with one padded width per batch.
+"""Batches of molecules: a pure function of (seed, step), with one padded width per batch.
 
 The padded width is a function of a molecule's own size, so a molecule meets the same shapes whatever its batch mates
 are, and a network compiles once per width.

@@ -1,4 +1,4 @@
-"""What chemistry a model has seen: charged atoms, total charges and the range of every kind of bond length.
+"""Chemistry that occurs in training: charged atoms, total charges and the range of every kind of bond length.
 
 It travels in a model folder (about 2 kB), so that what a model proposes can be held against its training data by
 someone who does not have these.
@@ -29,7 +29,7 @@ Kind = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class TrainingChemistry:
-    """What occurs in the training split, with counts.
+    """Chemistry of the training split, with counts.
 
     Attributes:
         atoms: (element symbol, formal charge) -> atoms.

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
@@ -41,7 +42,7 @@ QM9_UNITS = {
 
 @dataclass(frozen=True)
 class PrepareReport:
-    """What became of the records: read = kept + dropped, always.
+    """Counts of the records: read = kept + dropped, always.
 
     Attributes:
         out: the prepared folder.
@@ -73,6 +74,8 @@ def prepare(
     hydrogens: str = "explicit",
     vocabulary: Vocabulary | None = None,
     fragments: bool = False,
+    add_hydrogens: bool = False,
+    columns: Columns | None = None,
     workers: int = 1,
     isolated: bool = False,
     overwrite: bool = False,
@@ -101,6 +104,8 @@ def prepare(
         vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and
             ``hydrogens``. By default the vocabulary is what the molecules hold.
         fragments: keep molecules of several fragments (salts).
+        add_hydrogens: place the hydrogens that records with coordinates leave out (docked poses).
+        columns: where tables have their SMILES and names; None = it is found out.
         workers: processes; 1 works in this process, unless ``isolated``.
         isolated: use a process even for one: a record that crashes RDKit or holds it up then costs that record alone.
         overwrite: replace ``out`` if it is a prepared folder.
@@ -116,7 +121,7 @@ def prepare(
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)])
+    sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)], columns)
     tags, calculated = _resolve_properties(properties, sources)
     options = RowOptions(
         vocabulary=vocabulary or wide_vocabulary(bonds == "aromatic", hydrogens == "explicit"),
@@ -125,6 +130,7 @@ def prepare(
         seed=seed,
         timeout_s=timeout_s,
         fragments=fragments,
+        add_hydrogens=add_hydrogens,
     )
     # Made before the work, so that a place where nothing can be written is noticed at once.
     with new_folder(out, layout.OURS, overwrite=overwrite) as folder:
@@ -140,17 +146,18 @@ def prepare(
         if vocabulary is None:
             vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
         qm9 = all(source.is_qm9 for source in sources)
-        columns = [_column(name, calculated=name in calculated, qm9=qm9) for name in properties]
-        statistics = _training_statistics(arrays, vocabulary, columns)
+        described = [_column(name, calculated=name in calculated, qm9=qm9) for name in properties]
+        statistics = _training_statistics(arrays, vocabulary, described)
         report = _report(out, arrays, dropped, vocabulary, statistics)
-        info = _describe(report, columns, sources, options, layout.data_hash(arrays))
+        info = _describe(report, described, sources, options, layout.data_hash(arrays))
         _write_files(folder, arrays, [name for part in parts for name in part.names], dropped, info)
     return report
 
 
 def kind_of(reason: str) -> str:
-    """Return the reason without its leading count: "3 hydrogens ..." and "5 hydrogens ..." are counted together."""
-    return re.sub(r"^\d+ ", "", reason)
+    """Return the reason without its leading count, what it quotes and what it has in brackets: "3 hydrogens ..." and
+    "5 hydrogens ..." are counted together."""
+    return re.sub(r"^\d+ |: '.*'$| \(.*\)$", "", reason)
 
 
 def tag_unit(name: str, *, qm9: bool) -> str:
@@ -205,7 +212,7 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
-        hint = "; add them, or prepare with implicit hydrogens" if reason == WITHOUT_HYDROGENS else ""
+        hint = "; place them (add_hydrogens), or prepare with implicit hydrogens" if reason == WITHOUT_HYDROGENS else ""
         raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}")
     arrays = merge([part.arrays for part in parts])
     if int(np.diff(arrays["atom_offsets"]).max()) <= 256:
@@ -282,6 +289,7 @@ def _describe(
             "bonds": "aromatic" if "aromatic" in options.vocabulary.bonds else "kekule",
             "hydrogens": "explicit" if options.vocabulary.explicit_hydrogens else "implicit",
             "fragments": options.fragments,
+            "add_hydrogens": options.add_hydrogens,
             "seed": options.seed,
             "timeout_s": options.timeout_s,
         },

@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
-from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, with_all_hydrogens, write_sdf
-from moldiff.chem.io.text_records import COORDINATES
+from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
+from moldiff.chem.io.tables import COORDINATES, Columns
 from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, read_json, refuse_existing_file, write_json
+from moldiff.files import atomic_writer, claimed, read_json, refuse_existing_file, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, map_items
@@ -43,7 +45,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class RelaxReport:
-    """What became of the records: read = relaxed + dropped, always.
+    """Counts of the records: read = relaxed + dropped, always.
 
     Attributes:
         out: the file of relaxed molecules.
@@ -64,7 +66,7 @@ class RelaxReport:
 
 @dataclass(frozen=True)
 class _Options:
-    """What the result depends on beside the input; sent to every worker."""
+    """Settings that the result depends on beside the input; sent to every worker."""
 
     method: Method
     seed: int
@@ -73,7 +75,7 @@ class _Options:
 
 @dataclass(frozen=True)
 class _Result:
-    """What became of one record.
+    """One record's end.
 
     Attributes:
         name: of the record.
@@ -98,6 +100,7 @@ def relax_files(
     seed: int = 0,
     resume: bool = False,
     overwrite: bool = False,
+    columns: Columns | None = None,
     progress: Progress | None = None,
 ) -> RelaxReport:
     """Relax every molecule of some files to a local minimum of its energy.
@@ -115,6 +118,7 @@ def relax_files(
         seed: of the embedding.
         resume: go on with the shards of a run that was interrupted.
         overwrite: replace ``out``, and begin anew where shards lie.
+        columns: where tables have their SMILES and names; None = it is found out.
         progress: called with the number of records done so far.
 
     Raises:
@@ -126,8 +130,19 @@ def relax_files(
     table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
     for path in (out, table):
         refuse_existing_file(path, overwrite)
-    sources = find_sources([Path(file) for file in files])
-    parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
+    sources = find_sources([Path(file) for file in files], columns)
+    with claimed(out):
+        parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
+        _relax_sources(sources, parts, options, workers, timeout_s, progress)
+        report = _join(out, table, sources, parts)
+        shutil.rmtree(parts)
+    return report
+
+
+def _relax_sources(
+    sources: Sequence[Source], parts: Path, options: _Options, workers: int, timeout_s: float, progress: Progress | None
+) -> None:
+    """Write the shards that are not there yet."""
     done = sum(1 for _ in parts.glob("[0-9]*.json"))
     with watched_signals() as interruption:
         texts = (record for source in sources for record in source.texts())
@@ -142,9 +157,6 @@ def relax_files(
                 progress((done - 1) * SHARD + len(shard))
         if interruption.number is not None:
             interruption.end()
-    report = _join(out, table, sources, parts, done)
-    shutil.rmtree(parts)
-    return report
 
 
 def _method(name: str | None) -> Method:
@@ -218,13 +230,14 @@ def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
     """Return a molecule with coordinates and every hydrogen, or None and the reason."""
     if record.mol is None:
         return None, record.reason
-    if record.mol.GetNumConformers() == 0 or not record.mol.GetConformer().Is3D():
+    if (reason := coordinates_problem(record.mol)) in (NO_CONFORMER, FLAT):
         return embed(record.mol, seed, EMBED_TIMEOUT_S)
-    return with_all_hydrogens(record.mol), ""
+    return (None, reason) if reason else (with_all_hydrogens(record.mol), "")
 
 
-def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path, shards: int) -> RelaxReport:
+def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path) -> RelaxReport:
     """Write the file and the table from the shards."""
+    shards = sum(1 for _ in parts.glob("[0-9]*.json"))
     results = [
         _Result(**{**entry, "content": None})
         for number in range(shards)

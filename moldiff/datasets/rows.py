@@ -13,7 +13,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
-from moldiff.chem.io.records import Record, embed
+from moldiff.chem.io.records import Record, completed, embed
 from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
 from moldiff.datasets.splits import split_of
@@ -34,7 +34,7 @@ def wide_vocabulary(aromatic: bool, explicit_hydrogens: bool) -> Vocabulary:
 
 @dataclass(frozen=True)
 class RowOptions:
-    """How records become rows; sent to every worker.
+    """Settings by which records become rows; sent to every worker.
 
     Attributes:
         vocabulary: classes that a molecule may have.
@@ -43,6 +43,7 @@ class RowOptions:
         seed: for embedding molecules that come without coordinates.
         timeout_s: longest time for one embedding.
         fragments: keep molecules of several fragments.
+        add_hydrogens: place the hydrogens that records with coordinates leave out.
     """
 
     vocabulary: Vocabulary
@@ -51,6 +52,7 @@ class RowOptions:
     seed: int
     timeout_s: int
     fragments: bool
+    add_hydrogens: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,12 @@ def make_row(record: Record, options: RowOptions) -> Row:
     """
     if record.mol is None:
         raise RowError(record.reason)
+    if options.add_hydrogens:
+        record = completed(record)
+        assert record.mol is not None
     mol = _with_conformer(record.mol, options)
+    arrays = encode(mol, options.vocabulary, fragments=options.fragments)
     smiles = canonical_smiles(mol, stereo=False)
-    if not options.fragments and "." in smiles:
-        raise RowError("more than one fragment")
-    arrays = encode(mol, options.vocabulary)
     positions = _stored_positions(arrays.pos)
     try:
         block = inchikey_block(mol)
@@ -145,8 +148,6 @@ def _stored_positions(pos: np.ndarray) -> np.ndarray:
     centred = exact - exact.mean(0)
     if np.abs(centred).max() > POSITION_LIMIT:
         raise RowError(f"an atom lies more than {POSITION_LIMIT} angstrom from the centre")
-    if len(pos) > 1 and np.ptp(centred, axis=0).max() < 0.1:
-        raise RowError("all atoms lie on one point")
     return np.rint(centred / POSITION_UNIT).astype(np.int16)
 
 

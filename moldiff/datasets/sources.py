@@ -1,4 +1,4 @@
-"""Which files to read, as streams of text records: single files, and PyG's copy of QM9 with its table of properties."""
+"""Files to read, as streams of text records: single files, and PyG's copy of QM9 with its table of properties."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.records import TextRecord, read_texts
+from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 
@@ -27,15 +28,16 @@ class Source:
 
     path: Path
     companions: tuple[Path, ...] = ()
+    columns: Columns | None = None
 
     @property
     def is_qm9(self) -> bool:
-        """Whether the tags are those of QM9's authors: PyG's copy or the original archive."""
+        """The tags are those of QM9's authors: PyG's copy or the original archive."""
         return bool(self.companions) or self.path.name.lower().endswith(".tar.bz2")
 
     def texts(self) -> Iterator[TextRecord]:
         """Yield the records; errors as in `moldiff.chem.io.records.read_texts`."""
-        return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path)
+        return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path, self.columns)
 
     def hashes(self) -> list[dict[str, str]]:
         """Return file name and SHA-256 of every file of the source."""
@@ -50,8 +52,12 @@ class Chunk:
     records: list[TextRecord]
 
 
-def find_sources(paths: Sequence[Path]) -> list[Source]:
+def find_sources(paths: Sequence[Path], columns: Columns | None = None) -> list[Source]:
     """Return the sources for the given files or PyG folders, after a look at the head of each.
+
+    Args:
+        paths: of the files.
+        columns: where tables have their SMILES and names.
 
     Raises:
         MoldiffError: no path, the same path twice, or a file that is missing, empty, unknown or unreadable.
@@ -61,7 +67,7 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
     resolved = [os.path.realpath(path) for path in paths]  # unlike Path.resolve, this takes a loop of links calmly
     if twice := [path for path, full in zip(paths, resolved, strict=True) if resolved.count(full) > 1]:
         raise MoldiffError(f"{twice[0]} is given twice")
-    sources = [_pyg_source(path) if path.is_dir() else Source(path) for path in paths]
+    sources = [_pyg_source(path) if path.is_dir() else Source(path, columns=columns) for path in paths]
     for source in sources:
         next(source.texts())  # a broken third file should not be noticed after an hour with the first two
     return sources

@@ -1,1 +1,1 @@
-"""What noise means: curves of noise levels, Gaussian and categorical processes, joint use, preconditioning."""
+"""Diffusion: schedules of noise levels, Gaussian and categorical processes, joint use, preconditioning."""

@@ -21,11 +21,11 @@ from moldiff.molecules import MolBatch, MolPrediction
 
 @dataclass(frozen=True)
 class TruncatedSchedule(NoiseSchedule):
-    """The end of another curve: t = 1 is in the middle of it.
+    """The end of another schedule: t = 1 is in the middle of it.
 
     Attributes:
-        whole: the other curve; `sigma_max` is where this one begins.
-        start_pos, start_graph: times of the whole curve at which coordinates and graph are for t = 1.
+        whole: the other schedule; `sigma_max` is where this one begins.
+        start_pos, start_graph: times of the whole schedule at which coordinates and graph are for t = 1.
     """
 
     whole: NoiseSchedule
@@ -34,7 +34,7 @@ class TruncatedSchedule(NoiseSchedule):
 
     @classmethod
     def of(cls, whole: NoiseSchedule, sigma: float, start_graph: float) -> TruncatedSchedule:
-        """Return the curve from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
+        """Return the schedule from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
         start = float(whole.time_of_sigma(torch.tensor([sigma])))
         sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
         return cls(
@@ -59,7 +59,8 @@ class FixedPart:
         atom_type, charge: (n,) int64.
         bond_type: (n, n) int64, symmetric.
         exits: (E, 3) float32, the known atom of each bond that leaves the part.
-        directions: (E, 3) float32 unit vectors along which it leaves.
+        exit_vectors: (E, 3) float32 unit vectors along which it leaves.
+        pieces: (E,) int64, the connected piece of each of these atoms.
     """
 
     pos: Tensor
@@ -68,6 +69,7 @@ class FixedPart:
     bond_type: Tensor
     exits: Tensor
     exit_vectors: Tensor
+    pieces: Tensor
 
     def __len__(self) -> int:
         return len(self.pos)
@@ -96,24 +98,39 @@ class FixedPart:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where new atoms are thought to be before anything is known of them: around one point, all alike.
+    """Prior of the new atoms' places, before anything is known of them.
 
-    The point lies ``reach`` + ``reach_per_atom`` times the new atoms of an exit beyond it, in the middle of all exits.
+    The exits share them evenly. Those of one piece grow apart: the atoms of each lie around a point ``reach`` +
+    ``reach_per_atom`` times their number beyond it. Several pieces are to be linked: the atoms lie along the ways from
+    ``reach`` beyond each exit to the middle of all.
 
     Attributes:
         reach, reach_per_atom: angstrom.
         spread: standard deviation of an atom's place along each axis, for one new atom, angstrom; it grows with the
-            cube root of their number.
+            cube root of the number around a point.
     """
 
     reach: float = 1.2
     reach_per_atom: float = 0.13
     spread: float = 0.2
 
-    def center(self, known: FixedPart, new: Tensor) -> Tensor:
-        """Return (B, 3) the point for ``new`` (B,) new atoms."""
-        reach = self.reach + self.reach_per_atom * new[:, None, None] / len(known.exits)
-        return (known.exits + known.exit_vectors * reach).mean(1)
+    def places(self, known: FixedPart, new: Tensor, slots: int) -> Tensor:
+        """Return (B, slots, 3) the points of new atoms, of which a molecule has ``new`` (B,)."""
+        exits = len(known.exits)
+        slot = torch.arange(slots, device=new.device)
+        of = slot % exits
+        if len(torch.unique(known.pieces)) == 1:
+            reach = self.reach + self.reach_per_atom * new[:, None, None] / exits
+            return known.exits[of] + known.exit_vectors[of] * reach
+        ends = known.exits + known.exit_vectors * self.reach
+        each = (new[:, None] / exits).clamp(min=1)
+        way = ((slot // exits + 0.5) / each).clamp(max=1)[..., None].to(ends.dtype)  # of an end to the middle
+        return torch.lerp(ends[of].expand(len(new), -1, -1), ends.mean(0).expand(len(new), slots, -1), way)
+
+    def deviation(self, known: FixedPart, new: Tensor) -> Tensor:
+        """Return (B,) the standard deviation of an atom's place around its point, angstrom."""
+        around = new / len(known.exits) if len(torch.unique(known.pieces)) == 1 else new
+        return self.spread * around.clamp(min=1) ** (1 / 3)
 
 
 class PartialDiffusion(JointDiffusion):
@@ -138,9 +155,9 @@ class PartialDiffusion(JointDiffusion):
         """Return noisy molecules at ``levels``, with the template's mask, ids and properties."""
         known, mask = self.known.to(template.mask.device), template.mask
         n, new = len(known), mask.sum(1) - len(known)
-        place = self.placement.center(known, new)
-        mean = torch.cat([known.pos.expand(len(mask), -1, -1), place[:, None].expand(-1, mask.shape[1] - n, -1)], dim=1)
-        spread = self.placement.spread * new.clamp(min=1) ** (1 / 3)
+        places = self.placement.places(known, new, mask.shape[1] - n)
+        mean = torch.cat([known.pos.expand(len(mask), -1, -1), places], dim=1)
+        spread = self.placement.deviation(known, new)
         sigma = torch.sqrt(levels.sigma[:, None] ** 2 + spread[:, None] ** 2).expand(-1, mask.shape[1]).clone()
         sigma[:, :n] = levels.sigma[:, None]
         pos = center(mean + sigma[..., None].to(mean.dtype) * noise.pos, mask)

@@ -1,5 +1,5 @@
-"""How noise levels run along t in [0, 1] (the curve), where training falls on it (the density), where sampling steps
-fall (the grid). t = 0 is data, t = 1 is noise. Everything is computed in float64 and in log space.
+"""Schedule of the noise levels along t in [0, 1], and density of the training times. t = 0 is data, t = 1 is noise.
+Everything is computed in float64 and in log space.
 """
 
 from __future__ import annotations
@@ -91,8 +91,7 @@ class NoiseSchedule:
 
 @dataclass(frozen=True)
 class TrainingDensity:
-    """Where training falls on the curve: part log-normal in sigma, the rest uniform in t, a share with independent
-    times.
+    """Density of training times: part log-normal in sigma, the rest uniform in t, a share with independent times.
 
     Attributes:
         lognormal_share: share of the rows whose sigma is drawn log-normally.
@@ -107,11 +106,11 @@ class TrainingDensity:
     independent_share: float
     clean_graph_share: float
 
-    def sample(self, uniforms: Tensor, curve: NoiseSchedule) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
         """Return times (t_pos, t_graph), each (B,) float64, from (B, 5) uniform numbers."""
         choice, place, independent, other, clean = uniforms.double().unbind(-1)
         normal = torch.special.ndtri(place)
-        log_normal = curve.time_of_sigma(self.sigma_median * torch.exp(self.sigma_spread * normal))
+        log_normal = schedule.time_of_sigma(self.sigma_median * torch.exp(self.sigma_spread * normal))
         t_pos = torch.where(choice < self.lognormal_share, log_normal, place)
         t_other = torch.where(clean < self.clean_graph_share, torch.zeros_like(other), other)
         return t_pos, torch.where(independent < self.independent_share, t_other, t_pos)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connected
 from moldiff.chem.graph import symbol
+from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem, with_all_hydrogens
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules, file_of, records_of
-from moldiff.chem.io.records import has_hydrogens, judge, read_block, read_texts, without_implied_hydrogens
+from moldiff.chem.io.records import judge, read_block, read_texts, without_implied_hydrogens
+from moldiff.chem.io.text_records import SDF_SUFFIXES
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Hydrogens = Literal["auto", "explicit", "implicit"]
+HydrogenChoice = Literal["auto", "explicit", "implicit"]
 MISSING = "missing: not in the file"
 """Reason of a molecule that was requested but has no record."""
 
@@ -39,7 +43,8 @@ class Assessment:
     Attributes:
         index: position in the file, from 0.
         name: title of the record.
-        valid: sanitises, is one fragment, has no radical and no open valence.
+        valid: sanitises, is one fragment, has no radical and no open valence, and coordinates that can be those of a
+            molecule (see `moldiff.chem.coordinates`).
         reason: why it is not valid (code word, colon, detail); "" if it is.
         status: as `moldiff generate` has it: valid (that, and a plausible geometry), invalid, or failed where there is
             no molecule to look at.
@@ -50,6 +55,7 @@ class Assessment:
         distance_stable_atoms: atoms that are stable under EDM's distance table.
         smiles, smiles_stereo: canonical SMILES without and with stereo of a valid molecule, "" otherwise.
         stored: the sanitised molecule as bytes if valid, else None; see `mol`.
+        hydrogens: how the record has its hydrogens; None where there is no molecule to look at.
     """
 
     index: int
@@ -65,6 +71,7 @@ class Assessment:
     smiles: str
     smiles_stereo: str
     stored: bytes | None
+    hydrogens: Hydrogens | None = None
 
     @property
     def mol(self) -> Mol | None:
@@ -102,27 +109,25 @@ def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
     Raises:
         MoldiffError: the file is missing, empty, damaged or no SDF.
     """
-    if not path.name.lower().endswith((".sdf", ".sdf.gz")):
+    if not path.name.lower().endswith(SDF_SUFFIXES):
         raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
     for record in read_texts(path):
         mol, reason = read_block(record)
         yield record.index, record.name, mol, reason
 
 
-def detect_hydrogens(molecules: Molecules) -> Literal["explicit", "implicit"]:
-    """Return "explicit" if any record of an SDF, or molecule, has a hydrogen atom, else "implicit"."""
-    found = any(mol is not None and has_hydrogens(mol) for _, _, mol, _ in blocks_of(molecules))
-    return "explicit" if found else "implicit"
-
-
-def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Assessment:
+def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Assessment:
     """Judge one unsanitised molecule; see `Assessment`."""
-    conversion = judge(mol, explicit_hydrogens=explicit_hydrogens)
+    told = hydrogens_of(mol)
+    explicit = hydrogens == "explicit" or (hydrogens == "auto" and told != Hydrogens.IMPLICIT)
+    conversion = judge(mol, explicit_hydrogens=explicit)
     valid, reason = is_valid_and_connected(conversion)
-    if conversion.mol is not None:
-        final = conversion.mol
-    else:
-        final = without_implied_hydrogens(mol) if explicit_hydrogens else mol
+    if conversion.mol is not None and hydrogens == "auto" and told == Hydrogens.PARTIAL:
+        valid, reason = False, partial_problem(mol)
+    elif valid and (reason := coordinates_problem(mol)):
+        valid = False
+    bare = without_implied_hydrogens(mol) if explicit else mol
+    final = conversion.mol if conversion.mol is not None else bare
     problem = geometry_problem(final) if valid else reason
     symbols = [symbol(atom.GetAtomicNum()) for atom in final.GetAtoms()]
     positions = final.GetConformer().GetPositions() if final.GetNumConformers() else np.full((len(symbols), 3), np.nan)
@@ -140,13 +145,15 @@ def assess(mol: Mol, index: int, name: str, *, explicit_hydrogens: bool) -> Asse
         smiles=canonical_smiles(final, stereo=False) if valid else "",
         smiles_stereo=canonical_smiles(final, stereo=True) if valid else "",
         stored=to_bytes(final) if valid else None,
+        hydrogens=told,
     )
 
 
-def _guarded(mol: Mol, index: int, name: str, explicit_hydrogens: bool) -> Assessment:
+def _guarded(mol: Mol, index: int, name: str, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Assessment:
     """Assess a molecule; what breaks on it costs this one alone."""
     try:
-        return assess(mol, index, name, explicit_hydrogens=explicit_hydrogens)
+        completed = with_all_hydrogens(mol) if add_hydrogens else mol
+        return assess(completed, index, name, hydrogens=hydrogens)
     except Exception as error:
         logger.debug("record %d", index, exc_info=True)
         return unreadable(index, name, error_reason(error))
@@ -155,20 +162,23 @@ def _guarded(mol: Mol, index: int, name: str, explicit_hydrogens: bool) -> Asses
 def assess_file(
     molecules: Molecules,
     *,
-    hydrogens: Hydrogens = "auto",
+    hydrogens: HydrogenChoice = "auto",
+    add_hydrogens: bool = False,
     requested: int | None = None,
     progress: Callable[[int], None] | None = None,
-) -> tuple[list[Assessment], Literal["explicit", "implicit"]]:
+) -> tuple[list[Assessment], str]:
     """Judge every record of an SDF, or given molecules.
 
     Args:
         molecules: .sdf or .sdf.gz, or molecules that can be iterated twice.
-        hydrogens: whether the file holds every hydrogen as an atom; "auto" looks.
+        hydrogens: whether every hydrogen is an atom; "auto" looks at each record.
+        add_hydrogens: place those that are missing first.
         requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`.
         progress: called with the number of records done so far.
 
     Returns:
-        One assessment per requested molecule, in file order, and the convention that was used.
+        One assessment per requested molecule, in file order, and how the records have their hydrogens: one word, or
+        how many have which.
 
     Raises:
         MoldiffError: the file is no SDF, empty without ``requested``, or holds more records than were requested.
@@ -179,13 +189,12 @@ def assess_file(
     if requested is not None and path is not None and path.is_file() and path.stat().st_size == 0:
         # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
         return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
-    convention = detect_hydrogens(molecules) if hydrogens == "auto" else hydrogens
     rows = []
     for index, name, mol, reason in blocks_of(molecules):
         if mol is None:
             rows.append(unreadable(index, name, reason))
         else:
-            rows.append(_guarded(mol, index, name, convention == "explicit"))
+            rows.append(_guarded(mol, index, name, hydrogens, add_hydrogens))
         if progress is not None:
             progress(len(rows))
     if requested is not None and len(rows) > requested:
@@ -193,4 +202,14 @@ def assess_file(
             f"{path or 'the list'} holds {len(rows)} records, more than the {requested} that were requested"
         )
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
-    return rows, convention
+    return rows, _convention(rows) if hydrogens == "auto" else hydrogens
+
+
+def _convention(rows: list[Assessment]) -> str:
+    """Return how records have their hydrogens; warn if some have only a part of them."""
+    counts = Counter(row.hydrogens for row in rows if row.hydrogens is not None)
+    if partial := counts[Hydrogens.PARTIAL]:
+        logger.warning("%d records have only some of their hydrogens; add_hydrogens places the others", partial)
+    if len(counts) == 1:
+        return str(next(iter(counts)))
+    return ", ".join(f"{counts[kind]} {kind}" for kind in Hydrogens if counts[kind]) or "explicit"

@@ -1,4 +1,4 @@
-"""Where references come from: a prepared data set, an SDF, a model folder, a JSON file."""
+"""Sources of references: a prepared data set, an SDF, a model folder, a JSON file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.assess import Hydrogens, assess_file
+from moldiff.evaluation.assess import HydrogenChoice, assess_file
 from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.reference import Reference, build_reference
 from moldiff.files import read_json
@@ -27,7 +27,7 @@ MOST_MOLECULES = 5000
 """Held-out and training molecules that are drawn from a data set; about 20 s for the two."""
 
 
-def load_reference(name_or_path: Path | str, *, hydrogens: Hydrogens = "auto") -> Reference:
+def load_reference(name_or_path: Path | str, *, hydrogens: HydrogenChoice = "auto") -> Reference:
     """Load or build the reference that a name or path stands for.
 
     Args:
@@ -53,7 +53,7 @@ def load_reference(name_or_path: Path | str, *, hydrogens: Hydrogens = "auto") -
     raise MoldiffError(f"{path} is no reference; give a prepared data set, an .sdf, a model or a reference's .json")
 
 
-def reference_from_sdf(path: Path, *, hydrogens: Hydrogens = "auto", seed: int = 0) -> Reference:
+def reference_from_sdf(path: Path, *, hydrogens: HydrogenChoice = "auto", seed: int = 0) -> Reference:
     """Build a reference from the valid molecules of an SDF; draws against the rest measure the floor."""
     rows, _ = assess_file(path, hydrogens=hydrogens)
     valid = [row for row in rows if row.valid]

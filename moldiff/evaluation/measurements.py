@@ -1,4 +1,4 @@
-"""What valid molecules measure: geometry by type, composition, motifs, properties. One form for samples and
+"""Measurements of valid molecules: geometry by type, composition, motifs, properties. One form for samples and
 references."""
 
 from __future__ import annotations

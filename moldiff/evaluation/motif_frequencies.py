@@ -21,7 +21,7 @@ FREQUENT = 0.01
 
 @dataclass(frozen=True)
 class Frequency:
-    """How often a motif occurs in a molecule: mean and standard deviation over the molecules."""
+    """Occurrences of a motif in a molecule: mean and standard deviation over the molecules."""
 
     mean: float
     std: float

@@ -10,8 +10,10 @@ import numpy as np
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.compare import Comparison, Distance
+from moldiff.evaluation.histograms import bin_edges
 from moldiff.evaluation.measurements import COMPOSITION, KINDS, Measurements
 from moldiff.evaluation.memorisation import Memorisation
+from moldiff.evaluation.rarity import RarityReport
 from moldiff.evaluation.reference import Entry, Reference
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 PANELS = 12
 """Types of each kind that are drawn, the most frequent ones of the reference (or of the sample without one)."""
 _COLUMNS = 4
-_FEWEST_BINS, _MOST_BINS = 16, 60
-_WHOLE_NUMBERS = 40  # a quantity of whole numbers that spans at most this much gets a bar for each
 _SAMPLE, _REFERENCE = "#b5350b", "#c5ccd6"
 _UNITS = {"angstrom": "Å", "degree": "degrees", "angstrom^2": "Å²", "1": ""}
 _HEADINGS = {"bond": "Bond lengths", "angle": "Bond angles", "torsion": "Torsions"}
@@ -89,7 +89,7 @@ def _distance_text(distance: Distance | None, unit: str) -> str:
 
 def _histogram(ax: Axes, values: np.ndarray, entry: Entry | None) -> None:
     """Draw the reference as an area and the sample as a line, over the range that holds the bulk of both."""
-    edges = _edges(values, entry)
+    edges = bin_edges(values, entry)
     width = edges[1] - edges[0]
     if entry is not None:
         density = entry.distribution.density(edges) / width
@@ -102,19 +102,6 @@ def _histogram(ax: Axes, values: np.ndarray, entry: Entry | None) -> None:
     ax.locator_params("x", nbins=6, steps=[1, 2, 3, 5, 6, 10])
     ax.set_yticks([])
     ax.spines[["left"]].set_visible(False)
-
-
-def _edges(values: np.ndarray, entry: Entry | None) -> np.ndarray:
-    """Return the borders of the bins: between whole numbers, or evenly spaced and fewer for a small sample."""
-    ends = [np.quantile(values, (0.002, 0.998))] if len(values) else []
-    if entry is not None:
-        ends.append(entry.distribution.cells[[0, -1]])
-    low, high = (float(np.min(ends)), float(np.max(ends))) if ends else (0.0, 1.0)
-    if len(values) and np.array_equal(values, np.rint(values)) and high - low <= _WHOLE_NUMBERS:
-        return np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
-    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.01
-    bins = int(np.clip(2 * math.sqrt(len(values)), _FEWEST_BINS, _MOST_BINS))
-    return np.linspace(low - margin, high + margin, bins + 1)
 
 
 def _composition(heading: str, sample: Measurements, reference: Reference | None) -> bytes:
@@ -146,6 +133,26 @@ def draw_similarity(found: Memorisation) -> bytes:
         counts = np.histogram(values, edges)[0]
         axes[0].stairs(100 * counts / len(values), edges, fill=fill, color=colour, label=label, linewidth=1.3)
     axes[0].set(xlabel="Tanimoto similarity, ECFP4", ylabel="%")
+    return _png(figure, axes)
+
+
+def draw_rarity(found: RarityReport) -> bytes:
+    """Return a PNG of how frequent rarest ring systems are and how far weakest bonds are expected, those of held-out
+    molecules behind."""
+    figure, axes = _panels(2, f"Against {found.molecules} molecules of {found.source}", columns=2)
+    edges = (np.linspace(0, math.log10(found.molecules + 1) + 1e-9, 31), np.linspace(0, 1, 41))
+    labels = ("log10 (1 + molecules with the rarest ring system)", "association of the weakest bond (0.5 = chance)")
+    for ax, label in zip(axes, labels, strict=True):
+        ax.set(xlabel=label, ylabel="%")
+    for one, colour, name, fill in (
+        (found.held_out, _REFERENCE, "reference", True),
+        (found.sample, _SAMPLE, "sample", False),
+    ):
+        if one is None or not len(one.rings):
+            continue
+        for ax, borders, values in zip(axes, edges, (np.log10(1 + one.counts), one.associations), strict=True):
+            counts = np.histogram(values, borders)[0]
+            ax.stairs(100 * counts / len(values), borders, fill=fill, color=colour, label=name, linewidth=1.3)
     return _png(figure, axes)
 
 

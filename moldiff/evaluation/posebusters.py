@@ -22,7 +22,7 @@ TIMEOUT_S = 60.0  # for one molecule; one of a drug's size takes 0.05 s
 
 @dataclass(frozen=True)
 class PoseBustersResult:
-    """What PoseBusters says about a sample of the records.
+    """Verdict of PoseBusters on a sample of the records.
 
     Attributes:
         version: of the posebusters package.

@@ -1,4 +1,4 @@
-"""How far molecules are from a minimum of GFN2-xTB: the energy that relaxing their geometry sets free.
+"""Relaxation energy: what GFN2-xTB sets free on the way from a molecule's geometry to the nearest minimum.
 
 Needs the extra ``xtb`` (tblite). Energies are in kcal/mol, of the molecule as it is minus the local minimum that L-BFGS
 finds from there. DFT geometries of QM9 give a median of 1.2; about 2.5 is what heat alone gives a drug-like molecule
@@ -44,7 +44,7 @@ class Relaxed:
 
 @dataclass(frozen=True)
 class RelaxationResult:
-    """What became of the valid molecules that were drawn.
+    """Relaxation energies of the valid molecules that were drawn, and who has none.
 
     Attributes:
         relaxed: record index -> result; None where GFN2-xTB itself failed.

@@ -23,6 +23,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
@@ -40,11 +41,12 @@ from moldiff.threads import Workers
 DEFAULT_CONFORMERS = 10
 DEFAULT_REDRAWS = 10
 _FACTS = ("mirrored", "redraws")
+_COLUMNS = ("moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConformerOptions(RecordOptions):
-    """What is asked of `conformers`.
+    """Options of `conformers`.
 
     Attributes:
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
@@ -74,14 +76,12 @@ class ConformerRun(RecordRun[Topology]):
     """
 
     task = "conformers"
-    columns = (
-        "moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations",
-    )  # fmt: skip
 
     def __init__(self, options: ConformerOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options = options
         self._seen = seen_lengths(self.folder)
+        self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self.mirrored = self.redrawn = 0
 
     @staticmethod
@@ -98,18 +98,19 @@ class ConformerRun(RecordRun[Topology]):
     def settle(
         self, asks: list[RecordTask[Topology]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(False, workers)
-        runner = TaskRunner(drawer, coordinate_walk(drawer))
+        sampler = self.molecule_sampler(False, workers)
+        runner = TaskRunner(sampler, coordinate_walk(sampler))
         found: dict[int, MoleculeResult] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
         pending, settled = asks, set[int]()
         while pending:
-            planned = self._plan(pending, attempts, drawer.rows)
+            planned = self._plan(pending, attempts, sampler.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
             for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
                 ask, attempt = planned[draw.number]
                 if ask.item is not None and (ask.number not in found or _stereo_is_wrong(found[ask.number])):
-                    decoder = ConformerDecoder(ask.item, self.model.vocabulary, self._seen)
+                    plain = ConformerDecoder(ask.item, self.model.vocabulary, self._seen)
+                    decoder = with_hydrogens(plain, self.model.vocabulary)
                     found[ask.number] = assess(replace(draw, number=ask.number), decoder, self.gate, properties=())
                     attempts[ask.number] = attempt
                     if not _stereo_is_wrong(found[ask.number]) or attempt == self.options.redraws:
@@ -124,7 +125,7 @@ class ConformerRun(RecordRun[Topology]):
             ]
         for ask in asks:
             if ask.number in settled:
-                yield self._result(found[ask.number], attempts[ask.number], drawer.evaluations)
+                yield self._result(found[ask.number], attempts[ask.number], sampler.evaluations)
 
     def _plan(
         self, pending: list[RecordTask[Topology]], attempts: dict[int, int], rows: int
@@ -162,13 +163,13 @@ def _stereo_is_wrong(result: MoleculeResult) -> bool:
     return result.reason.partition(":")[0] == WRONG_STEREO
 
 
-def coordinate_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
     """Return the walk from pure noise to coordinates for the graphs of a batch."""
-    diffusion = CoordinateDiffusion(drawer.model.diffusion.position_std)
-    curve = CleanGraphSchedule.of(drawer.model.curve)
+    diffusion = CoordinateDiffusion(sampler.model.diffusion.position_std)
+    schedule = CleanGraphSchedule.of(sampler.model.schedule)
 
-    def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        return sample(drawer.denoiser, diffusion, curve, batch, drawer.grid, drawer.solver, drawer.source)
+    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+        return sample(sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source)
 
     return walk
 
@@ -187,6 +188,7 @@ def conformers(
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
+    heavy_only: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
@@ -206,7 +208,7 @@ def conformers(
             generator, a column, a supplier.
         n: draws for each molecule.
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
-        model, seed, batch_size, device, precision, keep_invalid: likewise.
+        model, seed, batch_size, device, precision, keep_invalid, heavy_only: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
 
     Raises:
@@ -228,5 +230,6 @@ def conformers(
         model=model,
         redraws=redraws,
         sampler=sampling,
+        heavy_only=heavy_only,
     )
     return result_of(ConformerRun(options, molecules), keep_invalid)

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import NO_CONFORMER, EncodingError
+from moldiff.chem.convert import EncodingError
+from moldiff.chem.coordinates import FLAT, NO_CONFORMER
 from moldiff.chem.io.inputs import Molecules, file_of, records_of
 from moldiff.chem.io.records import Record, read_texts
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
@@ -36,7 +38,15 @@ RECORD_COLUMNS = ("record", "name", "draw")
 
 @dataclass(frozen=True, kw_only=True)
 class RecordOptions(RunOptions):
-    """What every run from records is asked."""
+    """Options of every run from records.
+
+    Attributes:
+        add_hydrogens: place the hydrogens that records with coordinates leave out.
+        columns: of a table of molecules.
+    """
+
+    add_hydrogens: bool = False
+    columns: Columns | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,9 +83,9 @@ class RecordTask(Generic[Item]):
     reason: str
 
 
-def count_records(path: Path) -> int:
+def count_records(path: Path, columns: Columns | None = None) -> int:
     """Return the number of records of a molecule file; MoldiffError if it cannot be read or is empty."""
-    return sum(1 for _ in read_texts(path))
+    return sum(1 for _ in read_texts(path, columns))
 
 
 class _Tally:
@@ -107,6 +117,7 @@ class RecordRun(Run, Generic[Item]):
         path = file_of(molecules)  # what is neither file nor molecule shows before the model is loaded
         super().__init__(options, gate)
         self._n, self._molecules, self._path = options.n, molecules, path
+        self._columns, self._add_hydrogens = options.columns, options.add_hydrogens
         self._asked = 0  # draws, as far as the records have been read
         self._all_asked = False
         self.records, self.answered = 0, set[int]()
@@ -115,9 +126,9 @@ class RecordRun(Run, Generic[Item]):
     def requested(self) -> int:
         if self._all_asked or self._path is None:
             return self._asked
-        return self._n * count_records(self._path)
+        return self._n * count_records(self._path, self._columns)
 
-    def drawer(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
         """Return what carries solver, grid, noise and micro-batches."""
         sampler = self.sampler
         solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
@@ -143,7 +154,8 @@ class RecordRun(Run, Generic[Item]):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        asks, tally = self._asks(records_of(self._molecules)), _Tally(progress)
+        records = records_of(self._molecules, self._columns, self._add_hydrogens)
+        asks, tally = self._asks(records), _Tally(progress)
         usable, first_reason = False, ""
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
@@ -159,7 +171,7 @@ class RecordRun(Run, Generic[Item]):
                 if ask.number in found:  # or it was interrupted
                     yield self._placed(ask, found[ask.number])
         if not usable and interruption.number is None:
-            hint = "; conformers gives it coordinates" if first_reason == NO_CONFORMER else ""
+            hint = "; conformers gives it coordinates" if first_reason in (NO_CONFORMER, FLAT) else ""
             where = "the molecules" if self._path is None else self._path
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}{hint}")
 
@@ -170,7 +182,7 @@ class RecordRun(Run, Generic[Item]):
         if result.status == Status.VALID:
             self.answered.add(record.index)
         facts = {"record": record.index, "name": record.name, "draw": ask.draw, **result.facts}
-        return replace(result, facts=facts, title=self.title(record))
+        return replace(result, facts=facts, title=self.title(record), tags=record.tags)
 
     def _asks(self, records: Iterable[Record]) -> Iterator[RecordTask[Item]]:
         """Yield the draws that are asked for, record by record."""
@@ -188,9 +200,10 @@ class RecordRun(Run, Generic[Item]):
             if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
                 warned = True
                 logger.warning(
-                    "record %d (%s) has %d atoms, outside the training data's %d..%d; expect more failures "
+                    "record %d (%s) has %d %s, outside the training data's %d..%d; expect more failures "
                     "(more such records are not named)",
-                    record.index, record.name or "no name", len(item.arrays.atom_type), min(sizes), max(sizes),
+                    record.index, record.name or "no name", len(item.arrays.atom_type),
+                    self.model.vocabulary.atoms, min(sizes), max(sizes),
                 )  # fmt: skip
             for draw in range(self._n):
                 self._asked = number + 1

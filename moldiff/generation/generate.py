@@ -46,6 +46,7 @@ def generate(
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
     smarts: Patterns | Iterable[Patterns] = (),
+    first: int = 0,
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
@@ -62,6 +63,9 @@ def generate(
     score: str | ScoreFunction | None = None,
     score_weight: float | None = None,
     particles: int | None = None,
+    heavy_only: bool = False,
+    rarity: bool = False,
+    ring_table: str | Path | None = None,
     steps: int | None = None,
 ) -> Result:
     """Generate molecules; the `Result` holds them as RDKit molecules with a conformer, in the order of their draws.
@@ -80,7 +84,8 @@ def generate(
     Args:
         n: number of draws; with ``until`` the number of molecules that are as wanted.
         model: a built-in model's name, a model folder, or a model that is `load`ed.
-        n_atoms: number of atoms or inclusive range; None = as in the training data.
+        n_atoms: number of atoms or inclusive range, of a model of heavy atoms the heavy ones; None = as in the training
+            data.
         evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
@@ -95,6 +100,7 @@ def generate(
         max_draws: give up after so many draws; None = 10 n.
         where, rules, alerts, smarts: filters, as in `moldiff.filter`; a valid molecule that fails one is filtered. With
             a score, what fails is not drawn.
+        first: number of the first draw. Draw k of a seed is the same molecule in whatever range it is made.
         keep_invalid: also return failed ones, unsanitised, as far as there is anything to return.
         decode: one of `moldiff.choices.Decoding`. "structured" looks for the most probable
             molecule that obeys valence, total charge, connectivity and what elements, formula, charge and fragment
@@ -128,6 +134,13 @@ def generate(
         score_weight: negative for low scores. With 0, every draw is the plain one.
         particles: draws that compete with each other, 16 by default. The last group is made in full, whatever n is; its
             surplus is thrown away. Good ones may come in several copies.
+        heavy_only: of a model of heavy atoms, molecules as the network made them. Otherwise RDKit places every hydrogen
+            and MMFF94s relaxes them around unmoved heavy atoms; the column ``hydrogens`` tells where it could not.
+
+        rarity: tell of each molecule its rarest ring system, how many training molecules have it, its weakest bond and
+            how far that is expected (`moldiff.chem.descriptors.rarity`).
+        ring_table: for these and for the scores known_rings and weakest_bond, another model or a file of molecules
+            instead of the model's own tables.
 
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
@@ -157,12 +170,16 @@ def generate(
         until_valid=until_valid,
         max_draws=max_draws,
         criteria=Criteria.of(where=where, rules=rules, alerts=alerts, smarts=smarts),
+        first=first,
         model=model,
         decode=choice(decode, Decoding, "decode"),
         renoise=renoise,
         sampler=sampling,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
+        heavy_only=heavy_only,
+        rarity=rarity,
+        ring_table=ring_table,
     )
     return result_of(generation_run(options), keep_invalid)
 

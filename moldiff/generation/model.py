@@ -60,8 +60,8 @@ class Model(LoadedModel):
 
     @property
     def info(self) -> dict[str, Any]:
-        """What it is, in plain values: where from, which chemistry and sizes, what it can be asked for (property ->
-        unit and the 1 to 99 % range of its training data), and how it samples by default."""
+        """The model in plain values: source, chemistry, sizes, what it can be asked for (property -> unit and the 1 to
+        99 % range of its training data), and how it samples by default."""
         said, sampling = self.model.statistics, self.sampling
         return {
             "name": self.name,
@@ -86,8 +86,9 @@ class Model(LoadedModel):
         info = self.info
         targets = f"; targets {', '.join(info['targets'])}" if info["targets"] else ""
         smallest, largest = info["n_atoms"]
+        atoms = self.model.vocabulary.atoms
         return (
-            f"<moldiff.Model {self.name}: {' '.join(info['elements'])}, {smallest} to {largest} atoms{targets}; "
+            f"<moldiff.Model {self.name}: {' '.join(info['elements'])}, {smallest} to {largest} {atoms}{targets}; "
             f"{info['evaluations']} evaluations by {info['sampler']}; on {info['device']} in {info['precision']}>"
         )
 

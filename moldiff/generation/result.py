@@ -28,7 +28,7 @@ _SHOWN = ("moldiff_id", "record", "draw", "status", "reason", "smiles", "score")
 
 
 class Result(Sequence["Mol"]):
-    """What came of a request.
+    """Result of a request.
 
     It is a sequence of its `molecules`: ``len(result)``, ``result[0]``, ``for mol in result`` work as with a list.
 

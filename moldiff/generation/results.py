@@ -1,4 +1,4 @@
-"""What became of each draw: `assess` says what a molecule is, `ResultCounts` counts it."""
+"""Results of draws: `assess` says what a molecule is, `ResultCounts` counts it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
 from moldiff.chem.filters.validity import geometry_problem
+from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
+from moldiff.generation.decoding.hydrogens import HYDROGENS
 from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.status import Status
 
@@ -31,9 +33,33 @@ COLUMNS = (
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
-    {"moldiff_id", "record", "draw", "changed", "renoised", "duplicate_of", "n_atoms", "redraws", "evaluations"}
+    {
+        "moldiff_id",
+        "record",
+        "draw",
+        "rarest_ring_count",
+        "changed",
+        "renoised",
+        "duplicate_of",
+        "n_atoms",
+        "redraws",
+        "evaluations",
+    }
 )
-TEXTS = frozenset({"status", "reason", "decoding", "smiles", "name", "same_molecule", "mirrored"})
+TEXTS = frozenset(
+    {
+        "status",
+        "reason",
+        "decoding",
+        "smiles",
+        HYDROGENS,
+        "name",
+        "rarest_ring",
+        "weakest_bond",
+        "same_molecule",
+        "mirrored",
+    }
+)
 """Columns of whole numbers and of texts; the others are numbers."""
 
 Gate = Callable[["Mol"], str]
@@ -42,7 +68,7 @@ Gate = Callable[["Mol"], str]
 
 @dataclass(frozen=True)
 class MoleculeResult:
-    """What became of one draw.
+    """Result of one draw.
 
     Attributes:
         number: the draw's number, its ``moldiff_id``.
@@ -61,6 +87,7 @@ class MoleculeResult:
         score: of a molecule drawn by score; None if it has none, or no score was asked for.
         facts: further columns.
         title: of its record in an SDF; "" = its number.
+        tags: of the record that it answers.
     """
 
     number: int
@@ -79,6 +106,7 @@ class MoleculeResult:
     score: float | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
@@ -118,10 +146,18 @@ class MoleculeResult:
         row = {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
         return row if columns is None else {name: row.get(name) for name in columns}
 
+    def without_hydrogens(self) -> MoleculeResult:
+        """Return the result with the heavy atoms of its molecule alone; what is known of it is of the whole."""
+        facts = {name: value for name, value in self.facts.items() if name != HYDROGENS}
+        mol = None if self.mol is None else without_hydrogen_atoms(self.mol)
+        return replace(self, mol=mol, facts=facts)
+
     def tagged_mol(self, columns: Sequence[str]) -> Mol:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
         numbers, rounded as in the CSV."""
         assert self.mol is not None
+        for name, text in self.tags.items():
+            self.mol.SetProp(f"input_{name}" if name in columns else name, text)
         for name, value in self.values(columns).items():
             if isinstance(value, int):
                 self.mol.SetIntProp(name, value)
@@ -134,15 +170,16 @@ class MoleculeResult:
                 self.mol.SetProp(name, values)
         return self.mol
 
-    def sdf_record(self, row: Mapping[str, object], seed: int, model: str) -> str | None:
-        """Return the SDF record with the values of a CSV row as tags; None if there is no molecule that a file can
-        hold."""
+    def sdf_record(self, row: Mapping[str, object], seed: int, model: str, *, confidence: bool = False) -> str | None:
+        """Return the SDF record with the values of a CSV row as tags, on demand also how sure the model was of each
+        atom; None if there is no molecule that a file can hold."""
         if self.mol is None:
             return None
         tags = {"moldiff_id": str(self.number), "moldiff_seed": str(seed), "moldiff_model": model}
         tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
-        if self.confidence is not None:
+        if confidence and self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
+        tags |= {f"input_{name}" if name in tags else name: value for name, value in self.tags.items()}
         try:
             return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
         except (ValueError, RuntimeError):
@@ -164,6 +201,9 @@ def _cell(value: object) -> object:
 class ResultCounts:
     """Marks duplicates in draw order and counts every status and reason; every number comes once.
 
+    Args:
+        first: number of the first draw.
+
     Attributes:
         by_status: status -> draws.
         decodings: which decoding made the molecule -> status -> draws.
@@ -176,7 +216,7 @@ class ResultCounts:
         to_show: number of the first valid molecule, else of the first that there is anything to show of; None = none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
         self.by_status = dict.fromkeys(map(str, Status), 0)
         self.decodings: dict[str, dict[str, int]] = {}
         self.reasons: dict[str, int] = {}
@@ -185,7 +225,7 @@ class ResultCounts:
         self.evaluations = self.unique = 0
         self.first_reason = ""
         self.to_show: int | None = None
-        self._first: dict[str, int] = {}
+        self._first_number, self._first = first, dict[str, int]()
 
     @property
     def drawn(self) -> int:
@@ -203,8 +243,8 @@ class ResultCounts:
         Raises:
             MoldiffError: a number is missing, or came before.
         """
-        if result.number != self.drawn:
-            raise MoldiffError(f"draw {self.drawn} was lost on the way: draw {result.number} came in its place")
+        if result.number != (expected := self._first_number + self.drawn):
+            raise MoldiffError(f"draw {expected} was lost on the way: draw {result.number} came in its place")
         valid = result.status == Status.VALID
         self.evaluations += result.evaluations
         if result.renoised:

@@ -15,12 +15,16 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.choices import Precision, Until
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.rarity import load_tables
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
@@ -28,11 +32,12 @@ from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, ResultCounts
-from moldiff.generation.summary import Summary, record_of, summary_of, warn_if_none_is_valid
+from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
 from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.models.loaded import at_hand
+from moldiff.models.references import References
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
@@ -79,6 +84,11 @@ class Run(ABC):
         sampler = options.sampler
         loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)
         self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device
+        if options.heavy_only and self.model.vocabulary.explicit_hydrogens:
+            raise MoldiffError(
+                f"heavy_only is for models of heavy atoms; {self.folder.name} makes hydrogens itself",
+                argument="heavy_only",
+            )
         self.precision = name_of(loaded.precision)
         if loaded is options.model:  # the record says what it runs on, since the options need not
             sampler = replace(sampler, device=str(self.device), precision=Precision(self.precision))
@@ -93,11 +103,11 @@ class Run(ABC):
     @property
     @abstractmethod
     def requested(self) -> int:
-        """How many molecules are asked for."""
+        """Number of molecules that are asked for."""
 
     @property
     def done(self) -> int:
-        """How many of these are there."""
+        """Number of these that are there."""
         return self.counts.drawn
 
     @property
@@ -118,15 +128,21 @@ class Run(ABC):
         by_draws, by_results = (None, progress) if self.tells_results else (progress, None)
         with workers_for(self.device) as workers:
             for result in self._made(workers, by_draws, interruption or Interruption()):
-                yield self.counts.take(result)
+                # only now: what was checked, measured and scored is the whole molecule
+                result = self.told(result)
+                yield self.counts.take(result.without_hydrogens() if self.request.heavy_only else result)
                 if by_results is not None:
                     by_results(self.done)
                 if self.has_enough:
                     return
 
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with further facts of its molecule, if any are asked for."""
+        return result
+
     @property
     def has_enough(self) -> bool:
-        """Whether no more results are wanted, although there may be more."""
+        """No more results are wanted, although there may be more."""
         return False
 
     def problem(self) -> str:
@@ -161,7 +177,7 @@ class Run(ABC):
         output = self.request.output
         assert output is not None
         with watched_signals() as interruption:
-            with run_files(output, self.columns, self.request.sampler.seed, self.folder.name) as files:
+            with run_files(self, output) as files:
                 problem = ""
                 try:
                     for result in self.results(progress, interruption):
@@ -177,9 +193,7 @@ class Run(ABC):
                     problem = f"interrupted after {self.done} of {self.requested} {self.unit}"
                 problem = problem or self.problem()
                 summary = summary_of(self, problem, output.path)
-                files.finish(
-                    self.extra_files(output, interrupted), lambda sha256: record_of(self, output, summary, sha256)
-                )
+                files.finish(summary, interrupted)
             if interrupted:
                 logger.warning("%s; what was made is in %s", problem, output.path)
                 interruption.end()
@@ -199,6 +213,7 @@ class GenerateRun(Run):
     Attributes:
         steering: what is asked of the molecules, held against the model.
         decoder: of the final predictions.
+        tables: by which rings and bonds are told or scored; None = nobody asks.
     """
 
     task = "generate"
@@ -206,6 +221,7 @@ class GenerateRun(Run):
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
         super().__init__(options, gate, pictured=bool(options.steering.targets))
         self.options, wanted = options, options.steering
+        self.counts = ResultCounts(options.first)
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
@@ -214,15 +230,30 @@ class GenerateRun(Run):
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
-        self.decoder: Decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
-        self.columns = (*COLUMNS, *self.steering.tracker.columns)
+        decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
+        self.tables = self._tables() if options.needs_tables else None
+        own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
+        self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
 
-    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
+    def _tables(self) -> RarityTables:
+        """Return the tables that are asked for: those of another model or of a file, or the model's own."""
+        if self.options.ring_table is not None:
+            return load_tables(self.options.ring_table)
+        return References(self.folder.references, str(self.folder.path)).rarity
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with how rare its molecule's rings and bonds are, where its chemistry is sound."""
+        if not self.options.rarity or self.tables is None or result.mol is None or not result.smiles:
+            return result
+        return replace(result, facts={**result.facts, **self.tables.facts(result.mol)})
+
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""
-        return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
+        return self.steering.molecule_sampler(self.model, self.sampler, keep_predictions, workers)
 
     @property
     def requested(self) -> int:
@@ -243,13 +274,13 @@ class GenerateRun(Run):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(True, workers)
-        renoiser = Renoiser(drawer)
-        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[RawSample]]]()
+        sampler = self.molecule_sampler(True, workers)
+        renoiser = Renoiser(sampler)
+        batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.goal is not None else 2
         while True:
-            begun.extend((*batch, drawer.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:
                 return
             first, count, draws = begun.popleft()
@@ -257,19 +288,19 @@ class GenerateRun(Run):
             for draw in interruption.until(draws):
                 drawn.append(draw)
                 if progress is not None:
-                    progress(first + len(drawn))
+                    progress(first - self.options.first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
+            wanted = sampler.condition(torch.arange(first, first + count))
             settled = 0
             for result in interruption.until(
                 renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
             ):
-                evaluations = drawer.evaluations + result.renoised * renoiser.evaluations
+                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
                 yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
                 for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
-                    result = replace(result, evaluations=drawer.evaluations)
+                    result = replace(result, evaluations=sampler.evaluations)
                     yield self.measured(result, wanted[result.number - first])
                 return
 
@@ -307,7 +338,7 @@ class GenerateRun(Run):
             if self.counts.to_show is None:
                 logger.warning("no draw came to a molecule that a trajectory could show")
             else:
-                files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
+                files |= trajectories(output.trajectories, self.molecule_sampler(False), self.counts.to_show)
         return files
 
     def _batches(self, rows: int) -> Iterator[tuple[int, int]]:
@@ -317,7 +348,8 @@ class GenerateRun(Run):
             rows: draws that cost as much as one.
         """
         n, size = self.options.n, self.sampler.options.batch_size
-        first, limit = 0, self.options.most_draws
+        first = self.options.first
+        limit = first + self.options.most_draws
         while first < limit:
             # a few more than are missing, by the share that was as wanted so far: a surplus is thrown away
             share = max(self.done / self.counts.drawn, LEAST_SHARE) if self.counts.drawn else 1.0

@@ -1,4 +1,4 @@
-"""What is told of a run: lines for the terminal, and the part of the run record that tells of results."""
+"""Summary of a run: lines for the terminal, and the part of the run record that tells of results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What became of every draw.
+    """Counts of all draws.
 
     Attributes:
         requested: molecules asked for; without ``until`` also the number of draws.

@@ -1,4 +1,4 @@
-"""What was wanted against what was measured, as a picture."""
+"""Picture of what was wanted against what was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was wanted against what came out: measured on every molecule by the true calculator, and summed up."""
+"""Targets against what came out: measured on every molecule by the true calculator, and summed up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TargetResult:
-    """How one target was met.
+    """One target against what came out.
 
     Attributes:
         name: the property.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,17 +12,17 @@ from moldiff.arrays import MolArrays
 from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch, MolPrediction, unbatch
+from moldiff.pages.page import page
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.vocabulary import Vocabulary
 
 SUFFIXES = (".xyz", ".html")
-_TEMPLATE = Path(__file__).with_name("trajectory.html")
-_DATA = "/*DATA*/null"
+_ORDERS = {"double": 2, "triple": 3, "aromatic": 1.5}
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What there is after a step.
+    """State after a step.
 
     Attributes:
         step: from 1 up; the last one decodes.
@@ -40,9 +39,9 @@ class Frame:
     estimate: MolArrays
 
 
-def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
+def trace(sampler: MoleculeSampler, number: int) -> list[Frame]:
     """Draw once more and return the frames of draw ``number``, as far as they are finite."""
-    model, times = drawer.model, drawer.grid
+    model, times = sampler.model, sampler.grid
     frames: list[Frame] = []
 
     def keep(step: int, state: MolBatch, prediction: MolPrediction) -> None:
@@ -50,15 +49,15 @@ def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
         row = MolPrediction(*(getattr(prediction, field)[:1] for field in ("pos", "atom_type", "charge", "bond_type")))
         molecules = [unbatch(first)[0], unbatch(model.diffusion.decode(first, row))[0]]
         if all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules):
-            sigma = 0.0 if last else _sigma(model.curve, float(times[step]))
+            sigma = 0.0 if last else _sigma(model.schedule, float(times[step]))
             frames.append(Frame(step, float(times[step]), sigma, *molecules))
 
-    drawer.watch(number, keep)
+    sampler.watch(number, keep)
     return frames
 
 
-def _sigma(curve: NoiseSchedule, t: float) -> float:
-    return float(curve.levels(torch.tensor([t], dtype=torch.float64)).sigma)
+def _sigma(schedule: NoiseSchedule, t: float) -> float:
+    return float(schedule.levels(torch.tensor([t], dtype=torch.float64)).sigma)
 
 
 def check_suffix(path: Path) -> None:
@@ -67,9 +66,9 @@ def check_suffix(path: Path) -> None:
         raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
 
 
-def trajectories(paths: Sequence[Path], drawer: MoleculeSampler, number: int) -> dict[Path, str]:
+def trajectories(paths: Sequence[Path], sampler: MoleculeSampler, number: int) -> dict[Path, str]:
     """Draw once more and return the path from noise to draw ``number``, in the form of each file's suffix."""
-    frames, vocabulary = trace(drawer, number), drawer.model.vocabulary
+    frames, vocabulary = trace(sampler, number), sampler.model.vocabulary
     forms = {".xyz": xyz, ".html": html}
     return {path: forms[path.suffix.lower()](frames, vocabulary, f"moldiff_{number}") for path in paths}
 
@@ -86,29 +85,23 @@ def xyz(frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> str:
 
 def html(frames: Sequence[Frame], vocabulary: Vocabulary, title: str) -> str:
     """Return one page with everything in it: the frames, and a canvas that plays them."""
-    data = {
-        "title": title,
-        "orders": [vocabulary.bonds.index(name) if name in vocabulary.bonds else -1 for name in ("double", "triple")],
-        "aromatic": vocabulary.bonds.index("aromatic") if "aromatic" in vocabulary.bonds else -1,
-        "frames": [
-            {
-                "step": frame.step,
-                "t": round(frame.t, 4),
-                "sigma": round(frame.sigma, 4),
-                "state": _plain(frame.state, vocabulary),
-                "estimate": _plain(frame.estimate, vocabulary),
-            }
-            for frame in frames
-        ],
-    }
-    # a title could end the script early
-    text = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return _TEMPLATE.read_text(encoding="utf-8").replace(_DATA, text)
+    shown = [
+        {
+            "step": frame.step,
+            "t": round(frame.t, 4),
+            "sigma": round(frame.sigma, 4),
+            "state": _plain(frame.state, vocabulary),
+            "estimate": _plain(frame.estimate, vocabulary),
+        }
+        for frame in frames
+    ]
+    return page("trajectory.html", {"title": title, "frames": shown})
 
 
 def _plain(molecule: MolArrays, vocabulary: Vocabulary) -> dict[str, object]:
+    orders = [_ORDERS.get(name, 1) for name in vocabulary.bonds]
     return {
         "elements": [vocabulary.elements[kind] for kind in molecule.atom_type.tolist()],
         "pos": [[round(value, 3) for value in row] for row in molecule.pos.tolist()],
-        "bonds": molecule.bonds.tolist(),
+        "bonds": [[i, j, orders[kind]] for i, j, kind in molecule.bonds.tolist()],
     }

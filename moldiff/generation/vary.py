@@ -25,6 +25,7 @@ from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
@@ -44,6 +45,7 @@ DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, se
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
+_COLUMNS = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
 _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 _BINS = 4  # of strengths, in the summary
@@ -51,7 +53,7 @@ _BINS = 4  # of strengths, in the summary
 
 @dataclass(frozen=True, kw_only=True)
 class VaryOptions(RecordOptions):
-    """What is asked of `vary`.
+    """Options of `vary`.
 
     Attributes:
         strength: ends of the range of times up to which molecules are noised, 0 < low <= high <= 1.
@@ -73,7 +75,8 @@ class VaryOptions(RecordOptions):
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        return {**super().record(sampler), "strength": list(self.strength), "decode": str(self.decode)}
+        own = {"strength": list(self.strength), "decode": str(self.decode), "add_hydrogens": self.add_hydrogens}
+        return super().record(sampler) | own
 
     def strength_of(self, draw: int) -> float:
         """Return the strength of a record's draw: evenly spread, the first and the last at the ends of the range."""
@@ -107,20 +110,20 @@ class VaryRun(RecordRun[Seed]):
     """
 
     task = "vary"
-    columns = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
 
     def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options, source = options, str(self.folder.path)
-        self._decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
+        decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
+        self._decoder = with_hydrogens(decoder, self.model.vocabulary)
+        self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:
         assert record.mol is not None
-        arrays = encode(record.mol, self.model.vocabulary)
+        arrays = encode(record.mol, self.model.vocabulary, fragments=False)
         centre = arrays.pos.astype(np.float64).mean(0)
         centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        # as the model spells it: what it cannot spell, such as isotopes, is no difference to a variation
         conversion = decode(arrays, self.model.vocabulary)
         if conversion.mol is None:
             raise EncodingError(conversion.reason)
@@ -130,7 +133,7 @@ class VaryRun(RecordRun[Seed]):
     def settle(
         self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(True, workers)
+        sampler = self.molecule_sampler(True, workers)
         by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
             Task(key, ask.item.arrays, self.options.strength_of(ask.draw))
@@ -138,12 +141,12 @@ class VaryRun(RecordRun[Seed]):
             if ask.item is not None
         ]
         drawn = {}
-        for draw in interruption.until(TaskRunner(drawer, noised_walk(drawer)).run(tasks)):
+        for draw in interruption.until(TaskRunner(sampler, noised_walk(sampler)).run(tasks)):
             drawn[draw.number] = draw
             done()
         for key, ask in by_key.items():
             if key in drawn:
-                yield self._result(ask, drawn[key], drawer.evaluations)
+                yield self._result(ask, drawn[key], sampler.evaluations)
 
     def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
         seed, strength = ask.item, self.options.strength_of(ask.draw)
@@ -177,14 +180,14 @@ class VaryRun(RecordRun[Seed]):
         return lines
 
 
-def noised_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
-    """Return the walk that noises each row of a batch to its start and comes down on the drawer's grid, scaled."""
-    model = drawer.model
+def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+    """Return the walk that noises each row of a batch to its start and comes down on the sampler's grid, scaled."""
+    model = sampler.model
 
-    def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        grid = (drawer.grid / drawer.grid[0]).to(starts.device)[:, None] * starts[None, :]
+    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+        grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
-            drawer.denoiser, model.diffusion, model.curve, batch, grid, drawer.solver, drawer.source, attempt=0
+            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
         )
 
     return walk
@@ -218,6 +221,8 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    heavy_only: bool = False,
+    add_hydrogens: bool = False,
     steps: int | None = None,
 ) -> Result:
     """Make variations of molecules; the `Result` holds them as RDKit molecules, record by record, draw by draw.
@@ -239,13 +244,15 @@ def vary(
         n: draws for each molecule.
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
-        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid: as in
-            `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
+        add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
+        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only: as
+            in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
+    check_flag(add_hydrogens, "add_hydrogens")
     sampling = SamplerOptions.of(
         evaluations=evaluations,
         steps=steps,
@@ -261,7 +268,9 @@ def vary(
         model=model,
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
+        add_hydrogens=add_hydrogens,
         sampler=sampling,
+        heavy_only=heavy_only,
     )
     return result_of(VaryRun(options, molecules), keep_invalid)
 

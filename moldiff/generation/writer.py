@@ -1,18 +1,18 @@
-"""Where results go: into files that appear together (an SDF, a CSV with a row for every draw, the run record), each
+"""Writer of results: files that appear together (an SDF, a CSV with a row for every draw, the run record), each result
 written as it comes, in the order of the numbers."""
 
 from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, file_set, refuse_existing_file
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
 from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.report_page import RunPage
 from moldiff.generation.results import MoleculeResult
 from moldiff.generation.summary import Summary, record_of
 from moldiff.run_record import old_record, record_path
@@ -30,8 +30,9 @@ def check_outputs(output: OutputOptions, pictured: bool) -> None:
         pictured: whether there will be a picture of targets.
     """
     record = record_path(output.path)
-    pictures = [output.picture] if pictured else []
-    for path in (output.path, output.table, record, *output.trajectories, *pictures):
+    others = [output.picture] if pictured else []
+    others += [] if output.report is None else [output.report]
+    for path in (output.path, output.table, record, *output.trajectories, *others):
         try:
             refuse_existing_file(path, output.overwrite)
         except MoldiffError as error:
@@ -47,44 +48,51 @@ class RunFiles:
 
     Args:
         files: that appear together.
-        output: names them.
-        columns: of the CSV.
-        seed, model: of the run, for the tags of the SDF.
+        run: that makes the results.
+        output: names the files.
     """
 
-    def __init__(self, files: FileSet, output: OutputOptions, columns: Sequence[str], seed: int, model: str) -> None:
-        self._files, self._output, self._columns, self._seed, self._model = files, output, columns, seed, model
-        self._rows = csv.DictWriter(files.open(output.table), columns, lineterminator="\n")
+    def __init__(self, files: FileSet, run: Run, output: OutputOptions) -> None:
+        self._files, self._run, self._output = files, run, output
+        self._page = None if output.report is None else RunPage(run.columns, run.folder.references)
+        self._rows = csv.DictWriter(files.open(output.table), run.columns, lineterminator="\n")
         self._rows.writeheader()
         self._records = files.open(output.path)
 
     def add(self, result: MoleculeResult) -> None:
         """Write the row of a result, and its record if its molecule is wanted."""
-        row = result.row(self._columns)
+        row = result.row(self._run.columns)
         self._rows.writerow(row)
+        if self._page is not None:
+            self._page.add(result)
         if self._output.keep_invalid or result.status == Status.VALID:
-            self._records.write(result.sdf_record(row, self._seed, self._model) or "")
+            seed, model = self._run.request.sampler.seed, self._run.folder.name
+            record = result.sdf_record(row, seed, model, confidence=self._output.confidence)
+            self._records.write(record or "")
 
-    def finish(self, others: Mapping[Path, str | bytes], record: Callable[[str], object]) -> None:
-        """Let the files appear, with others and a run record, which is made from the hash of the SDF."""
-        for path, content in others.items():
+    def finish(self, summary: Summary, interrupted: bool = False) -> None:
+        """Let the files appear, with the run record and what else the run makes of its results."""
+        for path, content in self._run.extra_files(self._output, interrupted).items():
             self._files.add(path, content)
         self._files.sync()
-        value = record(self._files.sha256(self._output.path))
+        record = record_of(self._run, self._output, summary, self._files.sha256(self._output.path))
+        if self._page is not None and self._output.report is not None:
+            self._files.add(self._output.report, self._page.html(summary, record))
         if (old := old_record(self._output.path)) is not None:
             old.unlink(missing_ok=True)
-        self._files.commit(value)
+        self._files.commit(record)
 
 
 @contextmanager
-def run_files(output: OutputOptions, columns: Sequence[str], seed: int, model: str) -> Iterator[RunFiles]:
+def run_files(run: Run, output: OutputOptions) -> Iterator[RunFiles]:
     """Give the `RunFiles` of a run; without `RunFiles.finish`, nothing is left of them.
 
     Raises:
-        MoldiffError: they could not be written completely.
+        MoldiffError: they could not be written completely, or another run writes them.
     """
-    with file_set(record_path(output.path)) as files:
-        yield RunFiles(files, output, columns, seed, model)
+    with claimed(output.path), file_set(record_path(output.path)) as files:
+        check_outputs(output, False)  # another run may have ended since the request
+        yield RunFiles(files, run, output)
 
 
 def write_results(run: Run, output: OutputOptions, results: Sequence[MoleculeResult], summary: Summary) -> None:
@@ -94,7 +102,7 @@ def write_results(run: Run, output: OutputOptions, results: Sequence[MoleculeRes
         MoldiffError: a file is in the way, or cannot be written.
     """
     check_outputs(output, run.pictured)
-    with run_files(output, run.columns, run.request.sampler.seed, run.folder.name) as files:
+    with run_files(run, output) as files:
         for result in results:
             files.add(result)
-        files.finish(run.extra_files(output, False), lambda sha256: record_of(run, output, summary, sha256))
+        files.finish(summary)

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Description(Generic[N]):
-    """What a network is built from.
+    """Parts that a network is built from.
 
     Attributes:
         network, curve, sampling: sections of the configuration.

@@ -1,4 +1,4 @@
-"""What the configuration of a model folder says: classes, statistics of the training data, conditions."""
+"""Contents of a model folder's configuration: classes, statistics of the training data, conditions."""
 
 from __future__ import annotations
 

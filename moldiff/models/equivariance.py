@@ -22,7 +22,7 @@ _SMALLEST = 1e-30
 
 @dataclass(frozen=True)
 class _Motion:
-    """What is done to each molecule: x -> turn x + shift, atoms taken in ``order``.
+    """Motion of each molecule: x -> turn x + shift, atoms taken in ``order``.
 
     Attributes:
         turn: (B, 3, 3) orthogonal, float64.

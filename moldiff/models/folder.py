@@ -85,7 +85,7 @@ class ModelFolder:
 
     @property
     def kind(self) -> str:
-        """What the model is for: "denoiser" generates molecules, "property" predicts properties of noisy ones."""
+        """Purpose of the model: "denoiser" generates molecules, "property" predicts properties of noisy ones."""
         return str(self.config.get("kind", DENOISER))
 
 

@@ -53,7 +53,7 @@ class Loaded(Generic[M]):
 
     @property
     def source(self) -> str:
-        """What it can be loaded by again: the name of a built-in model, else the folder."""
+        """The text that loads it again: the name of a built-in model, else the folder."""
         return self.name if self.path.parent == pretrained_folder() else str(self.path)
 
     @property
@@ -63,12 +63,12 @@ class Loaded(Generic[M]):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Device of the network."""
         return self.model.device
 
     @cached_property
     def references(self) -> References:
-        """What travels with the weights; each part is read when it is first asked for."""
+        """Reference tensors beside the weights; each part is read when it is first asked for."""
         return References(self.folder.references, str(self.path))
 
     @property
@@ -95,7 +95,7 @@ class LoadedModel(Loaded[MoleculeModel]):
 
     @property
     def sampling(self) -> SamplingConfig:
-        """How it is sampled where a user does not say."""
+        """Method of sampling where a user does not say."""
         return self.model.sampling
 
 

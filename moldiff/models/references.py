@@ -1,4 +1,4 @@
-"""What travels with a model beside its weights: reference tensors by name, and what they are.
+"""Reference tensors, which travel with a model beside its weights: by name, and what they are.
 
 | tensor          | what it holds                                                  | read by                       |
 |-----------------|----------------------------------------------------------------|-------------------------------|

@@ -18,11 +18,12 @@ import torch
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import bytes_key
-from moldiff.chem.io.records import Record, read_records
+from moldiff.chem.io.inputs import records_of
+from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, refuse_existing_file, sha256_of, write_json
+from moldiff.files import atomic_writer, claimed, refuse_existing_file, sha256_of, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
@@ -46,7 +47,7 @@ Progress = Callable[[int], None]
 
 @dataclass
 class LikelihoodSummary:
-    """What became of every record.
+    """Counts of all records.
 
     Attributes:
         output: the CSV.
@@ -97,6 +98,7 @@ def score_file(
     batch_size: int | None = None,
     device: str = "auto",
     calibration: Path | None = None,
+    add_hydrogens: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     steps: int | None = None,
@@ -113,6 +115,7 @@ def score_file(
         batch_size: molecules at a time.
         device: auto, cpu, cuda, cuda:<number> or mps.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
+        add_hydrogens: place the hydrogens that records leave out.
         overwrite: replace older output.
         progress: called with the number of records done so far.
 
@@ -130,22 +133,25 @@ def score_file(
     record_file = out.with_suffix(".json")
     for written in (out, record_file):
         refuse_existing_file(written, overwrite)
-    records = read_records(path)  # a missing file shows before the model is loaded
+    records = records_of(path, add_hydrogens=add_hydrogens)  # a missing file shows before the model is loaded
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
-    with atomic_writer(out) as handle:
-        write_table(handle, scoring.columns, scoring.rows(records, progress))
-    summary.output, summary.seconds = str(out), time.monotonic() - started
-    if not summary.scored:
-        logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-    write_json(record_file, scoring.record(out, path))
+    with claimed(out):
+        for written in (out, record_file):
+            refuse_existing_file(written, overwrite)  # another run may have ended since
+        with atomic_writer(out) as handle:
+            write_table(handle, scoring.columns, scoring.rows(records, progress))
+        summary.output, summary.seconds = str(out), time.monotonic() - started
+        if not summary.scored:
+            logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
+        write_json(record_file, scoring.record(out, path))
     return summary
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """What scores records: a model with its settings, and the yardstick of z-scores.
+    """Scoring of records: a model with its settings, and the yardstick of z-scores.
 
     Attributes:
         loaded: the model, in float32.

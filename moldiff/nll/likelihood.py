@@ -98,6 +98,7 @@ def likelihood(
     batch_size: int | None = None,
     device: str = "auto",
     calibration: Path | str | None = None,
+    add_hydrogens: bool = False,
 ) -> LikelihoodResult:
     """Return bounds of -ln p of molecules under a model, in nats, each with its standard error.
 
@@ -117,6 +118,7 @@ def likelihood(
         batch_size: molecules at a time; None = by the device.
         device: auto, cpu, cuda, cuda:<number> or mps.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
+        add_hydrogens: place the hydrogens that molecules leave out.
 
     Raises:
         MoldiffError: an argument out of range, a file, model or device that is missing or damaged, or molecules none of
@@ -129,7 +131,7 @@ def likelihood(
     )  # fmt: skip
     if not 0 <= whole_number(seed, "seed") < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}", argument="seed")
-    path, records = file_of(molecules), records_of(molecules)
+    path, records = file_of(molecules), records_of(molecules, add_hydrogens=add_hydrogens)
     scoring = Scoring.of(
         _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)
     )

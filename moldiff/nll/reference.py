@@ -1,4 +1,4 @@
-"""What held-out molecules score, by number of atoms: the yardstick of z-scores.
+"""Bounds of held-out molecules, by number of atoms: the yardstick of z-scores.
 
 The size alone moves every field's bound, so a score says something about a molecule only beside the scores of
 held-out molecules of its size. Sizes with few of these borrow from their neighbours along a straight line.

@@ -68,7 +68,7 @@ def tempered(standard: Tensor) -> Tensor:
 
 
 class GlobalEmbedding(nn.Module):
-    """What holds for a whole molecule: levels, size, wanted properties, whether a previous prediction is given.
+    """Features of a whole molecule: levels, size, wanted properties, whether a previous prediction is given.
 
     Args:
         width: size of the output.

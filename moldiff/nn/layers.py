@@ -20,7 +20,7 @@ from moldiff.nn.embedding import RadialBasis
 
 @dataclass(frozen=True)
 class PairGeometry:
-    """What a layer sees of the coordinates: radial features (B, N, N, R), spherical harmonics (B, N, N, M)."""
+    """Coordinates as a layer sees them: radial features (B, N, N, R), spherical harmonics (B, N, N, M)."""
 
     radial: Tensor
     directions: Tensor

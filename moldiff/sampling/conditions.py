@@ -1,4 +1,4 @@
-"""What a draw starts from: its number of atoms and its condition, drawn together as they occur in training."""
+"""Size and condition of each draw, drawn together as they occur in training."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class UnconditionalSampler:
         self._properties = properties
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        sizes = self._sizes[_places(self._cumulative, _uniform(numbers, source, 0))]
+        sizes = self._sizes[_places(self._cumulative, uniform(numbers, source, 0))]
         return sizes, np.full((len(numbers), self._properties), np.nan, dtype=np.float32)
 
 
@@ -103,10 +103,10 @@ class TargetConditionSampler:
             self._values[:, column] = rows[:, 1 + column].clip(target.low, target.high)
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        chosen = _places(self._cumulative, _uniform(numbers, source, 0))
+        chosen = _places(self._cumulative, uniform(numbers, source, 0))
         sizes = self._atoms[chosen]
         if self._apart is not None:
-            sizes = self._apart[0][_places(self._apart[1], _uniform(numbers, source, 1))]
+            sizes = self._apart[0][_places(self._apart[1], uniform(numbers, source, 1))]
         return sizes, self._values[chosen].astype(np.float32)
 
 
@@ -115,15 +115,15 @@ class MappedConditionSampler:
     """Sizes and conditions of a sampler that knows other properties than the model: those that both know.
 
     Attributes:
-        starts: give sizes, and values of their own properties.
+        sampler: gives sizes, and values of their own properties.
         columns: place of each of the model's properties among those; None = free.
     """
 
-    starts: ConditionSampler
+    sampler: ConditionSampler
     columns: tuple[int | None, ...]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        sizes, values = self.starts.draw(numbers, source)
+        sizes, values = self.sampler.draw(numbers, source)
         condition = np.full((len(numbers), len(self.columns)), np.nan, dtype=np.float32)
         for place, column in enumerate(self.columns):
             if column is not None:
@@ -136,15 +136,15 @@ class PinnedConditionSampler:
     """Sizes and conditions of another sampler, with some properties set to one value in every draw.
 
     Attributes:
-        starts: give sizes and all other properties.
+        sampler: gives sizes and all other properties.
         certain: place of a property in the condition -> its value.
     """
 
-    starts: ConditionSampler
+    sampler: ConditionSampler
     certain: Mapping[int, float]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        sizes, condition = self.starts.draw(numbers, source)
+        sizes, condition = self.sampler.draw(numbers, source)
         for place, value in self.certain.items():
             condition[:, place] = value
         return sizes, condition
@@ -171,12 +171,13 @@ def size_distribution(counts: dict[int, int], allowed: tuple[int, int] | None) -
     return sizes, np.cumsum(weights if weights.any() else np.ones_like(weights))
 
 
-def _uniform(numbers: Tensor, source: NoiseSource, element: int) -> np.ndarray:
-    uniform: np.ndarray = source.uniform(numbers, 0, Stream.SIZE, element + 1)[:, element].to(torch.float64).numpy()
-    return uniform
+def uniform(numbers: Tensor, source: NoiseSource, element: int) -> np.ndarray:
+    """Return (M,) float64 in (0, 1): the number of each draw ``numbers`` (M,) by which its size is drawn."""
+    found: np.ndarray = source.uniform(numbers, 0, Stream.SIZE, element + 1)[:, element].to(torch.float64).numpy()
+    return found
 
 
-def _places(cumulative: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+def _places(cumulative: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     """Return indices drawn with the weights behind ``cumulative``."""
-    places = np.searchsorted(cumulative, uniform * cumulative[-1], side="right")
+    places = np.searchsorted(cumulative, numbers * cumulative[-1], side="right")
     return np.minimum(places, len(cumulative) - 1)

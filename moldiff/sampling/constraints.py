@@ -33,28 +33,32 @@ class FixedAtoms:
         atom_type, charge: (k,) int class indices.
         bond_type: (k, k) int class indices of the bonds among them, symmetric.
         open_valences: (k,) int sum of the orders of each atom's bonds to other atoms, none of them aromatic.
+        filled: whether these bonds fill the open valences; False = one is enough, hydrogens that are no atoms do.
     """
 
     atom_type: np.ndarray
     charge: np.ndarray
     bond_type: np.ndarray
     open_valences: np.ndarray
+    filled: bool = True
 
 
 @dataclass(frozen=True)
 class DecodingConstraints:
-    """What is asked of a molecule beyond chemistry; None = nothing.
+    """Demands on a decoded molecule beyond chemistry; None = nothing.
 
     Attributes:
         total_charge: sum of the formal charges.
         allowed: for each of the A elements, whether it may occur.
         counts: number of atoms of each of the A elements.
+        hydrogens: number of hydrogens, where these are no atoms of the model.
         kept: atoms that stay as they are.
     """
 
     total_charge: int | None = None
     allowed: tuple[bool, ...] | None = None
     counts: tuple[int, ...] | None = None
+    hydrogens: int | None = None
     kept: FixedAtoms | None = None
 
 
@@ -62,7 +66,7 @@ NO_CONSTRAINTS = DecodingConstraints()
 
 
 class Constraint(Protocol):
-    """What molecules must be."""
+    """A demand on molecules."""
 
     def condition(self, noisy: MolBatch, at: Levels, prediction: MolPrediction) -> MolPrediction:
         """Return the prediction given that the constraint holds."""
@@ -83,10 +87,10 @@ class Constraint(Protocol):
 
 def decoding_constraints(constraints: Sequence[Constraint]) -> DecodingConstraints:
     """Return what all of some constraints demand of a decoded molecule."""
-    demands = NO_CONSTRAINTS
+    found = NO_CONSTRAINTS
     for constraint in constraints:
-        demands = constraint.demand(demands)
-    return demands
+        found = constraint.demand(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -138,15 +142,17 @@ class ElementMask:
 class Composition:
     """Exactly these elements, so many of each. The size of the molecules must be theirs.
 
-    One element needs no sum of its own: the number of atoms gives it.
+    One element needs no sum of its own: the number of atoms gives it. Hydrogens of a model of heavy atoms are no
+    variables of the walk; only the decoded molecule tells how many there are.
 
     Args:
         elements: the model's elements, in class order.
         counts: atoms of each element of the formula; all known to the model.
+        hydrogens: of a model of heavy atoms, how many there must be; None = as many as there are.
     """
 
-    def __init__(self, elements: Sequence[str], counts: dict[str, int]) -> None:
-        self.elements, self.counts = tuple(elements), counts
+    def __init__(self, elements: Sequence[str], counts: dict[str, int], hydrogens: int | None = None) -> None:
+        self.elements, self.counts, self.hydrogens = tuple(elements), counts, hydrogens
         most = max(counts, key=lambda symbol: counts[symbol])
         others = [symbol for symbol in counts if symbol != most] or [most]
         self._sum = FixedSum(
@@ -163,12 +169,16 @@ class Composition:
         return self._sum.settled(noisy, prediction)
 
     def demand(self, others: DecodingConstraints) -> DecodingConstraints:
-        return replace(others, counts=tuple(self.counts.get(element, 0) for element in self.elements))
+        counts = tuple(self.counts.get(element, 0) for element in self.elements)
+        return replace(others, counts=counts, hydrogens=self.hydrogens)
 
     def violation(self, mol: Mol) -> str:
         symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
         found = {symbol: symbols.count(symbol) for symbol in set(symbols)}
-        return "" if found == self.counts else f"is {''.join(f'{s}{n}' for s, n in sorted(found.items()))}"
+        wanted = dict(self.counts)
+        if "H" not in self.elements and (hydrogens := found.get("H") if self.hydrogens is None else self.hydrogens):
+            wanted["H"] = hydrogens
+        return "" if found == wanted else f"is {''.join(f'{s}{n}' for s, n in sorted(found.items()))}"
 
 
 class TotalCharge:

@@ -1,4 +1,4 @@
-"""What a solver walks with: the state of the molecules, and the model, the condition and the noise along the way."""
+"""Context of a solver: the state of the molecules, and the model, the condition and the noise along the way."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class SolverState:
 
 @dataclass(frozen=True)
 class SamplerContext:
-    """What stays the same along the way.
+    """Constants along the way.
 
     Attributes:
         denoiser: called once for each network evaluation.
         diffusion: the joint noise process.
-        curve: noise levels along t.
+        schedule: noise levels along t.
         condition: (B, P) wanted properties, NaN = free.
         source: random numbers.
         attempt: 0, or the k-th walk of the same molecules; its noise is independent of the others'.
@@ -44,7 +44,7 @@ class SamplerContext:
 
     denoiser: Denoiser
     diffusion: JointDiffusion
-    curve: NoiseSchedule
+    schedule: NoiseSchedule
     condition: Tensor
     source: NoiseSource
     attempt: int = 0

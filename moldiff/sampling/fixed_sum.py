@@ -1,4 +1,5 @@
-"""Integers of a molecule's atoms with a fixed total, such as charges or counts of elements, by dynamic programming."""
+"""Integers of a molecule's atoms with a fixed total, or one within bounds, such as charges or counts of elements, by
+dynamic programming."""
 
 from __future__ import annotations
 
@@ -25,12 +26,14 @@ class FixedSum:
         steps: (K, D) what each class adds in D sums.
         allowed: (K,) which classes may be at all.
         total: (D,) the sums.
+        least: (D,) the sums may also be lower, down to these; None = they may not.
     """
 
     field: str
     steps: tuple[tuple[int, ...], ...]
     allowed: tuple[bool, ...]
     total: tuple[int, ...]
+    least: tuple[int, ...] | None = None
 
     def conditioned(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Return the logarithms of the marginals p(class of an atom | sums), (B, N, K) float64.
@@ -59,7 +62,7 @@ class FixedSum:
             value, choice = (best[:, table.before] + chances[:, i, None]).max(dim=-1)
             best = torch.where(mask[:, i, None], value, best)
             choices.append(choice)
-        state = torch.full((len(logits),), table.end, device=logits.device)
+        state = table.end[best[:, table.end].argmax(dim=-1)]
         found = torch.zeros(mask.shape, dtype=torch.int64, device=logits.device)
         for i in reversed(range(mask.shape[1])):
             chosen = choices[i].gather(1, state[:, None])[:, 0]
@@ -100,8 +103,10 @@ class FixedSum:
             stuck = np.full((1, len(steps)), nowhere)
             return torch.from_numpy(np.concatenate([np.where(inside, places, nowhere), stuck])).to(device)
 
-        start, end = (int(np.ravel_multi_index(tuple(sums - low), tuple(shape))) for sums in (0 * total, total))
-        return _Table(moved(1), moved(-1), start, end)
+        least = total if self.least is None else np.array(self.least)
+        start = int(np.ravel_multi_index(tuple(0 * total - low), tuple(shape)))
+        end = np.flatnonzero(((states >= least) & (states <= total)).all(-1))
+        return _Table(moved(1), moved(-1), start, torch.from_numpy(end).to(device))
 
 
 @dataclass(frozen=True)
@@ -110,16 +115,17 @@ class _Table:
 
     Attributes:
         after, before: (S + 1, K) the state that a class leads to, or comes from.
-        start, end: states of no atom and of all.
+        start: state of no atom.
+        end: (E,) states that all atoms may come to.
     """
 
     after: Tensor
     before: Tensor
     start: int
-    end: int
+    end: Tensor
 
-    def certain(self, rows: int, state: int) -> Tensor:
-        """Return log-probabilities (rows, S + 1) of being in one state."""
+    def certain(self, rows: int, state: int | Tensor) -> Tensor:
+        """Return logarithms (rows, S + 1) of 1 for a state, or several, and of 0 for the others."""
         values = torch.full((rows, len(self.after)), -torch.inf, dtype=torch.float64, device=self.after.device)
         values[:, state] = 0
         return values

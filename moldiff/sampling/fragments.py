@@ -4,7 +4,7 @@ The known part is a hard constraint on the prediction p(x_0 | x_t), like any oth
 coordinates are its own, moved to where the model believes those atoms to be. So whatever the solver, the known atoms
 follow their own noised path, the replacement of Lugmayr et al. 2022 ("RePaint"), without any randomness of its own. An
 atom that is no attachment point gets no bond to new ones; the bonds of one that is are conditioned on filling its open
-valence exactly.
+valence exactly, or, of a model of heavy atoms, on being at least one: hydrogens fill the rest.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.chem.fragments import MolFragment
+from moldiff.chem.fragments import MolFragment, parts_of
 from moldiff.diffusion.inpainting import FixedPart, PartialDiffusion, Placement, TruncatedSchedule
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
@@ -49,11 +49,14 @@ class FixedFragment:
         self._home = torch.from_numpy(fragment.arrays.pos.astype(np.float32))
         orders = tuple((_ORDERS.get(name, 0),) for name in vocabulary.bonds)
         allowed = tuple(name in _ORDERS for name in vocabulary.bonds)
-        lacking = fragment.open_valences
+        lacking, least = fragment.open_valences, fragment.least_bonds
         self._closed = np.flatnonzero(lacking == 0).tolist()
         self._open = [
-            (np.flatnonzero(lacking == total).tolist(), FixedSum("bond_type", orders, allowed, (total,)))
-            for total in np.unique(lacking[lacking > 0]).tolist()
+            (
+                np.flatnonzero((lacking == total) & (least == low)).tolist(),
+                FixedSum("bond_type", orders, allowed, (total,), (low,)),
+            )
+            for total, low in sorted({*zip(lacking[lacking > 0].tolist(), least[lacking > 0].tolist(), strict=True)})
         ]
 
     def condition(self, noisy: MolBatch, at: Levels, prediction: MolPrediction) -> MolPrediction:
@@ -84,7 +87,8 @@ class FixedFragment:
     def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         known = self.known
         classes = (known.atom_type.numpy(), known.charge.numpy(), known.bond_type.numpy())
-        return replace(others, kept=FixedAtoms(*classes, self.fragment.open_valences))
+        fragment = self.fragment
+        return replace(others, kept=FixedAtoms(*classes, fragment.open_valences, fragment.with_hydrogens))
 
     def violation(self, mol: Mol) -> str:
         return self.fragment.change(mol)
@@ -112,7 +116,7 @@ def with_fragment(model: MoleculeModel, fragment: FixedFragment) -> MoleculeMode
     """Return a model whose walks begin around a fragment."""
     return replace(
         model,
-        curve=TruncatedSchedule.of(model.curve, START_SIGMA, START_GRAPH),
+        schedule=TruncatedSchedule.of(model.schedule, START_SIGMA, START_GRAPH),
         diffusion=PartialDiffusion(model.diffusion, fragment.known, Placement(), model.sampling.fragment_redraw),
     )
 
@@ -136,6 +140,9 @@ def _known_part(fragment: MolFragment) -> FixedPart:
     bonds = np.zeros((n, n), dtype=np.int64)
     for i, j, kind in arrays.bonds.tolist():
         bonds[i, j] = bonds[j, i] = kind
+    pieces = np.zeros(n, dtype=np.int64)
+    for number, piece in enumerate(parts_of(fragment.mol)):
+        pieces[piece] = number
     exits = np.repeat(np.arange(n), fragment.open_valences)
     exit_vectors = np.array([_way_out(pos, np.flatnonzero(bonds[atom]), atom) for atom in exits.tolist()])
     return FixedPart(
@@ -145,6 +152,7 @@ def _known_part(fragment: MolFragment) -> FixedPart:
         torch.from_numpy(bonds),
         torch.from_numpy(pos[exits]).float(),
         torch.from_numpy(exit_vectors).float(),
+        torch.from_numpy(pieces[exits]),
     )
 
 

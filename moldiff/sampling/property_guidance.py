@@ -75,7 +75,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class PropertyGradient:
-    """What pulls towards the wanted properties.
+    """Pull towards the wanted properties.
 
     Attributes:
         predictor: the property network.

@@ -34,7 +34,7 @@ _LARGEST = 1e300  # of W x score: sums of a few of them are finite
 
 @dataclass(frozen=True)
 class ScoredParticle:
-    """What a potential says of a particle.
+    """Verdict of a potential on a particle.
 
     Attributes:
         score: None = it has none.
@@ -60,7 +60,7 @@ class Potential(Protocol):
 
 @dataclass(frozen=True)
 class ResamplingStep:
-    """When particles are weighed.
+    """Time at which particles are weighed.
 
     Attributes:
         step: after which.
@@ -106,7 +106,7 @@ class Group:
 
     @property
     def is_dead(self) -> bool:
-        """Whether no particle has a weight."""
+        """No particle has a weight."""
         return not np.isfinite(self.log_weights).any()
 
 

@@ -1,1 +1,1 @@
-"""What is wanted of molecules, as numbers: targets, named scores, property networks."""
+"""Wishes as numbers: targets, named scores, property networks."""

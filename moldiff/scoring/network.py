@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.scoring.targets import Target, parse_target
 
@@ -44,13 +44,13 @@ class PredictedNearness:
         from moldiff.molecules import SoftBatch, collate
 
         try:
-            arrays = encode(mol, self.model.vocabulary)
+            arrays = classes_of(mol, self.model.vocabulary)
         except EncodingError:
             return None
         # one at a time: what a molecule scores does not depend on its company
         width = bucket_width(len(arrays.atom_type))
         batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0))
-        levels = self.model.curve.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64))
+        levels = self.model.schedule.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64))
         with torch.no_grad():
             found = self.model.predictor(SoftBatch.of(batch, self.model.vocabulary.sizes), levels)
         row = self.model.statistics.properties[self.target.name]

@@ -69,7 +69,7 @@ class Target:
 
     @property
     def is_value(self) -> bool:
-        """Whether one value is wanted, not a range."""
+        """One value is wanted, not a range."""
         return self.low == self.high
 
     def distance(self, value: float) -> float:

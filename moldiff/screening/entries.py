@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, records_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
 from moldiff.errors import MoldiffError
@@ -22,12 +23,14 @@ class Entry:
         file: that it stands in; "" for a molecule that was given itself.
         text: the record, not parsed yet; None for such a molecule.
         given: name, molecule as bytes (None if there is none) and why there is none, of such a molecule.
+        known: name -> result of checks that were asked before.
     """
 
     number: int
     file: str
     text: TextRecord | None = None
     given: tuple[str, bytes | None, str] = ("", None, "")
+    known: Mapping[str, CheckResult] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

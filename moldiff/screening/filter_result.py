@@ -33,7 +33,12 @@ def packed_molecule(subject: Subject, row: Row) -> bytes:
 
 
 class FilterResult(Sequence["Mol"]):
-    """What came of a pass over molecules.
+    """The result of a pass over molecules: those that passed, and a row for every record.
+
+    >>> import moldiff
+    >>> result = moldiff.filter(["CCO", "CCCCCCCCCCCC"], where="logp<2")
+    >>> len(result), list(result.table["status"])
+    (1, ['valid', 'filtered'])
 
     >>> import moldiff
     >>> result = moldiff.filter(["CCO", "c1ccccc1", "CCCCCC"], where="logp<1.5", rank="mw")

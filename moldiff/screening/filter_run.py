@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
-from moldiff.chem.filters.checks import Check, by_cost
+from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.measures import Descriptor, MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
@@ -18,7 +18,7 @@ from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Library
 from moldiff.screening.outputs import Sheet
-from moldiff.screening.ranking import Rank
+from moldiff.screening.ranking import Ranking
 from moldiff.screening.rows import COLUMNS, Row, RowCounts
 from moldiff.screening.summary import FilterSummary
 from moldiff.screening.worker import FilterWork, Pack, lost, nothing
@@ -35,7 +35,7 @@ _TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
-    """What is asked of a pass; see `moldiff.screening.filter.filter`.
+    """Options of a pass; see `moldiff.screening.filter.filter`.
 
     Attributes:
         criteria: none = every property is computed, and everything passes.
@@ -48,7 +48,7 @@ class FilterOptions:
     """
 
     criteria: Criteria = field(default_factory=Criteria)
-    rank: Rank | None = None
+    rank: Ranking | None = None
     n: int | None = None
     all_checks: bool = False
     dedup: bool = True
@@ -76,12 +76,16 @@ class FilterOptions:
             coordinates: what passes is given coordinates.
         """
         found: list[Check] = [InchikeyCheck(), *self.criteria.checks()]
-        measured = [] if self.criteria else [Descriptor(name) for name in PROPERTIES]
+        measured: list[Measure] = [] if self.criteria else [Descriptor(name) for name in PROPERTIES]
         if self.rank is not None:
-            measured.append(self.rank.measure)  # type: ignore[arg-type]
+            measured += self.rank.measures
         asked = {check.name for check in found}
         found += [MeasureCheck(measure) for measure in dict.fromkeys(measured) if measure.name not in asked]
         return by_cost([*found, CoordinatesCheck()] if coordinates else found)
+
+    def work(self, checks: tuple[Check, ...], pack: Pack = nothing) -> FilterWork:
+        """Return the work on a record, for this process or another."""
+        return FilterWork(checks, self.all_checks, pack, self.seed, self.standardise)
 
     def record(self) -> dict[str, object]:
         """Return what decides about the result, by its public names."""
@@ -94,6 +98,22 @@ class FilterOptions:
             "standardise": self.standardise,
             "seed": self.seed,
         }
+
+
+def records_sheet(checks: Iterable[tuple[str, bool]]) -> Sheet:
+    """Return the columns of a table of all records.
+
+    Args:
+        checks: name of each, and whether its values are texts.
+    """
+    own = {name: is_text for name, is_text in checks if name not in (*COLUMNS, CoordinatesCheck.name)}
+    return Sheet((*COLUMNS, *own), _TEXTS | {name for name, is_text in own.items() if is_text})
+
+
+def kept_sheet(records: Sheet, tags: tuple[str, ...] = ()) -> Sheet:
+    """Return the columns of a table of the molecules that are kept, from those of the table of all records."""
+    columns = (*KEPT_COLUMNS, *(name for name in records.columns if name not in COLUMNS))
+    return Sheet(columns, records.texts & set(columns), tags)
 
 
 class FilterRun:
@@ -117,9 +137,8 @@ class FilterRun:
         self.library, self.options, self.started = library, options, time.monotonic()
         self.counts = RowCounts(options.dedup)
         checks = options.checks(coordinates=coordinates)
-        self._work = FilterWork(checks, options.all_checks, pack, options.seed, options.standardise)
-        own = {check.name: check.is_text for check in checks if check.name not in (*COLUMNS, CoordinatesCheck.name)}
-        self.sheet = Sheet((*COLUMNS, *own), _TEXTS | {name for name, is_text in own.items() if is_text})
+        self._work = options.work(checks, pack)
+        self.sheet = records_sheet((check.name, check.is_text) for check in checks)
 
     def rows(self, progress: Progress | None = None) -> Iterator[Row]:
         """Yield the row of every record, counted, in order.
@@ -144,8 +163,7 @@ class FilterRun:
         Args:
             tags: data fields that are columns too.
         """
-        columns = (*KEPT_COLUMNS, *(name for name in self.sheet.columns if name not in COLUMNS))
-        return Sheet(columns, self.sheet.texts & set(columns), tags)
+        return kept_sheet(self.sheet, tags)
 
     def summary(self, kept: int, output: Path | None = None) -> FilterSummary:
         """Return the summary of a pass that has ended."""

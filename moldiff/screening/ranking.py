@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
@@ -14,9 +15,28 @@ from moldiff.screening.rows import Row
 _ENDS: dict[str, Callable[[float], float]] = {"high": lambda value: value, "low": lambda value: -value}
 
 
+class Ranking(Protocol):
+    """An order of molecules.
+
+    Attributes:
+        text: of the user.
+        measures: numbers that it needs.
+    """
+
+    @property
+    def text(self) -> str: ...
+
+    @property
+    def measures(self) -> tuple[Measure, ...]: ...
+
+    def of(self, row: Row) -> float:
+        """Return what a row is worth; the highest comes first."""
+        ...
+
+
 @dataclass(frozen=True)
 class Rank:
-    """What makes a molecule better than another.
+    """The order of molecules by one named number.
 
     Attributes:
         text: of the user.
@@ -27,6 +47,10 @@ class Rank:
     text: str
     measure: Measure
     worth: Callable[[float], float]
+
+    @property
+    def measures(self) -> tuple[Measure, ...]:
+        return (self.measure,)
 
     def of(self, row: Row) -> float:
         """Return what a row is worth; what has no number comes last."""
@@ -62,7 +86,7 @@ class Best:
         n: how many; None = all.
     """
 
-    def __init__(self, rank: Rank | None, n: int | None) -> None:
+    def __init__(self, rank: Ranking | None, n: int | None) -> None:
         self._rank, self._n = rank, n
         self._heap: list[tuple[float, int, Row]] = []  # the worst on top
 

@@ -1,9 +1,10 @@
-"""What became of each record of a library: its row of the table, and the counts of all."""
+"""The fate of each record of a library: its row of the table, and the counts of all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from moldiff.status import Status
 
@@ -11,7 +12,7 @@ COLUMNS = (
     "record", "file", "name", "status", "stage", "reason", "value", "limit", "duplicate_of", "smiles", "inchikey",
 )  # fmt: skip
 """Columns of every table of records; those of the checks follow."""
-WHOLE = frozenset({"record", "duplicate_of"})
+WHOLE = frozenset({"record", "duplicate_of", "rank", "pick"})
 """Columns of whole numbers."""
 DUPLICATES = "duplicates"
 """Stage of a record that was there before."""
@@ -19,7 +20,7 @@ DUPLICATES = "duplicates"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one record.
+    """The fate of one record.
 
     Attributes:
         number: of the record in the library.
@@ -58,6 +59,10 @@ class Row:
         """Return the row with its molecule in another form."""
         return replace(self, packed=packed)
 
+    def incomparable(self) -> Row:
+        """Return the row as one that did not come as far as the comparison with earlier records."""
+        return replace(self, comparable=False)
+
     def cells(self, columns: Sequence[str]) -> dict[str, object]:
         """Return the row as values by column, numbers as numbers; None where there is none."""
         own: dict[str, object] = {
@@ -77,22 +82,29 @@ class Row:
         return {name: found.get(name) for name in columns}
 
 
+class FirstRecords(Protocol):
+    """The first record of each key: a dictionary, or something on disk."""
+
+    def setdefault(self, key: str, number: int, /) -> int: ...
+
+
 class RowCounts:
     """Marks duplicates in the order of the records, and counts them.
 
     Args:
         dedup: whether a record with the key of an earlier one is a duplicate.
+        first: where keys are kept; by default in memory.
 
     Attributes:
         by_status: status -> records; they add up to all.
         by_stage: stage -> records that it cost.
     """
 
-    def __init__(self, dedup: bool) -> None:
+    def __init__(self, dedup: bool, first: FirstRecords | None = None) -> None:
         self.by_status = dict.fromkeys(map(str, Status), 0)
         self.by_stage: dict[str, int] = {}
         self._dedup = dedup
-        self._first: dict[str, int] = {}
+        self._first: FirstRecords = {} if first is None else first
 
     @property
     def requested(self) -> int:

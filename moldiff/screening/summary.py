@@ -1,4 +1,4 @@
-"""What is told of a pass over a library."""
+"""The summary of a pass over a library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NO_FILTERS = ("read", "standardise", "duplicates", "worker")  # stages that the
 
 @dataclass(frozen=True)
 class FilterSummary:
-    """What became of every record.
+    """Counts of what became of every record.
 
     Attributes:
         counts: status -> records; they add up to all.

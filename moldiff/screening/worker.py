@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
 from moldiff.chem.filters.preparation import InchikeyCheck
@@ -15,6 +16,9 @@ from moldiff.processes import Lost
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import Row
 from moldiff.status import Status
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
 
@@ -59,33 +63,43 @@ class FilterWork:
             logger.debug("record %d", entry.number, exc_info=True)
             return replace(row, reason=error_reason(error))
 
+    def subject(self, mol: Mol) -> tuple[Subject | None, str]:
+        """Return what is looked at of a molecule, or None and the reason."""
+        form, problem = standardised(mol) if self.standardise else (mol, "")
+        return (None, problem) if form is None else (Subject(form, self.seed), "")
+
     def _row(self, entry: Entry, row: Row) -> Row:
         record = entry.read()
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
-        mol, problem = standardised(record.mol) if self.standardise else (record.mol, "")
-        if mol is None:
+        subject, problem = self.subject(record.mol)
+        if subject is None:
             return replace(row, stage=STANDARDISE, reason=problem)
-        subject = Subject(mol, self.seed)
-        verdict = examine(subject, self.checks, every=self.every)
-        values = verdict.values()
-        row = replace(
-            row,
-            status=Status.VALID,
-            stage="",
-            smiles=canonical_smiles(mol, stereo=True),
-            inchikey=str(values.pop(InchikeyCheck.name, "")),
-            values=values,
-            comparable=_came_to_the_key(verdict),
-        )
-        failure = verdict.failure
-        if failure is None:
-            return replace(row, packed=self.pack(subject, row))
-        status = Status.FAILED if failure.broken else Status.FILTERED
-        return replace(
-            row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
-        )
+        verdict = examine(subject, self.checks, every=self.every, known=entry.known)
+        row = judged(replace(row, smiles=canonical_smiles(subject.mol, stereo=True)), verdict)
+        return row if row.status != Status.VALID else replace(row, packed=self.pack(subject, row))
+
+
+def judged(row: Row, verdict: Verdict) -> Row:
+    """Return the row of a molecule with what its checks found."""
+    values = verdict.values()
+    row = replace(
+        row,
+        status=Status.VALID,
+        stage="",
+        reason="",
+        inchikey=str(values.pop(InchikeyCheck.name, "")),
+        values=values,
+        comparable=_came_to_the_key(verdict),
+    )
+    failure = verdict.failure
+    if failure is None:
+        return row
+    status = Status.FAILED if failure.broken else Status.FILTERED
+    return replace(
+        row, status=status, stage=failure.name, reason=failure.reason, value=failure.value, limit=failure.limit
+    )
 
 
 def _came_to_the_key(verdict: Verdict) -> bool:

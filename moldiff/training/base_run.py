@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,11 +20,12 @@ from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
+from moldiff.interruption import watched_signals
 from moldiff.models.building import load_weights
-from moldiff.models.folder import save_model_folder
+from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.provenance import header
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
-from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state
+from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
 from moldiff.vocabulary import Vocabulary
@@ -138,11 +138,33 @@ class Run(ABC):
         self.started = time.monotonic()
 
     def fit(self) -> Path:
-        """Train to the end, to the time limit or to SIGTERM; save; return the model folder."""
-        config, training, first = self.config, self.config.training, self.task.step
-        if first >= training.steps:
+        """Train to the end, to the time limit or to a signal; save; return the model folder.
+
+        A run that has reached its last step is finished: its model folder is written if it does not stand yet.
+        """
+        training, first = self.config.training, self.task.step
+        if first > training.steps:
             raise MoldiffError(f"the checkpoint stands at step {first} already; raise training.steps above it")
-        checkpoints = Checkpoints(training.checkpoint_every, training.steps, self.max_seconds, self._save)
+        if self.rank == 0:
+            set_aside_newer(self.config.output / "checkpoints", first)
+        if self.state is not None and first == training.steps:
+            self._complete(self.state)
+            return self.config.output / "model"
+        with watched_signals() as interruption:
+            checkpoints = Checkpoints(
+                training.checkpoint_every, training.steps, self.max_seconds, interruption, self._save
+            )
+            self._fit(checkpoints)
+        if self.task.step < training.steps:
+            why = "time is up" if interruption.number is None else "stopped on request"
+            logger.info("%s at step %d; resume goes on from there", why, self.task.step)
+            if interruption.number is not None:
+                interruption.end()
+        return self.config.output / "model"
+
+    def _fit(self, checkpoints: Checkpoints) -> None:
+        """Take the steps."""
+        config, training, first = self.config, self.config.training, self.task.step
         callbacks: list[pl.Callback] = [_Restore(self.state)]
         if self.rank == 0:
             write_json(config.output / "config.json", config.model_dump(mode="json"))
@@ -177,14 +199,8 @@ class Run(ABC):
         )  # fmt: skip
         loader = DataLoader(StepNumbers(first, training.steps), batch_size=None, shuffle=False)
         trainer.fit(self.task, loader)
-        if trainer.interrupted:
+        if trainer.interrupted:  # Ctrl-C in the moments before the first step
             raise KeyboardInterrupt
-        if checkpoints.terminated:
-            logger.info("stopped on request at step %d; resume goes on from there", self.task.step)
-            sys.exit(143)
-        if checkpoints.out_of_time:
-            logger.info("time is up at step %d; resume goes on from there", self.task.step)
-        return config.output / "model"
 
     def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows (M,) of the data to validate on, their numbers of atoms (M,))."""
@@ -209,23 +225,38 @@ class Run(ABC):
             seconds=self._seconds(),
         )
         path = save_state(self.config.output / "checkpoints", state)
-        provenance = self._provenance(task)
+        self._save_model(state)
+        logger.info("step %d  saved %s and %s", task.step, path, self.config.output / "model")
+
+    def _complete(self, state: TrainingState) -> None:
+        """Write the model folder of a finished run, unless the one that stands is of the same step."""
+        folder = self.config.output / "model"
+        try:
+            done = load_model_folder(folder).config["training"]["step"] >= state.step
+        except (MoldiffError, KeyError, TypeError):
+            done = False
+        if not done and self.rank == 0:
+            self._save_model(state)
+        logger.info("step %d  the run is finished; its model is %s", state.step, folder)
+
+    def _save_model(self, state: TrainingState) -> None:
+        """Write the averaged weights as a model folder."""
+        provenance = self._provenance(state.step)
         save_model_folder(
             self.config.output / "model",
             weights=state.average,
             config={**self.model.config_json(), "training": provenance},
-            references=self._references(task.step == self.config.training.steps),
+            references=self._references(state.step == self.config.training.steps),
             card=self._card(provenance),
             half=False,
             overwrite=True,
         )
-        logger.info("step %d  saved %s and %s", task.step, path, self.config.output / "model")
 
-    def _provenance(self, task: TrainingTask) -> dict[str, Any]:
+    def _provenance(self, step: int) -> dict[str, Any]:
         """Return where the weights come from, as plain JSON."""
         return {
-            "step": task.step,
-            "molecules_seen": task.step * self.config.training.batch_size,
+            "step": step,
+            "molecules_seen": step * self.config.training.batch_size,
             "data_sha256": str(self.dataset.info["data_hash"]),
             "training_molecules": len(self.dataset.indices("train")),
             "seconds": round(self._seconds()),

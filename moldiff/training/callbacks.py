@@ -1,14 +1,14 @@
-"""What happens around training steps: progress lines, CSV logs, plots, validation, checkpoints, stopping in time."""
+"""Callbacks around training steps: progress lines, CSV logs, plots, validation, checkpoints, stopping in time."""
 
 from __future__ import annotations
 
 import csv
 import logging
 import signal
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
@@ -18,6 +18,7 @@ from torch import Tensor
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import plain_cell, safe_cell
+from moldiff.interruption import ENDING, Interruption
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
 
@@ -139,27 +140,34 @@ class Validation(pl.Callback):
 
 
 class Checkpoints(pl.Callback):
-    """Saves on multiples of a step count, at the end, when time is up, and on a request to stop (SIGTERM)."""
+    """Saves on multiples of a step count, at the end, when time is up, and on a signal to stop."""
 
-    def __init__(self, every: int, total: int, max_seconds: float | None, save: Callable[[TrainingTask], None]) -> None:
-        self.every, self.total, self.save = every, total, save
+    def __init__(
+        self,
+        every: int,
+        total: int,
+        max_seconds: float | None,
+        interruption: Interruption,
+        save: Callable[[TrainingTask], None],
+    ) -> None:
+        self.every, self.total, self.save, self.interruption = every, total, save, interruption
         self.deadline = None if max_seconds is None else time.monotonic() + max_seconds
-        self.terminated = False
         self.out_of_time = False
+        self._handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take over SIGTERM: the step under way is finished and saved."""
-        signal.signal(signal.SIGTERM, self._terminate)
-
-    def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self.terminated = True
+        """Take the signals back from Lightning: the step under way is finished and saved."""
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Save when due; stop when asked to or out of time."""
         assert isinstance(pl_module, TrainingTask)
         self.out_of_time = self.deadline is not None and time.monotonic() > self.deadline
         # every process must stop at the same step
-        stop = trainer.strategy.reduce_boolean_decision(self.terminated or self.out_of_time, all=False)
+        asked = self.interruption.number is not None or self.out_of_time
+        stop = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if stop or pl_module.step % self.every == 0 or pl_module.step == self.total:
             self.save(pl_module)
         if stop:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: tensors as safetensors, the rest as JSON, hashed, two kept, never half-written.
+"""Checkpoints of a training run: tensors as safetensors, the rest as JSON, both hashed, two kept, never half-written.
 
 A checkpoint is a folder ``step-00001000`` with ``state.safetensors`` (weights, their average, optimiser moments) and
 ``state.json`` (step, hash, the configuration). With batches and noise as pure functions of (seed, step), that is all
@@ -7,7 +7,10 @@ that a resumed run needs to equal an uninterrupted one.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +28,18 @@ from moldiff.folders import Ours, new_folder, standing
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _PREFIX = "step-"
+_NAME = re.compile(rf"{_PREFIX}(\d{{8,}})")
+_ASIDE = "set-aside-"
 _KEPT = 2
+_FORMAT = 2  # 1 had no hash of the state
+logger = logging.getLogger(__name__)
+
 OURS = Ours("a checkpoint", _STATE, (_TENSORS,))
 
 
 @dataclass(frozen=True)
 class TrainingState:
-    """What a checkpoint holds.
+    """Content of a checkpoint.
 
     Attributes:
         step: number of steps taken.
@@ -72,29 +80,33 @@ def save_state(folder: Path, state: TrainingState) -> Path:
     """Write a checkpoint below ``folder``, check it by reading it back, and drop all but the last two.
 
     Raises:
-        MoldiffError: it could not be written completely; older checkpoints are untouched.
+        MoldiffError: a value is not finite, or it could not be written completely; older checkpoints are untouched.
     """
     final = folder / f"{_PREFIX}{state.step:08d}"
     tensors = {f"weights.{name}": value for name, value in state.weights.items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     for number, moments in enumerate(state.optimizers):
         tensors |= {f"optimizer{number}.{name}": value for name, value in moments.items()}
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise MoldiffError(
+                f"step {state.step}: {name} holds values that are not finite, so no checkpoint was written; go on from "
+                "the last one with a lower learning rate"
+            )
     clear_leftovers(final, siblings=True)
     with new_folder(final, OURS, overwrite=True) as temporary:
         with atomic_writer(temporary / _TENSORS, binary=True) as handle:
             handle.write(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
-        write_json(
-            temporary / _STATE,
-            {
-                "format": 1,
-                "step": state.step,
-                "average_count": state.average_count,
-                "seconds": state.seconds,
-                "optimizers": len(state.optimizers),
-                "sha256": sha256_of(temporary / _TENSORS),
-                "config": state.config,
-            },
-        )
+        info = {
+            "format": _FORMAT,
+            "step": state.step,
+            "average_count": state.average_count,
+            "seconds": state.seconds,
+            "optimizers": len(state.optimizers),
+            "sha256": sha256_of(temporary / _TENSORS),
+            "config": state.config,
+        }
+        write_json(temporary / _STATE, info | {"state_sha256": _hash(info)})
     load_state(final)
     for old in list_states(folder)[:-_KEPT]:
         if not OURS.foreign(old):
@@ -102,11 +114,34 @@ def save_state(folder: Path, state: TrainingState) -> Path:
     return final
 
 
+def _hash(info: dict[str, Any]) -> str:
+    """Return the hash of a state's JSON, whatever its layout in the file."""
+    rest = {key: value for key, value in info.items() if key != "state_sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def list_states(folder: Path) -> list[Path]:
-    """Return the checkpoints below ``folder``, oldest first."""
-    names = [path.name for path in folder.glob(f"{_PREFIX}*")]
-    names += [path.name[1:].removesuffix(".old") for path in folder.glob(f".{_PREFIX}*.old")]
-    return [path for path in (standing(folder / name) for name in sorted(set(names))) if path.is_dir()]
+    """Return the checkpoints below ``folder``, oldest first; what has another name is none."""
+    names = {path.name for path in folder.glob(f"{_PREFIX}*")}
+    names |= {path.name[1:].removesuffix(".old") for path in folder.glob(f".{_PREFIX}*.old")}
+    ours = sorted((name for name in names if _NAME.fullmatch(name)), key=_step)
+    return [path for path in (standing(folder / name) for name in ours) if path.is_dir()]
+
+
+def _step(name: str) -> int:
+    return int(name.removeprefix(_PREFIX))
+
+
+def set_aside_newer(folder: Path, step: int) -> None:
+    """Rename the checkpoints beyond a step, from which a run goes on: else they would be taken for its newest."""
+    for path in list_states(folder):
+        number = _step(path.name.lstrip(".").removesuffix(".old"))
+        if number > step:
+            aside = folder / f"{_ASIDE}{_PREFIX}{number:08d}"
+            if aside.exists():
+                shutil.rmtree(aside)
+            path.rename(aside)
+            logger.warning("%s is newer than the step %d to go on from: set aside as %s", path, step, aside.name)
 
 
 def load_state(path: Path) -> TrainingState:
@@ -118,7 +153,8 @@ def load_state(path: Path) -> TrainingState:
     info = read_json(path / _STATE)
     try:
         data = (path / _TENSORS).read_bytes()
-        if info["format"] != 1 or sha256_of(path / _TENSORS) != info["sha256"]:
+        unchanged = info["format"] == 1 or (info["format"] == _FORMAT and info["state_sha256"] == _hash(info))
+        if not unchanged or sha256_of(path / _TENSORS) != info["sha256"]:
             raise MoldiffError(f"checkpoint {path} is damaged: its content does not match its hash")
         groups: dict[str, dict[str, Tensor]] = {}
         for name, value in load(data).items():
@@ -135,22 +171,26 @@ def load_state(path: Path) -> TrainingState:
         )
     except OSError as error:
         raise MoldiffError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
-    except (KeyError, TypeError, SafetensorError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, json.JSONDecodeError) as error:
         raise MoldiffError(f"checkpoint {path} is not a moldiff checkpoint ({error})") from error
 
 
 def latest_state(folder: Path) -> TrainingState | None:
-    """Return the newest readable checkpoint below ``folder``; None if there is none at all.
+    """Return the newest readable checkpoint below ``folder``; None if there is none at all. It warns of what it passes.
 
     Raises:
         MoldiffError: there are checkpoints, but not one of them can be read.
     """
-    problem: MoldiffError | None = None
+    problems: list[MoldiffError] = []
     for path in reversed(list_states(folder)):
         try:
-            return load_state(path)
+            state = load_state(path)
         except MoldiffError as error:
-            problem = problem or error
-    if problem is not None:
-        raise problem
+            problems.append(error)
+            continue
+        for problem in problems:
+            logger.warning("%s; going on from step %d", problem, state.step)
+        return state
+    if problems:
+        raise problems[0]
     return None

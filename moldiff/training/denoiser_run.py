@@ -143,7 +143,8 @@ class TrainingRun(Run):
                 argument="resume",
             )
         else:
-            own = collect(folder, self.dataset, config)
+            drawing = load_model(config.init_from, device=config.training.device, precision="auto")
+            own = collect(drawing, self.dataset, config)
             own.save(path)
         return own.to(self.arrays.device)
 

@@ -73,8 +73,8 @@ class PropertyRun(Run):
         plot_training(read_log(output / "metrics.csv"), output / "metrics.png", self.model.properties, "linear")
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
-    def _provenance(self, task: TrainingTask) -> dict[str, Any]:
-        return {**super()._provenance(task), "guided_model_sha256": self.guided.sha256}
+    def _provenance(self, step: int) -> dict[str, Any]:
+        return {**super()._provenance(step), "guided_model_sha256": self.guided.sha256}
 
     def _card(self, provenance: dict[str, Any]) -> str:
         return property_card(provenance, self.model, self.guided.name)

@@ -1,4 +1,4 @@
-"""What a model carries of its training data, so that a stranger without the data can use all of it."""
+"""References that a model carries of its training data, so that a stranger without the data can use all of it."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.loaded import load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import SCORED, LikelihoodEstimator
 from moldiff.nll.reference import LikelihoodReference, encoded_records, translated
@@ -116,10 +115,10 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        self.folder = load_model_folder(arguments.model)
-        model = MoleculeModel.from_folder(self.folder, torch.device(arguments.device))
+        loaded = load_model(arguments.model, device=arguments.device, precision="float32")
+        self.folder, model = loaded.folder, loaded.model
         self.vocabulary, dataset = model.vocabulary, PreparedDataset.open(arguments.data)
-        settings = BoundSettings(arguments.steps, arguments.evaluations, arguments.repeats)
+        settings = BoundSettings(arguments.chain_steps, arguments.evaluations, arguments.repeats)
         self.scorer = LikelihoodEstimator(model, settings, arguments.seed)
         self.generator = np.random.default_rng(arguments.seed)
         self.scored = 0
@@ -202,7 +201,7 @@ def main() -> None:
     parser.add_argument("--other", type=Path, help="an SDF of other molecules")
     parser.add_argument("-n", type=int, default=500, help="molecules of the test split")
     parser.add_argument("--calibration", type=int, default=1000, help="molecules of the validation split")
-    parser.add_argument("--steps", type=int, default=BoundSettings.steps)
+    parser.add_argument("--chain-steps", type=int, default=BoundSettings.steps)
     parser.add_argument("--evaluations", type=int, default=BoundSettings.evaluations)
     parser.add_argument("--repeats", type=int, default=BoundSettings.repeats)
     parser.add_argument("--seed", type=int, default=0)

@@ -23,7 +23,6 @@ import torch
 
 from moldiff.choices import DEFAULTS
 from moldiff.datasets.chemistry import TrainingChemistry
-from moldiff.devices import DEFAULT_PRECISION, resolve_precision
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import (
     LENGTH_WIDENING,
@@ -34,8 +33,7 @@ from moldiff.generation.decoding.decoders import (
     length_problem,
 )
 from moldiff.generation.renoise import Renoiser
-from moldiff.models.folder import load_model_folder
-from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.loaded import load_model
 from moldiff.provenance import hardware
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
@@ -69,18 +67,19 @@ class Bench:
     """
 
     def __init__(self, arguments: argparse.Namespace, workers: Workers) -> None:
-        self.folder = load_model_folder(arguments.model)
-        device = torch.device(arguments.device)
-        model = MoleculeModel.from_folder(self.folder, device, resolve_precision(DEFAULT_PRECISION, device))
+        loaded = load_model(arguments.model, device=arguments.device)
+        self.folder, model = loaded.folder, loaded.model
         self.vocabulary = model.vocabulary
         self.seen = TrainingChemistry.from_tensors(self.folder.references, str(self.folder.path))
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)
         self.fitted = StructuredDecoder(model.vocabulary, self.seen, fitted=True)
         solver, grid = SOLVERS[arguments.sampler], GRIDS[arguments.grid]
-        self.drawer = MoleculeSampler(model, solver, arguments.steps, arguments.seed, None, True, grid, workers=workers)
-        self.renoiser = Renoiser(self.drawer)
+        self.sampler = MoleculeSampler(
+            model, solver, arguments.evaluations, arguments.seed, None, True, grid, workers=workers
+        )
+        self.renoiser = Renoiser(self.sampler)
         started = time.perf_counter()
-        self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)
+        self.draws = sorted(self.sampler.draw(0, arguments.n), key=lambda draw: draw.number)
         self.seconds = time.perf_counter() - started
 
     def judged(self, decoder: Decoder) -> tuple[list[DecodedMolecule | None], list[float]]:
@@ -146,7 +145,7 @@ def table(bench: Bench) -> list[str]:
     )
     again, attempts, again_seconds = bench.renoised(plain, bench.argmax)
     both, both_attempts, both_seconds = bench.renoised(fitted, bench.fitted)
-    draws, attempt = len(bench.draws) * bench.drawer.evaluations, bench.renoiser.evaluations
+    draws, attempt = len(bench.draws) * bench.sampler.evaluations, bench.renoiser.evaluations
     reasons = Counter(one.reason.partition(" (argmax")[0] for one in fitted if one is not None and one.reason)
     return [
         "| | valid & connected | the same, all bond lengths as in training | changed | evaluations a draw | "
@@ -176,15 +175,16 @@ def report(arguments: argparse.Namespace) -> str:
     with workers_for(torch.device(arguments.device)) as workers:
         bench = Bench(arguments, workers)
         lines = table(bench)
-    drawer, renoiser = bench.drawer, bench.renoiser
+    molecule_sampler, renoiser = bench.sampler, bench.renoiser
     command = (
         f"python -m scripts.benchmarks.decoding {Path(arguments.model).name} -n {arguments.n} "
-        f"--steps {arguments.steps} --sampler {arguments.sampler} --grid {arguments.grid} --seed {arguments.seed}"
+        f"--evaluations {arguments.evaluations} --sampler {arguments.sampler} --grid {arguments.grid} "
+        f"--seed {arguments.seed}"
     )
     head = [
         "# Structured decoding and re-noising",
         "",
-        f"`{command}`, {datetime.date.today()}, {hardware(drawer.device)}, {os.cpu_count()} cores, Python "
+        f"`{command}`, {datetime.date.today()}, {hardware(molecule_sampler.device)}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}, scipy {scipy.__version__}, model hash "
         f"`{bench.folder.sha256[:16]}`. All {arguments.n} draws count in every row; shares in %, ± standard error.",
         "",
@@ -195,7 +195,8 @@ def report(arguments: argparse.Namespace) -> str:
         "- Fitted: the most probable one of those that keep the length rule.",
         f"- Re-noised: failures are noised to t = {float(renoiser.grid[0]):.2f} and walked down again, up to "
         f"{ATTEMPTS} times, at {renoiser.evaluations} network evaluations an attempt; a draw costs "
-        f"{drawer.evaluations}. Drawing afresh until it works costs the evaluations a success of the first row.",
+        f"{molecule_sampler.evaluations}. Drawing afresh until it works costs the evaluations a success of the first "
+        f"row.",
         "",
     ]
     return "\n".join([*head, *lines, ""])
@@ -206,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
+    parser.add_argument("--evaluations", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER, choices=SOLVERS)
     parser.add_argument("--grid", default=DEFAULT_GRID, choices=GRIDS)
     parser.add_argument("--seed", type=int, default=0)

@@ -153,7 +153,7 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str
 
     def run(n: int, fragment: Fragment | None, cut: Cut | None) -> None:
         sampler = SamplerOptions.of(
-            evaluations=arguments.steps, sampler=arguments.sampler, seed=arguments.seed, device=arguments.device
+            evaluations=arguments.evaluations, sampler=arguments.sampler, seed=arguments.seed, device=arguments.device
         )
         options = GenerationOptions(
             n=n, model=arguments.model, sampler=sampler, steering=SteeringOptions.of(fragment=fragment),
@@ -181,8 +181,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
     lines = [
         f"# Molecules completed around a fragment: the model {name}",
         "",
-        f"`python -m scripts.benchmarks.fragments {name} --cuts {arguments.cuts} --draws {arguments.draws} --steps "
-        f"{arguments.steps} --sizes {arguments.sizes} --seed {arguments.seed}`, {max(row['date'] for row in rows)}, "
+        f"`python -m scripts.benchmarks.fragments {name} --cuts {arguments.cuts} --draws {arguments.draws} "
+        f"--evaluations {arguments.evaluations} --sizes {arguments.sizes} --seed {arguments.seed}`, "
+        f"{max(row['date'] for row in rows)}, "
         f"{hardware(device)}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}; "
         f"model hash `{rows[0]['model_sha256'][:16]}`; {arguments.sampler}. {arguments.cuts} cuts of test molecules, "
         f"{arguments.draws} draws each; new atoms: {drawn}. Plain argmax, no retries, no filters. ± is one standard "
@@ -209,7 +210,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="prepared data set with a test split")
     parser.add_argument("--cuts", type=int, default=50, help="molecules that are cut, for each task")
     parser.add_argument("--draws", type=int, default=8, help="draws for each cut")
-    parser.add_argument("--steps", type=int, default=50, help="network evaluations for each draw")
+    parser.add_argument("--evaluations", type=int, default=50, help="network evaluations for each draw")
     parser.add_argument("--resample", type=int, nargs="+", default=[DEFAULT_RESAMPLE], help="one cell for each")
     parser.add_argument("--sizes", choices=("cut", "training"), default="cut", help="where numbers of atoms come from")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER)
@@ -226,7 +227,7 @@ def main() -> None:
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
     try:
         shared = {"model_sha256": load_model_folder(arguments.model).sha256, "steps": f"{arguments.sampler} "}
-        shared["steps"] += str(arguments.steps)
+        shared["steps"] += str(arguments.evaluations)
         shared |= {name: str(getattr(arguments, name)) for name in ("cuts", "draws", "sizes", "seed")}
         for task, resample in [(FREE, 1), *((task, k) for k in arguments.resample for task in (GROW, LINK))]:
             cell = shared | {"task": task, "resample": str(resample)}

@@ -67,7 +67,7 @@ def mean(values: Sequence[float]) -> tuple[float, float]:
 def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) -> dict[str, str]:
     """Return the figures of one strength."""
     made = vary(
-        seeds, arguments.n, strength=strength, model=arguments.model, evaluations=arguments.steps,
+        seeds, arguments.n, strength=strength, model=arguments.model, evaluations=arguments.evaluations,
         sampler=arguments.sampler, seed=arguments.seed, device=arguments.device,
     )  # fmt: skip
     similarity = [mol.GetDoubleProp("similarity") for mol in made]
@@ -100,11 +100,12 @@ def page(rows: Sequence[dict[str, str]], floor: float, arguments: argparse.Names
     lines = [
         f"# Variations of held-out QM9 molecules: the model {name}",
         "",
-        f"`python -m scripts.benchmarks.vary {name} --seeds {arguments.seeds} -n {arguments.n} --steps "
-        f"{arguments.steps} --seed {arguments.seed}`, {max(row['date'] for row in rows)}, {hardware(device)}, "
+        f"`python -m scripts.benchmarks.vary {name} --seeds {arguments.seeds} -n {arguments.n} --evaluations "
+        f"{arguments.evaluations} --seed {arguments.seed}`, {max(row['date'] for row in rows)}, {hardware(device)}, "
         f"{os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{first['model_sha256'][:16]}`. {first['seeds']} molecules of the test split, {arguments.n} draws each at "
-        f"every strength; {arguments.sampler}, {arguments.steps} evaluations, argmax decoding, no retries, no filters. "
+        f"every strength; {arguments.sampler}, {arguments.evaluations} evaluations, argmax decoding, no retries, no "
+        f"filters. "
         f"Similarity: Tanimoto, Morgan fingerprints of radius 2, 2048 bits, over valid variations. Different held-out "
         f"molecules of the same size have {floor:.3f} on average. ± is one standard error over draws.",
         "",
@@ -157,7 +158,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=30, help="molecules to vary")
     parser.add_argument("-n", type=int, default=4, help="variations of each at every strength")
     parser.add_argument("--strengths", nargs="+", type=float, default=list(STRENGTHS))
-    parser.add_argument("--steps", type=int, default=50, help="network evaluations")
+    parser.add_argument("--evaluations", type=int, default=50, help="network evaluations")
     parser.add_argument("--sampler", default=DEFAULT_SOLVER)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
@@ -174,7 +175,7 @@ def main() -> None:
     try:
         shared = {"model_sha256": load_model_folder(arguments.model).sha256, "n": str(arguments.n)}
         seeds, floor = held_out(arguments.data, arguments.seeds, arguments.seed)
-        shared |= {"steps": f"{arguments.sampler} {arguments.steps}", "seeds": str(len(seeds))}
+        shared |= {"steps": f"{arguments.sampler} {arguments.evaluations}", "seeds": str(len(seeds))}
         shared |= {"seed": str(arguments.seed)}
         for strength in arguments.strengths:
             cell = shared | {"strength": f"{strength:g}"}

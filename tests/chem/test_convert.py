@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Survey, build_vocabulary, decode, encode, from_bytes, survey, to_bytes
+from moldiff.chem.convert import Survey, build_vocabulary, classes_of, decode, encode, from_bytes, survey, to_bytes
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles, inchikey_block
 from moldiff.chem.io.embed import embed
@@ -110,7 +110,7 @@ def test_encode_names_what_is_outside_the_vocabulary(smiles: str, reason: str) -
     conformer.Set3D(True)
     mol.AddConformer(conformer)
     with pytest.raises(ValueError, match=reason.replace("+", r"\+")):
-        encode(mol, ORGANIC)
+        classes_of(mol, ORGANIC)
 
 
 def test_encode_refuses_missing_hydrogens_missing_conformers_nan_and_dative_bonds() -> None:

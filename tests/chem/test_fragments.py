@@ -136,7 +136,7 @@ def flat() -> Chem.Mol:
     [
         (embedded("CF"), {}, "element F is outside the vocabulary of the model"),
         (embedded("CS"), {}, "element S"),
-        (flat(), {}, "no 3D coordinates"),
+        (flat(), {}, "needs 3D coordinates"),
         (embedded("CO"), {"fixed_atoms": [0, 6]}, "fixed_atoms 6: f.sdf has atoms 0 to 5"),
         (embedded("CO"), {"attach_at": [9]}, "attach_at 9: f.sdf has atoms 0 to 5"),
         (embedded("CO"), {"fixed_atoms": [0], "attach_at": [1]}, "attach_at 1: that atom of f.sdf is not kept"),
@@ -158,3 +158,39 @@ def test_refusals(mol: Chem.Mol, more: dict[str, Any], words: str) -> None:
 def test_atoms_on_top_of_each_other_are_refused() -> None:
     with pytest.raises(MoldiffError, match="atoms 0 and 3 lie on top of each other"):
         cut(embedded("O"), embedded("O"))
+
+
+HEAVY = Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
+
+
+def test_for_a_model_of_heavy_atoms_hydrogens_are_kept_as_valences_that_new_bonds_must_not_take() -> None:
+    mol = embedded("Cc1ccc[nH]1")
+    kept = cut(mol, vocabulary=HEAVY, attach_at=[0])
+    assert kept.atoms.tolist() == [0, 1, 2, 3, 4, 5]
+    assert open_at(kept) == {0: 1}
+    assert [HEAVY.elements[k] for k in kept.arrays.atom_type] == ["C", "C", "C", "C", "C", "N"]
+    for smiles, words in (
+        ("CCc1ccc[nH]1", ""),
+        ("Cc1ccc[nH]1", "atom 0 has new bonds of 0 in all, not 1"),
+        ("CCc1ccc(C)[nH]1", "atom 4 has new bonds of 1 in all, not 0"),
+    ):
+        grown = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        order = list(grown.GetSubstructMatch(Chem.MolFromSmarts("[#6]c1ccc[nH]1")))
+        rest = [index for index in range(grown.GetNumAtoms()) if index not in order]
+        assert kept.change(Chem.RenumberAtoms(grown, order + rest)) == words
+
+
+def test_hydrogens_fill_what_new_bonds_leave_open() -> None:
+    kept = cut(embedded("CC(=O)O"), vocabulary=HEAVY, fixed_atoms=[0, 1, 3])  # the oxygen of the double bond goes
+    assert open_at(kept) == {1: 2}
+    assert (kept.least_bonds.tolist(), kept.with_hydrogens) == ([0, 1, 0], False)
+    for smiles, words in (("CC(O)=C", ""), ("CC(O)C", ""), ("CCO", "atom 1 has new bonds of 0 in all, not 1 to 2")):
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        assert kept.change(mol) == words
+
+
+def test_a_file_of_heavy_atoms_alone_has_its_hydrogens_all_the_same() -> None:
+    bare = Chem.RemoveHs(embedded("CCO"))
+    assert open_at(cut(bare, vocabulary=HEAVY, attach_at=[1])) == {1: 1}
+    assert open_at(cut(bare, vocabulary=HEAVY)) == {}
+    assert open_at(cut(bare)) == {0: 3, 1: 2, 2: 1}, "a model of all atoms makes the missing ones"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
@@ -117,3 +118,21 @@ def test_what_has_no_sound_skeleton_is_told() -> None:
     assert heavy_atom_skeleton(crowded, VOCABULARY).reason.startswith("valence")
     hydrogens = MolArrays(ethane.pos[:2], np.zeros(2, dtype=np.int64), np.ones(2, dtype=np.int64), five[:0])
     assert heavy_atom_skeleton(hydrogens, VOCABULARY).reason == "empty: no atoms"
+
+
+def test_conformers_of_a_heavy_atom_model_keep_the_order_of_the_input() -> None:
+    heavy = Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
+    for smiles in ("CC(=O)Nc1ccc(O)cc1", "C[C@H](N)C(=O)OCc1cnco1", "c1cc[nH]c1/C=C/O"):
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        mol = Chem.RenumberAtoms(mol, np.random.default_rng(0).permutation(mol.GetNumAtoms()).tolist())
+        assert rdDistGeom.EmbedMolecule(mol, randomSeed=1) == 0
+        pos = mol.GetConformer().GetPositions()
+        is_heavy = np.array([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
+        placed = topology_of(mol, heavy).place(pos[is_heavy])
+        assert [atom.GetSymbol() for atom in placed.GetAtoms()] == [atom.GetSymbol() for atom in mol.GetAtoms()]
+        np.testing.assert_allclose(placed.GetConformer().GetPositions()[is_heavy], pos[is_heavy], atol=1e-6)
+        bonds = [{frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx())) for b in one.GetBonds()} for one in (mol, placed)]
+        assert bonds[0] == bonds[1]
+        assert Chem.MolToSmiles(Chem.RemoveHs(placed)) == Chem.CanonSmiles(smiles)
+    with pytest.raises(EncodingError, match="not bonded to one heavy atom"):
+        topology_of(Chem.MolFromSmiles("[H][H]"), heavy)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
@@ -152,11 +153,7 @@ def test_a_models_vocabulary_drops_what_it_does_not_know(
 def test_more_than_256_atoms(tmp_path: Path) -> None:
     """Atom indices no longer fit a byte; the bonds come back as they were."""
     chain = Chem.AddHs(Chem.MolFromSmiles("C" * 90))
-    positions = np.random.default_rng(0).uniform(-10, 10, (chain.GetNumAtoms(), 3))
-    conformer = Chem.Conformer(chain.GetNumAtoms())
-    conformer.SetPositions(positions)
-    conformer.Set3D(True)
-    chain.AddConformer(conformer)
+    assert AllChem.EmbedMolecule(chain, useRandomCoords=True, randomSeed=1) == 0
     path = tmp_path / "chain.sdf"
     path.write_text(Chem.MolToMolBlock(chain) + "$$$$\n")
     prepare([path], tmp_path / "out")

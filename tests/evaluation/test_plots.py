@@ -7,7 +7,8 @@ import pytest
 
 from moldiff.evaluation.compare import Distance
 from moldiff.evaluation.distributions import Floor, summarise
-from moldiff.evaluation.plots import _distance_text, _edges
+from moldiff.evaluation.histograms import bin_edges
+from moldiff.evaluation.plots import _distance_text
 from moldiff.evaluation.reference import Entry
 
 NOTHING = np.zeros(0)
@@ -18,25 +19,25 @@ def entry(values: np.ndarray) -> Entry:
 
 
 def test_whole_numbers_get_a_bar_each() -> None:
-    edges = _edges(np.array([1.0, 2.0, 2.0, 4.0]), entry(np.array([0.0, 3.0])))
+    edges = bin_edges(np.array([1.0, 2.0, 2.0, 4.0]), entry(np.array([0.0, 3.0])))
     assert edges.tolist() == [-0.5, 0.5, 1.5, 2.5, 3.5, 4.5]
 
 
 @pytest.mark.parametrize(("count", "bins"), [(3, 16), (400, 40), (10_000, 60)])
 def test_few_values_get_few_bins(count: int, bins: int) -> None:
     values = np.random.default_rng(0).normal(size=count)
-    edges = _edges(values, None)
+    edges = bin_edges(values, None)
     assert len(edges) == bins + 1
     assert edges[0] < np.quantile(values, 0.002)
     assert edges[-1] > np.quantile(values, 0.998)
 
 
 def test_the_range_holds_both_sides() -> None:
-    edges = _edges(np.array([1.5, 1.6]), entry(np.array([1.2, 1.4])))
+    edges = bin_edges(np.array([1.5, 1.6]), entry(np.array([1.2, 1.4])))
     assert edges[0] < 1.2
     assert edges[-1] > 1.6
-    assert np.all(np.diff(_edges(NOTHING, entry(np.array([2.0])))) > 0), "one value alone still has a width"
-    assert np.all(np.diff(_edges(NOTHING, None)) > 0)
+    assert np.all(np.diff(bin_edges(NOTHING, entry(np.array([2.0])))) > 0), "one value alone still has a width"
+    assert np.all(np.diff(bin_edges(NOTHING, None)) > 0)
 
 
 def test_distances_carry_floor_and_unit() -> None:

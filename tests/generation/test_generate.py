@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from generating import generate_files, nonzero
+from generating import generate_files, nonzero, options_of
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
@@ -20,6 +20,8 @@ import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
+from moldiff.generation.generate import generation_run
+from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.results import MoleculeResult
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -44,10 +46,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def positions(model: MoleculeModel, batch_size: int, n: int, seed: int = 0) -> dict[int, MolArrays]:
-    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 6, seed)
+    molecule_sampler = MoleculeSampler(model, SOLVERS["ddpm"], 6, seed)
     found = {}
     for first in range(0, n, batch_size):
-        for draw in drawer.draw(first, min(batch_size, n - first)):
+        for draw in molecule_sampler.draw(first, min(batch_size, n - first)):
             assert draw.arrays is not None
             found[draw.number] = draw.arrays
     return found
@@ -368,3 +370,29 @@ def test_the_next_batch_is_begun_before_the_last_one_is_converted(
     order.clear()
     generate_files(tmp_path / "v.sdf", n=2, model=str(model), batch_size=1, until_valid=True)
     assert order == ["begin 0", "write 0", "begin 1", "write 1"]
+
+
+def test_ranges_of_draws_made_apart_are_parts_of_one_run(model: Path, tmp_path: Path) -> None:
+    keywords: dict[str, Any] = {"model": str(model), "evaluations": 3, "seed": 5, "keep_invalid": True}
+    generate_files(tmp_path / "all.sdf", n=7, **keywords)
+    generate_files(tmp_path / "a.sdf", n=3, **keywords)
+    generate_files(tmp_path / "b.sdf", n=4, first=3, **keywords)
+    whole, *parts = ((tmp_path / f"{name}.sdf").read_text() for name in ("all", "a", "b"))
+    assert whole == "".join(parts) and whole.count("$$$$") > 1
+    with pytest.raises(MoldiffError, match="first must be in 0"):
+        moldiff.generate(1, first=-1)
+    with pytest.raises(MoldiffError, match="score and first do not go together"):
+        moldiff.generate(1, first=3, score="qed", score_weight=1)
+    late = moldiff.generate(2, first=5, model=model, evaluations=3, seed=5, keep_invalid=True)
+    assert list(late.table["moldiff_id"]) == [5, 6]
+
+
+def test_an_output_that_appeared_during_the_work_is_not_replaced(model: Path, tmp_path: Path) -> None:
+    """Two runs were asked for the same file; the other one was faster."""
+    run = generation_run(
+        options_of(n=1, model=str(model), evaluations=2, output=OutputOptions(path=tmp_path / "a.sdf"))
+    )
+    (tmp_path / "a.sdf").write_text("of another run")
+    with pytest.raises(MoldiffError, match="exists already"):
+        run.write()
+    assert [path.name for path in tmp_path.iterdir() if path.name != "model[1]"] == ["a.sdf"]

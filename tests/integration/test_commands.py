@@ -1,6 +1,8 @@
 """Whole commands on real files: what they write, and what they refuse in one line without leaving anything behind."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -252,3 +254,16 @@ def test_generate_refuses_in_one_line_and_writes_nothing(
 def test_the_script_is_the_same_command(run_python: Run, tmp_path: Path) -> None:
     script = SAMPLE.parents[1] / "scripts" / "generate_molecules.py"
     run_python(script, "-n", "-3", cwd=tmp_path).assert_refused("-n", "moldiff generate --help")
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_closed_standard_streams_change_nothing(tmp_path: Path, model: Path, closed: str) -> None:
+    """Not even in what is written: the next file opened must not get the number that C code sends its words to."""
+    command = f"{sys.executable} -m moldiff generate -n 3 --evaluations 2 --model {model} --device cpu --keep-invalid"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    for name, streams in (("open", ""), ("closed", closed)):
+        done = subprocess.run(
+            f"exec {command} -o {name}.sdf {streams}", shell=True, cwd=tmp_path, env=environment, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "closed.sdf").read_bytes() == (tmp_path / "open.sdf").read_bytes()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is finished is written under its final name, and nothing half-made is left behind."""
+"""Ctrl-C, SIGTERM and SIGHUP: what is finished is written under its final name, nothing half-made is left behind."""
 
 import csv
 import json
@@ -66,7 +66,7 @@ def stop_if_unwanted():
     print("busy", flush=True)
 bound.stop_if_unwanted = stop_if_unwanted
 """
-ENDED = {130: "interrupted\n", 143: "terminated\n"}
+ENDED = {129: "terminated\n", 130: "interrupted\n", 143: "terminated\n"}
 Stopped = Callable[..., tuple[int, str]]
 
 
@@ -103,7 +103,7 @@ def numbers(path: Path) -> list[int]:
         return [int(row["moldiff_id"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number: int, status: int) -> None:
     found, err = stopped(FIVE, ["generate", "-n", "20", "--evaluations", "2", "--renoise", "3"], number)
     assert found == status

@@ -20,7 +20,14 @@ from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolPrediction, empty_batch
 from moldiff.sampling.conditions import UnconditionalSampler
-from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
+from moldiff.sampling.constraints import (
+    NO_CONSTRAINTS,
+    Composition,
+    Constraint,
+    DecodingConstraints,
+    ElementMask,
+    TotalCharge,
+)
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.solvers import SOLVERS
@@ -96,12 +103,18 @@ def counts_of(draw: RawSample) -> dict[str, int]:
 @pytest.mark.parametrize("steps", [1, 3])
 def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, name: str, steps: int) -> None:
     starts = UnconditionalSampler({9: 1}, None, 1)
-    drawer = MoleculeSampler(
-        tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts, constraints=(CONSTRAINTS[name],), keep_predictions=True
+    molecule_sampler = MoleculeSampler(
+        tiny_model,
+        SOLVERS["ddpm"],
+        steps,
+        0,
+        condition_sampler=starts,
+        constraints=(CONSTRAINTS[name],),
+        keep_predictions=True,
     )
-    free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts).draw(0, 8))
-    draws = sorted(drawer.draw(0, 8), key=lambda draw: draw.number)
-    attempts = list(Renoiser(drawer).attempt(draws, 1).values())
+    free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, condition_sampler=starts).draw(0, 8))
+    draws = sorted(molecule_sampler.draw(0, 8), key=lambda draw: draw.number)
+    attempts = list(Renoiser(molecule_sampler).attempt(draws, 1).values())
     assert len(attempts) == 8
     broken = 0
     for some in (draws, attempts, free):
@@ -121,7 +134,7 @@ def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, n
 def test_a_draw_carries_beliefs_that_are_not_decided_yet(tiny_model: MoleculeModel) -> None:
     rule = CONSTRAINTS["formula"]
     made = MoleculeSampler(
-        tiny_model, SOLVERS["ddpm"], 3, 0, starts=UnconditionalSampler({9: 1}, None, 1), constraints=(rule,),
+        tiny_model, SOLVERS["ddpm"], 3, 0, condition_sampler=UnconditionalSampler({9: 1}, None, 1), constraints=(rule,),
         keep_predictions=True,
     )  # fmt: skip
     for draw in made.draw(0, 4):
@@ -136,7 +149,7 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
     atoms, charges = torch.zeros(2, 9, 4), torch.zeros(2, 9, 3)
     atoms[1, 0, 2] = charges[1, 0, 0] = torch.nan
     prediction = MolPrediction(batch.pos, atoms, charges, torch.zeros(2, 9, 9, 5))
-    levels = tiny_model.curve.levels(torch.full((2,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.5, dtype=torch.float64))
     for constraint in CONSTRAINTS.values():
         for made in (constraint.condition(batch, levels, prediction), constraint.decide(batch, prediction)):
             changed = [
@@ -240,9 +253,57 @@ def test_a_formula_fixes_the_size(caplog: pytest.LogCaptureFixture) -> None:
     assert caplog.text == ""
     constraints_of(None, parse_formula("CH3O"), None, VOCABULARY, None, 3)
     assert "odd number of electrons" in caplog.text
-    implicit = Vocabulary(("C", "O"), (0,), ("none", "single"), explicit_hydrogens=False)
-    with pytest.raises(MoldiffError, match="a formula needs a model with explicit hydrogens"):
-        constraints_of(None, parse_formula("CH4O"), None, implicit, None, 3)
+
+
+HEAVY = Vocabulary(("C", "N", "O"), (0,), ("none", "single", "double"), explicit_hydrogens=False)
+
+
+def test_a_formula_of_a_heavy_atom_model_fixes_heavy_atoms_and_demands_hydrogens(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (exact,), sizes = constraints_of(None, parse_formula("C2H6O"), None, HEAVY, None, 3)
+    assert isinstance(exact, Composition)
+    assert (sizes, exact.counts, exact.hydrogens) == ((3, 3), {"C": 2, "O": 1}, 6)
+    assert exact.demand(NO_CONSTRAINTS) == DecodingConstraints(counts=(2, 0, 1), hydrogens=6)
+    ethanol, acetaldehyde = (Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in ("CCO", "CC=O"))
+    assert exact.violation(ethanol) == ""
+    assert exact.violation(acetaldehyde) == "is C2H4O1"
+    (derived,), sizes = constraints_of(None, parse_formula("C2O"), None, HEAVY, None, 3)
+    assert isinstance(derived, Composition)
+    assert (sizes, derived.hydrogens) == ((3, 3), None)
+    assert [derived.violation(mol) for mol in (ethanol, acetaldehyde)] == ["", ""]
+    assert derived.violation(Chem.AddHs(Chem.MolFromSmiles("CCN"))) == "is C2H7N1"
+    with pytest.raises(MoldiffError, match=r"formula C2H6O has 3 heavy atoms, which contradicts 4\.\.9 heavy atoms"):
+        constraints_of(None, parse_formula("C2H6O"), None, HEAVY, (4, 9), 3)
+    with pytest.raises(MoldiffError, match="formula H2: the model makes heavy atoms, and there is none"):
+        constraints_of(None, parse_formula("H2"), None, HEAVY, None, 3)
+    with pytest.raises(MoldiffError, match="no molecule in one piece"):
+        constraints_of(None, parse_formula("C2H8O"), None, HEAVY, None, 3)
+    mask = element_mask(["C", "O"], (), HEAVY)
+    assert mask is not None and mask.allowed == (True, False, True)
+    assert "hydrogens come wherever a valence is open" in caplog.text
+    constraints_of(mask, parse_formula("C2H6O"), None, HEAVY, None, 3)
+    with pytest.raises(MoldiffError, match="hydrogens cannot be excluded"):
+        element_mask(None, ["H"], HEAVY)
+
+
+def test_sums_within_bounds_are_those_of_their_totals() -> None:
+    torch.manual_seed(3)
+    logits, mask = torch.randn(2, 4, 3), torch.tensor([[True] * 4, [True, True, True, False]])
+    steps, allowed = ((0,), (1,), (2,)), (True, True, True)
+    within = FixedSum("bond_type", steps, allowed, (3,), (1,))
+    log_p = torch.log_softmax(logits.double(), -1)
+    for row in range(2):
+        n = int(mask[row].sum())
+        ways = [way for way in itertools.product(range(3), repeat=n) if 1 <= sum(way) <= 3]
+        chances = torch.stack([sum(log_p[row, i, k] for i, k in enumerate(way)) for way in ways]).softmax(0)
+        exact = torch.zeros(n, 3, dtype=torch.float64)
+        for way, chance in zip(ways, chances, strict=True):
+            for i, k in enumerate(way):
+                exact[i, k] += chance
+        torch.testing.assert_close(within.conditioned(logits, mask)[row, :n].exp(), exact)
+        best = ways[int(chances.argmax())]
+        assert tuple(within.most_probable(logits, mask)[row, :n].tolist()) == best
 
 
 def test_the_command_line(model: Path, tmp_path: Path, run: Callable[..., Any]) -> None:

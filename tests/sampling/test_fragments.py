@@ -18,7 +18,7 @@ import moldiff
 from moldiff.arrays import MolArrays
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.config import SamplingConfig
-from moldiff.diffusion.inpainting import PartialDiffusion
+from moldiff.diffusion.inpainting import PartialDiffusion, Placement
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
@@ -30,11 +30,12 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.conditions import UnconditionalSampler
-from moldiff.sampling.constraints import Composition, TotalCharge, decoding_constraints
+from moldiff.sampling.constraints import NO_CONSTRAINTS, Composition, TotalCharge, decoding_constraints
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, RePaint
+from moldiff.vocabulary import Vocabulary
 
 SHIFT = np.array([40.0, -3.0, 7.0])  # fragments lie anywhere
 
@@ -63,12 +64,12 @@ def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeMod
     assert [vars(diffusion)["redraw_exponent"] for diffusion in found] == [15.0, 3.0]
 
 
-def drawer(
+def molecule_sampler(
     model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4
 ) -> MoleculeSampler:
     return MoleculeSampler(
         with_fragment(model, fixed), SOLVERS[sampler], steps, 0,
-        starts=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
+        condition_sampler=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
     )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def assert_unchanged(draw: RawSample, fixed: FixedFragment) -> None:
 
 @pytest.mark.parametrize("sampler", SOLVERS)
 def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: FixedFragment, sampler: str) -> None:
-    draws = list(drawer(tiny_model, grown, sampler).draw(0, 8))
+    draws = list(molecule_sampler(tiny_model, grown, sampler).draw(0, 8))
     for draw in draws:
         assert_unchanged(draw, grown)
     new = [draw.arrays.pos[4:] for draw in draws if draw.arrays is not None]
@@ -98,12 +99,12 @@ def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: Fi
 
 def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
     fixed = FixedFragment(Fragment(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
-    for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
+    for draw in molecule_sampler(tiny_model, fixed, n=12).draw(0, 8):
         assert_unchanged(draw, fixed)
 
 
 def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
     assert len(again) == 8
     made.solver = RePaint(SOLVERS["ddpm"], 2)
@@ -112,7 +113,7 @@ def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grow
 
 
 def test_a_molecule_does_not_depend_on_its_batch(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     (alone,) = made.draw(5, 1)
     together = next(draw for draw in made.draw(0, 8) if draw.number == 5)
     assert alone.arrays is not None
@@ -128,7 +129,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
     logits = torch.randn(1, 8, 8, 5, generator=torch.Generator().manual_seed(0)).double()
     logits = logits + logits.transpose(1, 2)
     prediction = MolPrediction(torch.zeros(1, 8, 3).double(), torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), logits)
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     found = grown.condition(batch, levels, prediction).bond_type
     chances = torch.softmax(logits[0, 0, 4:7], -1)
     expected, best = torch.zeros(3, 5).double(), (0.0, [0])
@@ -148,7 +149,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
 def test_the_fragment_lies_where_the_model_sees_its_atoms(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     batch = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     pos = torch.randn(1, 8, 3, generator=torch.Generator().manual_seed(0)) * batch.mask[..., None]
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     prediction = MolPrediction(pos, torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), torch.zeros(1, 8, 8, 5))
     placed = grown.condition(batch, levels, prediction).pos
     torch.testing.assert_close(placed[0, :7].sum(0), torch.zeros(3), atol=1e-5, rtol=0)
@@ -171,7 +172,7 @@ def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
 ) -> None:
     model, rows = with_fragment(tiny_model, grown), 4000
     template = empty_batch(torch.full((rows,), 7), torch.arange(rows), 8, 1)
-    levels = model.curve.levels(torch.ones(rows, dtype=torch.float64))
+    levels = model.schedule.levels(torch.ones(rows, dtype=torch.float64))
     start = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 8))
     own = grown.known.pos
     mean = start.pos.mean(0)
@@ -203,7 +204,7 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
     noise = draw_noise(NoiseSource(0), template.ids, 1, 8)
     states = [template.replace(atom_type=template.mask * kind) for kind in (0, 1)]
     for end, alike in ((0.5, True), (0.999, False)):
-        at, to = (model.curve.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
+        at, to = (model.schedule.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
         one, other = (
             model.diffusion.reverse_step(state, prediction, at, to, noise, eta=0.0).atom_type for state in states
         )
@@ -211,15 +212,15 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
 
 
 def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    curve, t = with_fragment(tiny_model, grown).curve, torch.linspace(0, 1, 5, dtype=torch.float64)
+    curve, t = with_fragment(tiny_model, grown).schedule, torch.linspace(0, 1, 5, dtype=torch.float64)
     assert float(curve.levels(t).sigma[-1]) == pytest.approx(curve.sigma_max)
     assert curve.sigma_max == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(curve.time_of_sigma(curve.levels(t).sigma), t)
-    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.curve.levels(0.3 * t).bond_type)
+    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.schedule.levels(0.3 * t).bond_type)
 
 
 def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     plain = next(iter(made.draw(0, 1)))
     made.solver = RePaint(SOLVERS["ddpm"], 1)
     again = next(iter(made.draw(0, 1)))
@@ -241,7 +242,7 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     model = with_fragment(tiny_model, grown)
     template = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     times_of_walk = torch.tensor([1.0, 0.8, 0.6, 0.0], dtype=torch.float64)
-    sample(spy, model.diffusion, model.curve, template, times_of_walk, solver, NoiseSource(0))
+    sample(spy, model.diffusion, model.schedule, template, times_of_walk, solver, NoiseSource(0))
     assert solver.evaluations == evaluations
     assert len(seen) == evaluations_of(solver, 3)
     assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)
@@ -250,15 +251,15 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
 
 
 def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragment) -> None:
-    demands = decoding_constraints(
+    constraints = decoding_constraints(
         (grown, Composition(("H", "C", "N", "O"), {"C": 2, "H": 6, "O": 1}), TotalCharge((-1, 0, 1), 1))
     )
-    assert (demands.counts, demands.total_charge, demands.allowed) == ((6, 2, 0, 1), 1, None)
-    assert demands.kept is not None
-    assert demands.kept.atom_type.tolist() == [1, 3, 0, 0]
-    assert demands.kept.charge.tolist() == [1, 1, 1, 1]
-    assert demands.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
-    assert demands.kept.open_valences.tolist() == [2, 0, 0, 0]
+    assert (constraints.counts, constraints.total_charge, constraints.allowed) == ((6, 2, 0, 1), 1, None)
+    assert constraints.kept is not None
+    assert constraints.kept.atom_type.tolist() == [1, 3, 0, 0]
+    assert constraints.kept.charge.tolist() == [1, 1, 1, 1]
+    assert constraints.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert constraints.kept.open_valences.tolist() == [2, 0, 0, 0]
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
@@ -317,7 +318,7 @@ def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: Fixe
     formula = Composition(tiny_model.vocabulary.elements, {"C": 3, "H": 4, "O": 2})
     made = MoleculeSampler(
         with_fragment(tiny_model, grown), SOLVERS["ddpm"], 3, 0,
-        starts=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
+        condition_sampler=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
     )  # fmt: skip
     for draw in made.draw(0, 8):
         assert_unchanged(draw, grown)
@@ -404,3 +405,46 @@ def test_a_changed_fragment_is_a_violation(tiny_model: MoleculeModel, grown: Fix
 def test_arrays_of_the_cut_are_those_of_the_input(grown: FixedFragment) -> None:
     arrays: MolArrays = grown.fragment.arrays
     np.testing.assert_allclose(arrays.pos, METHANOL.GetConformer().GetPositions()[[0, 1, 2, 5]], atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def heavy() -> Vocabulary:
+    return Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
+
+
+def test_exits_of_one_piece_grow_apart_and_pieces_are_linked_on_the_way(heavy: Vocabulary) -> None:
+    ring = embedded("c1ccccc1")
+    known = FixedFragment(Fragment(ring, attach_at=[0, 3]).cut(heavy), heavy).known
+    places = Placement().places(known, torch.tensor([4, 6]), 6)
+    assert places.shape == (2, 6, 3)
+    for row in range(2):
+        for slot in range(4):
+            away = torch.linalg.vector_norm(known.exits - places[row, slot], dim=1)
+            assert int(away.argmin()) == slot % 2, "the exits take turns"
+            assert float(away.min()) == pytest.approx(1.2 + 0.13 * (4, 6)[row] / 2, abs=1e-5)
+    apart = Chem.CombineMols(embedded("C"), embedded("N", 5.0))
+    known = FixedFragment(Fragment(apart, attach_at=[0, 5]).cut(heavy), heavy).known
+    assert known.pieces.tolist() == [0, 1]
+    ends = known.exits + 1.2 * known.exit_vectors
+    (places,) = Placement().places(known, torch.tensor([4]), 4)
+    middle = ends.mean(0)
+    for slot, way in ((0, 0.25), (1, 0.25), (2, 0.75), (3, 0.75)):
+        torch.testing.assert_close(places[slot], torch.lerp(ends[slot % 2], middle, way))
+
+
+def test_a_heavy_atom_model_gives_every_exit_a_bond_and_no_other_atom_one(heavy: Vocabulary) -> None:
+    mol = embedded("CC(=O)O")
+    fixed = FixedFragment(Fragment(mol, fixed_atoms=[0, 1, 3]).cut(heavy), heavy)  # carbon 1 lacks two orders
+    torch.manual_seed(0)
+    n, width = 3, 7
+    noisy = empty_batch(torch.tensor([7, 5]), torch.tensor([0, 1]), width, 0)
+    shape = (2, width, width, len(heavy.bonds))
+    bonds = torch.randn(shape)
+    bonds = bonds + bonds.transpose(1, 2)
+    bonds[..., 0] += 4  # nothing is bonded by itself
+    prediction = MolPrediction(torch.randn(2, width, 3), torch.randn(2, width, 3), torch.randn(2, width, 3), bonds)
+    decided = fixed.decide(noisy, prediction).bond_type.argmax(-1)
+    orders = torch.tensor([0.0, 1, 2, 3, 9])[decided[:, :n, n:]].sum(-1)
+    assert orders[:, [0, 2]].tolist() == [[0, 0], [0, 0]]
+    assert all(1 <= total <= 2 for total in orders[:, 1].tolist())
+    assert fixed.demand(NO_CONSTRAINTS).kept.filled is False  # type: ignore[union-attr]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +92,34 @@ def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> Non
     with pytest.raises(MoldiffError, match="go on with resume auto"):
         train(path, [])
     with pytest.raises(MoldiffError, match="stands at step 2 already"):
-        train(path, ["training.steps=2"], resume="auto")
+        train(path, ["training.steps=1"], resume="auto")
+
+
+def test_a_finished_run_that_is_asked_again_only_sees_to_its_model(training_file: Write, tmp_path: Path) -> None:
+    """As after a kill between the last checkpoint and the model folder, or a job that was put into the queue twice."""
+    path = training_file()
+    folder = train(path, ["training.steps=4"])
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    assert train(path, ["training.steps=4"], resume="auto") == folder
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    shutil.rmtree(folder)
+    train(path, ["training.steps=4"], resume="auto")
+    assert (folder / "model.safetensors").read_bytes() == before["model.safetensors"]
+    train(path, ["training.steps=8"], resume="auto")
+    (tmp_path / "run" / "model" / "config.json").write_bytes(before["config.json"])  # the folder of step 4, say
+    train(path, ["training.steps=8"], resume="auto")
+    assert load_model_folder(folder).config["training"]["step"] == 8
+
+
+def test_a_run_that_goes_on_from_an_older_checkpoint_does_not_fall_back_to_the_newer(
+    training_file: Write, tmp_path: Path
+) -> None:
+    path, states = training_file(), tmp_path / "run" / "checkpoints"
+    train(path, [])
+    train(path, ["training.steps=6", "training.seed=1"], resume=str(states / "step-00000004"))
+    assert sorted(found.name for found in states.iterdir()) == [
+        "set-aside-step-00000008", "step-00000004", "step-00000006"
+    ]  # fmt: skip
 
 
 def test_max_time_stops_and_saves(training_file: Write, tmp_path: Path) -> None:
@@ -172,20 +200,30 @@ def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
     assert [load_state(path).step for path in list_states(tmp_path / "run" / "checkpoints")] == [4]
 
 
-def test_sigterm_saves_and_exits_with_143(training_file: Write, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
+def test_a_signal_saves_and_ends_with_its_status(
+    training_file: Write, tmp_path: Path, number: str, status: int
+) -> None:
     path = training_file()
-    code = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))"
+    # A shell that started the tests in the background lets its children ignore Ctrl-C.
+    code = (
+        "import signal, sys\nfrom moldiff.cli.main import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\nsys.exit(main(sys.argv[1:]))"
+    )
     settings = ["--set", "training.steps=1000000", "--set", "training.checkpoint_every=1000000"]
-    process = subprocess.Popen([sys.executable, "-c", code, "train", str(path), *settings])
+    command = [sys.executable, "-c", code, "train", str(path), *settings]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.csv"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    process.send_signal(getattr(signal, number))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == status
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
+    assert f"stopped on request at step {state.step}; resume goes on from there" in err
     train(path, [f"training.steps={state.step + 2}"], resume="auto")
 
 

@@ -1,4 +1,4 @@
-"""How alike two molecules are: Tanimoto similarity of Morgan fingerprints (Rogers and Hahn 2010, ECFP4)."""
+"""Tanimoto similarity of two molecules, of Morgan fingerprints (Rogers and Hahn 2010, ECFP4)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
+from rdkit.SimDivFilters import rdSimDivPickers
 
 RADIUS, BITS = 2, 2048
 
@@ -47,6 +48,20 @@ def mean_distances(smiles: Sequence[str]) -> np.ndarray:
             for one in prints
         ]
     )
+
+
+def leaders(smiles: Sequence[str], distance: float, n: int) -> list[int]:
+    """Return the places of at most n molecules, in their order, each more than ``distance`` (1 - similarity, 0 to 1)
+    from all before it that are among them: sphere exclusion (Taylor 1995).
+
+    A SMILES that RDKit cannot read is left out.
+    """
+    prints = [(place, found) for place, found in enumerate(_fingerprints(smiles)) if found is not None]
+    if not prints:
+        return []
+    pool, size = [found for _, found in prints], len(prints)
+    picked = rdSimDivPickers.LeaderPicker().LazyBitVectorPick(pool, size, distance, min(n, size))
+    return [prints[one][0] for one in picked]
 
 
 def fingerprint(bare: Chem.Mol) -> Any:

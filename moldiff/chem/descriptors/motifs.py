@@ -1,4 +1,4 @@
-"""What a molecule is made of, as counts: atoms with their neighbourhood, bonds, rings, and angles with their ring."""
+"""Counts of a molecule's motifs: atoms with their neighbourhood, bonds, rings, and angles with their ring."""
 
 from __future__ import annotations
 

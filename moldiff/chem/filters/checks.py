@@ -1,4 +1,4 @@
-"""What every check of a molecule has in common: a `Check` looks at a `Subject` and returns a `CheckResult`, a `Measure`
+"""The interface of all checks of a molecule: a `Check` looks at a `Subject` and returns a `CheckResult`, a `Measure`
 returns a number; `examine` asks several checks, in order of cost.
 
 A check is plain data (a frozen dataclass), so that it can be sent to a worker process; what takes long to build, such
@@ -7,7 +7,7 @@ as a catalogue of patterns, is built there when it is first needed, and kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -79,7 +79,7 @@ class Subject:
 
     @property
     def has_coordinates(self) -> bool:
-        """Whether the molecule came with a 3D conformer."""
+        """True if the molecule came with a 3D conformer."""
         return self.mol.GetNumConformers() > 0 and self.mol.GetConformer().Is3D()
 
     @cached_property
@@ -123,7 +123,7 @@ class Measured:
 
 
 class Measure(Protocol):
-    """What knows a number of a molecule; plain data like a `Check`.
+    """The source of a number of a molecule; plain data like a `Check`.
 
     Attributes:
         name: that users write.
@@ -166,7 +166,7 @@ class Check(Protocol):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What checks found of one molecule.
+    """The findings of checks on one molecule.
 
     Attributes:
         results: of the checks that were asked, in that order.
@@ -189,7 +189,9 @@ def by_cost(checks: Iterable[Check]) -> tuple[Check, ...]:
     return tuple(sorted(checks, key=lambda check: check.cost))
 
 
-def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -> Verdict:
+def examine(
+    subject: Subject, checks: Sequence[Check], *, every: bool = False, known: Mapping[str, CheckResult] | None = None
+) -> Verdict:
     """Ask checks, in their order, up to the first that fails.
 
     A check that raises gives a result that is `CheckResult.broken`; no molecule makes this raise.
@@ -198,12 +200,13 @@ def examine(subject: Subject, checks: Sequence[Check], *, every: bool = False) -
         subject: that is looked at.
         checks: see `by_cost`.
         every: ask all of them; the first failure is the same.
+        known: name -> result of checks that need not be asked again.
     """
     results = []
     with rdBase.BlockLogs():
         for check in checks:
             try:
-                result = check(subject)
+                result = (known or {}).get(check.name) or check(subject)
             except Exception as error:  # noqa: BLE001 - RDKit and users' functions may raise anything
                 result = CheckResult(check.name, False, None, error_reason(error), broken=True)
             results.append(result)

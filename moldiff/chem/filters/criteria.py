@@ -1,4 +1,4 @@
-"""What molecules must be like: the words ``where``, ``alerts``, ``rules`` and ``smarts``, read once and the same
+"""Criteria that molecules must meet: the words ``where``, ``alerts``, ``rules`` and ``smarts``, read once and the same
 everywhere; and what a user brings along for them: references, known molecules, commands."""
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class BroughtMeasure(Measure, Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What molecules must be like. Build it with `of`.
+    """Criteria that molecules must meet. Build it with `of`.
 
     Attributes:
         where: conditions on named numbers.

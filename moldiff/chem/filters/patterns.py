@@ -11,7 +11,8 @@ from rdkit import Chem, rdBase
 
 from moldiff.arguments import check_text, refusal
 from moldiff.chem.filters.checks import CheckResult, Subject
-from moldiff.chem.io.capped import capped_lines, open_text
+from moldiff.chem.io.capped import capped_lines
+from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
 
 Patterns = str | Path | Mapping[str, str]

@@ -1,4 +1,4 @@
-"""How a molecule compares with molecules that a user brings along: Tanimoto similarity, overlay in space, novelty."""
+"""Comparison of a molecule with molecules that a user brings along: Tanimoto similarity, overlay in space, novelty."""
 
 from __future__ import annotations
 

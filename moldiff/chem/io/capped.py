@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from moldiff.chem.io.encodings import foreign_character, visible
 from moldiff.errors import MoldiffError
 
 MAX_RECORD = 1_000_000  # characters
 MAX_SMILES = 10_000
+SHOWN = 60  # characters of a text that a reason quotes
 MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
 
 
@@ -27,6 +28,7 @@ class TextRecord:
         text: what is to be parsed.
         tags: data fields by name, as written in the file.
         reason: why the record cannot be parsed, "" if it can be tried.
+        note: what was done to its text before, "" for nothing.
     """
 
     index: int
@@ -35,13 +37,7 @@ class TextRecord:
     text: str
     tags: dict[str, str] = field(default_factory=dict)
     reason: str = ""
-
-
-def open_text(path: Path) -> io.TextIOBase:
-    """Open a file that may be packed; bytes that are no text become question marks."""
-    if path.name.lower().endswith(".gz"):
-        return gzip.open(path, "rt", encoding="utf-8", errors="replace", newline=None)
-    return open(path, encoding="utf-8-sig", errors="replace", newline=None)
+    note: str = ""
 
 
 def capped_lines(path: Path, handle: io.TextIOBase) -> Iterator[str]:
@@ -58,11 +54,17 @@ def capped_lines(path: Path, handle: io.TextIOBase) -> Iterator[str]:
             size += len(rest)
             if size > MAX_LINE:
                 raise MoldiffError(f"{path}: line {number} has more than {MAX_LINE} characters")
-        yield line
+        yield line.rstrip("\r\n") + "\n" if line.endswith("\r\n") else line
 
 
 def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> TextRecord:
-    """Return the record of a SMILES; empty or too long ones have a reason."""
+    """Return the record of a SMILES, which may have a CXSMILES extension behind a blank. What nobody sees is taken out;
+    one that is empty, too long or holds other characters has a reason."""
     if len(smiles) > MAX_SMILES:
         return TextRecord(index, "smiles", name, "", tags, f"too large: SMILES of {len(smiles)} characters")
-    return TextRecord(index, "smiles", name, smiles, tags, "" if smiles else "empty: no SMILES")
+    text = visible(smiles).strip()
+    reason = "" if text else "empty: no SMILES"
+    if letter := foreign_character(text.partition(" ")[0]):
+        reason = f"smiles: {letter} cannot stand in one: '{text[:SHOWN]}'"
+    note = "" if text == smiles.strip() else "characters that nobody sees were taken out of its SMILES"
+    return TextRecord(index, "smiles", name, text, tags, reason, note)

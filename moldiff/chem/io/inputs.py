@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Union
 from rdkit import Chem
 
 from moldiff.arguments import refusal
-from moldiff.chem.io.records import Record, is_molecule, parse, read_records
+from moldiff.chem.io.records import Record, completed, is_molecule, parse, read_records
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord
 from moldiff.errors import MoldiffError
 
@@ -63,16 +64,27 @@ def kept(molecules: Molecules) -> Molecules:
     return molecules if isinstance(molecules, Mapping | bytes) or hasattr(molecules, "columns") else list(molecules)
 
 
-def records_of(molecules: object) -> Iterator[Record]:
-    """Return the records of a file or of given molecules (sanitised; a title is their property ``_Name``).
+def records_of(molecules: object, columns: Columns | None = None, add_hydrogens: bool = False) -> Iterator[Record]:
+    """Return the records of a file or of given molecules (sanitised; a title is their property ``_Name``, further
+    properties are their tags).
 
     What cannot be read, or is missing from a column or a supplier, is a record with a reason.
+
+    Args:
+        molecules: what users have.
+        columns: of a table, see `moldiff.chem.io.text_records.read_texts`.
+        add_hydrogens: place the hydrogens that molecules with coordinates leave out.
 
     Raises:
         MoldiffError: no molecules, or something else; of a generator while iterating.
     """
+    records = _records(molecules, columns)
+    return map(completed, records) if add_hydrogens else records
+
+
+def _records(molecules: object, columns: Columns | None) -> Iterator[Record]:
     if (path := file_of(molecules)) is not None:
-        return read_records(path)
+        return read_records(path, columns)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules
@@ -92,7 +104,8 @@ def _record(index: int, item: object) -> Record:
     """Return the record of one molecule or SMILES."""
     if is_molecule(item):
         mol: Chem.Mol = item
-        return Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol)
+        tags = {name: str(value) for name, value in mol.GetPropsAsDict().items()}
+        return Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol, tags)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
             raise MoldiffError(f"molecules: '{item}' in a list is a file; give one file alone", argument="molecules")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +17,13 @@ from rdkit import Chem, rdBase
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
+from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
+from moldiff.chem.hydrogen_state import with_all_hydrogens
+from moldiff.chem.io.capped import SHOWN
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
 from moldiff.chem.vocabulary import BOND_NAMES
@@ -30,17 +34,24 @@ __all__ = [
     "SUFFIXES",
     "Record",
     "TextRecord",
+    "completed",
     "embed",
     "is_molecule",
     "mol_to_sdf_record",
     "parse",
     "read_records",
     "read_texts",
-    "with_all_hydrogens",
     "write_sdf",
 ]
 
-_ATOM_LISTS = ("atom.prop.", "atom.iprop.", "atom.dprop.", "atom.bprop.")  # tags that RDKit gives to the atoms
+_ATOM_LISTS = (
+    "atom.prop.",
+    "atom.iprop.",
+    "atom.dprop.",
+    "atom.bprop.",
+    "moldiff_type_",
+    "moldiff_bond_",
+)  # a value an atom
 _LINE = 200  # characters
 
 
@@ -70,18 +81,24 @@ def is_molecule(value: object) -> bool:
     return isinstance(value, Chem.Mol)
 
 
-def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
-    """Return a copy of a molecule with a conformer in which every hydrogen is an atom, missing ones placed by RDKit."""
-    return Chem.AddHs(mol, addCoords=True)
+def completed(record: Record) -> Record:
+    """Return a record whose molecule, if it has one with coordinates, has every hydrogen as an atom."""
+    if record.mol is None or not record.mol.GetNumConformers():
+        return record
+    return replace(record, mol=with_all_hydrogens(record.mol))
 
 
-def read_records(path: Path) -> Iterator[Record]:
-    """Yield every record of a molecule file (.sdf, .sdf.gz, .smi, .csv, .parquet, .xyz, QM9's .tar.bz2), streamed.
+def read_records(path: Path, columns: Columns | None = None) -> Iterator[Record]:
+    """Yield every record of a molecule file of one of `SUFFIXES`, streamed.
+
+    Args:
+        path: the file.
+        columns: see `read_texts`.
 
     Raises:
         MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says.
     """
-    return map(parse, read_texts(path))
+    return map(parse, read_texts(path, columns))
 
 
 def parse(text: TextRecord) -> Record:
@@ -109,7 +126,8 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
             else:
                 parameters = Chem.SmilesParserParams()
                 parameters.sanitize = parameters.removeHs = False
-                raw, refusal = Chem.MolFromSmiles(text.text, parameters), "smiles: RDKit cannot read it"
+                raw = Chem.MolFromSmiles(text.text, parameters)
+                refusal = f"smiles: RDKit cannot read it: '{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
             reason = mol_refusal(raw)
@@ -142,11 +160,19 @@ def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
     except Exception:
         raw.UpdatePropertyCache(strict=False)
         raise
-    if mol.GetConformer().Is3D():
+    problem = coordinates_problem(mol)
+    if problem == FLAT:  # wedged bonds of a drawing are only understood while reading one
+        return Chem.MolFromMolBlock(_as_drawing(block), sanitize=True, removeHs=False)
+    mol.GetConformer().Set3D(True)  # geometry decides, whatever the header says
+    if not problem.startswith(COINCIDENT):
         _assign_stereo(mol)
-        return mol
-    # wedged bonds of a drawing are only understood while reading
-    return Chem.MolFromMolBlock(block, sanitize=True, removeHs=False)
+    return mol
+
+
+def _as_drawing(block: str) -> str:
+    """Return a mol block whose header says that it is flat."""
+    title, program, *rest = block.split("\n")
+    return "\n".join([title, f"{program[:20]:<20}2D{program[22:]}", *rest])
 
 
 def _assign_stereo(mol: Chem.Mol) -> None:
@@ -230,11 +256,6 @@ def write_sdf(path: Path, records: Iterable[str]) -> int:
         if compress:
             out.close()
     return count
-
-
-def has_hydrogens(mol: Chem.Mol) -> bool:
-    """Return True if any atom is a hydrogen."""
-    return any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
 
 
 def without_implied_hydrogens(mol: Chem.Mol) -> Chem.Mol:

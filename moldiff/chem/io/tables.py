@@ -4,12 +4,14 @@ take for a formula is no part of a cell."""
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from moldiff.chem.io.capped import MAX_RECORD, TextRecord, capped_lines, smiles_record
+from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import plain_cell
 
@@ -17,16 +19,71 @@ MAX_CELL = 131_072  # bytes in a table, as many as Python's csv reader takes
 MAX_COLUMN = 1 << 30  # bytes, and numbers in lists, that one column of a Parquet row group unpacks to
 PARQUET_ROWS = 512  # read at once: with the largest cells, 64 MB of a column
 COORDINATES = "coordinates_mA"  # column of a table: see `moldiff.chem.io.ordered_smiles`
-_NAME_COLUMNS = ("name", "id", "title", "mol_id")
+SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi")
+_NAME_COLUMNS = ("name", "id", "title", "mol_id", "molecule", "compound", "compound_id", "molecule_id")
+_DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
 
-def _columns(path: Path, header: Iterable[str]) -> tuple[str, str | None]:
-    """Return the SMILES column and the name column (None if there is none), found without regard to case."""
-    lower = {column.strip().lower(): column for column in header}
-    if "smiles" not in lower:
-        names = ", ".join(lower.values())
-        raise MoldiffError(f"{path} has no column 'smiles'; its columns are {names[:200]}")
-    return lower["smiles"], next((lower[name] for name in _NAME_COLUMNS if name in lower), None)
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table by what they hold; None = it is found out.
+
+    Attributes:
+        smiles_column, name_column: their names.
+        delimiter: one character between cells, or a word of tab, comma, semicolon, space.
+    """
+
+    smiles_column: str | None = None
+    name_column: str | None = None
+    delimiter: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and len(_DELIMITERS.get(self.delimiter, self.delimiter)) != 1:
+            words = ", ".join(_DELIMITERS)
+            raise MoldiffError(
+                f"delimiter must be one character, or one of {words}, not '{self.delimiter}'", argument="delimiter"
+            )
+
+    @classmethod
+    def of(cls, smiles_column: str | None, name_column: str | None, delimiter: str | None) -> Columns | None:
+        """Return the columns that a user names; None if none is."""
+        return cls(smiles_column, name_column, delimiter) if smiles_column or name_column or delimiter else None
+
+    @property
+    def first(self) -> str:
+        """The argument that is given."""
+        return next(name for name in ("smiles_column", "name_column", "delimiter") if getattr(self, name))
+
+    @property
+    def cut(self) -> str | None:
+        """The character between cells."""
+        return None if self.delimiter is None else _DELIMITERS.get(self.delimiter, self.delimiter)
+
+
+def _columns(path: Path, header: Sequence[str], wanted: Columns) -> tuple[str, str | None]:
+    """Return the SMILES column and the name column (None if there is none), found without regard to case.
+
+    Without a column of one of the usual names, it is the only one that has "smiles" in its name.
+    """
+    lower = {column.strip().lower(): column for column in reversed(header)}
+    names = ", ".join(column.strip() for column in header)[:200]
+    for name in ("smiles_column", "name_column"):
+        column = getattr(wanted, name)
+        if column is not None and column.strip().lower() not in lower:
+            raise MoldiffError(f"{path} has no column '{column}'; its columns are {names}", argument=name)
+    other = [name for name in lower if "smiles" in name]
+    usual = [name for name in SMILES_COLUMNS if name in lower] or (other if len(other) == 1 else [])
+    if wanted.smiles_column is None and not usual:
+        raise MoldiffError(
+            f"{path} has no column 'smiles'; its columns are {names}; name one of them (smiles_column)",
+            argument="smiles_column",
+        )
+    smiles = lower[wanted.smiles_column.strip().lower() if wanted.smiles_column else usual[0]]
+    if wanted.smiles_column is None and usual[0] != "smiles":
+        tell_once(f"{path}: the column '{smiles}' holds the SMILES")
+    if wanted.name_column is not None:
+        return smiles, lower[wanted.name_column.strip().lower()]
+    return smiles, next((lower[name] for name in _NAME_COLUMNS if name in lower), None)
 
 
 def _table_record(index: int, row: dict[str, object], smiles: str, name: str | None) -> TextRecord:
@@ -49,16 +106,58 @@ def _placed_record(record: TextRecord, coordinates: object) -> TextRecord:
     return replace(record, kind="placed", text=text)
 
 
-def read_csv(path: Path) -> Iterator[TextRecord]:
-    """Read the rows of a table with a column of SMILES."""
-    with open(path, encoding="utf-8-sig", errors="replace", newline="") as handle:
+def read_csv(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
+    """Read the rows of a text table with a column of SMILES. Its first line tells what stands between cells; a row that
+    has more cells than there are columns, or too large a one, is a record with a reason."""
+    wanted = columns or Columns()
+    with open_text(path) as handle:
         budget = _RowBudget(path, capped_lines(path, handle))
-        reader = csv.DictReader(budget)
-        smiles, name = _columns(path, reader.fieldnames or [])
-        for index, row in enumerate(reader):
-            budget.used = 0
-            plain = {column: plain_cell(value) if isinstance(value, str) else value for column, value in row.items()}
-            yield _table_record(index, plain, smiles, name)
+        lines = iter(budget)
+        first = next((line for line in lines if line.strip()), "")
+        budget.used = 0
+        reader = csv.reader(itertools.chain([first], lines), delimiter=wanted.cut or _delimiter(first))
+        header = _distinct(path, next(reader, []))
+        smiles, name = _columns(path, header, wanted)
+        for index, cells in enumerate(_rows(reader, budget)):
+            if isinstance(cells, str):
+                yield TextRecord(index, "smiles", "", "", reason=cells)
+                continue
+            row = dict(zip(header, map(plain_cell, cells), strict=False))
+            record = _table_record(index, dict(row), smiles, name)
+            if len(cells) > len(header) and any(cells[len(header) :]):
+                record = replace(record, reason=f"row: {len(cells)} cells, where the table has {len(header)} columns")
+            yield record
+
+
+def _rows(reader: Iterator[list[str]], budget: _RowBudget) -> Iterator[list[str] | str]:
+    """Yield the cells of every row that is not empty, or why it cannot be read."""
+    while True:
+        budget.used = 0
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"row: {error}"
+        else:
+            if cells:
+                yield cells
+
+
+def _delimiter(header: str) -> str:
+    """Return what stands between the cells of a line: what cuts it into the most pieces, a comma if nothing does."""
+    return max(",", "\t", ";", key=header.count)
+
+
+def _distinct(path: Path, header: Sequence[str]) -> list[str]:
+    """Return column names, each once: further columns of a name are numbered, and said."""
+    names: list[str] = []
+    for column in header:
+        numbered = (column if number == 1 else f"{column} ({number})" for number in itertools.count(1))
+        names.append(next(name for name in numbered if name not in names))
+        if names[-1] != column and column.strip():
+            tell_once(f"{path} has more than one column '{column}'; further ones are called '{names[-1]}'")
+    return names
 
 
 class _RowBudget:
@@ -75,14 +174,14 @@ class _RowBudget:
             yield line
 
 
-def read_parquet(path: Path) -> Iterator[TextRecord]:
+def read_parquet(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
     """The same of a Parquet table, where rows may have coordinates too."""
     import pyarrow
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as table:
-            smiles, name = _columns(path, table.schema_arrow.names)
+            smiles, name = _columns(path, table.schema_arrow.names, columns or Columns())
             _check_parquet(path, table.metadata)
             for index, row in enumerate(_parquet_rows(path, table.schema_arrow)):
                 placed = row.pop(COORDINATES, None)

@@ -7,40 +7,49 @@ anything is parsed: a record of a megabyte, a SMILES of 10 kB.
 from __future__ import annotations
 
 import csv
+import functools
 import gzip
 import itertools
 import re
 import tarfile
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from moldiff.chem.io.capped import MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, open_text, smiles_record
-from moldiff.chem.io.tables import COORDINATES, read_csv, read_parquet
+from moldiff.chem.io.capped import MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, smiles_record
+from moldiff.chem.io.encodings import open_text, tell_once
+from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
+from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv, read_parquet
 from moldiff.errors import MoldiffError
 
 __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "TextRecord", "read_texts"]
 
 MAX_EMPTY = 100_000  # empty records in a row
-LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
 _SHORTEST_ATOM = 8  # characters of an atom's line in an .xyz file
-_TAG = re.compile(r"^>.*<(.*)>")
+_SMILES_LINE = re.compile(r"([^\s,;]+)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
 
 
-def read_texts(path: Path) -> Iterator[TextRecord]:
+def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
     """Return an iterator over the records of a molecule file, chosen by its suffix (see `SUFFIXES`).
+
+    Args:
+        path: the file.
+        columns: where a table has its SMILES and names; None = it is found out.
 
     Raises:
         MoldiffError: the file is missing, empty, damaged, of an unknown kind or not what its suffix says. What the
-        first bytes
-            show is raised here, the rest while iterating.
+            first bytes show is raised here, the rest while iterating.
     """
     reader = next((reader for suffix, reader in _READERS.items() if path.name.lower().endswith(suffix)), None)
     if reader is None:
         raise MoldiffError(f"{path} has an unknown suffix; known are {', '.join(SUFFIXES)}")
+    if columns is not None:
+        if reader not in (read_csv, read_parquet):
+            raise MoldiffError(f"{path} is no table: it has no columns to choose", argument=columns.first)
+        reader = functools.partial(reader, columns=columns)
     try:
         if path.is_dir():
             raise MoldiffError(f"{path} is a folder, not a molecule file")
@@ -59,6 +68,8 @@ def _guarded(path: Path, reader: Callable[[Path], Iterator[TextRecord]]) -> Iter
             empty = 0 if record.text.strip() or not _is_empty(record) else empty + 1
             if empty > MAX_EMPTY:
                 raise MoldiffError(f"{path}: more than {MAX_EMPTY} empty records in a row, up to record {count}")
+            if record.note:
+                tell_once(f"{path}, record {count}: {record.note} (more such records are not named)")
             yield record
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error) as error:
         raise MoldiffError(f"{path} is damaged after {count} records: {str(error) or type(error).__name__}") from error
@@ -74,69 +85,16 @@ def _is_empty(record: TextRecord) -> bool:
     return not any(record.tags.values()) and (not record.reason or record.reason.startswith("empty"))
 
 
-def _read_sdf(path: Path) -> Iterator[TextRecord]:
-    """Hold records back until one has a mol block, so that a file that is no SDF gives one error and no records."""
-    with open_text(path) as handle:
-        records = (_sdf_record(index, lines) for index, lines in enumerate(_sdf_blocks(capped_lines(path, handle))))
-        head: list[TextRecord] = []
-        for record in itertools.islice(records, LOOK_AHEAD):
-            head.append(record)
-            if "M  END" in record.text:
-                break
-        else:
-            if head:
-                raise MoldiffError(f"{path} is not an SDF: no mol block in its first {len(head)} records")
-        yield from head
-        yield from records
-
-
-def _sdf_blocks(handle: Iterable[str]) -> Iterator[list[str] | None]:
-    """Yield the lines of each record without its "$$$$"; None for a record that is too long to keep."""
-    lines: list[str] = []
-    size = 0
-    for line in handle:
-        if line.startswith("$$$$"):
-            yield lines if size <= MAX_RECORD else None
-            lines, size = [], 0
-            continue
-        size += len(line)
-        if size <= MAX_RECORD:
-            lines.append(line.rstrip("\r\n"))
-    if size > MAX_RECORD:
-        yield None
-    elif any(line.strip() for line in lines):
-        yield lines
-
-
-def _sdf_record(index: int, lines: list[str] | None) -> TextRecord:
-    if lines is None:
-        return TextRecord(index, "sdf", "", "", reason=f"too large: record of more than {MAX_RECORD} characters")
-    end = next((number + 1 for number, line in enumerate(lines) if line.startswith("M  END")), len(lines))
-    tags: dict[str, str] = {}
-    name, values = "", []  # type: str, list[str]
-    for line in lines[end:]:
-        if found := _TAG.match(line):
-            name, values = found.group(1).strip(), []
-        elif name and line.strip():
-            values.append(line)
-            tags[name] = "\n".join(values)
-        elif name:
-            tags.setdefault(name, "")
-            name = ""
-    if name:
-        tags.setdefault(name, "")
-    return TextRecord(index, "sdf", lines[0].strip() if lines else "", "\n".join(lines[:end]) + "\n", tags)
-
-
 def _read_smi(path: Path) -> Iterator[TextRecord]:
-    """Read lines "SMILES [name]"; blank lines, lines that start with "#" and a header line are no records."""
+    """Read lines "SMILES [name]", parted by blanks, a comma or a semicolon; blank lines, lines that start with "#" and
+    a header line are no records."""
     with open_text(path) as handle:
         index = 0
         for number, line in enumerate(capped_lines(path, handle)):
-            parts = line.strip().split(maxsplit=1)
-            if not parts or parts[0].startswith("#") or (number == 0 and parts[0].lower() == "smiles"):
+            found = _SMILES_LINE.fullmatch(line.strip())
+            if found is None or found[1].startswith("#") or (number == 0 and found[1].lower() in SMILES_COLUMNS):
                 continue
-            yield smiles_record(index, parts[0], parts[1] if len(parts) > 1 else "", {})
+            yield smiles_record(index, found[1] + (found[2] or ""), found[3], {})
             index += 1
 
 
@@ -197,13 +155,21 @@ def _read_archive(path: Path) -> Iterator[TextRecord]:
             index += 1
 
 
-_READERS: dict[str, Callable[[Path], Iterator[TextRecord]]] = {
-    ".sdf.gz": _read_sdf,
-    ".sdf": _read_sdf,
+_TEXT_READERS: dict[str, Callable[[Path], Iterator[TextRecord]]] = {
+    ".sdf": read_sdf,
+    ".sd": read_sdf,
+    ".mol": read_sdf,
     ".smi": _read_smi,
+    ".smiles": _read_smi,
     ".csv": read_csv,
-    ".parquet": read_parquet,
-    ".tar.bz2": _read_archive,
+    ".tsv": read_csv,
     ".xyz": _read_xyz,
 }
+_READERS = {
+    **_TEXT_READERS,
+    **{f"{suffix}.gz": reader for suffix, reader in _TEXT_READERS.items()},
+    ".parquet": read_parquet,
+    ".tar.bz2": _read_archive,
+}
 SUFFIXES = tuple(_READERS)
+SDF_SUFFIXES = tuple(suffix for suffix, reader in _READERS.items() if reader is read_sdf)

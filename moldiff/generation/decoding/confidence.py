@@ -1,4 +1,4 @@
-"""How sure the model was of each atom: the probability that its last prediction gives to what was decoded.
+"""Confidence of the model in each atom: the probability that its last prediction gives to what was decoded.
 
 It is the model's own opinion, uncalibrated: a value near 1 says that the model saw no alternative, not that there is
 none.
@@ -13,8 +13,9 @@ import numpy as np
 
 from moldiff.arrays import LogProbabilities, MolArrays
 
-_MISSING = "n/a"  # what RDKit reads as no value in a list of atom properties
-TYPE_TAG, BOND_TAG = "atom.dprop.type_confidence", "atom.dprop.bond_confidence"
+_MISSING = "n/a"
+# RDKit's own "atom.dprop." would make every reader that leaves hydrogens out warn of each molecule
+TYPE_TAG, BOND_TAG = "moldiff_type_confidence", "moldiff_bond_confidence"
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,8 @@ class Confidence:
     bonds: np.ndarray
 
     def tags(self, n_atoms: int) -> dict[str, str]:
-        """Return tag -> list of ``n_atoms`` values as RDKit's atom property lists have it; atoms added later have none.
-
-        RDKit's SDMolSupplier hands them out as double properties ``type_confidence`` and ``bond_confidence``.
-        """
+        """Return tag -> list of ``n_atoms`` values, parted by blanks, in the order of the atoms; those added later have
+        none, "n/a"."""
         added = [math.nan] * (n_atoms - len(self.types))
         lists = {TYPE_TAG: [*self.types.tolist(), *added], BOND_TAG: [*self.bonds.tolist(), *added]}
         return {

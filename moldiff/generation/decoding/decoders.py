@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, EncodingError, decode, encode
+from moldiff.chem.convert import Conversion, EncodingError, classes_of, decode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
 from moldiff.choices import Decoding
@@ -33,7 +33,7 @@ LENGTH_WIDENING = 0.05  # angstrom beyond the range of bond lengths seen in trai
 
 @dataclass(frozen=True)
 class DecodedMolecule:
-    """What a decoder makes of a draw.
+    """A draw as a decoder sees it.
 
     Attributes:
         conversion: the molecule or why there is none.
@@ -57,12 +57,12 @@ class DecodedMolecule:
 
     @property
     def reason(self) -> str:
-        """Why it is not valid, as far as the decoder knows; "" if it is."""
+        """The fault, as far as the decoder knows; "" if there is none."""
         return self.problem or self.geometry
 
     @property
     def status(self) -> Status:
-        """Whether it is valid, as far as the decoder knows."""
+        """Valid or invalid, as far as the decoder knows."""
         return Status.INVALID if self.reason else Status.VALID
 
 
@@ -100,30 +100,38 @@ class StructuredDecoder:
         fitted: look only among molecules that keep the rule of bond lengths. (A ring may still come out as aromatic
             whose bonds the solution calls single and double, so the rule is applied in any case.)
         limits: how far to search.
-        demands: look only among molecules that are as a run's constraints want them.
+        constraints: look only among molecules that are as a run's constraints want them.
     """
 
     vocabulary: Vocabulary
     seen: TrainingChemistry
     fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
-    demands: DecodingConstraints = NO_CONSTRAINTS
+    constraints: DecodingConstraints = NO_CONSTRAINTS
 
     def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw's arrays, or those of the most probable sound molecule."""
         plain = ArgmaxDecoder(self.vocabulary).decode(draw)
-        if not plain.problem:
+        problem = plain.problem or self._other_hydrogens(plain)
+        if not problem:
             return plain
         assert draw.arrays is not None and draw.log_probabilities is not None
         charge = self.total_charge(draw.arrays)
         fits = self.seen.fitting(draw.arrays.pos, self.vocabulary, LENGTH_WIDENING) if self.fitted else None
         found = decode_structured(
-            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
+            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.constraints
         )
         if found.solution is None:
-            problem = f"decoding: {found.reason} (argmax: {plain.problem})"
+            problem = f"decoding: {found.reason} (argmax: {problem})"
             return DecodedMolecule(plain.conversion, problem, arrays=draw.arrays)
         return self._decoded(draw.arrays, found.solution)
+
+    def _other_hydrogens(self, plain: DecodedMolecule) -> str:
+        """Return how many hydrogens a sound molecule has if others are demanded; all else that is, plain decoding
+        obeys."""
+        mol, wanted = plain.conversion.mol, self.constraints.hydrogens
+        found = 0 if mol is None else sum(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
+        return "" if wanted in (None, found) else f"{found} hydrogens"
 
     def total_charge(self, arrays: MolArrays) -> int:
         """Return the total charge to decode with where none is demanded."""
@@ -162,7 +170,7 @@ class StructuredDecoder:
 def length_problem(mol: Mol, vocabulary: Vocabulary, seen: TrainingChemistry) -> str:
     """Return which bond of a sanitised molecule has a length unlike any of its kind in training; "" if none has."""
     try:
-        arrays = encode(mol, vocabulary)
+        arrays = classes_of(mol, vocabulary)
     except EncodingError as error:
         return str(error)
     return seen.length_problem(arrays, vocabulary, LENGTH_WIDENING)
@@ -177,21 +185,23 @@ def differences(plain: MolArrays, solution: Solution) -> int:
 
 
 def _argmax(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
     return ArgmaxDecoder(vocabulary)
 
 
 def _structured(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
-    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), demands=demands)
+    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), constraints=constraints)
 
 
 def _fitted(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
-    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), True, demands=demands)
+    return StructuredDecoder(
+        vocabulary, TrainingChemistry.from_tensors(references, source), True, constraints=constraints
+    )
 
 
 DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, DecodingConstraints], Decoder]] = {

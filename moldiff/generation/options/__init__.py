@@ -1,1 +1,1 @@
-"""What users wish of molecules, and what the sampler does about it."""
+"""Options of generation: the users' words, checked and held against the model."""

@@ -35,6 +35,16 @@ def formula_text(counts: Mapping[str, int]) -> str:
     return "".join(symbol + (str(count) if count > 1 else "") for symbol, count in counts.items())
 
 
+def made_of(counts: Mapping[str, int], vocabulary: Vocabulary) -> dict[str, int]:
+    """Return the part of a composition that a model makes: without hydrogens where these are placed afterwards."""
+    return {symbol: count for symbol, count in counts.items() if vocabulary.explicit_hydrogens or symbol != "H"}
+
+
+def formula_size(counts: Mapping[str, int], vocabulary: Vocabulary) -> int:
+    """Return how many of a composition's atoms a model makes."""
+    return sum(made_of(counts, vocabulary).values())
+
+
 def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabulary: Vocabulary) -> ElementMask | None:
     """Return the mask of allowed elements; None if all are.
 
@@ -48,12 +58,21 @@ def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabul
     known = vocabulary.elements
     for symbol in (*(allowed or ()), *excluded):
         _check_symbol(symbol, "elements" if symbol in (allowed or ()) else "exclude_elements")
-        # where hydrogens are placed afterwards, there is no other way to have them or not
-        if symbol not in known and not (symbol == "H" and symbol in (allowed or ())):
+        if symbol == "H" and not vocabulary.explicit_hydrogens:
+            if symbol in excluded:
+                raise MoldiffError(
+                    "exclude_elements: hydrogens cannot be excluded from molecules of a model of heavy atoms, since "
+                    "they are placed wherever a valence is open; a formula says how many there are",
+                    argument="exclude_elements",
+                )
+            continue
+        if symbol not in known:
             logger.warning("the model does not know %s anyway: its elements are %s", symbol, " ".join(known))
     flags = tuple((allowed is None or symbol in allowed) and symbol not in excluded for symbol in known)
     if not any(flags):
         raise MoldiffError(f"no element is left of the model's {' '.join(known)}")
+    if allowed is not None and "H" not in allowed and not vocabulary.explicit_hydrogens:
+        logger.warning("elements: hydrogens come wherever a valence is open, named or not: the model has heavy atoms")
     if "H" in known and not flags[known.index("H")]:
         logger.warning("hydrogen is not among the allowed elements: few molecules can do without")
     return None if all(flags) else ElementMask(known, flags)
@@ -83,18 +102,23 @@ def constraints_of(
     constraints: list[Constraint] = [] if mask is None else [mask]
     if formula is not None:
         _check_possible(formula, mask, charge, vocabulary)
-        n = sum(formula.values())
+        made, n = made_of(formula, vocabulary), formula_size(formula, vocabulary)
         if sizes is not None and not sizes[0] <= n <= sizes[1]:
-            text = formula_text(formula)
-            raise MoldiffError(f"formula {text} has {n} atoms, which contradicts {sizes[0]}..{sizes[1]} atoms")
-        constraints, sizes = [Composition(vocabulary.elements, dict(formula))], (n, n)
+            text, atoms = formula_text(formula), vocabulary.atoms
+            raise MoldiffError(f"formula {text} has {n} {atoms}, which contradicts {sizes[0]}..{sizes[1]} {atoms}")
+        hydrogens = None if vocabulary.explicit_hydrogens else formula.get("H")
+        if hydrogens is None and not vocabulary.explicit_hydrogens:
+            logger.info("formula %s names no hydrogens: there are as many as valences take", formula_text(formula))
+        constraints, sizes = [Composition(vocabulary.elements, made, hydrogens)], (n, n)
     if charge is not None:
         n, sums = sizes[0] if sizes else smallest, {0}
         for _ in range(min(n, abs(charge))):
             sums |= {total + own for total in sums for own in vocabulary.charges}
         if charge not in sums:
             known = " ".join(f"{own:+d}" if own else "0" for own in vocabulary.charges)
-            raise MoldiffError(f"charge {charge:+d} is out of reach: {n} atoms with formal charges of {known}")
+            raise MoldiffError(
+                f"charge {charge:+d} is out of reach: {n} {vocabulary.atoms} with formal charges of {known}"
+            )
         constraints.append(TotalCharge(vocabulary.charges, charge))
     return tuple(constraints), sizes
 
@@ -103,14 +127,16 @@ def _check_possible(
     counts: Mapping[str, int], mask: ElementMask | None, charge: int | None, vocabulary: Vocabulary
 ) -> None:
     """Raise MoldiffError for a composition that the model cannot make or that is not allowed."""
-    if not vocabulary.explicit_hydrogens:
-        raise MoldiffError("a formula needs a model with explicit hydrogens; this one has them placed afterwards")
-    formula = formula_text(counts)
-    for symbol in counts:
+    formula, made = formula_text(counts), made_of(counts, vocabulary)
+    if not made:
+        raise MoldiffError(f"formula {formula}: the model makes heavy atoms, and there is none")
+    for symbol in made:
         if symbol not in vocabulary.elements:
             raise MoldiffError(f"formula {formula}: the model does not know {symbol}, but {vocabulary.elements}")
         if mask is not None and not mask.allowed[mask.elements.index(symbol)]:
             raise MoldiffError(f"formula {formula} contradicts the allowed elements: it holds {symbol}")
+    if len(made) == len(counts) and not vocabulary.explicit_hydrogens:
+        return  # hydrogens are as many as it takes
     electrons = sum((ELEMENTS.index(symbol) + 1) * count for symbol, count in counts.items()) - (charge or 0)
     if electrons % 2 and charge is not None:
         raise MoldiffError(f"formula {formula} with charge {charge:+d} has an odd number of electrons: only radicals")

@@ -32,7 +32,7 @@ _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
 
 @dataclass(frozen=True, init=False)
 class Fragment:
-    """What is kept of a molecule, and what is to become of it: a file or a molecule with a 3D conformer.
+    """Part of a molecule that is kept, and what is to become of it: a file or a molecule with a 3D conformer.
 
     Lists and ranges may be texts as on the command line: "0-11", "3,7", "4..10".
 
@@ -51,7 +51,8 @@ class Fragment:
         keep_smarts: keep what this SMARTS matches, with its hydrogens.
         attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
             has an open valence anyway.
-        grow: number of new atoms, hydrogens counted, or an inclusive range; None = as in the training data.
+        grow: number of new atoms, or an inclusive range; None = as in the training data. Hydrogens are counted unless
+            the model makes heavy atoms alone.
         resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
 
     Attributes:
@@ -134,8 +135,6 @@ class Fragment:
 
     def cut(self, vocabulary: Vocabulary) -> MolFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
-        if not vocabulary.explicit_hydrogens:
-            raise MoldiffError("a fragment needs a model with explicit hydrogens; this one has them placed afterwards")
         cut = cut_fragment(self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, self.attach_at)
         parts = parts_of(cut.mol)
         for number, part in enumerate(parts, start=1):
@@ -152,7 +151,8 @@ class Fragment:
             logger.warning("%s: isotopes are not kept; its atoms come back as the plain elements", self.source)
         lacking = zip(fragment.atoms.tolist(), fragment.open_valences.tolist(), strict=True)
         places = ", ".join(f"{atom} ({lacks})" for atom, lacks in lacking if lacks)
-        logger.info("%s: %d atoms are kept; atoms with open valences: %s", self.source, len(fragment), places)
+        atoms = "atoms are kept" if fragment.with_hydrogens else "heavy atoms are kept, their hydrogens placed anew"
+        logger.info("%s: %d %s; atoms with open valences: %s", self.source, len(fragment), atoms, places)
 
     def sizes(
         self,
@@ -173,7 +173,7 @@ class Fragment:
             MoldiffError: no size is left.
         """
         n, strongest = len(fragment), max(min(BOND_ORDERS.index(name), 3) for name in vocabulary.bonds)
-        least = n + max(1, *(-(-lacks // strongest) for lacks in fragment.open_valences.tolist()))
+        least = n + max(1, *(-(-bonds // strongest) for bonds in fragment.least_bonds.tolist()))
         if self.grow is not None and asked is not None:
             raise MoldiffError("grow and n_atoms both say how large: give one of them", argument="grow")
         if self.grow is not None:
@@ -181,8 +181,14 @@ class Fragment:
         else:
             low, high = asked or (least, max(size_counts))
         if high < least:
-            whose = f"{low}..{high} atoms are asked for" if asked or self.grow else f"the model knows up to {high}"
-            raise MoldiffError(f"{self.source}: {n} atoms are kept and need {least - n} new ones at least, but {whose}")
+            whose = (
+                f"{low}..{high} {vocabulary.atoms} are asked for"
+                if asked or self.grow
+                else f"the model knows up to {high}"
+            )
+            raise MoldiffError(
+                f"{self.source}: {n} {vocabulary.atoms} are kept and need {least - n} new ones at least, but {whose}"
+            )
         return max(low, least), high
 
 
@@ -232,7 +238,9 @@ def check_together(
         total = sum(vocabulary.charges[kind] for kind in fragment.arrays.charge.tolist())
         new, low, high = sizes[0] - len(fragment), min(vocabulary.charges), max(vocabulary.charges)
         if not new * min(low, 0) <= charge - total <= new * max(high, 0):
-            raise MoldiffError(f"charge {charge:+d} is out of reach: {source} has {total:+d}, with {new} new atoms")
+            raise MoldiffError(
+                f"charge {charge:+d} is out of reach: {source} has {total:+d}, with {new} new {vocabulary.atoms}"
+            )
 
 
 def _blocks(path: Path) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""What is asked of a generation, in one object: built once where the user's words come in, checked as far as that can
-be done without the model."""
+"""Options of a generation, in one object: built once where the user's words come in, checked as far as that can be done
+without the model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
@@ -15,20 +16,25 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.scoring.rarity import BY_TABLES
 
 DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
+MOST_FIRST = 1 << 31
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(RunOptions):
-    """What is asked of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
+    """Options of a generation; see `moldiff.generation.generate.generate` for the meaning of each field.
 
     Attributes:
         until: what n counts; None = draws.
         until_valid: the same as ``until`` valid.
         max_draws: end after so many draws even if n is not reached; None = `DRAWS_PER_MOLECULE` n.
         criteria: filters; what fails one is filtered.
+        first: number of the first draw; a draw is the same in whatever range it stands.
         decode, renoise: what becomes of a molecule that is not valid.
+        rarity: tell the rarest ring system and the weakest bond of each molecule.
+        ring_table: by another model's tables, or by the molecules of a file; None = the model's own.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
@@ -36,8 +42,11 @@ class GenerationOptions(RunOptions):
     until_valid: bool = False
     max_draws: int | None = None
     criteria: Criteria = field(default_factory=Criteria)
+    first: int = 0
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
+    rarity: bool = False
+    ring_table: str | Path | None = None
     steering: SteeringOptions = field(default_factory=SteeringOptions)
     score: ScoreOptions | None = None
 
@@ -55,17 +64,30 @@ class GenerationOptions(RunOptions):
                 raise MoldiffError(f"max_draws must be at least {self.n}, not {self.max_draws}", argument="max_draws")
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+        if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
+            raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
+        check_flag(self.rarity, "rarity")
         if self.score is not None:
             self._check_score()
+        if self.ring_table is not None and not self.needs_tables:
+            raise MoldiffError(
+                "ring_table needs something that asks it: rarity, or the score known_rings or weakest_bond",
+                argument="ring_table",
+            )
+
+    @property
+    def needs_tables(self) -> bool:
+        """Whether rings and bonds are held against tables."""
+        return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
 
     @property
     def goal(self) -> Until | None:
-        """What n counts; None = draws."""
+        """The kind of molecule that n counts; None = draws."""
         return Until.VALID if self.until_valid else self.until
 
     @property
     def most_draws(self) -> int:
-        """How many draws are made at most."""
+        """The most draws that are made."""
         if self.goal is None:
             return self.n
         return self.n * DRAWS_PER_MOLECULE if self.max_draws is None else self.max_draws
@@ -79,6 +101,10 @@ class GenerationOptions(RunOptions):
                 "network:FOLDER:name=2.5 as a score goes by such a network",
                 argument="score",
             )
+        if self.first:
+            raise MoldiffError(
+                "score and first do not go together: draws compete in groups, which begin at 0", argument="first"
+            )
         if self.renoise:
             raise MoldiffError(
                 "score and renoise do not go together: what fails has weight zero as it is", argument="score"
@@ -91,7 +117,15 @@ class GenerationOptions(RunOptions):
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         goal = None if self.goal is None else str(self.goal)
-        own = {"until": goal, "max_draws": self.max_draws, "decode": str(self.decode), "renoise": self.renoise}
+        own: dict[str, object] = {
+            "until": goal,
+            "max_draws": self.max_draws,
+            "first": self.first,
+            "decode": str(self.decode),
+            "renoise": self.renoise,
+            "rarity": self.rarity,
+            "ring_table": None if self.ring_table is None else str(self.ring_table),
+        }
         score = {} if self.score is None else self.score.record()
         return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **score}
 

@@ -1,4 +1,4 @@
-"""Where the molecules go."""
+"""Output files of a run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ class OutputOptions:
     Attributes:
         path: of the SDF.
         keep_invalid: write molecules that are not valid too, as far as there is anything to write.
+        report: .html file for a page on the run: funnel, distributions, molecules to turn, what did not pass.
         trajectories: .xyz or .html files for the path from noise to a molecule.
         overwrite: replace what is there.
+        confidence: write how sure the model was of each atom.
 
     Raises:
         MoldiffError: a name of another suffix.
@@ -26,14 +28,18 @@ class OutputOptions:
 
     path: Path
     keep_invalid: bool = False
+    report: Path | None = None
     trajectories: Sequence[Path] = ()
     overwrite: bool = False
+    confidence: bool = False
 
     def __post_init__(self) -> None:
         if self.path.suffix.lower() != ".sdf":
             raise MoldiffError(f"{self.path}: the output must end in .sdf", argument="out")
         for path in self.trajectories:
             check_suffix(path)
+        if self.report is not None and self.report.suffix.lower() != ".html":
+            raise MoldiffError(f"{self.report}: a report must end in .html", argument="report")
 
     @property
     def table(self) -> Path:
@@ -42,9 +48,14 @@ class OutputOptions:
 
     @property
     def picture(self) -> Path:
-        """What was wanted against what came out."""
+        """The picture of what was wanted against what came out."""
         return self.path.with_suffix(".targets.png")
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""
-        return {"keep_invalid": self.keep_invalid, "trajectory": [str(path) for path in self.trajectories]}
+        return {
+            "keep_invalid": self.keep_invalid,
+            "report": None if self.report is None else str(self.report),
+            "confidence": self.confidence,
+            "trajectory": [str(path) for path in self.trajectories],
+        }

@@ -10,7 +10,8 @@ import torch
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.folder import ModelFolder
+from moldiff.models.loaded import load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.sampling.property_guidance import DEFAULT_PROPERTY_SCALE, Goal, PropertyGradient
@@ -50,10 +51,9 @@ class PropertyGuide:
         scale = DEFAULT_PROPERTY_SCALE if scale is None else scale
         if not (math.isfinite(scale) and scale >= 0):
             raise MoldiffError(f"property_scale must be a number from 0 up, not {scale}", argument="property_scale")
-        folder = load_model_folder(name)
-        model = PropertyModel.from_folder(folder, device)
-        model.check_guides(generator, str(folder.path), guided)
-        return cls(folder, model, scale)
+        network = load_property_model(name, device=device)
+        network.model.check_guides(generator, str(network.path), guided)
+        return cls(network.folder, network.model, scale)
 
     @property
     def statistics(self) -> Mapping[str, PropertyStatistics]:

@@ -1,11 +1,11 @@
-"""What every run is asked."""
+"""Options of every run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moldiff.arguments import whole_number
+from moldiff.arguments import check_flag, whole_number
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
@@ -15,12 +15,13 @@ from moldiff.models.loaded import LoadedModel, source_of
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """What every run is asked.
+    """Options of every run.
 
     Attributes:
         n: how many molecules; of a run from records, for each.
         model: name, folder, or a loaded model.
         sampler, output: how, and whereto; no output = no files.
+        heavy_only: of a model of heavy atoms, what the network made, without hydrogens.
 
     Raises:
         MoldiffError: out of range, of a wrong type, or options that contradict each other.
@@ -30,12 +31,15 @@ class RunOptions:
     model: str | Path | LoadedModel = DEFAULT_MODEL
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     output: OutputOptions | None = None
+    heavy_only: bool = False
 
     def __post_init__(self) -> None:
         if whole_number(self.n, "n") < 1:
             raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
+        check_flag(self.heavy_only, "heavy_only")
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         """Return the options by their public names, the sampler's with nothing left open."""
         output = {} if self.output is None else self.output.record()
-        return {"n": self.n, "model": source_of(self.model), **sampler.record(), **output}
+        own = {"n": self.n, "model": source_of(self.model), "heavy_only": self.heavy_only}
+        return {**own, **sampler.record(), **output}

@@ -1,4 +1,4 @@
-"""How draws are made: options that every command of generation shares, and what stands where they say nothing."""
+"""Sampler options: those that every command of generation shares, and what stands where they say nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerOptions:
-    """How draws are made. Build it with `of`.
+    """Options of the sampler. Build it with `of`.
 
     Attributes:
         evaluations: of the network for each molecule, at most; None = the model's own number.

@@ -1,4 +1,4 @@
-"""What molecules should be like: the user's words, read."""
+"""Steering options: the user's words for what molecules should be like, read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SteeringOptions:
-    """What molecules should be like; see `moldiff.generation.generate.generate`. Build it with `of`.
+    """Wanted molecules; see `moldiff.generation.generate.generate`. Build it with `of`.
 
     Attributes:
         n_atoms: inclusive range; None = as in the training data.

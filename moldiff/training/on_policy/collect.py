@@ -21,16 +21,16 @@ from moldiff.config import TrainConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.devices import resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.generation.renoise import Renoiser
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
-from moldiff.models.loaded import load_model
+from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.references import RARITY, References
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
-from moldiff.sampling.conditions import _uniform
+from moldiff.sampling.conditions import uniform
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
@@ -111,7 +111,7 @@ class Collector:
     def _sound(self, draw: RawSample) -> tuple[MolArrays, Tensor, Mol, str] | None:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
-        from moldiff.chem.convert import EncodingError, encode
+        from moldiff.chem.convert import EncodingError, classes_of
         from moldiff.generation.results import assess
         from moldiff.generation.target_report import measured_values
 
@@ -119,7 +119,7 @@ class Collector:
         if outcome.status != Status.VALID or outcome.mol is None or draw.arrays is None:
             return None
         try:
-            graph = encode(outcome.mol, self.model.vocabulary)
+            graph = classes_of(outcome.mol, self.model.vocabulary)
         except EncodingError:
             return None
         known = measured_values(outcome, self.model.conditions)
@@ -179,9 +179,9 @@ class TrainingConditionSampler:
     free: float
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        chosen = self.rows[(_uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
-        uniform = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
-        dropped = dropped_properties(uniform, self.dropout, self.free).numpy()
+        chosen = self.rows[(uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
+        coins = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
+        dropped = dropped_properties(coins, self.dropout, self.free).numpy()
         return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
 
 
@@ -215,38 +215,36 @@ def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
     }
 
 
-def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) -> OnPolicyData:
+def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) -> OnPolicyData:
     """Draw with a model as its users do (default solver and grid), and gather the states.
 
     Sizes, and what is asked for in a part of the draws, are those of training molecules. A teacher mends each draw
     before it is judged.
 
     Args:
-        folder: the model.
+        loaded: the model, on the device to draw on.
         dataset: the training data.
         config: gives ``on_policy``, the seed and how often properties are asked for.
     """
-    wanted, training = config.on_policy, config.training
-    device = resolve_device(training.device)
-    model = MoleculeModel.from_folder(folder, device, resolve_precision("auto", device))
-    starts = TrainingConditionSampler(
+    wanted, training, model = config.on_policy, config.training, loaded.model
+    conditions = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = rarity_tables(dataset) if wanted.known else None
+    tables = _tables(loaded.folder, dataset) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
-    with workers_for(device) as workers:
-        mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
+    with workers_for(model.device) as workers:
+        mender = None if wanted.teacher is None else _mender(config, model, conditions, workers)
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
-            drawer = MoleculeSampler(
+            sampler = MoleculeSampler(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
-                keep_predictions=True, starts=starts, workers=workers,
+                keep_predictions=True, condition_sampler=conditions, workers=workers,
             )  # fmt: skip
             for start in range(first, first + count, _CHUNK):
                 some = min(_CHUNK, first + count - start)
-                walked = list(drawer.walks(start, some, wanted.states))
+                walked = list(sampler.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
                     collector.take(draw, [one for one in passed if one.t < mended_from], part)
@@ -257,10 +255,18 @@ def collect(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
                 logger.info("own draws %d/%d  %s left", start + some, wanted.draws, duration(left))
     if wanted.reweight or wanted.known:
         collector.reweight(_training_traits(dataset, training.seed, tables), wanted.reweight, wanted.known)
-    found = collector.result(made_by(folder, dataset, config))
+    found = collector.result(made_by(loaded.folder, dataset, config))
     counted = ", ".join(f"{count} {name}" for name, count in collector.counts.items())
     logger.info("%d own draws, their states: %s", wanted.draws, counted)
     return found
+
+
+def _tables(folder: ModelFolder, dataset: PreparedDataset) -> RarityTables:
+    """Return the counts of the training molecules: those that a model of the same data carries, or counted anew."""
+    same = (folder.config.get("training") or {}).get("data_sha256") == dataset.info["data_hash"]
+    if same and set(RARITY) <= folder.references.keys():
+        return References(folder.references, str(folder.path)).rarity
+    return rarity_tables(dataset)
 
 
 def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:
@@ -282,7 +288,9 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
     return replace(mended, arrays=replace(mended.arrays, pos=pos))
 
 
-def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingConditionSampler, workers: Workers) -> Renoiser:
+def _mender(
+    config: TrainConfig, model: MoleculeModel, conditions: TrainingConditionSampler, workers: Workers
+) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
@@ -292,11 +300,11 @@ def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingCondition
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
             "charges, bonds and conditions"
         )
-    drawer = MoleculeSampler(
+    sampler = MoleculeSampler(
         teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
-        keep_predictions=True, starts=starts, workers=workers,
+        keep_predictions=True, condition_sampler=conditions, workers=workers,
     )  # fmt: skip
-    return Renoiser(drawer, own.teacher_start)
+    return Renoiser(sampler, own.teacher_start)
 
 
 def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:

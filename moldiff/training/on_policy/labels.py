@@ -1,4 +1,4 @@
-"""Which of a model's sound draws it is trained on, and how often: made of what the data is made of, and as usual.
+"""Weights of a model's sound draws as labels of its training: made of what the data is made of, and as usual.
 
 A draw may be sound and still odd: a ring that nobody makes, two groups that are never bonded. How usual a molecule is
 stands in tables of the training molecules (`moldiff.chem.descriptors.rarity`): how many of them have its rarest ring
@@ -30,7 +30,7 @@ _EVEN = 0.2  # prior where rarity counts: of some thousand draws few are usual i
 
 @dataclass(frozen=True)
 class Traits:
-    """What is counted of a molecule.
+    """Counted features of a molecule.
 
     Attributes:
         motifs: with its size.

@@ -215,7 +215,7 @@ def test_every_frame_of_an_xyz_is_a_record(tmp_path: Path) -> None:
         ("a.sdf", b"x\n$$$$\n" * 300, "is not an SDF"),
         ("a.sdf.gz", b"plain text", "is damaged"),
         ("a.sdf.gz", gzip.compress(DRUGS.read_bytes(), mtime=0)[:-2000], "is damaged after"),
-        ("a.mol3", b"x", "unknown suffix; known are .sdf.gz, .sdf, .smi"),
+        ("a.mol3", b"x", "unknown suffix; known are .sdf, .sd, .mol, .smi"),
         ("a.csv", b"name,mass\na,1\n", "no column 'smiles'; its columns are name, mass"),
         ("a.parquet", b"PAR0", "is not a Parquet file"),
         ("a.tar.bz2", b"no archive at all", "is damaged"),

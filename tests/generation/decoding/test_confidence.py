@@ -9,7 +9,8 @@ from generating import generate_files
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
-from moldiff.chem.io.records import read_records
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.records import mol_to_sdf_record, read_records, write_sdf
 from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
 from moldiff.generation.generate import generate
 
@@ -33,28 +34,40 @@ def test_atoms_without_a_value_are_marked() -> None:
     assert tags == {TYPE_TAG: "0.500 1.000 n/a", BOND_TAG: "0.250 n/a n/a"}
 
 
-def test_generated_files_carry_them_and_rdkit_reads_them(model: Path, tmp_path: Path) -> None:
+def test_generated_files_carry_them_on_demand_alone(model: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     generate_files(out, n=8, model=str(model), evaluations=3, keep_invalid=True)
+    assert "confidence" not in out.read_text()
+    generate_files(out, n=8, model=str(model), evaluations=3, keep_invalid=True, overwrite=True, confidence=True)
     assert max(map(len, out.read_text().splitlines())) <= 200
     molecules = [mol for mol in Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False) if mol is not None]
     assert molecules
     for mol in molecules:
-        assert all(0 < atom.GetDoubleProp("type_confidence") <= 1 for atom in mol.GetAtoms())
-        bonded = [atom for atom in mol.GetAtoms() if atom.GetDegree()]
-        assert all(0 < atom.GetDoubleProp("bond_confidence") <= 1 for atom in bonded)
+        values = mol.GetProp(TYPE_TAG).split()
+        assert len(values) == mol.GetNumAtoms() and all(0 < float(value) <= 1 for value in values)
+
+
+def test_readers_have_nothing_to_warn_of(model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """RDKit's defaults leave hydrogens out."""
+    out = tmp_path / "m.sdf"
+    generate_files(out, n=4, model=str(model), evaluations=3, confidence=True)
+    mol = embed(Chem.MolFromSmiles("C[C@H](O)c1ccccc1"), seed=1, timeout_s=10)[0]
+    record = mol_to_sdf_record(mol, "x", Confidence(np.ones(18), np.ones(18)).tags(mol.GetNumAtoms()))
+    with open(out, "a") as handle:
+        handle.write(record)
+    capfd.readouterr()
+    assert sum(mol is not None for mol in Chem.SDMolSupplier(str(out))) >= 1
+    assert capfd.readouterr().err == ""
 
 
 def test_long_lists_are_wrapped(tmp_path: Path) -> None:
-    from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
-
     sample = Path(__file__).parents[3] / "data" / "sample.sdf"
     mol = max((record.mol for record in read_records(sample) if record.mol), key=lambda mol: mol.GetNumAtoms())
     values = " ".join(f"{0.001 * k:.9f}" for k in range(mol.GetNumAtoms()))
     write_sdf(tmp_path / "one.sdf", [mol_to_sdf_record(mol, "one", {TYPE_TAG: values, "note": "a " * 150})])
     assert len(values) > 200
     back = next(iter(Chem.SDMolSupplier(str(tmp_path / "one.sdf"), removeHs=False)))
-    read = [atom.GetDoubleProp("type_confidence") for atom in back.GetAtoms()]
+    read = [float(value) for value in back.GetProp(TYPE_TAG).split()]
     assert read == pytest.approx([0.001 * k for k in range(mol.GetNumAtoms())])
     assert back.GetProp("note") == " ".join(["a"] * 150)  # everything else stays on one line
 

@@ -75,6 +75,9 @@ def test_rarity_without_motifs_and_motifs_at_half_strength(both: tuple[list[Trai
     assert share(draws, alone, "head") == pytest.approx(share(draws, np.zeros(len(draws)), "head"), abs=0.02)
     assert share(draws, alone, "unseen") < 0.15
     np.testing.assert_allclose(label_log_weights(draws, data, strength=0.0), 0.0, atol=1e-12)
+    whole, half = (label_log_weights(draws, data, strength=strength) for strength in (1.0, 0.5))
+    assert np.ptp(whole) > 0.3
+    assert np.ptp(half - 0.5 * whole) < 1e-9, "weights to the power of the strength"
 
 
 def test_no_draw_is_forbidden_by_a_count() -> None:

@@ -28,13 +28,15 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, StructuredDecoder
 from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.training import references
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
-from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
+from moldiff.training.on_policy.collect import Collector, _tables, aligned, collect, made_by
 from moldiff.training.on_policy.labels import Traits
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
@@ -64,8 +66,8 @@ def qm9() -> MoleculeModel:
 
 @pytest.fixture(scope="module")
 def walked(qm9: MoleculeModel) -> list[tuple[RawSample, list[TrajectoryState]]]:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    return sorted(molecule_sampler.walks(0, 24, STATES), key=lambda item: item[0].number)
 
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
@@ -85,8 +87,8 @@ def same_molecules(one: MolBatch, other: MolBatch) -> bool:
 def test_walks_are_the_draws_and_their_states_are_those_passed(
     qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    plain = {draw.number: draw for draw in drawer.draw(0, 24)}
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    plain = {draw.number: draw for draw in molecule_sampler.draw(0, 24)}
     kept: set[float] = set()
     for draw, passed in walked[:8]:
         other = plain[draw.number]
@@ -95,8 +97,8 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
         assert np.array_equal(draw.arrays.pos, other.arrays.pos)
         assert np.array_equal(draw.arrays.bonds, other.arrays.bonds)
         path: list[tuple[MolBatch, MolPrediction]] = []
-        drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
-        times = drawer.grid.tolist()
+        molecule_sampler.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
+        times = molecule_sampler.grid.tolist()
         assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
         assert len({one.t for one in passed}) == STATES
         for one in passed:
@@ -202,7 +204,7 @@ def test_draws_are_calibrated_if_asked_for(
     monkeypatch.setattr(Collector, "reweight", lambda _, *args: asked.append(args))
     dataset = PreparedDataset.open(like_qm9)
     keys = [f"on_policy.reweight={reweight}", f"on_policy.known={known}"]
-    collect(load_model_folder("qm9"), dataset, config_of(training_file, like_qm9, *keys))
+    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, *keys))
     if not reweight and not known:
         assert asked == []
         return
@@ -219,6 +221,19 @@ def test_labels_chosen_by_rarity_are_kept_and_told(training_file: Write, like_qm
         train(tmp_path / "run.yaml", [*FEW, "training.steps=2"], resume="auto")
 
 
+def test_tables_that_the_model_carries_of_the_same_data_are_not_counted_again(
+    training_file: Write, like_qm9: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    counted = references.rarity_tables(dataset)
+    carried = {name: torch.from_numpy(values) for name, values in counted.to_tensors().items()}
+    known = replace(folder, references=folder.references | carried)
+    own = replace(known, config={**folder.config, "training": {"data_sha256": dataset.info["data_hash"]}})
+    monkeypatch.setattr("moldiff.training.on_policy.collect.rarity_tables", lambda _: "counted anew")
+    assert _tables(own, dataset) == counted
+    assert _tables(known, dataset) == _tables(folder, dataset) == "counted anew"
+
+
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
     collector = Collector(tiny_model, PreparedDataset.open(like_qm9))
     for draw, passed in MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True).walks(0, 3, 2):
@@ -230,7 +245,7 @@ def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: P
 def test_the_file_gives_back_every_row(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     config = config_of(training_file, like_qm9)
     folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
-    own, known = collect(folder, dataset, config), made_by(folder, dataset, config)
+    own, known = collect(load_model("qm9"), dataset, config), made_by(folder, dataset, config)
     own.save(tmp_path / "own.safetensors")
     again = OnPolicyData.load(tmp_path / "own.safetensors", known)
     assert np.array_equal(own.sizes, again.sizes)
@@ -273,7 +288,7 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
     assert same_molecules(noisy, again[2])
     assert not same_molecules(clean, task.own_example(steps[1])[0])
     own = task.own[0].batch(*task.own[1].batch(steps[0]))
-    assert torch.equal(levels.sigma, task.model.curve.levels(own.t).sigma)
+    assert torch.equal(levels.sigma, task.model.schedule.levels(own.t).sigma)
     assert torch.equal(previous.atom_type, own.previous.atom_type)
     assert same_molecules(noisy, own.noisy)
     # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
@@ -327,7 +342,9 @@ def test_a_run_of_the_release_before_goes_on(
     save_file(tensors, old, metadata)
     new.unlink()
     state = tmp_path / "run/checkpoints/step-00000001/state.json"
-    state.write_text(json.dumps(as_older(json.loads(state.read_text()))))
+    before = as_older(json.loads(state.read_text())) | {"format": 1}
+    del before["state_sha256"]
+    state.write_text(json.dumps(before))
     assert "own_draws" in state.read_text()
     written = old.stat().st_mtime_ns
     caplog.clear()
@@ -347,12 +364,12 @@ def labels_by_state(own: OnPolicyData) -> dict[bytes, tuple[float, torch.Tensor]
 
 
 def test_a_teacher_mends_draws(training_file: Write, like_qm9: Path) -> None:
-    folder, dataset = load_model_folder("qm9"), PreparedDataset.open(like_qm9)
+    loaded, dataset = load_model("qm9"), PreparedDataset.open(like_qm9)
     few = [
         "on_policy.draws=24", "on_policy.sampler_evaluations=[5]", "on_policy.teacher_start=0.3", "on_policy.reweight=0"
     ]  # fmt: skip
     alone, taught = (
-        labels_by_state(collect(folder, dataset, config_of(training_file, like_qm9, *few, *more)))
+        labels_by_state(collect(loaded, dataset, config_of(training_file, like_qm9, *few, *more)))
         for more in ([], ["on_policy.teacher=qm9"])
     )
     assert len(taught) > len(alone), "more states come to something sound once the draw is mended"
@@ -393,7 +410,7 @@ def test_a_teacher_of_another_chemistry_is_refused(
     save_model_folder(tmp_path / "tiny", weights=weights, config=description, references={}, card="", half=False)
     config = config_of(training_file, like_qm9, f"on_policy.teacher={tmp_path / 'tiny'}")
     with pytest.raises(MoldiffError, match="must know the same elements, charges, bonds and conditions"):
-        collect(load_model_folder("qm9"), PreparedDataset.open(like_qm9), config)
+        collect(load_model("qm9"), PreparedDataset.open(like_qm9), config)
 
 
 def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:

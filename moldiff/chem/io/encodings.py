@@ -1,0 +1,88 @@
+"""Text of other people's files: packed or not, in UTF-8, UTF-16 or an 8-bit encoding, with any ends of lines."""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import gzip
+import io
+import logging
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+_HEAD = 4096  # bytes that tell the encoding
+_GZIP = b"\x1f\x8b"
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_ERRORS = "moldiff-8-bit"
+_SPACES = "\u00a0\u2007\u202f"  # blanks that do not break
+
+
+def _as_windows(error: UnicodeError) -> tuple[str, int]:
+    """Read bytes that are no UTF-8 as Windows-1252, which Latin-1 is a part of."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    wrong = error.object[error.start : error.end]
+    if error.encoding.lower().replace("_", "-").startswith("utf-8"):
+        return "".join(bytes([byte]).decode("cp1252", "replace") for byte in wrong), error.end
+    return "\ufffd", error.end
+
+
+codecs.register_error(_ERRORS, _as_windows)
+
+
+@functools.cache
+def tell_once(message: str) -> None:
+    """Log a warning about a file once, however often the file is read."""
+    logger.warning("%s", message)
+
+
+def open_text(path: Path) -> io.TextIOWrapper:
+    """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252."""
+    with open(path, "rb") as plain:
+        packed = path.name.lower().endswith(".gz") or plain.read(2) == _GZIP
+    handle: Any = (gzip.open if packed else open)(path, "rb")
+    head = handle.peek(_HEAD)[:_HEAD]
+    encoding = _encoding(head)
+    if encoding.startswith("utf-16"):
+        tell_once(f"{path} is read as UTF-16")
+    elif not _is_utf8(head):
+        tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
+    # universal line ends make two of \r\r\n, an end of line that was translated twice
+    newline = "\n" if b"\r\r\n" in head else None
+    return io.TextIOWrapper(handle, encoding=encoding, errors=_ERRORS, newline=newline)
+
+
+def _encoding(head: bytes) -> str:
+    for mark, name in _MARKS.items():
+        if head.startswith(mark):
+            return name
+    even, odd = head[0:200:2], head[1:200:2]  # without a mark, every second byte of plain text is zero
+    if odd and not any(odd) and all(even):
+        return "utf-16-le"
+    return "utf-16-be" if even and not any(even) and all(odd) else "utf-8"
+
+
+def _is_utf8(head: bytes) -> bool:
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def visible(text: str) -> str:
+    """Return a text without the characters that nobody sees (zero-width ones, marks of direction and of byte order),
+    blanks that do not break as plain ones."""
+    if text.isascii():
+        return text
+    plain = text.translate(dict.fromkeys(map(ord, _SPACES), " "))
+    return "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+
+
+def foreign_character(text: str) -> str:
+    """Return the first character of a text that is not ASCII, in words; "" if there is none."""
+    letter = next((letter for letter in text if not letter.isascii()), "")
+    return letter and f"'{letter}' (U+{ord(letter):04X}, {unicodedata.name(letter, 'no name').lower()})"

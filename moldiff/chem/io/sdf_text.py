@@ -1,0 +1,145 @@
+"""The records of an SDF as text: no line of the file is lost, whatever separates its records."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TextRecord, capped_lines
+from moldiff.chem.io.encodings import open_text
+from moldiff.errors import MoldiffError
+
+LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
+
+_END = "M  END"
+_TAG = re.compile(r"^>(?:\s+[^<]*|)<(.+)>\s*(?:\([^()]*\))?\s*$")
+_NUMBERED_TAG = re.compile(r"^>(?:\s*|\s+(DT\d+)\s*)$")
+_COUNTS = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$")
+_HEADER = 3  # lines of a mol block in front of its counts
+
+
+def read_sdf(path: Path) -> Iterator[TextRecord]:
+    """Hold records back until one has a mol block, so that a file that is no SDF gives one error and no records."""
+    with open_text(path) as handle:
+        parts = itertools.chain.from_iterable(map(_records, _blocks(capped_lines(path, handle))))
+        records = (_numbered(index, part) for index, part in enumerate(parts))
+        head: list[TextRecord] = []
+        for record in itertools.islice(records, LOOK_AHEAD):
+            head.append(record)
+            if _END in record.text:
+                break
+        else:
+            if head:
+                raise MoldiffError(f"{path} is not an SDF: no mol block in its first {len(head)} records")
+        yield from head
+        yield from records
+
+
+def _numbered(index: int, record: TextRecord) -> TextRecord:
+    return TextRecord(index, record.kind, record.name, record.text, record.tags, record.reason, record.note)
+
+
+def _blocks(handle: Iterable[str]) -> Iterator[list[str] | None]:
+    """Yield the lines between one "$$$$" and the next; None for a record that is too long to keep."""
+    lines: list[str] = []
+    size = 0
+    for line in handle:
+        if line.startswith("$$$$"):
+            yield lines if size <= MAX_RECORD else None
+            lines, size = [], 0
+            continue
+        size += len(line)
+        if size <= MAX_RECORD:
+            lines.append(line.rstrip("\r\n"))
+    if size > MAX_RECORD:
+        yield None
+    elif any(line.strip() for line in lines):
+        yield lines
+
+
+def _records(lines: list[str] | None) -> Iterator[TextRecord]:
+    """Yield the record of some lines, then those that follow it without a "$$$$", and what belongs to none of them."""
+    if lines is None:
+        yield _failure(f"too large: record of more than {MAX_RECORD} characters")
+        return
+    start: int | None = 0
+    while start is not None:
+        record, strays, start = _record(lines, start)
+        yield record
+        if strays:
+            yield _failure(f"text between records: {len(strays)} lines, the first: '{strays[0].strip()[:SHOWN]}'")
+
+
+def _failure(reason: str) -> TextRecord:
+    return TextRecord(0, "sdf", "", "", reason=reason)
+
+
+def _record(lines: list[str], start: int) -> tuple[TextRecord, list[str], int | None]:
+    """Return the record that begins at a line, lines behind it that are neither tags nor another record, and where that
+    one begins, None if there is none."""
+    end = next((k + 1 for k in range(start, len(lines)) if lines[k].startswith(_END)), len(lines))
+    following = _next_start(lines, end)
+    stop = len(lines) if following is None else following
+    tags, strays, doubled = _tags(lines[end:stop])
+    note = f"tag '{doubled}' comes more than once" if doubled else ""
+    name = lines[start].strip() if start < len(lines) else ""
+    return TextRecord(0, "sdf", name, _block(lines[start:end]), tags, note=note), strays, following
+
+
+def _next_start(lines: list[str], end: int) -> int | None:
+    """Return where another mol block begins, by its line of counts; one that is quoted in a tag is none."""
+    in_tag = False
+    for k in range(end, len(lines)):
+        if k - _HEADER >= end and _COUNTS.match(lines[k]) and not in_tag:
+            return k - _HEADER
+        # the header of a quoted block is part of the tag's value, up to its blank line
+        in_tag = bool(_tag_name(lines[k])) or (in_tag and (bool(lines[k].strip()) or _is_quoted(lines, k)))
+    return None
+
+
+def _is_quoted(lines: list[str], blank: int) -> bool:
+    """Return whether a blank line is the third of a mol block whose first ones stand in a tag's value."""
+    return blank + 1 < len(lines) and bool(_COUNTS.match(lines[blank + 1])) and bool(lines[blank - 2].strip())
+
+
+def _block(lines: list[str]) -> str:
+    """Return a mol block without the blank lines that some editors leave between its atoms, its bonds and its end."""
+    counts = next((k for k, line in enumerate(lines) if _COUNTS.match(line)), len(lines))
+    body = [line for line in lines[counts:] if line.strip()]
+    return "\n".join([*lines[:counts], *body]) + "\n"
+
+
+def _tag_name(line: str) -> str:
+    """Return the name of a tag's header, "" if the line is none."""
+    if found := _TAG.match(line):
+        return found.group(1).strip() or "no name"
+    numbered = _NUMBERED_TAG.match(line)
+    return "" if numbered is None else numbered.group(1) or "no name"
+
+
+def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
+    """Return the tags, the lines that belong to none, and the name of one that comes more than once."""
+    values: dict[str, list[str]] = {}
+    strays: list[str] = []
+    name, doubled = "", ""
+    for k, line in enumerate(lines):
+        # behind a value, some programs leave out the blank line; a header without <name> may then be part of the value
+        header = _tag_name(line) if not (name and values[name]) or _TAG.match(line) else ""
+        if header:
+            doubled = header if header in values else doubled
+            name = _free(header, values)
+            values[name] = []
+        elif name and (line.strip() or _is_quoted(lines, k)):
+            values[name].append(line)
+        elif line.strip():
+            strays.append(line)
+        else:
+            name = ""
+    return {name: "\n".join(value) for name, value in values.items()}, strays, doubled
+
+
+def _free(name: str, taken: Iterable[str]) -> str:
+    numbered = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
+    return next(candidate for candidate in numbered if candidate not in taken)

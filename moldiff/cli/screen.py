@@ -1,0 +1,200 @@
+"""moldiff screen: a screening run, and what is done with its folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from moldiff.arguments import split_names
+from moldiff.cli.option_files import ScreenConfig
+from moldiff.cli.shared import (
+    Alerts,
+    Command,
+    Known,
+    Rules,
+    Seed,
+    ShapeOf,
+    SimilarTo,
+    Smarts,
+    Standardise,
+    Where,
+    Workers,
+    echo,
+    progress_bar,
+)
+
+if TYPE_CHECKING:
+    from moldiff.screening.screen import Screening
+
+RUN = "run"
+Folder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of the run.")]
+Retry = Annotated[bool, typer.Option("--retry", help="Look again at records that failed.")]
+Shard = Annotated[
+    str | None,
+    typer.Option("--shard", metavar="I/N", help="Work on every N-th shard from the I-th on; then merge."),
+]
+
+
+class ScreenCommands(TyperGroup):
+    """The commands of a run; what does not begin with one of them begins with molecule files."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [RUN, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=ScreenCommands, help="Screen a library of any size: a ranked table, and a reason for all else.")
+
+
+@app.callback(invoke_without_command=True)
+def group(context: typer.Context) -> None:
+    """Screen a library of any size: a ranked table, and a reason for every molecule that went.
+
+    [bold]moldiff screen FILE... -o run/[/bold] begins a run, or goes on with one that was killed; its options:
+    [bold]moldiff screen run --help[/bold].
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(RUN)
+def run(
+    files: Annotated[
+        list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")],
+    where: Where = None,
+    rules: Rules = "",
+    alerts: Alerts = "",
+    smarts: Smarts = None,
+    similar_to: SimilarTo = None,
+    shape_of: ShapeOf = None,
+    known: Known = None,
+    command: Command = None,
+    standardise: Standardise = False,
+    rank: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|WISH",
+            help="The best first: qed, sa:low, logp=2.5; or wishes, again for more: qed:max:0.2..0.9, sa:min:2..6, "
+            "logp:target:0..2.5..5, mw:range:200..300..450..550.",
+        ),
+    ] = None,
+    ranked: Annotated[int, typer.Option(min=1, help="So many stand in ranked.parquet and ranked.csv.")] = 10_000,
+    top: Annotated[int, typer.Option(min=1, help="So many of them are given coordinates: top.sdf.gz.")] = 100,
+    diverse: Annotated[
+        float, typer.Option(min=0, max=0.99, help="Least Tanimoto distance of each of the top from every better one.")
+    ] = 0.0,
+    all_checks: Annotated[
+        bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
+    ] = False,
+    keep_duplicates: Annotated[
+        bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
+    ] = False,
+    seed: Seed = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")] = 60.0,
+    memory: Annotated[int, typer.Option(min=256, help="MiB for the data of a process.")] = 4096,
+    shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard.")] = 2000,
+    shard: Shard = None,
+    retry: Retry = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Tell what a run will cost, from 200 molecules; write nothing.")
+    ] = False,
+    workers: Workers = None,
+    config: ScreenConfig = None,
+) -> None:  # fmt: skip
+    """Begin a run, or go on with it: the same command, at any time."""
+    from moldiff.chem.filters.commands import parse_command
+    from moldiff.devices import usable_cores
+    from moldiff.screening.runs.estimate import estimate
+    from moldiff.screening.runs.options import screen_options
+    from moldiff.screening.runs.plan import make_plan
+    from moldiff.screening.screen import run_screen
+
+    values = {
+        "where": where or (),
+        "rules": split_names(rules),
+        "alerts": split_names(alerts),
+        "smarts": [str(path) for path in smarts or ()],
+        "similar_to": None if similar_to is None else str(similar_to),
+        "shape_of": None if shape_of is None else str(shape_of),
+        "known": None if known is None else str(known),
+        "commands": dict(map(parse_command, command or ())),
+        "standardise": standardise,
+        "rank": rank or (),
+        "ranked": ranked,
+        "top": top,
+        "diverse": diverse,
+        "all_checks": all_checks,
+        "dedup": not keep_duplicates,
+        "shard_size": shard_size,
+        "timeout": timeout,
+        "memory": memory,
+        "seed": seed,
+    }
+    options, processes = screen_options(values), workers or usable_cores()
+    if dry_run:
+        for line in estimate(make_plan(files, options), processes).lines():
+            echo(line)
+        return
+    with progress_bar("records", None) as progress:
+        done = run_screen(files, out, options, shard=shard, workers=processes, retry=retry, progress=progress)
+    _show(done, out, shard)
+
+
+@app.command()
+def resume(folder: Folder, shard: Shard = None, retry: Retry = False, workers: Workers = None) -> None:
+    """Go on with a run by the words of its plan; the command that began it does the same."""
+    from moldiff.devices import usable_cores
+    from moldiff.screening.screen import resume_screen
+
+    with progress_bar("records", None) as progress:
+        done = resume_screen(folder, shard=shard, workers=workers or usable_cores(), retry=retry, progress=progress)
+    _show(done, folder, shard)
+
+
+@app.command()
+def status(folder: Folder) -> None:
+    """Tell how far a run has come."""
+    from moldiff.screening.runs.run import status_of
+
+    for line in status_of(folder).lines():
+        echo(line)
+
+
+@app.command()
+def report(folder: Folder) -> None:
+    """Tell what became of all records of a run that is done."""
+    from moldiff.screening.screen import screening_of
+
+    for line in screening_of(folder).lines():
+        echo(line)
+
+
+@app.command()
+def merge(
+    folders: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="The folder of the run; others, whose shards are added to it."),
+    ],
+    workers: Workers = None,
+) -> None:
+    """Make the tables of a run whose parts were worked on by --shard."""
+    from moldiff.devices import usable_cores
+    from moldiff.screening.screen import merge_screens
+
+    _show(merge_screens(folders, workers=workers or usable_cores()), folders[0], None)
+
+
+def _show(done: Screening | None, folder: Path, shard: str | None) -> None:
+    """Print the funnel of a run, or that a part is done."""
+    if done is None:
+        echo(f"part {shard} of {folder} is done; when all are: moldiff screen merge {folder}")
+        return
+    for line in done.lines():
+        echo(line)
+    echo(f"written to {folder}")

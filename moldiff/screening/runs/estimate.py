@@ -1,0 +1,80 @@
+"""An estimate of a run, from some of its molecules."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from moldiff.processes import Lost, map_batches
+from moldiff.screening.entries import Entry
+from moldiff.screening.rows import RowCounts
+from moldiff.screening.runs.plan import Plan
+from moldiff.screening.worker import lost
+
+SAMPLE, BATCH = 200, 8
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An estimate of a run.
+
+    Attributes:
+        records, shards: of the run.
+        looked_at: records that were looked at, spread evenly over the inputs.
+        counts: RowCounts of these.
+        ms: milliseconds that one takes on one process.
+        workers: processes of the run.
+    """
+
+    records: int
+    shards: int
+    looked_at: int
+    counts: RowCounts
+    ms: float
+    workers: int
+
+    @property
+    def hours(self) -> float:
+        """Hours that the run will take."""
+        return self.records * self.ms / self.workers / 3.6e6
+
+    def lines(self) -> list[str]:
+        """Return the estimate for the terminal."""
+        parts = " + ".join(f"{count} {status}" for status, count in self.counts.by_status.items())
+        stages = sorted(self.counts.by_stage.items(), key=lambda one: -one[1])
+        length = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{self.hours * 60:.1f} minutes"
+        return [
+            f"{self.records} records in {self.shards} shards; looked at {self.looked_at} of them",
+            f"{self.looked_at} requested = {parts}",
+            *([f"left out: {', '.join(f'{count} by {name}' for name, count in stages)}"] if stages else []),
+            f"{self.ms:.2f} ms for each on one process: about {length} on {self.workers}",
+        ]
+
+
+def estimate(plan: Plan, workers: int) -> Estimate:
+    """Return an estimate of a run; nothing is written.
+
+    Raises:
+        MoldiffError: a file cannot be read.
+    """
+    asked = plan.options.filter_options()
+    work = asked.work(asked.checks())
+    sample = _sample(plan)
+    batches = [sample[first : first + BATCH] for first in range(0, len(sample), BATCH)]
+    counts, started, timed = RowCounts(asked.dedup), 0.0, 0
+    found = map_batches(work, batches, workers=1, timeout_s=plan.options.timeout, memory_mb=plan.options.memory)
+    for batch, rows in found:
+        for row in [lost(batch[0], rows)] if isinstance(rows, Lost) else rows:
+            counts.take(row)
+        if not started:  # the first one starts the process, and builds the catalogues
+            started = time.monotonic()
+        else:
+            timed += len(batch)
+    ms = 1000 * (time.monotonic() - started) / max(timed, 1)
+    return Estimate(plan.records, plan.shards, len(sample), counts, ms, workers)
+
+
+def _sample(plan: Plan) -> list[Entry]:
+    count = min(SAMPLE, plan.records)
+    numbers = {place * plan.records // count for place in range(count)}
+    return [entry for entry in plan.entries(set(range(plan.shards))) if entry.number in numbers]

@@ -1,0 +1,67 @@
+"""Locks on a run folder: one process, or several that share its shards. They end with the process that holds them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from moldiff.errors import MoldiffError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LOCK = "lock"
+
+
+class Lock:
+    """A lock on a run folder; without `exclusive` or `shared` it is not held.
+
+    Args:
+        run: the folder.
+        handle: of its lock file.
+    """
+
+    def __init__(self, run: Path, handle: IO[str]) -> None:
+        self._run, self._handle = run, handle
+
+    def exclusive(self, *, wait: bool = False) -> None:
+        """Hold the run alone.
+
+        Raises:
+            MoldiffError: somebody else works on it, and ``wait`` is false.
+        """
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise MoldiffError(f"another process works in {self._run}; wait for it, or end it") from error
+
+    def shared(self, *, wait: bool = True) -> None:
+        """Hold the run beside others who share it.
+
+        Raises:
+            MoldiffError: somebody holds it alone, and ``wait`` is false.
+        """
+        if fcntl is None:
+            return
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            raise MoldiffError(f"another process works in {self._run}; wait for it, or end it") from error
+
+
+@contextlib.contextmanager
+def run_lock(run: Path, name: str = LOCK) -> Iterator[Lock]:
+    """Give a lock on a run folder, which is made if it is not there."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        handle = open(run / name, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise MoldiffError(f"{run} cannot be written: {error.strerror or error}", argument="out") from error
+    with handle:
+        yield Lock(run, handle)

@@ -1,0 +1,103 @@
+"""Options of a screening run: the words of `moldiff filter`, and those about ranking, shards and limits. They travel in
+the plan of a run as they were written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.screening.desirability import read_ranking
+from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
+from moldiff.sections import Section, validate
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class ScreenOptions(Section):
+    """Options of a screening run, checked.
+
+    Attributes:
+        where, rules, alerts, smarts: see `moldiff.chem.filters.criteria.Criteria.of`; none = every property is
+            computed, and everything passes.
+        similar_to, shape_of, known: files; commands: name -> template; see there.
+        standardise: bring molecules into ChEMBL's standard form first.
+        rank: see `moldiff.screening.desirability.read_ranking`; none = the order of the records.
+        ranked: the best so many stand in the tables of ranked molecules.
+        top: so many of them are given 3D coordinates and written to top.sdf.gz.
+        diverse: each of the top differs from every better one by at least this Tanimoto distance of Morgan fingerprints
+            (ECFP4), 0 to 1; 0 = they are simply the first.
+        all_checks: ask every check of every molecule, not up to the first that fails.
+        dedup: of molecules with the same InChIKey, the first in the order of the inputs is kept.
+        shard_size: records of a shard, the unit of work that is written at once.
+        timeout: seconds for one molecule.
+        memory: MiB for the data of a worker process.
+        seed: of coordinates that are given.
+    """
+
+    where: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+    smarts: tuple[str, ...] = ()
+    similar_to: str | None = None
+    shape_of: str | None = None
+    known: str | None = None
+    commands: Mapping[str, str] = {}
+    standardise: bool = False
+    rank: tuple[str, ...] = ()
+    ranked: Count = 10_000
+    top: Count = 100
+    diverse: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    all_checks: bool = False
+    dedup: bool = True
+    shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    memory: Annotated[int, Field(ge=256)] = 4_096
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    def filter_options(self) -> FilterOptions:
+        """Return what is asked of each molecule.
+
+        Raises:
+            MoldiffError: words that mean nothing, or a file of patterns that cannot be read.
+        """
+        criteria = Criteria.of(
+            where=self.where,
+            rules=self.rules,
+            alerts=self.alerts,
+            smarts=self.smarts,
+            similar_to=_path(self.similar_to),
+            shape_of=_path(self.shape_of),
+            known=_path(self.known),
+            commands=self.commands,
+            command_s=COMMAND_SHARE * self.timeout,
+        )
+        return FilterOptions(
+            criteria=criteria,
+            rank=read_ranking(self.rank, criteria.measures),
+            n=self.ranked,
+            all_checks=self.all_checks,
+            dedup=self.dedup,
+            standardise=self.standardise,
+            seed=self.seed,
+            timeout_s=self.timeout,
+        )
+
+
+def _path(file: str | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def screen_options(values: Mapping[str, Any]) -> ScreenOptions:
+    """Return the options of a run.
+
+    Raises:
+        MoldiffError: an unknown key, a value of another kind, words that mean nothing, or a file of patterns that
+            cannot be read.
+    """
+    options = validate(ScreenOptions, dict(values), "screen")
+    options.filter_options()
+    return options

@@ -1,0 +1,176 @@
+"""The plan of a run: its inputs, counted and hashed, and its options. Every process that works on a run reads it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from moldiff.chem.io.records import read_texts
+from moldiff.errors import MoldiffError
+from moldiff.files import read_json, sha256_of, write_json
+from moldiff.screening.entries import Entry, library_of
+from moldiff.screening.runs.options import ScreenOptions
+from moldiff.sections import validate
+
+FORMAT, FORMAT_VERSION = "moldiff-screen", 1
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Input:
+    """A molecule file of a run.
+
+    Attributes:
+        file: as the user named it; tables have it so.
+        sha256, size: of its bytes.
+        records: that it holds.
+        tags: names of its data fields, in the order in which they come.
+    """
+
+    file: str
+    sha256: str
+    size: int
+    records: int
+    tags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a run.
+
+    Attributes:
+        folder: that the names of the inputs are seen from.
+        inputs: one after the other.
+        options: of the run.
+    """
+
+    folder: str
+    inputs: tuple[Input, ...]
+    options: ScreenOptions
+
+    @property
+    def records(self) -> int:
+        """All records."""
+        return sum(one.records for one in self.inputs)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Names of the data fields of all inputs, in the order in which they come."""
+        return tuple(dict.fromkeys(name for one in self.inputs for name in one.tags))
+
+    @property
+    def shards(self) -> int:
+        """All shards."""
+        return -(-self.records // self.options.shard_size)
+
+    def start(self, shard: int) -> int:
+        """Return the first record of a shard; of the number behind the last one, the number of records."""
+        return min(shard * self.options.shard_size, self.records)
+
+    def path(self, one: Input) -> Path:
+        """Return where an input lies."""
+        return Path(os.path.normpath(Path(self.folder) / one.file))
+
+    def entries(self, shards: set[int]) -> Iterator[Entry]:
+        """Yield the records of some shards, in order.
+
+        Raises:
+            MoldiffError: a file cannot be read, or holds another number of records than planned.
+        """
+        first = 0
+        for one in self.inputs:
+            last = first + one.records
+            size = self.options.shard_size
+            if any(shard in shards for shard in range(first // size, -(-last // size))):
+                yield from self._entries(one, first, shards)
+            first = last
+
+    def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
+        number = first
+        for number, text in enumerate(read_texts(self.path(one)), start=first):
+            if number // self.options.shard_size in shards:
+                yield Entry(number, one.file, text)
+        if number + 1 - first != one.records:
+            raise MoldiffError(f"{one.file} has changed since the run was planned")
+
+    def check_inputs(self) -> None:
+        """Raise MoldiffError unless every input is there, byte for byte as planned."""
+        for one in self.inputs:
+            path = self.path(one)
+            try:
+                same = path.stat().st_size == one.size and sha256_of(path) == one.sha256
+            except OSError as error:
+                raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
+            if not same:
+                raise MoldiffError(f"{path} has changed since the run was planned; start another run in another folder")
+
+    def same_input(self, other: Plan) -> bool:
+        """Return whether two plans divide the same records into the same shards."""
+        return self.inputs == other.inputs and self.options.shard_size == other.options.shard_size
+
+    def record(self) -> dict[str, Any]:
+        """Return the plan as plain JSON."""
+        return {
+            "format": FORMAT,
+            "version": FORMAT_VERSION,
+            "folder": self.folder,
+            "inputs": [{**vars(one), "tags": list(one.tags)} for one in self.inputs],
+            "records": self.records,
+            "shards": self.shards,
+            "options": self.options.model_dump(mode="json"),
+        }
+
+
+def make_plan(files: Sequence[str | Path], options: ScreenOptions, before: Plan | None = None) -> Plan:
+    """Return the plan of a run, from a pass over its files.
+
+    Args:
+        files: one after the other; a name with * ? or [ stands for all that match it, sorted.
+        options: of the run.
+        before: an earlier plan, whose counts are taken of the files that are still the same.
+
+    Raises:
+        MoldiffError: a file is missing, damaged or named twice, or there are no records.
+    """
+    known = {one.sha256: one for one in (() if before is None else before.inputs)}
+    found = []
+    for path in library_of(files).files:
+        sha256 = sha256_of(path)
+        if sha256 in known and path.suffixes == Path(known[sha256].file).suffixes:
+            found.append(replace(known[sha256], file=str(path)))
+            continue
+        records, tags = 0, dict[str, None]()
+        for text in read_texts(path):
+            records += 1
+            tags.update(dict.fromkeys(text.tags))
+        found.append(Input(str(path), sha256, path.stat().st_size, records, tuple(tags)))
+    return Plan(str(Path.cwd()), tuple(found), options)
+
+
+def write_plan(run: Path, plan: Plan) -> None:
+    """Write the plan of a run folder."""
+    write_json(run / PLAN, plan.record())
+
+
+def read_plan(run: Path) -> Plan:
+    """Read the plan of a run folder.
+
+    Raises:
+        MoldiffError: there is none, or one of another format.
+    """
+    if not (run / PLAN).is_file():
+        raise MoldiffError(f"{run} is no screening run: it has no {PLAN}")
+    value = read_json(run / PLAN)
+    if not isinstance(value, Mapping) or value.get("format") != FORMAT or value.get("version") != FORMAT_VERSION:
+        raise MoldiffError(f"{run / PLAN} is not a plan of version {FORMAT_VERSION}, which this moldiff reads")
+    try:
+        return Plan(
+            folder=str(value["folder"]),
+            inputs=tuple(Input(**{**one, "tags": tuple(one["tags"])}) for one in value["inputs"]),
+            options=validate(ScreenOptions, value["options"], str(run / PLAN)),
+        )
+    except (KeyError, TypeError) as error:
+        raise MoldiffError(f"{run / PLAN} is damaged ({error})") from error

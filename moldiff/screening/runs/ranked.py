@@ -1,0 +1,118 @@
+"""The ranked molecules of a run: tables of the best, and the top of them with coordinates and all fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from moldiff.chem.descriptors.fingerprints import leaders
+from moldiff.chem.sanitize import error_reason
+from moldiff.files import FileSet
+from moldiff.processes import Lost, map_items
+from moldiff.screening.desirability import COLUMN, Desirability
+from moldiff.screening.entries import Entry
+from moldiff.screening.filter_run import kept_sheet
+from moldiff.screening.outputs import CsvRows, ParquetRows, SdfRecords, Sheet, packed_sdf
+from moldiff.screening.ranking import Ranking
+from moldiff.screening.rows import Row
+from moldiff.screening.runs.plan import Plan
+from moldiff.screening.worker import FilterWork
+
+RANKED, RANKED_CSV, TOP = "ranked.parquet", "ranked.csv", "top.sdf.gz"
+RANK, PICK = "rank", "pick"
+"""Columns: place among the ranked, from 1; place in the top, of those that are picked."""
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """Counts of the ranked molecules.
+
+    Attributes:
+        ranked: molecules in the tables.
+        written: molecules in the SDF.
+        without_coordinates: (row, reason) of picks that could be given none.
+    """
+
+    ranked: int
+    written: int
+    without_coordinates: tuple[tuple[Row, str], ...]
+
+
+def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Sequence[Row], *, workers: int) -> Ranked:
+    """Write the tables of ranked molecules and the SDF of the top.
+
+    Args:
+        files: that they join.
+        run: folder.
+        plan: of the run.
+        records: columns of the table of all records.
+        rows: of the ranked molecules, the best first.
+        workers: processes that look for coordinates.
+    """
+    order = plan.options.filter_options().rank
+    sheet = kept_sheet(records, plan.tags)
+    worth = (COLUMN,) if isinstance(order, Desirability) else ()
+    sheet = replace(sheet, columns=(RANK, PICK, *worth, *sheet.columns))
+    entries = _entries_of(plan, {row.number for row in rows})
+    ranked = [replace(row, tags=entries[row.number].tags) for row in _placed(plan, order, rows)]
+    with_all = (
+        ParquetRows(files.open(run / RANKED, binary=True), sheet),
+        CsvRows(files.open(run / RANKED_CSV), sheet),
+    )
+    for output in with_all:
+        for row in ranked:
+            output.add(row)
+        output.close()
+    top = [(entries[row.number], row) for row in ranked if PICK in row.values]
+    sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
+    failed = []
+    work = partial(_sdf_record, work=plan.options.filter_options().work(()))
+    found = map_items(work, top, workers=workers, timeout_s=plan.options.timeout)
+    for (_, row), one in zip(top, found, strict=True):
+        packed, reason = (None, one.reason) if isinstance(one, Lost) else one
+        if packed is None:
+            failed.append((row, reason))
+        else:
+            sdf.add(row.with_packed(packed))
+    sdf.close()
+    return Ranked(len(ranked), len(top) - len(failed), tuple(failed))
+
+
+def _placed(plan: Plan, order: Ranking | None, rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield rows with their rank, their place in the top, and what they are worth."""
+    options = plan.options
+    if options.diverse:
+        places = leaders([row.smiles for row in rows], options.diverse, options.top)
+    else:
+        places = list(range(min(options.top, len(rows))))
+    picks = {place: pick for pick, place in enumerate(places, start=1)}
+    for place, row in enumerate(rows):
+        values = {**row.values, RANK: place + 1}
+        if place in picks:
+            values[PICK] = picks[place]
+        if isinstance(order, Desirability):
+            values[COLUMN] = order.of(row)
+        yield replace(row, values=values)
+
+
+def _entries_of(plan: Plan, numbers: set[int]) -> dict[int, Entry]:
+    """Return some records by number, from a pass over the inputs."""
+    shards = {number // plan.options.shard_size for number in numbers}
+    return {entry.number: entry for entry in plan.entries(shards) if entry.number in numbers}
+
+
+def _sdf_record(item: tuple[Entry, Row], work: FilterWork) -> tuple[str | None, str]:
+    """Return the SDF record of a molecule, or None and the reason. Runs in a worker."""
+    entry, row = item
+    try:
+        mol = entry.read().mol
+        assert mol is not None, "it was valid before"
+        subject, problem = work.subject(mol)
+        if subject is None:
+            return None, problem
+        packed = packed_sdf(subject, row)
+        return packed, "" if packed is not None else subject.placed[1]
+    except Exception as error:  # noqa: BLE001 - RDKit has many
+        return None, error_reason(error)

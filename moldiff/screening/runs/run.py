@@ -1,0 +1,197 @@
+"""A run folder, and what is done in it: begun or gone on with, merged, looked at.
+
+| name               | content                                                                             |
+|--------------------|-------------------------------------------------------------------------------------|
+| plan.json          | inputs with hashes and numbers of records, options                                  |
+| rows/KEY/          | the rows of each shard, 000000.parquet ..., for a chain of checks, chain.json        |
+| records.parquet    | every record, with status, stage, reason, value, limit                              |
+| ranked.parquet     | the best; ranked.csv is the same                                                    |
+| top.sdf.gz         | the top of them, with coordinates and all fields                                    |
+| funnel.json        | how many came to each stage                                                         |
+| ranked.run.json    | the run record                                                                      |
+| lock, lock.I-of-N  | held by the processes that work on the run                                          |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, clear_leftovers
+from moldiff.screening.filter_run import Progress
+from moldiff.screening.runs.chain import Chain
+from moldiff.screening.runs.funnel import Funnel
+from moldiff.screening.runs.locking import LOCK, Lock, run_lock
+from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
+from moldiff.screening.runs.processes_engine import ProcessesEngine
+from moldiff.screening.runs.shards import Part, ShardTables
+from moldiff.screening.runs.tables import has_tables, write_tables
+
+logger = logging.getLogger(__name__)
+
+ROWS = "rows"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Progress of a run.
+
+    Attributes:
+        shards, records: of the run.
+        shards_done, records_done: of those that are there.
+        counts: status -> records of these, copies not marked yet.
+        has_tables: the tables of the run are there, and of these options.
+    """
+
+    shards: int
+    records: int
+    shards_done: int
+    records_done: int
+    counts: dict[str, int]
+    has_tables: bool
+
+    def lines(self) -> list[str]:
+        """Return it for the terminal."""
+        parts = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
+        lines = [f"{self.shards_done} of {self.shards} shards, {self.records_done} of {self.records} records"]
+        if parts:
+            lines.append(f"so far, before copies are marked: {parts}")
+        lines.append("the tables are there" if self.has_tables else "the tables are not there yet")
+        return lines
+
+
+def check_folder(run: Path) -> None:
+    """Raise MoldiffError if something that is no screening run is in the way."""
+    if run.exists() and not run.is_dir():
+        raise MoldiffError(f"{run} is a file; choose another name", argument="out")
+    if not run.is_dir() or (run / PLAN).exists():
+        return
+    if any(not entry.name.startswith((".", LOCK)) for entry in run.iterdir()):
+        raise MoldiffError(f"{run} exists and is no screening run; choose another folder", argument="out")
+
+
+def work_on(
+    run: Path,
+    plan: Plan,
+    *,
+    part: Part | None = None,
+    workers: int = 1,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> Funnel | None:
+    """Begin a run, or go on with it; and make its tables, unless only a part is worked on.
+
+    Args:
+        run: its folder.
+        plan: of the run. With other options than before, the checks that are new or changed are asked, no others.
+        part: of the shards; None = all.
+        workers: processes.
+        retry: look again at records that failed.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: the folder holds a run of other inputs, somebody else works in it, an input has changed, a file
+            cannot be read or written.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. What is finished is there, the same call goes on.
+    """
+    check_folder(run)
+    with run_lock(run) as lock, _hold(run, lock, plan, part):
+        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
+        for folder in (run, tables.folder):
+            clear_leftovers(folder / PLAN, siblings=True)
+        engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
+        engine.work(part or Part(), retry=retry)
+        return None if part is not None else write_tables(run, plan, tables, workers=workers)
+
+
+@contextlib.contextmanager
+def _hold(run: Path, lock: Lock, plan: Plan, part: Part | None) -> Iterator[None]:
+    """Hold a run, alone or as one of its parts, with this plan in it."""
+    if part is None:
+        lock.exclusive()
+        _agree(run, plan)
+        yield
+        return
+    with run_lock(run, f"lock.{part.index}-of-{part.count}") as own:
+        own.exclusive()
+        lock.shared()
+        if not (run / PLAN).exists():
+            lock.exclusive(wait=True)  # others of the run that begin at the same time wait here
+        elif read_plan(run).options != plan.options:
+            lock.exclusive()
+        _agree(run, plan)
+        lock.shared()
+        yield
+
+
+def _agree(run: Path, plan: Plan) -> None:
+    """Write the plan of a run, or see that it is of the same inputs."""
+    if not (run / PLAN).exists():
+        write_plan(run, plan)
+        return
+    before = read_plan(run)
+    if not plan.same_input(before):
+        raise MoldiffError(f"{run} holds a run of other inputs or shards; choose another folder", argument="out")
+    if before.options != plan.options:
+        logger.info("the options have changed; only what is new or changed is computed")
+    if before != plan:
+        write_plan(run, plan)
+
+
+def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
+    """Make the tables of a run whose parts are done.
+
+    Args:
+        runs: its folder, and those of other machines that worked on parts of the same run, from which shards are
+            copied into the first.
+        workers: processes.
+
+    Raises:
+        MoldiffError: shards are missing, a folder is of another run, or somebody works in the first.
+    """
+    run, plan = runs[0], read_plan(runs[0])
+    with run_lock(run) as lock:
+        lock.exclusive()
+        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
+        for other in runs[1:]:
+            _copy_shards(other, plan, tables)
+        missing = sorted(set(range(plan.shards)) - tables.numbers())
+        if missing:
+            told = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
+            raise MoldiffError(f"{run}: {len(missing)} of {plan.shards} shards are not done yet ({told})")
+        return write_tables(run, plan, tables, workers=workers)
+
+
+def _copy_shards(other: Path, plan: Plan, tables: ShardTables) -> None:
+    theirs = read_plan(other)
+    if not plan.same_input(theirs) or theirs.options != plan.options:
+        raise MoldiffError(f"{other} is a run of other inputs or options than the first")
+    source = ShardTables(other / ROWS / tables.chain.key, tables.chain, tables.sheet)
+    for shard in sorted(source.numbers() - tables.numbers()):
+        with open(source.path(shard), "rb") as taken, atomic_writer(tables.path(shard), binary=True) as handle:
+            shutil.copyfileobj(taken, handle)
+
+
+def status_of(run: Path) -> Status:
+    """Return how far a run has come.
+
+    Raises:
+        MoldiffError: it is none, or a shard is damaged.
+    """
+    plan = read_plan(run)
+    chain = Chain.of(plan.options.filter_options())
+    folder = run / ROWS / chain.key
+    done: set[int] = set()
+    counts: dict[str, int] = {}
+    if folder.is_dir():
+        tables = ShardTables.opened(run / ROWS, chain)
+        done = tables.numbers()
+        for shard in sorted(done):
+            for status, _ in tables.counts(shard):
+                counts[status] = counts.get(status, 0) + 1
+    return Status(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))

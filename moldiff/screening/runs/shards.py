@@ -1,0 +1,150 @@
+"""Tables of shards: the rows of a fixed range of records, in a Parquet file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer, read_json, write_json
+from moldiff.screening.filter_run import records_sheet
+from moldiff.screening.outputs import ParquetRows, Sheet
+from moldiff.screening.rows import COLUMNS, Row
+from moldiff.screening.runs.chain import Chain
+from moldiff.status import Status
+
+CHAIN = "chain.json"
+_NAME = re.compile(r"(\d{6,})\.parquet")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The shards that one of several machines works on: every ``count``-th, from number ``index - 1`` on."""
+
+    index: int = 1
+    count: int = 1
+
+    def has(self, shard: int) -> bool:
+        """Return whether a shard belongs to the part."""
+        return shard % self.count == self.index - 1
+
+
+def parse_part(text: str) -> Part:
+    """Read ``2/8``: the second of eight parts.
+
+    Raises:
+        MoldiffError: it is none.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise MoldiffError(f"shard '{text}': expected a part such as 2/8, from 1/8 to 8/8", argument="shard")
+    return Part(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class ShardTables:
+    """The tables of one chain of checks.
+
+    Attributes:
+        folder: they lie in.
+        chain: whose findings they hold.
+        sheet: their columns.
+    """
+
+    folder: Path
+    chain: Chain
+    sheet: Sheet
+
+    @classmethod
+    def opened(cls, folder: Path, chain: Chain) -> ShardTables:
+        """Return the tables of a chain in a folder of all tables, which is made if it is not there."""
+        own = folder / chain.key
+        if not (own / CHAIN).is_file():
+            write_json(own / CHAIN, chain.record())
+        return cls(own, chain, _sheet(chain))
+
+    @classmethod
+    def others(cls, folder: Path, chain: Chain) -> list[ShardTables]:
+        """Return the tables of other chains there, the one that shares most checks with ``chain`` first."""
+        found = []
+        for path in sorted(folder.glob(f"*/{CHAIN}")):
+            other = Chain.from_record(read_json(path))
+            if other != chain and chain.shared(other):
+                found.append(cls(path.parent, other, _sheet(other)))
+        return sorted(found, key=lambda tables: -len(chain.shared(tables.chain)))
+
+    def path(self, shard: int) -> Path:
+        """Return the file of a shard."""
+        return self.folder / f"{shard:06d}.parquet"
+
+    def numbers(self) -> set[int]:
+        """Return the numbers of the shards that are there."""
+        if not self.folder.is_dir():
+            return set()
+        return {int(match[1]) for path in self.folder.iterdir() if (match := _NAME.fullmatch(path.name))}
+
+    def write(self, shard: int, rows: Sequence[Row]) -> None:
+        """Write a shard; the same rows give the same bytes.
+
+        Raises:
+            MoldiffError: it cannot be written; nothing of it is left then.
+        """
+        with atomic_writer(self.path(shard), binary=True) as handle:
+            table = ParquetRows(handle, self.sheet)
+            for row in rows:
+                table.add(row)
+            table.close()
+
+    def read(self, shard: int) -> list[Row]:
+        """Return the rows of a shard.
+
+        Raises:
+            MoldiffError: the file is missing or damaged.
+        """
+        return [self._row(cells) for cells in _cells(self.path(shard), None)]
+
+    def counts(self, shard: int) -> Iterator[tuple[str, str]]:
+        """Yield status and stage of the rows of a shard."""
+        return ((str(cells["status"]), str(cells["stage"])) for cells in _cells(self.path(shard), ["status", "stage"]))
+
+    def _row(self, cells: dict[str, object]) -> Row:
+        values = {
+            name: value
+            for name in self.sheet.columns
+            if name not in COLUMNS and isinstance(value := cells[name], float | str)
+        }
+        stage, number = str(cells["stage"]), cells["record"]
+        assert isinstance(number, int)
+        row = Row(
+            number=number,
+            file=str(cells["file"]),
+            name=str(cells["name"]),
+            status=Status(str(cells["status"])),
+            stage=stage,
+            reason=str(cells["reason"]),
+            value=values.get(stage),  # the column of texts has it with six digits
+            limit=str(cells["limit"]),
+            smiles=str(cells["smiles"]),
+            inchikey=str(cells["inchikey"]),
+            values=values,
+        )
+        return row if self.chain.comparable(row) else row.incomparable()
+
+
+def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        found: list[dict[str, object]] = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise MoldiffError(
+            f"{path} cannot be read ({str(error).splitlines()[0][:100]}); remove it to do it again"
+        ) from error
+    return found
+
+
+def _sheet(chain: Chain) -> Sheet:
+    return records_sheet((link.name, link.is_text) for link in chain.links)

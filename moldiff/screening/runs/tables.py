@@ -1,0 +1,109 @@
+"""The tables of a run whose shards are all there: duplicates marked over all of them, everything counted, the best
+ranked. One shard is in memory at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from moldiff.errors import MoldiffError
+from moldiff.files import FileSet, file_set, read_json
+from moldiff.run_record import record_path, run_record
+from moldiff.screening.outputs import ParquetRows
+from moldiff.screening.ranking import Best
+from moldiff.screening.rows import Row, RowCounts
+from moldiff.screening.runs.first_records import first_on_disk
+from moldiff.screening.runs.funnel import MOST_LOST, Funnel, stages_of
+from moldiff.screening.runs.plan import Plan
+from moldiff.screening.runs.ranked import RANKED, write_ranked
+from moldiff.screening.runs.shards import ShardTables
+from moldiff.screening.worker import WORKER
+from moldiff.status import Status
+
+RECORDS, FUNNEL = "records.parquet", "funnel.json"
+
+
+def write_tables(run: Path, plan: Plan, tables: ShardTables, *, workers: int = 1) -> Funnel:
+    """Write the tables of a run, whose shards are all there.
+
+    Args:
+        run: its folder.
+        plan: of the run.
+        tables: of the shards.
+        workers: processes that look for coordinates.
+
+    Raises:
+        MoldiffError: a shard is damaged, a file cannot be written, or the counts do not add up; the tables are as
+            before then.
+    """
+    started = time.monotonic()
+    options = plan.options.filter_options()
+    with file_set(record_path(run / RANKED)) as files, first_on_disk(run / RECORDS) as first:
+        counts, lost = RowCounts(options.dedup, first), list[Row]()
+        best = Best(options.rank, plan.options.ranked)
+        records = ParquetRows(files.open(run / RECORDS, binary=True), tables.sheet)
+        for shard in range(plan.shards):
+            for row in _checked(plan, shard, tables.read(shard)):
+                row = counts.take(row)
+                records.add(row)
+                if row.status == Status.VALID:
+                    best.add(row)
+                elif row.stage == WORKER and len(lost) < MOST_LOST:
+                    lost.append(row)
+        records.close()
+        if counts.requested != plan.records:
+            raise MoldiffError(f"{run}: {counts.requested} rows for {plan.records} records; the run is damaged")
+        ranked = write_ranked(files, run, plan, tables.sheet, list(best), workers=workers)
+        funnel = Funnel(
+            counts=dict(counts.by_status),
+            stages=stages_of(tables.chain, counts, dedup=options.dedup),
+            ranked=ranked.ranked,
+            top=ranked.written,
+            without_coordinates=ranked.without_coordinates,
+            lost=tuple(lost),
+        )
+        files.add_json(run / FUNNEL, funnel.record())
+        _commit(files, run, plan, funnel, time.monotonic() - started)
+    return funnel
+
+
+def _checked(plan: Plan, shard: int, rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows of a shard, which are those of its records."""
+    if [row.number for row in rows] != list(range(plan.start(shard), plan.start(shard + 1))):
+        raise MoldiffError(f"shard {shard} does not hold the records that the plan says; remove it to do it again")
+    yield from rows
+
+
+def _commit(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: float) -> None:
+    """Let the tables appear, with the run record."""
+    files.sync()
+    files.commit(
+        run_record(
+            task="screen",
+            options=_options_of(plan),
+            output=RANKED,
+            output_sha256=files.sha256(run / RANKED),
+            made_by={"inputs": [{"file": one.file, "sha256": one.sha256} for one in plan.inputs]},
+            results={
+                "requested": funnel.requested,
+                "counts": dict(funnel.counts),
+                "stages": {one.name: one.left_out for one in funnel.stages if one.left_out},
+                "kept": funnel.ranked,
+                "seconds": round(seconds, 2),
+            },
+        )
+    )
+
+
+def has_tables(run: Path, plan: Plan) -> bool:
+    """Return whether the tables of a run are there, and are those of its plan."""
+    try:
+        return bool(read_json(record_path(run / RANKED))["options"] == _options_of(plan))
+    except (MoldiffError, KeyError, TypeError):
+        return False
+
+
+def _options_of(plan: Plan) -> dict[str, object]:
+    """Return the options by their names, of files of patterns the patterns."""
+    return {**plan.options.model_dump(mode="json"), "smarts": plan.options.filter_options().record()["smarts"]}

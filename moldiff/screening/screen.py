@@ -1,0 +1,221 @@
+"""`screen` as users of Python know it: molecule files in, a folder of tables out, whatever happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from moldiff.arguments import check_flag, name_list, texts, whole_number
+from moldiff.errors import MoldiffError
+from moldiff.files import read_json
+from moldiff.screening.filter_run import Progress
+from moldiff.screening.runs.funnel import funnel_lines
+from moldiff.screening.runs.options import ScreenOptions, screen_options
+from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
+from moldiff.screening.runs.ranked import RANKED, TOP
+from moldiff.screening.runs.run import check_folder, merge, work_on
+from moldiff.screening.runs.shards import parse_part
+from moldiff.screening.runs.tables import FUNNEL, RECORDS, has_tables
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class Screening:
+    r"""A screening run that is done.
+
+    >>> from pathlib import Path
+    >>> import moldiff
+    >>> _ = Path("few.smi").write_text("CCO ethanol\nCCCCCCCCCCCC dodecane\nOCC again\n")
+    >>> run = moldiff.screen("few.smi", "run", where="logp<2", rank="mw")
+    >>> list(run.ranked["name"]), list(run.records["status"])
+    (['ethanol'], ['valid', 'filtered', 'duplicate'])
+
+    Attributes:
+        folder: of the run.
+        funnel: funnel.json, see `moldiff.screening.runs.funnel`.
+    """
+
+    folder: Path
+    funnel: Mapping[str, Any]
+
+    @property
+    def ranked(self) -> DataFrame:
+        """The best molecules, the best first, with their place in the top and all that was computed."""
+        return self._table(RANKED)
+
+    @property
+    def records(self) -> DataFrame:
+        """A row for every record, with status, stage, reason, value and limit; a large one for a large library."""
+        return self._table(RECORDS)
+
+    @property
+    def top(self) -> Path:
+        """The SDF of the top, with coordinates and all fields."""
+        return self.folder / TOP
+
+    def lines(self) -> list[str]:
+        """Return the funnel for the terminal."""
+        return funnel_lines(self.funnel)
+
+    def _table(self, name: str) -> DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.folder / name)
+
+
+def screening_of(folder: str | Path) -> Screening:
+    """Return the screening run of a folder.
+
+    Raises:
+        MoldiffError: there is none, or it is not done.
+    """
+    run = Path(folder)
+    if not has_tables(run, read_plan(run)):
+        raise MoldiffError(f"{run}: the tables are not there yet; go on with the run, or merge its parts")
+    return Screening(run, read_json(run / FUNNEL))
+
+
+def screen(
+    files: str | Path | Sequence[str | Path],
+    out: str | Path,
+    *,
+    where: str | Iterable[str] = (),
+    rules: str | Iterable[str] = (),
+    alerts: str | Iterable[str] = (),
+    smarts: str | Path | Iterable[str | Path] = (),
+    similar_to: str | Path | None = None,
+    shape_of: str | Path | None = None,
+    known: str | Path | None = None,
+    commands: Mapping[str, str] = MappingProxyType({}),
+    standardise: bool = False,
+    rank: str | Iterable[str] = (),
+    ranked: int = 10_000,
+    top: int = 100,
+    diverse: float = 0.0,
+    all_checks: bool = False,
+    dedup: bool = True,
+    shard_size: int = 2_000,
+    timeout_s: float = 60.0,
+    memory_mb: int = 4_096,
+    seed: int = 0,
+    workers: int = 1,
+    shard: str | None = None,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> Screening | None:
+    r"""Screen molecule files of any size in a folder, and return the run; None where only a part was worked on.
+
+    It may be killed at any moment: the same call goes on, and ends with the same tables. Other options on the same
+    files compute what is new or changed, and no more.
+
+    >>> from pathlib import Path
+    >>> import moldiff
+    >>> _ = Path("two.smi").write_text("CCO ethanol\nCCCCCCCCCCCC dodecane\n")
+    >>> run = moldiff.screen("two.smi", "run_of_two", where="mw<100", rank=["logp:target:-2..0..3", "mw:min:50..100"])
+    >>> run.funnel["counts"]["filtered"], run.top.name
+    (1, 'top.sdf.gz')
+
+    Args:
+        files: molecule files, one after the other; a name with * ? or [ stands for all that match it.
+        out: folder of the run.
+        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise: see `moldiff.filter`;
+            molecules and patterns come from files here.
+        rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
+            (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6", "logp:target:0..2.5..5",
+            "mw:range:200..300..450..550", and behind a * a weight.
+        ranked: the best so many stand in the tables of ranked molecules.
+        top: so many of them are written to top.sdf.gz, with coordinates.
+        diverse: least Tanimoto distance of each of the top from every better one, 0 to 1.
+        all_checks: ask every check of every molecule, not up to the first that fails.
+        dedup: of molecules with the same InChIKey, keep the first in the order of the files.
+        shard_size: records of a shard, which is written at once.
+        timeout_s: longest time for one molecule; one that takes longer is failed, and the rest goes on.
+        memory_mb: MiB for the data of a worker process; a molecule that needs more is failed.
+        seed: of coordinates that molecules are given.
+        workers: processes (spawned: a script needs its ``if __name__ == "__main__"``).
+        shard: "2/8" = work on every eighth shard, beginning with the second, and make no tables; see
+            `moldiff.screening.runs.run.merge`.
+        retry: look again at records that failed.
+        progress: called with the number of records done so far.
+
+    Raises:
+        MoldiffError: an argument that means nothing, a file that is missing, damaged or has changed, a folder that
+            holds something else or in which somebody works, or a disk that is full.
+    """
+    patterns = [smarts] if isinstance(smarts, str | Path) else list(smarts)
+    values = {
+        "where": texts(where, "where"),
+        "rules": name_list(rules, "rules"),
+        "alerts": name_list(alerts, "alerts"),
+        "smarts": tuple(map(str, patterns)),
+        **{
+            name: None if one is None else str(one)
+            for name, one in (("similar_to", similar_to), ("shape_of", shape_of), ("known", known))
+        },
+        "commands": commands,
+        "standardise": standardise,
+        "rank": texts(rank, "rank"),
+        "ranked": ranked,
+        "top": top,
+        "diverse": diverse,
+        "all_checks": all_checks,
+        "dedup": dedup,
+        "shard_size": shard_size,
+        "timeout": timeout_s,
+        "memory": memory_mb,
+        "seed": seed,
+    }
+    named = [files] if isinstance(files, str | Path) else files
+    return run_screen(
+        named, Path(out), screen_options(values), shard=shard, workers=workers, retry=retry, progress=progress
+    )
+
+
+def run_screen(
+    files: Sequence[str | Path],
+    run: Path,
+    options: ScreenOptions,
+    *,
+    shard: str | None = None,
+    workers: int = 1,
+    retry: bool = False,
+    progress: Progress | None = None,
+) -> Screening | None:
+    """Begin a run or go on with it, see `screen`."""
+    check_folder(run)
+    before = read_plan(run) if (run / PLAN).exists() else None
+    return _done(run, make_plan(files, options, before), shard, workers, retry, progress)
+
+
+def resume_screen(
+    run: Path, *, shard: str | None = None, workers: int = 1, retry: bool = False, progress: Progress | None = None
+) -> Screening | None:
+    """Go on with a run by the words of its plan.
+
+    Raises:
+        MoldiffError: there is none, an input has changed, or see `screen`.
+    """
+    plan = read_plan(run)
+    plan.check_inputs()
+    return _done(run, plan, shard, workers, retry, progress)
+
+
+def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
+    """Make the tables of a run whose parts are done, see `moldiff.screening.runs.run.merge`."""
+    return Screening(runs[0], merge(runs, workers=workers).record())
+
+
+def _done(
+    run: Path, plan: Plan, shard: str | None, workers: int, retry: bool, progress: Progress | None
+) -> Screening | None:
+    check_flag(retry, "retry")
+    if whole_number(workers, "workers") < 1:
+        raise MoldiffError(f"workers must be at least 1, not {workers}", argument="workers")
+    part = None if shard is None else parse_part(shard)
+    funnel = work_on(run, plan, part=part, workers=workers, retry=retry, progress=progress)
+    return None if funnel is None else Screening(run, funnel.record())

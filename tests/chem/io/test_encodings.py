@@ -1,0 +1,124 @@
+"""Text files of any encoding, packed or not; tables of any delimiter; what a parser cannot read is quoted."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.io import encodings
+from moldiff.chem.io.records import read_records, read_texts
+from moldiff.chem.io.tables import Columns
+from moldiff.errors import MoldiffError
+
+
+def found(path: Path, columns: Columns | None = None) -> list[tuple[str, str]]:
+    return [
+        (record.name, Chem.MolToSmiles(record.mol) if record.mol is not None else record.reason)
+        for record in read_records(path, columns)
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_encodings_are_found_out(tmp_path: Path, encoding: str, packed: bool) -> None:
+    text = "smiles,name\nCCO,Äthanol\nCC(=O)O,essigsäure\n".encode(encoding)
+    path = tmp_path / ("a.csv.gz" if packed else "a.csv")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    assert found(path) == [("Äthanol", "CCO"), ("essigsäure", "CC(=O)O")]
+
+
+def test_bytes_of_another_encoding_late_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(b"CCO a\n" * 20_000 + "CC(=O)O säure\n".encode("cp1252"))
+    assert found(path)[-1] == ("säure", "CC(=O)O")
+
+
+def test_a_packed_file_under_a_plain_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(gzip.compress(b"CCO a\n"))
+    assert found(path) == [("a", "CCO")]
+
+
+@pytest.mark.parametrize("letter", ["\u200b", "\ufeff", "\u200d", "\u2060", "\u00ad", "\u00a0"])
+def test_characters_that_nobody_sees_are_taken_out_and_said(
+    tmp_path: Path, letter: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    encodings.tell_once.cache_clear()
+    path = tmp_path / "a.csv"
+    path.write_text(f"smiles,name\nCC{letter}O,x\n" if letter != "\u00a0" else "smiles,name\n\u00a0CCO,x\n", "utf-8")
+    assert found(path) == [("x", "CCO")]
+    assert letter == "\u00a0" or "characters that nobody sees were taken out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("smiles", "words"),
+    [
+        ("CC(=O)O\u2212", "'\u2212' (U+2212, minus sign) cannot stand in one: 'CC(=O)O\u2212'"),
+        ("CCO\u00b7HCl", "(U+00B7, middle dot)"),
+        ("\u0421CO", "cyrillic capital letter es"),
+        ("C(C", "RDKit cannot read it: 'C(C'"),
+    ],
+)
+def test_what_cannot_be_read_is_quoted_and_never_cut(tmp_path: Path, smiles: str, words: str) -> None:
+    path = tmp_path / "a.smi"
+    path.write_text(f"{smiles} x\n", "utf-8")
+    ((_, reason),) = found(path)
+    assert reason.startswith("smiles: ") and words in reason
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";"])
+@pytest.mark.parametrize("column", ["smiles", "Canonical_SMILES", "isomeric_smiles", "SMILES (parent)"])
+def test_tables_of_other_programs(tmp_path: Path, delimiter: str, column: str) -> None:
+    path = tmp_path / ("a.tsv" if delimiter == "\t" else "a.csv")
+    path.write_text(f"{delimiter.join(('id', column, 'dose'))}\n{delimiter.join(('m1', 'CCO', '2'))}\n")
+    (text,) = read_texts(path)
+    assert (text.name, text.text, text.tags) == ("m1", "CCO", {"dose": "2"})
+
+
+def test_columns_that_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("structure|code|smiles\nCCO|a|C\n")
+    assert found(path, Columns("structure", "CODE", "|")) == [("a", "CCO")]
+    with pytest.raises(MoldiffError, match="no column 'x'; its columns are structure, code, smiles") as caught:
+        found(path, Columns("x", None, "|"))
+    assert caught.value.argument == "smiles_column"
+    with pytest.raises(MoldiffError, match="delimiter must be one character"):
+        Columns(delimiter="ab")
+    other = tmp_path / "a.smi"
+    other.write_text("C\n")
+    with pytest.raises(MoldiffError, match=r"a\.smi is no table"):
+        found(other, Columns("x"))
+
+
+def test_several_columns_with_smiles_and_none_of_a_usual_name_are_a_question(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles_a,smiles_b\nC,CC\n")
+    with pytest.raises(MoldiffError, match="smiles_a, smiles_b; name one of them"):
+        found(path)
+
+
+def test_a_bad_row_costs_one_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(f"smiles,note\nCCO,a\nCC,{'x' * 200_000}\nCCC,b,c\nC,\nCN,d\n")
+    rows = found(path)
+    assert [smiles for _, smiles in rows][::4] == ["CCO", "CN"]
+    assert rows[1][1] == "row: field larger than field limit (131072)"
+    assert rows[2][1] == "row: 3 cells, where the table has 2 columns"
+    assert rows[3][1] == "C"
+
+
+def test_columns_that_come_twice_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encodings.tell_once.cache_clear()
+    path = tmp_path / "a.csv"
+    path.write_text("smiles,dose,dose\nC,1,2\n")
+    (text,) = read_texts(path)
+    assert text.tags == {"dose": "1", "dose (2)": "2"}
+    assert "more than one column 'dose'" in caplog.text
+
+
+@pytest.mark.parametrize("line", ["CCO,a", "CCO;a", "CCO a", "CCO\ta", "CCO , a"])
+def test_smiles_files_of_any_separator(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.smi"
+    path.write_text(f"smiles,name\n{line}\n")
+    assert found(path) == [("a", "CCO")]

@@ -1,0 +1,75 @@
+"""SDF as it comes: no line is lost, whatever separates the records."""
+
+from pathlib import Path
+
+import pytest
+
+from moldiff.chem.io.records import read_records, read_texts
+
+SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
+BLOCKS = [
+    text.partition("M  END\n")[0].removeprefix("\n") + "M  END\n" for text in SAMPLE.read_text().split("$$$$")[:4]
+]
+
+
+def names(path: Path) -> list[str]:
+    return [record.name if record.mol is not None else record.reason for record in read_records(path)]
+
+
+def titles(blocks: list[str]) -> list[str]:
+    return [block.split("\n")[0] for block in blocks]
+
+
+@pytest.mark.parametrize("between", ["", "\n", "\n\n", ">  <dose>\n1.5\n\n", ">  <empty>\n\n>  <b>\nx\ny\n\n"])
+def test_mol_files_that_are_joined_without_a_delimiter(tmp_path: Path, between: str) -> None:
+    path = tmp_path / "joined.sdf"
+    path.write_text(between.join([*BLOCKS, ""]))
+    assert names(path) == titles(BLOCKS)
+    path.write_text("$$$$\n".join([BLOCKS[0] + BLOCKS[1], BLOCKS[2], BLOCKS[3] + between + BLOCKS[0]]))
+    assert names(path) == titles([*BLOCKS, BLOCKS[0]])
+
+
+def test_tags_go_to_the_record_before_them(tmp_path: Path) -> None:
+    path = tmp_path / "joined.sdf"
+    path.write_text("".join(f"{block}>  <number>\n{number}\n\n" for number, block in enumerate(BLOCKS)))
+    assert [text.tags for text in read_texts(path)] == [{"number": str(number)} for number in range(4)]
+
+
+def test_what_is_neither_tag_nor_record_is_a_failure_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "strays.sdf"
+    path.write_text(f"{BLOCKS[0]}lost line\nand another\n$$$$\n{BLOCKS[1]}$$$$\n")
+    assert names(path) == [
+        titles(BLOCKS)[0], "text between records: 2 lines, the first: 'lost line'", titles(BLOCKS)[1],
+    ]  # fmt: skip
+    assert [record.index for record in read_records(path)] == [0, 1, 2]
+
+
+def test_a_mol_block_in_a_tag_is_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "quoted.sdf"
+    path.write_text(f"{BLOCKS[0]}>  <reference>\n{BLOCKS[1]}\n>  <x>\n1\n\n$$$$\n{BLOCKS[2]}$$$$\n")
+    first, second = read_texts(path)
+    assert (first.name, second.name) == (titles(BLOCKS)[0], titles(BLOCKS)[2])
+    assert first.tags["reference"].endswith("M  END") and first.tags["x"] == "1"
+
+
+def test_tags_of_many_forms(tmp_path: Path) -> None:
+    path = tmp_path / "tags.sdf"
+    tags = "> 7 <ki> (3)\n2\n\n>  <note>\none\n> <not closed\n>3 <5> nM\n\n> DT3\n4\n\n>\nz\n\n"
+    tags += ">  <a>\n>  <a>\n1\n>  <b>\n2\n"
+    path.write_text(f"{BLOCKS[0]}{tags}$$$$\n")
+    (text,) = read_texts(path)
+    assert text.tags == {
+        "ki": "2", "note": "one\n> <not closed\n>3 <5> nM", "DT3": "4", "no name": "z", "a": "", "a (2)": "1", "b": "2",
+    }  # fmt: skip
+    assert text.note == "tag 'a' comes more than once"
+
+
+def test_blank_lines_and_ends_of_lines_that_were_translated_twice(tmp_path: Path) -> None:
+    path = tmp_path / "odd.sdf"
+    whole = "$$$$\n".join([*BLOCKS, ""])
+    path.write_text(whole.replace("M  END", "\nM  END"))
+    assert names(path) == titles(BLOCKS)
+    path.write_bytes(whole.replace("\n", "\r\r\n").encode())
+    assert names(path) == titles(BLOCKS)
+    path.write_bytes(whole.replace("\n", "\r").encode())
+    assert names(path) == titles(BLOCKS)

@@ -1,0 +1,139 @@
+"""The page on molecules: complete in itself, foreign text stays text, and a real browser shows it without a network."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.draw import plain_model
+from moldiff.pages.report import MOST_CARDS, MOST_FAILED, Card, Histogram, Report, Stage
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
+FOREIGN = "</script><img src=x onerror=alert(1)>\x1b[31m'\"&"
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+
+
+def report(cards: int = 6) -> Report:
+    molecules = [mol for mol, _ in zip(Chem.SDMolSupplier(str(SAMPLE), removeHs=False), range(cards), strict=False)]
+    return Report(
+        title=f"Molecules {FOREIGN}",
+        lines=["6 requested = 4 valid + 2 invalid", FOREIGN],
+        funnel=[Stage("requested", 9), Stage("valid", 6)],
+        cards=[
+            Card.of(
+                mol,
+                f"{place} {FOREIGN}",
+                Chem.MolToSmiles(mol),
+                {"weight": [3.0, 11.0, None, -2.0, float("nan"), 7.5][place % 6]},
+            )
+            for place, mol in enumerate(molecules)
+        ],
+        total=len(molecules),
+        failed_columns=("index", "reason"),
+        failed_rows=[(2, "valence: N"), (10, FOREIGN), (1, "fragments")],
+        failed=3,
+        record={"command": FOREIGN, "seed": 3},
+        histograms=[Histogram("weight", "g/mol", 0.0, 4.0, (0.5, 0.25, 0.0, 0.25), (0.25, 0.25, 0.25, 0.25))],
+        histogram_note="Of the valid molecules.",
+    )
+
+
+def data_of(page: str) -> dict:
+    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', page)
+    assert found
+    return json.loads(found[1])
+
+
+def test_the_page_is_complete_in_itself_and_foreign_text_is_text() -> None:
+    page = report().html()
+    assert not re.search(
+        r"https?://(?!www\.w3\.org/2000/svg)|@import|<link", re.sub(r"<script id=.*?</script>", "", page)
+    )
+    assert page.count("</script>") == 2
+    assert "onerror=alert(1)>" not in page.replace("\\u003cimg src=x onerror=alert(1)>", "")
+    data = data_of(page)
+    assert data["title"] == "Molecules " + FOREIGN.replace("\x1b", "?")
+    assert [card["values"]["weight"] for card in data["cards"]] == [3.0, 11.0, None, -2.0, None, 7.5]
+    assert data["failed"]["rows"][1] == [10, FOREIGN.replace("\x1b", "?")]
+
+
+def test_models_are_those_of_the_molecules() -> None:
+    mol = next(iter(Chem.SDMolSupplier(str(SAMPLE), removeHs=False)))
+    model = plain_model(mol)
+    assert model is not None
+    assert model["elements"] == [atom.GetSymbol() for atom in mol.GetAtoms()]
+    pos = np.array(model["pos"])
+    assert pos.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-3)
+    assert np.linalg.norm(pos[0] - pos[-1]) == pytest.approx(
+        (mol.GetConformer().GetAtomPosition(0) - mol.GetConformer().GetAtomPosition(len(pos) - 1)).Length(), abs=3e-3
+    )
+    assert plain_model(Chem.MolFromSmiles("CCO")) is None
+    aromatic = plain_model(Chem.Mol(next(m for m in Chem.SDMolSupplier(str(SAMPLE)) if m.GetAromaticAtoms())))
+    assert aromatic is not None
+    assert 1.5 in {order for *_, order in aromatic["bonds"]}  # type: ignore[misc, attr-defined]
+
+
+def test_what_is_left_out_is_said() -> None:
+    one = report()
+    many = replace(
+        one, cards=one.cards * (MOST_CARDS // 6 + 1), failed_rows=[(n, "x") for n in range(2500)], failed=5000
+    )
+    data = data_of(many.html())
+    assert (len(data["cards"]), len(data["failed"]["rows"])) == (MOST_CARDS, MOST_FAILED)
+    assert data["failed_note"] == f"the first {MOST_FAILED:,} of 5,000"
+
+
+WATCH = "<script>window.problems = []; window.onerror = message => window.problems.push(String(message));</script>"
+ASK = """<script>setTimeout(() => {
+  const cards = () => [...document.querySelectorAll(".card b")].map(one => one.textContent.split(" ")[0]).join("");
+  const answer = { given: cards(), images: [...document.images].map(one => one.naturalWidth) };
+  const key = document.querySelector("#key");
+  key.value = "weight"; key.onchange(); answer.rising = cards();
+  document.querySelector("#down").checked = true; key.onchange(); answer.falling = cards();
+  const search = document.querySelector("#search"); search.value = "11"; search.oninput(); answer.found = cards();
+  search.value = ""; search.oninput();
+  answer.drawn = [...document.querySelectorAll("canvas")].map(one => one.width * one.height === 0 ? 0 :
+    one.getContext("2d").getImageData(0, 0, one.width, one.height).data.filter((v, i) => i % 4 === 3 && v).length);
+  const rows = () => [...document.querySelectorAll("tbody tr")].map(one => one.children[0].textContent).join(" ");
+  answer.rows = rows();
+  document.querySelector("th").onclick(); answer.sorted = rows();
+  answer.bars = document.querySelectorAll("rect").length;
+  answer.images_made = document.querySelectorAll("img[src='x']").length;
+  answer.problems = window.problems;
+  document.body.setAttribute("answer", JSON.stringify(answer));
+}, 1200);</script>"""
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
+def test_a_real_browser_shows_sorts_and_searches(tmp_path: Path) -> None:
+    page = report().html()
+    path = tmp_path / "page.html"
+    path.write_text(page.replace("<style>", WATCH + "<style>", 1).replace("</html>", ASK + "</html>"), encoding="utf-8")
+    done = subprocess.run(
+        [str(BROWSER), "--headless=new", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND",
+         "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--window-size=1200,1600",
+         "--virtual-time-budget=6000", "--dump-dom", path.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert not [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    found = re.search(r'<body answer="(.*?)"', done.stdout)
+    assert found, done.stderr[-2000:]
+    answer = json.loads(found[1].replace("&quot;", '"').replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"))
+    assert answer["problems"] == []
+    assert answer["given"] == "012345"
+    assert answer["rising"] == "305124"  # what has no value comes last
+    assert answer["falling"] == "150324"
+    assert answer["found"] == "1"
+    assert len(answer["drawn"]) == 6 and min(answer["drawn"]) > 500
+    assert min(answer["images"]) > 100
+    assert (answer["rows"], answer["sorted"]) == ("2 10 1", "1 2 10")
+    assert answer["bars"] == 8
+    assert answer["images_made"] == 0

@@ -1,0 +1,254 @@
+"""A run: the same tables whoever does the work and whatever happens on the way, every record accounted for."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from poison import PoisonCheck
+from rdkit import Chem
+
+import moldiff
+from moldiff.chem.filters.criteria import Criteria
+from moldiff.errors import MoldiffError
+from moldiff.screening.runs.locking import run_lock
+from moldiff.screening.runs.run import status_of
+from moldiff.screening.screen import merge_screens, resume_screen
+
+ROOT = Path(__file__).parents[3]
+DRUGS = ROOT / "tests" / "fixtures" / "drugs.sdf"
+TABLES = ("records.parquet", "ranked.parquet", "ranked.csv", "top.sdf.gz", "funnel.json")
+SMILES = """CCO ethanol
+CCCC butane
+not_a_smiles
+OCC ethanol again
+C(C)(C)(C)(C)C five bonds
+CCCCCCCCCCCCCCCCCCCC fat
+c1ccccc1O phenol
+CC(=O)O acid
+CCN amine
+Oc1ccccc1 phenol again
+CCCl chloride
+"""
+WORDS: dict[str, Any] = {
+    "where": ["mw<200", "logp<5"],
+    "alerts": "brenk",
+    "rank": ["qed:max:0..0.9", "mw:target:0..80..300"],
+    "top": 4,
+    "shard_size": 3,
+}
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    path = tmp_path / "library.smi"
+    path.write_text(SMILES)
+    return path
+
+
+def tables(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in TABLES}
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pyarrow.parquet.read_table(run / "records.parquet").to_pylist()
+    return found
+
+
+def done(found: moldiff.Screening | None) -> moldiff.Screening:
+    assert found is not None
+    return found
+
+
+def test_every_record_is_accounted_for_and_the_best_are_ranked(library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    result = done(moldiff.screen([library, DRUGS], run, **{**WORDS, "where": ["mw<250", "logp<5"]}))
+    found = rows(run)
+    assert [row["record"] for row in found] == list(range(23))
+    assert [row["status"] for row in found[:11]] == [
+        "valid", "valid", "failed", "duplicate", "invalid", "filtered", "valid", "valid", "valid", "duplicate",
+        "filtered",
+    ]  # fmt: skip
+    assert (found[5]["stage"], found[5]["limit"], found[5]["value"]) == ("mw", "<250", "282.556")
+    assert (found[9]["stage"], found[9]["duplicate_of"]) == ("duplicates", 6)
+    counts = result.funnel["counts"]
+    assert sum(counts.values()) == result.funnel["requested"] == 23
+    assert all(counts[status] == sum(row["status"] == status for row in found) for status in counts)
+    left = 23
+    for stage in result.funnel["stages"]:
+        assert stage["asked"] == left
+        left = stage["passed"]
+    assert left == counts["valid"] == result.funnel["ranked"] == len(result.ranked)
+    worth = list(result.ranked["desirability"])
+    assert worth == sorted(worth, reverse=True)
+    assert list(result.ranked["pick"][:5].fillna(0)) == [1, 2, 3, 4, 0]
+    with gzip.open(run / "top.sdf.gz") as handle:
+        top = list(Chem.ForwardSDMolSupplier(handle, removeHs=False))
+    assert [mol.GetIntProp("record") for mol in top] == list(result.ranked["record"][:4])
+    assert all(mol.GetConformer().Is3D() and mol.HasProp("desirability") for mol in top)
+    assert "23 requested = " in result.lines()[-2]
+    assert status_of(run).lines() == ["8 of 8 shards, 23 of 23 records", *status_of(run).lines()[1:]]
+    assert status_of(run).has_tables
+
+
+def test_it_judges_as_filter_does(library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done(moldiff.screen(library, run, **WORDS))
+    plain = moldiff.filter(library, where=WORDS["where"], alerts="brenk").table
+    for name in ("record", "status", "stage", "reason", "value", "limit", "smiles", "inchikey"):
+        assert ["" if row[name] is None else row[name] for row in rows(run)] == list(plain[name])
+
+
+def test_processes_parts_and_folders_of_parts_give_the_same_tables(library: Path, tmp_path: Path) -> None:
+    done(moldiff.screen(library, tmp_path / "one", **WORDS))
+    done(moldiff.screen(library, tmp_path / "two", workers=2, **WORDS))
+    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    for part in ("1/2", "2/2"):
+        with pytest.raises(MoldiffError, match=r"2 of 4 shards are not done yet \(1, 3\)|no screening run"):
+            merge_screens([tmp_path / "parts"])
+        assert moldiff.screen(library, tmp_path / "parts", shard=part, **WORDS) is None
+        assert moldiff.screen(library, tmp_path / part[0], shard=part, **WORDS) is None
+    merge_screens([tmp_path / "parts"])
+    merge_screens([tmp_path / "1", tmp_path / "2"])
+    assert tables(tmp_path / "one") == tables(tmp_path / "parts") == tables(tmp_path / "1")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import moldiff
+from moldiff import files
+real, calls = os.replace, []
+def replace(source, target):
+    calls.append(target)
+    if len(calls) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    real(source, target)
+if __name__ == "__main__":
+    os.replace = replace
+    import json
+    moldiff.screen(sys.argv[1], sys.argv[2], **json.loads(sys.argv[4]))
+"""
+
+
+@pytest.mark.parametrize("moment", [3, 5, 9], ids=["before the first shard", "between shards", "amid the tables"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_tables(moment: int, library: Path, tmp_path: Path) -> None:
+    script, run = tmp_path / "killed.py", tmp_path / "run"
+    script.write_text(KILLED)
+    arguments = [str(library), str(run), str(moment), json.dumps(WORDS)]
+    ended = subprocess.run([sys.executable, str(script), *arguments], check=False, env=os.environ)
+    assert ended.returncode == -signal.SIGKILL
+    assert any(path.name.endswith(".part") for path in run.rglob(".*")), "it was killed before a rename"
+    before = status_of(run)
+    assert not before.has_tables
+    assert before.shards_done == {3: 0, 5: 2, 9: 4}[moment]
+    done(resume_screen(run) if moment == 5 else moldiff.screen(library, run, **WORDS))
+    assert not any(path.name.endswith(".part") for path in run.rglob(".*"))
+    done(moldiff.screen(library, tmp_path / "whole", **WORDS))
+    assert tables(run) == tables(tmp_path / "whole")
+
+
+def test_a_molecule_that_kills_hangs_or_is_greedy_costs_one_row_and_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, run = tmp_path / "seen", tmp_path / "run"
+    plain = Criteria.checks
+    monkeypatch.setattr(Criteria, "checks", lambda self: (*plain(self), PoisonCheck(str(seen))))
+    library = tmp_path / "library.smi"
+    library.write_text("C\n[Ar] crashes\nCC\n[Kr] hangs\nCCC\n[Xe] is greedy\nCCCC\n")
+    words: dict[str, Any] = {"where": "mw<300", "timeout_s": 2.0, "memory_mb": 2048}
+    result = done(moldiff.screen(library, run, **words))
+    found = rows(run)
+    assert [row["status"] for row in found] == [
+        "valid", "failed", "valid", "failed", "valid", "failed", "valid",
+    ]  # fmt: skip
+    assert found[1]["reason"].startswith("crashed: ")
+    assert found[3]["reason"] == "timeout: not done within 2 s"
+    assert (found[5]["stage"], found[5]["reason"]) == ("poison", "poison: error: MemoryError: MemoryError")
+    assert result.funnel["counts"]["failed"] == 3
+    assert [one["name"] for one in result.funnel["lost"]] == ["crashes", "hangs"]
+    asked, first = seen.read_text(), tables(run)
+    done(moldiff.screen(library, run, **words))
+    assert seen.read_text() == asked
+    done(moldiff.screen(library, run, retry=True, **words))
+    again = seen.read_text().removeprefix(asked).split()
+    assert {"Ar", "Kr", "Xe"} == set(again), "only what failed is looked at again"
+    assert tables(run) == first
+
+
+def test_other_options_ask_only_what_is_new(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, run = tmp_path / "seen", tmp_path / "run"
+    plain = Criteria.checks
+    monkeypatch.setattr(Criteria, "checks", lambda self: (*plain(self), PoisonCheck(str(seen))))
+    done(moldiff.screen(library, run, **WORDS))
+    asked = seen.read_text()
+    assert asked.count("\n") == 7, "of eleven records two are no molecules, one is too heavy, one has an alert"
+    narrower = {**WORDS, "where": ["mw<200", "logp<1.2"], "alerts": ("brenk", "pains"), "top": 2}
+    wider = {**WORDS, "where": ["mw<400", "logp<5"]}  # what was too heavy is left out by its logp now
+    found = []
+    for words in (narrower, wider):
+        done(moldiff.screen(library, run, **words))
+        assert seen.read_text() == asked
+        found.append(tables(run))
+    for number, words in enumerate((narrower, wider)):
+        done(moldiff.screen(library, tmp_path / f"other{number}", **words))
+        assert tables(tmp_path / f"other{number}") == found[number]
+
+
+def test_a_copy_is_found_in_whichever_shard_it_lies(tmp_path: Path) -> None:
+    library, run = tmp_path / "library.smi", tmp_path / "run"
+    library.write_text("CCO\nCCC\nOCC\nC\nC(O)C\nCCC\n")
+    words: dict[str, Any] = {"where": "mw<300", "shard_size": 1}
+    for part in ("3/3", "1/3", "2/3"):
+        moldiff.screen(library, run, shard=part, **words)
+    merge_screens([run])
+    assert [row["duplicate_of"] for row in rows(run)] == [None, None, 0, None, 0, 1]
+    done(moldiff.screen(library, run, dedup=False, **words))
+    assert {row["status"] for row in rows(run)} == {"valid"}
+
+
+def test_two_processes_do_not_work_in_one_folder(library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with run_lock(run) as lock:
+        lock.exclusive()
+        with pytest.raises(MoldiffError, match="another process works in"):
+            moldiff.screen(library, run, **WORDS)
+    moldiff.screen(library, run, shard="1/2", **WORDS)
+    with run_lock(run) as lock:
+        lock.shared()  # as another part does
+        with pytest.raises(MoldiffError, match="another process works in"):
+            moldiff.screen(library, run, **WORDS)
+        with pytest.raises(MoldiffError, match="another process works in"):
+            moldiff.screen(library, run, shard="2/2", **{**WORDS, "top": 1})
+        moldiff.screen(library, run, shard="2/2", **WORDS)
+    assert merge_screens([run]).funnel["requested"] == 11
+
+
+def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(MoldiffError, match="no screening run"):
+        resume_screen(run)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("words")
+    with pytest.raises(MoldiffError, match="is no screening run; choose another folder"):
+        moldiff.screen(library, tmp_path / "other", **WORDS)
+    assert os.listdir(tmp_path / "other") == ["thesis.tex"]
+    moldiff.screen(library, run, shard="1/4", **WORDS)
+    with pytest.raises(MoldiffError, match="holds a run of other inputs or shards"):
+        moldiff.screen(DRUGS, run, **WORDS)
+    library.write_text(SMILES.replace("CCN", "CCS"))
+    with pytest.raises(MoldiffError, match=r"library.smi has changed since the run was planned"):
+        resume_screen(run)
+    wrong: tuple[dict[str, Any], ...] = (
+        {"top": 0}, {"diverse": 1.5}, {"shard": "5/4"}, {"rank": ["qed", "sa"]}, {"workers": 0},
+    )  # fmt: skip
+    for words in wrong:
+        with pytest.raises(MoldiffError, match=next(iter(words))):
+            moldiff.screen(library, tmp_path / "new", **words)
+    assert not (tmp_path / "new").exists()
