@@ -43,6 +43,15 @@ def test_a_condition_tells_value_and_limit() -> None:
     assert (passed.detail, passed.reason, passed.value) == ("", "", result.value)
 
 
+def test_several_conditions_on_a_number_are_one_check() -> None:
+    (low,) = results("C", where=["mw<450", "mw>100", "mw=10..600"])
+    assert (low.passed, low.limit, low.reason) == (False, ">100", "mw: 16.043, must be >100")
+    (fine,) = results(ASPIRIN, where=["mw<450", "mw>100"])
+    assert (fine.passed, fine.limit) == (True, "<450 and >100")
+    names = [check.name for check in Criteria.of(where=["mw<450", "logp<3", "mw>100"], rules="veber").checks()]
+    assert len(names) == len(set(names)) == 3
+
+
 def test_what_cannot_be_measured_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     one = subject("CCO")
     one.bare = None  # what RDKit fails on
