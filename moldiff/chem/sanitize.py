@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 from rdkit import Chem
+from rdkit.Chem import rdqueries
 
 MAX_ATOMS = 999  # the V2000 format has three digits for a count
 MAX_DEGREE = 16
@@ -15,6 +16,8 @@ MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
+_CROWDED = rdqueries.ExplicitDegreeGreaterQueryAtom(MAX_DEGREE)
+_CATION = rdqueries.FormalChargeGreaterQueryAtom(0)
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _VALENCE = re.compile(r", (\d+), is greater")
 
@@ -54,6 +57,8 @@ def coordinate_refusal(pos: np.ndarray) -> str:
 
 def mol_refusal(mol: Chem.Mol) -> str:
     """Return why a molecule, sanitised or not, should not be worked on: its size, its bonds, its coordinates."""
+    if _is_plain(mol):
+        return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
         return reason
@@ -61,6 +66,14 @@ def mol_refusal(mol: Chem.Mol) -> str:
         if reason := charge_refusal(atom.GetFormalCharge(), atom.GetAtomicNum(), atom.GetSymbol()):
             return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
+
+
+def _is_plain(mol: Chem.Mol) -> bool:
+    """Return whether a quick look shows that a molecule's size, bonds and charges are no reason to refuse it."""
+    atoms, bonds = mol.GetNumAtoms(), mol.GetNumBonds()
+    if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
+        return False
+    return not any(len(mol.GetAtomsMatchingQuery(query)) for query in (_CROWDED, _CATION))
 
 
 def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
