@@ -36,9 +36,9 @@ def main() -> None:
         seed=0,
     )
     for mol in molecules:
-        wanted, measured = mol.GetProp("target_logp"), mol.GetProp("logp")
+        wanted, measured = mol.GetDoubleProp("target_logp"), mol.GetDoubleProp("logp")
         smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
-        print(f"{smiles:<30} logp {measured} (wanted {wanted}), tpsa {mol.GetProp('tpsa')} (wanted < 40)")
+        print(f"{smiles:<30} logp {measured} (wanted {wanted}), tpsa {mol.GetDoubleProp('tpsa')} (wanted < 40)")
 
 
 if __name__ == "__main__":

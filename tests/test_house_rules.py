@@ -15,6 +15,39 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 QUESTIONS = {"how", "what", "when", "where", "whether", "which", "who", "why"}
 LONGEST_FILE, LONGEST_BODY = 350, 70
+LARGE = 150  # lines from which a module has a test file of its name
+ELSEWHERE = {  # or is tested as part of what uses it
+    "chem/filters/reference_measures.py": "chem/filters/test_measures.py",
+    "chem/io/tables.py": "chem/io/test_encodings.py",
+    "chem/io/text_records.py": "chem/io/test_records.py",
+    "chem/valence.py": "chem/test_convert.py",
+    "cli/data.py": "integration/test_commands.py",
+    "cli/generate.py": "integration/test_commands.py",
+    "cli/screen.py": "screening/runs/test_run.py",
+    "cli/shared.py": "integration/test_bad_input.py",
+    "datasets/rows.py": "datasets/test_workers.py",
+    "diffusion/inpainting.py": "sampling/test_fragments.py",
+    "evaluation/report.py": "evaluation/test_evaluate.py",
+    "generation/decoding/integer_program.py": "generation/decoding/test_structured.py",
+    "generation/from_records.py": "generation/test_vary.py",
+    "generation/options/composition.py": "sampling/test_constraints.py",
+    "generation/options/fragment.py": "sampling/test_fragments.py",
+    "generation/run.py": "generation/test_generate.py",
+    "generation/summary.py": "generation/options/test_steering.py",
+    "nn/layers.py": "nn/test_network.py",
+    "sampling/solvers.py": "sampling/test_solvers_gaussian.py",
+    "screening/runs/chain.py": "screening/runs/test_run.py",
+    "screening/runs/plan.py": "screening/runs/test_run.py",
+    "screening/runs/processes_engine.py": "screening/runs/test_run.py",
+    "screening/screen.py": "screening/runs/test_run.py",
+    "screening/filter_run.py": "screening/test_filter.py",
+    "screening/filter_result.py": "screening/test_filter.py",
+    "screening/outputs.py": "screening/test_filter.py",
+    "training/base_run.py": "training/test_train.py",
+    "training/callbacks.py": "training/test_train.py",
+    "training/denoiser_run.py": "training/test_train.py",
+    "training/on_policy/collect.py": "training/on_policy/test_states.py",
+}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -45,6 +78,17 @@ def test_files_and_functions_are_read_in_one_sitting(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
     assert len(source.splitlines()) <= LONGEST_FILE
     assert [(name, lines) for name, lines in bodies(source) if lines > LONGEST_BODY] == []
+
+
+def test_large_modules_have_a_test_file_of_their_name_or_the_list_says_where_they_are_tested() -> None:
+    tests, without = ROOT / "tests", set[str]()
+    for path in SOURCES:
+        name = path.relative_to(PACKAGE)
+        if len(path.read_text(encoding="utf-8").splitlines()) > LARGE and path.name != "__init__.py":
+            own = tests / name.parent / f"test_{path.stem}.py"
+            without |= set() if own.exists() else {name.as_posix()}
+    assert without <= ELSEWHERE.keys(), "these need a test file of their name"
+    assert [file for file in ELSEWHERE.values() if not (tests / file).exists()] == []
 
 
 def test_the_checks_above_find_what_they_should() -> None:

@@ -38,6 +38,13 @@ def evaluate(
         int, typer.Option(min=0, help="Valid molecules that GFN2-xTB relaxes, drawn at random (extra: xtb).")
     ] = 0,
     fcd: Annotated[bool, typer.Option("--fcd", help="Also the Frechet ChemNet distance (extra: eval).")] = False,
+    ring_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|FILE",
+            help="Count ring systems and bonds in another model's training data, or in the molecules of a file.",
+        ),
+    ] = None,
     workers: Workers = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -58,6 +65,7 @@ def evaluate(
             posebusters=posebusters,
             relax=relax,
             fcd=fcd,
+            ring_table=ring_table,
             workers=workers or usable_cores(),
             isolated=True,
             seed=seed,

@@ -119,7 +119,8 @@ def generate(
         typer.Option(
             metavar="SCORE",
             help="Draw by a score: module:function or file.py:function (a list of RDKit molecules in, numbers or None "
-            "out), targets (nearness to every --target), qed or another property, 'logp=2.5', smarts:PATTERN, "
+            "out), targets (nearness to every --target), qed or another property, known_rings, weakest_bond, "
+            "'logp=2.5', smarts:PATTERN, "
             "similarity:SMILES, network:FOLDER:logp=2.5 (by a property network).",
         ),
     ] = None,
@@ -146,6 +147,18 @@ def generate(
     alerts: Alerts = "",
     smarts: Smarts = None,
     heavy_only: HeavyOnly = False,
+    rarity: Annotated[
+        bool,
+        typer.Option("--rarity", help="Also tell the rarest ring system and the weakest bond of each molecule."),
+    ] = False,
+    ring_table: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL|FILE",
+            help="Count these in another model's training data, or in the molecules of a file; also for the scores "
+            "known_rings and weakest_bond.",
+        ),
+    ] = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     first: Annotated[
@@ -198,6 +211,8 @@ def generate(
         renoise=renoise,
         sampler=sampling,
         heavy_only=heavy_only,
+        rarity=rarity,
+        ring_table=ring_table,
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         output=OutputOptions(

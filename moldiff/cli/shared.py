@@ -96,8 +96,9 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 # others are spelled like their arguments, with dashes
 _OPTIONS = {"n": "--number", "targets": "--target", "commands": "--command"}
 _ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|score_weight|"
-    r"fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks|add_hydrogens|smiles_column|name_column)\b"
+    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
+    r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks|add_hydrogens|smiles_column|"
+    r"name_column)\b"
 )
 
 

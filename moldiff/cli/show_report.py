@@ -12,6 +12,7 @@ from moldiff.evaluation.compare import Comparison
 from moldiff.evaluation.measurements import KINDS
 from moldiff.evaluation.metrics import failures
 from moldiff.evaluation.motif_frequencies import Proportions
+from moldiff.evaluation.rarity import RARE, READ, WEAK, RarityReport
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.report import EvaluationReport
 
@@ -56,6 +57,11 @@ def render(report: EvaluationReport, console: Console) -> None:
                 soft_wrap=True,
             )
             console.print(_deviant(made))
+    if report.rarity is not None:
+        console.print(f"Rarity, by {report.rarity.molecules} molecules of {report.rarity.source}", soft_wrap=True)
+        console.print(_rarity(report.rarity))
+        for name, text in READ.items():
+            console.print(f"{name.replace('_', ' ')}: {text}", soft_wrap=True)
     for line in _extras(report):
         console.print(line, soft_wrap=True)
     if reasons := [item for details in failures(report.rows).values() for item in details.items()]:
@@ -93,6 +99,20 @@ def _deviant(made: Proportions) -> Table:
     table = Table("most deviant motifs", "in a molecule", "of the reference", "spreads", box=None)
     for name, (mean, wanted, deviation) in list(made.motifs.items())[:MOST_MOTIFS]:
         table.add_row(name, _number(mean), _number(wanted), f"{deviation:+.2f}")
+    return table
+
+
+def _rarity(found: RarityReport) -> Table:
+    table = Table("share of molecules", "sample", "held-out", box=None)
+    sample, real = found.sample.shares(), None if found.held_out is None else found.held_out.shares()
+    for name, label, share in (
+        ("rarest_ring", "rarest ring system: never seen", "unseen"),
+        ("rarest_ring", f"rarest ring system: in fewer than {RARE}", "rare"),
+        ("weakest_bond", "weakest bond: never seen", "unseen"),
+        ("weakest_bond", f"weakest bond: association below {WEAK:g}", "weak"),
+    ):
+        cells = [None if one is None else one[name][share] for one in (sample, real)]
+        table.add_row(label, *("-" if cell is None else f"{cell:.1%}" for cell in cells))
     return table
 
 

@@ -70,7 +70,7 @@ class BoundSettings:
 def bound_terms(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseSchedule,
+    schedule: NoiseSchedule,
     molecules: MolBatch,
     settings: BoundSettings,
     source: NoiseSource,
@@ -84,7 +84,7 @@ def bound_terms(
     """
     times = uniform_grid(settings.steps).to(molecules.mask.device)
     end = torch.zeros(len(molecules), dtype=torch.float64, device=molecules.mask.device)
-    prior = prior_terms(diffusion, molecules, curve.levels(end + 1))
+    prior = prior_terms(diffusion, molecules, schedule.levels(end + 1))
     repeats = []
     for repeat in range(settings.repeats):
         total = dict(prior)
@@ -93,11 +93,11 @@ def bound_terms(
             counter = bound_counter(repeat, settings.evaluations, number)
             uniform = source.uniform(molecules.ids, counter, Stream.TIME, 1)[:, 0].double()
             step = first + (uniform * count).long().clamp(max=count - 1)
-            at, to = curve.levels(times[step]), curve.levels(times[step + 1])
+            at, to = schedule.levels(times[step]), schedule.levels(times[step + 1])
             noisy, prediction = _predict(denoiser, diffusion, molecules, at, source, counter)
             terms = step_terms(diffusion, molecules, noisy, prediction, at, to)
             total = {field: total[field] + count * terms[field] for field in FIELDS}
-        clean = curve.levels(end)
+        clean = schedule.levels(end)
         noisy, prediction = _predict(
             denoiser, diffusion, molecules, clean, source, bound_counter(repeat, settings.evaluations, 0)
         )

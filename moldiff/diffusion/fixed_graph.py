@@ -1,7 +1,7 @@
 """Diffusion of the coordinates of a given graph: types, charges and bonds are clean at every time and never change.
 
 A denoiser that was trained with independent levels of coordinates and graph knows such states. Every sampler walks
-them, because all that it does to the categories goes through `JointDiffusion`, and all levels come from the curve.
+them, because all that it does to the categories goes through `JointDiffusion`, and all levels come from the schedule.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from moldiff.molecules import MolBatch, MolPrediction
 
 @dataclass(frozen=True)
 class CleanGraphSchedule(NoiseSchedule):
-    """A curve along which the coordinates alone get noise: types, charges and bonds stay at their level of t = 0."""
+    """A schedule along which the coordinates alone get noise: types, charges and bonds stay at their level of t = 0."""
 
     @classmethod
-    def of(cls, curve: NoiseSchedule) -> CleanGraphSchedule:
-        """Return the curve with the same coordinate levels."""
-        return cls(**{field.name: getattr(curve, field.name) for field in fields(NoiseSchedule)})
+    def of(cls, schedule: NoiseSchedule) -> CleanGraphSchedule:
+        """Return the schedule with the same coordinate levels."""
+        return cls(**{field.name: getattr(schedule, field.name) for field in fields(NoiseSchedule)})
 
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         """Return the levels at t; ``t_graph`` (B,), by default 0, is the time of the graph in a `NoiseSchedule`."""

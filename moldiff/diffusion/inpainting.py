@@ -21,11 +21,11 @@ from moldiff.molecules import MolBatch, MolPrediction
 
 @dataclass(frozen=True)
 class TruncatedSchedule(NoiseSchedule):
-    """The end of another curve: t = 1 is in the middle of it.
+    """The end of another schedule: t = 1 is in the middle of it.
 
     Attributes:
-        whole: the other curve; `sigma_max` is where this one begins.
-        start_pos, start_graph: times of the whole curve at which coordinates and graph are for t = 1.
+        whole: the other schedule; `sigma_max` is where this one begins.
+        start_pos, start_graph: times of the whole schedule at which coordinates and graph are for t = 1.
     """
 
     whole: NoiseSchedule
@@ -34,7 +34,7 @@ class TruncatedSchedule(NoiseSchedule):
 
     @classmethod
     def of(cls, whole: NoiseSchedule, sigma: float, start_graph: float) -> TruncatedSchedule:
-        """Return the curve from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
+        """Return the schedule from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
         start = float(whole.time_of_sigma(torch.tensor([sigma])))
         sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
         return cls(

@@ -106,11 +106,11 @@ class TrainingDensity:
     independent_share: float
     clean_graph_share: float
 
-    def sample(self, uniforms: Tensor, curve: NoiseSchedule) -> tuple[Tensor, Tensor]:
+    def sample(self, uniforms: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
         """Return times (t_pos, t_graph), each (B,) float64, from (B, 5) uniform numbers."""
         choice, place, independent, other, clean = uniforms.double().unbind(-1)
         normal = torch.special.ndtri(place)
-        log_normal = curve.time_of_sigma(self.sigma_median * torch.exp(self.sigma_spread * normal))
+        log_normal = schedule.time_of_sigma(self.sigma_median * torch.exp(self.sigma_spread * normal))
         t_pos = torch.where(choice < self.lognormal_share, log_normal, place)
         t_other = torch.where(clean < self.clean_graph_share, torch.zeros_like(other), other)
         return t_pos, torch.where(independent < self.independent_share, t_other, t_pos)

@@ -122,7 +122,8 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
     explicit = hydrogens == "explicit" or (hydrogens == "auto" and told != Hydrogens.IMPLICIT)
     conversion = judge(mol, explicit_hydrogens=explicit)
     valid, reason = is_valid_and_connected(conversion)
-    if conversion.mol is not None and hydrogens == "auto" and told == Hydrogens.PARTIAL:
+    partial = hydrogens == "auto" and told == Hydrogens.PARTIAL
+    if conversion.mol is not None and partial and not reason.startswith("one_fragment"):
         valid, reason = False, partial_problem(mol)
     elif valid and (reason := coordinates_problem(mol)):
         valid = False

@@ -19,6 +19,7 @@ from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.memorisation import memorisation
 from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.posebusters import run_posebusters
+from moldiff.evaluation.rarity import RarityReport, load_tables, measure_rarity
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import IN_MEMORY, EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
@@ -44,6 +45,7 @@ def evaluate(
     posebusters: int = POSEBUSTERS_RECORDS,
     relax: int = 0,
     fcd: bool = False,
+    ring_table: Path | str | None = None,
     workers: int = 1,
     isolated: bool = False,
     seed: int = 0,
@@ -67,6 +69,8 @@ def evaluate(
         add_hydrogens: place missing hydrogens first, such as those of docked poses with polar ones alone.
         posebusters: how many records PoseBusters sees at most (drawn at random); 0 = none.
         relax: how many valid molecules GFN2-xTB relaxes at most (drawn at random, 0.3 s each for QM9's size); 0 = none.
+        ring_table: hold ring systems and bonds against those of another model, or of the molecules of a file (.smi,
+            .csv, .sdf, ...; a millisecond or two each); None = against the reference's, if it carries them.
         fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
         workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
         isolated: use a process even for one worker: a molecule that crashes or holds it up is then "not checked", and
@@ -102,6 +106,7 @@ def evaluate(
     if reference is not None and not isinstance(reference, Reference):
         reference = load_reference(reference)
     clock.stage("geometry")
+    rarity = _rarity(rows, reference, ring_table)
     sample = Measurements.of(row.mol for row in rows if row.valid)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
@@ -131,6 +136,7 @@ def evaluate(
         relaxation=relaxed,
         fcd=distance,
         memorisation=repeats,
+        rarity=rarity,
         generation=None if path is None else read_generation(path, sha256),
         seconds=clock.seconds(),
         header=header(),
@@ -138,6 +144,19 @@ def evaluate(
     if out is not None:
         write_report(report, Path(out), overwrite=overwrite)
     return report
+
+
+def _rarity(
+    rows: Sequence[Assessment], reference: Reference | None, ring_table: Path | str | None
+) -> RarityReport | None:
+    """Return how rare rings and bonds are by other tables or those of the reference; None if there are none."""
+    tables = None if reference is None else reference.rarity
+    source = "" if reference is None else f"the training set behind {reference.source}"
+    if ring_table is not None:
+        tables, source = load_tables(ring_table), Path(ring_table).name
+    if tables is None:
+        return None
+    return measure_rarity(rows, tables, source, () if reference is None else reference.smiles)
 
 
 def _check_numbers(posebusters: int, relax: int, workers: int) -> None:

@@ -13,6 +13,7 @@ from moldiff.evaluation.compare import Comparison, Distance
 from moldiff.evaluation.histograms import bin_edges
 from moldiff.evaluation.measurements import COMPOSITION, KINDS, Measurements
 from moldiff.evaluation.memorisation import Memorisation
+from moldiff.evaluation.rarity import RarityReport
 from moldiff.evaluation.reference import Entry, Reference
 
 if TYPE_CHECKING:
@@ -132,6 +133,26 @@ def draw_similarity(found: Memorisation) -> bytes:
         counts = np.histogram(values, edges)[0]
         axes[0].stairs(100 * counts / len(values), edges, fill=fill, color=colour, label=label, linewidth=1.3)
     axes[0].set(xlabel="Tanimoto similarity, ECFP4", ylabel="%")
+    return _png(figure, axes)
+
+
+def draw_rarity(found: RarityReport) -> bytes:
+    """Return a PNG of how frequent rarest ring systems are and how far weakest bonds are expected, those of held-out
+    molecules behind."""
+    figure, axes = _panels(2, f"Against {found.molecules} molecules of {found.source}", columns=2)
+    edges = (np.linspace(0, math.log10(found.molecules + 1) + 1e-9, 31), np.linspace(0, 1, 41))
+    labels = ("log10 (1 + molecules with the rarest ring system)", "association of the weakest bond (0.5 = chance)")
+    for ax, label in zip(axes, labels, strict=True):
+        ax.set(xlabel=label, ylabel="%")
+    for one, colour, name, fill in (
+        (found.held_out, _REFERENCE, "reference", True),
+        (found.sample, _SAMPLE, "sample", False),
+    ):
+        if one is None or not len(one.rings):
+            continue
+        for ax, borders, values in zip(axes, edges, (np.log10(1 + one.counts), one.associations), strict=True):
+            counts = np.histogram(values, borders)[0]
+            ax.stairs(100 * counts / len(values), borders, fill=fill, color=colour, label=name, linewidth=1.3)
     return _png(figure, axes)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,10 +18,12 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
 from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
-from moldiff.models.references import HISTOGRAMS, TRAINING_KEYS, References, TrainingKeys
+from moldiff.models.references import HISTOGRAMS, RARITY, TRAINING_KEYS, References, TrainingKeys
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from moldiff.chem.descriptors.rarity import RarityTables
 
 FORMAT = "moldiff-reference"
 FORMAT_VERSION = 1
@@ -58,6 +60,7 @@ class Reference:
         keys: training molecules, or None if novelty cannot be told.
         smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
         training_smiles: the same of training molecules; only at hand beside the data set, never stored.
+        rarity: counts of ring systems and bonds in the training molecules; None = not at hand.
     """
 
     source: str
@@ -70,6 +73,7 @@ class Reference:
     smiles: tuple[str, ...]
     training_smiles: tuple[str, ...] = ()
     motifs: dict[str, Frequency] = field(default_factory=dict)
+    rarity: RarityTables | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the keys as plain JSON types."""
@@ -131,7 +135,8 @@ class Reference:
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Reference:
         """Read `to_tensors`'s output; MoldiffError if there is no reference among the tensors or it is damaged."""
         found = References(tensors, "the model")
-        return cls.from_json(found.histograms, found.training_keys if TRAINING_KEYS in tensors else None)
+        read = cls.from_json(found.histograms, found.training_keys if TRAINING_KEYS in tensors else None)
+        return replace(read, rarity=found.rarity) if set(RARITY) <= tensors.keys() else read
 
 
 def build_reference(

@@ -28,6 +28,9 @@ were found.
 | memorisation    | null without a prepared set as reference, or {in_training, held_out_in_training (rates),   |
 |                 | training, sample and held_out: {n, mean, median, share_from: similarity -> share}} of the  |
 |                 | Tanimoto similarity (ECFP4) to the nearest of so many training molecules                   |
+| rarity          | null without tables, or {source, molecules, n, reference_n, rarest_ring: {unseen, rare,    |
+|                 | median, reference: the same of held-out molecules, read: how to read it}, weakest_bond:    |
+|                 | {unseen, weak, median, reference, read}}; unseen, rare and weak are shares of molecules    |
 | generation      | null without a run record of just this file beside it, or {sampler, decoding, renoise,     |
 |                 | evaluations, drawn, seconds_per_1000, device, batch_size, model_sha256}                    |
 | reference       | null, or {source, molecules}                                                               |
@@ -55,6 +58,7 @@ from moldiff.evaluation.measurements import KINDS, Measurements
 from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.metrics import failures
 from moldiff.evaluation.posebusters import PoseBustersResult
+from moldiff.evaluation.rarity import RarityReport
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
@@ -85,6 +89,7 @@ class EvaluationReport:
         relaxation: None if not run.
         fcd: None if not run.
         memorisation: None without a prepared data set as reference.
+        rarity: of ring systems and bonds; None without tables.
         generation: how the file was made, None if that is not on record.
         seconds: stage -> wall time.
         header: of the run, see `moldiff.provenance.header`.
@@ -102,6 +107,7 @@ class EvaluationReport:
     relaxation: RelaxationResult | None
     fcd: ChemNetDistance | None
     memorisation: Memorisation | None
+    rarity: RarityReport | None
     generation: Generation | None
     seconds: dict[str, float]
     header: dict[str, Any]
@@ -131,11 +137,11 @@ class EvaluationReport:
 
         from moldiff.evaluation.write_report import molecules_csv
 
-        texts = dict.fromkeys(("name", "reason", "smiles", "posebusters"), str)
-        blank = {"duplicate_of": [""], "novel": [""]}
+        texts = dict.fromkeys(("name", "reason", "smiles", "posebusters", "rarest_ring", "weakest_bond"), str)
+        blank = {name: [""] for name in ("duplicate_of", "novel", "rarest_ring_count", "weakest_bond_association")}
         table = pd.read_csv(io.StringIO(molecules_csv(self)), dtype=texts, keep_default_na=False, na_values=blank)
         flags = dict.fromkeys(("valid", "stable", "edm_stable"), "bool")
-        return table.astype({**flags, "duplicate_of": "Int64", "novel": "boolean"})
+        return table.astype({**flags, "duplicate_of": "Int64", "novel": "boolean", "rarest_ring_count": "Int64"})
 
     def save(self, out: str | Path, *, overwrite: bool = False) -> Path:
         """Write report.json, molecules.csv and pictures into a folder, as the command line does; return the folder.
@@ -182,6 +188,7 @@ class EvaluationReport:
             "relaxation": self.relaxation.to_json() if self.relaxation else None,
             "fcd": self.fcd.to_json() if self.fcd else None,
             "memorisation": self.memorisation.to_json() if self.memorisation else None,
+            "rarity": self.rarity.to_json() if self.rarity else None,
             "generation": self.generation.to_json() if self.generation else None,
             "reference": {"source": reference.source, "molecules": reference.molecules} if reference else None,
             **self.header,

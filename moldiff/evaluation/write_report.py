@@ -6,9 +6,10 @@ import csv
 import io
 from pathlib import Path
 
+from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.filters.validity import mark_duplicates
 from moldiff.evaluation.metrics import known
-from moldiff.evaluation.plots import draw, draw_similarity
+from moldiff.evaluation.plots import draw, draw_rarity, draw_similarity
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.report_page import report_page
 from moldiff.files import atomic_writer, write_json, write_text
@@ -18,11 +19,13 @@ from moldiff.foreign_text import safe_cell
 REPORT_FILE = "report.json"
 MOLECULES_FILE = "molecules.csv"
 PAGE_FILE = "report.html"
-PICTURES = ("bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png")
+PICTURES = (
+    "bonds.png", "angles.png", "torsions.png", "properties.png", "composition.png", "similarity.png", "rarity.png",
+)  # fmt: skip
 OURS = Ours("a report", REPORT_FILE, (MOLECULES_FILE, PAGE_FILE, *PICTURES))
 COLUMNS = (
     "index", "name", "valid", "reason", "n_atoms", "stable", "edm_stable",
-    "smiles", "duplicate_of", "novel", "posebusters",
+    "smiles", "duplicate_of", "novel", "posebusters", *RARITY_COLUMNS,
 )  # fmt: skip
 
 
@@ -41,6 +44,8 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
         pictures = draw(report.sample, report.reference, report.comparison)
         if report.memorisation is not None:
             pictures["similarity.png"] = draw_similarity(report.memorisation)
+        if report.rarity is not None:
+            pictures["rarity.png"] = draw_rarity(report.rarity)
         for name, picture in pictures.items():
             with atomic_writer(folder / name, binary=True) as handle:
                 handle.write(picture)
@@ -54,7 +59,8 @@ def molecules_csv(report: EvaluationReport) -> str:
 
     ``smiles`` carries stereo; ``duplicate_of`` is the index of the first molecule of the same SMILES without stereo;
     ``novel`` is told without stereo and empty without training keys; ``posebusters`` is "pass", the failed checks,
-    "not checked: " and why, or empty where not run.
+    "not checked: " and why, or empty where not run. The columns of rarity are empty without tables; atoms of the
+    weakest bond are numbered from 0.
     """
     rows = report.rows
     duplicates = mark_duplicates([row.smiles or None for row in rows])
@@ -69,7 +75,15 @@ def molecules_csv(report: EvaluationReport) -> str:
         first = duplicates[place]
         cells = [
             row.index, row.name, int(row.valid), row.reason, row.n_atoms, int(row.stable), int(row.distance_stable),
-            row.smiles_stereo, "" if first is None else first, novel, checks,
+            row.smiles_stereo, "" if first is None else first, novel, checks, *_rarity(report, row.index),
         ]  # fmt: skip
         writer.writerow(map(safe_cell, cells))
     return buffer.getvalue()
+
+
+def _rarity(report: EvaluationReport, index: int) -> list[object]:
+    """Return the cells of `RARITY_COLUMNS`."""
+    if report.rarity is None or index not in report.rarity.by_index:
+        return [""] * len(RARITY_COLUMNS)
+    ring, bond = report.rarity.by_index[index]
+    return [ring.smiles, ring.count, bond.name, f"{bond.association:.4g}"]

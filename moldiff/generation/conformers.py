@@ -98,13 +98,13 @@ class ConformerRun(RecordRun[Topology]):
     def settle(
         self, asks: list[RecordTask[Topology]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(False, workers)
-        runner = TaskRunner(drawer, coordinate_walk(drawer))
+        sampler = self.molecule_sampler(False, workers)
+        runner = TaskRunner(sampler, coordinate_walk(sampler))
         found: dict[int, MoleculeResult] = {}
         attempts = dict.fromkeys((ask.number for ask in asks), -1)
         pending, settled = asks, set[int]()
         while pending:
-            planned = self._plan(pending, attempts, drawer.rows)
+            planned = self._plan(pending, attempts, sampler.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
             for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
                 ask, attempt = planned[draw.number]
@@ -125,7 +125,7 @@ class ConformerRun(RecordRun[Topology]):
             ]
         for ask in asks:
             if ask.number in settled:
-                yield self._result(found[ask.number], attempts[ask.number], drawer.evaluations)
+                yield self._result(found[ask.number], attempts[ask.number], sampler.evaluations)
 
     def _plan(
         self, pending: list[RecordTask[Topology]], attempts: dict[int, int], rows: int
@@ -163,13 +163,13 @@ def _stereo_is_wrong(result: MoleculeResult) -> bool:
     return result.reason.partition(":")[0] == WRONG_STEREO
 
 
-def coordinate_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
     """Return the walk from pure noise to coordinates for the graphs of a batch."""
-    diffusion = CoordinateDiffusion(drawer.model.diffusion.position_std)
-    curve = CleanGraphSchedule.of(drawer.model.curve)
+    diffusion = CoordinateDiffusion(sampler.model.diffusion.position_std)
+    schedule = CleanGraphSchedule.of(sampler.model.schedule)
 
-    def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        return sample(drawer.denoiser, diffusion, curve, batch, drawer.grid, drawer.solver, drawer.source)
+    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+        return sample(sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source)
 
     return walk
 

@@ -128,7 +128,7 @@ class RecordRun(Run, Generic[Item]):
             return self._asked
         return self._n * count_records(self._path, self._columns)
 
-    def drawer(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
         """Return what carries solver, grid, noise and micro-batches."""
         sampler = self.sampler
         solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]

@@ -64,6 +64,8 @@ def generate(
     score_weight: float | None = None,
     particles: int | None = None,
     heavy_only: bool = False,
+    rarity: bool = False,
+    ring_table: str | Path | None = None,
     steps: int | None = None,
 ) -> Result:
     """Generate molecules; the `Result` holds them as RDKit molecules with a conformer, in the order of their draws.
@@ -135,6 +137,11 @@ def generate(
         heavy_only: of a model of heavy atoms, molecules as the network made them. Otherwise RDKit places every hydrogen
             and MMFF94s relaxes them around unmoved heavy atoms; the column ``hydrogens`` tells where it could not.
 
+        rarity: tell of each molecule its rarest ring system, how many training molecules have it, its weakest bond and
+            how far that is expected (`moldiff.chem.descriptors.rarity`).
+        ring_table: for these and for the scores known_rings and weakest_bond, another model or a file of molecules
+            instead of the model's own tables.
+
     Raises:
         ScoreError: the score function failed; the molecules finished before are its ``molecules``.
         MoldiffError: an argument out of range or of a wrong type, no such model, no such device, too few molecules as
@@ -171,6 +178,8 @@ def generate(
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         heavy_only=heavy_only,
+        rarity=rarity,
+        ring_table=ring_table,
     )
     return result_of(generation_run(options), keep_invalid)
 

@@ -26,21 +26,21 @@ MAX_ATTEMPTS = 32
 
 
 class Renoiser:
-    """Makes new attempts at draws, with the model, solver, seed and grid of a drawer.
+    """Makes new attempts at draws, with the model, solver, seed and grid of a sampler.
 
     Args:
-        drawer: made the draws.
-        start: latest time at which an attempt starts; it starts at the drawer's last time before that.
+        sampler: made the draws.
+        start: latest time at which an attempt starts; it starts at the sampler's last time before that.
 
     Attributes:
         evaluations: network evaluations of an attempt.
     """
 
-    def __init__(self, drawer: MoleculeSampler, start: float = RENOISE_TIME) -> None:
-        self.drawer = drawer
-        late = drawer.grid[drawer.grid <= start]
-        self.grid = late if len(late) > 1 else drawer.grid[-2:]
-        self.evaluations = drawer.evaluations_per_call * evaluations_of(drawer.solver, len(self.grid) - 1)
+    def __init__(self, sampler: MoleculeSampler, start: float = RENOISE_TIME) -> None:
+        self.sampler = sampler
+        late = sampler.grid[sampler.grid <= start]
+        self.grid = late if len(late) > 1 else sampler.grid[-2:]
+        self.evaluations = sampler.evaluations_per_call * evaluations_of(sampler.solver, len(self.grid) - 1)
 
     def settle(
         self,
@@ -78,22 +78,29 @@ class Renoiser:
         def run(some: list[RawSample]) -> list[RawSample]:
             return self._micro_batch(some, number)
 
-        return {draw.number: draw for _, draw in self.drawer.micro_batches.run(sound, widths, run)}
+        return {draw.number: draw for _, draw in self.sampler.micro_batches.run(sound, widths, run)}
 
     def _micro_batch(self, draws: list[RawSample], number: int) -> list[RawSample]:
         """Run one micro-batch."""
-        drawer, model = self.drawer, self.drawer.model
+        sampler, model = self.sampler, self.sampler.model
         numbers = torch.tensor([draw.number for draw in draws])
         arrays = [draw.arrays for draw in draws if draw.arrays is not None]
         molecules = collate(
             arrays,
             numbers,
             bucket_width(len(arrays[0].atom_type)),
-            torch.from_numpy(drawer.condition(numbers)),
-        ).to(drawer.device)
+            torch.from_numpy(sampler.condition(numbers)),
+        ).to(sampler.device)
         # a molecule around a fragment lies in the fragment's frame
         molecules = molecules.replace(pos=center(molecules.pos, molecules.mask))
         result = resample(
-            drawer.denoiser, model.diffusion, model.curve, molecules, self.grid, drawer.solver, drawer.source, number
+            sampler.denoiser,
+            model.diffusion,
+            model.schedule,
+            molecules,
+            self.grid,
+            sampler.solver,
+            sampler.source,
+            number,
         )
-        return draws_of(drawer.decided(result), numbers.tolist(), drawer.keep_predictions)
+        return draws_of(sampler.decided(result), numbers.tolist(), sampler.keep_predictions)

@@ -33,9 +33,33 @@ COLUMNS = (
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
-    {"moldiff_id", "record", "draw", "changed", "renoised", "duplicate_of", "n_atoms", "redraws", "evaluations"}
+    {
+        "moldiff_id",
+        "record",
+        "draw",
+        "rarest_ring_count",
+        "changed",
+        "renoised",
+        "duplicate_of",
+        "n_atoms",
+        "redraws",
+        "evaluations",
+    }
 )
-TEXTS = frozenset({"status", "reason", "decoding", "smiles", HYDROGENS, "name", "same_molecule", "mirrored"})
+TEXTS = frozenset(
+    {
+        "status",
+        "reason",
+        "decoding",
+        "smiles",
+        HYDROGENS,
+        "name",
+        "rarest_ring",
+        "weakest_bond",
+        "same_molecule",
+        "mirrored",
+    }
+)
 """Columns of whole numbers and of texts; the others are numbers."""
 
 Gate = Callable[["Mol"], str]

@@ -15,11 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.choices import Precision, Until
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.rarity import tables_for
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.options.generation_options import GenerationOptions
@@ -125,11 +127,16 @@ class Run(ABC):
         with workers_for(self.device) as workers:
             for result in self._made(workers, by_draws, interruption or Interruption()):
                 # only now: what was checked, measured and scored is the whole molecule
+                result = self.told(result)
                 yield self.counts.take(result.without_hydrogens() if self.request.heavy_only else result)
                 if by_results is not None:
                     by_results(self.done)
                 if self.has_enough:
                     return
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with further facts of its molecule, if any are asked for."""
+        return result
 
     @property
     def has_enough(self) -> bool:
@@ -204,6 +211,7 @@ class GenerateRun(Run):
     Attributes:
         steering: what is asked of the molecules, held against the model.
         decoder: of the final predictions.
+        tables: by which rings and bonds are told or scored; None = nobody asks.
     """
 
     task = "generate"
@@ -222,14 +230,22 @@ class GenerateRun(Run):
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
         decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
-        self.columns = (*COLUMNS, *hydrogen_columns(self.model.vocabulary), *self.steering.tracker.columns)
         self.checks = options.criteria.checks()
+        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
+        own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
+        self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
 
-    def drawer(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with how rare its molecule's rings and bonds are, where its chemistry is sound."""
+        if not self.options.rarity or self.tables is None or result.mol is None or not result.smiles:
+            return result
+        return replace(result, facts={**result.facts, **self.tables.facts(result.mol)})
+
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
         """Return what makes the draws."""
-        return self.steering.drawer(self.model, self.sampler, keep_predictions, workers)
+        return self.steering.molecule_sampler(self.model, self.sampler, keep_predictions, workers)
 
     @property
     def requested(self) -> int:
@@ -250,13 +266,13 @@ class GenerateRun(Run):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(True, workers)
-        renoiser = Renoiser(drawer)
-        batches, begun = self._batches(drawer.rows), deque[tuple[int, int, Iterator[RawSample]]]()
+        sampler = self.molecule_sampler(True, workers)
+        renoiser = Renoiser(sampler)
+        batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.goal is not None else 2
         while True:
-            begun.extend((*batch, drawer.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:
                 return
             first, count, draws = begun.popleft()
@@ -266,17 +282,17 @@ class GenerateRun(Run):
                 if progress is not None:
                     progress(first - self.options.first + len(drawn))
             drawn.sort(key=lambda draw: draw.number)
-            wanted = drawer.condition(torch.arange(first, first + count))
+            wanted = sampler.condition(torch.arange(first, first + count))
             settled = 0
             for result in interruption.until(
                 renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
             ):
-                evaluations = drawer.evaluations + result.renoised * renoiser.evaluations
+                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
                 yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
                 for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
-                    result = replace(result, evaluations=drawer.evaluations)
+                    result = replace(result, evaluations=sampler.evaluations)
                     yield self.measured(result, wanted[result.number - first])
                 return
 
@@ -287,13 +303,8 @@ class GenerateRun(Run):
         return found if self.done < self.requested else ""
 
     def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
-        """Return a result with what was wanted of it and what was measured; where draws go on until targets are met, a
-        molecule that misses one is filtered.
-
-        Args:
-            result: of a draw.
-            condition: (P,) what it was conditioned on.
-        """
+        """Return a result with what its condition (P,) asked and what was measured; where draws go on until targets are
+        met, a molecule that misses one is filtered."""
         result = self.steering.tracker.measure(result, condition)
         if self.options.goal is not Until.MET or result.status != Status.VALID:
             return result
@@ -314,7 +325,7 @@ class GenerateRun(Run):
             if self.counts.to_show is None:
                 logger.warning("no draw came to a molecule that a trajectory could show")
             else:
-                files |= trajectories(output.trajectories, self.drawer(False), self.counts.to_show)
+                files |= trajectories(output.trajectories, self.molecule_sampler(False), self.counts.to_show)
         return files
 
     def _batches(self, rows: int) -> Iterator[tuple[int, int]]:

@@ -33,6 +33,7 @@ from moldiff.sampling.particles import ParticleSampler
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import ResamplingStep, ScoredParticle, SequentialMonteCarlo
 from moldiff.scoring.named import OF_TARGETS, targets_score
+from moldiff.scoring.rarity import BY_TABLES, rarity_score
 from moldiff.status import Status
 from moldiff.threads import Workers
 
@@ -80,10 +81,10 @@ class ScoreResult:
         )
 
 
-def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
+def stages(grid: Tensor, schedule: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     """Return the stages of a grid (M + 1,), for each of `STAGE_TIMES` the first whose estimate was made then or later.
 
-    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the curve is.
+    Times are those of a cosine schedule of the atom types, abar = cos^2(pi t / 2), whatever the schedule is.
 
     How far a guess is trusted grows linearly from `TRUST_FROM` to `TRUST_FULLY`. Measured with the built-in model, the
     skeleton's logp correlates with that of the final molecule by 0.2 at t = 0.46, 0.4 at 0.40, 0.7 at 0.34, 0.9 at 0.28
@@ -91,7 +92,7 @@ def stages(grid: Tensor, curve: NoiseSchedule) -> tuple[ResamplingStep, ...]:
     a bad guess do not come back.
     """
     # the estimate after step k was made at grid[k - 1]; the last step is the final stage
-    made_at = (2 / math.pi * torch.acos(curve.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
+    made_at = (2 / math.pi * torch.acos(schedule.levels(grid[:-2]).abar("atom_type").sqrt())).tolist()
     found = {}
     for time in STAGE_TIMES:
         step = next((k for k, t in enumerate(made_at, start=1) if t <= time + 0.005), None)
@@ -107,7 +108,7 @@ class MoleculePotential:
     scored by its skeleton (`moldiff.chem.heavy_atom_skeleton.heavy_atom_skeleton`).
 
     Args:
-        drawer: makes the draws.
+        sampler: makes the draws.
         decoder: of the final molecules.
         score: of the user.
         gate, checks: see `moldiff.generation.results.assess`; what fails a check has no score.
@@ -118,13 +119,13 @@ class MoleculePotential:
 
     def __init__(
         self,
-        drawer: MoleculeSampler,
+        sampler: MoleculeSampler,
         decoder: Decoder,
         score: Score,
         gate: Gate | None = None,
         checks: Sequence[Check] = (),
     ) -> None:
-        self._drawer, self._decoder, self._score = drawer, decoder, score
+        self._sampler, self._decoder, self._score = sampler, decoder, score
         self._gate, self._checks = gate, checks
         self.evaluations = 0
 
@@ -147,13 +148,13 @@ class MoleculePotential:
 
     def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
-        return draws_of(self._drawer.decided(sample), [number], True)[0]
+        return draws_of(self._sampler.decided(sample), [number], True)[0]
 
     def _guess(self, sample: Sample) -> Mol | None:
         """Return the molecule that a state is taken for, or its skeleton."""
         if int(sample.failed_at[0]) >= 0:
             return None
-        arrays, vocabulary = unbatch(sample.molecules)[0], self._drawer.model.vocabulary
+        arrays, vocabulary = unbatch(sample.molecules)[0], self._sampler.model.vocabulary
         try:
             for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
                 if is_valid_and_connected(conversion)[0]:
@@ -169,14 +170,14 @@ class ReweightedSampler:
     plain draw of that number has, as long as no other takes its place.
 
     Attributes:
-        drawer: makes plain draws.
+        sampler: makes plain draws.
         decoder: of the final molecules.
         asked: what is asked for.
         gate, checks: see `moldiff.generation.results.assess`.
         evaluations: of the network, for all groups that were begun.
     """
 
-    drawer: MoleculeSampler
+    sampler: MoleculeSampler
     decoder: Decoder
     asked: ScoreOptions
     gate: Gate | None = None
@@ -186,13 +187,13 @@ class ReweightedSampler:
     _scores: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        drawer, model = self.drawer, self.drawer.model
+        sampler, model = self.sampler, self.sampler.model
         walker = ParticleSampler(
-            drawer.denoiser, model.diffusion, model.curve, drawer.solver, drawer.source, drawer.grid,
-            drawer.micro_batches,
+            sampler.denoiser, model.diffusion, model.schedule, sampler.solver, sampler.source, sampler.grid,
+            sampler.micro_batches,
         )  # fmt: skip
-        self._potential = MoleculePotential(drawer, self.decoder, self.asked.score, self.gate, self.checks)
-        self._stages = stages(drawer.grid, model.curve)
+        self._potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate, self.checks)
+        self._stages = stages(sampler.grid, model.schedule)
         self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
@@ -203,7 +204,7 @@ class ReweightedSampler:
         """
         count = self.asked.particles
         numbers = torch.arange(groups.start * count, groups.stop * count)
-        self.evaluations += len(numbers) * self.drawer.evaluations
+        self.evaluations += len(numbers) * self.sampler.evaluations
         for group in self._reweighter.run(groups, self._templates(numbers)):
             self._groups.append((group.effective, group.resampled, len(set(group.roots.tolist())), group.is_dead))
             for place, (scored, particle) in enumerate(zip(group.scored, group.particles, strict=True)):
@@ -217,19 +218,19 @@ class ReweightedSampler:
         only in a group without any score."""
         assert result is not None
         mol = copy(result.mol)  # or copies of a particle would share their tags
-        result = replace(result, number=number, mol=mol, score=score, evaluations=self.drawer.evaluations)
+        result = replace(result, number=number, mol=mol, score=score, evaluations=self.sampler.evaluations)
         if result.status == Status.VALID and score is None and self.asked.weight:
             return replace(result, status=Status.FILTERED, reason="score: none")
         return result
 
     def _templates(self, numbers: Tensor) -> list[MolBatch]:
         """Return a row for each draw: size, condition and number."""
-        sizes, conditions = self.drawer.size(numbers), torch.from_numpy(self.drawer.condition(numbers))
+        sizes, conditions = self.sampler.size(numbers), torch.from_numpy(self.sampler.condition(numbers))
         rows = []
         for place, n in enumerate(sizes.tolist()):
             here = slice(place, place + 1)
             row = empty_batch(torch.tensor([n]), numbers[here], bucket_width(n), conditions.shape[1])
-            rows.append(row.replace(properties=conditions[here]).to(self.drawer.device))
+            rows.append(row.replace(properties=conditions[here]).to(self.sampler.device))
         return rows
 
     def problem(self) -> str:
@@ -250,7 +251,7 @@ class ReweightedSampler:
             float(np.mean(scores)) if scores else None,
             best(scores) if scores else None,
             self._potential.evaluations,
-            (*(round(float(self.drawer.grid[stage.step]), 6) for stage in self._stages), 0.0),
+            (*(round(float(self.sampler.grid[stage.step]), 6) for stage in self._stages), 0.0),
             tuple(np.mean(effective, axis=0).round(3).tolist()),
             float(np.mean(resampled)) if resampled else 0.0,
             float(np.mean(ancestors)) if ancestors else 0.0,
@@ -273,6 +274,9 @@ class GroupRun(GenerateRun):
         tracker = self.steering.tracker
         if self.score.score is OF_TARGETS:
             self.score = replace(self.score, score=targets_score(tracker.targets, tracker.statistics))
+        elif self.score.score in BY_TABLES.values():
+            assert self.tables is not None
+            self.score = replace(self.score, score=rarity_score(self.score.score.name, self.tables))
         self.columns = (*self.columns, SCORE_COLUMN)
         self.tells_results = True
         self._groups: ReweightedSampler | None = None
@@ -281,7 +285,7 @@ class GroupRun(GenerateRun):
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
         draws = self._groups = ReweightedSampler(
-            self.drawer(True, workers), self.decoder, self.score, self.gate, self.checks
+            self.molecule_sampler(True, workers), self.decoder, self.score, self.gate, self.checks
         )
         size, first = self.score.particles, 0
         limit = self.options.most_draws

@@ -39,9 +39,9 @@ class Frame:
     estimate: MolArrays
 
 
-def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
+def trace(sampler: MoleculeSampler, number: int) -> list[Frame]:
     """Draw once more and return the frames of draw ``number``, as far as they are finite."""
-    model, times = drawer.model, drawer.grid
+    model, times = sampler.model, sampler.grid
     frames: list[Frame] = []
 
     def keep(step: int, state: MolBatch, prediction: MolPrediction) -> None:
@@ -49,15 +49,15 @@ def trace(drawer: MoleculeSampler, number: int) -> list[Frame]:
         row = MolPrediction(*(getattr(prediction, field)[:1] for field in ("pos", "atom_type", "charge", "bond_type")))
         molecules = [unbatch(first)[0], unbatch(model.diffusion.decode(first, row))[0]]
         if all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules):
-            sigma = 0.0 if last else _sigma(model.curve, float(times[step]))
+            sigma = 0.0 if last else _sigma(model.schedule, float(times[step]))
             frames.append(Frame(step, float(times[step]), sigma, *molecules))
 
-    drawer.watch(number, keep)
+    sampler.watch(number, keep)
     return frames
 
 
-def _sigma(curve: NoiseSchedule, t: float) -> float:
-    return float(curve.levels(torch.tensor([t], dtype=torch.float64)).sigma)
+def _sigma(schedule: NoiseSchedule, t: float) -> float:
+    return float(schedule.levels(torch.tensor([t], dtype=torch.float64)).sigma)
 
 
 def check_suffix(path: Path) -> None:
@@ -66,9 +66,9 @@ def check_suffix(path: Path) -> None:
         raise MoldiffError(f"{path}: a trajectory must end in {' or '.join(SUFFIXES)}")
 
 
-def trajectories(paths: Sequence[Path], drawer: MoleculeSampler, number: int) -> dict[Path, str]:
+def trajectories(paths: Sequence[Path], sampler: MoleculeSampler, number: int) -> dict[Path, str]:
     """Draw once more and return the path from noise to draw ``number``, in the form of each file's suffix."""
-    frames, vocabulary = trace(drawer, number), drawer.model.vocabulary
+    frames, vocabulary = trace(sampler, number), sampler.model.vocabulary
     forms = {".xyz": xyz, ".html": html}
     return {path: forms[path.suffix.lower()](frames, vocabulary, f"moldiff_{number}") for path in paths}
 

@@ -133,7 +133,7 @@ class VaryRun(RecordRun[Seed]):
     def settle(
         self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        drawer = self.drawer(True, workers)
+        sampler = self.molecule_sampler(True, workers)
         by_key = {record_key(ask.record.index, ask.draw): ask for ask in asks}
         tasks = [
             Task(key, ask.item.arrays, self.options.strength_of(ask.draw))
@@ -141,12 +141,12 @@ class VaryRun(RecordRun[Seed]):
             if ask.item is not None
         ]
         drawn = {}
-        for draw in interruption.until(TaskRunner(drawer, noised_walk(drawer)).run(tasks)):
+        for draw in interruption.until(TaskRunner(sampler, noised_walk(sampler)).run(tasks)):
             drawn[draw.number] = draw
             done()
         for key, ask in by_key.items():
             if key in drawn:
-                yield self._result(ask, drawn[key], drawer.evaluations)
+                yield self._result(ask, drawn[key], sampler.evaluations)
 
     def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
         seed, strength = ask.item, self.options.strength_of(ask.draw)
@@ -180,14 +180,14 @@ class VaryRun(RecordRun[Seed]):
         return lines
 
 
-def noised_walk(drawer: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
-    """Return the walk that noises each row of a batch to its start and comes down on the drawer's grid, scaled."""
-    model = drawer.model
+def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+    """Return the walk that noises each row of a batch to its start and comes down on the sampler's grid, scaled."""
+    model = sampler.model
 
-    def walk(batch: MolBatch, starts: Tensor) -> Sample:
-        grid = (drawer.grid / drawer.grid[0]).to(starts.device)[:, None] * starts[None, :]
+    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+        grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
-            drawer.denoiser, model.diffusion, model.curve, batch, grid, drawer.solver, drawer.source, attempt=0
+            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
         )
 
     return walk

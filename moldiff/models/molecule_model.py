@@ -32,7 +32,7 @@ class MoleculeModel:
     Attributes:
         denoiser: `PreconditionedDenoiser` in evaluation mode on its device.
         diffusion: the joint noise process.
-        curve: noise levels along t.
+        schedule: noise levels along t.
         vocabulary: class labels.
         statistics: sizes, marginals and properties of the training split.
         conditions: names of the properties that the denoiser's condition holds, in order.
@@ -42,7 +42,7 @@ class MoleculeModel:
 
     denoiser: PreconditionedDenoiser
     diffusion: JointDiffusion
-    curve: NoiseSchedule
+    schedule: NoiseSchedule
     vocabulary: Vocabulary
     statistics: DatasetStatistics
     conditions: tuple[str, ...]
@@ -91,7 +91,7 @@ class MoleculeModel:
         return cls(
             denoiser=denoiser,
             diffusion=diffusion_of(said.statistics),
-            curve=curve_from_config(said.curve),
+            schedule=schedule_from_config(said.curve),
             vocabulary=said.vocabulary,
             statistics=said.statistics,
             conditions=said.names,
@@ -134,8 +134,8 @@ def diffusion_of(statistics: DatasetStatistics) -> JointDiffusion:
     return JointDiffusion(limit_distributions(statistics.marginals), position_std_table(statistics.position_std))
 
 
-def curve_from_config(config: CurveConfig) -> NoiseSchedule:
-    """Return the noise curve that a configuration describes."""
+def schedule_from_config(config: CurveConfig) -> NoiseSchedule:
+    """Return the noise schedule that a configuration describes."""
     exponents = {field: getattr(config, f"exponent_{field}") for field in ("pos", *CATEGORIES)}
     return NoiseSchedule(config.sigma_min, config.sigma_max, config.abar_end, exponents, config.sigma_reference)
 

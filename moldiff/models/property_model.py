@@ -17,7 +17,7 @@ from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import PROPERTY, ModelFolder
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config, diffusion_of, position_std_table
+from moldiff.models.molecule_model import MoleculeModel, diffusion_of, position_std_table, schedule_from_config
 from moldiff.nn.property import PropertyNetwork
 from moldiff.vocabulary import Vocabulary
 
@@ -28,15 +28,15 @@ class PropertyModel:
 
     Attributes:
         predictor: in evaluation mode on its device.
-        diffusion, curve, vocabulary: the noise and the classes of the model that it guides.
+        diffusion, schedule, vocabulary: the noise and the classes of the model that it guides.
         statistics: sizes and properties of its own training data; marginals and scales of the model that it guides.
         properties: names, in the order of the predictor's output.
-        network_config, curve_config: what predictor and curve were built from.
+        network_config, curve_config: what predictor and schedule were built from.
     """
 
     predictor: PreconditionedPredictor
     diffusion: JointDiffusion
-    curve: NoiseSchedule
+    schedule: NoiseSchedule
     vocabulary: Vocabulary
     statistics: DatasetStatistics
     properties: tuple[str, ...]
@@ -86,7 +86,7 @@ class PropertyModel:
         return cls(
             predictor=predictor,
             diffusion=diffusion_of(said.statistics),
-            curve=curve_from_config(said.curve),
+            schedule=schedule_from_config(said.curve),
             vocabulary=said.vocabulary,
             statistics=said.statistics,
             properties=said.names,

@@ -116,7 +116,7 @@ class LikelihoodEstimator:
         free = torch.full((len(items), len(model.conditions)), torch.nan)
         padded = collate(list(molecules), torch.tensor(ids, dtype=torch.int64), widths[0], free)
         batch = padded.replace(pos=center(padded.pos.double(), padded.mask).float()).to(self.device)
-        terms = bound_terms(model.denoiser, model.diffusion, model.curve, batch, self.settings, self.source)
+        terms = bound_terms(model.denoiser, model.diffusion, model.schedule, batch, self.settings, self.source)
         table = torch.stack([terms[field] for field in FIELDS]).cpu().numpy()  # (4, rows, repeats)
         counts = model.statistics.size_counts
         return [

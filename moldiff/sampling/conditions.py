@@ -115,15 +115,15 @@ class MappedConditionSampler:
     """Sizes and conditions of a sampler that knows other properties than the model: those that both know.
 
     Attributes:
-        starts: give sizes, and values of their own properties.
+        sampler: gives sizes, and values of their own properties.
         columns: place of each of the model's properties among those; None = free.
     """
 
-    starts: ConditionSampler
+    sampler: ConditionSampler
     columns: tuple[int | None, ...]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        sizes, values = self.starts.draw(numbers, source)
+        sizes, values = self.sampler.draw(numbers, source)
         condition = np.full((len(numbers), len(self.columns)), np.nan, dtype=np.float32)
         for place, column in enumerate(self.columns):
             if column is not None:
@@ -136,15 +136,15 @@ class PinnedConditionSampler:
     """Sizes and conditions of another sampler, with some properties set to one value in every draw.
 
     Attributes:
-        starts: give sizes and all other properties.
+        sampler: gives sizes and all other properties.
         certain: place of a property in the condition -> its value.
     """
 
-    starts: ConditionSampler
+    sampler: ConditionSampler
     certain: Mapping[int, float]
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
-        sizes, condition = self.starts.draw(numbers, source)
+        sizes, condition = self.sampler.draw(numbers, source)
         for place, value in self.certain.items():
             condition[:, place] = value
         return sizes, condition

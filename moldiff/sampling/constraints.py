@@ -87,10 +87,10 @@ class Constraint(Protocol):
 
 def decoding_constraints(constraints: Sequence[Constraint]) -> DecodingConstraints:
     """Return what all of some constraints demand of a decoded molecule."""
-    demands = NO_CONSTRAINTS
+    found = NO_CONSTRAINTS
     for constraint in constraints:
-        demands = constraint.demand(demands)
-    return demands
+        found = constraint.demand(found)
+    return found
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class SamplerContext:
     Attributes:
         denoiser: called once for each network evaluation.
         diffusion: the joint noise process.
-        curve: noise levels along t.
+        schedule: noise levels along t.
         condition: (B, P) wanted properties, NaN = free.
         source: random numbers.
         attempt: 0, or the k-th walk of the same molecules; its noise is independent of the others'.
@@ -44,7 +44,7 @@ class SamplerContext:
 
     denoiser: Denoiser
     diffusion: JointDiffusion
-    curve: NoiseSchedule
+    schedule: NoiseSchedule
     condition: Tensor
     source: NoiseSource
     attempt: int = 0

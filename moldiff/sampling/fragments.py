@@ -116,7 +116,7 @@ def with_fragment(model: MoleculeModel, fragment: FixedFragment) -> MoleculeMode
     """Return a model whose walks begin around a fragment."""
     return replace(
         model,
-        curve=TruncatedSchedule.of(model.curve, START_SIGMA, START_GRAPH),
+        schedule=TruncatedSchedule.of(model.schedule, START_SIGMA, START_GRAPH),
         diffusion=PartialDiffusion(model.diffusion, fragment.known, Placement(), model.sampling.fragment_redraw),
     )
 

@@ -67,7 +67,7 @@ class MoleculeSampler:
         sizes: allowed numbers of atoms, inclusive; None = all of the training data's.
         keep_predictions: hand over the log-probabilities of the final prediction with every draw.
         grid: where the steps fall.
-        starts: size and condition of each draw; None = the training data's sizes within ``sizes``, nothing wanted.
+        condition_sampler: of sizes and conditions; None = the training data's sizes within ``sizes``, nothing wanted.
         guidance: how strongly the condition pulls; None = plain conditioning.
         constraints: what every molecule must obey.
         workers: run the micro-batches.
@@ -87,7 +87,7 @@ class MoleculeSampler:
         sizes: tuple[int, int] | None = None,
         keep_predictions: bool = False,
         grid: Grid = GRIDS[DEFAULT_GRID],
-        starts: ConditionSampler | None = None,
+        condition_sampler: ConditionSampler | None = None,
         guidance: Guidance | None = None,
         constraints: tuple[Constraint, ...] = (),
         workers: Workers = INLINE,
@@ -104,20 +104,22 @@ class MoleculeSampler:
         self.evaluations = self.evaluations_per_call * evaluations_of(solver, steps)
         largest = max(model.statistics.size_counts) if sizes is None else sizes[1]
         spread = float(model.diffusion.position_std[min(largest, len(model.diffusion.position_std) - 1)])
-        self.grid = grid.times(model.curve, steps, model.sampling.window_start * spread)
+        self.grid = grid.times(model.schedule, steps, model.sampling.window_start * spread)
         self.device = model.device
         self.micro_batches = MicroBatches(
             self.device, workers, precision=model.denoiser.precision, cpu_rows=model.sampling.rows
         )
-        self._starts = starts or UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
+        self._condition_sampler = condition_sampler or UnconditionalSampler(
+            model.statistics.size_counts, sizes, len(model.conditions)
+        )
 
     def size(self, numbers: Tensor) -> np.ndarray:
         """Return the number of atoms of draws ``numbers`` (M,)."""
-        return self._starts.draw(numbers, self.source)[0]
+        return self._condition_sampler.draw(numbers, self.source)[0]
 
     def condition(self, numbers: Tensor) -> np.ndarray:
         """Return what draws ``numbers`` (M,) are conditioned on, (M, P) float32, NaN = free."""
-        return self._starts.draw(numbers, self.source)[1]
+        return self._condition_sampler.draw(numbers, self.source)[1]
 
     @property
     def rows(self) -> int:
@@ -169,8 +171,8 @@ class MoleculeSampler:
         template = empty_batch(sizes, numbers, bucket_width(int(sizes[0])), len(model.conditions))
         template = template.replace(properties=torch.from_numpy(self.condition(numbers)))
         result = sample(
-            self.denoiser, model.diffusion, model.curve, template.to(self.device), self.grid, self.solver, self.source,
-            after_step,
+            self.denoiser, model.diffusion, model.schedule, template.to(self.device), self.grid, self.solver,
+            self.source, after_step,
         )  # fmt: skip
         return draws_of(self.decided(result), numbers.tolist(), self.keep_predictions)
 
@@ -242,27 +244,27 @@ class Task:
 
 
 class TaskRunner:
-    """Makes walks with the micro-batches, workers and predictions of a drawer.
+    """Makes walks with the micro-batches, workers and predictions of a sampler.
 
     Args:
-        drawer: gives rows, workers, device, and how a result is decided.
-        walk: from a batch and the starts (B,) of its rows to a sample. (Guidance and constraints are its business.)
+        sampler: gives rows, workers, device, and how a result is decided.
+        walk: from a batch and the start times (B,) of its rows to a sample; guidance and constraints are its own.
     """
 
-    def __init__(self, drawer: MoleculeSampler, walk: Callable[[MolBatch, Tensor], Sample]) -> None:
-        self.drawer, self.walk = drawer, walk
+    def __init__(self, sampler: MoleculeSampler, walk: Callable[[MolBatch, Tensor], Sample]) -> None:
+        self.sampler, self.walk = sampler, walk
 
     def run(self, tasks: Sequence[Task]) -> Iterator[RawSample]:
         """Return a draw for each task, its number the task's key; grouped by width, those of one width in order."""
         widths = [bucket_width(len(task.arrays.atom_type)) for task in tasks]
-        return (draw for _, draw in self.drawer.micro_batches.run(tasks, widths, self._micro_batch))
+        return (draw for _, draw in self.sampler.micro_batches.run(tasks, widths, self._micro_batch))
 
     def _micro_batch(self, tasks: list[Task]) -> list[RawSample]:
         """Run one micro-batch."""
         arrays = [task.arrays for task in tasks]
-        properties = torch.full((len(tasks), len(self.drawer.model.conditions)), torch.nan)
+        properties = torch.full((len(tasks), len(self.sampler.model.conditions)), torch.nan)
         keys = torch.tensor([task.key for task in tasks])
         batch = collate(arrays, keys, bucket_width(len(arrays[0].atom_type)), properties)
-        starts = torch.tensor([task.start for task in tasks], dtype=torch.float64)
-        result = self.walk(batch.to(self.drawer.device), starts.to(self.drawer.device))
-        return draws_of(self.drawer.decided(result), keys.tolist(), self.drawer.keep_predictions)
+        times = torch.tensor([task.start for task in tasks], dtype=torch.float64)
+        result = self.walk(batch.to(self.sampler.device), times.to(self.sampler.device))
+        return draws_of(self.sampler.decided(result), keys.tolist(), self.sampler.keep_predictions)

@@ -31,14 +31,14 @@ class ParticleSampler:
     does not depend on its company.
 
     Attributes:
-        denoiser, diffusion, curve, solver, source: as for `moldiff.sampling.sampler.sample`.
+        denoiser, diffusion, schedule, solver, source: as for `moldiff.sampling.sampler.sample`.
         grid: decreasing times, from 1 to 0.
         micro_batches: how they meet the network.
     """
 
     denoiser: Denoiser
     diffusion: JointDiffusion
-    curve: NoiseSchedule
+    schedule: NoiseSchedule
     solver: Solver
     source: NoiseSource
     grid: Tensor
@@ -76,7 +76,7 @@ class ParticleSampler:
         return self._by_width(particles, [width(one) for one in particles], work)
 
     def _context(self, molecules: MolBatch) -> SamplerContext:
-        return SamplerContext(self.denoiser, self.diffusion, self.curve, molecules.properties, self.source)
+        return SamplerContext(self.denoiser, self.diffusion, self.schedule, molecules.properties, self.source)
 
     def _at(self, molecules: MolBatch) -> list[Tensor]:
         return times_of(self.grid, molecules)

@@ -56,7 +56,7 @@ class SamplerState:
 def sample(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseSchedule,
+    schedule: NoiseSchedule,
     template: MolBatch,
     grid: Tensor,
     solver: Solver,
@@ -72,7 +72,10 @@ def sample(
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.
     """
-    context, times = SamplerContext(denoiser, diffusion, curve, template.properties, source), times_of(grid, template)
+    context, times = (
+        SamplerContext(denoiser, diffusion, schedule, template.properties, source),
+        times_of(grid, template),
+    )
     begun = start(context, template, times)
     state, failed_at = begun.state, begun.failed_at
     for number in range(1, len(times) - 1):
@@ -87,7 +90,7 @@ def sample(
 def resample(
     denoiser: Denoiser,
     diffusion: JointDiffusion,
-    curve: NoiseSchedule,
+    schedule: NoiseSchedule,
     molecules: MolBatch,
     grid: Tensor,
     solver: Solver,
@@ -101,9 +104,9 @@ def resample(
         grid: decreasing times, the last 0: (M,), or (M, B) where each molecule has its own.
         attempt: from 0 up; each has noise of its own.
     """
-    context = SamplerContext(denoiser, diffusion, curve, molecules.properties, source, attempt)
+    context = SamplerContext(denoiser, diffusion, schedule, molecules.properties, source, attempt)
     times = times_of(grid, molecules)
-    noisy = diffusion.noise(molecules, curve.levels(times[0]), context.noise(molecules, step=0))
+    noisy = diffusion.noise(molecules, schedule.levels(times[0]), context.noise(molecules, step=0))
     return finish(
         context, run_steps(context, SamplerState.at_start(noisy), times, solver, range(1, len(times) - 1)), times
     )
@@ -118,7 +121,7 @@ def times_of(grid: Tensor, batch: MolBatch) -> list[Tensor]:
 
 def start(context: SamplerContext, template: MolBatch, times: list[Tensor]) -> SamplerState:
     """Return molecules of pure noise, at the first of the times."""
-    prior = context.diffusion.sample_prior(template, context.curve.levels(times[0]), context.noise(template, step=0))
+    prior = context.diffusion.sample_prior(template, context.schedule.levels(times[0]), context.noise(template, step=0))
     return SamplerState.at_start(prior)
 
 
@@ -142,7 +145,7 @@ def finish(
 ) -> Sample:
     """Take the last step: decode what is at the last time but one."""
     state, failed_at, last = underway.state, underway.failed_at, len(times) - 1
-    prediction = context.denoise(state.molecules, state.prediction, context.curve.levels(times[-2]))
+    prediction = context.denoise(state.molecules, state.prediction, context.schedule.levels(times[-2]))
     failed_at = torch.where((failed_at < 0) & ~_is_finite(prediction), last, failed_at)
     molecules = context.diffusion.decode(state.molecules, prediction)
     if after_step is not None:

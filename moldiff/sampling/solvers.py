@@ -75,7 +75,7 @@ class Ancestral:
         return self.eta > 0
 
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
-        at, to = context.curve.levels(t), context.curve.levels(s)
+        at, to = context.schedule.levels(t), context.schedule.levels(s)
         prediction = context.denoise(state.molecules, state.prediction, at)
         estimate = prediction.replace(pos=_extrapolated(state, prediction, at, to)) if self.second_order else prediction
         noise = context.noise(state.molecules, number)
@@ -99,7 +99,7 @@ class EulerMaruyama:
     is_stochastic: ClassVar[bool] = True
 
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
-        at, to = context.curve.levels(t), context.curve.levels(s)
+        at, to = context.schedule.levels(t), context.schedule.levels(s)
         noisy, noise = state.molecules, context.noise(state.molecules, number)
         prediction = context.denoise(noisy, state.prediction, at)
         molecules = context.diffusion.reverse_categories(
@@ -139,7 +139,7 @@ class Heun:
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
         if self.churn:
             state, t = self._raised(context, state, number, t, s)
-        at, to = context.curve.levels(t), context.curve.levels(s)
+        at, to = context.schedule.levels(t), context.schedule.levels(s)
         noisy = state.molecules
         first = context.denoise(noisy, state.prediction, at)
         noise, share = context.noise(noisy, number), redraw_share(self.redraw, t, s)
@@ -154,11 +154,11 @@ class Heun:
         self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor
     ) -> tuple[SolverState, Tensor]:
         """Return the state with more noise, and its time."""
-        at, to = context.curve.levels(t), context.curve.levels(s)
+        at, to = context.schedule.levels(t), context.schedule.levels(s)
         gamma = (self.churn * (at.pos - to.pos)).clamp(max=_CHURN_LIMIT)
-        higher = context.curve.time_of_sigma(at.sigma * (1 + gamma)).maximum(t)
+        higher = context.schedule.time_of_sigma(at.sigma * (1 + gamma)).maximum(t)
         noise = context.noise(state.molecules, number, _CHURN)
-        molecules = context.diffusion.noise_further(state.molecules, at, context.curve.levels(higher), noise)
+        molecules = context.diffusion.noise_further(state.molecules, at, context.schedule.levels(higher), noise)
         return SolverState(molecules, state.prediction, state.at), higher
 
 
@@ -197,7 +197,7 @@ class Corrected:
         return self.predictor.is_stochastic or (self.moves > 0 and self.share > 0)
 
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
-        at = context.curve.levels(t)
+        at = context.schedule.levels(t)
         for move in range(self.moves):
             state = self._move(context, state, at, context.pos_noise(state.molecules, number, _CORRECTOR + move))
         return self.predictor.step(context, state, number, t, s)
@@ -243,7 +243,7 @@ class RePaint:
         return self.times > 1 or self.solver.is_stochastic
 
     def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
-        at, to = context.curve.levels(t), context.curve.levels(s)
+        at, to = context.schedule.levels(t), context.schedule.levels(s)
         first = (number - 1) * self.times + 1  # every repetition has a number, and so noise, of its own
         state = self.solver.step(context, state, first, t, s)
         for repetition in range(first + 1, first + self.times):

@@ -21,12 +21,12 @@ _FEW, _FEW_EXPONENT = 10, 1.5
 class Grid(Protocol):
     """Lays out the steps of a sampler."""
 
-    def times(self, curve: NoiseSchedule, steps: int, start: float) -> Tensor:
+    def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
         """Return steps + 1 decreasing times, float64: the first is at most 1, the last 0; at the last but one the
         molecule is decoded.
 
         Args:
-            curve: ties the noise levels together.
+            schedule: ties the noise levels together.
             steps: how many.
             start: coordinate noise at which there is little left of the largest molecules to be drawn, angstrom; see
                 `WindowGrid`.
@@ -38,7 +38,7 @@ class Grid(Protocol):
 class UniformGrid:
     """Evenly spaced in t."""
 
-    def times(self, curve: NoiseSchedule, steps: int, start: float) -> Tensor:
+    def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
         return uniform_grid(steps)
 
 
@@ -54,9 +54,9 @@ class KarrasGrid:
     rho: float = 7.0
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseSchedule, steps: int, start: float) -> Tensor:
-        high, low = curve.sigma_max ** (1 / self.rho), self.sigma_last ** (1 / self.rho)
-        return _times(curve, (high + (low - high) * _places(steps)) ** self.rho)
+    def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
+        high, low = schedule.sigma_max ** (1 / self.rho), self.sigma_last ** (1 / self.rho)
+        return _times(schedule, (high + (low - high) * _places(steps)) ** self.rho)
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ class LogSnrGrid:
 
     sigma_last: float = _SIGMA_LAST
 
-    def times(self, curve: NoiseSchedule, steps: int, start: float) -> Tensor:
-        return _times(curve, curve.sigma_max * (self.sigma_last / curve.sigma_max) ** _places(steps))
+    def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
+        return _times(schedule, schedule.sigma_max * (self.sigma_last / schedule.sigma_max) ** _places(steps))
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ class WindowGrid:
     sigma_last: float = _SIGMA_LAST
     exponent: float | None = None
 
-    def times(self, curve: NoiseSchedule, steps: int, start: float) -> Tensor:
-        high, low = curve.time_of_sigma(torch.tensor([start, self.sigma_last])).tolist()
+    def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
+        high, low = schedule.time_of_sigma(torch.tensor([start, self.sigma_last])).tolist()
         exponent = self.exponent or (_FEW_EXPONENT if steps < _FEW else 1.0)
         falling = low + (high - low) * (1 - _places(steps)) ** exponent
         return torch.cat([falling, torch.zeros(1, dtype=torch.float64)])
@@ -102,10 +102,10 @@ def _places(steps: int) -> Tensor:
     return torch.linspace(0, 1, steps, dtype=torch.float64)
 
 
-def _times(curve: NoiseSchedule, sigma: Tensor) -> Tensor:
+def _times(schedule: NoiseSchedule, sigma: Tensor) -> Tensor:
     """Return the times of decreasing noise levels (M,), the first exactly 1, and 0 behind them."""
     ends = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
-    return torch.cat([ends[0], curve.time_of_sigma(sigma)[1:], ends[1]])
+    return torch.cat([ends[0], schedule.time_of_sigma(sigma)[1:], ends[1]])
 
 
 GRIDS: Mapping[str, Grid] = {

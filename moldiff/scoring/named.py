@@ -19,6 +19,7 @@ from moldiff.chem.descriptors.score_functions import (
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.scoring.rarity import BY_TABLES
 from moldiff.scoring.targets import Target, parse_target
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ def named_score(text: str) -> Score:
     ``qed`` (an RDKit or GFN2-xTB property), ``logp=2.5``, ``logp=2..3``, ``tpsa<60`` (minus the distance from that),
     ``smarts:PATTERN`` (1 with a match, else 0), ``similarity:SMILES`` (Tanimoto, ECFP4), ``module:function`` or
     ``file.py:function``; ``network:FOLDER:name=2.5`` (minus the distance of what a property network predicts, in
-    standard deviations); ``targets``, the nearness to the run's own targets, is `OF_TARGETS`.
+    standard deviations); ``known_rings`` and ``weakest_bond`` (`moldiff.scoring.rarity`) stand for scores by the tables
+    of a run, which are not known yet; ``targets``, the nearness to the run's own targets, is `OF_TARGETS`.
 
     Raises:
         MoldiffError: it is none of these, or cannot be loaded.
     """
     if text == OF_TARGETS.name:
         return OF_TARGETS
+    if text in BY_TABLES:
+        return BY_TABLES[text]
     kind, colon, rest = text.partition(":")
     if colon and kind == "network":
         from moldiff.scoring.network import predicted_score  # the only score that needs torch
@@ -61,7 +65,7 @@ def _measured_score(name: str, wanted: Callable[[float], float] | None) -> Score
     """Return the score of a property, or minus its distance from what is wanted."""
     if name in PROPERTIES:
         return property_score(name, wanted)
-    known = (*PROPERTIES, *GFN2_PROPERTIES)
+    known = (*PROPERTIES, *GFN2_PROPERTIES, *BY_TABLES)
     if name not in known:
         raise MoldiffError(
             f"unknown score '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, targets, "

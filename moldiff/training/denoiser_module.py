@@ -43,7 +43,7 @@ class DenoisingTask(TrainingTask):
         first_step: int,
         own: tuple[OnPolicyData, BatchPlan] | None = None,
     ) -> None:
-        super().__init__(model.denoiser, model.curve, config, arrays, plan, first_step)
+        super().__init__(model.denoiser, model.schedule, config, arrays, plan, first_step)
         self.model, self.config, self.own = model, config, own
         self.weights = config.loss.model_dump()
 
@@ -64,7 +64,7 @@ class DenoisingTask(TrainingTask):
         indices, width = self.plan.batch(step)
         clean = self.arrays.assemble(indices, width)
         keys = self._keys(clean, step)
-        levels = self.model.curve.levels(*self._times(keys, step))
+        levels = self.model.schedule.levels(*self._times(keys, step))
         noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, training_counter(step), width))
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
 
@@ -79,7 +79,7 @@ class DenoisingTask(TrainingTask):
         gap = self.source.uniform(keys, training_counter(step), Stream.SELF_CONDITIONING, 2)[:, 1].double()
         gap = gap * self.config.training.self_conditioning_gap
         t_graph = torch.where(t_graph > 0, t_graph + gap, t_graph)  # a clean graph is clean at every step
-        to = self.model.curve.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
+        to = self.model.schedule.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
         noise = draw_noise(self.source, keys, training_counter(step, earlier=True), noisy.mask.shape[1])
         return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
@@ -106,7 +106,7 @@ class DenoisingTask(TrainingTask):
         draws, plan = self.own
         own = draws.batch(*plan.batch(step))
         properties = self._drop_properties(own.clean, self._keys(own.clean, step), step)
-        return own.clean, self.model.curve.levels(own.t), own.noisy.replace(properties=properties), own.previous
+        return own.clean, self.model.schedule.levels(own.t), own.noisy.replace(properties=properties), own.previous
 
     def is_own(self, step: int) -> bool:
         """A step's batch is one of own draws: one coin per batch."""

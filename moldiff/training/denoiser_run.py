@@ -165,4 +165,7 @@ class TrainingRun(Run):
 
     def _references(self, final: bool) -> dict[str, torch.Tensor]:
         """Return what sampling, and with the final model evaluation, needs of the data."""
-        return (all_references if final else sampling_references)(self.dataset, self.model.conditions)
+        if not final:
+            return sampling_references(self.dataset, self.model.conditions)
+        given = self.config.init_from
+        return all_references(self.dataset, self.model.conditions, None if given is None else load_model_folder(given))

@@ -24,7 +24,7 @@ class TrainingTask(pl.LightningModule):
 
     Args:
         trained: the module whose weights are learned.
-        curve: noise levels along t.
+        schedule: noise levels along t.
         config: the whole training configuration.
         arrays: the data set on the training device.
         plan: which rows form the batch of each step.
@@ -38,7 +38,7 @@ class TrainingTask(pl.LightningModule):
     def __init__(
         self,
         trained: nn.Module,
-        curve: NoiseSchedule,
+        schedule: NoiseSchedule,
         config: RunConfig,
         arrays: DeviceArrays,
         plan: BatchPlan,
@@ -46,7 +46,7 @@ class TrainingTask(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.trained, self.curve = trained, curve
+        self.trained, self.schedule = trained, schedule
         self._optimizer, self._steps = config.optimizer, config.training.steps
         self.arrays, self.plan = arrays, plan
         self.step = first_step
@@ -85,7 +85,7 @@ class TrainingTask(pl.LightningModule):
 
     def _times(self, keys: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Return the times of coordinates and graph, each (B,) float64."""
-        return self.density.sample(self.source.uniform(keys, training_counter(step), Stream.TIME, 5), self.curve)
+        return self.density.sample(self.source.uniform(keys, training_counter(step), Stream.TIME, 5), self.schedule)
 
     def _update(self, loss: Tensor, step: int) -> None:
         """Backward, guard, clip, step and average."""

@@ -32,7 +32,7 @@ class PropertyTask(TrainingTask):
     def __init__(
         self, model: PropertyModel, config: PropertyTrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
     ) -> None:
-        super().__init__(model.predictor, model.curve, config, arrays, plan, first_step)
+        super().__init__(model.predictor, model.schedule, config, arrays, plan, first_step)
         self.model, self.bf16 = model, config.training.bf16
 
     def setup_batch(self, step: int) -> tuple[MolBatch, Levels]:
@@ -40,7 +40,7 @@ class PropertyTask(TrainingTask):
         indices, width = self.plan.batch(step)
         clean = self.arrays.assemble(indices, width)
         keys = self._keys(clean, step)
-        levels = self.curve.levels(*self._times(keys, step))
+        levels = self.schedule.levels(*self._times(keys, step))
         return self.model.diffusion.noise(
             clean, levels, draw_noise(self.source, keys, training_counter(step), width)
         ), levels
@@ -119,7 +119,7 @@ def validate_predictor(
     count = len(model.properties)
     sums = {name: torch.zeros(BINS, count, dtype=torch.float64) for name in ("nll", "mae", "mae_of_mean", "known")}
     std = predictor.property_std
-    for batch in noised_rows(model.curve, model.diffusion, arrays, sizes, rows):
+    for batch in noised_rows(model.schedule, model.diffusion, arrays, sizes, rows):
         values = predictor.standardised(batch.clean.properties)
         with torch.no_grad():
             prediction = predictor(SoftBatch.of(batch.noisy, model.vocabulary.sizes), batch.levels)

@@ -88,7 +88,7 @@ class NoisedRows:
 
 
 def noised_rows(
-    curve: NoiseSchedule, diffusion: JointDiffusion, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
+    schedule: NoiseSchedule, diffusion: JointDiffusion, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
 ) -> Iterator[NoisedRows]:
     """Yield data rows (M,) of so many atoms, ``sizes`` (M,), each met once, with times and noise of their own."""
     source = NoiseSource(_SEED)
@@ -98,7 +98,7 @@ def noised_rows(
     for indices, width in validation_batches(sizes.numpy(), _BATCH, indices=rows.numpy()):
         clean = arrays.assemble(indices, width)
         t = torch.tensor([time_of[row] for row in indices.tolist()], dtype=torch.float64, device=clean.pos.device)
-        levels = curve.levels(t)
+        levels = schedule.levels(t)
         noisy = diffusion.noise(clean, levels, draw_noise(source, clean.ids, 0, width))
         place = torch.bucketize(t.cpu(), torch.tensor(BIN_EDGES[1:-1], dtype=torch.float64), right=True)
         yield NoisedRows(clean, noisy, levels, place)
@@ -122,7 +122,7 @@ def validate_denoiser(
     """
     sums = {field: torch.zeros(BINS, dtype=torch.float64) for field in FIELDS}
     counts = torch.zeros(BINS, dtype=torch.float64)
-    for number, batch in enumerate(noised_rows(model.curve, model.diffusion, arrays, sizes, rows)):
+    for number, batch in enumerate(noised_rows(model.schedule, model.diffusion, arrays, sizes, rows)):
         noisy, levels = batch.noisy, batch.levels
         condition = torch.full_like(noisy.properties, torch.nan)
         with torch.no_grad(), torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=bf16):

@@ -74,12 +74,12 @@ class Bench:
         self.argmax, self.structured = ArgmaxDecoder(model.vocabulary), StructuredDecoder(model.vocabulary, self.seen)
         self.fitted = StructuredDecoder(model.vocabulary, self.seen, fitted=True)
         solver, grid = SOLVERS[arguments.sampler], GRIDS[arguments.grid]
-        self.drawer = MoleculeSampler(
+        self.sampler = MoleculeSampler(
             model, solver, arguments.evaluations, arguments.seed, None, True, grid, workers=workers
         )
-        self.renoiser = Renoiser(self.drawer)
+        self.renoiser = Renoiser(self.sampler)
         started = time.perf_counter()
-        self.draws = sorted(self.drawer.draw(0, arguments.n), key=lambda draw: draw.number)
+        self.draws = sorted(self.sampler.draw(0, arguments.n), key=lambda draw: draw.number)
         self.seconds = time.perf_counter() - started
 
     def judged(self, decoder: Decoder) -> tuple[list[DecodedMolecule | None], list[float]]:
@@ -145,7 +145,7 @@ def table(bench: Bench) -> list[str]:
     )
     again, attempts, again_seconds = bench.renoised(plain, bench.argmax)
     both, both_attempts, both_seconds = bench.renoised(fitted, bench.fitted)
-    draws, attempt = len(bench.draws) * bench.drawer.evaluations, bench.renoiser.evaluations
+    draws, attempt = len(bench.draws) * bench.sampler.evaluations, bench.renoiser.evaluations
     reasons = Counter(one.reason.partition(" (argmax")[0] for one in fitted if one is not None and one.reason)
     return [
         "| | valid & connected | the same, all bond lengths as in training | changed | evaluations a draw | "
@@ -175,7 +175,7 @@ def report(arguments: argparse.Namespace) -> str:
     with workers_for(torch.device(arguments.device)) as workers:
         bench = Bench(arguments, workers)
         lines = table(bench)
-    drawer, renoiser = bench.drawer, bench.renoiser
+    molecule_sampler, renoiser = bench.sampler, bench.renoiser
     command = (
         f"python -m scripts.benchmarks.decoding {Path(arguments.model).name} -n {arguments.n} "
         f"--evaluations {arguments.evaluations} --sampler {arguments.sampler} --grid {arguments.grid} "
@@ -184,7 +184,7 @@ def report(arguments: argparse.Namespace) -> str:
     head = [
         "# Structured decoding and re-noising",
         "",
-        f"`{command}`, {datetime.date.today()}, {hardware(drawer.device)}, {os.cpu_count()} cores, Python "
+        f"`{command}`, {datetime.date.today()}, {hardware(molecule_sampler.device)}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}, scipy {scipy.__version__}, model hash "
         f"`{bench.folder.sha256[:16]}`. All {arguments.n} draws count in every row; shares in %, ± standard error.",
         "",
@@ -195,7 +195,8 @@ def report(arguments: argparse.Namespace) -> str:
         "- Fitted: the most probable one of those that keep the length rule.",
         f"- Re-noised: failures are noised to t = {float(renoiser.grid[0]):.2f} and walked down again, up to "
         f"{ATTEMPTS} times, at {renoiser.evaluations} network evaluations an attempt; a draw costs "
-        f"{drawer.evaluations}. Drawing afresh until it works costs the evaluations a success of the first row.",
+        f"{molecule_sampler.evaluations}. Drawing afresh until it works costs the evaluations a success of the first "
+        f"row.",
         "",
     ]
     return "\n".join([*head, *lines, ""])

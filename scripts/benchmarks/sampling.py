@@ -64,7 +64,7 @@ def network_seconds(model: MoleculeModel, device: torch.device, n_atoms: int, ro
     width = bucket_width(n_atoms)
     ids = torch.arange(rows)
     template = empty_batch(torch.full((rows,), n_atoms), ids, width, len(model.conditions)).to(device)
-    levels = model.curve.levels(torch.full((rows,), 0.5, dtype=torch.float64, device=device))
+    levels = model.schedule.levels(torch.full((rows,), 0.5, dtype=torch.float64, device=device))
     noisy = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, width))
     with torch.no_grad():
         previous = model.denoiser(noisy, levels, template.properties, None)
@@ -84,9 +84,9 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
         network += synchronised(device) - started
 
     hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
-    drawer = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
+    molecule_sampler = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
     start = synchronised(device)
-    draws = sorted(drawer.draw(0, n), key=lambda draw: draw.number)
+    draws = sorted(molecule_sampler.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
     decoder, counts = ArgmaxDecoder(model.vocabulary), ResultCounts()
     for draw in draws:

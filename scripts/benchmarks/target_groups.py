@@ -52,7 +52,9 @@ class TargetGroups:
         self.name, self.arguments, self.folder, self.device = name, arguments, folder, device
         self.model = MoleculeModel.from_folder(folder, device, resolve_precision(DEFAULT_PRECISION, device))
         self.members, self.count = arguments.particles, arguments.n // arguments.particles
-        starts = steer(SteeringOptions.of(targets=text), self.model, folder.references, str(folder.path)).starts
+        starts = steer(
+            SteeringOptions.of(targets=text), self.model, folder.references, str(folder.path)
+        ).condition_sampler
         self.sizes, conditions = starts.draw(torch.arange(self.count), NoiseSource(arguments.seed))
         self.targets = conditions[:, self.model.conditions.index(name)]
         self.std = self.model.statistics.properties[name].std
@@ -63,10 +65,10 @@ class TargetGroups:
         itself, or a property network."""
         guide = None if network is None else PropertyModel.from_folder(load_model_folder(network))
 
-        def draw(drawer: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
+        def draw(molecule_sampler: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
             score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
             asked = ScoreOptions(score=score, weight=weight, particles=self.members)
-            draws = ReweightedSampler(drawer, self.decoder, asked)
+            draws = ReweightedSampler(molecule_sampler, self.decoder, asked)
             results = [result for result, _ in draws.results(range(group, group + 1))]
             # the judge has not seen what a network has guided
             return results if guide is None else [replace(result, score=None) for result in results]
@@ -76,8 +78,8 @@ class TargetGroups:
     def by_gradient(self, property_model: str, scale: float | None, guidance: float | None) -> Made:
         """Draw each group singly, pulled by a property network, and conditioned as well if there is a guidance."""
 
-        def draw(drawer: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
-            draws = sorted(drawer.draw(group * self.members, self.members), key=lambda draw: draw.number)
+        def draw(molecule_sampler: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
+            draws = sorted(molecule_sampler.draw(group * self.members, self.members), key=lambda draw: draw.number)
             return [assess(draw, self.decoder) for draw in draws]
 
         guide = PropertyGuide.load(property_model, scale, self.model, self.folder.name, self.device)
@@ -95,19 +97,19 @@ class TargetGroups:
             for group, (size, value) in enumerate(zip(self.sizes.tolist(), self.targets.tolist(), strict=True)):
                 text = f"{self.name}={value!r}"
                 wanted = SteeringOptions.of(n_atoms=size, targets=text, guidance=guidance)
-                drawer = self._drawer(wanted, guide, workers)
-                target, evaluations = parse_target(text), drawer.evaluations
-                results = draw(drawer, group, target)
+                molecule_sampler = self._sampler(wanted, guide, workers)
+                target, evaluations = parse_target(text), molecule_sampler.evaluations
+                results = draw(molecule_sampler, group, target)
                 distances.append([self._distance(result, target) for result in results])
                 smiles.append([result.smiles if result.status == Status.VALID else "" for result in results])
         return np.array(distances), smiles, float(evaluations)
 
-    def _drawer(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> MoleculeSampler:
+    def _sampler(self, wanted: SteeringOptions, guide: PropertyGuide | None, workers: Workers) -> MoleculeSampler:
         """Return what draws molecules of one size towards one target."""
         arguments = self.arguments
         sampler = SamplerOptions.of(evaluations=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
         steering = steer(wanted, self.model, self.folder.references, str(self.folder.path), guide)
-        return steering.drawer(self.model, sampler.resolved(sampling_of_model(self.folder)), True, workers)
+        return steering.molecule_sampler(self.model, sampler.resolved(sampling_of_model(self.folder)), True, workers)
 
     def _judge(self, target: Target) -> Score:
         """Return minus the distance of the true value from a target, in standard deviations."""

@@ -56,7 +56,7 @@ class Bench:
         template = empty_batch(torch.full((rows,), n_atoms), torch.arange(rows), width, len(self.model.conditions)).to(
             self.device
         )
-        levels = self.model.curve.levels(torch.full((rows,), 0.5, dtype=torch.float64, device=self.device))
+        levels = self.model.schedule.levels(torch.full((rows,), 0.5, dtype=torch.float64, device=self.device))
         noise = draw_noise(NoiseSource(0), template.ids, 0, width)
         return self.model.diffusion.sample_prior(template, levels, noise), levels
 

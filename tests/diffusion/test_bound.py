@@ -14,7 +14,7 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
 from moldiff.geometry import center
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 
@@ -27,7 +27,7 @@ LAWS = {
 }
 DIFFUSION = JointDiffusion({field: torch.full_like(law, 1 / len(law)) for field, law in LAWS.items()},
                            torch.full((WIDTH + 1,), SPREAD))  # fmt: skip
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 
 
 class ExactDenoiser:
@@ -198,7 +198,7 @@ def test_an_estimate_depends_on_seed_and_id_not_on_its_batch(tiny_model: Molecul
 
     def terms(some: MolBatch, seed: int = 0) -> dict[str, Tensor]:
         model = tiny_model
-        return bound_terms(model.denoiser, model.diffusion, model.curve, some, settings, NoiseSource(seed))
+        return bound_terms(model.denoiser, model.diffusion, model.schedule, some, settings, NoiseSource(seed))
 
     whole, other = terms(batch), terms(batch, seed=1)
     for row in range(4):

@@ -10,7 +10,7 @@ from torch import Tensor
 from moldiff.config import CurveConfig
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 
 STEPS = 25
 DATA = torch.tensor([0.5, 0.2, 0.2, 0.1], dtype=torch.float64)
@@ -21,7 +21,7 @@ Denoise = Callable[[int], Tensor]  # step number -> p(x_0 | x_t) as a matrix [x_
 
 def schedule() -> Tensor:
     """Return abar from t = 1 to 0, ending in 1: the last step is the reconstruction."""
-    abar = curve_from_config(CurveConfig()).levels(uniform_grid(STEPS)).abar("atom_type")
+    abar = schedule_from_config(CurveConfig()).levels(uniform_grid(STEPS)).abar("atom_type")
     abar[-1] = 1
     return abar
 

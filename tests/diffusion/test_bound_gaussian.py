@@ -14,7 +14,7 @@ from torch.distributions import MultivariateNormal, kl_divergence
 from moldiff.config import CurveConfig
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 
 ATOMS, WIDTH = 3, 5
 FREEDOM = 3 * (ATOMS - 1)
@@ -68,7 +68,7 @@ def sigma_points() -> Tensor:
 
 
 def levels(steps: int) -> Tensor:
-    return curve_from_config(CurveConfig()).levels(uniform_grid(steps)).sigma
+    return schedule_from_config(CurveConfig()).levels(uniform_grid(steps)).sigma
 
 
 def wiener(sigma: Tensor) -> float:

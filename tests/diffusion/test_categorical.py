@@ -13,7 +13,7 @@ from torch import Tensor
 from moldiff.config import CurveConfig
 from moldiff.diffusion.categorical import CategoricalProcess, sample_index
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.randomness import NoiseSource, Stream
 
 STEPS = 100
@@ -40,7 +40,7 @@ every_limit = pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS.keys(
 
 def schedule(steps: int = STEPS) -> Tensor:
     """Return abar at times 0 to 1, (steps + 1,) float64, with abar = 1 at time 0."""
-    abar = curve_from_config(CurveConfig()).levels(uniform_grid(steps)).abar("bond_type").flip(0)
+    abar = schedule_from_config(CurveConfig()).levels(uniform_grid(steps)).abar("bond_type").flip(0)
     abar[0] = 1
     return abar
 

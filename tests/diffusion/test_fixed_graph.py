@@ -11,13 +11,13 @@ from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusio
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
 
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 CLEAN = CleanGraphSchedule.of(CURVE)
 STD = torch.tensor([0.0, 0.0, 1.0, 1.2])
 THIRDS = torch.full((3,), 1 / 3, dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch import Tensor
 from moldiff.config import CurveConfig
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 
 ATOMS, WIDTH = 4, 6  # real atoms, padded width
 SPREAD = 1.3  # angstrom
@@ -42,7 +42,7 @@ def matrix_of(function: Callable[[Tensor], Tensor]) -> Tensor:
 
 def sigmas(steps: int) -> Tensor:
     """Return the package's own noise levels from t = 1 to 0, angstrom."""
-    return curve_from_config(CurveConfig()).levels(uniform_grid(steps)).sigma
+    return schedule_from_config(CurveConfig()).levels(uniform_grid(steps)).sigma
 
 
 def step_matrices(process: GaussianProcess, at: Tensor, to: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,7 +173,7 @@ class OneLevelLate(GaussianProcess):
 
     @staticmethod
     def _before(sigma: Tensor) -> Tensor:
-        curve = curve_from_config(CurveConfig())
+        curve = schedule_from_config(CurveConfig())
         return curve.levels((curve.time_of_sigma(sigma) + 0.01).clamp(max=1)).sigma
 
 

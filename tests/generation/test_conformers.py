@@ -215,8 +215,10 @@ def test_without_references_lengths_are_held_against_radii(
 def test_every_sampler_keeps_the_graph(tiny_model: MoleculeModel, solver: str) -> None:
     mol = embedded("CC(=O)[O-]")
     arrays = encode(mol, tiny_model.vocabulary)
-    drawer = MoleculeSampler(tiny_model, SOLVERS[solver], 6, 0)
-    made = list(TaskRunner(drawer, coordinate_walk(drawer)).run([Task(k, arrays) for k in range(3)]))
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS[solver], 6, 0)
+    made = list(
+        TaskRunner(molecule_sampler, coordinate_walk(molecule_sampler)).run([Task(k, arrays) for k in range(3)])
+    )
     places = []
     for draw in made:
         assert draw.arrays is not None

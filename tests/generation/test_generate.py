@@ -46,10 +46,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def positions(model: MoleculeModel, batch_size: int, n: int, seed: int = 0) -> dict[int, MolArrays]:
-    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 6, seed)
+    molecule_sampler = MoleculeSampler(model, SOLVERS["ddpm"], 6, seed)
     found = {}
     for first in range(0, n, batch_size):
-        for draw in drawer.draw(first, min(batch_size, n - first)):
+        for draw in molecule_sampler.draw(first, min(batch_size, n - first)):
             assert draw.arrays is not None
             found[draw.number] = draw.arrays
     return found

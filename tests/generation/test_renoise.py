@@ -31,30 +31,32 @@ def same(one: MolArrays | None, other: MolArrays | None) -> bool:
 
 
 @pytest.fixture
-def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+def molecule_sampler(tiny_model: MoleculeModel) -> MoleculeSampler:
     return MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, 0, grid=GRIDS["uniform"])
 
 
-def test_an_attempt_starts_at_the_last_time_of_the_grid_before_the_start(drawer: MoleculeSampler) -> None:
-    renoiser = Renoiser(drawer, start=0.35)
+def test_an_attempt_starts_at_the_last_time_of_the_grid_before_the_start(molecule_sampler: MoleculeSampler) -> None:
+    renoiser = Renoiser(molecule_sampler, start=0.35)
     assert renoiser.grid.tolist() == pytest.approx([0.3, 0.2, 0.1, 0.0])
     assert renoiser.evaluations == 3
-    assert Renoiser(drawer, start=0.01).evaluations == 1
+    assert Renoiser(molecule_sampler, start=0.01).evaluations == 1
 
 
-def test_with_next_to_no_noise_the_coordinates_hardly_move(tiny_model: MoleculeModel, drawer: MoleculeSampler) -> None:
+def test_with_next_to_no_noise_the_coordinates_hardly_move(
+    tiny_model: MoleculeModel, molecule_sampler: MoleculeSampler
+) -> None:
     """Only the preconditioning holds an untrained network to its input, so only small noise is a test."""
-    renoiser = Renoiser(drawer)
+    renoiser = Renoiser(molecule_sampler)
     renoiser.grid = torch.tensor([0.001, 0.0], dtype=torch.float64)
-    sigma = float(tiny_model.curve.levels(renoiser.grid[:1]).sigma)
+    sigma = float(tiny_model.schedule.levels(renoiser.grid[:1]).sigma)
     again = renoiser.attempt([RawSample(0, METHANE, -1)], 1)[0].arrays
     assert again is not None
     assert np.abs(again.pos - METHANE.pos).max() < 6 * sigma
 
 
 @pytest.mark.parametrize("mates", [0, 3, 9])
-def test_an_attempt_does_not_depend_on_its_batch(drawer: MoleculeSampler, mates: int) -> None:
-    renoiser = Renoiser(drawer)
+def test_an_attempt_does_not_depend_on_its_batch(molecule_sampler: MoleculeSampler, mates: int) -> None:
+    renoiser = Renoiser(molecule_sampler)
     others = [RawSample(100 + k, METHYL, -1) for k in range(mates)]
     alone = renoiser.attempt([RawSample(7, METHANE, -1)], 1)[7]
     together = renoiser.attempt([*others, RawSample(7, METHANE, -1)], 1)
@@ -62,17 +64,17 @@ def test_an_attempt_does_not_depend_on_its_batch(drawer: MoleculeSampler, mates:
     assert same(alone.arrays, together[7].arrays)
 
 
-def test_attempts_draws_and_seeds_differ(tiny_model: MoleculeModel, drawer: MoleculeSampler) -> None:
-    first = Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 1)[7].arrays
-    assert not same(first, Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 2)[7].arrays)
-    assert not same(first, Renoiser(drawer).attempt([RawSample(8, METHANE, -1)], 1)[8].arrays)
+def test_attempts_draws_and_seeds_differ(tiny_model: MoleculeModel, molecule_sampler: MoleculeSampler) -> None:
+    first = Renoiser(molecule_sampler).attempt([RawSample(7, METHANE, -1)], 1)[7].arrays
+    assert not same(first, Renoiser(molecule_sampler).attempt([RawSample(7, METHANE, -1)], 2)[7].arrays)
+    assert not same(first, Renoiser(molecule_sampler).attempt([RawSample(8, METHANE, -1)], 1)[8].arrays)
     other_seed = Renoiser(MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, 1))
     assert not same(first, other_seed.attempt([RawSample(7, METHANE, -1)], 1)[7].arrays)
 
 
 def test_predictions_are_handed_on(tiny_model: MoleculeModel) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True)
-    new = Renoiser(drawer).attempt([RawSample(7, METHANE, -1)], 1)[7]
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0, keep_predictions=True)
+    new = Renoiser(molecule_sampler).attempt([RawSample(7, METHANE, -1)], 1)[7]
     assert new.log_probabilities is not None
     assert new.arrays is not None
     assert np.array_equal(new.log_probabilities.atom_type.argmax(-1), new.arrays.atom_type)
@@ -104,10 +106,10 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("attempts", [0, 2, 3, 4])
 def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
-    scripted: None, tiny_model: MoleculeModel, drawer: MoleculeSampler, attempts: int
+    scripted: None, tiny_model: MoleculeModel, molecule_sampler: MoleculeSampler, attempts: int
 ) -> None:
-    draws = list(drawer.draw(0, 4))
-    settled = list(Renoiser(drawer).settle(draws, ArgmaxDecoder(tiny_model.vocabulary), attempts))
+    draws = list(molecule_sampler.draw(0, 4))
+    settled = list(Renoiser(molecule_sampler).settle(draws, ArgmaxDecoder(tiny_model.vocabulary), attempts))
     assert [outcome.number for outcome in settled] == [0, 1, 2, 3]
     found = [outcome.status for outcome in settled]
     assert found == ["valid", "valid" if attempts >= LATE else "invalid", "failed", "invalid"]

@@ -109,11 +109,11 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 
 
 def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    draws = ReweightedSampler(drawer, decoder, asked(nitrogens, 0.0))
+    draws = ReweightedSampler(molecule_sampler, decoder, asked(nitrogens, 0.0))
     found = [outcome for outcome, _ in draws.results(range(3))]
-    plain = [assess(draw, decoder) for draw in sorted(drawer.draw(0, 12), key=lambda draw: draw.number)]
+    plain = [assess(draw, decoder) for draw in sorted(molecule_sampler.draw(0, 12), key=lambda draw: draw.number)]
     for one, other in zip(found, plain, strict=True):
         assert (one.number, one.status, one.reason) == (other.number, other.status, other.reason)
         if one.mol is not None and other.mol is not None:
@@ -129,8 +129,10 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
             return 5 + 4 * (numbers.numpy() % 2), numbers.numpy()[:, None].astype(np.float32)
 
     starts = ConditionSampler(tiny_model.statistics.size_counts, None, 1)
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, starts=starts)
-    draws = ReweightedSampler(drawer, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
+    molecule_sampler = MoleculeSampler(
+        tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, condition_sampler=starts
+    )
+    draws = ReweightedSampler(molecule_sampler, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
 
     def potential(samples: list[object], final: bool) -> list[ScoredParticle]:
         sizes = [int(sample.molecules.n_atoms) for sample in samples]  # type: ignore[attr-defined]
@@ -319,8 +321,8 @@ def test_every_solver_says_whether_it_draws() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 3, 10, 50, 200])
 @pytest.mark.parametrize("grid", GRIDS)
 def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, steps: int) -> None:
-    times = GRIDS[grid].times(tiny_model.curve, steps, 1.7)
-    found = stages(times, tiny_model.curve)
+    times = GRIDS[grid].times(tiny_model.schedule, steps, 1.7)
+    found = stages(times, tiny_model.schedule)
     assert [stage.step for stage in found] == sorted({stage.step for stage in found})
     assert all(1 <= stage.step < len(times) - 1 for stage in found)
     assert all(0 < stage.power <= 1 for stage in found)
@@ -331,7 +333,7 @@ def test_stages_lie_before_the_last_step(tiny_model: MoleculeModel, grid: str, s
 
 
 def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeModel) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     seen: list[list[Chem.Mol]] = []
 
     def keep(molecules: list[Chem.Mol]) -> list[float | None]:
@@ -339,7 +341,7 @@ def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeMode
         return [1.0] * len(molecules)
 
     draws = ReweightedSampler(
-        drawer,
+        molecule_sampler,
         ArgmaxDecoder(tiny_model.vocabulary),
         ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),
     )

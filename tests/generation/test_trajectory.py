@@ -20,17 +20,19 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+def molecule_sampler(tiny_model: MoleculeModel) -> MoleculeSampler:
     return MoleculeSampler(tiny_model, SOLVERS["ddpm"], STEPS, seed=0, grid=GRIDS["uniform"])
 
 
 @pytest.fixture(scope="module")
-def frames(drawer: MoleculeSampler) -> list[Frame]:
-    return trace(drawer, 3)
+def frames(molecule_sampler: MoleculeSampler) -> list[Frame]:
+    return trace(molecule_sampler, 3)
 
 
-def test_frames_lead_from_noise_to_the_molecule_of_the_draw(drawer: MoleculeSampler, frames: list[Frame]) -> None:
-    draw = next(iter(drawer.draw(3, 1)))
+def test_frames_lead_from_noise_to_the_molecule_of_the_draw(
+    molecule_sampler: MoleculeSampler, frames: list[Frame]
+) -> None:
+    draw = next(iter(molecule_sampler.draw(3, 1)))
     assert [frame.step for frame in frames] == list(range(1, STEPS + 1))
     assert [frame.t for frame in frames] == pytest.approx(np.linspace(1, 0, STEPS + 1)[1:])
     assert draw.arrays is not None
@@ -72,7 +74,7 @@ def test_the_page_is_complete_in_itself(frames: list[Frame], tiny_model: Molecul
         assert np.array(shown["state"]["pos"]) == pytest.approx(frame.state.pos, abs=1e-3)
 
 
-def test_frames_that_are_not_finite_are_left_out(drawer: MoleculeSampler, tiny_model: MoleculeModel) -> None:
+def test_frames_that_are_not_finite_are_left_out(molecule_sampler: MoleculeSampler, tiny_model: MoleculeModel) -> None:
     weights = {name: weight * float("nan") for name, weight in tiny_model.denoiser.state_dict().items()}
     broken = MoleculeModel.build(
         tiny_model.network_config,

@@ -26,7 +26,7 @@ from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.errors import MoldiffError
 from moldiff.generation.vary import VaryOptions, noised_walk
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import molecule_sampler
@@ -82,7 +82,7 @@ Run = Callable[..., Any]
 K = 3
 DATA = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
 LIMIT = torch.tensor([0.3, 0.3, 0.4], dtype=torch.float64)
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 DIFFUSION = JointDiffusion(dict.fromkeys(CATEGORIES, LIMIT), torch.ones(3))
 
 
@@ -121,11 +121,11 @@ def test_classes_come_back_by_the_law_of_their_strength(top: float) -> None:
         properties=torch.zeros(len(starts), 0),
         ids=torch.arange(len(starts)),
     )
-    drawer = SimpleNamespace(
-        model=SimpleNamespace(diffusion=DIFFUSION, curve=CURVE), denoiser=exact_denoiser, grid=top * uniform_grid(25),
-        solver=SOLVERS["ddpm"], source=NoiseSource(0),
+    molecule_sampler = SimpleNamespace(
+        model=SimpleNamespace(diffusion=DIFFUSION, schedule=CURVE), denoiser=exact_denoiser,
+        grid=top * uniform_grid(25), solver=SOLVERS["ddpm"], source=NoiseSource(0),
     )  # fmt: skip
-    made = noised_walk(drawer)(batch, starts).molecules  # type: ignore[arg-type]
+    made = noised_walk(molecule_sampler)(batch, starts).molecules  # type: ignore[arg-type]
     abar = CURVE.levels(strengths).abar("atom_type")
     kernel = abar[:, None, None] * torch.eye(K) + (1 - abar)[:, None, None] * LIMIT
     expected = kernel @ posterior(abar)  # (strength, x_0, x_0')
@@ -198,7 +198,7 @@ def test_what_came_back_is_told(model: Path, tmp_path: Path, monkeypatch: pytest
         same, mirror, new, radical, broken = wanted
         yield RawSample(same.key, same.arrays, -1)
         yield RawSample(mirror.key, mirrored(mirror.arrays), -1)
-        yield RawSample(new.key, encode(other, self.drawer.model.vocabulary), -1)
+        yield RawSample(new.key, encode(other, self.sampler.model.vocabulary), -1)
         yield RawSample(radical.key, without_the_last_atom(radical.arrays), -1)
         yield RawSample(broken.key, None, 7)
 

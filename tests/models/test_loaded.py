@@ -104,14 +104,14 @@ def test_rows_follow_the_model_on_every_device(rows: int, expected: dict[tuple[s
 
 
 def test_a_drawer_reads_rows_and_the_start_of_its_window_from_the_model(tiny_model: MoleculeModel) -> None:
-    def drawer(**changes: float) -> MoleculeSampler:
+    def molecule_sampler(**changes: float) -> MoleculeSampler:
         sampling = SamplingConfig.model_validate(changes)
         return MoleculeSampler(
             dataclasses.replace(tiny_model, sampling=sampling), SOLVERS["ddpm"], 5, 0, grid=GRIDS["window"]
         )
 
-    assert drawer(rows=3).rows == 3
-    sigma = [float(tiny_model.curve.levels(drawer(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]
+    assert molecule_sampler(rows=3).rows == 3
+    sigma = [float(tiny_model.schedule.levels(molecule_sampler(window_start=x).grid[:1]).sigma) for x in (1.35, 2.7)]
     assert sigma == pytest.approx([1.35 * 1.4, 2.7 * 1.4], rel=1e-5)
 
 
@@ -122,14 +122,14 @@ def test_the_scales_reach_noise_and_network(tiny_model: MoleculeModel) -> None:
         model.denoiser.load_state_dict(tiny_model.denoiser.state_dict())
         return model
 
-    wide = built(CurveConfig(sigma_reference=2.6)).curve
+    wide = built(CurveConfig(sigma_reference=2.6)).schedule
     half = torch.full((1,), 0.5, dtype=torch.float64)
-    assert float(wide.levels(half).sigma) > float(tiny_model.curve.levels(half).sigma)
+    assert float(wide.levels(half).sigma) > float(tiny_model.schedule.levels(half).sigma)
     assert wide.time_of_sigma(wide.levels(half).sigma.double()).item() == pytest.approx(0.5, abs=1e-6)
     assert [float(wide.levels(end).sigma) for end in (half * 0, half * 2)] == pytest.approx([0.01, 25.0], rel=1e-5)
 
     batch = empty_batch(torch.tensor([9]), torch.arange(1), 9, 1).replace(pos=torch.linspace(-2, 2, 27).view(1, 9, 3))
-    levels = tiny_model.curve.levels(half)
+    levels = tiny_model.schedule.levels(half)
     plain = tiny_model.denoiser(batch, levels, batch.properties, None).atom_type
     with torch.no_grad():
         for scales in ({"typical_atoms": 40.0}, {"size_unit": 40.0}):

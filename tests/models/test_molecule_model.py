@@ -37,7 +37,7 @@ def random_molecules(model: MoleculeModel) -> tuple[MolBatch, JointNoise]:
 
 def losses(model: MoleculeModel, clean: MolBatch, noise: JointNoise) -> dict[str, Tensor]:
     """Return the losses of one training step without self-conditioning."""
-    levels = model.curve.levels(torch.linspace(0.1, 0.9, len(clean), dtype=torch.float64))
+    levels = model.schedule.levels(torch.linspace(0.1, 0.9, len(clean), dtype=torch.float64))
     noisy = model.diffusion.noise(clean, levels, noise)
     return model.diffusion.loss(clean, levels, model.denoiser(noisy, levels, clean.properties, None))
 

@@ -21,8 +21,8 @@ def test_the_built_in_model_draws_what_it_drew_before_its_scales_were_keys_of_th
     sampler, grid = method.split()
     expected = BEFORE["draws"][method]
     model = MoleculeModel.from_folder(load_model_folder("qm9"))
-    drawer = MoleculeSampler(model, SOLVERS[sampler], BEFORE["evaluations"], BEFORE["seed"], grid=GRIDS[grid])
-    for draw in drawer.draw(0, len(expected)):
+    molecule_sampler = MoleculeSampler(model, SOLVERS[sampler], BEFORE["evaluations"], BEFORE["seed"], grid=GRIDS[grid])
+    for draw in molecule_sampler.draw(0, len(expected)):
         wanted = expected[draw.number]
         assert draw.arrays is not None
         assert draw.arrays.atom_type.tolist() == wanted["atom_type"]

@@ -103,12 +103,18 @@ def counts_of(draw: RawSample) -> dict[str, int]:
 @pytest.mark.parametrize("steps", [1, 3])
 def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, name: str, steps: int) -> None:
     starts = UnconditionalSampler({9: 1}, None, 1)
-    drawer = MoleculeSampler(
-        tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts, constraints=(CONSTRAINTS[name],), keep_predictions=True
+    molecule_sampler = MoleculeSampler(
+        tiny_model,
+        SOLVERS["ddpm"],
+        steps,
+        0,
+        condition_sampler=starts,
+        constraints=(CONSTRAINTS[name],),
+        keep_predictions=True,
     )
-    free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, starts=starts).draw(0, 8))
-    draws = sorted(drawer.draw(0, 8), key=lambda draw: draw.number)
-    attempts = list(Renoiser(drawer).attempt(draws, 1).values())
+    free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, condition_sampler=starts).draw(0, 8))
+    draws = sorted(molecule_sampler.draw(0, 8), key=lambda draw: draw.number)
+    attempts = list(Renoiser(molecule_sampler).attempt(draws, 1).values())
     assert len(attempts) == 8
     broken = 0
     for some in (draws, attempts, free):
@@ -128,7 +134,7 @@ def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, n
 def test_a_draw_carries_beliefs_that_are_not_decided_yet(tiny_model: MoleculeModel) -> None:
     rule = CONSTRAINTS["formula"]
     made = MoleculeSampler(
-        tiny_model, SOLVERS["ddpm"], 3, 0, starts=UnconditionalSampler({9: 1}, None, 1), constraints=(rule,),
+        tiny_model, SOLVERS["ddpm"], 3, 0, condition_sampler=UnconditionalSampler({9: 1}, None, 1), constraints=(rule,),
         keep_predictions=True,
     )  # fmt: skip
     for draw in made.draw(0, 4):
@@ -143,7 +149,7 @@ def test_what_is_not_finite_stays_so(tiny_model: MoleculeModel) -> None:
     atoms, charges = torch.zeros(2, 9, 4), torch.zeros(2, 9, 3)
     atoms[1, 0, 2] = charges[1, 0, 0] = torch.nan
     prediction = MolPrediction(batch.pos, atoms, charges, torch.zeros(2, 9, 9, 5))
-    levels = tiny_model.curve.levels(torch.full((2,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.5, dtype=torch.float64))
     for constraint in CONSTRAINTS.values():
         for made in (constraint.condition(batch, levels, prediction), constraint.decide(batch, prediction)):
             changed = [

@@ -12,14 +12,14 @@ from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import uniform_grid
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.sampling.solvers import SOLVERS, Ancestral, Solver
 
 SPREAD = 1.3  # angstrom
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 LIMITS = {field: torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64) for field in CATEGORIES}
 DATA = {  # of the categories
     "atom_type": torch.tensor([0.2, 0.7, 0.1], dtype=torch.float64),

@@ -64,12 +64,12 @@ def test_how_fast_variables_are_drawn_anew_is_the_models(tiny_model: MoleculeMod
     assert [vars(diffusion)["redraw_exponent"] for diffusion in found] == [15.0, 3.0]
 
 
-def drawer(
+def molecule_sampler(
     model: MoleculeModel, fixed: FixedFragment, sampler: str = "ddpm", n: int = 9, steps: int = 4
 ) -> MoleculeSampler:
     return MoleculeSampler(
         with_fragment(model, fixed), SOLVERS[sampler], steps, 0,
-        starts=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
+        condition_sampler=UnconditionalSampler({n: 1}, None, 1), constraints=(fixed,), keep_predictions=True,
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def assert_unchanged(draw: RawSample, fixed: FixedFragment) -> None:
 
 @pytest.mark.parametrize("sampler", SOLVERS)
 def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: FixedFragment, sampler: str) -> None:
-    draws = list(drawer(tiny_model, grown, sampler).draw(0, 8))
+    draws = list(molecule_sampler(tiny_model, grown, sampler).draw(0, 8))
     for draw in draws:
         assert_unchanged(draw, grown)
     new = [draw.arrays.pos[4:] for draw in draws if draw.arrays is not None]
@@ -99,12 +99,12 @@ def test_every_sampler_returns_the_fragment(tiny_model: MoleculeModel, grown: Fi
 
 def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
     fixed = FixedFragment(Fragment(PARTS, attach_at=[0, 3]).cut(tiny_model.vocabulary), tiny_model.vocabulary)
-    for draw in drawer(tiny_model, fixed, n=12).draw(0, 8):
+    for draw in molecule_sampler(tiny_model, fixed, n=12).draw(0, 8):
         assert_unchanged(draw, fixed)
 
 
 def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
     assert len(again) == 8
     made.solver = RePaint(SOLVERS["ddpm"], 2)
@@ -113,7 +113,7 @@ def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grow
 
 
 def test_a_molecule_does_not_depend_on_its_batch(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     (alone,) = made.draw(5, 1)
     together = next(draw for draw in made.draw(0, 8) if draw.number == 5)
     assert alone.arrays is not None
@@ -129,7 +129,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
     logits = torch.randn(1, 8, 8, 5, generator=torch.Generator().manual_seed(0)).double()
     logits = logits + logits.transpose(1, 2)
     prediction = MolPrediction(torch.zeros(1, 8, 3).double(), torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), logits)
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     found = grown.condition(batch, levels, prediction).bond_type
     chances = torch.softmax(logits[0, 0, 4:7], -1)
     expected, best = torch.zeros(3, 5).double(), (0.0, [0])
@@ -149,7 +149,7 @@ def test_bonds_of_attachment_points_are_conditioned_on_their_sum(
 def test_the_fragment_lies_where_the_model_sees_its_atoms(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     batch = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     pos = torch.randn(1, 8, 3, generator=torch.Generator().manual_seed(0)) * batch.mask[..., None]
-    levels = tiny_model.curve.levels(torch.full((1,), 0.5, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((1,), 0.5, dtype=torch.float64))
     prediction = MolPrediction(pos, torch.zeros(1, 8, 4), torch.zeros(1, 8, 3), torch.zeros(1, 8, 8, 5))
     placed = grown.condition(batch, levels, prediction).pos
     torch.testing.assert_close(placed[0, :7].sum(0), torch.zeros(3), atol=1e-5, rtol=0)
@@ -172,7 +172,7 @@ def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
 ) -> None:
     model, rows = with_fragment(tiny_model, grown), 4000
     template = empty_batch(torch.full((rows,), 7), torch.arange(rows), 8, 1)
-    levels = model.curve.levels(torch.ones(rows, dtype=torch.float64))
+    levels = model.schedule.levels(torch.ones(rows, dtype=torch.float64))
     start = model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 8))
     own = grown.known.pos
     mean = start.pos.mean(0)
@@ -204,7 +204,7 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
     noise = draw_noise(NoiseSource(0), template.ids, 1, 8)
     states = [template.replace(atom_type=template.mask * kind) for kind in (0, 1)]
     for end, alike in ((0.5, True), (0.999, False)):
-        at, to = (model.curve.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
+        at, to = (model.schedule.levels(torch.full((rows,), t, dtype=torch.float64)) for t in (1.0, end))
         one, other = (
             model.diffusion.reverse_step(state, prediction, at, to, noise, eta=0.0).atom_type for state in states
         )
@@ -212,15 +212,15 @@ def test_after_a_long_step_no_category_remembers(tiny_model: MoleculeModel, grow
 
 
 def test_the_late_curve_is_the_end_of_the_whole_one(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    curve, t = with_fragment(tiny_model, grown).curve, torch.linspace(0, 1, 5, dtype=torch.float64)
+    curve, t = with_fragment(tiny_model, grown).schedule, torch.linspace(0, 1, 5, dtype=torch.float64)
     assert float(curve.levels(t).sigma[-1]) == pytest.approx(curve.sigma_max)
     assert curve.sigma_max == pytest.approx(1.0, abs=1e-6)
     torch.testing.assert_close(curve.time_of_sigma(curve.levels(t).sigma), t)
-    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.curve.levels(0.3 * t).bond_type)
+    torch.testing.assert_close(curve.levels(t).bond_type, tiny_model.schedule.levels(0.3 * t).bond_type)
 
 
 def test_a_step_taken_once_is_the_step_itself(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    made = drawer(tiny_model, grown)
+    made = molecule_sampler(tiny_model, grown)
     plain = next(iter(made.draw(0, 1)))
     made.solver = RePaint(SOLVERS["ddpm"], 1)
     again = next(iter(made.draw(0, 1)))
@@ -242,7 +242,7 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
     model = with_fragment(tiny_model, grown)
     template = empty_batch(torch.tensor([7]), torch.arange(1), 8, 1)
     times_of_walk = torch.tensor([1.0, 0.8, 0.6, 0.0], dtype=torch.float64)
-    sample(spy, model.diffusion, model.curve, template, times_of_walk, solver, NoiseSource(0))
+    sample(spy, model.diffusion, model.schedule, template, times_of_walk, solver, NoiseSource(0))
     assert solver.evaluations == evaluations
     assert len(seen) == evaluations_of(solver, 3)
     assert len({pos.numpy().tobytes() for pos in seen}) == len(seen)
@@ -251,15 +251,15 @@ def test_repeated_steps_cost_what_they_say_and_have_noise_of_their_own(
 
 
 def test_what_the_fragment_demands_of_a_molecule_decoded_anew(grown: FixedFragment) -> None:
-    demands = decoding_constraints(
+    constraints = decoding_constraints(
         (grown, Composition(("H", "C", "N", "O"), {"C": 2, "H": 6, "O": 1}), TotalCharge((-1, 0, 1), 1))
     )
-    assert (demands.counts, demands.total_charge, demands.allowed) == ((6, 2, 0, 1), 1, None)
-    assert demands.kept is not None
-    assert demands.kept.atom_type.tolist() == [1, 3, 0, 0]
-    assert demands.kept.charge.tolist() == [1, 1, 1, 1]
-    assert demands.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
-    assert demands.kept.open_valences.tolist() == [2, 0, 0, 0]
+    assert (constraints.counts, constraints.total_charge, constraints.allowed) == ((6, 2, 0, 1), 1, None)
+    assert constraints.kept is not None
+    assert constraints.kept.atom_type.tolist() == [1, 3, 0, 0]
+    assert constraints.kept.charge.tolist() == [1, 1, 1, 1]
+    assert constraints.kept.bond_type.tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0]]
+    assert constraints.kept.open_valences.tolist() == [2, 0, 0, 0]
 
 
 def asked(model: MoleculeModel, sizes: tuple[int, int] | None = None, **wishes: Any) -> tuple[int, int] | None:
@@ -318,7 +318,7 @@ def test_other_constraints_hold_around_it(tiny_model: MoleculeModel, grown: Fixe
     formula = Composition(tiny_model.vocabulary.elements, {"C": 3, "H": 4, "O": 2})
     made = MoleculeSampler(
         with_fragment(tiny_model, grown), SOLVERS["ddpm"], 3, 0,
-        starts=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
+        condition_sampler=UnconditionalSampler({9: 1}, None, 1), constraints=(grown, formula),
     )  # fmt: skip
     for draw in made.draw(0, 8):
         assert_unchanged(draw, grown)

@@ -13,7 +13,7 @@ from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.errors import MoldiffError
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
@@ -25,7 +25,7 @@ from moldiff.sampling.time_grids import KarrasGrid
 # The toy: two atoms; clean positions are a DIRECTION, a ~ N(y, NARROW) given the property y ~ N(0, BROAD - NARROW).
 NARROW, BROAD = 0.3**2, 1.2**2
 DIRECTION = torch.tensor([[1.0, 0, 0], [-1.0, 0, 0]], dtype=torch.float64) / math.sqrt(2)
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 SPREAD = 1.7  # angstrom
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion({"atom_type": HALF, "charge": HALF, "bond_type": HALF}, torch.tensor([0, 0, 1.2]))
@@ -145,10 +145,10 @@ class Fixed:
 
 
 def drawn(model: MoleculeModel, logp: float, guidance: Guidance | None, evaluations: int = 4) -> list[RawSample]:
-    drawer = MoleculeSampler(
-        model, SOLVERS["ddpm"], evaluations, 0, starts=Fixed(logp), guidance=guidance, keep_predictions=True
+    molecule_sampler = MoleculeSampler(
+        model, SOLVERS["ddpm"], evaluations, 0, condition_sampler=Fixed(logp), guidance=guidance, keep_predictions=True
     )
-    return list(drawer.draw(0, 3))
+    return list(molecule_sampler.draw(0, 3))
 
 
 def same(first: list[RawSample], second: list[RawSample]) -> bool:
@@ -169,7 +169,7 @@ def test_scale_0_is_unguided_bit_for_bit_and_scale_1_plain_conditioning(tiny_mod
 
 
 def test_a_guided_prediction_is_the_formula_on_a_network(tiny_model: MoleculeModel) -> None:
-    levels = tiny_model.curve.levels(torch.full((2,), 0.6, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.6, dtype=torch.float64))
     template = empty_batch(torch.tensor([9, 7]), torch.arange(2), 12, 1)
     noisy = tiny_model.diffusion.sample_prior(template, levels, draw_noise(NoiseSource(0), template.ids, 0, 12))
     wanted, free = torch.tensor([[2.0], [-1.0]]), torch.full((2, 1), torch.nan)
@@ -190,12 +190,12 @@ def test_a_guided_prediction_is_the_formula_on_a_network(tiny_model: MoleculeMod
 def test_evaluations_count_every_call(
     tiny_model: MoleculeModel, evaluations: int, scale: float, sampler: str, real: int
 ) -> None:
-    drawer = MoleculeSampler(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
-    assert drawer.evaluations == real
+    molecule_sampler = MoleculeSampler(tiny_model, SOLVERS[sampler], evaluations, 0, guidance=Guidance.of([scale]))
+    assert molecule_sampler.evaluations == real
     calls = []
     count = tiny_model.denoiser.register_forward_hook(lambda *_: calls.append(1))
     if evaluations < 5:
-        list(drawer.draw(0, 1))
+        list(molecule_sampler.draw(0, 1))
         assert len(calls) == real
     count.remove()
 

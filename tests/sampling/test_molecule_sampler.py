@@ -29,7 +29,7 @@ def molecule(n: int) -> MolArrays:
 
 
 @pytest.fixture
-def drawer(tiny_model: MoleculeModel) -> MoleculeSampler:
+def molecule_sampler(tiny_model: MoleculeModel) -> MoleculeSampler:
     return MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0)
 
 
@@ -42,18 +42,20 @@ def same(one: MolArrays, other: MolArrays) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
-def test_every_random_number_is_in_the_table(drawer: MoleculeSampler, noise_uses: Callable[[str], set[str]]) -> None:
-    list(drawer.walks(0, 3, 2))
-    list(TaskRunner(drawer, noised_walk(drawer)).run([Task(record_key(7, 1, 2), molecule(6), 0.4)]))
+def test_every_random_number_is_in_the_table(
+    molecule_sampler: MoleculeSampler, noise_uses: Callable[[str], set[str]]
+) -> None:
+    list(molecule_sampler.walks(0, 3, 2))
+    list(TaskRunner(molecule_sampler, noised_walk(molecule_sampler)).run([Task(record_key(7, 1, 2), molecule(6), 0.4)]))
     used = {"noise of a walk", "which states of a walk are kept", "size, and the training molecule that gives"}
     assert {what.partition(" size and")[0] for what in noise_uses("sampling")} == used
 
 
 @pytest.mark.parametrize("mates", [0, 2, 11])
-def test_a_walk_does_not_depend_on_its_mates(drawer: MoleculeSampler, mates: int) -> None:
+def test_a_walk_does_not_depend_on_its_mates(molecule_sampler: MoleculeSampler, mates: int) -> None:
     task = Task(5, molecule(6), 0.4)
     others = [Task(100 + k, molecule(5 + k % 3), 0.1 + 0.07 * k) for k in range(mates)]
-    runner = TaskRunner(drawer, noised_walk(drawer))
+    runner = TaskRunner(molecule_sampler, noised_walk(molecule_sampler))
     alone = by_number(list(runner.run([task])))
     together = by_number(list(runner.run([*others, task])))
     assert together.keys() == {5, *(other.key for other in others)}
@@ -61,8 +63,8 @@ def test_a_walk_does_not_depend_on_its_mates(drawer: MoleculeSampler, mates: int
     assert len(together[5].atom_type) == 6
 
 
-def test_key_molecule_and_start_decide(drawer: MoleculeSampler) -> None:
-    runner = TaskRunner(drawer, noised_walk(drawer))
+def test_key_molecule_and_start_decide(molecule_sampler: MoleculeSampler) -> None:
+    runner = TaskRunner(molecule_sampler, noised_walk(molecule_sampler))
     tasks = [Task(1, molecule(6), 0.4), Task(2, molecule(6), 0.4), Task(3, molecule(7), 0.4)]
     first, other, longer = by_number(list(runner.run(tasks))).values()
     (later,) = by_number(list(runner.run([Task(1, molecule(6), 0.5)]))).values()
@@ -82,15 +84,15 @@ def short_of_memory(walk: Walk, most_rows: int) -> Walk:
     return limited
 
 
-def test_short_memory_costs_no_walk(drawer: MoleculeSampler, caplog: pytest.LogCaptureFixture) -> None:
-    walk = noised_walk(drawer)
+def test_short_memory_costs_no_walk(molecule_sampler: MoleculeSampler, caplog: pytest.LogCaptureFixture) -> None:
+    walk = noised_walk(molecule_sampler)
     tasks = [Task(k, molecule(6), 0.3) for k in range(5)]
-    plain = by_number(list(TaskRunner(drawer, walk).run(tasks)))
-    halved = by_number(list(TaskRunner(drawer, short_of_memory(walk, 2)).run(tasks)))
+    plain = by_number(list(TaskRunner(molecule_sampler, walk).run(tasks)))
+    halved = by_number(list(TaskRunner(molecule_sampler, short_of_memory(walk, 2)).run(tasks)))
     assert halved.keys() == plain.keys()
     assert all(np.allclose(halved[key].pos, plain[key].pos, atol=1e-4) for key in plain)
     assert [record.getMessage() for record in caplog.records] == [
         f"out of memory: going on with {rows} molecules at a time (last digits may differ)" for rows in (4, 2)
     ]
     with pytest.raises(MoldiffError, match="memory does not suffice for one molecule of up to 6 atoms on cpu"):
-        list(TaskRunner(drawer, short_of_memory(walk, 0)).run(tasks))
+        list(TaskRunner(molecule_sampler, short_of_memory(walk, 0)).run(tasks))

@@ -18,7 +18,7 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import coefficients
 from moldiff.geometry import rotations_from_normals
-from moldiff.models.molecule_model import MoleculeModel, curve_from_config
+from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, PropertyPrediction, SoftBatch, empty_batch
 from moldiff.randomness import NoiseSource
@@ -32,7 +32,7 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import KarrasGrid
 from moldiff.threads import workers_for
 
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 
 # Coordinates. Clean positions are a DIRECTION with a ~ N(0, SPREAD^2), two atoms; the property is y = SLOPE a + noise.
 SPREAD, SLOPE, NOISE, WANTED = 1.3, 0.8, 0.6, 1.7
@@ -245,7 +245,7 @@ GOALS = (Goal(0, 1.5, 1.5), Goal(1, -math.inf, -0.5))
 @pytest.fixture
 def noisy(tiny_model: MoleculeModel) -> tuple[MolBatch, Levels]:
     """Two molecules at t = 0.3, padded."""
-    levels = tiny_model.curve.levels(torch.full((2,), 0.3, dtype=torch.float64))
+    levels = tiny_model.schedule.levels(torch.full((2,), 0.3, dtype=torch.float64))
     start = empty_batch(torch.tensor([9, 7]), torch.arange(2), 12, 1)
     return tiny_model.diffusion.sample_prior(start, levels, draw_noise(NoiseSource(0), start.ids, 0, 12)), levels
 
@@ -334,8 +334,10 @@ def test_steps_are_bounded(
 
 
 def drawn(model: MoleculeModel, gradient: PropertyGradient | None, first: int = 0, count: int = 3) -> list[RawSample]:
-    drawer = MoleculeSampler(model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True)
-    return sorted(drawer.draw(first, count), key=lambda draw: draw.number)
+    molecule_sampler = MoleculeSampler(
+        model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True
+    )
+    return sorted(molecule_sampler.draw(first, count), key=lambda draw: draw.number)
 
 
 def same(one: RawSample, other: RawSample) -> bool:
@@ -365,11 +367,11 @@ def test_a_guided_draw_depends_on_neither_batch_nor_threads(
     torch.set_num_threads(3)
     try:
         with workers_for(torch.device("cpu")) as workers:
-            drawer = MoleculeSampler(
+            molecule_sampler = MoleculeSampler(
                 tiny_model, SOLVERS["ddpm"], 4, 0, sizes=(9, 9), gradient=gradient, keep_predictions=True,
                 workers=workers,
             )  # fmt: skip
-            beside = sorted(drawer.draw(0, 11), key=lambda draw: draw.number)
+            beside = sorted(molecule_sampler.draw(0, 11), key=lambda draw: draw.number)
     finally:
         torch.set_num_threads(threads)
     assert all(map(same, together, beside))
@@ -379,14 +381,14 @@ def test_the_gradient_stands_on_top_of_guidance_and_beneath_constraints(
     tiny_model: MoleculeModel, tiny_property_model: PropertyModel
 ) -> None:
     mask = ElementMask(tiny_model.vocabulary.elements, (True, True, False, True))
-    drawer = MoleculeSampler(
+    molecule_sampler = MoleculeSampler(
         tiny_model, SOLVERS["ddpm"], 4, 0, guidance=Guidance.of([2.0]), constraints=(mask,),
         gradient=gradient_of(tiny_property_model),
     )  # fmt: skip
-    assert isinstance(drawer.denoiser, ConstrainedDenoiser)
-    assert isinstance(drawer.denoiser.denoiser, GradientGuidedDenoiser)
-    assert isinstance(drawer.denoiser.denoiser.denoiser, GuidedDenoiser)
-    assert drawer.evaluations_per_call == 2
+    assert isinstance(molecule_sampler.denoiser, ConstrainedDenoiser)
+    assert isinstance(molecule_sampler.denoiser.denoiser, GradientGuidedDenoiser)
+    assert isinstance(molecule_sampler.denoiser.denoiser.denoiser, GuidedDenoiser)
+    assert molecule_sampler.evaluations_per_call == 2
 
 
 def test_the_prediction_moves_towards_the_goal(

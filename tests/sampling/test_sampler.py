@@ -70,7 +70,7 @@ def draw(
     return sample(
         denoiser or model.denoiser,  # type: ignore[arg-type]
         model.diffusion,
-        model.curve,
+        model.schedule,
         template,
         uniform_grid(steps),
         SOLVERS[solver],
@@ -141,7 +141,7 @@ def test_the_loop_hands_on_levels_condition_and_the_last_prediction(tiny_model: 
     template = empty_batch(SIZES, torch.arange(3), WIDTH, 1).replace(
         properties=torch.tensor([[1.0], [2.0], [torch.nan]])
     )
-    diffusion, curve, source = tiny_model.diffusion, tiny_model.curve, NoiseSource(3)
+    diffusion, curve, source = tiny_model.diffusion, tiny_model.schedule, NoiseSource(3)
     found = sample(watched, diffusion, curve, template, grid, SOLVERS["ddpm"], source)
     assert len(watched.calls) == 4
     assert [call[3] for call in watched.calls] == [None, *watched.answers[:-1]]
@@ -194,7 +194,7 @@ def test_a_grid_of_one_time_is_refused(tiny_model: MoleculeModel) -> None:
     template = empty_batch(SIZES, torch.arange(3), WIDTH, 1)
     with pytest.raises(ValueError, match="at least two times"):
         sample(
-            tiny_model.denoiser, tiny_model.diffusion, tiny_model.curve, template, torch.ones(1), SOLVERS["ddpm"],
+            tiny_model.denoiser, tiny_model.diffusion, tiny_model.schedule, template, torch.ones(1), SOLVERS["ddpm"],
             NoiseSource(0),
         )  # fmt: skip
 

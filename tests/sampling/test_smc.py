@@ -21,7 +21,7 @@ from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import smc
@@ -43,7 +43,7 @@ from moldiff.sampling.solvers import SOLVERS, Solver
 
 SPREAD = 1.3  # angstrom
 STEPS = 12
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 GRID = torch.linspace(1, 0, STEPS + 1, dtype=torch.float64)
 STAGES = (ResamplingStep(5, 0.4), ResamplingStep(8, 0.7), ResamplingStep(10, 1.0))
 SHARES = torch.tensor([0.7, 0.25, 0.05], dtype=torch.float64)

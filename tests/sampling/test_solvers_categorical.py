@@ -13,7 +13,7 @@ from moldiff.diffusion import categorical
 from moldiff.diffusion.categorical import CategoricalProcess, sample_index
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext, SolverState
@@ -32,7 +32,7 @@ LIMITS = {
     "charge": torch.full((K,), 1 / K, dtype=torch.float64),
     "bond_type": torch.tensor([0.6, 0.1, 0.3], dtype=torch.float64),
 }
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 SPREAD = 1.7  # angstrom
 DIFFUSION = JointDiffusion(LIMITS, torch.ones(3))
 REDRAWING: dict[str, Solver] = {

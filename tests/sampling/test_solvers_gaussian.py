@@ -20,7 +20,7 @@ from torch import Tensor
 from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Levels
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import solvers
@@ -30,7 +30,7 @@ from moldiff.sampling.solvers import SOLVERS, Ancestral, Corrected, EulerMaruyam
 from moldiff.sampling.time_grids import GRIDS, KarrasGrid, LogSnrGrid
 
 SPREAD = 1.3  # angstrom
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 PARTS = 4  # of a step's noise that are probed: predictor, churn, two moves
 HALF = torch.full((2,), 0.5, dtype=torch.float64)
 DIFFUSION = JointDiffusion(

@@ -26,8 +26,8 @@ ALL: dict[str, Solver] = {**SOLVERS, **OTHERS}
 
 
 def draws(model: MoleculeModel, solver: Solver, numbers: list[range], seed: int = 0) -> dict[int, MolArrays]:
-    drawer = MoleculeSampler(model, solver, 7, seed, grid=GRIDS["karras"])
-    found = {draw.number: draw.arrays for part in numbers for draw in drawer.draw(part.start, len(part))}
+    molecule_sampler = MoleculeSampler(model, solver, 7, seed, grid=GRIDS["karras"])
+    found = {draw.number: draw.arrays for part in numbers for draw in molecule_sampler.draw(part.start, len(part))}
     return {number: arrays for number, arrays in found.items() if arrays is not None}
 
 
@@ -48,9 +48,9 @@ def test_a_step_keeps_molecules_apart(tiny_model: MoleculeModel, solver: Solver)
     """A mate whose coordinates are not numbers changes no bit of the others, in state or memory."""
     template = empty_batch(torch.tensor([9, 9, 9]), torch.tensor([0, 1, 2]), 12, 1)
     model = tiny_model
-    context = SamplerContext(model.denoiser, model.diffusion, model.curve, template.properties, NoiseSource(0))
+    context = SamplerContext(model.denoiser, model.diffusion, model.schedule, template.properties, NoiseSource(0))
     times = [torch.full((3,), t, dtype=torch.float64) for t in (1.0, 0.7, 0.4)]
-    prior = model.diffusion.sample_prior(template, model.curve.levels(times[0]), context.noise(template, 0))
+    prior = model.diffusion.sample_prior(template, model.schedule.levels(times[0]), context.noise(template, 0))
     sick = prior.replace(pos=torch.where(template.ids[:, None, None] == 1, torch.nan, prior.pos))
     results = []
     for start in (prior, sick):

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from moldiff.config import CurveConfig
-from moldiff.models.molecule_model import curve_from_config
+from moldiff.models.molecule_model import schedule_from_config
 from moldiff.sampling.time_grids import GRIDS, KarrasGrid, LogSnrGrid, UniformGrid, WindowGrid
 
-CURVE = curve_from_config(CurveConfig())
+CURVE = schedule_from_config(CurveConfig())
 SPREAD = 1.7  # angstrom
 
 

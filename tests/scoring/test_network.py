@@ -38,7 +38,7 @@ def test_the_score_is_the_distance_of_the_expected_value(
     batch = batch.replace(
         pos=torch.nn.functional.pad(torch.from_numpy(turned).float()[None], (0, 0, 0, 24 - len(turned)))
     )
-    levels = model.curve.levels(torch.tensor([MEASURED_AT], dtype=torch.float64))
+    levels = model.schedule.levels(torch.tensor([MEASURED_AT], dtype=torch.float64))
     found = model.predictor(SoftBatch.of(batch, model.vocabulary.sizes), levels)
     for column, (name, row) in enumerate(model.statistics.properties.items()):
         value = row.mean + row.std * float(found.mean[0, column])

@@ -134,7 +134,7 @@ def test_what_came_earlier_is_noisier_by_no_more_than_the_gap(make_task: Make) -
     for step in range(4):
         clean, levels, noisy = task.setup_batch(step)
         earlier, earlier_levels = task.earlier(noisy, levels, step)
-        curve = task.model.curve
+        curve = task.model.schedule
         before, now = (curve.time_of_sigma(at.sigma) for at in (earlier_levels, levels))
         gaps.append(before - now)
         clean_level = curve.levels(torch.zeros(1).double()).bond_type

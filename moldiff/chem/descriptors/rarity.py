@@ -16,6 +16,8 @@ from moldiff.errors import MoldiffError
 
 PARTS = ("ring", "pair", "environment")
 MOLECULES = "rarity.molecules"
+COLUMNS = ("rarest_ring", "rarest_ring_count", "weakest_bond", "weakest_bond_association")
+_PLACE = "_moldiff_place"
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,12 @@ class WeakestBond:
         association: p(ab) / (p(ab) + p(a) p(b)), from 0 (never seen) over 0.5 (as often as chance has it) to 1; a
             monotone form of the pointwise mutual information, ln p(ab) / (p(a) p(b)). 1 for a molecule without bonds
             between heavy atoms.
-        bond: the bond's index in the molecule without hydrogens; -1 if there is none.
-        name: its ends and order, such as "N-O".
+        atoms: indices of its ends in the molecule, from 0; (-1, -1) if there is no bond.
+        name: its ends and order, such as "N3-O7"; "" if there is none.
     """
 
     association: float
-    bond: int
+    atoms: tuple[int, int]
     name: str
 
 
@@ -128,14 +130,25 @@ class RarityTables:
 
     def weakest_bond(self, mol: Chem.Mol) -> WeakestBond:
         """Return the weakest bond of a sanitised molecule."""
-        flat = _flat(mol)
+        numbered = Chem.Mol(mol)
+        for atom in numbered.GetAtoms():
+            atom.SetIntProp(_PLACE, atom.GetIdx())
+        flat = _flat(numbered)
         bonds = bond_environments(flat)
         if not bonds:
-            return WeakestBond(1.0, -1, "")
+            return WeakestBond(1.0, (-1, -1), "")
         weakest = min(bonds, key=self._association)
         bond = flat.GetBondWithIdx(weakest.bond)
-        ends = sorted((bond.GetBeginAtom().GetSymbol(), bond.GetEndAtom().GetSymbol()))
-        return WeakestBond(self._association(weakest), weakest.bond, weakest.order.join(ends))
+        first, second = sorted(
+            (atom.GetIntProp(_PLACE), atom.GetSymbol()) for atom in (bond.GetBeginAtom(), bond.GetEndAtom())
+        )
+        name = weakest.order.join(f"{symbol}{place}" for place, symbol in (first, second))
+        return WeakestBond(self._association(weakest), (first[0], second[0]), name)
+
+    def facts(self, mol: Chem.Mol) -> dict[str, object]:
+        """Return the rarest ring system and the weakest bond of a sanitised molecule as columns of a table."""
+        ring, bond = self.rarest_ring(mol), self.weakest_bond(mol)
+        return dict(zip(COLUMNS, (ring.smiles, ring.count, bond.name, bond.association), strict=True))
 
     def knows(self, mol: Chem.Mol) -> bool:
         """Return whether every ring system and every pair of bonded surroundings occurs in the reference."""

@@ -100,14 +100,14 @@ class StructuredDecoder:
         fitted: look only among molecules that keep the rule of bond lengths. (A ring may still come out as aromatic
             whose bonds the solution calls single and double, so the rule is applied in any case.)
         limits: how far to search.
-        demands: look only among molecules that are as a run's constraints want them.
+        constraints: look only among molecules that are as a run's constraints want them.
     """
 
     vocabulary: Vocabulary
     seen: TrainingChemistry
     fitted: bool = False
     limits: Limits = DEFAULT_LIMITS
-    demands: DecodingConstraints = NO_CONSTRAINTS
+    constraints: DecodingConstraints = NO_CONSTRAINTS
 
     def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw's arrays, or those of the most probable sound molecule."""
@@ -119,7 +119,7 @@ class StructuredDecoder:
         charge = self.total_charge(draw.arrays)
         fits = self.seen.fitting(draw.arrays.pos, self.vocabulary, LENGTH_WIDENING) if self.fitted else None
         found = decode_structured(
-            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.demands
+            draw.log_probabilities, self.vocabulary, self._states(), charge, self.limits, fits, self.constraints
         )
         if found.solution is None:
             problem = f"decoding: {found.reason} (argmax: {problem})"
@@ -129,7 +129,7 @@ class StructuredDecoder:
     def _other_hydrogens(self, plain: DecodedMolecule) -> str:
         """Return how many hydrogens a sound molecule has if others are demanded; all else that is, plain decoding
         obeys."""
-        mol, wanted = plain.conversion.mol, self.demands.hydrogens
+        mol, wanted = plain.conversion.mol, self.constraints.hydrogens
         found = 0 if mol is None else sum(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms())
         return "" if wanted in (None, found) else f"{found} hydrogens"
 
@@ -185,21 +185,23 @@ def differences(plain: MolArrays, solution: Solution) -> int:
 
 
 def _argmax(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
     return ArgmaxDecoder(vocabulary)
 
 
 def _structured(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
-    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), demands=demands)
+    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), constraints=constraints)
 
 
 def _fitted(
-    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, demands: DecodingConstraints
+    vocabulary: Vocabulary, references: Mapping[str, Tensor], source: str, constraints: DecodingConstraints
 ) -> Decoder:
-    return StructuredDecoder(vocabulary, TrainingChemistry.from_tensors(references, source), True, demands=demands)
+    return StructuredDecoder(
+        vocabulary, TrainingChemistry.from_tensors(references, source), True, constraints=constraints
+    )
 
 
 DECODERS: Mapping[str, Callable[[Vocabulary, Mapping[str, Tensor], str, DecodingConstraints], Decoder]] = {

@@ -109,25 +109,25 @@ class Choices:
         states: AtomStates,
         floor: float,
         fits: np.ndarray | None,
-        demands: DecodingConstraints,
+        constraints: DecodingConstraints,
     ) -> Choices:
         """List all choices; bonds only where their probability reaches ``floor``, or where they are to be kept.
 
         Args:
             fits: (n, n, K, A, A) bool: whether a pair of atoms may have a bond of a class if it is of two elements.
-            demands: leave out what they rule out of a single atom or pair.
+            constraints: leave out what they rule out of a single atom or pair.
         """
         n = len(values.atom_type)
         if n > 1 and vocabulary.explicit_hydrogens:
             states = states.take(states.valence > 0)  # an atom without bonds hangs on nothing
         atom_cost = _costs(values.atom_type)[:, states.element] + _costs(values.charge)[:, states.charge]  # (n, S)
-        possible = _possible_states(n, states, demands)
+        possible = _possible_states(n, states, constraints)
         atom, state = np.nonzero(possible)
         i, j = np.triu_indices(n, k=1)
         bond = _costs(values.bond_type[i, j])  # (P, K)
         likely = values.bond_type[i, j] >= math.log(floor)
         bound = np.zeros(len(i), dtype=bool)
-        if (kept := demands.kept) is not None:
+        if (kept := constraints.kept) is not None:
             k = len(kept.atom_type)
             within, leaving = j < k, (i < k) & (j >= k)
             own = kept.bond_type[i[within], j[within]]
@@ -166,14 +166,14 @@ class Choices:
         return float(max(costs.max(initial=0.0) for costs in (self.atom_cost, self.unbound_cost, self.bond_cost)))
 
 
-def _possible_states(n: int, states: AtomStates, demands: DecodingConstraints) -> np.ndarray:
-    """Return (n, S) bool: which states demands leave to each atom."""
+def _possible_states(n: int, states: AtomStates, constraints: DecodingConstraints) -> np.ndarray:
+    """Return (n, S) bool: which states the constraints leave to each atom."""
     possible = np.ones((n, len(states.element)), dtype=bool)
-    if demands.allowed is not None:
-        possible &= np.array(demands.allowed)[states.element]
-    if demands.counts is not None:
-        possible &= np.array(demands.counts)[states.element] > 0
-    if (kept := demands.kept) is not None:
+    if constraints.allowed is not None:
+        possible &= np.array(constraints.allowed)[states.element]
+    if constraints.counts is not None:
+        possible &= np.array(constraints.counts)[states.element] > 0
+    if (kept := constraints.kept) is not None:
         own = (states.element == kept.atom_type[:, None]) & (states.charge == kept.charge[:, None])
         possible[: len(kept.atom_type)] &= own
     return possible
@@ -201,7 +201,7 @@ class IntegerProgram:
         budget: nats; dearer choices are left out, and a pair for which no bond is dearer must have one.
         explicit_hydrogens: False = each atom may take hydrogens that are no atoms.
         total_charge: sum of the formal charges.
-        demands: the rows of what they ask of several atoms together.
+        constraints: the rows of what they ask of several atoms together.
 
     Attributes:
         costs, upper: (V,) objective and upper bounds of the variables; lower bounds are 0.
@@ -209,7 +209,12 @@ class IntegerProgram:
     """
 
     def __init__(
-        self, choices: Choices, budget: float, explicit_hydrogens: bool, total_charge: int, demands: DecodingConstraints
+        self,
+        choices: Choices,
+        budget: float,
+        explicit_hydrogens: bool,
+        total_charge: int,
+        constraints: DecodingConstraints,
     ) -> None:
         c = self.choices = choices
         self._o = np.flatnonzero(c.atom_cost <= budget)
@@ -232,12 +237,12 @@ class IntegerProgram:
             self._add_aromatic_rows()
             if c.fits is not None:
                 self._add_element_rows(c.fits[self._q])
-            if demands.counts is not None:
-                self._add_count_rows(demands.counts)
-            if demands.hydrogens is not None and hydrogens:
-                self._add(self._hydrogens, np.ones(hydrogens), demands.hydrogens, demands.hydrogens)
-            if demands.kept is not None:
-                self._add_open_valence_rows(demands.kept.open_valences, demands.kept.filled)
+            if constraints.counts is not None:
+                self._add_count_rows(constraints.counts)
+            if constraints.hydrogens is not None and hydrogens:
+                self._add(self._hydrogens, np.ones(hydrogens), constraints.hydrogens, constraints.hydrogens)
+            if constraints.kept is not None:
+                self._add_open_valence_rows(constraints.kept.open_valences, constraints.kept.filled)
 
     def _bonds(self, chosen: np.ndarray) -> np.ndarray:
         """Return the variables of the bonds that a (q,) mask selects."""

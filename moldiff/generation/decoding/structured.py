@@ -75,7 +75,7 @@ def decode_structured(
     total_charge: int,
     limits: Limits = DEFAULT_LIMITS,
     fits: np.ndarray | None = None,
-    demands: DecodingConstraints = NO_CONSTRAINTS,
+    constraints: DecodingConstraints = NO_CONSTRAINTS,
 ) -> Decoded:
     """Return the most probable molecule that obeys chemistry; see the module's text.
 
@@ -85,17 +85,17 @@ def decode_structured(
         log_probabilities: of one molecule, without padding.
         vocabulary: class labels. Without explicit hydrogens, bonds may fall short of the valence: hydrogens fill it.
         states: what an atom may be.
-        total_charge: sum of the formal charges, unless the demands name one.
+        total_charge: sum of the formal charges, unless the constraints name one.
         limits: how far to search.
         fits: (n, n, K, A, A) bool, symmetric under exchange of both atoms and elements: whether a pair of atoms may
             have a bond of a class if it is of two elements. None = always.
-        demands: what else the molecule must be.
+        constraints: what else the molecule must be.
     """
     if any(np.isnan(values).any() for values in vars(log_probabilities).values()):
         return Decoded(None, "the prediction is not finite")
-    total_charge = total_charge if demands.total_charge is None else demands.total_charge
-    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor, fits, demands)
-    search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits, demands)
+    total_charge = total_charge if constraints.total_charge is None else constraints.total_charge
+    choices = Choices.of(log_probabilities, vocabulary, states, limits.floor, fits, constraints)
+    search = _Search(choices, vocabulary.explicit_hydrogens, total_charge, limits, constraints)
     budget, dearest = FIRST_COST, choices.dearest
     while True:
         found = search.best(budget)
@@ -107,7 +107,7 @@ def decode_structured(
                 "valence",
                 "connectivity",
                 *([] if fits is None else ["bond lengths"]),
-                *([] if demands == NO_CONSTRAINTS else ["the constraints"]),
+                *([] if constraints == NO_CONSTRAINTS else ["the constraints"]),
             )
             return Decoded(None, f"no molecule{charge} obeys {', '.join(rules)} and {last}")
         if found is not None and (found.lost <= budget or budget >= dearest):
@@ -125,10 +125,10 @@ class _Search:
         explicit_hydrogens: bool,
         total_charge: int,
         limits: Limits,
-        demands: DecodingConstraints,
+        constraints: DecodingConstraints,
     ) -> None:
         self.choices, self.explicit, self.total_charge, self.limits = choices, explicit_hydrogens, total_charge, limits
-        self.demands = demands
+        self.constraints = constraints
         self.deadline = time.monotonic() + limits.seconds
         self.nodes = 0
         self.fragments: list[np.ndarray] = []  # (n,) bool each: a bond must leave these atoms
@@ -136,7 +136,7 @@ class _Search:
 
     def best(self, budget: float) -> Solution | None:
         """Return the best connected molecule of choices up to a cost; None if there is none or a limit was met."""
-        programme = IntegerProgram(self.choices, budget, self.explicit, self.total_charge, self.demands)
+        programme = IntegerProgram(self.choices, budget, self.explicit, self.total_charge, self.constraints)
         if not programme.feasible:
             return None
         while (values := self._solve(programme)) is not None:

@@ -4,6 +4,7 @@ without the model."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
@@ -15,6 +16,7 @@ from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.scoring.rarity import BY_TABLES
 
 DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
 MOST_FIRST = 1 << 31
@@ -31,6 +33,8 @@ class GenerationOptions(RunOptions):
         criteria: filters; what fails one is filtered.
         first: number of the first draw; a draw is the same in whatever range it stands.
         decode, renoise: what becomes of a molecule that is not valid.
+        rarity: tell the rarest ring system and the weakest bond of each molecule.
+        ring_table: by another model's tables, or by the molecules of a file; None = the model's own.
         steering, score: what molecules should be like, and by which weight they are drawn.
     """
 
@@ -41,6 +45,8 @@ class GenerationOptions(RunOptions):
     first: int = 0
     decode: Decoding = Decoding.ARGMAX
     renoise: int = 0
+    rarity: bool = False
+    ring_table: str | Path | None = None
     steering: SteeringOptions = field(default_factory=SteeringOptions)
     score: ScoreOptions | None = None
 
@@ -60,8 +66,19 @@ class GenerationOptions(RunOptions):
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
         if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
             raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
+        check_flag(self.rarity, "rarity")
         if self.score is not None:
             self._check_score()
+        if self.ring_table is not None and not self.needs_tables:
+            raise MoldiffError(
+                "ring_table needs something that asks it: rarity, or the score known_rings or weakest_bond",
+                argument="ring_table",
+            )
+
+    @property
+    def needs_tables(self) -> bool:
+        """True if rings and bonds are held against tables."""
+        return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
 
     @property
     def goal(self) -> Until | None:
@@ -100,12 +117,14 @@ class GenerationOptions(RunOptions):
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         goal = None if self.goal is None else str(self.goal)
-        own = {
+        own: dict[str, object] = {
             "until": goal,
             "max_draws": self.max_draws,
             "first": self.first,
             "decode": str(self.decode),
             "renoise": self.renoise,
+            "rarity": self.rarity,
+            "ring_table": None if self.ring_table is None else str(self.ring_table),
         }
         score = {} if self.score is None else self.score.record()
         return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **score}

@@ -48,7 +48,7 @@ class Steering:
 
     Attributes:
         tracker: measures what was wanted.
-        starts: size and condition of each draw.
+        condition_sampler: size and condition of each draw.
         guidance: how strongly conditions pull; None = nothing is wanted.
         constraints: what every molecule must obey.
         sizes: allowed numbers of atoms, inclusive; None = all.
@@ -59,7 +59,7 @@ class Steering:
     """
 
     tracker: TargetTracker
-    starts: ConditionSampler
+    condition_sampler: ConditionSampler
     guidance: Guidance | None
     constraints: tuple[Constraint, ...]
     sizes: tuple[int, int] | None
@@ -68,7 +68,7 @@ class Steering:
     resample: int = 1
     gradient: PropertyGradient | None = None
 
-    def drawer(
+    def molecule_sampler(
         self, model: MoleculeModel, sampler: ResolvedSampler, keep_predictions: bool, workers: Workers = INLINE
     ) -> MoleculeSampler:
         """Return what makes draws of a model."""
@@ -78,8 +78,8 @@ class Steering:
         if self.fragment is not None:
             model = with_fragment(model, self.fragment)
         return MoleculeSampler(
-            model, solver, sampler.evaluations, sampler.options.seed, self.n_atoms, keep_predictions, grid, self.starts,
-            self.guidance, self.constraints, workers, self.gradient,
+            model, solver, sampler.evaluations, sampler.options.seed, self.n_atoms, keep_predictions, grid,
+            self.condition_sampler, self.guidance, self.constraints, workers, self.gradient,
         )  # fmt: skip
 
 
@@ -136,11 +136,13 @@ def steer(
         )
     guidance = _guidance(options.guidance, model, targets, pursued, certain)
     if guide is None or all(target.name in model.conditions for target in targets):
-        starts: ConditionSampler = _target_starts(targets, model.conditions, known, references, source, model, sizes)
+        conditions: ConditionSampler = _target_conditions(
+            targets, model.conditions, known, references, source, model, sizes
+        )
     else:
-        starts = _joint_starts(targets, guide, model, references, source, sizes)
+        conditions = _joint_conditions(targets, guide, model, references, source, sizes)
     gradient = None if guide is None else guide.gradient(pursued)
-    told = _told(starts, certain, model)
+    told = _told(conditions, certain, model)
     return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)
 
 
@@ -156,11 +158,11 @@ def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: t
     return {HEAVY_ATOM_COUNT: float(count)} if row.minimum <= count <= row.maximum else {}
 
 
-def _told(starts: ConditionSampler, certain: Mapping[str, float], model: MoleculeModel) -> ConditionSampler:
-    """Return starts whose draws are conditioned on what is certain as well."""
+def _told(sampler: ConditionSampler, certain: Mapping[str, float], model: MoleculeModel) -> ConditionSampler:
+    """Return a sampler of sizes and conditions whose draws are conditioned on what is certain as well."""
     if not certain:
-        return starts
-    return PinnedConditionSampler(starts, {model.conditions.index(name): value for name, value in certain.items()})
+        return sampler
+    return PinnedConditionSampler(sampler, {model.conditions.index(name): value for name, value in certain.items()})
 
 
 def _known_properties(
@@ -194,7 +196,7 @@ def _guidance(
     return guidance_for(DEFAULT_GUIDANCE if scale is None else scale, model.conditions, asked, certain)
 
 
-def _joint_starts(
+def _joint_conditions(
     targets: tuple[Target, ...],
     guide: PropertyGuide,
     model: MoleculeModel,
@@ -202,16 +204,16 @@ def _joint_starts(
     source: str,
     sizes: tuple[int, int] | None,
 ) -> ConditionSampler:
-    """Return starts where the model does not know all targets: from the data of the property network if that knows
-    them all; otherwise from the model's own data, by what the model knows."""
+    """Return sizes and conditions where the model does not know all targets: from the data of the property network if
+    that knows them all; otherwise from the model's own data, by what the model knows."""
     names, known = guide.model.properties, guide.statistics
     if all(target.name in names for target in targets):
         folder = guide.folder
-        starts = _target_starts(targets, names, known, folder.references, str(folder.path), guide.model, sizes)
+        conditions = _target_conditions(targets, names, known, folder.references, str(folder.path), guide.model, sizes)
         columns = [names.index(name) if name in names else None for name in model.conditions]
-        return MappedConditionSampler(starts, tuple(columns))
+        return MappedConditionSampler(conditions, tuple(columns))
     own = tuple(target for target in targets if target.name in model.conditions)
-    return _target_starts(own, model.conditions, model.statistics.properties, references, source, model, sizes)
+    return _target_conditions(own, model.conditions, model.statistics.properties, references, source, model, sizes)
 
 
 def _fragment(
@@ -231,7 +233,7 @@ def _fragment(
     return FixedFragment(fragment, vocabulary), sizes
 
 
-def _target_starts(
+def _target_conditions(
     targets: tuple[Target, ...],
     names: Sequence[str],
     known: Mapping[str, PropertyStatistics],
@@ -240,7 +242,7 @@ def _target_starts(
     model: MoleculeModel | PropertyModel,
     sizes: tuple[int, int] | None,
 ) -> TargetConditionSampler:
-    """Return starts of a model's own data; its reference rows hold the properties ``names``."""
+    """Return sizes and conditions of a model's own data; its reference rows hold the properties ``names``."""
     rows = references.get(CONDITION_ROWS)
     if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
         raise MoldiffError(

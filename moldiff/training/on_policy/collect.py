@@ -27,7 +27,6 @@ from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.models.references import RARITY, References
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
@@ -227,24 +226,24 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
         config: gives ``on_policy``, the seed and how often properties are asked for.
     """
     wanted, training, model = config.on_policy, config.training, loaded.model
-    starts = TrainingConditionSampler(
+    conditions = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = _tables(loaded.folder, dataset) if wanted.known else None
+    tables = rarity_tables(dataset, loaded.folder) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
     with workers_for(model.device) as workers:
-        mender = None if wanted.teacher is None else _mender(config, model, starts, workers)
+        mender = None if wanted.teacher is None else _mender(config, model, conditions, workers)
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
-            drawer = MoleculeSampler(
+            sampler = MoleculeSampler(
                 model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
-                keep_predictions=True, starts=starts, workers=workers,
+                keep_predictions=True, condition_sampler=conditions, workers=workers,
             )  # fmt: skip
             for start in range(first, first + count, _CHUNK):
                 some = min(_CHUNK, first + count - start)
-                walked = list(drawer.walks(start, some, wanted.states))
+                walked = list(sampler.walks(start, some, wanted.states))
                 mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
                 for draw, passed in walked:
                     collector.take(draw, [one for one in passed if one.t < mended_from], part)
@@ -261,19 +260,12 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     return found
 
 
-def _tables(folder: ModelFolder, dataset: PreparedDataset) -> RarityTables:
-    """Return the counts of the training molecules: those that a model of the same data carries, or counted anew."""
-    same = (folder.config.get("training") or {}).get("data_sha256") == dataset.info["data_hash"]
-    if same and set(RARITY) <= folder.references.keys():
-        return References(folder.references, str(folder.path)).rarity
-    return rarity_tables(dataset)
-
-
 def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:
     """Return the traits of training molecules, of so many at most that they are counted in seconds."""
     from moldiff.evaluation.load_reference import molecules_of
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
+    logger.info("counting what %d training molecules are made of", len(rows))
     return [Traits.of(mol, tables, counted=True) for mol in molecules_of(dataset, rows)]
 
 
@@ -288,7 +280,9 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
     return replace(mended, arrays=replace(mended.arrays, pos=pos))
 
 
-def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingConditionSampler, workers: Workers) -> Renoiser:
+def _mender(
+    config: TrainConfig, model: MoleculeModel, conditions: TrainingConditionSampler, workers: Workers
+) -> Renoiser:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
@@ -298,11 +292,11 @@ def _mender(config: TrainConfig, model: MoleculeModel, starts: TrainingCondition
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
             "charges, bonds and conditions"
         )
-    drawer = MoleculeSampler(
+    sampler = MoleculeSampler(
         teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
-        keep_predictions=True, starts=starts, workers=workers,
+        keep_predictions=True, condition_sampler=conditions, workers=workers,
     )  # fmt: skip
-    return Renoiser(drawer, own.teacher_start)
+    return Renoiser(sampler, own.teacher_start)
 
 
 def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:

@@ -69,7 +69,16 @@ def test_what_the_reference_holds_is_known_and_what_it_lacks_is_not(
     assert not tables.knows(odd)
     assert tables.rarest_ring(odd).count == 0
     weakest = tables.weakest_bond(odd)
-    assert weakest.association == 0.0 and weakest.name
+    assert weakest.association == 0.0
+    first, second = weakest.atoms
+    bond = odd.GetBondBetweenAtoms(first, second)
+    assert bond is not None and first < second
+    assert weakest.name.startswith(f"{odd.GetAtomWithIdx(first).GetSymbol()}{first}")
+    assert weakest.name.endswith(f"{odd.GetAtomWithIdx(second).GetSymbol()}{second}")
+    assert tables.facts(odd) == {
+        "rarest_ring": tables.rarest_ring(odd).smiles, "rarest_ring_count": 0,
+        "weakest_bond": weakest.name, "weakest_bond_association": 0.0,
+    }  # fmt: skip
     assert tables.rarest_ring(mol("CCO")) == type(tables.rarest_ring(odd))("", tables.molecules)
     assert tables.weakest_bond(mol("C")).association == 1.0
 

@@ -143,16 +143,16 @@ def test_structured_decoding_looks_among_molecules_as_demanded() -> None:
         {0: 1, -1: 2},
         {**SEEN.lengths, ("H", "N", "single"): (1, 0.9, 1.0)},
     )
-    for demands, smiles in (
+    for constraints, smiles in (
         (DecodingConstraints(total_charge=-1), "[NH2-]"),
         (DecodingConstraints(total_charge=0), "O"),
         (DecodingConstraints(allowed=(True, True, False, True)), "O"),
         (DecodingConstraints(counts=(2, 0, 0, 1)), "O"),
     ):
-        judged = StructuredDecoder(FULL, seen, demands=demands).decode(spoilt)
+        judged = StructuredDecoder(FULL, seen, constraints=constraints).decode(spoilt)
         assert judged.conversion.mol is not None
         assert (judged.status, Chem.MolToSmiles(Chem.RemoveHs(judged.conversion.mol))) == ("valid", smiles)
-    judged = StructuredDecoder(FULL, seen, demands=DecodingConstraints(counts=(2, 1, 0, 0))).decode(spoilt)
+    judged = StructuredDecoder(FULL, seen, constraints=DecodingConstraints(counts=(2, 1, 0, 0))).decode(spoilt)
     assert judged.reason.startswith("decoding: no molecule obeys valence, connectivity and the constraints (argmax: ")
 
 

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
-from moldiff.chem.convert import encode
+from moldiff.chem.convert import classes_of
 from moldiff.chem.valence import closed_shell_states
 from moldiff.generation.decoding.integer_program import AtomStates
 from moldiff.generation.decoding.structured import Limits, Solution, decode_structured
@@ -61,11 +61,11 @@ def brute_force(
     vocabulary: Vocabulary,
     total_charge: int,
     fits: np.ndarray | None = None,
-    demands: DecodingConstraints | None = None,
+    constraints: DecodingConstraints | None = None,
 ) -> float:
     """Return the highest log-probability of a sound molecule by trying every one; -inf if there is none."""
-    if fits is not None or demands is not None:
-        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits, demands or DecodingConstraints())
+    if fits is not None or constraints is not None:
+        return brute_force_by_elements(beliefs, vocabulary, total_charge, fits, constraints or DecodingConstraints())
     n, states, best = len(beliefs.atom_type), states_of(vocabulary), -np.inf
     pairs = list(itertools.combinations(range(n), 2))
     options = [(kind, order) for kind, name in enumerate(vocabulary.bonds) for order in ORDERS[name]]
@@ -101,12 +101,12 @@ def brute_force_by_elements(
     vocabulary: Vocabulary,
     total_charge: int,
     fits: np.ndarray | None,
-    demands: DecodingConstraints,
+    constraints: DecodingConstraints,
 ) -> float:
     """The same, with rules for elements and bonds: each choice of elements leaves some bonds; the rest is as before."""
     n, best = len(beliefs.atom_type), -np.inf
     for elements in itertools.product(range(len(vocabulary.elements)), repeat=n):
-        if not elements_obey(elements, demands):
+        if not elements_obey(elements, constraints):
             continue
         atom_type, bond_type = np.full_like(beliefs.atom_type, -np.inf), beliefs.bond_type.copy()
         atom_type[range(n), elements] = beliefs.atom_type[range(n), elements]
@@ -116,13 +116,13 @@ def brute_force_by_elements(
                 allowed[0] = True
                 bond_type[i, j, ~allowed] = -np.inf
         left = LogProbabilities(atom_type, beliefs.charge, bond_type)
-        total = total_charge if demands.total_charge is None else demands.total_charge
+        total = total_charge if constraints.total_charge is None else constraints.total_charge
         best = max(best, brute_force(left, vocabulary, total))
     return best
 
 
-def elements_obey(elements: tuple[int, ...], demands: DecodingConstraints) -> bool:
-    allowed, counts = demands.allowed, demands.counts
+def elements_obey(elements: tuple[int, ...], constraints: DecodingConstraints) -> bool:
+    allowed, counts = constraints.allowed, constraints.counts
     if counts is not None and any(elements.count(element) != count for element, count in enumerate(counts)):
         return False
     return allowed is None or all(allowed[element] for element in elements)
@@ -208,19 +208,21 @@ DEMANDS = [
 ]
 
 
-@pytest.mark.parametrize("demands", DEMANDS)
-def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(demands: DecodingConstraints) -> None:
-    free, mattered, total = 0, 0, demands.total_charge or 0
+@pytest.mark.parametrize("constraints", DEMANDS)
+def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(constraints: DecodingConstraints) -> None:
+    free, mattered, total = 0, 0, constraints.total_charge or 0
     for seed in range(8):
         beliefs = random_beliefs(3, FULL, seed)
-        best = brute_force(beliefs, FULL, 0, demands=demands)
+        best = brute_force(beliefs, FULL, 0, constraints=constraints)
         mattered += best < brute_force(beliefs, FULL, 0) - 1e-3
-        found = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-12), demands=demands).solution
+        found = decode_structured(
+            beliefs, FULL, states_of(FULL), 0, Limits(floor=1e-12), constraints=constraints
+        ).solution
         assert (found is None) == (best == -np.inf)
         if found is not None:
             free += 1
             assert_sound(found, FULL, total)
-            assert elements_obey(tuple(found.atom_type.tolist()), demands)
+            assert elements_obey(tuple(found.atom_type.tolist()), constraints)
             assert score_of(found, beliefs) == pytest.approx(best, abs=1e-4)
     assert free >= 6
     assert mattered >= 4
@@ -229,14 +231,14 @@ def test_the_optimum_is_that_of_brute_force_among_molecules_as_demanded(demands:
 def test_what_is_demanded_and_cannot_be_had_is_a_reason() -> None:
     arrays = arrays_of("CO")
     beliefs = beliefs_of(arrays, FULL, 0)
-    for demands, words in (
+    for constraints, words in (
         (DecodingConstraints(counts=(5, 1, 0, 0)), ""),
         (DecodingConstraints(counts=(5, 1, 0, 1)), ""),
         (DecodingConstraints(counts=(4, 1, 0, 0)), ""),
         (DecodingConstraints(allowed=(True, False, False, False)), ""),
         (DecodingConstraints(total_charge=-1, counts=(4, 1, 0, 1)), " with a total charge of -1"),
     ):
-        decoded = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands)
+        decoded = decode_structured(beliefs, FULL, states_of(FULL), 0, constraints=constraints)
         assert decoded.solution is None
         assert decoded.reason == f"no molecule{words} obeys valence, connectivity and the constraints"
 
@@ -260,7 +262,7 @@ def test_kept_atoms_stay_as_they_are_whatever_the_prediction_says() -> None:
     assert free is not None
     assert [0, 2, 1] in free.bonds.tolist()
     found = decode_structured(
-        beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept_of(arrays, 4))
+        beliefs, FULL, states_of(FULL), 0, constraints=DecodingConstraints(kept=kept_of(arrays, 4))
     ).solution
     assert_same(found, arrays)
 
@@ -275,8 +277,8 @@ def test_orders_of_kept_bonds_stay() -> None:
     free = decode_structured(beliefs, FULL, states_of(FULL), 0).solution
     assert free is not None
     assert np.array_equal(free.bonds[free.bonds[:, 1] < 4][:, 2], 3 - ring[:, 2])
-    demands = DecodingConstraints(kept=kept_of(arrays, 4))
-    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
+    constraints = DecodingConstraints(kept=kept_of(arrays, 4))
+    assert_same(decode_structured(beliefs, FULL, states_of(FULL), 0, constraints=constraints).solution, arrays)
 
 
 def test_a_kept_bond_stays_where_sulphur_could_do_without() -> None:
@@ -288,8 +290,8 @@ def test_a_kept_bond_stays_where_sulphur_could_do_without() -> None:
     free = decode_structured(beliefs, sulphur, states_of(sulphur), 0).solution
     assert free is not None
     assert [0, 1] not in free.bonds[:, :2].tolist()
-    demands = DecodingConstraints(kept=kept_of(arrays, 2))
-    assert_same(decode_structured(beliefs, sulphur, states_of(sulphur), 0, demands=demands).solution, arrays)
+    constraints = DecodingConstraints(kept=kept_of(arrays, 2))
+    assert_same(decode_structured(beliefs, sulphur, states_of(sulphur), 0, constraints=constraints).solution, arrays)
 
 
 def test_no_aromatic_bond_leaves_kept_atoms() -> None:
@@ -297,10 +299,10 @@ def test_no_aromatic_bond_leaves_kept_atoms() -> None:
     arrays = arrays_of("c1ccccc1")
     beliefs = beliefs_of(arrays, FULL, 0)
     kept = FixedAtoms(np.array([1, 1]), np.array([1, 1]), np.array([[0, 4], [4, 0]]), np.array([2, 2]))
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, constraints=DecodingConstraints(kept=kept)).solution
     assert found is None or not (found.bonds[(found.bonds[:, 0] < 2) & (found.bonds[:, 1] > 1)][:, 2] == 4).any()
     kept = replace(kept, bond_type=np.array([[0, 2], [2, 0]]))
-    found = decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0, constraints=DecodingConstraints(kept=kept)).solution
     assert found is not None
     assert not (found.bonds[found.bonds[:, 0] < 2][:, 2] == FULL.bonds.index("aromatic")).any()
 
@@ -316,8 +318,8 @@ def test_the_element_of_a_kept_atom_stays() -> None:
     free = decode_structured(spoilt, heavier, states_of(heavier), 0).solution
     assert free is not None
     assert free.atom_type[0] == 3
-    demands = DecodingConstraints(kept=kept_of(arrays, 1))
-    assert_same(decode_structured(spoilt, heavier, states_of(heavier), 0, demands=demands).solution, arrays)
+    constraints = DecodingConstraints(kept=kept_of(arrays, 1))
+    assert_same(decode_structured(spoilt, heavier, states_of(heavier), 0, constraints=constraints).solution, arrays)
 
 
 def test_the_charge_of_a_kept_atom_stays() -> None:
@@ -328,8 +330,8 @@ def test_the_charge_of_a_kept_atom_stays() -> None:
     free = decode_structured(spoilt, FULL, states_of(FULL), 0).solution
     assert free is not None
     assert free.charge.tolist() == [2, 0, 1, 1, 1, 1]
-    demands = DecodingConstraints(kept=kept_of(arrays, 1))
-    assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0, demands=demands).solution, arrays)
+    constraints = DecodingConstraints(kept=kept_of(arrays, 1))
+    assert_same(decode_structured(spoilt, FULL, states_of(FULL), 0, constraints=constraints).solution, arrays)
 
 
 def test_bonds_that_leave_kept_atoms_fill_their_open_valences() -> None:
@@ -344,7 +346,8 @@ def test_bonds_that_leave_kept_atoms_fill_their_open_valences() -> None:
     kept = kept_of(arrays, 5)
     assert kept.open_valences.tolist() == [1, 1, 1, 1, 0]
     assert_same(
-        decode_structured(beliefs, FULL, states_of(FULL), 0, demands=DecodingConstraints(kept=kept)).solution, arrays
+        decode_structured(beliefs, FULL, states_of(FULL), 0, constraints=DecodingConstraints(kept=kept)).solution,
+        arrays,
     )
 
 
@@ -353,7 +356,7 @@ def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:
     conformer = Chem.Conformer(mol.GetNumAtoms())
     conformer.Set3D(True)
     mol.AddConformer(conformer)
-    return encode(mol, vocabulary)
+    return classes_of(mol, vocabulary)
 
 
 def beliefs_of(arrays: MolArrays, vocabulary: Vocabulary, seed: int, sure: float = 8.0) -> LogProbabilities:
@@ -552,3 +555,44 @@ def test_the_same_prediction_gives_the_same_molecule() -> None:
     assert np.array_equal(one.bonds, other.bonds)
     assert np.array_equal(one.orders, other.orders)
     assert (one.lost, one.nodes, one.cuts) == (other.lost, other.nodes, other.cuts)
+
+
+HEAVY = Vocabulary(("C", "O"), (0,), ("none", "single", "double"), explicit_hydrogens=False)
+
+
+def hydrogens_of(solution: Solution, n: int) -> int:
+    """Hydrogens that the valences of carbon and oxygen leave."""
+    used = np.zeros(n, dtype=int)
+    for (i, j, _), order in zip(solution.bonds.tolist(), solution.orders.tolist(), strict=True):
+        used[[i, j]] += order
+    return int((np.where(solution.atom_type == 0, 4, 2) - used).sum())
+
+
+def test_hydrogens_that_are_no_atoms_can_be_demanded() -> None:
+    likeliest = -np.inf
+    beliefs = random_beliefs(4, HEAVY, 3)
+    free = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0).solution
+    assert free is not None
+    for hydrogens in (2, 4, 6, 8):
+        demands = DecodingConstraints(hydrogens=hydrogens)
+        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=demands).solution
+        assert found is not None
+        assert hydrogens_of(found, 4) == hydrogens
+        likeliest = max(likeliest, -found.lost)
+    assert likeliest == pytest.approx(-free.lost), "one of these numbers is that of the most probable molecule"
+    odd = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(hydrogens=3))
+    assert odd.solution is None
+
+
+def test_hydrogens_fill_what_kept_atoms_of_a_heavy_atom_model_leave_open() -> None:
+    kept = FixedAtoms(np.array([0, 0]), np.array([0, 0]), np.array([[0, 1], [1, 0]]), np.array([2, 0]), filled=False)
+    for seed in range(4):
+        beliefs = random_beliefs(4, HEAVY, seed)
+        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(kept=kept)).solution
+        assert found is not None
+        leaving = {0: 0, 1: 0}
+        for (i, j, _), order in zip(found.bonds.tolist(), found.orders.tolist(), strict=True):
+            if i < 2 <= j:
+                leaving[i] += order
+        assert 1 <= leaving[0] <= 2
+        assert leaving[1] == 0

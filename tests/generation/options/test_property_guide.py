@@ -55,7 +55,7 @@ def goals(steering: Steering) -> list[tuple[int, float, float]]:
 
 
 def starts(steering: Steering) -> tuple[set[int], np.ndarray]:
-    sizes, condition = steering.starts.draw(torch.arange(60), NoiseSource(0))
+    sizes, condition = steering.condition_sampler.draw(torch.arange(60), NoiseSource(0))
     return set(sizes.tolist()), condition
 
 

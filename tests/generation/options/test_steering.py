@@ -186,7 +186,7 @@ ROWS = {"condition_rows": torch.tensor([[9.0, 0.9, 3.0], [9.0, 1.1, 4.0], [12.0,
 def condition_of(asked: SteeringOptions, model: MoleculeModel, guide: PropertyGuide | None = None) -> list[float]:
     """Return what every one of some draws is conditioned on."""
     steering = steer(asked, model, ROWS, "model", guide)
-    conditions = steering.starts.draw(torch.arange(5), NoiseSource(0))[1]
+    conditions = steering.condition_sampler.draw(torch.arange(5), NoiseSource(0))[1]
     assert all(np.array_equal(row, conditions[0], equal_nan=True) for row in conditions)
     found: list[float] = conditions[0].tolist()
     return found

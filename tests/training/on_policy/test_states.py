@@ -36,7 +36,7 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.training import references
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
-from moldiff.training.on_policy.collect import Collector, _tables, aligned, collect, made_by
+from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
 from moldiff.training.on_policy.labels import Traits
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
@@ -66,8 +66,8 @@ def qm9() -> MoleculeModel:
 
 @pytest.fixture(scope="module")
 def walked(qm9: MoleculeModel) -> list[tuple[RawSample, list[TrajectoryState]]]:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    return sorted(drawer.walks(0, 24, STATES), key=lambda item: item[0].number)
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    return sorted(molecule_sampler.walks(0, 24, STATES), key=lambda item: item[0].number)
 
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
@@ -87,8 +87,8 @@ def same_molecules(one: MolBatch, other: MolBatch) -> bool:
 def test_walks_are_the_draws_and_their_states_are_those_passed(
     qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
-    drawer = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    plain = {draw.number: draw for draw in drawer.draw(0, 24)}
+    molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
+    plain = {draw.number: draw for draw in molecule_sampler.draw(0, 24)}
     kept: set[float] = set()
     for draw, passed in walked[:8]:
         other = plain[draw.number]
@@ -97,8 +97,8 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
         assert np.array_equal(draw.arrays.pos, other.arrays.pos)
         assert np.array_equal(draw.arrays.bonds, other.arrays.bonds)
         path: list[tuple[MolBatch, MolPrediction]] = []
-        drawer.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
-        times = drawer.grid.tolist()
+        molecule_sampler.watch(draw.number, lambda _, state, prediction, path=path: path.append((state, prediction)))  # type: ignore[misc]
+        times = molecule_sampler.grid.tolist()
         assert [one.t for one in passed] == sorted((one.t for one in passed), reverse=True)
         assert len({one.t for one in passed}) == STATES
         for one in passed:
@@ -229,9 +229,10 @@ def test_tables_that_the_model_carries_of_the_same_data_are_not_counted_again(
     carried = {name: torch.from_numpy(values) for name, values in counted.to_tensors().items()}
     known = replace(folder, references=folder.references | carried)
     own = replace(known, config={**folder.config, "training": {"data_sha256": dataset.info["data_hash"]}})
-    monkeypatch.setattr("moldiff.training.on_policy.collect.rarity_tables", lambda _: "counted anew")
-    assert _tables(own, dataset) == counted
-    assert _tables(known, dataset) == _tables(folder, dataset) == "counted anew"
+    monkeypatch.setattr(references, "_rarity_tables", lambda folder, data_hash: "counted anew")
+    assert references.rarity_tables(dataset, own) == counted
+    assert references.rarity_tables(dataset, known) == references.rarity_tables(dataset) == "counted anew"
+    assert references.rarity_tables(dataset, replace(own, references={})) == "counted anew"
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:
@@ -288,7 +289,7 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
     assert same_molecules(noisy, again[2])
     assert not same_molecules(clean, task.own_example(steps[1])[0])
     own = task.own[0].batch(*task.own[1].batch(steps[0]))
-    assert torch.equal(levels.sigma, task.model.curve.levels(own.t).sigma)
+    assert torch.equal(levels.sigma, task.model.schedule.levels(own.t).sigma)
     assert torch.equal(previous.atom_type, own.previous.atom_type)
     assert same_molecules(noisy, own.noisy)
     # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
@@ -342,7 +343,9 @@ def test_a_run_of_the_release_before_goes_on(
     save_file(tensors, old, metadata)
     new.unlink()
     state = tmp_path / "run/checkpoints/step-00000001/state.json"
-    state.write_text(json.dumps(as_older(json.loads(state.read_text()))))
+    before = as_older(json.loads(state.read_text())) | {"format": 1}
+    del before["state_sha256"]
+    state.write_text(json.dumps(before))
     assert "own_draws" in state.read_text()
     written = old.stat().st_mtime_ns
     caplog.clear()

@@ -1,0 +1,44 @@
+"""Scores of how usual a molecule's rarest ring system and weakest bond are among reference molecules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from moldiff.chem.descriptors.rarity import RarityTables
+from moldiff.chem.descriptors.score_functions import Score
+from moldiff.errors import MoldiffError
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+_USUAL = 5  # molecules with a ring system that make it half known: a cut-off in use among chemists
+
+
+def known_rings(mol: Mol, tables: RarityTables) -> float:
+    """c / (c + 5), c the reference molecules that have the rarest ring system: 0 never seen, near 1 for common rings
+    and for a molecule without any."""
+    count = tables.rarest_ring(mol).count
+    return count / (count + _USUAL)
+
+
+def weakest_bond(mol: Mol, tables: RarityTables) -> float:
+    """Association of the weakest bond, from 0 (its ends never met) over 0.5 (as often as chance has it) to 1."""
+    return tables.weakest_bond(mol).association
+
+
+_SCORES: dict[str, Callable[[Mol, RarityTables], float]] = {"known_rings": known_rings, "weakest_bond": weakest_bond}
+
+
+def rarity_score(name: str, tables: RarityTables) -> Score:
+    """Return a score of `BY_TABLES` by the tables of a run's model."""
+    score = _SCORES[name]
+    return Score(name, lambda molecules: [score(mol, tables) for mol in molecules])
+
+
+def _no_tables(molecules: list[Mol]) -> list[float | None]:
+    raise MoldiffError("scores of rarity are only known together with the tables of a model or a file")
+
+
+BY_TABLES = {name: Score(name, _no_tables) for name in _SCORES}
+"""Stand for the scores of rarity, until the tables of a run are known; see `rarity_score`."""

@@ -1,0 +1,96 @@
+"""Rarity in reports: of each molecule, of the sample, and of held-out molecules beside it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdkit import Chem
+
+from moldiff.chem.descriptors.rarity import RarityTables
+from moldiff.errors import MoldiffError
+from moldiff.evaluation.evaluate import evaluate
+from moldiff.evaluation.load_reference import reference_from_sdf
+from moldiff.evaluation.rarity import READ, Rarities, load_tables
+from moldiff.evaluation.reference import Reference
+from moldiff.models.folder import save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+
+DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
+COUNTED = ["Cc1ccccc1", "Cc1ccccc1", "CCO"]
+
+
+def mols(*smiles: str) -> list[Chem.Mol]:
+    return [Chem.MolFromSmiles(text) for text in smiles]
+
+
+@pytest.fixture(scope="module")
+def tables() -> RarityTables:
+    return RarityTables.of(mols(*COUNTED))
+
+
+def test_shares_are_of_the_molecules(tables: RarityTables) -> None:
+    found = Rarities.of(mols("Cc1ccccc1", "CC1CC1", "CCO", "NOF"), tables)
+    assert found.counts.tolist() == [2, 0, 3, 3], "without a ring, as usual as can be"
+    assert (found.associations == 0).tolist() == [False, True, False, True]
+    assert found.shares() == {
+        "rarest_ring": {"unseen": 0.25, "rare": 1.0, "median": 2.5},
+        "weakest_bond": {"unseen": 0.5, "weak": 0.5, "median": pytest.approx(float(sorted(found.associations)[2]) / 2)},
+    }
+    assert Rarities.of([], tables).shares()["rarest_ring"]["unseen"] is None
+
+
+def test_a_report_tells_of_every_valid_molecule_and_of_held_out_ones(tmp_path: Path) -> None:
+    table = tmp_path / "counted.smi"
+    table.write_text("".join(f"{smiles}\n" for smiles in COUNTED))
+    reference = reference_from_sdf(DRUGS)
+    report = evaluate(DRUGS, reference, tmp_path / "report", posebusters=0, ring_table=table)
+    assert report.rarity is not None
+    found: dict[str, Any] = report.to_json()["rarity"]
+    assert (found["source"], found["molecules"], found["n"]) == ("counted.smi", 3, report.counts()["valid"])
+    assert found["reference_n"] == len(reference.smiles)
+    assert found["rarest_ring"]["unseen"] == found["rarest_ring"]["reference"]["unseen"] > 0, "the same molecules"
+    assert {name: found[name]["read"] for name in READ} == READ
+    assert (tmp_path / "report" / "rarity.png").stat().st_size > 1000
+    with (tmp_path / "report" / "molecules.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for row, assessed in zip(rows, report.rows, strict=True):
+        mol = assessed.mol
+        assert mol is not None
+        counts = load_tables(table)
+        assert row["rarest_ring"] == counts.rarest_ring(mol).smiles
+        assert row["rarest_ring_count"] == str(counts.rarest_ring(mol).count)
+        assert row["weakest_bond"] == counts.weakest_bond(mol).name
+    assert report.table["rarest_ring_count"].dtype == "Int64"
+
+
+def test_a_reference_carries_the_tables_of_its_training_set_or_there_is_no_rarity(tmp_path: Path) -> None:
+    reference = reference_from_sdf(DRUGS)
+    assert evaluate(DRUGS, reference, posebusters=0).rarity is None
+    tables = RarityTables.of(mols(*COUNTED))
+    report = evaluate(DRUGS, replace(reference, rarity=tables), posebusters=0)
+    assert report.rarity is not None and report.rarity.molecules == 3
+    import torch
+
+    tensors = reference.to_tensors() | {name: torch.from_numpy(one) for name, one in tables.to_tensors().items()}
+    assert Reference.from_tensors(tensors).rarity == tables
+    assert Reference.from_tensors(reference.to_tensors()).rarity is None
+
+
+def test_tables_come_from_a_model_or_a_file(tiny_model: MoleculeModel, tables: RarityTables, tmp_path: Path) -> None:
+    import torch
+
+    carried = {name: torch.from_numpy(one) for name, one in tables.to_tensors().items()}
+    weights, config = tiny_model.denoiser.state_dict(), tiny_model.config_json()
+    for name, references in (("with", carried), ("without", {})):
+        save_model_folder(
+            tmp_path / name, weights=weights, config=config, references=references, card="# Test", half=True
+        )
+    assert load_tables(tmp_path / "with") == tables
+    with pytest.raises(MoldiffError, match="without carries no tables of ring systems and bonds"):
+        load_tables(tmp_path / "without")
+    with pytest.raises(MoldiffError, match="nowhere: no model and no file of molecules"):
+        load_tables(tmp_path / "nowhere")

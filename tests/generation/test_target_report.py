@@ -1,0 +1,82 @@
+"""Targets against what came out: values and errors of each result, and the sums over all of them."""
+
+import math
+
+import numpy as np
+import pytest
+
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.generation.results import MoleculeResult
+from moldiff.generation.target_report import TargetResult, TargetTracker, measured_values
+from moldiff.scoring.targets import parse_target
+from moldiff.status import Status
+
+KNOWN = {name: PropertyStatistics("", 0.0, 2.0, -9.0, 90.0, -4.0, 4.0, 60) for name in ("logp", "tpsa", "colour")}
+
+
+def tracker(*texts: str, pursued: tuple[str, ...] = ()) -> TargetTracker:
+    return TargetTracker([parse_target(text) for text in texts], KNOWN, ["tpsa", "logp"], pursued)
+
+
+def result(number: int, status: Status = Status.VALID, **properties: float) -> MoleculeResult:
+    return MoleculeResult(number, status, properties=properties)
+
+
+def condition(tpsa: float, logp: float) -> np.ndarray:
+    return np.array([tpsa, logp], dtype=np.float32)
+
+
+def test_a_result_carries_target_value_and_signed_error() -> None:
+    made = tracker("logp=1.5", "tpsa=20..40")
+    assert made.columns == ("target_logp", "error_logp", "target_tpsa", "error_tpsa")
+    below = made.measure(result(0, logp=1.0, tpsa=10.0), condition(25.0, 1.5)).targets
+    assert below == {
+        "target_logp": 1.5, "logp": 1.0, "error_logp": -0.5, "target_tpsa": 25.0, "tpsa": 10.0, "error_tpsa": -10.0,
+    }  # fmt: skip
+    above = made.measure(result(1, logp=2.0, tpsa=30.0), condition(25.0, 1.5)).targets
+    assert (above["error_logp"], above["error_tpsa"]) == (0.5, 0.0), "within a range there is no error"
+
+
+def test_all_draws_count_and_only_valid_ones_are_measured() -> None:
+    made = tracker("logp=1", "tpsa<40")
+    for number, (status, logp, tpsa) in enumerate(
+        [
+            (Status.VALID, 1.2, 39.0), (Status.VALID, 4.0, 44.0), (Status.INVALID, 1.0, 10.0),
+            (Status.VALID, math.nan, 20.0), (Status.FAILED, math.nan, math.nan),
+        ]
+    ):  # fmt: skip
+        made.measure(result(number, status, logp=logp, tpsa=tpsa), condition(40.0, 1.0))
+    logp, tpsa = made.results()
+    assert (logp.draws, logp.measured, logp.in_band) == (5, 2, 1)
+    assert logp.mean_absolute_error == pytest.approx((0.2 + 3.0) / 2)
+    assert logp.mean_distance_from_range is None
+    assert (tpsa.draws, tpsa.measured, tpsa.in_band, tpsa.band) == (5, 3, 2, (None, 40.0))
+    assert tpsa.mean_distance_from_range == pytest.approx(4.0 / 3)
+    assert tpsa.mean_absolute_error is None
+
+
+def test_a_range_that_a_network_pursues_has_no_value_of_its_own() -> None:
+    made = tracker("logp=1..2", pursued=("logp",))
+    assert made.measure(result(0, logp=5.0), condition(math.nan, math.nan)).targets["target_logp"] == 2.0
+    assert made.measure(result(1, logp=1.5), condition(math.nan, math.nan)).targets["target_logp"] == 1.5
+    assert "target_logp" not in made.measure(result(2), condition(math.nan, math.nan)).targets
+
+
+def test_what_moldiff_cannot_measure_says_so() -> None:
+    made = tracker("colour=3")
+    assert made.columns == ("target_colour", "colour", "error_colour")
+    (found,) = made.results()
+    assert found.line() == "colour=3: not measured, moldiff has no calculator of it"
+
+
+def test_a_line_for_the_terminal() -> None:
+    made = TargetResult("logp", "=1.5", True, (1.26, 1.74), 12, 10, 0.875, None, 3)
+    assert made.line() == (
+        "logp=1.5: mean absolute error 0.875 over 10 valid molecules; 3 of 12 draws (25.0%) valid and within 1.26..1.74"
+    )
+    none = TargetResult("tpsa", "<40", False, (None, 40.0), 0, 0, None, None, 0)
+    assert "mean distance from the range - over 0 valid molecules; 0 of 0 draws (0.0%)" in none.line()
+
+
+def test_properties_are_those_of_the_result() -> None:
+    assert measured_values(result(0, logp=1.0), ["logp", "gfn2_gap_eV"]) == {"logp": 1.0}
