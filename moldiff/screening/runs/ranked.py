@@ -69,7 +69,8 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed = []
     work = partial(_sdf_record, work=plan.options.filter_options().work(()))
-    found = map_items(work, top, workers=workers, timeout_s=plan.options.timeout)
+    limits = plan.options
+    found = map_items(work, top, workers=workers, timeout_s=limits.timeout, memory_mb=limits.memory)
     for (_, row), one in zip(top, found, strict=True):
         packed, reason = (None, one.reason) if isinstance(one, Lost) else one
         if packed is None:

@@ -40,7 +40,7 @@ ROWS = "rows"
 
 
 @dataclass(frozen=True)
-class Status:
+class RunState:
     """Progress of a run.
 
     Attributes:
@@ -188,7 +188,7 @@ def _copy_draws(other: Path, run: Path, shard: int) -> None:
             shutil.copyfileobj(taken, handle)
 
 
-def status_of(run: Path) -> Status:
+def status_of(run: Path) -> RunState:
     """Return how far a run has come.
 
     Raises:
@@ -205,4 +205,4 @@ def status_of(run: Path) -> Status:
         for shard in sorted(done):
             for status, _ in tables.counts(shard):
                 counts[status] = counts.get(status, 0) + 1
-    return Status(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))
+    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))
