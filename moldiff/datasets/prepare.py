@@ -149,7 +149,8 @@ def prepare(
 def kind_of(reason: str) -> str:
     """Return the reason without its leading count, what it quotes and what it has in brackets: "3 hydrogens ..." and
     "5 hydrogens ..." are counted together."""
-    return re.sub(r"^\d+ |: '.*'$| \(.*\)$", "", reason)
+    unquoted = re.sub(r"^(.+): '.*'$", r"\1", reason)
+    return re.sub(r"^\d+ | \(.*\)$", "", unquoted)
 
 
 def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, seed: int) -> None:

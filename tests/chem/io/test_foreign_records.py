@@ -45,7 +45,7 @@ def test_an_xyz_in_bohr_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.xyz"
     path.write_text(xyz(in_3d("CCO"), "{s}", 1.8897))
     (record,) = read_records(path)
-    assert record.reason.endswith("that looks like bohr")
+    assert record.reason.startswith("unit: looks like bohr")
 
 
 @pytest.mark.parametrize("v3000", [False, True])
