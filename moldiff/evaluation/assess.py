@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HydrogenChoice = Literal["auto", "explicit", "implicit"]
+_OPEN = ("", "no_radicals", "no_open_valences")  # what missing hydrogens look like
 MISSING = "missing: not in the file"
 """Reason of a molecule that was requested but has no record."""
 
@@ -124,9 +125,8 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
     explicit = hydrogens == "explicit" or (hydrogens == "auto" and told != Hydrogens.IMPLICIT)
     conversion = judge(mol, explicit_hydrogens=explicit)
     valid, reason = is_valid_and_connected(conversion)
-    partial = hydrogens == "auto" and told == Hydrogens.PARTIAL
-    if conversion.mol is not None and partial and not reason.startswith("one_fragment"):
-        valid, reason = False, partial_problem(mol)
+    if hydrogens == "auto" and told == Hydrogens.PARTIAL and reason.partition(":")[0] in _OPEN:
+        valid, reason = False, f"hydrogens: {partial_problem(mol)}"
     elif valid and (reason := coordinates_problem(mol)):
         valid = False
     bare = without_implied_hydrogens(mol) if explicit else mol

@@ -56,5 +56,7 @@ def test_repeats_are_found_whatever_their_place_and_numbering() -> None:
     backwards = Chem.RenumberAtoms(gauche, [3, 2, 1, 0, *range(4, gauche.GetNumAtoms())])
     assert repeats([anti, gauche, moved, backwards], 0.3) == [None, None, 0, 1]
     assert repeats([anti, gauche], 5.0) == [None, 0]
+    between = turned(embedded("CCCC"), 120.0)  # 0.37 angstrom from anti, 0.36 from gauche, which are 0.70 apart
+    assert repeats([anti, between, gauche], 0.5) == [None, 0, None], "a repeat stands for nothing"
     assert repeats([embedded("C"), embedded("C", 2)], 0.1) == [None, 0]
     assert repeats([], 0.5) == []
