@@ -58,6 +58,7 @@ def map_items(
     chunk: int = 1,
     timeout_s: float | None = None,
     isolated: bool = True,
+    memory_mb: int | None = None,
 ) -> Iterator[Result | Lost]:
     """Yield ``function(item)`` for every item, in order; `Lost` for one that kills its worker or takes too long.
 
@@ -67,7 +68,7 @@ def map_items(
         workers: see `map_batches`.
         chunk: items sent at once.
         timeout_s: longest time for one item; None = any.
-        isolated: see `map_batches`.
+        isolated, memory_mb: see `map_batches`.
 
     Raises:
         MoldiffError: processes cannot be started.
@@ -76,7 +77,10 @@ def map_items(
     source = iter(items)
     batches = iter(lambda: list(itertools.islice(source, chunk)), [])
     work = partial(_each, function)
-    for _, found in map_batches(work, batches, workers=workers, timeout_s=timeout_s, isolated=isolated):
+    found_batches = map_batches(
+        work, batches, workers=workers, timeout_s=timeout_s, isolated=isolated, memory_mb=memory_mb
+    )
+    for _, found in found_batches:
         if isinstance(found, Lost):
             yield found
         else:

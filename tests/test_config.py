@@ -33,7 +33,7 @@ def refusal(read: Read, text: str, *overrides: str) -> str:
 
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
-OPTION_FILES = ("steer.yaml",)  # options of a command, see tests/integration/test_option_files.py
+OPTION_FILES = ("screen.yaml", "steer.yaml")  # options of a command, see tests/integration/test_option_files.py
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.name not in OPTION_FILES], ids=lambda p: p.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from rdkit import Chem
@@ -14,6 +15,7 @@ MAX_BONDS_PER_ATOM = 4
 MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at 3000 (a C60 cage has 31)
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
+_CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
 _CROWDED = rdqueries.ExplicitDegreeGreaterQueryAtom(MAX_DEGREE)
 _CATION = rdqueries.FormalChargeGreaterQueryAtom(0)
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
@@ -98,6 +100,15 @@ def unreadable_reason(block: str) -> str:
     """Return why RDKit could not read a mol block: coordinates that are no numbers, or else just that."""
     bad = sum(bool(_NOT_FINITE.search(line[:31])) for line in block.splitlines()[4:])
     return f"non-finite coordinates: {bad} atoms" if bad else "mol block: RDKit cannot read it"
+
+
+def symbol_problem(symbols: Iterable[str]) -> str:
+    """Return which symbol of a file says two things: CA in capitals is calcium to a reader, but the alpha carbon of
+    whoever wrote a protein's names; "" if none does."""
+    for name in symbols:
+        if len(name) == 2 and name.isalpha() and name.isupper() and name[0] in "CNOHSP" and name not in _CAPITALS_TAKEN:
+            return f"element: '{name}' in capitals is {name.capitalize()} or a name of {name[0]}; write which"
+    return ""
 
 
 def error_reason(error: Exception) -> str:

@@ -47,12 +47,12 @@ class ScreenCommands(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=ScreenCommands, help="Screen a library of any size: a ranked table, and a reason for all else.")
+app = typer.Typer(cls=ScreenCommands)
 
 
 @app.callback(invoke_without_command=True)
 def group(context: typer.Context) -> None:
-    """Screen a library of any size: a ranked table, and a reason for every molecule that went.
+    """Screen a library of any size: a ranked table, and a reason for everything else.
 
     [bold]moldiff screen FILE... -o run/[/bold] begins a run, or goes on with one that was killed; its options:
     [bold]moldiff screen run --help[/bold].
@@ -64,9 +64,13 @@ def group(context: typer.Context) -> None:
 @app.command(RUN)
 def run(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
-    ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")],
+        list[str] | None, typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
+    ] = None,
+    from_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Draws of a model come behind the files, if there are any.")
+    ] = None,
+    number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="Draws of the model.")] = None,
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")] = Path("screened"),
     where: Where = None,
     rules: Rules = "",
     alerts: Alerts = "",
@@ -113,7 +117,7 @@ def run(
     from moldiff.screening.runs.estimate import estimate
     from moldiff.screening.runs.options import screen_options
     from moldiff.screening.runs.plan import make_plan
-    from moldiff.screening.screen import run_screen
+    from moldiff.screening.screen import run_screen, source_of
 
     values = {
         "where": where or (),
@@ -137,12 +141,15 @@ def run(
         "seed": seed,
     }
     options, processes = screen_options(values), workers or usable_cores()
+    draws = source_of(from_model, number, seed)
     if dry_run:
-        for line in estimate(make_plan(files, options), processes).lines():
+        for line in estimate(make_plan(files or [], options, draws), processes).lines():
             echo(line)
         return
     with progress_bar("records", None) as progress:
-        done = run_screen(files, out, options, shard=shard, workers=processes, retry=retry, progress=progress)
+        done = run_screen(
+            files or [], out, options, draws, shard=shard, workers=processes, retry=retry, progress=progress
+        )
     _show(done, out, shard)
 
 

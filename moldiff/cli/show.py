@@ -60,7 +60,7 @@ def render_model(model: ModelFolder, console: Console) -> None:
         "charges": " ".join(f"{charge:+d}" if charge else "0" for charge in vocabulary.charges),
         "bonds": " ".join(vocabulary.bonds[1:]),
         "hydrogens": "explicit" if vocabulary.explicit_hydrogens else "placed afterwards",
-        "atoms": f"{sizes[0]} to {sizes[-1]} in {sum(statistics.size_counts.values()):,} training molecules",
+        vocabulary.atoms: f"{sizes[0]} to {sizes[-1]} in {sum(statistics.size_counts.values()):,} training molecules",
     }
     if model.kind == DENOISER:
         facts |= _methods(model)

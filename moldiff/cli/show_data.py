@@ -49,7 +49,7 @@ def render(dataset: PreparedDataset, console: Console) -> None:
     if dropped:
         console.print(f"  every one is listed in {dataset.folder / 'dropped.csv'}")
 
-    _print_histogram(console, "atoms of a molecule (train)", *_size_bins(statistics.size_counts))
+    _print_histogram(console, f"{dataset.vocabulary.atoms} of a molecule (train)", *_size_bins(statistics.size_counts))
     vocabulary = dataset.vocabulary
     for title, field, labels in (
         ("elements (train)", "atom_type", vocabulary.elements),

@@ -22,6 +22,7 @@ from moldiff.models.references import References
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
+    from torch import Tensor
 
     from moldiff.evaluation.assess import Assessment
 
@@ -140,6 +141,19 @@ def measure_rarity(
     some = list(held_out[:: max(1, len(held_out) // _HELD_OUT)][:_HELD_OUT])
     real = Rarities.of([record.mol for record in records_of(some) if record.mol is not None] if some else [], tables)
     return RarityReport(source, tables.molecules, by_index, sample, real if real.rings else None)
+
+
+def tables_for(wanted: Path | str | None, references: Mapping[str, Tensor], source: str) -> RarityTables:
+    """Return the tables that are asked for: those of another model or of a file, or a model's own.
+
+    Args:
+        wanted: see `load_tables`; None = the model's own.
+        references, source: of the model, and where it is.
+
+    Raises:
+        MoldiffError: there are none.
+    """
+    return References(references, source).rarity if wanted is None else load_tables(wanted)
 
 
 def load_tables(name_or_path: Path | str) -> RarityTables:

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
-from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.choices import Precision, Until
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.rarity import load_tables
+from moldiff.evaluation.rarity import tables_for
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.options.generation_options import GenerationOptions
@@ -37,7 +36,6 @@ from moldiff.generation.trajectory import trajectories
 from moldiff.generation.writer import check_outputs, run_files
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.models.loaded import at_hand
-from moldiff.models.references import References
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.status import Status
@@ -233,17 +231,11 @@ class GenerateRun(Run):
         decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
-        self.tables = self._tables() if options.needs_tables else None
+        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
         self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
-
-    def _tables(self) -> RarityTables:
-        """Return the tables that are asked for: those of another model or of a file, or the model's own."""
-        if self.options.ring_table is not None:
-            return load_tables(self.options.ring_table)
-        return References(self.folder.references, str(self.folder.path)).rarity
 
     def told(self, result: MoleculeResult) -> MoleculeResult:
         """Return a result with how rare its molecule's rings and bonds are, where its chemistry is sound."""
@@ -311,13 +303,8 @@ class GenerateRun(Run):
         return found if self.done < self.requested else ""
 
     def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
-        """Return a result with what was wanted of it and what was measured; where draws go on until targets are met, a
-        molecule that misses one is filtered.
-
-        Args:
-            result: of a draw.
-            condition: (P,) what it was conditioned on.
-        """
+        """Return a result with what its condition (P,) asked and what was measured; where draws go on until targets are
+        met, a molecule that misses one is filtered."""
         result = self.steering.tracker.measure(result, condition)
         if self.options.goal is not Until.MET or result.status != Status.VALID:
             return result

@@ -177,7 +177,7 @@ class Scoring:
             reference: LikelihoodReference | None = calibrate(scorer, calibration)
         else:
             reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
-        summary = LikelihoodSummary("", _basis(reference, settings))
+        summary = LikelihoodSummary("", _basis(reference, settings, scorer.model.vocabulary.atoms))
         if reference is not None and reference.settings != settings:
             reference = None
         return cls(loaded, scorer, seed, reference, summary)
@@ -206,14 +206,14 @@ def write_table(handle: IO[str], columns: Sequence[str], rows: Iterable[Mapping[
         writer.writerow({column: safe_cell(value) for column, value in row.items()})
 
 
-def _basis(reference: LikelihoodReference | None, settings: BoundSettings) -> str:
+def _basis(reference: LikelihoodReference | None, settings: BoundSettings, atoms: str) -> str:
     """Return on what z-scores rest, or why there are none."""
     if reference is None:
         return "none, as the model carries no scores of held-out molecules; a calibration gives some"
     if reference.settings != settings:
         known = ", ".join(f"{value} {name}" for name, value in asdict(reference.settings).items())
         return f"none, as the model's held-out scores are those of {known}; a calibration gives others"
-    return f"against {reference.molecules} held-out molecules of {reference.sizes[0]} to {reference.sizes[-1]} atoms"
+    return f"against {reference.molecules} held-out molecules of {reference.sizes[0]} to {reference.sizes[-1]} {atoms}"
 
 
 def _rows(
@@ -259,7 +259,7 @@ def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:
     except EncodingError as error:
         return str(error)
     n = len(arrays.atom_type)
-    return arrays if n <= MOST_ATOMS else f"too large: {n} atoms, more than {MOST_ATOMS}"
+    return arrays if n <= MOST_ATOMS else f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}"
 
 
 def _row(

@@ -1,4 +1,4 @@
-"""How usual a molecule's rarest ring system and weakest bond are among reference molecules, as scores."""
+"""Scores of how usual a molecule's rarest ring system and weakest bond are among reference molecules."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, records_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
 from moldiff.errors import MoldiffError
+from moldiff.status import Status
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Entry:
         text: the record, not parsed yet; None for such a molecule.
         given: name, molecule as bytes (None if there is none) and why there is none, of such a molecule.
         known: name -> result of checks that were asked before.
+        judged: status and reason of a record without a molecule, from whoever made it; None = it is to be read.
     """
 
     number: int
@@ -31,6 +33,7 @@ class Entry:
     text: TextRecord | None = None
     given: tuple[str, bytes | None, str] = ("", None, "")
     known: Mapping[str, CheckResult] = field(default_factory=dict)
+    judged: tuple[Status, str] | None = None
 
     @property
     def name(self) -> str:

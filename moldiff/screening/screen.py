@@ -12,6 +12,7 @@ from moldiff.arguments import check_flag, name_list, texts, whole_number
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json
 from moldiff.screening.filter_run import Progress
+from moldiff.screening.runs.draws import Draws, draws_of
 from moldiff.screening.runs.funnel import funnel_lines
 from moldiff.screening.runs.options import ScreenOptions, screen_options
 from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
@@ -84,6 +85,8 @@ def screen(
     files: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
+    from_model: str | Path | None = None,
+    n: int | None = None,
     where: str | Iterable[str] = (),
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
@@ -123,6 +126,8 @@ def screen(
     Args:
         files: molecule files, one after the other; a name with * ? or [ stands for all that match it.
         out: folder of the run.
+        from_model: a model whose draws come behind the files, of which there may be none (``[]``).
+        n: draws of the model.
         where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise: see `moldiff.filter`;
             molecules and patterns come from files here.
         rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
@@ -171,15 +176,23 @@ def screen(
         "seed": seed,
     }
     named = [files] if isinstance(files, str | Path) else files
-    return run_screen(
-        named, Path(out), screen_options(values), shard=shard, workers=workers, retry=retry, progress=progress
-    )
+    options = screen_options(values)
+    draws = source_of(from_model, n, seed)
+    return run_screen(named, Path(out), options, draws, shard=shard, workers=workers, retry=retry, progress=progress)
+
+
+def source_of(model: str | Path | None, n: int | None, seed: int) -> Draws | None:
+    """Return the draws that a user asks for; MoldiffError if there are a model or a number alone."""
+    if (model is None) != (n is None):
+        raise MoldiffError("from_model and n go together: so many draws of that model", argument="from_model")
+    return None if model is None else draws_of(str(model), whole_number(n, "n"), seed)
 
 
 def run_screen(
     files: Sequence[str | Path],
     run: Path,
     options: ScreenOptions,
+    draws: Draws | None = None,
     *,
     shard: str | None = None,
     workers: int = 1,
@@ -189,7 +202,7 @@ def run_screen(
     """Begin a run or go on with it, see `screen`."""
     check_folder(run)
     before = read_plan(run) if (run / PLAN).exists() else None
-    return _done(run, make_plan(files, options, before), shard, workers, retry, progress)
+    return _done(run, make_plan(files, options, draws, before), shard, workers, retry, progress)
 
 
 def resume_screen(

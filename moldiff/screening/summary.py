@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_NO_FILTERS = ("read", "standardise", "duplicates", "worker")  # stages that the counts by status tell of
+_NO_FILTERS = ("draw", "read", "standardise", "duplicates", "worker")  # stages that the counts by status tell of
 
 
 @dataclass(frozen=True)

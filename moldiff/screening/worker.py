@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 Pack = Callable[[Subject, Row], str | bytes | None]
 """From a molecule that passed and its row to what an output wants of it."""
-READ, STANDARDISE, WORKER = "read", "standardise", "worker"
-"""Stages of what is no molecule, has no standard form, or cost its worker process."""
+DRAW, READ, STANDARDISE, WORKER = "draw", "read", "standardise", "worker"
+"""Stages of what came out of a model as no molecule, is none, has no standard form, or cost its worker process."""
 
 
 def nothing(subject: Subject, row: Row) -> None:
@@ -69,6 +69,8 @@ class FilterWork:
         return (None, problem) if form is None else (Subject(form, self.seed), "")
 
     def _row(self, entry: Entry, row: Row) -> Row:
+        if entry.judged is not None:
+            return replace(row, status=entry.judged[0], stage=DRAW, reason=entry.judged[1])
         record = entry.read()
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID

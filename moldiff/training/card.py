@@ -43,7 +43,7 @@ Generates 3D molecules: coordinates, atom types, charges and bonds.
 - Elements: {", ".join(model.vocabulary.elements)}
 - Charges: {", ".join(f"{charge:+d}" for charge in model.vocabulary.charges)}
 - Bonds: {", ".join(model.vocabulary.bonds)}
-- Atoms per molecule in training: {min(sizes)} to {max(sizes)}
+- {model.vocabulary.atoms.capitalize()} per molecule in training: {min(sizes)} to {max(sizes)}
 - Properties it can be asked for: {conditions}
 - Training molecules: {provenance["training_molecules"]} (SHA-256 of the prepared arrays {provenance["data_sha256"]})
 {started}{_origin(provenance)}

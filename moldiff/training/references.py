@@ -15,7 +15,8 @@ from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.load_reference import molecules_of, reference_from_dataset
-from moldiff.models.references import CONDITION_ROWS, TRAINING_KEYS, TrainingKeys
+from moldiff.models.folder import ModelFolder
+from moldiff.models.references import CONDITION_ROWS, HISTOGRAMS, RARITY, TRAINING_KEYS, References, TrainingKeys
 
 if TYPE_CHECKING:
     from moldiff.chem.descriptors.rarity import RarityTables
@@ -36,30 +37,51 @@ def sampling_references(dataset: PreparedDataset, conditions: Sequence[str]) -> 
     }
 
 
-def all_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[str, Tensor]:
-    """Return the same, and what evaluation needs: histograms of held-out molecules, which take seconds, and counts of
-    ring systems and bonds, which take minutes for 100,000 drug-like molecules; left out, with a warning, for data that
-    gives none."""
+def all_references(
+    dataset: PreparedDataset, conditions: Sequence[str], carrier: ModelFolder | None = None
+) -> dict[str, Tensor]:
+    """Return the same, and what evaluation needs: histograms of held-out molecules, and counts of ring systems and
+    bonds, which take minutes for 100,000 drug-like molecules; left out, with a warning, for data that gives none.
+
+    Args:
+        dataset: the training data.
+        conditions: of the model.
+        carrier: a model that may carry histograms and counts of the same data: then they are taken from it.
+    """
     found = sampling_references(dataset, conditions)
     try:
-        found |= _histograms(dataset.folder, str(dataset.info["data_hash"]))
-        tables = rarity_tables(dataset).to_tensors()
+        found |= _carried(carrier, dataset, (HISTOGRAMS,)) or _histograms(dataset.folder, _hash(dataset))
+        tables = rarity_tables(dataset, carrier).to_tensors()
         return found | {name: torch.from_numpy(values) for name, values in tables.items()}
     except MoldiffError as error:
         logger.warning("the model carries no distributions for evaluation: %s", error)
         return found
 
 
+def rarity_tables(dataset: PreparedDataset, carrier: ModelFolder | None = None) -> RarityTables:
+    """Return the counts of ring systems and bonded environments in the training molecules; MoldiffError if there are
+    none. Arguments as for `all_references`."""
+    if tensors := _carried(carrier, dataset, RARITY):
+        return References(tensors, "the model").rarity
+    return _rarity_tables(dataset.folder, _hash(dataset))
+
+
+def _carried(carrier: ModelFolder | None, dataset: PreparedDataset, names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of these names that a model of the same data carries; nothing if it is of other data, or
+    lacks one."""
+    if carrier is None or (carrier.config.get("training") or {}).get("data_sha256") != _hash(dataset):
+        return {}
+    return {name: carrier.references[name] for name in names} if set(names) <= carrier.references.keys() else {}
+
+
+def _hash(dataset: PreparedDataset) -> str:
+    return str(dataset.info["data_hash"])
+
+
 @lru_cache(maxsize=2)
 def _histograms(folder: Path, data_hash: str) -> dict[str, Tensor]:
     """Return the tensors of a prepared set's reference; the hash tells sets of one folder apart."""
     return reference_from_dataset(PreparedDataset.open(folder)).to_tensors()
-
-
-def rarity_tables(dataset: PreparedDataset) -> RarityTables:
-    """Return the counts of ring systems and bonded environments in the training molecules; MoldiffError if there are
-    none."""
-    return _rarity_tables(dataset.folder, str(dataset.info["data_hash"]))
 
 
 @lru_cache(maxsize=2)

@@ -25,9 +25,11 @@ from moldiff.evaluation.write_report import COLUMNS, PICTURES, check_output, wri
 GARBAGE = "garbage\n\n\nnot a molecule\n$$$$\n"
 KEYS = {
     "format", "version", "file", "sha256", "hydrogens", "counts", "failures", "metrics", "geometry", "properties",
-    "composition", "motifs", "posebusters", "relaxation", "fcd", "memorisation", "generation", "reference", "versions",
+    "composition", "motifs", "posebusters", "relaxation", "fcd", "memorisation", "rarity", "generation", "reference",
+    "versions",
     "command", "date", "commit", "platform", "hardware", "seconds",
 }  # fmt: skip
+WITH_A_DATA_SET = {"similarity.png", "rarity.png"}  # they need training molecules, not an SDF
 METRICS = [
     "valid_connected", "valid", "sanitised",
     "atom_stability", "molecule_stability", "edm_atom_stability", "edm_molecule_stability",
@@ -110,8 +112,10 @@ def test_report_json_is_what_is_documented(real: EvaluationReport, halves: tuple
 
 def test_folder_holds_whole_pictures_and_a_row_per_record(real: EvaluationReport, halves: tuple[Path, Path]) -> None:
     folder = halves[0].parent / "report"
-    assert {path.name for path in folder.iterdir()} == {"report.json", "molecules.csv", *PICTURES} - {"similarity.png"}
-    for name in set(PICTURES) - {"similarity.png"}:  # that one needs training molecules, not an SDF
+    assert {path.name for path in folder.iterdir()} == {
+        "report.json", "report.html", "molecules.csv", *set(PICTURES) - WITH_A_DATA_SET,
+    }  # fmt: skip
+    for name in set(PICTURES) - WITH_A_DATA_SET:
         content = (folder / name).read_bytes()
         assert content.startswith(MARKS[0])
         assert content.endswith(MARKS[1])
@@ -169,7 +173,7 @@ def test_no_valid_molecule_at_all(
         assert value["geometry"]["bond"]["types"]["C-C"] | {"reference_mean": 0} == {
             "n": 0, "mean": None, "reference_mean": 0, "w1": None, "floor": None,
         }  # fmt: skip
-    assert {found.name for found in out.iterdir()} == {"report.json", "molecules.csv"}
+    assert {found.name for found in out.iterdir()} == {"report.json", "report.html", "molecules.csv"}
     assert "0 valid + 3 invalid (2 unparsable, 0 not in the file)" in table(report)
 
 
@@ -223,7 +227,7 @@ def test_an_existing_report_is_only_replaced_when_asked(water: str, write: Calla
         write(GARBAGE, water[:30] + "$$$$\n", water.replace("O ", "C ")), None, out, posebusters=0, overwrite=True
     )
     assert worse.counts()["valid"] == 0
-    assert {found.name for found in out.iterdir()} == {"report.json", "molecules.csv", "notes.txt"}
+    assert {found.name for found in out.iterdir()} == {"report.json", "report.html", "molecules.csv", "notes.txt"}
 
 
 def test_a_foreign_folder_or_file_is_never_replaced(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def distorted(sample_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """24 real molecules, every second one shaken until some checks fail."""
     mols = [row.mol for row in assess_file(sample_path)[0][:24]]
     path = tmp_path_factory.mktemp("distorted") / "molecules.sdf"
-    texts = [mol_to_sdf_record(shaken(m, 0.35 * (k % 2), k), str(k), {}) for k, m in enumerate(mols) if m is not None]
+    texts = [mol_to_sdf_record(shaken(m, 0.12 * (k % 2), k), str(k), {}) for k, m in enumerate(mols) if m is not None]
     path.write_text("".join(texts))
     return path
 

@@ -77,7 +77,7 @@ class GenerationOptions(RunOptions):
 
     @property
     def needs_tables(self) -> bool:
-        """Whether rings and bonds are held against tables."""
+        """True if rings and bonds are held against tables."""
         return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
 
     @property

@@ -23,7 +23,7 @@ from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.files import sha256_of
 from moldiff.screening.filter_run import FilterOptions
 from moldiff.screening.rows import Row
-from moldiff.screening.worker import READ, STANDARDISE, WORKER, judged
+from moldiff.screening.worker import DRAW, READ, STANDARDISE, WORKER, judged
 from moldiff.status import Status
 from moldiff.version import VERSION
 
@@ -121,7 +121,7 @@ class Earlier:
     def known(self, row: Row) -> dict[str, CheckResult]:
         """Return name -> result of the checks that were asked of a record, up to its first failure."""
         found: dict[str, CheckResult] = {}
-        if row.stage in (READ, STANDARDISE, WORKER):
+        if row.stage in (DRAW, READ, STANDARDISE, WORKER):
             return found
         for link in self.chain.links:
             value: float | str | None = row.values.get(link.name)
@@ -139,9 +139,9 @@ class Earlier:
 
     def settled(self, row: Row) -> Row | None:
         """Return the row that the chain that is asked now would give, if it can be told from the earlier one alone."""
-        if row.stage in (READ, STANDARDISE) and self.chain.base == self.wanted.base:
+        if row.stage in (DRAW, READ, STANDARDISE) and self.chain.base == self.wanted.base:
             return None if row.status == Status.FAILED and self.retry else row
-        if row.stage in (READ, STANDARDISE, WORKER):
+        if row.stage in (DRAW, READ, STANDARDISE, WORKER):
             return row if self.chain == self.wanted and not self.retry else None
         known, results = self.known(row), []
         for link in self.wanted.links:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import RowCounts
@@ -21,7 +23,7 @@ class Estimate:
     Attributes:
         records, shards: of the run.
         looked_at: records that were looked at, spread evenly over the inputs.
-        counts: RowCounts of these.
+        counts: of what became of these.
         ms: milliseconds that one takes on one process.
         workers: processes of the run.
     """
@@ -42,7 +44,9 @@ class Estimate:
         """Return the estimate for the terminal."""
         parts = " + ".join(f"{count} {status}" for status, count in self.counts.by_status.items())
         stages = sorted(self.counts.by_stage.items(), key=lambda one: -one[1])
-        length = f"{self.hours:.1f} hours" if self.hours >= 1 else f"{self.hours * 60:.1f} minutes"
+        seconds = 3600 * self.hours
+        length = f"{self.hours:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+        length = length if seconds >= 60 else f"{seconds:.0f} seconds"
         return [
             f"{self.records} records in {self.shards} shards; looked at {self.looked_at} of them",
             f"{self.looked_at} requested = {parts}",
@@ -55,8 +59,10 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     """Return an estimate of a run; nothing is written.
 
     Raises:
-        MoldiffError: a file cannot be read.
+        MoldiffError: a file cannot be read, or the run is one of draws, which are not there yet.
     """
+    if plan.draws is not None:
+        raise MoldiffError("an estimate looks at files; generate some hundred molecules, and give their file")
     asked = plan.options.filter_options()
     work = asked.work(asked.checks())
     sample = _sample(plan)
@@ -77,4 +83,4 @@ def estimate(plan: Plan, workers: int) -> Estimate:
 def _sample(plan: Plan) -> list[Entry]:
     count = min(SAMPLE, plan.records)
     numbers = {place * plan.records // count for place in range(count)}
-    return [entry for entry in plan.entries(set(range(plan.shards))) if entry.number in numbers]
+    return [entry for entry in plan.entries(set(range(plan.shards)), Path()) if entry.number in numbers]

@@ -19,7 +19,7 @@ from typing import Any
 from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
-from moldiff.screening.worker import READ, STANDARDISE, WORKER
+from moldiff.screening.worker import DRAW, READ, STANDARDISE, WORKER
 
 FORMAT, FORMAT_VERSION = "moldiff-funnel", 1
 MOST_LOST = 100
@@ -94,7 +94,7 @@ class Funnel:
 def stages_of(chain: Chain, counts: RowCounts, *, dedup: bool) -> tuple[Stage, ...]:
     """Return the stages of a chain with the counts of its rows. Copies are looked for behind the InChIKey, and what
     cost a worker process is told of before the checks, as nobody knows which of them it was."""
-    names = [READ, STANDARDISE, WORKER]
+    names = [DRAW, READ, STANDARDISE, WORKER]
     for link in chain.links:
         names.append(link.name)
         if dedup and link.name == InchikeyCheck.name:

@@ -12,6 +12,7 @@ from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json, sha256_of, write_json
 from moldiff.screening.entries import Entry, library_of
+from moldiff.screening.runs.draws import Draws, draws_path
 from moldiff.screening.runs.options import ScreenOptions
 from moldiff.sections import validate
 
@@ -43,17 +44,23 @@ class Plan:
 
     Attributes:
         folder: that the names of the inputs are seen from.
-        inputs: one after the other.
+        inputs: files, one after the other.
         options: of the run.
+        draws: of a model, behind the files; None = there are none.
     """
 
     folder: str
     inputs: tuple[Input, ...]
     options: ScreenOptions
+    draws: Draws | None = None
 
     @property
     def records(self) -> int:
         """All records."""
+        return self._in_files + (0 if self.draws is None else self.draws.records)
+
+    @property
+    def _in_files(self) -> int:
         return sum(one.records for one in self.inputs)
 
     @property
@@ -74,11 +81,16 @@ class Plan:
         """Return where an input lies."""
         return Path(os.path.normpath(Path(self.folder) / one.file))
 
-    def entries(self, shards: set[int]) -> Iterator[Entry]:
-        """Yield the records of some shards, in order.
+    def entries(self, shards: set[int], run: Path) -> Iterator[Entry]:
+        """Yield the records of some shards, in order; draws that are not there are made.
+
+        Args:
+            shards: their numbers.
+            run: folder that draws lie in.
 
         Raises:
-            MoldiffError: a file cannot be read, or holds another number of records than planned.
+            MoldiffError: a file cannot be read, or holds another number of records than planned; a model cannot be
+                loaded.
         """
         first = 0
         for one in self.inputs:
@@ -87,6 +99,18 @@ class Plan:
             if any(shard in shards for shard in range(first // size, -(-last // size))):
                 yield from self._entries(one, first, shards)
             first = last
+        if self.draws is not None:
+            for shard in sorted(shards):
+                yield from self._drawn(self.draws, shard, run)
+
+    def _drawn(self, draws: Draws, shard: int, run: Path) -> Iterator[Entry]:
+        start, stop = max(self.start(shard), self._in_files), self.start(shard + 1)
+        if start >= stop:
+            return
+        path, first = draws_path(run, shard), start - self._in_files
+        if not path.exists():
+            draws.make(path, first, stop - start)
+        yield from draws.entries(path, start, first)
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
         number = first
@@ -109,7 +133,8 @@ class Plan:
 
     def same_input(self, other: Plan) -> bool:
         """Return whether two plans divide the same records into the same shards."""
-        return self.inputs == other.inputs and self.options.shard_size == other.options.shard_size
+        same = self.inputs == other.inputs and self.draws == other.draws
+        return same and self.options.shard_size == other.options.shard_size
 
     def record(self) -> dict[str, Any]:
         """Return the plan as plain JSON."""
@@ -118,18 +143,22 @@ class Plan:
             "version": FORMAT_VERSION,
             "folder": self.folder,
             "inputs": [{**vars(one), "tags": list(one.tags)} for one in self.inputs],
+            "draws": None if self.draws is None else vars(self.draws),
             "records": self.records,
             "shards": self.shards,
             "options": self.options.model_dump(mode="json"),
         }
 
 
-def make_plan(files: Sequence[str | Path], options: ScreenOptions, before: Plan | None = None) -> Plan:
+def make_plan(
+    files: Sequence[str | Path], options: ScreenOptions, draws: Draws | None = None, before: Plan | None = None
+) -> Plan:
     """Return the plan of a run, from a pass over its files.
 
     Args:
         files: one after the other; a name with * ? or [ stands for all that match it, sorted.
         options: of the run.
+        draws: of a model, behind the files; with them, there need be no files.
         before: an earlier plan, whose counts are taken of the files that are still the same.
 
     Raises:
@@ -137,7 +166,7 @@ def make_plan(files: Sequence[str | Path], options: ScreenOptions, before: Plan 
     """
     known = {one.sha256: one for one in (() if before is None else before.inputs)}
     found = []
-    for path in library_of(files).files:
+    for path in library_of(files).files if files or draws is None else ():
         sha256 = sha256_of(path)
         if sha256 in known and path.suffixes == Path(known[sha256].file).suffixes:
             found.append(replace(known[sha256], file=str(path)))
@@ -147,7 +176,7 @@ def make_plan(files: Sequence[str | Path], options: ScreenOptions, before: Plan 
             records += 1
             tags.update(dict.fromkeys(text.tags))
         found.append(Input(str(path), sha256, path.stat().st_size, records, tuple(tags)))
-    return Plan(str(Path.cwd()), tuple(found), options)
+    return Plan(str(Path.cwd()), tuple(found), options, draws)
 
 
 def write_plan(run: Path, plan: Plan) -> None:
@@ -171,6 +200,7 @@ def read_plan(run: Path) -> Plan:
             folder=str(value["folder"]),
             inputs=tuple(Input(**{**one, "tags": tuple(one["tags"])}) for one in value["inputs"]),
             options=validate(ScreenOptions, value["options"], str(run / PLAN)),
+            draws=None if value["draws"] is None else Draws(**value["draws"]),
         )
     except (KeyError, TypeError) as error:
         raise MoldiffError(f"{run / PLAN} is damaged ({error})") from error

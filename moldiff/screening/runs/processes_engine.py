@@ -142,7 +142,9 @@ class ProcessesEngine:
 
     def _jobs(self, wanted: set[int], sources: dict[int, tuple[ShardTables, Earlier]]) -> Iterator[_Job]:
         size = self._plan.options.shard_size
-        for shard, entries in itertools.groupby(self._plan.entries(wanted), key=lambda entry: entry.number // size):
+        for shard, entries in itertools.groupby(
+            self._plan.entries(wanted, self._tables.folder.parent.parent), key=lambda entry: entry.number // size
+        ):
             if shard not in sources:
                 yield _Job(shard, list(entries), [])
                 continue

@@ -55,7 +55,7 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     sheet = kept_sheet(records, plan.tags)
     worth = (COLUMN,) if isinstance(order, Desirability) else ()
     sheet = replace(sheet, columns=(RANK, PICK, *worth, *sheet.columns))
-    entries = _entries_of(plan, {row.number for row in rows})
+    entries = _entries_of(run, plan, {row.number for row in rows})
     ranked = [replace(row, tags=entries[row.number].tags) for row in _placed(plan, order, rows)]
     with_all = (
         ParquetRows(files.open(run / RANKED, binary=True), sheet),
@@ -69,7 +69,8 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed = []
     work = partial(_sdf_record, work=plan.options.filter_options().work(()))
-    found = map_items(work, top, workers=workers, timeout_s=plan.options.timeout)
+    limits = plan.options
+    found = map_items(work, top, workers=workers, timeout_s=limits.timeout, memory_mb=limits.memory)
     for (_, row), one in zip(top, found, strict=True):
         packed, reason = (None, one.reason) if isinstance(one, Lost) else one
         if packed is None:
@@ -97,10 +98,10 @@ def _placed(plan: Plan, order: Ranking | None, rows: Sequence[Row]) -> Iterator[
         yield replace(row, values=values)
 
 
-def _entries_of(plan: Plan, numbers: set[int]) -> dict[int, Entry]:
+def _entries_of(run: Path, plan: Plan, numbers: set[int]) -> dict[int, Entry]:
     """Return some records by number, from a pass over the inputs."""
     shards = {number // plan.options.shard_size for number in numbers}
-    return {entry.number: entry for entry in plan.entries(shards) if entry.number in numbers}
+    return {entry.number: entry for entry in plan.entries(shards, run) if entry.number in numbers}
 
 
 def _sdf_record(item: tuple[Entry, Row], work: FilterWork) -> tuple[str | None, str]:

@@ -3,6 +3,7 @@
 | name               | content                                                                             |
 |--------------------|-------------------------------------------------------------------------------------|
 | plan.json          | inputs with hashes and numbers of records, options                                  |
+| draws/             | draws of a model, of each shard                                                     |
 | rows/KEY/          | the rows of each shard, 000000.parquet ..., for a chain of checks, chain.json        |
 | records.parquet    | every record, with status, stage, reason, value, limit                              |
 | ranked.parquet     | the best; ranked.csv is the same                                                    |
@@ -25,6 +26,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
+from moldiff.screening.runs.draws import DRAWS, draws_path
 from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
@@ -38,7 +40,7 @@ ROWS = "rows"
 
 
 @dataclass(frozen=True)
-class Status:
+class RunState:
     """Progress of a run.
 
     Attributes:
@@ -102,7 +104,7 @@ def work_on(
     check_folder(run)
     with run_lock(run) as lock, _hold(run, lock, plan, part):
         tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
-        for folder in (run, tables.folder):
+        for folder in (run, run / DRAWS, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
         engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
         engine.work(part or Part(), retry=retry)
@@ -159,7 +161,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
         lock.exclusive()
         tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
         for other in runs[1:]:
-            _copy_shards(other, plan, tables)
+            _copy_shards(other, run, plan, tables)
         missing = sorted(set(range(plan.shards)) - tables.numbers())
         if missing:
             told = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
@@ -167,7 +169,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
         return write_tables(run, plan, tables, workers=workers)
 
 
-def _copy_shards(other: Path, plan: Plan, tables: ShardTables) -> None:
+def _copy_shards(other: Path, run: Path, plan: Plan, tables: ShardTables) -> None:
     theirs = read_plan(other)
     if not plan.same_input(theirs) or theirs.options != plan.options:
         raise MoldiffError(f"{other} is a run of other inputs or options than the first")
@@ -175,9 +177,18 @@ def _copy_shards(other: Path, plan: Plan, tables: ShardTables) -> None:
     for shard in sorted(source.numbers() - tables.numbers()):
         with open(source.path(shard), "rb") as taken, atomic_writer(tables.path(shard), binary=True) as handle:
             shutil.copyfileobj(taken, handle)
+        _copy_draws(other, run, shard)
 
 
-def status_of(run: Path) -> Status:
+def _copy_draws(other: Path, run: Path, shard: int) -> None:
+    """Copy the draws of a shard, if it has any."""
+    path = draws_path(other, shard)
+    if path.exists() and not draws_path(run, shard).exists():
+        with open(path, "rb") as taken, atomic_writer(draws_path(run, shard), binary=True) as handle:
+            shutil.copyfileobj(taken, handle)
+
+
+def status_of(run: Path) -> RunState:
     """Return how far a run has come.
 
     Raises:
@@ -194,4 +205,4 @@ def status_of(run: Path) -> Status:
         for shard in sorted(done):
             for status, _ in tables.counts(shard):
                 counts[status] = counts.get(status, 0) + 1
-    return Status(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))
+    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))

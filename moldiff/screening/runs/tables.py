@@ -84,7 +84,10 @@ def _commit(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: floa
             options=_options_of(plan),
             output=RANKED,
             output_sha256=files.sha256(run / RANKED),
-            made_by={"inputs": [{"file": one.file, "sha256": one.sha256} for one in plan.inputs]},
+            made_by={
+                "inputs": [{"file": one.file, "sha256": one.sha256} for one in plan.inputs],
+                "model_sha256": None if plan.draws is None else plan.draws.sha256,
+            },
             results={
                 "requested": funnel.requested,
                 "counts": dict(funnel.counts),

@@ -27,7 +27,6 @@ from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.models.references import RARITY, References
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
@@ -230,7 +229,7 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     conditions = TrainingConditionSampler(
         _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
     )
-    tables = _tables(loaded.folder, dataset) if wanted.known else None
+    tables = rarity_tables(dataset, loaded.folder) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
     total = sum(evaluations * count for evaluations, _, count in parts)
@@ -261,19 +260,12 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
     return found
 
 
-def _tables(folder: ModelFolder, dataset: PreparedDataset) -> RarityTables:
-    """Return the counts of the training molecules: those that a model of the same data carries, or counted anew."""
-    same = (folder.config.get("training") or {}).get("data_sha256") == dataset.info["data_hash"]
-    if same and set(RARITY) <= folder.references.keys():
-        return References(folder.references, str(folder.path)).rarity
-    return rarity_tables(dataset)
-
-
 def _training_traits(dataset: PreparedDataset, seed: int, tables: RarityTables | None) -> list[Traits]:
     """Return the traits of training molecules, of so many at most that they are counted in seconds."""
     from moldiff.evaluation.load_reference import molecules_of
 
     rows = np.random.default_rng(seed).permutation(dataset.indices("train"))[:_WANTED]
+    logger.info("counting what %d training molecules are made of", len(rows))
     return [Traits.of(mol, tables, counted=True) for mol in molecules_of(dataset, rows)]
 
 

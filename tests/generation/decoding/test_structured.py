@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
-from moldiff.chem.convert import encode
+from moldiff.chem.convert import classes_of
 from moldiff.chem.valence import closed_shell_states
 from moldiff.generation.decoding.integer_program import AtomStates
 from moldiff.generation.decoding.structured import Limits, Solution, decode_structured
@@ -356,7 +356,7 @@ def arrays_of(smiles: str, vocabulary: Vocabulary = FULL) -> MolArrays:
     conformer = Chem.Conformer(mol.GetNumAtoms())
     conformer.Set3D(True)
     mol.AddConformer(conformer)
-    return encode(mol, vocabulary)
+    return classes_of(mol, vocabulary)
 
 
 def beliefs_of(arrays: MolArrays, vocabulary: Vocabulary, seed: int, sure: float = 8.0) -> LogProbabilities:
@@ -555,3 +555,44 @@ def test_the_same_prediction_gives_the_same_molecule() -> None:
     assert np.array_equal(one.bonds, other.bonds)
     assert np.array_equal(one.orders, other.orders)
     assert (one.lost, one.nodes, one.cuts) == (other.lost, other.nodes, other.cuts)
+
+
+HEAVY = Vocabulary(("C", "O"), (0,), ("none", "single", "double"), explicit_hydrogens=False)
+
+
+def hydrogens_of(solution: Solution, n: int) -> int:
+    """Hydrogens that the valences of carbon and oxygen leave."""
+    used = np.zeros(n, dtype=int)
+    for (i, j, _), order in zip(solution.bonds.tolist(), solution.orders.tolist(), strict=True):
+        used[[i, j]] += order
+    return int((np.where(solution.atom_type == 0, 4, 2) - used).sum())
+
+
+def test_hydrogens_that_are_no_atoms_can_be_demanded() -> None:
+    likeliest = -np.inf
+    beliefs = random_beliefs(4, HEAVY, 3)
+    free = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0).solution
+    assert free is not None
+    for hydrogens in (2, 4, 6, 8):
+        demands = DecodingConstraints(hydrogens=hydrogens)
+        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=demands).solution
+        assert found is not None
+        assert hydrogens_of(found, 4) == hydrogens
+        likeliest = max(likeliest, -found.lost)
+    assert likeliest == pytest.approx(-free.lost), "one of these numbers is that of the most probable molecule"
+    odd = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(hydrogens=3))
+    assert odd.solution is None
+
+
+def test_hydrogens_fill_what_kept_atoms_of_a_heavy_atom_model_leave_open() -> None:
+    kept = FixedAtoms(np.array([0, 0]), np.array([0, 0]), np.array([[0, 1], [1, 0]]), np.array([2, 0]), filled=False)
+    for seed in range(4):
+        beliefs = random_beliefs(4, HEAVY, seed)
+        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(kept=kept)).solution
+        assert found is not None
+        leaving = {0: 0, 1: 0}
+        for (i, j, _), order in zip(found.bonds.tolist(), found.orders.tolist(), strict=True):
+            if i < 2 <= j:
+                leaving[i] += order
+        assert 1 <= leaving[0] <= 2
+        assert leaving[1] == 0

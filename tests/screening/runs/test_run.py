@@ -252,3 +252,26 @@ def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path
         with pytest.raises(MoldiffError, match=next(iter(words))):
             moldiff.screen(library, tmp_path / "new", **words)
     assert not (tmp_path / "new").exists()
+
+
+def test_the_top_is_diverse_if_it_is_asked_to_be(tmp_path: Path) -> None:
+    library, run = tmp_path / "library.smi", tmp_path / "run"
+    library.write_text("CCCCCC\nCCCCCCC\nc1ccccc1O\nc1ccccc1N\nOC1CCCC1\nnot_a_smiles\n")
+    words: dict[str, Any] = {"where": "mw<300", "rank": "mw"}
+    done(moldiff.screen(library, run, top=2, **words))
+    first = pyarrow.parquet.read_table(run / "ranked.parquet").to_pylist()
+    assert [row["smiles"] for row in first if row["pick"]] == ["CCCCCCC", "Oc1ccccc1"]
+    result = done(moldiff.screen(library, run, top=4, diverse=0.65, **words))
+    found = pyarrow.parquet.read_table(run / "ranked.parquet").to_pylist()
+    assert [(row["rank"], row["pick"], row["smiles"]) for row in found] == [
+        (1, 1, "CCCCCCC"), (2, 2, "Oc1ccccc1"), (3, None, "Nc1ccccc1"), (4, None, "CCCCCC"), (5, 3, "OC1CCCC1"),
+    ]  # fmt: skip
+    assert result.funnel["top"] == 3
+
+
+def test_a_pick_without_coordinates_is_told_of(tmp_path: Path) -> None:
+    library, run = tmp_path / "library.smi", tmp_path / "run"
+    library.write_text("CCO ethanol\n[Xe+] strange\n")
+    result = done(moldiff.screen(library, run, where="mw<300", rank="mw"))
+    assert result.funnel["top"] + len(result.funnel["without_coordinates"]) == 2
+    assert [one["name"] for one in result.funnel["without_coordinates"]] == ["strange"]

@@ -36,7 +36,7 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.training import references
 from moldiff.training.checkpoint import load_state
 from moldiff.training.denoiser_run import ON_POLICY_DATA, TrainingRun
-from moldiff.training.on_policy.collect import Collector, _tables, aligned, collect, made_by
+from moldiff.training.on_policy.collect import Collector, aligned, collect, made_by
 from moldiff.training.on_policy.labels import Traits
 from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.train import train
@@ -229,9 +229,10 @@ def test_tables_that_the_model_carries_of_the_same_data_are_not_counted_again(
     carried = {name: torch.from_numpy(values) for name, values in counted.to_tensors().items()}
     known = replace(folder, references=folder.references | carried)
     own = replace(known, config={**folder.config, "training": {"data_sha256": dataset.info["data_hash"]}})
-    monkeypatch.setattr("moldiff.training.on_policy.collect.rarity_tables", lambda _: "counted anew")
-    assert _tables(own, dataset) == counted
-    assert _tables(known, dataset) == _tables(folder, dataset) == "counted anew"
+    monkeypatch.setattr(references, "_rarity_tables", lambda folder, data_hash: "counted anew")
+    assert references.rarity_tables(dataset, own) == counted
+    assert references.rarity_tables(dataset, known) == references.rarity_tables(dataset) == "counted anew"
+    assert references.rarity_tables(dataset, replace(own, references={})) == "counted anew"
 
 
 def test_no_sound_draw_at_all_is_an_error(tiny_model: MoleculeModel, like_qm9: Path) -> None:

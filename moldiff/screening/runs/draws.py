@@ -1,0 +1,121 @@
+"""Draws of a model as the last input of a run: made once, shard by shard, and kept as text beside it.
+
+A file has a line of JSON for each draw: its status and reason, and the mol block of a valid one. PyTorch is loaded
+where draws are made, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
+from moldiff.errors import MoldiffError
+from moldiff.files import atomic_writer
+from moldiff.screening.entries import Entry
+from moldiff.status import Status
+
+if TYPE_CHECKING:
+    from moldiff.generation.model import Model
+
+DRAWS = "draws"
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws of a model.
+
+    Attributes:
+        model: a built-in model's name or a model folder.
+        sha256: of the model.
+        records: draws 0 to this.
+        seed: of the draws.
+    """
+
+    model: str
+    sha256: str
+    records: int
+    seed: int
+
+    @property
+    def file(self) -> str:
+        """The input's name in tables."""
+        return f"model {self.model}"
+
+    def make(self, path: Path, first: int, count: int) -> None:
+        """Write some of the draws; a draw is the same in whatever range it is made.
+
+        Args:
+            path: of the file.
+            first: number of the first draw.
+            count: how many.
+
+        Raises:
+            MoldiffError: no such model, another one than planned, or the file cannot be written.
+        """
+        loaded = _model(self.model)
+        if loaded.sha256 != self.sha256:
+            raise MoldiffError(f"{self.file} has changed since the run was planned; start another run")
+        from moldiff.generation.generate import generation_run
+        from moldiff.generation.options.generation_options import GenerationOptions
+        from moldiff.generation.options.sampler_options import SamplerOptions
+
+        options = GenerationOptions(n=count, first=first, model=loaded, sampler=SamplerOptions.of(seed=self.seed))
+        with (
+            atomic_writer(path, binary=True) as handle,
+            gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) as packed,
+        ):
+            for result in generation_run(options).results():
+                value = {"status": str(result.status), "reason": result.reason}
+                if result.status == Status.VALID and result.mol is not None:
+                    value["block"] = mol_to_sdf_record(result.mol, "", {}).removesuffix("$$$$\n")
+                packed.write(json.dumps(value).encode("utf-8") + b"\n")
+
+    def entries(self, path: Path, number: int, first: int) -> Iterator[Entry]:
+        """Yield the records of a file of draws.
+
+        Args:
+            path: of the file.
+            number: of its first record in the run.
+            first: number of its first draw.
+
+        Raises:
+            MoldiffError: the file cannot be read.
+        """
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as handle:
+                for place, line in enumerate(handle):
+                    value, name = json.loads(line), str(first + place)
+                    text = TextRecord(first + place, "sdf", name, value.get("block", ""))
+                    judged = None if "block" in value else (Status(value["status"]), str(value["reason"]))
+                    yield Entry(number + place, self.file, text, judged=judged)
+        except (OSError, EOFError, ValueError) as error:
+            raise MoldiffError(f"{path} cannot be read ({str(error)[:80]}); remove it to draw again") from error
+
+
+def draws_path(run: Path, shard: int) -> Path:
+    """Return the file of the draws of a shard."""
+    return run / DRAWS / f"{shard:06d}.jsonl.gz"
+
+
+def draws_of(model: str, n: int, seed: int) -> Draws:
+    """Return the first n draws of a model.
+
+    Raises:
+        MoldiffError: no such model, a damaged one, or n is less than 1.
+    """
+    if n < 1:
+        raise MoldiffError(f"n must be at least 1, not {n}", argument="n")
+    return Draws(model, str(_model(model).sha256), n, seed)
+
+
+@cache
+def _model(name: str) -> Model:
+    from moldiff.generation.model import load
+
+    return load(name)
