@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from moldiff.choices import Precision
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
     import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -93,3 +98,21 @@ def describe_devices() -> list[str]:
     if torch.backends.mps.is_available():
         lines.append("mps: Apple GPU")
     return lines
+
+
+def whatever_the_default(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function that works on its own devices, whichever a session has made torch's default.
+
+    Not for generators: between two items, the session's own work would be under it.
+    """
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        import torch
+
+        if torch.get_default_device().type == "cpu":
+            return function(*args, **kwargs)
+        with torch.device("cpu"):
+            return function(*args, **kwargs)
+
+    return called

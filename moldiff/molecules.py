@@ -154,7 +154,7 @@ def collate(molecules: Sequence[MolArrays], ids: Tensor, width: int, properties:
         properties: (B, P), NaN = not given.
     """
     count = len(molecules)
-    pos, mask = torch.zeros(count, width, 3), torch.zeros(count, width, dtype=torch.bool)
+    pos, mask = torch.zeros(count, width, 3, dtype=torch.float32), torch.zeros(count, width, dtype=torch.bool)
     atom_type, charge = (torch.zeros(count, width, dtype=torch.int64) for _ in range(2))
     bond_type = torch.zeros(count, width, width, dtype=torch.int64)
     for row, molecule in enumerate(molecules):
@@ -184,11 +184,11 @@ def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolB
     count = len(sizes)
     mask = torch.arange(width)[None, :] < sizes[:, None]
     return MolBatch(
-        pos=torch.zeros(count, width, 3),
+        pos=torch.zeros(count, width, 3, dtype=torch.float32),
         atom_type=torch.zeros(count, width, dtype=torch.int64),
         charge=torch.zeros(count, width, dtype=torch.int64),
         bond_type=torch.zeros(count, width, width, dtype=torch.int64),
         mask=mask,
-        properties=torch.full((count, properties), torch.nan),
+        properties=torch.full((count, properties), torch.nan, dtype=torch.float32),
         ids=ids.to(torch.int64),
     )

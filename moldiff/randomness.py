@@ -100,7 +100,7 @@ class NoiseSource:
         """
         row, column = torch.triu_indices(n, n, offset=1, device=ids.device)
         values = _to_unit(self._words(ids, counter, stream, column * (column - 1) // 2 + row)[0])
-        result = torch.full((len(ids), n, n), 0.5, device=ids.device)
+        result = torch.full((len(ids), n, n), 0.5, dtype=torch.float32, device=ids.device)
         result[:, row, column] = values
         result[:, column, row] = values
         return result

@@ -12,6 +12,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moldiff.errors import MoldiffError, nearest_name
 
+_IN_THE_WHEEL = Path(__file__).with_name("configs")
+CONFIGS = _IN_THE_WHEEL if _IN_THE_WHEEL.is_dir() else Path(__file__).parents[1] / "configs"
+"""Folder of the files that come with the package: a copy in the wheel, or that of the source tree."""
 _MAX_BYTES = 1 << 20
 
 
@@ -49,8 +52,19 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     return keys
 
 
+def packaged(path: Path) -> Path:
+    """Return a path, or where the package has a file of that name, if there is none under the path."""
+    ours = CONFIGS / (path.name if path.suffix else f"{path.name}.yaml")
+    elsewhere = path.parent not in (Path(), Path(CONFIGS.name))
+    return path if elsewhere or path.exists() or not ours.is_file() else ours
+
+
 def read_mapping(path: Path) -> dict[Any, Any]:
-    """Return the keys and values of a YAML file; MoldiffError if it cannot be read, is unsafe, or holds none."""
+    """Return the keys and values of a YAML file; MoldiffError if it cannot be read, is unsafe, or holds none.
+
+    A file that is not there, but comes with the package, is read from there: "configs/qm9.yaml" or "qm9".
+    """
+    path = packaged(path)
     try:
         raw = path.read_bytes()
     except OSError as error:

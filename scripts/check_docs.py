@@ -4,7 +4,7 @@
     python scripts/check_docs.py README.md --long      # one page, with its long blocks
 
 Every ``sh`` and ``python`` block of a page runs, in order, in one new folder for the page; all that lies in it are
-copies of configs/, of scripts/ and of data/sample.sdf, as in a clone. A block without a language that follows is what
+copies of scripts/ and of data/sample.sdf, as in a clone. A block without a language that follows is what
 must come out: the same words, line by line. Numbers may differ (molecules depend on the processor's number types, times
 on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ. A line
 ``...`` in the output stands for any lines. Comments of Markdown in front of a block steer it:
@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("configs", "scripts", "data/sample.sdf", "tests/fixtures/drugs.sdf")
+COPIED = ("scripts", "data/sample.sdf", "tests/fixtures/drugs.sdf")
 LANGUAGES = ("sh", "python")
 
 _FENCE = re.compile(r"^```(\S*)\s*$")

@@ -76,15 +76,11 @@ def unit_problem(ratio: float) -> str:
     """Return what is wrong with lengths that are, in the median, so many times what covalent radii give."""
     if MEDIAN_RANGE[0] <= ratio <= MEDIAN_RANGE[1]:
         return ""
-    looks = next(
-        (
-            f"; that looks like {name}"
-            for name, factor in UNITS.items()
-            if ratio > 0 and abs(math.log(ratio / factor)) < _UNIT_TOLERANCE
-        ),
-        "",
-    )
-    return f"unit: bonds are {ratio:.2g} times as long as in angstrom{looks}"
+    told = f"bonds are {ratio:.2g} times as long as in angstrom"
+    for name, factor in UNITS.items():
+        if ratio > 0 and abs(math.log(ratio / factor)) < _UNIT_TOLERANCE:
+            return f"unit: looks like {name} ({told})"
+    return f"unit: {told}"
 
 
 def is_drawing(mol: Chem.Mol, pos: np.ndarray, lengths: np.ndarray, expected: np.ndarray) -> bool:

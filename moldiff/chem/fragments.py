@@ -17,7 +17,7 @@ from rdkit import Chem, rdBase
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.chem.coordinates import coordinates_problem
-from moldiff.chem.io.records import parse
+from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
@@ -162,6 +162,14 @@ def block_of(mol: Chem.Mol) -> str:
         return str(Chem.MolToMolBlock(mol))
     except (ValueError, RuntimeError) as error:
         raise MoldiffError(f"fragment: {str(error).splitlines()[0][:80]}") from error
+
+
+def completed_block(block: str, source: str) -> str:
+    """Return a mol block with every hydrogen as an atom; MoldiffError if it cannot be read."""
+    record = completed(parse(TextRecord(0, "sdf", "", block)))
+    if record.mol is None:
+        raise MoldiffError(f"{source}: {record.reason}")
+    return block_of(record.mol)
 
 
 def parts_of(mol: Chem.Mol) -> list[list[int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,12 @@ def concatenate(graphs: list[MolGraph]) -> MolGraph:
         np.concatenate([g.positions for g in graphs]),
         np.concatenate(bonds),
     )
+
+
+def molar_mass(composition: Mapping[str, int]) -> float:
+    """Return the mass of atoms by element, g/mol."""
+    table = GetPeriodicTable()
+    return float(sum(count * table.GetAtomicWeight(name) for name, count in composition.items()))
 
 
 def symbol(number: int) -> str:

@@ -12,6 +12,8 @@ def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 
     The hydrogen that defines the stereo of an imine (C=N-H) stays, as in RDKit's own SMILES.
     """
+    if mol.GetNumHeavyAtoms() == mol.GetNumAtoms():
+        return Chem.Mol(mol)
     return Chem.RemoveHs(mol, sanitize=False)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import numpy as np
 from rdkit import Chem
+from rdkit.Chem import rdqueries
 
 MAX_ATOMS = 999  # the V2000 format has three digits for a count
 MAX_DEGREE = 16
@@ -13,6 +15,9 @@ MAX_BONDS_PER_ATOM = 4
 MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at 3000 (a C60 cage has 31)
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
+_CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
+_CROWDED = rdqueries.ExplicitDegreeGreaterQueryAtom(MAX_DEGREE)
+_CATION = rdqueries.FormalChargeGreaterQueryAtom(0)
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _VALENCE = re.compile(r", (\d+), is greater")
 
@@ -52,6 +57,8 @@ def coordinate_refusal(pos: np.ndarray) -> str:
 
 def mol_refusal(mol: Chem.Mol) -> str:
     """Return why a molecule, sanitised or not, should not be worked on: its size, its bonds, its coordinates."""
+    if _is_plain(mol):
+        return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
         return reason
@@ -60,6 +67,14 @@ def mol_refusal(mol: Chem.Mol) -> str:
         if charge > 0 and (reason := charge_refusal(charge, atom.GetAtomicNum(), atom.GetSymbol())):
             return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
+
+
+def _is_plain(mol: Chem.Mol) -> bool:
+    """Return whether a quick look shows that a molecule's size, bonds and charges are no reason to refuse it."""
+    atoms, bonds = mol.GetNumAtoms(), mol.GetNumBonds()
+    if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
+        return False
+    return not any(len(mol.GetAtomsMatchingQuery(query)) for query in (_CROWDED, _CATION))
 
 
 def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
@@ -86,6 +101,15 @@ def unreadable_reason(block: str) -> str:
     """Return why RDKit could not read a mol block: coordinates that are no numbers, or else just that."""
     bad = sum(bool(_NOT_FINITE.search(line[:31])) for line in block.splitlines()[4:])
     return f"non-finite coordinates: {bad} atoms" if bad else "mol block: RDKit cannot read it"
+
+
+def symbol_problem(symbols: Iterable[str]) -> str:
+    """Return which symbol of a file says two things: CA in capitals is calcium to a reader, but the alpha carbon of
+    whoever wrote a protein's names; "" if none does."""
+    for name in symbols:
+        if len(name) == 2 and name.isalpha() and name.isupper() and name[0] in "CNOHSP" and name not in _CAPITALS_TAKEN:
+            return f"element: '{name}' in capitals is {name.capitalize()} or a name of {name[0]}; write which"
+    return ""
 
 
 def error_reason(error: Exception) -> str:

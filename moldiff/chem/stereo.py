@@ -8,6 +8,7 @@ import numpy as np
 from rdkit import Chem
 
 _LEFT, _RIGHT = Chem.ChiralType.CHI_TETRAHEDRAL_CCW, Chem.ChiralType.CHI_TETRAHEDRAL_CW
+_FLAT = 0.1  # volume of the unit vectors to three neighbours; 0.77 of a tetrahedron, RDKit's own limit
 _OPPOSITE = {_LEFT: _RIGHT, _RIGHT: _LEFT}
 _SAME_SIDE = {
     Chem.BondStereo.STEREOZ: True,
@@ -63,14 +64,10 @@ def compare_stereo(mol: Chem.Mol) -> StereoMatch:
     Args:
         mol: sanitised, with all the atoms that its marks refer to, and a 3D conformer.
     """
-    found = Chem.Mol(mol)
-    Chem.AssignAtomChiralTagsFromStructure(found, replaceExistingTags=True)
-    pairs = [
-        (atom.GetChiralTag(), found.GetAtomWithIdx(atom.GetIdx()).GetChiralTag())
-        for atom in mol.GetAtoms()
-        if atom.GetChiralTag() in _OPPOSITE
-    ]
     pos = mol.GetConformer().GetPositions()
+    pairs = [
+        (atom.GetChiralTag(), _handedness(atom, pos)) for atom in mol.GetAtoms() if atom.GetChiralTag() in _OPPOSITE
+    ]
     bonds = [bond for bond in mol.GetBonds() if bond.GetStereo() in _SAME_SIDE and len(bond.GetStereoAtoms()) == 2]
     return StereoMatch(
         centres=len(pairs),
@@ -79,6 +76,27 @@ def compare_stereo(mol: Chem.Mol) -> StereoMatch:
         bonds=len(bonds),
         bonds_wrong=sum(_on_one_side(bond, pos) != _SAME_SIDE[bond.GetStereo()] for bond in bonds),
     )
+
+
+def _handedness(atom: Chem.Atom, pos: np.ndarray) -> Chem.ChiralType | None:
+    """Return the tag that an atom's neighbours give it, in the order of its bonds; None if they lie too flat, or are
+    fewer than three.
+
+    RDKit's own function looks at the elements it takes for stereocentres alone: a mark on a pyramidal nitrogen, which
+    its readers accept, it never finds.
+    """
+    neighbours = [other.GetIdx() for other in atom.GetNeighbors()][:3]
+    if len(neighbours) < 3:
+        return None
+    first, second, third = (_unit(pos[index] - pos[atom.GetIdx()]) for index in neighbours)
+    volume = float(first @ np.cross(second, third))
+    if abs(volume) < _FLAT:
+        return None
+    return _RIGHT if volume < 0 else _LEFT
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / max(float(np.linalg.norm(vector)), 1e-9)
 
 
 def _on_one_side(bond: Chem.Bond, pos: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,13 @@ from moldiff.cli.shared import (
 )
 
 
+class Energy(StrEnum):
+    """Energies by which conformers are compared."""
+
+    mmff94s = "mmff94s"
+    gfn2 = "gfn2"
+
+
 def conformers(
     file: Annotated[Path, typer.Argument(help="Molecules, with coordinates or without: .smi, .csv, .sdf, ...")],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Conformers of each molecule.")] = 10,
@@ -44,6 +52,13 @@ def conformers(
         TimeGrid | None, typer.Option(metavar="NAME", help=f"{listed(TimeGrid)}; {CONFORMER_DEFAULTS.grid} by default.")
     ] = None,
     redraws: Annotated[int, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often.")] = 10,
+    rms: Annotated[
+        float | None,
+        typer.Option(metavar="ANGSTROM", help="Leave out conformers so close to one of lower energy (heavy atoms)."),
+    ] = None,
+    energy: Annotated[
+        Energy, typer.Option(help="Ranks conformers: a force field, or GFN2-xTB (extra: xtb).")
+    ] = Energy.mmff94s,
     smiles_column: SmilesColumn = None,
     name_column: NameColumn = None,
     delimiter: Delimiter = None,
@@ -59,6 +74,7 @@ def conformers(
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
     from moldiff.chem.io.tables import Columns
+    from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
     from moldiff.generation.from_records import count_records
     from moldiff.generation.options.output import OutputOptions
@@ -79,6 +95,8 @@ def conformers(
         n=number,
         model=model or DEFAULT_MODEL,
         redraws=redraws,
+        rms=rms,
+        energy=Method(energy.value),
         columns=columns,
         sampler=sampling,
         heavy_only=heavy_only,

@@ -44,7 +44,8 @@ def prepare(
     ],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],
     properties: Annotated[
-        str, typer.Option("-p", "--properties", help="Tags, columns or RDKit properties: logp,tpsa,qed,...")
+        str,
+        typer.Option("-p", "--properties", help="RDKit's (logp,tpsa,qed,...), tags, columns; or tag:logp."),
     ] = "",
     bonds: Annotated[
         Bonds, typer.Option(help="Keep an aromatic bond class, or spell rings as single and double.")
@@ -98,6 +99,8 @@ def prepare(
     echo(f"{report.read} read = {report.kept} kept ({splits}) + {report.read - report.kept} dropped")
     for reason, count in report.dropped.items():
         echo(f"  {count} dropped: {reason}")
+    for name, (count, first) in report.unusable.items():
+        echo(f"  {count} values of {name} are no finite numbers, the first: '{first[:40]}'; they count as unknown")
     echo(f"written to {out}; 'moldiff data info {out}' shows it")
 
 

@@ -10,6 +10,7 @@ import typer
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
+    AddHydrogens,
     Alerts,
     BatchSize,
     Confidence,
@@ -114,6 +115,7 @@ def generate(
         str | None, typer.Option(metavar="N|N..M", help="Atoms to add to --fragment, counted like --n-atoms.")
     ] = None,
     resample: Annotated[int | None, typer.Option(min=1, help="With --fragment: take every step so many times.")] = None,
+    add_hydrogens: AddHydrogens = False,
     score: Annotated[
         str | None,
         typer.Option(
@@ -188,7 +190,7 @@ def generate(
     wanted = SteeringOptions.of(
         n_atoms=n_atoms, targets=targets or (), guidance=guidance, property_model=property_model,
         property_scale=property_scale, elements=elements, exclude_elements=exclude_elements, formula=formula,
-        charge=charge, fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample),
+        charge=charge, fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample, add_hydrogens),
     )  # fmt: skip
     sampling = SamplerOptions.of(
         evaluations=evaluations,
@@ -237,12 +239,13 @@ def _fragment(
     attach_at: str | None,
     grow: str | None,
     resample: int | None,
+    add_hydrogens: bool,
 ) -> Fragment | None:
     from moldiff.generation.options.fragment import Fragment
 
     if fragment is None:
-        given = (fixed_atoms, keep_smarts, attach_at, grow, resample)
-        names = ("--fixed-atoms", "--keep-smarts", "--attach-at", "--grow", "--resample")
+        given = (fixed_atoms, keep_smarts, attach_at, grow, resample, add_hydrogens or None)
+        names = ("--fixed-atoms", "--keep-smarts", "--attach-at", "--grow", "--resample", "--add-hydrogens")
         for name, value in zip(names, given, strict=True):
             if value is not None:
                 raise MoldiffError(f"{name} needs --fragment, the file that it speaks of")
@@ -254,4 +257,5 @@ def _fragment(
         attach_at=attach_at or (),
         grow=grow,
         resample=resample or 1,
+        add_hydrogens=add_hydrogens,
     )

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
+from moldiff.cli import configs, conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
@@ -139,6 +139,7 @@ data_app.command("prepare")(data.prepare)
 data_app.command("relax")(data.relax)
 data_app.command("info")(data.info)
 app.command("train")(train.train)
+app.command("configs")(configs.configs)
 app.command("generate")(generate.generate)
 app.command("vary")(vary.vary)
 app.command("conformers")(conformers.conformers)

@@ -9,7 +9,7 @@ import typer
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="A training file, for example configs/qm9.yaml.")],
+    config: Annotated[Path, typer.Argument(help="A training file, or one of those that 'moldiff configs' lists.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set training.steps=1000")
     ] = None,

@@ -27,6 +27,9 @@ Kind = tuple[str, str, str]
 """Two element symbols in alphabetical order and the name of a bond: ("C", "H", "single")."""
 
 
+FEWEST_BONDS = 100  # of a kind, for its shortest and longest to be limits
+
+
 @dataclass(frozen=True)
 class TrainingChemistry:
     """Chemistry of the training split, with counts.
@@ -41,24 +44,31 @@ class TrainingChemistry:
     total_charges: dict[int, int]
     lengths: dict[Kind, tuple[int, float, float]]
 
-    def length_problem(self, arrays: MolArrays, vocabulary: Vocabulary, widening: float) -> str:
+    def length_problem(
+        self, arrays: MolArrays, vocabulary: Vocabulary, widening: float, rare_widening: float | None = None
+    ) -> str:
         """Return which bond is shorter or longer than any of its kind in training, or of no kind seen; "" if none is.
 
         Args:
             arrays: a molecule.
             vocabulary: its class labels; bonds must be spelled as in the training data (aromatic or Kekule).
             widening: angstrom allowed beyond the range at either end.
+            rare_widening: the same for kinds of which training had fewer than `FEWEST_BONDS`: few rings say little of
+                chains; kinds that it had none of then have no limits. None = they are like any other.
         """
         for i, j, bond in arrays.bonds.tolist():
             kind = bond_kind(vocabulary.elements[arrays.atom_type[i]], vocabulary.elements[arrays.atom_type[j]],
                              vocabulary.bonds[bond])  # fmt: skip
             length = float(np.linalg.norm(arrays.pos[i].astype(np.float64) - arrays.pos[j]))
+            if kind not in self.lengths and rare_widening is not None:
+                continue
             label = f"{kind[2]} {kind[0]}-{kind[1]} of {length:.3f} angstrom"
             if kind not in self.lengths:
                 return f"{label}, no such bond was seen in training"
-            _, shortest, longest = self.lengths[kind]
-            if not shortest - widening <= length <= longest + widening:
-                return f"{label}, seen in training: {shortest:.3f} to {longest:.3f} (+-{widening:g})"
+            count, shortest, longest = self.lengths[kind]
+            margin = widening if rare_widening is None or count >= FEWEST_BONDS else rare_widening
+            if not shortest - margin <= length <= longest + margin:
+                return f"{label}, seen in training: {shortest:.3f} to {longest:.3f} (+-{margin:g})"
         return ""
 
     def fitting(self, pos: np.ndarray, vocabulary: Vocabulary, widening: float) -> np.ndarray:

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
+from moldiff.datasets.properties import Unusable, property_columns, unusable_values
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
-from moldiff.datasets.sources import Source, chunks, find_sources, tag_names
+from moldiff.datasets.sources import Source, chunks, find_sources
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
 from moldiff.datasets.workers import convert_chunks
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_json, write_text
 from moldiff.folders import new_folder, refuse_folder
 from moldiff.foreign_text import safe_cell
@@ -28,16 +28,6 @@ from moldiff.vocabulary import Vocabulary
 Progress = Callable[[int], None]
 
 WITHOUT_HYDROGENS = "hydrogens without coordinates"  # `kind_of` what `moldiff.chem.convert.encode` says
-
-# Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
-TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3"}
-# The property names of the original QM9 archive and of PyG's copy (Ramakrishnan et al. 2014, table 3).
-QM9_UNITS = {
-    "a": "GHz", "b": "GHz", "c": "GHz", "mu": "debye", "alpha": "bohr^3", "homo": "Eh", "lumo": "Eh", "gap": "Eh",
-    "r2": "bohr^2", "zpve": "Eh", "u0": "Eh", "u": "Eh", "h": "Eh", "g": "Eh", "cv": "cal/(mol K)",
-    "u298": "Eh", "h298": "Eh", "g298": "Eh",
-    "u0_atom": "kcal/mol", "u298_atom": "kcal/mol", "h298_atom": "kcal/mol", "g298_atom": "kcal/mol",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +43,7 @@ class PrepareReport:
         dropped: number of dropped records per kind of reason, most frequent first.
         vocabulary: classes found.
         statistics: of the training split.
+        unusable: of each tag or column with values that are no finite numbers, how many, and the first.
     """
 
     out: Path
@@ -63,6 +54,7 @@ class PrepareReport:
     dropped: dict[str, int]
     vocabulary: Vocabulary
     statistics: DatasetStatistics
+    unusable: dict[str, Unusable]
 
 
 def prepare(
@@ -97,8 +89,8 @@ def prepare(
     Args:
         files: one, or any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
         out: folder to write.
-        properties: names of tags or columns of the files, else of
-            `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`.
+        properties: what RDKit computes (`moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`), or names of tags or
+            columns of the files. Of a name that both have, it is RDKit's; "tag:logp" and "rdkit:logp" say which.
         bonds: "aromatic" keeps a class for aromatic bonds, "kekule" spells them as single and double.
         hydrogens: "explicit", or "implicit" for a set of heavy atoms only.
         vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and
@@ -122,11 +114,11 @@ def prepare(
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
     sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)], columns)
-    tags, calculated = _resolve_properties(properties, sources)
+    wanted = property_columns(properties, sources)
     options = RowOptions(
         vocabulary=vocabulary or wide_vocabulary(bonds == "aromatic", hydrogens == "explicit"),
-        tags=tags,
-        calculated=calculated,
+        tags={column.source: place for place, column in enumerate(wanted) if not column.calculated},
+        calculated={column.source: place for place, column in enumerate(wanted) if column.calculated},
         seed=seed,
         timeout_s=timeout_s,
         fragments=fragments,
@@ -146,9 +138,9 @@ def prepare(
         if vocabulary is None:
             vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
         qm9 = all(source.is_qm9 for source in sources)
-        described = [_column(name, calculated=name in calculated, qm9=qm9) for name in properties]
+        described = [column.describe(qm9=qm9) for column in wanted]
         statistics = _training_statistics(arrays, vocabulary, described)
-        report = _report(out, arrays, dropped, vocabulary, statistics)
+        report = _report(out, arrays, dropped, vocabulary, statistics, unusable_values(parts))
         info = _describe(report, described, sources, options, layout.data_hash(arrays))
         _write_files(folder, arrays, [name for part in parts for name in part.names], dropped, info)
     return report
@@ -157,20 +149,8 @@ def prepare(
 def kind_of(reason: str) -> str:
     """Return the reason without its leading count, what it quotes and what it has in brackets: "3 hydrogens ..." and
     "5 hydrogens ..." are counted together."""
-    return re.sub(r"^\d+ |: '.*'$| \(.*\)$", "", reason)
-
-
-def tag_unit(name: str, *, qm9: bool) -> str:
-    """Return the unit that a tag's name tells (gfn2_gap_eV: eV) or an empty string; ``qm9``: also QM9's short names."""
-    if qm9 and name in QM9_UNITS:
-        return QM9_UNITS[name]
-    return TAG_UNITS.get(name.rsplit("_", 1)[-1].lower(), "") if "_" in name else ""
-
-
-def _column(name: str, *, calculated: bool, qm9: bool) -> dict[str, str]:
-    """Describe a property column for dataset.json."""
-    unit = PROPERTIES[name].unit if calculated else tag_unit(name, qm9=qm9)
-    return {"name": name, "unit": unit, "source": "rdkit" if calculated else "tag"}
+    unquoted = re.sub(r"^(.+): '.*'$", r"\1", reason)
+    return re.sub(r"^\d+ | \(.*\)$", "", unquoted)
 
 
 def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, seed: int) -> None:
@@ -184,28 +164,6 @@ def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, s
         raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
     if not 0 <= seed < 2**31:
         raise MoldiffError(f"the seed must lie in 0 .. 2147483647, not {seed}")
-
-
-def _resolve_properties(names: Sequence[str], sources: Sequence[Source]) -> tuple[dict[str, int], dict[str, int]]:
-    """Split the names into tags and calculated properties, each with its column.
-
-    A tag goes before a calculator of the same name. The first records of each file tell the tags; only for a name that
-    is then still unknown all records are read, since a tag may be there for a few molecules only.
-    """
-    if not names:
-        return {}, {}
-    known = tag_names(sources, thorough=False)
-    if any(name not in known and name not in PROPERTIES for name in names):
-        known = tag_names(sources, thorough=True)
-    for name in names:
-        if name not in known and name not in PROPERTIES:
-            everything = [*known, *PROPERTIES]
-            raise MoldiffError(
-                f"unknown property '{name}'{nearest_name(name, everything)}; "
-                f"the files have: {', '.join(known) or 'no tags'}; RDKit computes: {', '.join(PROPERTIES)}"
-            )
-    tags = {name: column for column, name in enumerate(names) if name in known}
-    return tags, {name: column for column, name in enumerate(names) if name not in known}
 
 
 def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
@@ -251,7 +209,12 @@ def _training_statistics(
 
 
 def _report(
-    out: Path, arrays: Arrays, dropped: Sequence[Dropped], vocabulary: Vocabulary, statistics: DatasetStatistics
+    out: Path,
+    arrays: Arrays,
+    dropped: Sequence[Dropped],
+    vocabulary: Vocabulary,
+    statistics: DatasetStatistics,
+    unusable: dict[str, Unusable],
 ) -> PrepareReport:
     kept = len(arrays["split"])
     return PrepareReport(
@@ -263,6 +226,7 @@ def _report(
         dropped=dict(Counter(kind_of(entry.reason) for entry in dropped).most_common()),
         vocabulary=vocabulary,
         statistics=statistics,
+        unusable=unusable,
     )
 
 
@@ -285,6 +249,7 @@ def _describe(
         "dropped": report.dropped,
         "vocabulary": report.vocabulary.to_json(),
         "properties": list(columns),
+        "unusable": {name: [count, first] for name, (count, first) in report.unusable.items()},
         "options": {
             "bonds": "aromatic" if "aromatic" in options.vocabulary.bonds else "kekule",
             "hydrogens": "explicit" if options.vocabulary.explicit_hydrogens else "implicit",

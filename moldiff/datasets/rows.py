@@ -83,24 +83,31 @@ class Row:
 
 @dataclass
 class Part:
-    """Rows and dropped records of consecutive records of one file, in their order."""
+    """Rows and dropped records of consecutive records of one file, in their order; of each tag with values that are no
+    finite numbers, how many of the rows have one, and the first."""
 
     arrays: Arrays
     names: list[str]
     dropped: list[Dropped] = field(default_factory=list)
+    unusable: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def make_part(records: Iterable[tuple[str, Record]], options: RowOptions) -> Part:
     """Turn records, each with its file's name, into a `Part`; one that cannot be kept becomes a `Dropped`."""
-    rows, dropped = [], []
+    rows, dropped, unusable = [], [], dict[str, tuple[int, str]]()
     for source, record in records:
         try:
             rows.append(make_row(record, options))
+            for name in options.tags:
+                if (text := record.tags.get(name, "").strip()) and math.isnan(number(text)):
+                    count, first = unusable.get(name, (0, text))
+                    unusable[name] = count + 1, first
         except (RowError, EncodingError) as error:
             dropped.append(Dropped(source, record.index, record.name, str(error)))
         except Exception as error:  # noqa: BLE001 - of RDKit, about this molecule
             dropped.append(Dropped(source, record.index, record.name, sanitize_reason(error, None)))
-    return Part(stack(rows, len(options.tags) + len(options.calculated)), [row.name for row in rows], dropped)
+    arrays = stack(rows, len(options.tags) + len(options.calculated))
+    return Part(arrays, [row.name for row in rows], dropped, unusable)
 
 
 def make_row(record: Record, options: RowOptions) -> Row:

@@ -35,7 +35,7 @@ class TruncatedSchedule(NoiseSchedule):
     @classmethod
     def of(cls, whole: NoiseSchedule, sigma: float, start_graph: float) -> TruncatedSchedule:
         """Return the schedule from coordinate noise ``sigma``, angstrom, and the graph's time ``start_graph`` on."""
-        start = float(whole.time_of_sigma(torch.tensor([sigma])))
+        start = float(whole.time_of_sigma(torch.tensor([sigma], dtype=torch.float32)))
         sigma_max = float(whole.levels(torch.tensor([start], dtype=torch.float64)).sigma)
         return cls(
             whole.sigma_min, sigma_max, whole.abar_end, whole.exponents, whole.sigma_reference,

@@ -24,6 +24,8 @@ from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.edm_stability import stable_atoms
+from moldiff.files import sha256_of
+from moldiff.run_record import read_generation
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -187,8 +189,10 @@ def assess_file(
     if requested is not None and requested < 1:
         raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
     path = file_of(molecules)
-    if requested is not None and path is not None and path.is_file() and path.stat().st_size == 0:
+    if path is not None and path.is_file() and path.stat().st_size == 0 and (requested or _drawn(path)):
         # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
+        requested = requested or _drawn(path)
+        assert requested is not None
         return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
     rows = []
     for index, name, mol, reason in blocks_of(molecules):
@@ -204,6 +208,12 @@ def assess_file(
         )
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
     return rows, _convention(rows) if hydrogens == "auto" else hydrogens
+
+
+def _drawn(path: Path) -> int | None:
+    """Return how many molecules a run drew that wrote a file, None if its record does not lie beside it."""
+    made = read_generation(path, sha256_of(path))
+    return None if made is None else made.drawn
 
 
 def _convention(rows: list[Assessment]) -> str:

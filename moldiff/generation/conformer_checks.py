@@ -17,6 +17,7 @@ from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
+RARE_WIDENING = 0.2  # angstrom beyond the lengths of a kind of bond that training had few of
 WRONG_STEREO = "stereo"
 """Code word of the reason of a wrong diastereomer."""
 
@@ -49,7 +50,11 @@ class ConformerDecoder:
             geometry = f"{WRONG_STEREO}: {match.problem}"
         else:
             arrays = replace(self.item.arrays, pos=pos)
-            length = "" if self.seen is None else self.seen.length_problem(arrays, self.vocabulary, LENGTH_WIDENING)
+            length = (
+                ""
+                if self.seen is None
+                else self.seen.length_problem(arrays, self.vocabulary, LENGTH_WIDENING, RARE_WIDENING)
+            )
             geometry = f"length: {length}" if length else ""
         facts = {"mirrored": "yes" if match.mirrored else "no"}
         return DecodedMolecule(conversion, is_valid_and_connected(conversion)[1], geometry, "", facts=facts)

@@ -6,6 +6,8 @@ mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,13 +15,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from moldiff.arguments import check_flag, whole_number
+from moldiff.arguments import check_flag, choice, number, whole_number
+from moldiff.chem.conformer_set import relative_energies, repeats
+from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.records import Record
+from moldiff.chem.relax import Method
 from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
+from moldiff.devices import whatever_the_default
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
@@ -28,6 +34,7 @@ from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, Recor
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import Gate, MoleculeResult, assess
+from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
@@ -40,7 +47,8 @@ from moldiff.threads import Workers
 
 DEFAULT_CONFORMERS = 10
 DEFAULT_REDRAWS = 10
-_FACTS = ("mirrored", "redraws")
+DIFFERENT = 0.5  # angstrom between conformers that are counted as different, if none is asked for
+_FACTS = ("mirrored", "redraws", "energy_kcal_mol", "energy_rank", "same_as")
 _COLUMNS = ("moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations")
 
 
@@ -50,17 +58,27 @@ class ConformerOptions(RecordOptions):
 
     Attributes:
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
+        rms: conformers of a molecule that lie within this root mean square distance of heavy atoms (angstrom) of one of
+            lower energy are duplicates; None = all are kept.
+        energy: by which conformers of a molecule are compared.
     """
 
     redraws: int = DEFAULT_REDRAWS
+    rms: float | None = None
+    energy: Method = Method.mmff94s
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= whole_number(self.redraws, "redraws") < MOST_ATTEMPTS:
             raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}", argument="redraws")
+        if self.rms is not None and not 0 < number(self.rms, "rms") < math.inf:
+            raise MoldiffError(f"rms must be a distance above 0, in angstrom, not {self.rms:g}", argument="rms")
+        if self.energy is Method.gfn2 and not is_installed():
+            raise MoldiffError("energy gfn2 needs tblite: pip install 'moldiff[xtb]'", argument="energy")
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
-        return {**super().record(sampler), "redraws": self.redraws}
+        own = {"redraws": self.redraws, "rms": self.rms, "energy": str(self.energy)}
+        return {**super().record(sampler), **own}
 
 
 class ConformerRun(RecordRun[Topology]):
@@ -73,6 +91,7 @@ class ConformerRun(RecordRun[Topology]):
 
     Attributes:
         mirrored, redrawn: conformers that were mirrored, attempts beyond the first.
+        valid, different: conformers that are valid, and those among them that are like no other of lower energy.
     """
 
     task = "conformers"
@@ -82,7 +101,7 @@ class ConformerRun(RecordRun[Topology]):
         self.options = options
         self._seen = seen_lengths(self.folder)
         self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
-        self.mirrored = self.redrawn = 0
+        self.mirrored = self.redrawn = self.valid = self.different = 0
 
     @staticmethod
     def defaults(sampling: SamplingConfig) -> MethodConfig:
@@ -91,6 +110,37 @@ class ConformerRun(RecordRun[Topology]):
     def prepare(self, record: Record) -> Topology:
         assert record.mol is not None
         return topology_of(record.mol, self.model.vocabulary)
+
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        made = super()._made(workers, progress, interruption)
+        for _, group in itertools.groupby(made, key=lambda result: result.facts["record"]):
+            yield from self._compared(list(group))
+
+    def _compared(self, results: list[MoleculeResult]) -> list[MoleculeResult]:
+        """Return the results of one molecule with energies and ranks; of those that are the same as one of lower
+        energy, which it is."""
+        places = [place for place, result in enumerate(results) if result.status == Status.VALID]
+        mols = [mol for place in places if (mol := results[place].mol) is not None]
+        energies = relative_energies(mols, self.options.energy)
+        order = sorted(range(len(mols)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
+        same = repeats([mols[k] for k in order], self.options.rms or DIFFERENT)
+        self.valid += len(mols)
+        for rank, (k, before) in enumerate(zip(order, same, strict=True), start=1):
+            result = results[places[k]]
+            facts = {**result.facts, "energy_kcal_mol": energies[k], "energy_rank": rank}
+            if before is None:
+                self.different += 1
+                results[places[k]] = replace(result, facts=facts)
+                continue
+            other = results[places[order[before]]].number
+            found = replace(result, facts={**facts, "same_as": other})
+            if self.options.rms is not None:
+                reason = f"duplicate: within {self.options.rms:g} angstrom of conformer {other}"
+                found = replace(found, status=Status.DUPLICATE, reason=reason)
+            results[places[k]] = found
+        return results
 
     def title(self, record: Record) -> str:
         return record.name
@@ -155,7 +205,9 @@ class ConformerRun(RecordRun[Topology]):
         """Return one line."""
         return [
             f"{len(self.answered)} of {self.records} molecules have a conformer; {self.mirrored} conformers "
-            f"mirrored; {self.redrawn} draws of wrong diastereomers made anew"
+            f"mirrored; {self.redrawn} draws of wrong diastereomers made anew",
+            f"{self.different} of {self.valid} valid conformers are different, by {self.options.rms or DIFFERENT:g} "
+            f"angstrom or more (heavy atoms); energies by {self.options.energy}, above the lowest of each molecule",
         ]
 
 
@@ -174,6 +226,7 @@ def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sa
     return walk
 
 
+@whatever_the_default
 def conformers(
     molecules: Molecules,
     n: int = DEFAULT_CONFORMERS,
@@ -189,6 +242,8 @@ def conformers(
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
     heavy_only: bool = False,
+    rms: float | None = None,
+    energy: str = Method.mmff94s,
     steps: int | None = None,
 ) -> Result:
     """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
@@ -210,6 +265,11 @@ def conformers(
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
         model, seed, batch_size, device, precision, keep_invalid, heavy_only: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
+        rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
+            energy are duplicates and left out. Which ones depends on n.
+        energy: "mmff94s" or "gfn2" (extra ``xtb``), at the conformer's own coordinates. In the table,
+            ``energy_kcal_mol`` is above the lowest of the molecule, ``energy_rank`` counts from 1, ``same_as`` is the
+            conformer of lower energy that it repeats (within ``rms``, or 0.5 angstrom).
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
@@ -229,6 +289,8 @@ def conformers(
         n=n,
         model=model,
         redraws=redraws,
+        rms=rms,
+        energy=choice(energy, Method, "energy"),
         sampler=sampling,
         heavy_only=heavy_only,
     )

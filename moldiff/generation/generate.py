@@ -12,6 +12,7 @@ from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.conditions import Conditions
+from moldiff.devices import whatever_the_default
 from moldiff.generation.options.fragment import Fragment
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
+@whatever_the_default
 def generate(
     n: int,
     *,

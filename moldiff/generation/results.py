@@ -44,6 +44,8 @@ INTEGERS = frozenset(
         "n_atoms",
         "redraws",
         "evaluations",
+        "energy_rank",
+        "same_as",
     }
 )
 TEXTS = frozenset(

@@ -23,6 +23,7 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
@@ -206,6 +207,7 @@ def _compared(result: MoleculeResult, seed: Seed) -> MoleculeResult:
     return replace(result, facts={"same_molecule": same, "similarity": similarity})
 
 
+@whatever_the_default
 def vary(
     molecules: Molecules,
     n: int = DEFAULT_VARIATIONS,

@@ -125,7 +125,7 @@ def _random_input(model: MoleculeModel, generator: torch.Generator) -> tuple[Mol
         charge=classes["charge"][:, 0] * mask,
         bond_type=(pairs + pairs.transpose(1, 2)) * both,
         mask=mask,
-        properties=torch.full((count, len(model.conditions)), torch.nan),
+        properties=torch.full((count, len(model.conditions)), torch.nan, dtype=torch.float32),
         ids=torch.arange(count),
     )
     logits = torch.linspace(3, -3, count, dtype=torch.float64)

@@ -111,7 +111,8 @@ def find_model(name_or_path: str | Path) -> Path:
         return pretrained_folder() / str(name_or_path)
     path = standing(Path(name_or_path))
     if path.is_dir():
-        return path
+        inside = path / "model"  # of the folder of a training run
+        return inside if (inside / SUMS_FILE).is_file() and not (path / SUMS_FILE).exists() else path
     if path.exists():
         raise MoldiffError(f"{path} is not a model folder but a file; give the folder that holds {WEIGHTS_FILE}")
     hint = nearest_name(str(name_or_path), known)

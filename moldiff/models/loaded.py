@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 import torch
 
 from moldiff.config import SamplingConfig
-from moldiff.devices import DEFAULT_PRECISION, name_of, resolve_device, resolve_precision
+from moldiff.devices import DEFAULT_PRECISION, name_of, resolve_device, resolve_precision, whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import ModelFolder, load_model_folder, pretrained_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -104,6 +104,7 @@ class LoadedPropertyModel(Loaded[PropertyModel]):
     """A property network, at hand."""
 
 
+@whatever_the_default
 def load_model(
     name_or_folder: str | Path, *, device: str | torch.device = "auto", precision: str | torch.dtype = DEFAULT_PRECISION
 ) -> LoadedModel:
@@ -148,6 +149,7 @@ def source_of(model: str | Path | LoadedModel) -> str:
     return model.source if isinstance(model, LoadedModel) else str(model)
 
 
+@whatever_the_default
 def load_property_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> LoadedPropertyModel:
     """Load a property network; arguments and errors as for `load_model`."""
     folder = load_model_folder(name_or_folder)

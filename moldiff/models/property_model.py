@@ -131,7 +131,7 @@ class PropertyModel:
 def _tables(said: Description[PropertyNetworkConfig]) -> tuple[Tensor, Tensor, Tensor]:
     """Return sigma_data by number of atoms, and means and standard deviations of the properties: no weights."""
     known = [said.statistics.properties[name] for name in said.names]
-    mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]])
+    mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]], dtype=torch.float32)
     return position_std_table(said.statistics.position_std), mean, std
 
 

@@ -113,7 +113,7 @@ class LikelihoodEstimator:
         """LikelihoodBound molecules of one padded width."""
         model = self.model
         molecules, ids, widths = zip(*items, strict=True)
-        free = torch.full((len(items), len(model.conditions)), torch.nan)
+        free = torch.full((len(items), len(model.conditions)), torch.nan, dtype=torch.float32)
         padded = collate(list(molecules), torch.tensor(ids, dtype=torch.int64), widths[0], free)
         batch = padded.replace(pos=center(padded.pos.double(), padded.mask).float()).to(self.device)
         terms = bound_terms(model.denoiser, model.diffusion, model.schedule, batch, self.settings, self.source)

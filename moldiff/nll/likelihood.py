@@ -13,6 +13,7 @@ import torch
 
 from moldiff.arguments import whole_number
 from moldiff.chem.io.inputs import Molecules, file_of, records_of
+from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file, write_json
@@ -87,6 +88,7 @@ class LikelihoodResult:
         return f"<p>{escape(self.summary.lines()[0])}</p>{table}"
 
 
+@whatever_the_default
 def likelihood(
     molecules: Molecules,
     *,

@@ -49,7 +49,7 @@ class FourierFeatures(nn.Module):
 
     def __init__(self, count: int, lowest: float, highest: float) -> None:
         super().__init__()
-        exponents = torch.linspace(math.log(lowest), math.log(highest), count, device="cpu")
+        exponents = torch.linspace(math.log(lowest), math.log(highest), count, dtype=torch.float32, device="cpu")
         self.register_buffer("frequencies", exponents.exp(), persistent=False)
 
     def forward(self, values: Tensor) -> Tensor:

@@ -262,7 +262,7 @@ class TaskRunner:
     def _micro_batch(self, tasks: list[Task]) -> list[RawSample]:
         """Run one micro-batch."""
         arrays = [task.arrays for task in tasks]
-        properties = torch.full((len(tasks), len(self.sampler.model.conditions)), torch.nan)
+        properties = torch.full((len(tasks), len(self.sampler.model.conditions)), torch.nan, dtype=torch.float32)
         keys = torch.tensor([task.key for task in tasks])
         batch = collate(arrays, keys, bucket_width(len(arrays[0].atom_type)), properties)
         times = torch.tensor([task.start for task in tasks], dtype=torch.float64)

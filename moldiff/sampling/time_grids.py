@@ -91,7 +91,7 @@ class WindowGrid:
     exponent: float | None = None
 
     def times(self, schedule: NoiseSchedule, steps: int, start: float) -> Tensor:
-        high, low = schedule.time_of_sigma(torch.tensor([start, self.sigma_last])).tolist()
+        high, low = schedule.time_of_sigma(torch.tensor([start, self.sigma_last], dtype=torch.float32)).tolist()
         exponent = self.exponent or (_FEW_EXPONENT if steps < _FEW else 1.0)
         falling = low + (high - low) * (1 - _places(steps)) ** exponent
         return torch.cat([falling, torch.zeros(1, dtype=torch.float64)])

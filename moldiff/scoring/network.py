@@ -49,7 +49,7 @@ class PredictedNearness:
             return None
         # one at a time: what a molecule scores does not depend on its company
         width = bucket_width(len(arrays.atom_type))
-        batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0))
+        batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0, dtype=torch.float32))
         levels = self.model.schedule.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64))
         with torch.no_grad():
             found = self.model.predictor(SoftBatch.of(batch, self.model.vocabulary.sizes), levels)

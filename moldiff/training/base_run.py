@@ -208,6 +208,11 @@ class Run(ABC):
             rows = torch.from_numpy(self.dataset.indices(split)[: self.config.training.validation_molecules])
             if len(rows):
                 break
+        if split == "train":
+            logger.warning(
+                "no molecule is held out: the losses called validation are of training molecules and tell nothing of "
+                "others; add molecules"
+            )
         return rows, torch.from_numpy(self.dataset.sizes)[rows]
 
     def _save(self, task: TrainingTask) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
+from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.models.folder import load_model_folder
@@ -34,6 +36,7 @@ from moldiff.training.validation import ValidationLoss, validate_denoiser
 logger = logging.getLogger(__name__)
 
 ON_POLICY_DATA = "on_policy.safetensors"
+_MOST_OUTSIDE = 0.05  # share of new molecules of sizes that a model never saw, above which that is said
 
 
 def _on_policy_path(output: Path) -> Path:
@@ -62,6 +65,22 @@ def adapted_sampling(own: SamplingConfig, config: TrainConfig) -> SamplingConfig
     if config.on_policy.share and config.on_policy.teacher is not None:
         changes = {"evaluations": max(config.on_policy.sampler_evaluations), **changes}
     return own.model_copy(update=changes)
+
+
+def far_outside(base: DatasetStatistics, new: DatasetStatistics, conditions: Sequence[str]) -> list[str]:
+    """Return how new data lie beyond what a model was trained on: in size, or in a property that it is conditioned on;
+    one line for each."""
+    total = sum(new.size_counts.values())
+    low, high = min(base.size_counts), max(base.size_counts)
+    outside = sum(count for size, count in new.size_counts.items() if not low <= size <= high)
+    problems = []
+    if outside > _MOST_OUTSIDE * total:
+        problems.append(f"{outside} of {total} molecules have not {low} to {high} atoms")
+    for name in conditions:
+        ours, theirs = base.properties[name], new.properties.get(name)
+        if theirs is not None and theirs.known and not ours.q01 <= theirs.mean <= ours.q99:
+            problems.append(f"the mean of {name}, {theirs.mean:.4g}, is not within {ours.q01:.4g} to {ours.q99:.4g}")
+    return problems
 
 
 class TrainingRun(Run):
@@ -103,6 +122,8 @@ class TrainingRun(Run):
         """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
         model = load_model(name, device="cpu", precision="float32").model
         model.denoiser.requires_grad_(True).train()
+        for problem in far_outside(model.statistics, self.dataset.statistics, model.conditions):
+            logger.warning("%s; %s never saw such molecules, expect to train longer", problem, name)
         statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
         missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
         if missing:

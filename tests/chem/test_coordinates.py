@@ -81,7 +81,7 @@ def test_drawings_are_none_whatever_the_header_says(smiles: str, hydrogens: bool
 )
 @pytest.mark.parametrize("smiles", ["CC(C)Cc1ccccc1", "CS(=O)(=O)N", "c1ccccc1", "C#N"])
 def test_other_units_are_named(factor: float, unit: str, smiles: str) -> None:
-    assert coordinates_problem(scaled(in_3d(smiles), factor)).endswith(f"that looks like {unit}")
+    assert coordinates_problem(scaled(in_3d(smiles), factor)).startswith(f"unit: looks like {unit} (bonds are")
 
 
 def test_another_factor_has_no_name() -> None:

@@ -97,3 +97,14 @@ def test_molecules_of_a_file_agree_with_their_own_geometry() -> None:
         match, image = compare_stereo(record.mol), compare_stereo(mirrored(record.mol))
         assert match.right
         assert image.mirrored == (match.centres > 0)
+
+
+@pytest.mark.parametrize("smiles", ["C[N@]1C[C@H]1C", "C[N@@]1C[C@H]1C", "C[S@](=O)CC", "C[P@](O)N", "C[C@H](O)F"])
+def test_every_mark_that_is_read_can_be_seen(smiles: str) -> None:
+    """Also on pyramidal nitrogen, sulphur and phosphorus, with a lone pair for the fourth neighbour."""
+    wanted = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    wanted.AddConformer(embed(Chem.MolFromSmiles(smiles), seed=1, timeout_s=10)[0].GetConformer())
+    match = compare_stereo(wanted)
+    assert match.centres == smiles.count("[") and match.right
+    wanted.GetConformer().SetPositions(-wanted.GetConformer().GetPositions())
+    assert compare_stereo(wanted).mirrored

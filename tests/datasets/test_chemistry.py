@@ -112,3 +112,24 @@ def test_a_kind_never_seen_is_a_problem_at_any_length() -> None:
     assert SEEN.length_problem(single, VOCABULARY, 0.05) == (
         "single C-O of 1.200 angstrom, no such bond was seen in training"
     )
+
+
+def test_kinds_that_were_hardly_seen_have_a_wider_margin() -> None:
+    """As conformers of given graphs need: lengths of a few rings say little of chains."""
+    double = MolArrays(
+        np.array([[0.0, 0.0, 0.0], [1.5, 0.0, 0.0]]), np.array([0, 0]), np.array([0, 0]), np.array([[0, 1, 1]])
+    )
+    vocabulary = Vocabulary(("N",), (0,), ("none", "double"))
+    for count, far, wide in ((40, "(+-0.05)", ""), (100, "(+-0.05)", "(+-0.05)")):
+        seen = TrainingChemistry({}, {}, {("N", "N", "double"): (count, 1.29, 1.37)})
+        assert seen.length_problem(double, vocabulary, 0.05).endswith(far)
+        assert seen.length_problem(double, vocabulary, 0.05, 0.2).endswith(wide)
+    assert (
+        TrainingChemistry({}, {}, {})
+        .length_problem(double, vocabulary, 0.05)
+        .endswith("no such bond was seen in training")
+    )
+    assert TrainingChemistry({}, {}, {}).length_problem(double, vocabulary, 0.05, 0.2) == ""
+    few = TrainingChemistry({}, {}, {("N", "N", "double"): (40, 1.29, 1.37)})
+    apart = MolArrays(double.pos * 1.2, double.atom_type, double.charge, double.bonds)
+    assert few.length_problem(apart, vocabulary, 0.05, 0.2).endswith("(+-0.2)")

@@ -12,8 +12,9 @@ from rdkit.Chem import AllChem
 
 from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
-from moldiff.datasets.prepare import kind_of, prepare, tag_unit
+from moldiff.datasets.prepare import kind_of, prepare
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.properties import tag_unit
 from moldiff.datasets.splits import split_of
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary

@@ -21,14 +21,16 @@ from moldiff.chem.topology import topology_of
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
+from moldiff.generation import conformers as conformers_module
 from moldiff.generation.conformer_checks import ConformerDecoder
 from moldiff.generation.conformers import coordinate_walk
-from moldiff.generation.results import assess
+from moldiff.generation.results import MoleculeResult, assess
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, RawSample, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.status import Status
 
 SEEN = TrainingChemistry(
     {},
@@ -127,9 +129,10 @@ def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
     assert rows[4]["reason"] == "not finite: at step 3"
     smiles = Chem.CanonSmiles(WANTED)
     assert [row["smiles"] == smiles for row in rows] == [True, True, True, False, False]
-    assert told.details == (
-        "1 of 1 molecules have a conformer; 2 conformers mirrored; 6 draws of wrong diastereomers made anew",
+    assert told.details[0] == (
+        "1 of 1 molecules have a conformer; 2 conformers mirrored; 6 draws of wrong diastereomers made anew"
     )
+    assert told.details[1].startswith("2 of 3 valid conformers are different, by 0.5 angstrom or more")
     kept = list(Chem.SDMolSupplier(str(tmp_path / "c.sdf"), removeHs=False))
     assert {mol.GetProp("_Name") for mol in kept} == {"the one"}
     assert [Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in kept] == [smiles] * 3
@@ -303,7 +306,7 @@ def test_the_command(
     options = (*drawn, "--redraws", "1", "--keep-invalid")
     result = run("conformers", wanted, *options, "--model", packed, "-o", tmp_path / "c.sdf")
     assert result.status == 0
-    first, second = result.out.splitlines()
+    first, second, _ = result.out.splitlines()
     assert first.startswith(
         "3 requested = 2 valid + 1 invalid + 0 filtered + 0 duplicate + 0 withheld + 0 failed; 1 unique; "
     )
@@ -315,3 +318,34 @@ def test_the_command(
         "n": 3, "evaluations": 9, "sampler": "ddim", "grid": "karras", "redraws": 1, "seed": 4,
     }  # fmt: skip
     assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 3
+
+
+def test_conformers_are_ranked_and_repeats_told_or_left_out(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three draws of each of two molecules, the middle one lowest, the last like the first."""
+    monkeypatch.setattr(conformers_module, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
+    monkeypatch.setattr(conformers_module, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
+    methane = Chem.MolFromSmiles("C")
+    monkeypatch.setattr(
+        conformers_module,
+        "assess",
+        lambda draw, *rest, **more: MoleculeResult(draw.number, Status.VALID, mol=Chem.Mol(methane), smiles="C"),
+    )
+    keywords = {"evaluations": 2, "model": str(packed)}
+    table = moldiff.conformers(["CCO", "CC=O"], 3, **keywords).table
+    assert list(table["energy_rank"]) == [3, 1, 2] * 2
+    assert list(table["energy_kcal_mol"]) == [2.0, 0.0, 1.0] * 2
+    # in the order of energies: draw 1, draw 2, draw 0, which repeats draw 2
+    assert table["same_as"].fillna(-1).astype(int).tolist() == [2, -1, -1, 5, -1, -1]
+    assert list(table["status"]) == ["valid"] * 6
+    pruned = moldiff.conformers(["CCO", "CC=O"], 3, rms=0.25, **keywords)
+    assert list(pruned.table["status"]) == ["duplicate", "valid", "valid"] * 2
+    assert list(pruned.table["reason"])[3] == "duplicate: within 0.25 angstrom of conformer 5"
+    assert [mol.GetIntProp("moldiff_id") for mol in pruned] == [1, 2, 4, 5]
+
+
+def test_distances_and_methods_out_of_range() -> None:
+    for rms in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(MoldiffError, match="rms must be"):
+            moldiff.conformers("CCO", 1, rms=rms)
+    with pytest.raises(MoldiffError, match="energy"):
+        moldiff.conformers("CCO", 1, energy="pm6")

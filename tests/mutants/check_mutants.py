@@ -32,7 +32,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = Path(__file__).with_name("mutants.toml")
-COPIED = ("moldiff", "tests", "configs", "data/sample.sdf", "pyproject.toml")
+COPIED = ("moldiff", "tests", "data/sample.sdf", "pyproject.toml")
 KILLED, SURVIVED, STALE, BROKEN = "killed", "SURVIVED", "STALE: text not found once", "BROKEN: tests cannot run"
 
 

@@ -8,17 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.training import denoiser_run
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
+from moldiff.training.denoiser_run import far_outside
 from moldiff.training.train import parse_duration, train
 
 Write = Callable[..., Path]
@@ -264,3 +267,16 @@ def test_the_record_names_the_data(training_file: Write, prepared: Path) -> None
     provenance = load_model_folder(train(training_file(), ["training.steps=1"])).config["training"]
     assert provenance["data_sha256"] == json.loads((prepared / "dataset.json").read_text())["data_hash"]
     assert denoiser_run.logger.name == "moldiff.training.denoiser_run"
+
+
+def test_data_beyond_what_a_model_saw_is_told_before_the_training(sample: PreparedDataset) -> None:
+    base = sample.statistics
+    assert far_outside(base, base, ["logp"]) == []
+    larger = replace(base, size_counts={size + 30: count for size, count in base.size_counts.items()})
+    total = sum(base.size_counts.values())
+    assert far_outside(base, larger, []) == [
+        f"{total} of {total} molecules have not {min(base.size_counts)} to {max(base.size_counts)} atoms"
+    ]
+    shifted = replace(base, properties={"logp": replace(base.properties["logp"], mean=250.0)})
+    (told,) = far_outside(base, shifted, ["logp"])
+    assert told.startswith("the mean of logp, 250, is not within")

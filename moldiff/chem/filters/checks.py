@@ -65,6 +65,8 @@ class Subject:
     @cached_property
     def bare(self) -> Chem.Mol | None:
         """The molecule without explicit hydrogens, as properties, alerts and patterns see it; None if RDKit fails."""
+        if self.mol.GetNumHeavyAtoms() == self.mol.GetNumAtoms():
+            return self.mol
         with rdBase.BlockLogs():
             return without_explicit_hydrogens(self.mol)
 
@@ -72,8 +74,7 @@ class Subject:
         """Return a property of `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`; NaN where its calculator
         fails."""
         if name not in self._values:
-            with rdBase.BlockLogs():
-                self._values[name] = float("nan") if self.bare is None else PROPERTIES[name].value(self.bare)
+            self._values[name] = float("nan") if self.bare is None else PROPERTIES[name].value(self.bare)
         return self._values[name]
 
     @property
@@ -202,12 +203,13 @@ def examine(
         known: name -> result of checks that need not be asked again.
     """
     results = []
-    for check in checks:
-        try:
-            result = (known or {}).get(check.name) or check(subject)
-        except Exception as error:  # noqa: BLE001 - RDKit and users' functions may raise anything
-            result = CheckResult(check.name, False, None, error_reason(error), broken=True)
-        results.append(result)
-        if not (result.passed or every):
-            break
+    with rdBase.BlockLogs():
+        for check in checks:
+            try:
+                result = (known or {}).get(check.name) or check(subject)
+            except Exception as error:  # noqa: BLE001 - RDKit and users' functions may raise anything
+                result = CheckResult(check.name, False, None, error_reason(error), broken=True)
+            results.append(result)
+            if not (result.passed or every):
+                break
     return Verdict(tuple(results))

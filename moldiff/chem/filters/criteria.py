@@ -15,7 +15,7 @@ from moldiff.chem.filters.alerts import AlertCheck
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.commands import command_measures
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES
-from moldiff.chem.filters.measures import MeasureCheck, condition_check
+from moldiff.chem.filters.measures import MeasureCheck, condition_checks
 from moldiff.chem.filters.patterns import PatternCheck, Patterns, pattern_check
 from moldiff.chem.filters.reference_measures import KnownCheck, known_check, overlays_on, similarity_to
 from moldiff.chem.filters.rules import RuleCheck
@@ -113,7 +113,7 @@ class Criteria:
         named = {condition.name for condition in self.where}
         return by_cost(
             [
-                *(condition_check(condition, self.measures) for condition in self.where),
+                *condition_checks(self.where, self.measures),
                 *(MeasureCheck(measure) for measure in self.measures if measure.name not in named),
                 *(() if self.known is None else (self.known,)),
                 *map(RuleCheck, self.rules),

@@ -65,11 +65,11 @@ class MeasureCheck:
 
     Attributes:
         measure: knows the number.
-        condition: on it.
+        conditions: on it, which all hold; one check for each number, so that names tell checks apart.
     """
 
     measure: Measure
-    condition: Condition | None = None
+    conditions: tuple[Condition, ...] = ()
     is_text = False
 
     @property
@@ -81,17 +81,15 @@ class MeasureCheck:
         return self.measure.cost
 
     def __call__(self, subject: Subject) -> CheckResult:
-        """Return the result; its value is the number."""
+        """Return the result; its value is the number, its limit the condition that does not hold, or all of them."""
         found = self.measure(subject)
         value = None if math.isnan(found.value) else found.value
-        if self.condition is None:
-            return CheckResult(self.name, True, value)
-        limit = self.condition.limit
-        if self.condition.holds(found.value):
-            return CheckResult(self.name, True, value, "", limit)
+        broken = next((condition for condition in self.conditions if not condition.holds(found.value)), None)
+        if broken is None:
+            return CheckResult(self.name, True, value, "", " and ".join(one.limit for one in self.conditions))
         told = "not known" if value is None else f"{value:.6g}"
         more = f" ({found.detail})" if found.detail else ""
-        return CheckResult(self.name, False, value, f"{told}{more}, must be {limit}", limit)
+        return CheckResult(self.name, False, value, f"{told}{more}, must be {broken.limit}", broken.limit)
 
 
 def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = "where") -> Measure:
@@ -120,18 +118,21 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
     )
 
 
-def condition_check(condition: Condition, others: Iterable[Measure] = ()) -> MeasureCheck:
-    """Return the check of a condition.
+def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] = ()) -> tuple[MeasureCheck, ...]:
+    """Return the checks of conditions, one for each number.
 
     Raises:
-        MoldiffError: nothing of that name is known, or a number with decimals is wanted exactly.
+        MoldiffError: nothing of a name is known, or a number with decimals is wanted exactly.
     """
-    measure = measure_named(condition.name, others)
-    if condition.low == condition.high and not measure.whole:
-        low, high = condition.low - 0.5, condition.low + 0.5
-        raise MoldiffError(
-            f"where '{condition}': hardly a molecule has exactly this {condition.name}; write a range such as "
-            f"{condition.name}={low:g}..{high:g}",
-            argument="where",
-        )
-    return MeasureCheck(measure, condition)
+    brought = tuple(others)
+    by_name: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        if condition.low == condition.high and not measure_named(condition.name, brought).whole:
+            low, high = condition.low - 0.5, condition.low + 0.5
+            raise MoldiffError(
+                f"where '{condition}': hardly a molecule has exactly this {condition.name}; write a range such as "
+                f"{condition.name}={low:g}..{high:g}",
+                argument="where",
+            )
+        by_name.setdefault(condition.name, []).append(condition)
+    return tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())

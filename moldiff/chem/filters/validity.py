@@ -13,6 +13,7 @@ from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason
 from moldiff.chem.valence import unlisted_hydrogens
 
 BOND_RANGE = (0.70, 1.30)  # length over the sum of covalent radii
+_CARBONYLS = 2  # double bonds out of an aromatic four-ring that make it one of squaric acid
 CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; hydrogen bonds of force fields come to 0.55
 
 
@@ -67,6 +68,22 @@ def sanitises_without_hydrogens(mol: Chem.Mol) -> CheckResult:
     return CheckResult("sanitises_without_hydrogens", True)
 
 
+def no_small_aromatic_rings(mol: Chem.Mol) -> CheckResult:
+    """Pass if no ring of three or four atoms is aromatic, other than those of squaric acid, where carbonyls take the
+    electrons: RDKit counts electrons, and calls such as c1c[nH][nH]1 aromatic, which nobody has made. Value: their
+    number."""
+    count = 0
+    for atoms, bonds in zip(mol.GetRingInfo().AtomRings(), mol.GetRingInfo().BondRings(), strict=True):
+        if len(atoms) > 4 or not all(mol.GetBondWithIdx(index).GetIsAromatic() for index in bonds):
+            continue
+        outside = (
+            bond for index in atoms for bond in mol.GetAtomWithIdx(index).GetBonds() if bond.GetIdx() not in bonds
+        )
+        count += sum(bond.GetBondType() == Chem.BondType.DOUBLE for bond in outside) < _CARBONYLS
+    detail = f"{count} aromatic rings of three or four atoms" if count else ""
+    return _result("no_small_aromatic_rings", float(count), detail)
+
+
 def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
     """Pass if every bond is within `BOND_RANGE` of the sum of covalent radii. Value: the ratio furthest from 1."""
     if mol.GetNumConformers() == 0:
@@ -113,7 +130,7 @@ def no_clashes(mol: Chem.Mol) -> CheckResult:
     return _result("no_clashes", ratio, detail)
 
 
-CHEMISTRY = (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens)
+CHEMISTRY = (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens, no_small_aromatic_rings)
 GEOMETRY = (finite_coordinates, bond_lengths_plausible, no_clashes)
 CHECKS: tuple[Callable[[Chem.Mol], CheckResult], ...] = (*CHEMISTRY, *GEOMETRY)
 

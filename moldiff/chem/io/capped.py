@@ -66,5 +66,5 @@ def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> T
     reason = "" if text else "empty: no SMILES"
     if letter := foreign_character(text.partition(" ")[0]):
         reason = f"smiles: {letter} cannot stand in one: '{text[:SHOWN]}'"
-    note = "" if text == smiles.strip() else "characters that nobody sees were taken out of its SMILES"
+    note = "" if reason or text == smiles.strip() else "characters that nobody sees were taken out of its SMILES"
     return TextRecord(index, "smiles", name, text, tags, reason, note)

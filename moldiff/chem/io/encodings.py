@@ -7,6 +7,7 @@ import functools
 import gzip
 import io
 import logging
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _HEAD = 4096  # bytes that tell the encoding
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no text has
 _GZIP = b"\x1f\x8b"
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _ERRORS = "moldiff-8-bit"
@@ -48,7 +50,7 @@ def open_text(path: Path) -> io.TextIOWrapper:
     encoding = _encoding(head)
     if encoding.startswith("utf-16"):
         tell_once(f"{path} is read as UTF-16")
-    elif not _is_utf8(head):
+    elif not _is_utf8(head) and not _CONTROL.search(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
     newline = "\n" if b"\r\r\n" in head else None

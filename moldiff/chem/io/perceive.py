@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,11 +10,14 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message
+from moldiff.chem.coordinates import unit_problem
+from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message, symbol_problem
 
 # A bond is a pair closer than this multiple of the sum of covalent radii. Tight first: in QM9's strained cages atoms
 # two bonds apart come to 1.2 (1.3, RDKit's default, joins 5 % of its molecules wrongly); its longest bond has 1.15.
 COVALENT_FACTORS = (1.15, 1.2, 1.25, 1.3)
+_LABEL = re.compile(r"([A-Z][A-Za-z]?)\d*", flags=re.ASCII)
+_HEAVIEST = 118
 MAX_ITERATIONS = 20_000  # of RDKit's search over bond orders, which is exponential in the worst case
 
 
@@ -38,15 +42,26 @@ def parse_xyz(text: str) -> Geometry | str:
     try:
         n = int(lines[0])
         rows = [line.split() for line in lines[2 : 2 + n]]
-        symbols = tuple(row[0] for row in rows)
+        symbols = tuple(_symbol(row[0]) for row in rows)
         pos = np.array([[float(value.replace("*^", "e")) for value in row[1:4]] for row in rows], dtype=np.float64)
     except (ValueError, IndexError):
         return "xyz: not an atom count followed by that many atoms"
+    if reason := symbol_problem(row[0] for row in rows):
+        return reason
     if n <= 0 or pos.shape != (n, 3):
         return "xyz: not an atom count followed by that many atoms"
     is_qm9 = len(lines) > n + 3 and lines[1].startswith("gdb")
     smiles = lines[n + 3].split() if is_qm9 else []
     return Geometry(symbols, pos, smiles[-1] if smiles else "")
+
+
+def _symbol(label: str) -> str:
+    """Return the element of a label in an .xyz file: a symbol, one with a number behind it (C1), an atomic number."""
+    if label.isascii() and label.isdigit():
+        number = int(label)
+        return Chem.GetPeriodicTable().GetElementSymbol(number) if 0 < number <= _HEAVIEST else label
+    found = _LABEL.fullmatch(label)
+    return label if found is None else found[1] if len(found[1]) == 1 else found[1][0] + found[1][1:].lower()
 
 
 def perceive(
@@ -85,7 +100,7 @@ def _perceived(symbols: tuple[str, ...], pos: np.ndarray, template: str, charge:
         if len(Chem.GetMolFrags(mol)) == 1:
             graphs.setdefault(frozenset((b.GetBeginAtomIdx(), b.GetEndAtomIdx()) for b in mol.GetBonds()), mol.GetMol())
     if not graphs:
-        return None, "perception: more than one fragment"
+        return None, _unit_of_neighbours(symbols, pos) or "perception: more than one fragment"
     charged: Chem.Mol | None = None
     reasons: list[str] = []
     for graph in graphs.values():
@@ -105,6 +120,18 @@ def _perceived(symbols: tuple[str, ...], pos: np.ndarray, template: str, charge:
                 return mol, ""
             reasons.append(reason)
     return None, reasons[-1]
+
+
+def _unit_of_neighbours(symbols: tuple[str, ...], pos: np.ndarray) -> str:
+    """Return what the distances to nearest neighbours say of the unit; "" if it is angstrom."""
+    if len(symbols) < 2:
+        return ""
+    table = Chem.GetPeriodicTable()
+    radii = np.array([table.GetRcovalent(name) for name in symbols])
+    distances = np.linalg.norm(pos[:, None] - pos[None], axis=-1) / (radii[:, None] + radii[None])
+    np.fill_diagonal(distances, np.inf)
+    problem = unit_problem(float(np.median(distances.min(1))))
+    return problem if "looks like" in problem else ""
 
 
 def _atoms(symbols: tuple[str, ...], pos: np.ndarray) -> Chem.Mol:

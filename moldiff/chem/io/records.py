@@ -25,7 +25,14 @@ from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
-from moldiff.chem.sanitize import coordinate_refusal, mol_refusal, sanitize_reason, short_message, unreadable_reason
+from moldiff.chem.sanitize import (
+    coordinate_refusal,
+    mol_refusal,
+    sanitize_reason,
+    short_message,
+    symbol_problem,
+    unreadable_reason,
+)
 from moldiff.chem.vocabulary import BOND_NAMES
 from moldiff.files import atomic_writer
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
@@ -130,10 +137,22 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                 refusal = f"smiles: RDKit cannot read it: '{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
-            reason = mol_refusal(raw)
+            reason = symbol_problem(_symbols(text)) or mol_refusal(raw)
     except Exception as error:  # noqa: BLE001 - the same
         return None, sanitize_reason(error, None)
     return (None, reason) if reason else (raw, "")
+
+
+def _symbols(text: TextRecord) -> list[str]:
+    """Return the element symbols of a mol block as they stand there."""
+    if text.kind != "sdf":
+        return []
+    lines = text.text.splitlines()
+    count = int(lines[3][:3]) if len(lines) > 3 and lines[3][:3].strip().isdigit() else 0
+    if "V3000" in lines[3]:
+        fields = (line.split() for line in lines[4:] if line.startswith("M  V30 "))
+        return [words[3] for words in fields if len(words) > 6 and words[2].isdigit()]
+    return [line[31:34].strip() for line in lines[4 : 4 + count]]
 
 
 def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, str]:
@@ -144,7 +163,15 @@ def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, 
         mol = Chem.MolFromSmiles(text.text)
         if mol is None:
             Chem.SanitizeMol(Chem.Mol(raw))
-        return mol, "" if mol is not None else "smiles: RDKit cannot sanitise it"
+            return None, "smiles: RDKit cannot sanitise it"
+        mixed = [
+            group for group in mol.GetStereoGroups() if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE
+        ]
+        return (
+            (None, f"stereo: '{text.text[-SHOWN:]}' means a mixture; write one of its stereoisomers")
+            if mixed
+            else (mol, "")
+        )
     if text.kind == "placed":
         return _placed(text.text)
     parsed = parse_xyz(text.text)
@@ -223,6 +250,10 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
 
 
 def _mol_block(mol: Chem.Mol) -> str:
+    """Return a mol block. Its chiral flag says that marks are absolute; without, other readers see a racemate."""
+    if any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()):
+        mol = Chem.Mol(mol)
+        mol.SetIntProp("_MolFileChiralFlag", 1)
     try:
         return str(Chem.MolToMolBlock(mol, kekulize=True))
     except (Chem.KekulizeException, Chem.AtomKekulizeException):

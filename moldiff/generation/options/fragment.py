@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragments import MolFragment, block_of, cut_fragment, parts_of
+from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
 from moldiff.chem.io.text_records import read_texts
 from moldiff.deprecations import renamed_attribute
 from moldiff.errors import MoldiffError
@@ -51,6 +51,7 @@ class Fragment:
         keep_smarts: keep what this SMARTS matches, with its hydrogens.
         attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
             has an open valence anyway.
+        add_hydrogens: place the hydrogens that the file leaves out; without, they are open valences to grow at.
         grow: number of new atoms, or an inclusive range; None = as in the training data. Hydrogens are counted unless
             the model makes heavy atoms alone.
         resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
@@ -72,6 +73,7 @@ class Fragment:
     attach_at: tuple[int, ...]
     grow: tuple[int, int] | None
     resample: int
+    add_hydrogens: bool
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class Fragment:
         attach_at: Sequence[int] | str = (),
         grow: tuple[int, int] | int | str | None = None,
         resample: int = DEFAULT_RESAMPLE,
+        add_hydrogens: bool = False,
     ) -> None:
         source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
         atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
@@ -90,13 +93,15 @@ class Fragment:
         attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
         resample = whole_number(resample, "resample")
         blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
+        if add_hydrogens:
+            blocks = tuple(completed_block(block, source) for block in blocks)
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
             raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
         if not 1 <= resample <= MOST_RESAMPLE:
             raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
         own = {
             "source": source, "blocks": blocks, "fixed_atoms": atoms, "smarts": keep_smarts, "attach_at": attached,
-            "grow": sizes, "resample": resample,
+            "grow": sizes, "resample": resample, "add_hydrogens": add_hydrogens,
         }  # fmt: skip
         for name, value in own.items():
             object.__setattr__(self, name, value)
@@ -111,6 +116,7 @@ class Fragment:
         attach_at: Sequence[int] | str = (),
         grow: tuple[int, int] | int | str | None = None,
         resample: int = DEFAULT_RESAMPLE,
+        add_hydrogens: bool = False,
     ) -> Fragment:
         """Return ``Fragment(...)``, as moldiff 0.1 spelled it."""
         return cls(
@@ -120,6 +126,7 @@ class Fragment:
             attach_at=attach_at,
             grow=grow,
             resample=resample,
+            add_hydrogens=add_hydrogens,
         )
 
     def record(self) -> dict[str, object]:
@@ -131,6 +138,7 @@ class Fragment:
             "attach_at": list(self.attach_at),
             "grow": None if self.grow is None else list(self.grow),
             "resample": self.resample,
+            "add_hydrogens": self.add_hydrogens,
         }
 
     def cut(self, vocabulary: Vocabulary) -> MolFragment:

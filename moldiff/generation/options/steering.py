@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from moldiff.chem.graph import molar_mass
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.composition import constraints_of, element_mask, formula_size
+from moldiff.generation.options.composition import constraints_of, element_mask, formula_size, formula_text
 from moldiff.generation.options.fragment import check_together
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.sampler_options import ResolvedSampler
@@ -40,6 +41,7 @@ from moldiff.threads import INLINE, Workers
 logger = logging.getLogger(__name__)
 
 HEAVY_ATOM_COUNT = "heavy_atom_count"
+_ROUNDING = 1e-3  # relative
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def steer(
     resample = 1 if options.fragment is None else options.fragment.resample
     targets = options.targets
     check_targets(targets, names, known)
+    _check_against(targets, options.formula, sizes)
     pursued = () if guide is None else guide.pursued(targets)
     tracker = TargetTracker(targets, known, model.conditions, [target.name for target in pursued])
     certain = _certain(options.formula, model, targets)
@@ -144,6 +147,28 @@ def steer(
     gradient = None if guide is None else guide.gradient(pursued)
     told = _told(conditions, certain, model)
     return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)
+
+
+def _check_against(
+    targets: tuple[Target, ...], formula: Mapping[str, int] | None, sizes: tuple[int, int] | None
+) -> None:
+    """Raise MoldiffError where a formula, or the number of atoms, leaves no molecule that meets a target."""
+    fixed = {} if formula is None else {
+        HEAVY_ATOM_COUNT: float(sum(count for symbol, count in formula.items() if symbol != "H")),
+        "mw": molar_mass(formula),
+    }  # fmt: skip
+    for target in targets:
+        value = fixed.get(target.name)
+        if value is not None and target.distance(value) > _ROUNDING * max(abs(value), 1.0):
+            raise MoldiffError(
+                f"formula {formula_text(formula or {})} and target {target.name} disagree: it has {value:g}",
+                argument="formula",
+            )
+        if target.name == HEAVY_ATOM_COUNT and sizes is not None and target.low > sizes[1]:
+            raise MoldiffError(
+                f"target {target.name} is {target.low:g} at least, but molecules have {sizes[1]} atoms at most",
+                argument="targets",
+            )
 
 
 def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:

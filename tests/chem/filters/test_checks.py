@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import FilterCatalog
 
-from moldiff.chem.filters.alerts import COSTS, alerts
+from moldiff.chem.filters.alerts import COSTS, _pattern, _screen, alerts
 from moldiff.chem.filters.checks import CheckResult, Subject, by_cost, examine
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
@@ -18,6 +18,7 @@ from moldiff.choices import AlertFamily, RuleName
 from moldiff.errors import MoldiffError
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
+SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
 ASPIRIN = "CC(=O)Oc1ccccc1C(=O)O"
 RHODANINE = "O=C1NC(=S)SC1=Cc1ccccc1"
 CYCLOSPORIN_LIKE = "CCCCCCCCCCCCCCCCCCCCCCCC(=O)OCC(O)COC(=O)CCCCCCCCCCCCCCCCCC"
@@ -40,6 +41,15 @@ def test_a_condition_tells_value_and_limit() -> None:
     (passed,) = results(ASPIRIN, where="mw<200")
     assert passed.passed
     assert (passed.detail, passed.reason, passed.value) == ("", "", result.value)
+
+
+def test_several_conditions_on_a_number_are_one_check() -> None:
+    (low,) = results("C", where=["mw<450", "mw>100", "mw=10..600"])
+    assert (low.passed, low.limit, low.reason) == (False, ">100", "mw: 16.043, must be >100")
+    (fine,) = results(ASPIRIN, where=["mw<450", "mw>100"])
+    assert (fine.passed, fine.limit) == (True, "<450 and >100")
+    names = [check.name for check in Criteria.of(where=["mw<450", "logp<3", "mw>100"], rules="veber").checks()]
+    assert len(names) == len(set(names)) == 3
 
 
 def test_what_cannot_be_measured_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +125,34 @@ def test_every_family_is_one_of_rdkits_catalogues() -> None:
         for record in read_records(DRUGS):
             bare = Subject(record.mol).bare
             assert bool(alerts(family, bare)) == catalogue.HasMatch(bare)
+
+
+def test_the_screen_of_pains_overlooks_nothing() -> None:
+    parameters = FilterCatalog.FilterCatalogParams()
+    parameters.AddCatalog(FilterCatalog.FilterCatalogParams.FilterCatalogs.PAINS)
+    catalogue = FilterCatalog.FilterCatalog(parameters)
+    known = [
+        RHODANINE, "O=C1C=CC(=O)C=C1", "Oc1ccccc1O", "c1ccc(cc1)N=Nc1ccc(cc1)N(C)C", "CN(C)c1ccc(cc1)C=NNC=O",
+        "O=C1C(=Cc2ccccc2)C(=O)NC(=O)N1", "Cc1cc(C)n(n1)c1ccccc1C=C(C#N)C(=O)N", "Nc1sccc1C(=O)c1ccccc1",
+    ]  # fmt: skip
+    molecules = [Chem.MolFromSmiles(text) for text in known]
+    molecules += [record.mol for path in (DRUGS, SAMPLE) for record in read_records(path)]
+    hits = 0
+    for mol in molecules:
+        bare = Subject(mol).bare
+        expected = list(dict.fromkeys(entry.GetDescription() for entry in catalogue.GetMatches(bare)))
+        assert alerts(AlertFamily.PAINS, bare) == expected
+        hits += bool(expected)
+    assert hits >= 7
+    screen = _screen(AlertFamily.PAINS)
+    assert screen is not None
+    assert len(screen.entries) == catalogue.GetNumEntries()
+
+
+def test_an_unknown_format_of_alerts_is_not_guessed() -> None:
+    assert _pattern(b"nothing that is known") is None
+    assert _pattern(b"5 \xef\xbe\xad\xde and 7 \xef\xbe\xad\xde") is None
+    assert _pattern(b"9 \xef\xbe\xad\xdebroken") is None
 
 
 def _member(family: AlertFamily) -> str:

@@ -17,6 +17,7 @@ from moldiff.chem.filters.validity import (
     no_clashes,
     no_open_valences,
     no_radicals,
+    no_small_aromatic_rings,
     one_fragment,
 )
 from moldiff.chem.io.embed import embed
@@ -136,3 +137,11 @@ def test_a_ring_that_is_aromatic_only_beside_hydrogen_atoms_is_no_molecule() -> 
     valid, reason = is_valid_and_connected(conversion)
     assert not valid
     assert reason == "sanitises_without_hydrogens: kekulize: aromatic bonds without a Kekule form"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "passes"),
+    [("c1c[nH][nH]1", False), ("c1ccccc1", True), ("O=c1c(N)c(N)c1=O", True), ("C1=CC=C1", True), ("c1cc[nH]c1", True)],
+)
+def test_aromatic_rings_of_three_or_four_atoms_are_no_chemistry(smiles: str, passes: bool) -> None:
+    assert no_small_aromatic_rings(Chem.MolFromSmiles(smiles)).passed == passes

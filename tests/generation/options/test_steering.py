@@ -197,7 +197,7 @@ def test_the_model_is_told_how_many_heavy_atoms_a_formula_has(counting: Molecule
     np.testing.assert_equal(condition_of(free, counting), [np.nan, 3])
     assert steer(free, counting, {}, "model").guidance is None, "plain conditioning: one evaluation"
     np.testing.assert_equal(condition_of(wishes(), counting), [np.nan, np.nan])
-    np.testing.assert_equal(condition_of(wishes("heavy_atom_count=5", formula="C2H6O"), counting), [np.nan, 5])
+    np.testing.assert_equal(condition_of(wishes("heavy_atom_count=3", formula="C2H6O"), counting), [np.nan, 3])
     np.testing.assert_equal(condition_of(wishes(formula="C9H2O"), counting), [np.nan, np.nan])
 
 
@@ -251,3 +251,15 @@ def test_the_command_line(scripted: None, packed: Path, tmp_path: Path, run: Cal
     assert rows_of(tmp_path / "m.sdf")[0]["evaluations"] == "50"
     run(*command, "--target", "logp").assert_refused("expected name=2.5")
     run(*command, "--target", "logp=1", "--guidance", "much").assert_refused("guidance 'much'")
+
+
+@pytest.mark.parametrize(
+    ("formula", "target", "words"),
+    [
+        ("C6H6", "heavy_atom_count=9", "formula C6H6 and target heavy_atom_count disagree: it has 6"),
+        ("C6H6", "heavy_atom_count>7", "formula C6H6 and target heavy_atom_count disagree: it has 6"),
+    ],
+)
+def test_what_a_formula_fixes_no_target_can_want_otherwise(formula: str, target: str, words: str) -> None:
+    with pytest.raises(MoldiffError, match=words):
+        moldiff.generate(1, model="qm9", formula=formula, targets=target)

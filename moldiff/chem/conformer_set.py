@@ -1,0 +1,76 @@
+"""Conformers of one molecule among each other: energies above the lowest, and which are the same."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdForceFieldHelpers, rdMolAlign
+
+from moldiff.chem.descriptors.xtb import gfn2_properties
+from moldiff.chem.relax import KCAL_PER_MOL, Method
+
+logger = logging.getLogger(__name__)
+
+_MOST_MATCHES = 1000  # symmetric ways to lay one conformer on another that are tried
+
+
+def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[float]:
+    """Return the energies of conformers of one molecule at their own coordinates, kcal/mol above the lowest; NaN where
+    the method knows none.
+
+    Args:
+        conformers: sanitised, every hydrogen an atom.
+        method: a force field, or GFN2-xTB (extra ``xtb``).
+    """
+    energies = [_guarded(_energy, mol, method) for mol in conformers]
+    lowest = min((energy for energy in energies if math.isfinite(energy)), default=math.nan)
+    return [energy - lowest for energy in energies]
+
+
+def _guarded(function: Callable[..., float], *arguments: object) -> float:
+    """Return a number, or NaN where RDKit or tblite cannot cope with a molecule."""
+    try:
+        return function(*arguments)
+    except Exception:
+        logger.debug("%s failed", function.__name__, exc_info=True)
+        return math.nan
+
+
+def _energy(mol: Chem.Mol, method: Method) -> float:
+    if method is Method.gfn2:
+        return KCAL_PER_MOL * gfn2_properties(mol).get("gfn2_energy_Eh", math.nan)
+    with rdBase.BlockLogs():
+        scratch = Chem.Mol(mol)  # the force field sets aromaticity as it sees it
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(scratch, mmffVariant="MMFF94s")
+        if properties is None:
+            return math.nan
+        return float(rdForceFieldHelpers.MMFFGetMoleculeForceField(scratch, properties).CalcEnergy())
+
+
+def repeats(conformers: Sequence[Chem.Mol], threshold: float) -> list[int | None]:
+    """Return for each conformer the first one before it, itself no repeat, that lies within a threshold; None if it is
+    unlike all of them.
+
+    Args:
+        conformers: of one molecule, in the order in which they are preferred.
+        threshold: root mean square distance of heavy atoms after alignment, symmetry allowed for, angstrom.
+    """
+    bare = [Chem.RemoveHs(mol) for mol in conformers]
+    kept: list[int] = []
+    found: list[int | None] = []
+    for place, mol in enumerate(bare):
+        same = next((other for other in kept if _guarded(_distance, mol, bare[other]) < threshold), None)
+        found.append(same)
+        if same is None:
+            kept.append(place)
+    return found
+
+
+def _distance(one: Chem.Mol, other: Chem.Mol) -> float:
+    """Return the root mean square distance of heavy atoms; the alignment moves a copy."""
+    if one.GetNumAtoms() < 2:
+        return 0.0
+    return float(rdMolAlign.GetBestRMS(Chem.Mol(one), other, maxMatches=_MOST_MATCHES))

@@ -1,0 +1,109 @@
+"""Sources of the properties of a prepared set: tags or columns of the files, or RDKit; said, never guessed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.datasets.rows import Part
+from moldiff.datasets.sources import Source, tag_names
+from moldiff.errors import MoldiffError, nearest_name
+
+logger = logging.getLogger(__name__)
+
+TAG, RDKIT = "tag:", "rdkit:"
+Unusable = tuple[int, str]
+"""How many values of a tag are no finite numbers, and the first of them."""
+
+# Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
+TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3"}
+# The property names of the original QM9 archive and of PyG's copy (Ramakrishnan et al. 2014, table 3).
+QM9_UNITS = {
+    "a": "GHz", "b": "GHz", "c": "GHz", "mu": "debye", "alpha": "bohr^3", "homo": "Eh", "lumo": "Eh", "gap": "Eh",
+    "r2": "bohr^2", "zpve": "Eh", "u0": "Eh", "u": "Eh", "h": "Eh", "g": "Eh", "cv": "cal/(mol K)",
+    "u298": "Eh", "h298": "Eh", "g298": "Eh",
+    "u0_atom": "kcal/mol", "u298_atom": "kcal/mol", "h298_atom": "kcal/mol", "g298_atom": "kcal/mol",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PropertyColumn:
+    """A property of a prepared set.
+
+    Attributes:
+        name: in the set. A tag that has the name of what RDKit computes is called tag_<name> there: wherever
+            molecules are measured, the plain name means RDKit's.
+        source: name of the tag, or of RDKit's property.
+        calculated: it is RDKit's.
+    """
+
+    name: str
+    source: str
+    calculated: bool
+
+    def describe(self, *, qm9: bool) -> dict[str, str]:
+        """Return the entry of dataset.json; ``qm9``: units of QM9's short names are known."""
+        unit = PROPERTIES[self.source].unit if self.calculated else tag_unit(self.source, qm9=qm9)
+        return {"name": self.name, "unit": unit, "source": "rdkit" if self.calculated else "tag"}
+
+
+def tag_unit(name: str, *, qm9: bool) -> str:
+    """Return the unit that a tag's name tells (gfn2_gap_eV: eV) or an empty string; ``qm9``: also QM9's short names."""
+    if qm9 and name in QM9_UNITS:
+        return QM9_UNITS[name]
+    return TAG_UNITS.get(name.rsplit("_", 1)[-1].lower(), "") if "_" in name else ""
+
+
+def property_columns(names: Sequence[str], sources: Sequence[Source]) -> list[PropertyColumn]:
+    """Return where each property comes from.
+
+    A plain name that RDKit knows is RDKit's, also where the files have such a tag, which is said. The first records of
+    each file tell the tags; only for a name that is then still unknown all records are read, since a tag may be there
+    for a few molecules only.
+
+    Raises:
+        MoldiffError: a name that neither the files nor RDKit know.
+    """
+    if not names:
+        return []
+    known = tag_names(sources, thorough=False)
+    if any(_is_unknown(name, known) for name in names):
+        known = tag_names(sources, thorough=True)
+    return [_column(name, known) for name in names]
+
+
+def _is_unknown(name: str, tags: Sequence[str]) -> bool:
+    if name.startswith(TAG):
+        return name.removeprefix(TAG) not in tags
+    return name not in tags and name.removeprefix(RDKIT) not in PROPERTIES
+
+
+def _column(name: str, tags: Sequence[str]) -> PropertyColumn:
+    if _is_unknown(name, tags):
+        everything = [*tags, *PROPERTIES]
+        plain = name.removeprefix(TAG).removeprefix(RDKIT)
+        raise MoldiffError(
+            f"unknown property '{name}'{nearest_name(plain, everything)}; "
+            f"the files have: {', '.join(tags) or 'no tags'}; RDKit computes: {', '.join(PROPERTIES)}"
+        )
+    if name.startswith(TAG) or (name in tags and name not in PROPERTIES):
+        source = name if name in tags else name.removeprefix(TAG)
+        return PropertyColumn(f"tag_{source}" if source in PROPERTIES else source, source, calculated=False)
+    if name in tags:
+        logger.warning(
+            "property '%s' is computed by RDKit; the files have a tag '%s' too, which %s%s takes", name, name, TAG, name
+        )
+    source = name.removeprefix(RDKIT)
+    return PropertyColumn(source, source, calculated=True)
+
+
+def unusable_values(parts: Iterable[Part]) -> dict[str, Unusable]:
+    """Return the values of tags that are no finite numbers, over all parts in their order."""
+    found: dict[str, Unusable] = {}
+    for part in parts:
+        for name, (count, first) in part.unusable.items():
+            before = found.get(name, (0, first))
+            found[name] = before[0] + count, before[1]
+    return found

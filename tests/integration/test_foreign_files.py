@@ -1,0 +1,91 @@
+"""What each command answers to a drawing, another unit, coincident atoms; and to hydrogens in part."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDepictor
+
+from moldiff.chem.io.embed import embed
+
+ALCOHOL = "CC(O)C#N"
+STATES = {"flat": "flat drawing", "bohr": "looks like bohr", "point": "coincident atoms", "sound": ""}
+SHORT = ("--evaluations", "2")
+
+
+def in_3d() -> Chem.Mol:
+    return embed(Chem.MolFromSmiles(ALCOHOL), seed=1, timeout_s=10)[0]
+
+
+def state(name: str) -> str:
+    mol = in_3d()
+    if name == "flat":
+        rdDepictor.Compute2DCoords(mol)
+        mol.GetConformer().Set3D(True)
+    factor = {"bohr": 1.8897, "point": 0.0}.get(name, 1.0)
+    mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() * factor)
+    return Chem.MolToMolBlock(mol) + "$$$$\n"
+
+
+def part(name: str) -> str:
+    mol = Chem.RWMol(in_3d())
+    gone = {"all": [], "none": ["H"], "polar": ["C"]}[name]
+    mol.BeginBatchEdit()
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 1 and (gone == ["H"] or atom.GetNeighbors()[0].GetSymbol() in gone):
+            mol.RemoveAtom(atom.GetIdx())
+    mol.CommitBatchEdit()
+    plain = Chem.MolFromMolBlock(Chem.MolToMolBlock(mol), sanitize=False, removeHs=False)
+    for atom in plain.GetAtoms():
+        atom.SetNumRadicalElectrons(0)
+    return Chem.MolToMolBlock(plain) + "$$$$\n"
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_gate_is_the_same_for_every_command(
+    run: Callable[..., Any], model: Path, tmp_path: Path, name: str
+) -> None:
+    word, path = STATES[name], tmp_path / f"{name}.sdf"
+    path.write_text(state(name))
+    prepared = run("data", "prepare", path, "-o", tmp_path / "set", "--workers", "1")
+    varied = run("vary", path, "-n", "1", *SHORT, "-o", tmp_path / "v.sdf", "--model", model)
+    scored = run("likelihood", path, *SHORT, "-o", tmp_path / "s.csv", "--model", model)
+    judged = run("evaluate", path, "--posebusters", "0")
+    grown = run("generate", "-n", "1", "--fragment", path, "--attach-at", "0", *SHORT, "-o", tmp_path / "g.sdf", "--model", model)  # fmt: skip # noqa: E501
+    placed = run("conformers", path, "-n", "1", *SHORT, "-o", tmp_path / "c.sdf", "--model", model)
+    assert placed.status == 0, "the graph alone counts"
+    if not word:
+        assert [result.status for result in (prepared, varied, scored, judged, grown)] == [0] * 5
+        assert "1 kept" in prepared.out and "1 valid" in judged.out and "1 scored" in scored.out
+        return
+    for refused in (prepared, varied, grown):
+        refused.assert_refused(word)
+    assert "0 valid" in judged.out and word in " ".join(judged.out.split())
+    assert "0 scored" in scored.out and word in scored.out
+
+
+@pytest.mark.parametrize("name", ["all", "none", "polar", "mixed"])
+def test_hydrogens_are_told_of_each_record(run: Callable[..., Any], model: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / f"{name}.sdf"
+    path.write_text(part(name) if name != "mixed" else "".join(map(part, ("all", "none", "polar"))))
+    total, whole = (3, 1) if name == "mixed" else (1, int(name == "all"))
+    judged = run("evaluate", path, "--posebusters", "0")
+    assert f"{total} molecules = {whole + (name in ('none', 'mixed'))} valid" in judged.out
+    words = {"all": "explicit", "none": "implicit", "polar": "partial", "mixed": "1 explicit, 1 implicit, 1 partial"}
+    assert f"{words[name]} hydrogens" in judged.out
+    completed = run("evaluate", path, "--posebusters", "0", "--add-hydrogens")
+    assert f"{total} molecules = {total} valid" in completed.out
+
+    commands = {
+        "prepare": ("data", "prepare", path, "--workers", "1", "-o", tmp_path / "set"),
+        "vary": ("vary", path, "-n", "1", *SHORT, "--model", model, "-o", tmp_path / "v.sdf"),
+        "likelihood": ("likelihood", path, *SHORT, "--model", model, "-o", tmp_path / "s.csv"),
+    }
+    for command, arguments in commands.items():
+        plain = run(*arguments)
+        told = plain.out + plain.err
+        assert ("hydrogens without coordinates" in told) == (name != "all" and command != "vary") or command == "vary"
+        full = run(*arguments, "--add-hydrogens", "--overwrite")
+        assert full.status == 0 and "hydrogens without coordinates" not in full.out + full.err
