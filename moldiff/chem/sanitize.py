@@ -63,7 +63,8 @@ def mol_refusal(mol: Chem.Mol) -> str:
     if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
         return reason
     for atom in mol.GetAtoms():
-        if reason := charge_refusal(atom.GetFormalCharge(), atom.GetAtomicNum(), atom.GetSymbol()):
+        charge = atom.GetFormalCharge()
+        if charge > 0 and (reason := charge_refusal(charge, atom.GetAtomicNum(), atom.GetSymbol())):
             return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
 
