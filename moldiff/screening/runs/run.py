@@ -32,7 +32,7 @@ from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
 from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.shards import Part, ShardTables
-from moldiff.screening.runs.tables import has_tables, write_tables
+from moldiff.screening.runs.tables import forget_tables, has_tables, write_tables
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +106,8 @@ def work_on(
         tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
         for folder in (run, run / DRAWS, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
+        if retry:
+            forget_tables(run)
         engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
         engine.work(part or Part(), retry=retry)
         return None if part is not None else write_tables(run, plan, tables, workers=workers)

@@ -107,6 +107,11 @@ def has_tables(run: Path, plan: Plan) -> bool:
         return False
 
 
+def forget_tables(run: Path) -> None:
+    """Let the tables of a run count as not there: rows are about to change."""
+    record_path(run / RANKED).unlink(missing_ok=True)
+
+
 def _options_of(plan: Plan) -> dict[str, object]:
     """Return the options by their names, of files of patterns the patterns."""
     return {**plan.options.model_dump(mode="json"), "smarts": plan.options.filter_options().record()["smarts"]}
