@@ -11,7 +11,7 @@ from rdkit import Chem
 from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.chem.io.records import read_records
 from moldiff.errors import MoldiffError
-from moldiff.training.on_policy.labels import Traits, label_log_weights
+from moldiff.training.on_policy.labels import Traits, _features, label_log_weights
 from moldiff.training.on_policy.reweight import log_weights
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
@@ -104,3 +104,12 @@ def test_nothing_to_weigh_is_an_error(known: float) -> None:
         label_log_weights([], [Traits({"a": 1})], known=known)
     with pytest.raises(MoldiffError, match="there are none"):
         label_log_weights([Traits({"a": 1})], [], known=known)
+
+
+def test_a_level_holds_what_lies_at_its_end() -> None:
+    """Ends are often 0: that is the level of what nobody has seen."""
+    ends = [np.array([0.0, 5.0]), np.array([0.0])]
+    unseen, rare = (_features(Traits({"a": 1}, ring, 0.5), ends, False) for ring in (0.0, 5.0))
+    assert dict(unseen) == {"rarity of its ring: level 0": 1, "rarity of its ring: level 1": 1}
+    assert dict(rare) == {"rarity of its ring: level 1": 1}
+    assert _features(Traits({"a": 2}, 9.0, 0.5), ends, True) == {"a": 2}
