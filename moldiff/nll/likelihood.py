@@ -105,8 +105,8 @@ def likelihood(
     """Return bounds of -ln p of molecules under a model, in nats, each with its standard error.
 
     >>> import moldiff
-    >>> water = moldiff.generate(1, n_atoms=3, evaluations=4, keep_invalid=True)
-    >>> result = moldiff.likelihood(water, evaluations=2, repeats=2)
+    >>> molecules = moldiff.generate(1, n_atoms=12)
+    >>> result = moldiff.likelihood(molecules, evaluations=2, repeats=2)
     >>> float(result.table["nats_error"][0]) > 0
     True
 
