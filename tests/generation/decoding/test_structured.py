@@ -574,13 +574,13 @@ def test_hydrogens_that_are_no_atoms_can_be_demanded() -> None:
     free = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0).solution
     assert free is not None
     for hydrogens in (2, 4, 6, 8):
-        demands = DecodingConstraints(hydrogens=hydrogens)
-        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=demands).solution
+        constraints = DecodingConstraints(hydrogens=hydrogens)
+        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, constraints=constraints).solution
         assert found is not None
         assert hydrogens_of(found, 4) == hydrogens
         likeliest = max(likeliest, -found.lost)
     assert likeliest == pytest.approx(-free.lost), "one of these numbers is that of the most probable molecule"
-    odd = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(hydrogens=3))
+    odd = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, constraints=DecodingConstraints(hydrogens=3))
     assert odd.solution is None
 
 
@@ -588,7 +588,9 @@ def test_hydrogens_fill_what_kept_atoms_of_a_heavy_atom_model_leave_open() -> No
     kept = FixedAtoms(np.array([0, 0]), np.array([0, 0]), np.array([[0, 1], [1, 0]]), np.array([2, 0]), filled=False)
     for seed in range(4):
         beliefs = random_beliefs(4, HEAVY, seed)
-        found = decode_structured(beliefs, HEAVY, states_of(HEAVY), 0, demands=DecodingConstraints(kept=kept)).solution
+        found = decode_structured(
+            beliefs, HEAVY, states_of(HEAVY), 0, constraints=DecodingConstraints(kept=kept)
+        ).solution
         assert found is not None
         leaving = {0: 0, 1: 0}
         for (i, j, _), order in zip(found.bonds.tolist(), found.orders.tolist(), strict=True):
