@@ -16,10 +16,11 @@ import pytest
 from moldiff.interruption import Interruption, watched_signals
 
 REPOSITORY = Path(__file__).parents[2]
-# A shell that started the tests in the background lets its children ignore Ctrl-C.
+# A shell that started the tests in the background lets its children ignore Ctrl-C, and nohup SIGHUP.
 START = f"""
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 sys.path.insert(0, {str(REPOSITORY / "tests" / "fixtures")!r})
 from methane import METHANE
 from moldiff.cli.main import main
@@ -68,6 +69,13 @@ bound.stop_if_unwanted = stop_if_unwanted
 """
 ENDED = {129: "terminated\n", 130: "interrupted\n", 143: "terminated\n"}
 Stopped = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture(autouse=True)
+def usual_signals() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -208,10 +208,11 @@ def test_a_signal_saves_and_ends_with_its_status(
     training_file: Write, tmp_path: Path, number: str, status: int
 ) -> None:
     path = training_file()
-    # A shell that started the tests in the background lets its children ignore Ctrl-C.
+    # A shell that started the tests in the background lets its children ignore Ctrl-C, and nohup SIGHUP.
     code = (
         "import signal, sys\nfrom moldiff.cli.main import main\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\nsys.exit(main(sys.argv[1:]))"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\nsys.exit(main(sys.argv[1:]))"
     )
     settings = ["--set", "training.steps=1000000", "--set", "training.checkpoint_every=1000000"]
     command = [sys.executable, "-c", code, "train", str(path), *settings]
