@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from poison import Bomb
+from poison import Bomb, look_into_tags
 from rdkit import Chem
 
 import moldiff
@@ -226,10 +226,6 @@ def test_a_molecule_that_kills_its_worker_costs_one_row() -> None:
     assert rows[3].reason.startswith("timeout: ")
     assert {row.stage for row in rows} == {"", "worker"}
     assert run.summary(3).requested == 5
-
-
-def look_into_tags(subject: object, row: object) -> None:
-    row.tags.get("deed")  # type: ignore[attr-defined]
 
 
 def test_the_command_line_says_the_same(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
