@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import moldiff.errors
-
-PACKAGE = Path(moldiff.errors.__file__).parent
 ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "moldiff"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 SCRIPTS = sorted((ROOT / "scripts").rglob("*.py"))
 QUESTIONS = {"how", "what", "when", "where", "whether", "which", "who", "why"}
