@@ -10,7 +10,9 @@ import typer
 from moldiff.cli.option_files import FilterConfig
 from moldiff.cli.shared import (
     Alerts,
+    AllChecks,
     Command,
+    KeepDuplicates,
     Known,
     Overwrite,
     Rules,
@@ -19,6 +21,7 @@ from moldiff.cli.shared import (
     SimilarTo,
     Smarts,
     Standardise,
+    Timeout,
     Where,
     Workers,
     echo,
@@ -49,14 +52,10 @@ def filter_files(
         typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
     ] = None,
     number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="Keep so many; all by default.")] = None,
-    all_checks: Annotated[
-        bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
-    ] = False,
-    keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
-    ] = False,
+    all_checks: AllChecks = False,
+    keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")] = 60.0,
+    timeout: Timeout = 60.0,
     workers: Workers = None,
     overwrite: Overwrite = False,
     config: FilterConfig = None,

@@ -12,7 +12,9 @@ from moldiff.arguments import split_names
 from moldiff.cli.option_files import ScreenConfig
 from moldiff.cli.shared import (
     Alerts,
+    AllChecks,
     Command,
+    KeepDuplicates,
     Known,
     Rules,
     Seed,
@@ -20,6 +22,7 @@ from moldiff.cli.shared import (
     SimilarTo,
     Smarts,
     Standardise,
+    Timeout,
     Where,
     Workers,
     echo,
@@ -93,14 +96,10 @@ def run(
     diverse: Annotated[
         float, typer.Option(min=0, max=0.99, help="Least Tanimoto distance of each of the top from every better one.")
     ] = 0.0,
-    all_checks: Annotated[
-        bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
-    ] = False,
-    keep_duplicates: Annotated[
-        bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
-    ] = False,
+    all_checks: AllChecks = False,
+    keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")] = 60.0,
+    timeout: Timeout = 60.0,
     memory: Annotated[int, typer.Option(min=256, help="MiB for the data of a process.")] = 4096,
     shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard.")] = 2000,
     shard: Shard = None,

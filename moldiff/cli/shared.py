@@ -90,6 +90,13 @@ Delimiter = Annotated[
 Confidence = Annotated[
     bool, typer.Option("--confidence", help="Write how sure the model was of each atom, as tags of the SDF.")
 ]
+AllChecks = Annotated[
+    bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
+]
+KeepDuplicates = Annotated[
+    bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
+]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.chem.draw import gallery_html
+from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult, rounded
@@ -65,21 +66,9 @@ class Result(Sequence["Mol"]):
     @cached_property
     def table(self) -> DataFrame:
         """A row for each draw, with the columns of the CSV; numbers are numbers, with six digits."""
-        import pandas as pd
-
         columns = self._run.columns
         rows = [result.values(columns) for result in self._results]
-        series: dict[str, Any] = {}
-        for name in columns:
-            values = [row[name] for row in rows]
-            if name in INTEGERS:
-                series[name] = pd.array(values, dtype="Int64")
-            elif name in TEXTS:
-                series[name] = pd.Series(["" if value is None else str(value) for value in values], dtype=object)
-            else:
-                numbers = [float("nan") if value is None else rounded(float(str(value))) for value in values]
-                series[name] = pd.Series(numbers, dtype="float64")
-        return pd.DataFrame(series, columns=list(columns))
+        return data_frame(columns, rows, whole=INTEGERS, texts=TEXTS, number=lambda value: rounded(float(str(value))))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what the command line writes: the SDF, and beside it the CSV and the run record; return the SDF.

@@ -7,12 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from moldiff.arguments import whole_number
 from moldiff.chem.io.inputs import Molecules, file_of, records_of
+from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
@@ -45,18 +46,7 @@ class LikelihoodResult:
     @cached_property
     def table(self) -> DataFrame:
         """A row for each molecule, with the columns of the CSV: the bound in nats and its parts, with errors."""
-        import pandas as pd
-
-        series: dict[str, Any] = {}
-        for name in self._scoring.columns:
-            values = [row.get(name, "") for row in self._rows]
-            if name in _TEXTS:
-                series[name] = pd.Series([str(value) for value in values], dtype=object)
-            elif name in _INTEGERS:
-                series[name] = pd.array([None if value == "" else int(str(value)) for value in values], dtype="Int64")
-            else:
-                series[name] = [float("nan") if value == "" else float(str(value)) for value in values]
-        return pd.DataFrame(series, columns=list(self._scoring.columns))
+        return data_frame(self._scoring.columns, self._rows, whole=_INTEGERS, texts=_TEXTS)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what the command line writes, a CSV with a JSON beside it; return the CSV.

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import Subject
+from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
 from moldiff.files import file_set
 from moldiff.run_record import record_path
@@ -86,20 +87,12 @@ class FilterResult(Sequence["Mol"]):
     @cached_property
     def table(self) -> DataFrame:
         """A row for each record, kept or not, with the columns of the CSV of all records."""
-        import pandas as pd
-
         sheet = self._run.sheet
-        cells = [row.cells(sheet.columns) for row in self._rows]
-        series: dict[str, Any] = {}
-        for name in sheet.columns:
-            values = [one[name] for one in cells]
-            if name in WHOLE:
-                series[name] = pd.array(values, dtype="Int64")
-            elif name in sheet.texts:
-                series[name] = pd.Series([str(cell(value)) for value in values], dtype=object)
-            else:
-                series[name] = pd.Series([float("nan") if value is None else value for value in values], dtype=float)
-        return pd.DataFrame(series, columns=list(sheet.columns))
+        rows = [
+            {name: cell(value) if name in sheet.texts else value for name, value in row.cells(sheet.columns).items()}
+            for row in self._rows
+        ]
+        return data_frame(sheet.columns, rows, whole=WHOLE, texts=sheet.texts)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what the command line writes, and return the file of the molecules that are kept.

@@ -1,17 +1,13 @@
 """The examples of the documentation: how pages are read, and that what is wrong in one is found."""
 
-import importlib.util
 import os
-import sys
 from pathlib import Path
 
 import pytest
+from script import load_script
 
 ROOT = Path(__file__).parents[2]
-_SPEC = importlib.util.spec_from_file_location("check_docs", ROOT / "scripts" / "check_docs.py")
-check_docs = importlib.util.module_from_spec(_SPEC)
-sys.modules["check_docs"] = check_docs  # dataclasses look their module up
-_SPEC.loader.exec_module(check_docs)
+check_docs = load_script("check_docs")
 Block, blocks_of, compared, matches, words = (
     check_docs.Block, check_docs.blocks_of, check_docs.compared, check_docs.matches, check_docs.words,
 )  # fmt: skip

@@ -1,19 +1,13 @@
 """Two outputs are the same, or the table says in what they differ."""
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from script import load_script
 
-_SPEC = importlib.util.spec_from_file_location(
-    "compared_outputs", Path(__file__).parents[2] / "scripts" / "compared_outputs.py"
-)
-compared_outputs = importlib.util.module_from_spec(_SPEC)
-sys.modules["compared_outputs"] = compared_outputs  # dataclasses look their module up
-_SPEC.loader.exec_module(compared_outputs)
+compared_outputs = load_script("compared_outputs")
 Case, Output, compare, deviations, numbers, read_molecules, read_output = (
     compared_outputs.Case, compared_outputs.Output, compared_outputs.compare, compared_outputs.deviations,
     compared_outputs.numbers, compared_outputs.read_molecules, compared_outputs.read_output,
