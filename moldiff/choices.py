@@ -85,6 +85,17 @@ class AlertFamily(StrEnum):
     CHEMBL_LINT = "chembl_lint"
 
 
+class View(StrEnum):
+    """Drawings of a molecule."""
+
+    FLAT = "2d"
+    """The structural formula."""
+    SOLID = "3d"
+    """Balls and sticks where the coordinates are."""
+    BOTH = "both"
+    """The second below the first, where there are coordinates."""
+
+
 @dataclass(frozen=True)
 class SamplingDefaults:
     """Sampling of a model that does not say otherwise (`moldiff.config.SamplingConfig`).

@@ -16,7 +16,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import configs, conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
+from moldiff.cli import (
+    configs,
+    conformers,
+    data,
+    evaluate,
+    filter,
+    generate,
+    likelihood,
+    models,
+    picture,
+    screen,
+    train,
+    vary,
+)
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
@@ -147,6 +160,7 @@ app.command("filter")(filter.filter_files)
 app.command("describe")(filter.filter_files)
 app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
+app.command("show")(picture.show)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("pack")(models.pack)
