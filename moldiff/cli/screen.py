@@ -14,8 +14,10 @@ from moldiff.cli.shared import (
     Alerts,
     AllChecks,
     Command,
+    HazardLists,
     KeepDuplicates,
     Known,
+    ReleaseHazards,
     Rules,
     Seed,
     ShapeOf,
@@ -83,6 +85,8 @@ def run(
     known: Known = None,
     command: Command = None,
     standardise: Standardise = False,
+    hazard_list: HazardLists = None,
+    release_hazards: ReleaseHazards = None,
     rank: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +100,10 @@ def run(
     diverse: Annotated[
         float, typer.Option(min=0, max=0.99, help="Least Tanimoto distance of each of the top from every better one.")
     ] = 0.0,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL|FILE", help="What the page compares with; by default all records."),
+    ] = None,
     all_checks: AllChecks = False,
     keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
@@ -128,10 +136,13 @@ def run(
         "known": None if known is None else str(known),
         "commands": dict(map(parse_command, command or ())),
         "standardise": standardise,
+        "hazard_lists": [str(path) for path in hazard_list or ()],
+        "release_hazards": release_hazards,
         "rank": rank or (),
         "ranked": ranked,
         "top": top,
         "diverse": diverse,
+        "reference": reference,
         "all_checks": all_checks,
         "dedup": not keep_duplicates,
         "shard_size": shard_size,

@@ -17,6 +17,7 @@ from moldiff.screening.runs.funnel import funnel_lines
 from moldiff.screening.runs.options import ScreenOptions, screen_options
 from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
 from moldiff.screening.runs.ranked import RANKED, TOP
+from moldiff.screening.runs.report_page import REPORT
 from moldiff.screening.runs.run import check_folder, merge, work_on
 from moldiff.screening.runs.shards import parse_part
 from moldiff.screening.runs.tables import FUNNEL, RECORDS, has_tables
@@ -53,6 +54,11 @@ class Screening:
     def records(self) -> DataFrame:
         """A row for every record, with status, stage, reason, value and limit; a large one for a large library."""
         return self._table(RECORDS)
+
+    @property
+    def report(self) -> Path:
+        """The page that opens offline: funnel, distributions, the top in 3D, what did not pass, how it was made."""
+        return self.folder / REPORT
 
     @property
     def top(self) -> Path:
@@ -96,10 +102,13 @@ def screen(
     known: str | Path | None = None,
     commands: Mapping[str, str] = MappingProxyType({}),
     standardise: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
+    release_hazards: str | None = None,
     rank: str | Iterable[str] = (),
     ranked: int = 10_000,
     top: int = 100,
     diverse: float = 0.0,
+    reference: str | Path | None = None,
     all_checks: bool = False,
     dedup: bool = True,
     shard_size: int = 2_000,
@@ -128,14 +137,16 @@ def screen(
         out: folder of the run.
         from_model: a model whose draws come behind the files, of which there may be none (``[]``).
         n: draws of the model.
-        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise: see `moldiff.filter`;
-            molecules and patterns come from files here.
+        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise, hazard_lists, release_hazards:
+            see `moldiff.filter`; molecules and patterns come from files here.
         rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
             (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6", "logp:target:0..2.5..5",
             "mw:range:200..300..450..550", and behind a * a weight.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are written to top.sdf.gz, with coordinates.
         diverse: least Tanimoto distance of each of the top from every better one, 0 to 1.
+        reference: whose distributions stand on the page behind those of what passed: a model, a prepared set, an SDF;
+            None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
         dedup: of molecules with the same InChIKey, keep the first in the order of the files.
         shard_size: records of a shard, which is written at once.
@@ -152,18 +163,24 @@ def screen(
         MoldiffError: an argument that means nothing, a file that is missing, damaged or has changed, a folder that
             holds something else or in which somebody works, or a disk that is full.
     """
-    patterns = [smarts] if isinstance(smarts, str | Path) else list(smarts)
     values = {
         "where": texts(where, "where"),
         "rules": name_list(rules, "rules"),
         "alerts": name_list(alerts, "alerts"),
-        "smarts": tuple(map(str, patterns)),
+        "smarts": _files(smarts),
         **{
             name: None if one is None else str(one)
-            for name, one in (("similar_to", similar_to), ("shape_of", shape_of), ("known", known))
+            for name, one in (
+                ("similar_to", similar_to),
+                ("shape_of", shape_of),
+                ("known", known),
+                ("reference", reference),
+            )
         },
         "commands": commands,
         "standardise": standardise,
+        "hazard_lists": _files(hazard_lists),
+        "release_hazards": release_hazards,
         "rank": texts(rank, "rank"),
         "ranked": ranked,
         "top": top,
@@ -179,6 +196,10 @@ def screen(
     options = screen_options(values)
     draws = source_of(from_model, n, seed)
     return run_screen(named, Path(out), options, draws, shard=shard, workers=workers, retry=retry, progress=progress)
+
+
+def _files(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
 
 
 def source_of(model: str | Path | None, n: int | None, seed: int) -> Draws | None:

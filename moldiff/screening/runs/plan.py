@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json, sha256_of, write_json
@@ -109,7 +110,7 @@ class Plan:
             return
         path, first = draws_path(run, shard), start - self._in_files
         if not path.exists():
-            draws.make(path, first, stop - start)
+            draws.make(path, first, stop - start, HazardGate.of(self.options.hazard_lists))
         yield from draws.entries(path, start, first)
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
