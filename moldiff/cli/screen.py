@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from moldiff.arguments import split_names
+from moldiff.choices import EngineName
 from moldiff.cli.option_files import ScreenConfig
 from moldiff.cli.shared import (
     Alerts,
@@ -40,6 +41,15 @@ Retry = Annotated[bool, typer.Option("--retry", help="Look again at records that
 Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Work on every N-th shard from the I-th on; then merge."),
+]
+
+
+Engine = Annotated[
+    EngineName, typer.Option(help="Processes on this machine, or dask: workers of a cluster (extra: cluster).")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="tcp://HOST:PORT", help="Of a Dask cluster that runs; without it, one is started here."),
 ]
 
 
@@ -116,11 +126,14 @@ def run(
         bool, typer.Option("--dry-run", help="Tell what a run will cost, from 200 molecules; write nothing.")
     ] = False,
     workers: Workers = None,
+    engine: Engine = EngineName.PROCESSES,
+    scheduler: Scheduler = None,
     config: ScreenConfig = None,
 ) -> None:  # fmt: skip
     """Begin a run, or go on with it: the same command, at any time."""
     from moldiff.chem.filters.commands import parse_command
     from moldiff.devices import usable_cores
+    from moldiff.screening.runs.engines import Engines
     from moldiff.screening.runs.estimate import estimate
     from moldiff.screening.runs.options import screen_options
     from moldiff.screening.runs.plan import make_plan
@@ -150,27 +163,37 @@ def run(
         "memory": memory,
         "seed": seed,
     }
-    options, processes = screen_options(values), workers or usable_cores()
+    engines = Engines(workers or usable_cores(), engine, scheduler)
+    options = screen_options(values)
     draws = source_of(from_model, number, seed)
     if dry_run:
-        for line in estimate(make_plan(files or [], options, draws), processes).lines():
+        for line in estimate(make_plan(files or [], options, draws), engines.workers).lines():
             echo(line)
         return
     with progress_bar("records", None) as progress:
         done = run_screen(
-            files or [], out, options, draws, shard=shard, workers=processes, retry=retry, progress=progress
+            files or [], out, options, draws, shard=shard, engines=engines, retry=retry, progress=progress
         )
     _show(done, out, shard)
 
 
 @app.command()
-def resume(folder: Folder, shard: Shard = None, retry: Retry = False, workers: Workers = None) -> None:
+def resume(
+    folder: Folder,
+    shard: Shard = None,
+    retry: Retry = False,
+    workers: Workers = None,
+    engine: Engine = EngineName.PROCESSES,
+    scheduler: Scheduler = None,
+) -> None:
     """Go on with a run by the words of its plan; the command that began it does the same."""
     from moldiff.devices import usable_cores
+    from moldiff.screening.runs.engines import Engines
     from moldiff.screening.screen import resume_screen
 
+    engines = Engines(workers or usable_cores(), engine, scheduler)
     with progress_bar("records", None) as progress:
-        done = resume_screen(folder, shard=shard, workers=workers or usable_cores(), retry=retry, progress=progress)
+        done = resume_screen(folder, shard=shard, engines=engines, retry=retry, progress=progress)
     _show(done, folder, shard)
 
 

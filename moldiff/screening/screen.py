@@ -8,11 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_flag, name_list, texts, whole_number
+from moldiff.arguments import check_flag, choice, name_list, texts, whole_number
+from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
+from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import funnel_lines
 from moldiff.screening.runs.options import ScreenOptions, screen_options
 from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
@@ -116,6 +118,8 @@ def screen(
     memory_mb: int = 4_096,
     seed: int = 0,
     workers: int = 1,
+    engine: str = EngineName.PROCESSES,
+    scheduler: str | None = None,
     shard: str | None = None,
     retry: bool = False,
     progress: Progress | None = None,
@@ -154,6 +158,8 @@ def screen(
         memory_mb: MiB for the data of a worker process; a molecule that needs more is failed.
         seed: of coordinates that molecules are given.
         workers: processes (spawned: a script needs its ``if __name__ == "__main__"``).
+        engine: "processes" on this machine, or "dask" (extra: cluster) for workers on several.
+        scheduler: of Dask, "tcp://host:8786"; None = a cluster of so many workers is started on this machine.
         shard: "2/8" = work on every eighth shard, beginning with the second, and make no tables; see
             `moldiff.screening.runs.run.merge`.
         retry: look again at records that failed.
@@ -195,7 +201,8 @@ def screen(
     named = [files] if isinstance(files, str | Path) else files
     options = screen_options(values)
     draws = source_of(from_model, n, seed)
-    return run_screen(named, Path(out), options, draws, shard=shard, workers=workers, retry=retry, progress=progress)
+    engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
+    return run_screen(named, Path(out), options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
 
 
 def _files(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
@@ -216,18 +223,23 @@ def run_screen(
     draws: Draws | None = None,
     *,
     shard: str | None = None,
-    workers: int = 1,
+    engines: Engines = ONE_PROCESS,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Screening | None:
     """Begin a run or go on with it, see `screen`."""
     check_folder(run)
     before = read_plan(run) if (run / PLAN).exists() else None
-    return _done(run, make_plan(files, options, draws, before), shard, workers, retry, progress)
+    return _done(run, make_plan(files, options, draws, before), shard, engines, retry, progress)
 
 
 def resume_screen(
-    run: Path, *, shard: str | None = None, workers: int = 1, retry: bool = False, progress: Progress | None = None
+    run: Path,
+    *,
+    shard: str | None = None,
+    engines: Engines = ONE_PROCESS,
+    retry: bool = False,
+    progress: Progress | None = None,
 ) -> Screening | None:
     """Go on with a run by the words of its plan.
 
@@ -236,7 +248,7 @@ def resume_screen(
     """
     plan = read_plan(run)
     plan.check_inputs()
-    return _done(run, plan, shard, workers, retry, progress)
+    return _done(run, plan, shard, engines, retry, progress)
 
 
 def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
@@ -245,11 +257,9 @@ def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
 
 
 def _done(
-    run: Path, plan: Plan, shard: str | None, workers: int, retry: bool, progress: Progress | None
+    run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
     check_flag(retry, "retry")
-    if whole_number(workers, "workers") < 1:
-        raise MoldiffError(f"workers must be at least 1, not {workers}", argument="workers")
     part = None if shard is None else parse_part(shard)
-    funnel = work_on(run, plan, part=part, workers=workers, retry=retry, progress=progress)
+    funnel = work_on(run, plan, part=part, engines=engines, retry=retry, progress=progress)
     return None if funnel is None else Screening(run, funnel.record())

@@ -28,10 +28,10 @@ from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.draws import DRAWS, draws_path
+from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
-from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.report_page import reference_of
 from moldiff.screening.runs.shards import Part, ShardTables
 from moldiff.screening.runs.tables import forget_tables, has_tables, write_tables
@@ -84,7 +84,7 @@ def work_on(
     plan: Plan,
     *,
     part: Part | None = None,
-    workers: int = 1,
+    engines: Engines = ONE_PROCESS,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Funnel | None:
@@ -94,7 +94,7 @@ def work_on(
         run: its folder.
         plan: of the run. With other options than before, the checks that are new or changed are asked, no others.
         part: of the shards; None = all.
-        workers: processes.
+        engines: have the shards made; their processes also look for the coordinates of the top.
         retry: look again at records that failed.
         progress: called with the number of records done so far.
 
@@ -106,16 +106,17 @@ def work_on(
     check_folder(run)
     reference = None if part is not None else reference_of(plan)
     with run_lock(run) as lock, _hold(run, lock, plan, part):
-        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
+        asked = plan.options.filter_options()
+        tables = ShardTables.opened(run / ROWS, Chain.of(asked))
         for folder in (run, run / DRAWS, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
         if retry:
             forget_tables(run)
-        engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
-        engine.work(part or Part(), retry=retry)
+        shards = [shard for shard in range(plan.shards) if (part or Part()).has(shard)]
+        engines.engine(plan, tables, asked, progress).work(shards, retry=retry)
         if part is not None:
             return None
-        return write_tables(run, plan, tables, reference=reference, workers=workers)
+        return write_tables(run, plan, tables, reference=reference, workers=engines.workers)
 
 
 @contextlib.contextmanager
