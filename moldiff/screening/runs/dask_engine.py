@@ -124,13 +124,13 @@ class DaskEngine:
         }
         with contextlib.ExitStack() as stack:
             stack.enter_context(dask.config.set(settings))
+            stack.enter_context(_quiet())
             if self._scheduler is None:
                 cluster = LocalCluster(
                     n_workers=self._workers,
                     threads_per_worker=1,
                     memory_limit=0,
                     dashboard_address=None,
-                    silence_logs=logging.ERROR,
                 )
                 yield stack.enter_context(Client(stack.enter_context(cluster)))
                 return
@@ -141,6 +141,18 @@ class DaskEngine:
             if not client.scheduler_info()["workers"]:
                 raise MoldiffError(f"scheduler {self._scheduler} has no workers", argument="scheduler")
             yield client
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let Dask tell of errors alone: it reports every step of starting and stopping."""
+    theirs = logging.getLogger("distributed")
+    before = theirs.level
+    theirs.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        theirs.setLevel(before)
 
 
 def check_dask() -> None:
