@@ -7,6 +7,7 @@ holds an unsanitised record to the rules of decoded molecules.
 from __future__ import annotations
 
 import gzip
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -60,6 +61,8 @@ _ATOM_LISTS = (
     "moldiff_bond_",
 )  # a value an atom
 _LINE = 200  # characters
+_SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
+_UNUSUAL = re.compile(r"[|*]|\+[+\d]|\[H\]")  # extensions, dummies, charges that an element may not bear, hydrogens
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ def read_records(path: Path, columns: Columns | None = None) -> Iterator[Record]
 
 def parse(text: TextRecord) -> Record:
     """Parse one text record; bad chemistry, and whatever RDKit makes of it, gives a reason, never an exception."""
+    if (quick := _quick(text)) is not None:
+        return Record(text.index, text.name, quick, text.tags)
     raw, reason = read_block(text)
     mol: Chem.Mol | None = None
     if not reason:
@@ -119,6 +124,19 @@ def parse(text: TextRecord) -> Record:
         except Exception as error:  # noqa: BLE001 - RDKit has many, and not only for bad chemistry
             reason = sanitize_reason(error, raw)
     return Record(text.index, text.name, mol, text.tags, reason, raw if mol is None else None)
+
+
+def _quick(text: TextRecord) -> Chem.Mol | None:
+    """Return the molecule of a SMILES that is short enough to hold nothing that RDKit should not see, and that is
+    plainly fine, in one go; None says nothing."""
+    if text.kind != "smiles" or text.reason or len(text.text) > _SHORT or _UNUSUAL.search(text.text):
+        return None
+    try:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(text.text)
+            return None if mol is None or mol_refusal(mol) else mol
+    except Exception:  # noqa: BLE001 - RDKit has many
+        return None
 
 
 def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
@@ -192,8 +210,18 @@ def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
         return Chem.MolFromMolBlock(_as_drawing(block), sanitize=True, removeHs=False)
     mol.GetConformer().Set3D(True)  # geometry decides, whatever the header says
     if not problem.startswith(COINCIDENT):
-        _assign_stereo(mol)
+        _assign_stereo(mol, marked=_is_marked(block))
     return mol
+
+
+def _is_marked(block: str) -> bool:
+    """Return whether a mol block says something of stereo."""
+    if "V3000" in block:
+        return True
+    lines = block.split("\n")
+    counts = lines[3]
+    atoms, bonds = int(counts[:3]), int(counts[3:6])
+    return any(line[9:12].strip() not in ("", "0") for line in lines[4 + atoms : 4 + atoms + bonds])
 
 
 def _as_drawing(block: str) -> str:
@@ -202,9 +230,14 @@ def _as_drawing(block: str) -> str:
     return "\n".join([title, f"{program[:20]:<20}2D{program[22:]}", *rest])
 
 
-def _assign_stereo(mol: Chem.Mol) -> None:
-    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds)."""
-    for bond in mol.GetBonds():
+def _assign_stereo(mol: Chem.Mol, *, marked: bool = True) -> None:
+    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds).
+
+    Args:
+        mol: is changed.
+        marked: bonds may carry such marks.
+    """
+    for bond in mol.GetBonds() if marked else ():
         bond.SetBondDir(Chem.BondDir.NONE)
         bond.SetStereo(Chem.BondStereo.STEREONONE)
     Chem.AssignStereochemistryFrom3D(mol)
