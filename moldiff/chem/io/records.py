@@ -22,6 +22,7 @@ from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN
 from moldiff.chem.io.embed import embed
+from moldiff.chem.io.mol_block import as_drawing, is_marked, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.tables import Columns
@@ -155,22 +156,10 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                 refusal = f"smiles: RDKit cannot read it: '{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
-            reason = symbol_problem(_symbols(text)) or mol_refusal(raw)
+            reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ()) or mol_refusal(raw)
     except Exception as error:  # noqa: BLE001 - the same
         return None, sanitize_reason(error, None)
     return (None, reason) if reason else (raw, "")
-
-
-def _symbols(text: TextRecord) -> list[str]:
-    """Return the element symbols of a mol block as they stand there."""
-    if text.kind != "sdf":
-        return []
-    lines = text.text.splitlines()
-    count = int(lines[3][:3]) if len(lines) > 3 and lines[3][:3].strip().isdigit() else 0
-    if "V3000" in lines[3]:
-        fields = (line.split() for line in lines[4:] if line.startswith("M  V30 "))
-        return [words[3] for words in fields if len(words) > 6 and words[2].isdigit()]
-    return [line[31:34].strip() for line in lines[4 : 4 + count]]
 
 
 def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, str]:
@@ -207,27 +196,11 @@ def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
         raise
     problem = coordinates_problem(mol)
     if problem == FLAT:  # wedged bonds of a drawing are only understood while reading one
-        return Chem.MolFromMolBlock(_as_drawing(block), sanitize=True, removeHs=False)
+        return Chem.MolFromMolBlock(as_drawing(block), sanitize=True, removeHs=False)
     mol.GetConformer().Set3D(True)  # geometry decides, whatever the header says
     if not problem.startswith(COINCIDENT):
-        _assign_stereo(mol, marked=_is_marked(block))
+        _assign_stereo(mol, marked=is_marked(block))
     return mol
-
-
-def _is_marked(block: str) -> bool:
-    """Return whether a mol block says something of stereo."""
-    if "V3000" in block:
-        return True
-    lines = block.split("\n")
-    counts = lines[3]
-    atoms, bonds = int(counts[:3]), int(counts[3:6])
-    return any(line[9:12].strip() not in ("", "0") for line in lines[4 + atoms : 4 + atoms + bonds])
-
-
-def _as_drawing(block: str) -> str:
-    """Return a mol block whose header says that it is flat."""
-    title, program, *rest = block.split("\n")
-    return "\n".join([title, f"{program[:20]:<20}2D{program[22:]}", *rest])
 
 
 def _assign_stereo(mol: Chem.Mol, *, marked: bool = True) -> None:
