@@ -48,6 +48,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class EngineName(StrEnum):
+    """Engines of a screening run, see `moldiff.screening.runs.engines`."""
+
+    PROCESSES = "processes"
+    DASK = "dask"
+
+
 class Until(StrEnum):
     """The goal that a generation goes on drawing for."""
 

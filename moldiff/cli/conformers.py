@@ -14,6 +14,7 @@ from moldiff.cli.shared import (
     BatchSize,
     Delimiter,
     Device,
+    HazardLists,
     HeavyOnly,
     KeepInvalid,
     Model,
@@ -67,12 +68,14 @@ def conformers(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
+    hazard_list: HazardLists = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
     from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
@@ -100,6 +103,7 @@ def conformers(
         columns=columns,
         sampler=sampling,
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite),
     )
     with progress_bar("conformers", number * count_records(file, columns)) as progress:

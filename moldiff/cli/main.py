@@ -23,9 +23,15 @@ from moldiff.cli import (
     evaluate,
     filter,
     generate,
+<<<<<<< HEAD
     likelihood,
     models,
     picture,
+=======
+    hazard_list,
+    likelihood,
+    models,
+>>>>>>> screen
     screen,
     train,
     vary,
@@ -158,6 +164,7 @@ app.command("vary")(vary.vary)
 app.command("conformers")(conformers.conformers)
 app.command("filter")(filter.filter_files)
 app.command("describe")(filter.filter_files)
+app.command("hazard-list")(hazard_list.hazard_list)
 app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
 app.command("show")(picture.show)

@@ -16,6 +16,7 @@ from moldiff.cli.shared import (
     Device,
     Evaluations,
     GridOption,
+    HazardLists,
     HeavyOnly,
     KeepInvalid,
     Model,
@@ -55,6 +56,7 @@ def vary(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
+    hazard_list: HazardLists = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     confidence: Confidence = False,
@@ -62,6 +64,7 @@ def vary(
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.from_records import count_records
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
@@ -85,6 +88,7 @@ def vary(
         add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(
             path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite, confidence=confidence
         ),

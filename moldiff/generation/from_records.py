@@ -182,6 +182,8 @@ class RecordRun(Run, Generic[Item]):
         if result.status == Status.VALID:
             self.answered.add(record.index)
         facts = {"record": record.index, "name": record.name, "draw": ask.draw, **result.facts}
+        if result.status == Status.WITHHELD:  # a name or a data field may tell what it is
+            return replace(result, facts={**facts, "name": ""})
         return replace(result, facts=facts, title=self.title(record), tags=record.tags)
 
     def _asks(self, records: Iterable[Record]) -> Iterator[RecordTask[Item]]:

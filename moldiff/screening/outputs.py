@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from moldiff.chem.filters.checks import Subject
+from moldiff.chem.filters.hazards import ReleaseCheck
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet
@@ -92,7 +93,9 @@ class SmilesLines:
         self._handle = handle
 
     def add(self, row: Row) -> None:
-        self._handle.write(f"{row.smiles}\t{' '.join(row.name.split()) or row.number}\n")
+        mark = row.values.get(ReleaseCheck.name)
+        name = " ".join(row.name.split()) or str(row.number)
+        self._handle.write("\t".join([row.smiles, name, *([f"{ReleaseCheck.name}: {mark}"] if mark else [])]) + "\n")
 
     def close(self) -> None:
         """Do nothing: every row is written."""
