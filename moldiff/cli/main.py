@@ -23,15 +23,10 @@ from moldiff.cli import (
     evaluate,
     filter,
     generate,
-<<<<<<< HEAD
-    likelihood,
-    models,
-    picture,
-=======
     hazard_list,
     likelihood,
     models,
->>>>>>> screen
+    picture,
     screen,
     train,
     vary,

@@ -1,0 +1,327 @@
+"""Go on with a model of heavy atoms on one GPU: stages of training on data and rounds on own draws, by the clock.
+
+    moldiff data prepare drugs.sdf.gz -o mmff --hydrogens implicit --properties logp,tpsa,qed,...
+    moldiff data prepare data/drugs_gfn2/*.parquet -o gfn2 --hydrogens implicit --vocabulary-of drugs --properties ...
+    python -m scripts.drugs_model drugs --mmff mmff --gfn2 gfn2 --stages scripts/drugs_model/stages.json -o runs/drugs
+
+A stage of kind "train" trains on the data sets that its ``mix`` names; where coordinates of force-field molecules are
+coarse (``fine`` below 1), they teach graphs alone at low noise. A stage of kind "round" makes ``draws``, judges them by
+RDKit in other processes while training goes on, weights them (`moldiff.training.on_policy.labels`) and trains on their
+states too. After each stage the averaged weights stand in ``-o`` as STAGE.safetensors, beside log.jsonl and run.json;
+``--weights`` goes on from such a file. With ``--device cpu`` and ``"steps"`` in the stages, all of it runs without a
+card, slowly. The stages of stages.json made the second revision of ``drugs`` on an H200 in 14
+minutes, compilation and a round that had too few draws to count among them: 11,000 to 12,800 molecules/s trained,
+1,400 draws/s at 20 evaluations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from moldiff.datasets.chemistry import training_chemistry
+from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.devices import resolve_device, usable_cores
+from moldiff.evaluation.load_reference import molecules_of
+from moldiff.files import write_json
+from moldiff.models.building import load_weights
+from moldiff.models.folder import load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.provenance import header
+from moldiff.sampling.smc import effective_sample_size, systematic_resampling
+from moldiff.training.on_policy.labels import Traits, label_log_weights
+from moldiff.training.references import rarity_tables
+from moldiff.training.validation import validate_denoiser
+from scripts.drugs_model.fast_network import fast_layers, plain_layers
+from scripts.drugs_model.judging import Judges, Verdict
+from scripts.drugs_model.own_draws import OwnStates, Walker, Walks, Wanted
+from scripts.drugs_model.trainer import COARSE_GEOMETRY, WEIGHTS, Trainer
+
+logger = logging.getLogger("drugs_model")
+
+WIDTHS = (14, 18, 20, 22, 24, 26, 28, 30, 32, 36, 40, 50)
+OWN, MMFF, GFN2 = "own", "mmff", "gfn2"
+NO_WISH = 0.5  # share of own draws that are asked for nothing
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        name: of its weights.
+        kind: "train", "round", "evaluate" or "validate".
+        seconds: of training; of a round, after judging.
+        steps: at most; None = as many as fit.
+        mix: source -> share of the batches.
+        rates: of AdamW and Muon.
+        factor: of the rates, at the beginning and at the end: held for ``hold`` of the stage, then falling as a root.
+        warm: steps in which the rates rise.
+        fine: weight of force-field coordinates where the noise is below COARSE_GEOMETRY.
+        draws, evaluations: of a round.
+        known, strength: see `label_log_weights`.
+    """
+
+    name: str
+    kind: str
+    seconds: float = 1e9
+    steps: int | None = None
+    mix: Mapping[str, float] = field(default_factory=dict)
+    rates: tuple[float, float] = (6e-4, 2e-3)
+    factor: tuple[float, float] = (1.0, 0.1)
+    hold: float = 0.3
+    warm: int = 30
+    fine: float = 0.0
+    draws: int = 16384
+    evaluations: int = 20
+    known: float = 0.8
+    strength: float = 1.0
+
+
+class Batches:
+    """Endless batches of a data set: permutations of each padded width, cut into whole batches, in random order."""
+
+    def __init__(self, sizes: np.ndarray, rows: np.ndarray, count: int, width_of: Callable[[int], int], seed: int):
+        widths = np.array([width_of(n) for n in sizes.tolist()])
+        self._members = {width: rows[widths == width] for width in sorted(set(widths.tolist()))}
+        self._left = {width: np.zeros(0, dtype=np.int64) for width in self._members}
+        self._count, self._generator = count, np.random.default_rng(seed)
+        self._queue: list[tuple[int, np.ndarray]] = []
+
+    def next(self) -> tuple[int, np.ndarray]:
+        """Return (width, rows)."""
+        while not self._queue:
+            for width, members in self._members.items():
+                line = np.concatenate([self._left[width], self._generator.permutation(members)])
+                whole = len(line) // self._count
+                self._queue += [(width, line[k * self._count : (k + 1) * self._count]) for k in range(whole)]
+                self._left[width] = line[whole * self._count :]
+            self._generator.shuffle(self._queue)
+        return self._queue.pop()
+
+
+class Training:
+    """All that the stages share."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.out, self.rows = options, options.out, options.batch
+        self.device = resolve_device(options.device)
+        self.cuda = self.device.type == "cuda"
+        folder = load_model_folder(options.model)
+        self.model = MoleculeModel.from_folder(folder, self.device)
+        if options.weights is not None:
+            load_weights(self.model.denoiser, load_file(options.weights, str(self.device)), str(options.weights))
+        self.sets = {MMFF: PreparedDataset.open(options.mmff), GFN2: PreparedDataset.open(options.gfn2)}
+        self.arrays = {name: self._arrays(data) for name, data in self.sets.items()}
+        tables = rarity_tables(self.sets[MMFF], folder)
+        chemistry = training_chemistry(self.sets[MMFF])
+        self.judges = Judges(
+            options.workers, self.model.vocabulary, chemistry, tables.to_tensors(), self.model.conditions
+        )
+        like = np.random.default_rng(options.seed).permutation(self.sets[MMFF].indices("train"))[: options.like]
+        logger.info("traits of %d training molecules", len(like))
+        self.like = [Traits.of(mol, tables, counted=True) for mol in molecules_of(self.sets[MMFF], like)]
+        self.trainer = Trainer(self.model, self.rows, (MMFF, GFN2, OWN), options.ema, graphs=self.cuda)
+        self.walker, self.own = Walker(self.trainer, WIDTHS), None  # type: tuple[Walker, OwnStates | None]
+        self.generator = np.random.default_rng(options.seed + 100)
+        self.batches = {
+            name: Batches(
+                data.sizes[data.indices("train")], data.indices("train"), self.rows, self.walker.width_of, seed
+            )
+            for seed, (name, data) in enumerate(self.sets.items(), options.seed)
+        }
+        self.steps, self.safe = 0, [value.clone() for value in self.trainer.average]
+        self.log = open(self.out / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - as long as the process
+
+    def _arrays(self, data: PreparedDataset) -> DeviceArrays:
+        model = self.model
+        return DeviceArrays(
+            data, self.device, properties=model.conditions, vocabulary=model.vocabulary, absent_as_unknown=True
+        )
+
+    def step(self, mix: Mapping[str, float], rates: tuple[float, float], fine: float) -> None:
+        """Take one step on a batch of a source that is drawn by its share."""
+        names = [name for name in mix if name != OWN or self.own is not None]
+        shares = np.array([mix[name] for name in names])
+        name = names[self.generator.choice(len(names), p=shares / shares.sum())]
+        self.trainer.set_step(name, rates, fine if name == MMFF else 1.0)
+        if name == OWN:
+            assert self.own is not None
+            self.trainer.step_on_states(*self.own.batch(self.rows))
+        else:
+            width, rows = self.batches[name].next()
+            chosen = torch.from_numpy(rows)
+            chosen = chosen.pin_memory().to(self.device, non_blocking=True) if self.cuda else chosen
+            clean = self.arrays[name].assemble(chosen, width)
+            self.trainer.step_on_data(clean, bool(self.generator.random() < 0.5))
+        self.steps += 1
+
+    def train(self, stage: Stage) -> None:
+        """Train for a stage's time, and go back to the average before with half the rates if a loss is not finite."""
+        begun = last = time.monotonic()
+        number, rates, every = 0, stage.rates, 250 if self.cuda else 10
+        while True:
+            share = max((time.monotonic() - begun) / stage.seconds, number / (stage.steps or math.inf))
+            if share >= 1:
+                break
+            high, low = stage.factor
+            fall = math.sqrt(max(0.0, share - stage.hold) / (1 - stage.hold))
+            factor = (high + (low - high) * fall) * min(1.0, (number + 1) / stage.warm)
+            self.step(stage.mix, (rates[0] * factor, rates[1] * factor), stage.fine)
+            number += 1
+            if number % every:
+                continue
+            found, now = self.trainer.read(), time.monotonic()
+            pace, last = every * self.rows / (now - last), now
+            line = {"stage": stage.name, "step": number, "factor": round(factor, 4), "molecules_per_s": round(pace)}
+            print(json.dumps(line | found), file=self.log, flush=True)
+            if number % (4 * every) == 0:
+                logger.info("%s step %d, %.0f molecules/s, rates x %.2f: %s", stage.name, number, pace, factor, found)
+            if all(math.isfinite(value) for row in found.values() for value in row):
+                self.safe = [value.clone() for value in self.trainer.average]
+            else:
+                logger.warning("not finite: back to the last average, with half the rates")
+                self.trainer.back_to(self.safe)
+                rates = (rates[0] / 2, rates[1] / 2)
+        logger.info("%s: %d steps in %.1f s", stage.name, number, time.monotonic() - begun)
+
+    def draw(self, count: int, evaluations: int, free: float, keep_states: bool, seed: int) -> dict[int, Walks]:
+        """Make draws of sizes, and in part with conditions, of training molecules."""
+        data, generator, begun = self.sets[MMFF], np.random.default_rng(seed), time.monotonic()
+        rows = generator.choice(data.indices("train"), size=count)
+        known = data.property_table(self.model.conditions, absent_as_unknown=True)[rows]
+        wanted = Wanted.of(data.sizes[rows].astype(np.int64), known, free, generator)
+        walks = self.walker.walk(wanted, evaluations, keep_states)
+        logger.info("%d draws at %d evaluations in %.1f s", count, evaluations, time.monotonic() - begun)
+        return walks
+
+    def judge(
+        self, walks: Mapping[int, Walks], label: str, anew: bool, meanwhile: Callable[[], None] | None = None
+    ) -> dict[Any, Verdict]:
+        """Judge draws, on demand those that are not valid anew by structured decoding; say how many are."""
+        found = self.judges.verdicts([one for width, some in walks.items() for one in some.draws(width)], meanwhile)
+        valid = [verdict.traits for verdict in found.values() if verdict.is_valid]
+        why = Counter(verdict.reason.split(":")[0] for verdict in found.values() if not verdict.is_valid)
+        logger.info(
+            "%s: %.1f %% of %d valid; of these, ring systems known %.1f %%, weakest bond from 0.05 %.1f %%; %s",
+            label, 100 * len(valid) / len(found), len(found),
+            100 * float(np.mean([one.ring > 0 for one in valid])),
+            100 * float(np.mean([one.bond >= 0.05 for one in valid])), dict(why.most_common()),
+        )  # fmt: skip
+        failed: set[Any] = {key for key, verdict in found.items() if not verdict.is_valid}
+        if anew and failed:
+            again = [one for width, some in walks.items() for one in some.draws(width, failed)]
+            second = self.judges.verdicts(again, meanwhile)
+            found |= {key: verdict for key, verdict in second.items() if verdict.is_valid}
+        return found
+
+    def round(self, stage: Stage) -> None:
+        """Draw with the average, choose labels, train on them."""
+        self.trainer.to_average()
+        walks = self.draw(stage.draws, stage.evaluations, NO_WISH, True, self.options.seed + self.steps)
+        without = dict(stage.mix) if self.own else {name: share for name, share in stage.mix.items() if name != OWN}
+        high = (stage.rates[0] * stage.factor[0], stage.rates[1] * stage.factor[0])
+        meanwhile = None if not self.cuda else lambda: self.step(without, high, stage.fine)
+        verdicts = self.judge(walks, stage.name, True, meanwhile)
+        keys = [key for key, verdict in verdicts.items() if verdict.is_valid]
+        traits = [verdicts[key].traits for key in keys]
+        weights = label_log_weights(traits, self.like, strength=stage.strength, known=stage.known)
+        copies = systematic_resampling(weights, 0.5)
+        logger.info(
+            "%d labels, effective share %.0f %%, %d different, the heaviest %d times",
+            len(keys), 100 * effective_sample_size(weights) / len(keys), np.count_nonzero(copies), copies.max(),
+        )  # fmt: skip
+        counted = {key: int(count) for key, count in zip(keys, copies, strict=True) if count}
+        grid, properties = self.walker.grid(stage.evaluations), len(self.model.conditions)
+        self.own = OwnStates(walks, grid, verdicts, counted, properties, self.options.seed)
+        self.train(stage)
+
+    def validate(self, stage: Stage) -> None:
+        """Tell the package's validation losses of the average, computed by the package's own layers."""
+        names = ("pos", "atom_type", "charge", "bond_type")
+        with plain_layers(), self.trainer.averaged():
+            for name, data in self.sets.items():
+                rows = torch.from_numpy(data.indices("validation")[:512])
+                sizes: Tensor = torch.from_numpy(data.sizes)[rows]
+                weights = dict(zip(names, WEIGHTS, strict=True))
+                found = validate_denoiser(
+                    self.trainer.model.denoiser, self.model, self.arrays[name], sizes, rows, weights, self.cuda
+                )
+                logger.info("%s, validation molecules of %s: %s", stage.name, name, found.summary())
+
+    def run(self, stages: list[Stage]) -> None:
+        """Take the stages one by one."""
+        for stage in stages:
+            if stage.kind == "train":
+                self.train(stage)
+            elif stage.kind == "round":
+                self.round(stage)
+            elif stage.kind == "validate":
+                self.validate(stage)
+            elif stage.kind == "evaluate":
+                walks = self.draw(stage.draws, stage.evaluations, 1.0, False, 7)
+                self.judge(walks, f"{stage.name}, unconditional, {stage.evaluations} evaluations", False)
+            else:
+                raise SystemExit(f"stage {stage.name}: unknown kind {stage.kind}")
+            if stage.kind in ("train", "round"):
+                save_file(dict(self.trainer.weights_of_average()), self.out / f"{stage.name}.safetensors")
+        self.judges.close()
+        self.log.close()
+
+
+def main() -> None:
+    """Read the stages and take them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="model to go on from")
+    parser.add_argument("--weights", type=Path, help="weights of an earlier run's stage, in the model's shape")
+    parser.add_argument("--mmff", type=Path, required=True, help="prepared set of force-field geometries")
+    parser.add_argument("--gfn2", type=Path, required=True, help="prepared set of GFN2-xTB geometries")
+    parser.add_argument("--stages", type=Path, required=True)
+    parser.add_argument("-o", "--out", type=Path, required=True, help="folder, new")
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--ema", type=float, default=0.999)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=max(1, usable_cores() - 2))
+    parser.add_argument("--like", type=int, default=20_000, help="training molecules whose proportions draws get")
+    parser.add_argument("--device", default="auto")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    stages = [Stage(**stage) for stage in json.loads(options.stages.read_text(encoding="utf-8"))]
+    options.out.mkdir(parents=True)
+    torch.manual_seed(options.seed)
+    started = time.monotonic()
+    training = Training(options)
+    with contextlib.ExitStack() as stack:
+        if training.cuda:
+            torch.set_float32_matmul_precision("high")
+            stack.enter_context(fast_layers(compiled=True))
+        training.run(stages)
+    record = {
+        "stages": json.loads(options.stages.read_text(encoding="utf-8")),
+        "options": {name: str(value) for name, value in vars(options).items()},
+        "molecules": training.steps * options.batch,
+        "data": {name: str(data.info["data_hash"]) for name, data in training.sets.items()},
+        "loss_weights": WEIGHTS,
+        "coarse_geometry": COARSE_GEOMETRY,
+        "seconds": round(time.monotonic() - started),
+        **header(training.device),
+    }
+    write_json(options.out / "run.json", record)
+
+
+if __name__ == "__main__":
+    main()
