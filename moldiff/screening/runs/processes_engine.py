@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from moldiff.arguments import Part
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
@@ -16,7 +17,7 @@ from moldiff.screening.filter_run import CHUNK, Progress
 from moldiff.screening.rows import Row
 from moldiff.screening.runs.chain import Earlier
 from moldiff.screening.runs.plan import Plan
-from moldiff.screening.runs.shards import Part, ShardTables
+from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.worker import lost
 from moldiff.status import Status
 
