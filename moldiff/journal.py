@@ -89,7 +89,7 @@ def refuse_unfinished(out: Path, *, resume: bool, overwrite: bool) -> None:
         resume: they are wanted.
         overwrite: they may be thrown away.
     """
-    if not journal_path(out).exists():
+    if not os.path.exists(journal_path(out)):  # unlike Path.exists, not surprised by a name that is too long
         return
     with claimed(out):
         found = find_journal(out)
@@ -163,6 +163,7 @@ class Journal:
     def remove(self) -> None:
         """Remove the journal of a run that has ended."""
         self.close()
+        del self._ends[:]
         self._path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -208,7 +209,7 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
         overwrite: throw away what an earlier run of another request left.
 
     Raises:
-        MoldiffError: an earlier run left results of another request.
+        MoldiffError: an earlier run left results of another request. Others that pass through say where results are.
     """
     request = json.loads(json.dumps(request, default=_plain))  # as it is read again
     found = find_journal(out)
@@ -230,6 +231,11 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
     journal = Journal(journal_path(out), request, found)
     try:
         yield journal
+    except MoldiffError as error:
+        if not journal.count:
+            raise
+        kept = f"what was made is kept in {journal_path(out)}, resume goes on from there"
+        raise MoldiffError(f"{error}; {kept}", argument=error.argument) from error
     finally:
         journal.close()
 

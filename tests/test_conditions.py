@@ -1,6 +1,7 @@
 """Conditions as users write them: what they hold for, how they are written back, and what is none."""
 
 import math
+import re
 
 import pytest
 

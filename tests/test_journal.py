@@ -133,3 +133,23 @@ def test_a_journal_is_removed_when_all_is_done(tmp_path: Path) -> None:
         assert json.loads(journal_path(out).read_text().splitlines()[0][9:])["request"]["sizes"] == [1, 2]
         journal.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_says_where_results_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    with (
+        pytest.raises(MoldiffError, match=r"^no licence; .* kept in .*m\.sdf\.unfinished, resume goes on"),
+        journal_of(out, REQUEST, resume=False, overwrite=False) as journal,
+    ):
+        journal.add(1, 1.0)
+        raise MoldiffError("no licence")
+    with (
+        pytest.raises(MoldiffError, match=r"^nothing to do$"),
+        journal_of(out, REQUEST, resume=True, overwrite=False) as journal,
+    ):
+        journal.remove()
+        raise MoldiffError("nothing to do")
+
+
+def test_a_name_that_is_too_long_is_left_to_others(tmp_path: Path) -> None:
+    refuse_unfinished(tmp_path / ("n" * 300), resume=False, overwrite=False)

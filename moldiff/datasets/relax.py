@@ -230,6 +230,7 @@ def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -
     relaxed = [result.values["relaxed_by_kcal_mol"] for result in results if not result.reason]
     dropped = Counter(result.reason.partition(":")[0] for result in results if result.reason)
     if not relaxed:
+        journal.remove()
         raise MoldiffError(f"none of the {len(results)} molecules could be relaxed; the first: {results[0].reason}")
     contents = (entry["content"] for entry in journal.entries() if not entry["reason"])
     if out.name.lower().endswith(PARQUET):
