@@ -48,6 +48,13 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class EngineName(StrEnum):
+    """Engines of a screening run, see `moldiff.screening.runs.engines`."""
+
+    PROCESSES = "processes"
+    DASK = "dask"
+
+
 class Until(StrEnum):
     """The goal that a generation goes on drawing for."""
 
@@ -83,6 +90,17 @@ class AlertFamily(StrEnum):
     CHEMBL_MLSMR = "chembl_mlsmr"
     CHEMBL_INPHARMATICA = "chembl_inpharmatica"
     CHEMBL_LINT = "chembl_lint"
+
+
+class View(StrEnum):
+    """Drawings of a molecule."""
+
+    FLAT = "2d"
+    """The structural formula."""
+    SOLID = "3d"
+    """Balls and sticks where the coordinates are."""
+    BOTH = "both"
+    """The second below the first, where there are coordinates."""
 
 
 @dataclass(frozen=True)

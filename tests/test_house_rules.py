@@ -24,6 +24,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "cli/generate.py": "integration/test_commands.py",
     "cli/screen.py": "screening/runs/test_run.py",
     "cli/shared.py": "integration/test_bad_input.py",
+    "cli/show_report.py": "evaluation/test_evaluate.py",
     "datasets/rows.py": "datasets/test_workers.py",
     "diffusion/inpainting.py": "sampling/test_fragments.py",
     "evaluation/report.py": "evaluation/test_evaluate.py",

@@ -1,9 +1,10 @@
-"""Molecules as pictures: flat drawings (SVG) and plain 3D models, for notebooks and pages."""
+"""Molecules as pictures: flat drawings (SVG, PNG) and plain 3D models, for notebooks, pages and `draw_grid`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from rdkit import Chem
@@ -15,30 +16,50 @@ _PIXELS = 180  # width and height of one drawing
 
 def molecule_svg(mol: Chem.Mol) -> str:
     """Return the flat drawing of a molecule as SVG, hydrogens left out; "" if it cannot be drawn."""
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    svg = str(_drawn(mol, rdMolDraw2D.MolDraw2DSVG(_PIXELS, _PIXELS)) or "")
+    return svg[svg.find("<svg") :] if svg else ""  # without the XML declaration, which has no place in a page
+
+
+def flat_png(mol: Chem.Mol, width: int, height: int) -> bytes:
+    """Return the same drawing as a PNG of so many pixels; b"" if it cannot be drawn."""
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    png = _drawn(mol, rdMolDraw2D.MolDraw2DCairo(width, height))
+    return png if isinstance(png, bytes) else b""
+
+
+def _drawn(mol: Chem.Mol, drawer: Any) -> str | bytes | None:
+    """Return what one of RDKit's drawers makes of a molecule without its hydrogens; None if it fails."""
     from rdkit.Chem import rdDepictor
     from rdkit.Chem.Draw import rdMolDraw2D
 
     try:
         flat = Chem.RemoveHs(mol)
         rdDepictor.Compute2DCoords(flat)
-        drawer = rdMolDraw2D.MolDraw2DSVG(_PIXELS, _PIXELS)
         rdMolDraw2D.PrepareAndDrawMolecule(drawer, flat)
         drawer.FinishDrawing()
-        svg = str(drawer.GetDrawingText())
+        drawing: str | bytes = drawer.GetDrawingText()
     except (ValueError, RuntimeError):
         logger.debug("no drawing", exc_info=True)
-        return ""
-    return svg[svg.find("<svg") :]  # without the XML declaration, which has no place in a page
+        return None
+    return drawing
+
+
+def has_coordinates(mol: Chem.Mol) -> bool:
+    """Return whether a molecule has a 3D conformer of finite coordinates."""
+    if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+        return False
+    return bool(np.isfinite(mol.GetConformer().GetPositions()).all())
 
 
 def plain_model(mol: Chem.Mol) -> dict[str, object] | None:
     """Return elements, positions in angstrom around their centre and bonds (i, j, order) as plain JSON; None without a
     finite 3D conformer."""
-    if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+    if not has_coordinates(mol):
         return None
     pos = mol.GetConformer().GetPositions()
-    if not np.isfinite(pos).all():
-        return None
     pos = pos - pos.mean(axis=0)
     return {
         "elements": [atom.GetSymbol() for atom in mol.GetAtoms()],

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import rdqueries
 
 MAX_ATOMS = 999  # the V2000 format has three digits for a count
 MAX_DEGREE = 16
@@ -16,8 +15,7 @@ MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
-_CROWDED = rdqueries.ExplicitDegreeGreaterQueryAtom(MAX_DEGREE)
-_CATION = rdqueries.FormalChargeGreaterQueryAtom(0)
+_UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},#0&+]")  # crowded, or a charge to be looked at
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _VALENCE = re.compile(r", (\d+), is greater")
 
@@ -74,7 +72,7 @@ def _is_plain(mol: Chem.Mol) -> bool:
     atoms, bonds = mol.GetNumAtoms(), mol.GetNumBonds()
     if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
         return False
-    return not any(len(mol.GetAtomsMatchingQuery(query)) for query in (_CROWDED, _CATION))
+    return not mol.HasSubstructMatch(_UNUSUAL)
 
 
 def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:

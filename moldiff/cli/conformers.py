@@ -14,6 +14,7 @@ from moldiff.cli.shared import (
     BatchSize,
     Delimiter,
     Device,
+    HazardLists,
     HeavyOnly,
     KeepInvalid,
     Model,
@@ -72,6 +73,7 @@ def conformers(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
+    hazard_list: HazardLists = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     shard: Shard = None,
@@ -81,6 +83,7 @@ def conformers(
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
     from moldiff.arguments import WHOLE, parse_part
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
     from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
@@ -108,6 +111,7 @@ def conformers(
         sampler=sampling,
         heavy_only=heavy_only,
         shard=WHOLE if shard is None else parse_part(shard),
+        hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, resume=resume, overwrite=overwrite),
     )
     run = ConformerRun(options, files)

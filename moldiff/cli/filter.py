@@ -12,9 +12,11 @@ from moldiff.cli.shared import (
     Alerts,
     AllChecks,
     Command,
+    HazardLists,
     KeepDuplicates,
     Known,
     Overwrite,
+    ReleaseHazards,
     Rules,
     Seed,
     ShapeOf,
@@ -47,6 +49,8 @@ def filter_files(
     known: Known = None,
     command: Command = None,
     standardise: Standardise = False,
+    hazard_list: HazardLists = None,
+    release_hazards: ReleaseHazards = None,
     rank: Annotated[
         str | None,
         typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
@@ -63,6 +67,7 @@ def filter_files(
     """Keep the molecules that are wanted; without a condition, a table of their properties."""
     from moldiff.chem.filters.commands import parse_command
     from moldiff.chem.filters.criteria import Criteria
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.devices import usable_cores
     from moldiff.screening.entries import library_of
     from moldiff.screening.filter_files import write_filtered
@@ -88,6 +93,7 @@ def filter_files(
         dedup=not keep_duplicates,
         standardise=standardise,
         seed=seed,
+        hazards=HazardGate.of(hazard_list or (), release_hazards),
         workers=workers or usable_cores(),
         isolated=True,
         timeout_s=timeout,

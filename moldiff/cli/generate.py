@@ -17,6 +17,7 @@ from moldiff.cli.shared import (
     Device,
     Evaluations,
     GridOption,
+    HazardLists,
     HeavyOnly,
     KeepInvalid,
     Model,
@@ -150,6 +151,7 @@ def generate(
     alerts: Alerts = "",
     smarts: Smarts = None,
     heavy_only: HeavyOnly = False,
+    hazard_list: HazardLists = None,
     rarity: Annotated[
         bool,
         typer.Option("--rarity", help="Also tell the rarest ring system and the weakest bond of each molecule."),
@@ -183,6 +185,7 @@ def generate(
     """Generate molecules into an SDF with bonds and charges."""
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.criteria import Criteria
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.generate import generation_run
     from moldiff.generation.options.generation_options import GenerationOptions
     from moldiff.generation.options.output import OutputOptions
@@ -217,6 +220,7 @@ def generate(
         renoise=renoise,
         sampler=sampling,
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_list or ()),
         rarity=rarity,
         ring_table=ring_table,
         steering=wanted,

@@ -16,7 +16,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from moldiff.cli import configs, conformers, data, evaluate, filter, generate, likelihood, models, screen, train, vary
+from moldiff.cli import (
+    configs,
+    conformers,
+    data,
+    evaluate,
+    filter,
+    generate,
+    hazard_list,
+    likelihood,
+    models,
+    picture,
+    screen,
+    train,
+    vary,
+)
 from moldiff.cli.shared import LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
@@ -145,8 +159,10 @@ app.command("vary")(vary.vary)
 app.command("conformers")(conformers.conformers)
 app.command("filter")(filter.filter_files)
 app.command("describe")(filter.filter_files)
+app.command("hazard-list")(hazard_list.hazard_list)
 app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
+app.command("show")(picture.show)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("pack")(models.pack)

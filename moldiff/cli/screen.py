@@ -9,13 +9,16 @@ import typer
 from typer.core import TyperGroup
 
 from moldiff.arguments import split_names
+from moldiff.choices import EngineName
 from moldiff.cli.option_files import ScreenConfig
 from moldiff.cli.shared import (
     Alerts,
     AllChecks,
     Command,
+    HazardLists,
     KeepDuplicates,
     Known,
+    ReleaseHazards,
     Rules,
     Seed,
     ShapeOf,
@@ -38,6 +41,15 @@ Retry = Annotated[bool, typer.Option("--retry", help="Look again at records that
 Shard = Annotated[
     str | None,
     typer.Option("--shard", metavar="I/N", help="Work on every N-th shard from the I-th on; then merge."),
+]
+
+
+Engine = Annotated[
+    EngineName, typer.Option(help="Processes on this machine, or dask: workers of a cluster (extra: cluster).")
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(metavar="tcp://HOST:PORT", help="Of a Dask cluster that runs; without it, one is started here."),
 ]
 
 
@@ -83,6 +95,8 @@ def run(
     known: Known = None,
     command: Command = None,
     standardise: Standardise = False,
+    hazard_list: HazardLists = None,
+    release_hazards: ReleaseHazards = None,
     rank: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,6 +110,10 @@ def run(
     diverse: Annotated[
         float, typer.Option(min=0, max=0.99, help="Least Tanimoto distance of each of the top from every better one.")
     ] = 0.0,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL|FILE", help="What the page compares with; by default all records."),
+    ] = None,
     all_checks: AllChecks = False,
     keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
@@ -108,11 +126,14 @@ def run(
         bool, typer.Option("--dry-run", help="Tell what a run will cost, from 200 molecules; write nothing.")
     ] = False,
     workers: Workers = None,
+    engine: Engine = EngineName.PROCESSES,
+    scheduler: Scheduler = None,
     config: ScreenConfig = None,
 ) -> None:  # fmt: skip
     """Begin a run, or go on with it: the same command, at any time."""
     from moldiff.chem.filters.commands import parse_command
     from moldiff.devices import usable_cores
+    from moldiff.screening.runs.engines import Engines
     from moldiff.screening.runs.estimate import estimate
     from moldiff.screening.runs.options import screen_options
     from moldiff.screening.runs.plan import make_plan
@@ -128,10 +149,13 @@ def run(
         "known": None if known is None else str(known),
         "commands": dict(map(parse_command, command or ())),
         "standardise": standardise,
+        "hazard_lists": [str(path) for path in hazard_list or ()],
+        "release_hazards": release_hazards,
         "rank": rank or (),
         "ranked": ranked,
         "top": top,
         "diverse": diverse,
+        "reference": reference,
         "all_checks": all_checks,
         "dedup": not keep_duplicates,
         "shard_size": shard_size,
@@ -139,27 +163,37 @@ def run(
         "memory": memory,
         "seed": seed,
     }
-    options, processes = screen_options(values), workers or usable_cores()
+    engines = Engines(workers or usable_cores(), engine, scheduler)
+    options = screen_options(values)
     draws = source_of(from_model, number, seed)
     if dry_run:
-        for line in estimate(make_plan(files or [], options, draws), processes).lines():
+        for line in estimate(make_plan(files or [], options, draws), engines.workers).lines():
             echo(line)
         return
     with progress_bar("records", None) as progress:
         done = run_screen(
-            files or [], out, options, draws, shard=shard, workers=processes, retry=retry, progress=progress
+            files or [], out, options, draws, shard=shard, engines=engines, retry=retry, progress=progress
         )
     _show(done, out, shard)
 
 
 @app.command()
-def resume(folder: Folder, shard: Shard = None, retry: Retry = False, workers: Workers = None) -> None:
+def resume(
+    folder: Folder,
+    shard: Shard = None,
+    retry: Retry = False,
+    workers: Workers = None,
+    engine: Engine = EngineName.PROCESSES,
+    scheduler: Scheduler = None,
+) -> None:
     """Go on with a run by the words of its plan; the command that began it does the same."""
     from moldiff.devices import usable_cores
+    from moldiff.screening.runs.engines import Engines
     from moldiff.screening.screen import resume_screen
 
+    engines = Engines(workers or usable_cores(), engine, scheduler)
     with progress_bar("records", None) as progress:
-        done = resume_screen(folder, shard=shard, workers=workers or usable_cores(), retry=retry, progress=progress)
+        done = resume_screen(folder, shard=shard, engines=engines, retry=retry, progress=progress)
     _show(done, folder, shard)
 
 

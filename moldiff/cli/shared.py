@@ -79,6 +79,14 @@ Command = Annotated[
 Standardise = Annotated[
     bool, typer.Option("--standardise", help="First bring molecules into ChEMBL's form: charges, salts, isotopes.")
 ]
+HazardLists = Annotated[
+    list[Path] | None,
+    typer.Option("--hazard-list", metavar="FILE", help="A list of molecules to withhold ('moldiff hazard-list')."),
+]
+ReleaseHazards = Annotated[
+    str | None,
+    typer.Option(metavar="REASON", help="Hand out hazardous molecules too; the reason will stand in every output."),
+]
 ReportFile = Annotated[
     Path | None,
     typer.Option("--report", metavar="HTML", help="Also a page on the molecules that opens offline in a browser."),
@@ -115,11 +123,11 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 
 # others are spelled like their arguments, with dashes
-_OPTIONS = {"n": "--number", "targets": "--target", "commands": "--command"}
+_OPTIONS = {"n": "--number", "hazard_lists": "--hazard-list", "targets": "--target", "commands": "--command"}
 _ARGUMENTS = re.compile(
     r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
     r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks|add_hydrogens|smiles_column|"
-    r"name_column)\b"
+    r"name_column|release_hazards)\b"
 )
 
 

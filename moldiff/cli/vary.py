@@ -16,6 +16,7 @@ from moldiff.cli.shared import (
     Device,
     Evaluations,
     GridOption,
+    HazardLists,
     HeavyOnly,
     KeepInvalid,
     Model,
@@ -58,6 +59,7 @@ def vary(
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,
+    hazard_list: HazardLists = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     confidence: Confidence = False,
@@ -68,6 +70,7 @@ def vary(
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
     from moldiff.arguments import WHOLE, parse_part
+    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.generation.vary import VaryOptions, VaryRun, read_strength
@@ -91,6 +94,7 @@ def vary(
         sampler=sampling,
         heavy_only=heavy_only,
         shard=WHOLE if shard is None else parse_part(shard),
+        hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(
             path=out,
             keep_invalid=keep_invalid,

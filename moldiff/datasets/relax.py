@@ -17,6 +17,7 @@ import numpy as np
 
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
 from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
@@ -196,6 +197,8 @@ def _guarded(text: TextRecord, options: _Options) -> _Result:
 def _relax_text(text: TextRecord, options: _Options) -> _Result:
     """Parse, complete and relax one record."""
     record = parse(text)
+    if record.mol is not None and STANDARD_GATE(record.mol):
+        return _Result("", WITHHELD)
     mol, reason = _complete(record, options.seed)
     if mol is None:
         return _Result(record.name, reason)

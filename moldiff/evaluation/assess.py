@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.coordinates import coordinates_problem
+from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
 from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connected
 from moldiff.chem.graph import symbol
 from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem, with_all_hydrogens
@@ -49,8 +50,8 @@ class Assessment:
         valid: sanitises, is one fragment, has no radical and no open valence, and coordinates that can be those of a
             molecule (see `moldiff.chem.coordinates`).
         reason: why it is not valid (code word, colon, detail); "" if it is.
-        status: as `moldiff generate` has it: valid (that, and a plausible geometry), invalid, or failed where there is
-            no molecule to look at.
+        status: as `moldiff generate` has it: valid (that, and a plausible geometry), invalid, withheld, or failed where
+            there is no molecule to look at.
         problem: why it is not valid by that; `reason`, or else what is wrong with the geometry.
         sanitises: RDKit accepts it, whatever its fragments and radicals.
         n_atoms: atoms of the record, 0 if it could not be parsed.
@@ -95,6 +96,11 @@ class Assessment:
 def unreadable(index: int, name: str, reason: str) -> Assessment:
     """Return the assessment of a record without a molecule."""
     return Assessment(index, name, False, reason, Status.FAILED, reason, False, 0, 0, 0, "", "", None)
+
+
+def withheld(index: int) -> Assessment:
+    """Return the assessment of a record that `moldiff.chem.filters.hazards` withholds: its place, and nothing else."""
+    return replace(unreadable(index, "", WITHHELD), status=Status.WITHHELD)
 
 
 def blocks_of(molecules: Molecules) -> Iterator[tuple[int, str, Mol | None, str]]:
@@ -156,6 +162,8 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
 def _guarded(mol: Mol, index: int, name: str, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Assessment:
     """Assess a molecule; what breaks on it costs this one alone."""
     try:
+        if STANDARD_GATE(mol):
+            return withheld(index)
         completed = with_all_hydrogens(mol) if add_hydrogens else mol
         return assess(completed, index, name, hydrogens=hydrogens)
     except Exception as error:

@@ -38,7 +38,7 @@ def property_histograms(values: Mapping[str, np.ndarray], entries: Mapping[str, 
     """Return a histogram of each property that has a finite value.
 
     Args:
-        values: name in `PROPERTIES` -> (n,) values; NaN = unknown.
+        values: name -> (n,) values; NaN = unknown. Those in `PROPERTIES` have a unit.
         entries: reference distributions by the same names, as far as there are any.
     """
     found = []
@@ -51,7 +51,8 @@ def property_histograms(values: Mapping[str, np.ndarray], entries: Mapping[str, 
         sample = np.histogram(known, edges)[0] / len(known)
         reference = None if entry is None else tuple(_rounded(entry.distribution.density(edges)))
         low, high = float(edges[0]), float(edges[-1])
-        found.append(Histogram(name, PROPERTIES[name].unit, low, high, tuple(_rounded(sample)), reference))
+        unit = PROPERTIES[name].unit if name in PROPERTIES else "1"
+        found.append(Histogram(name, unit, low, high, tuple(_rounded(sample)), reference))
     return found
 
 

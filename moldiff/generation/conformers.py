@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from moldiff.arguments import check_flag, choice, number, whole_number
 from moldiff.chem.conformer_set import relative_energies, repeats
 from moldiff.chem.descriptors.xtb import is_installed
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
@@ -255,6 +256,7 @@ def conformers(
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,
     heavy_only: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
     rms: float | None = None,
     energy: str = Method.mmff94s,
     steps: int | None = None,
@@ -276,7 +278,7 @@ def conformers(
             generator, a column, a supplier.
         n: draws for each molecule.
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
-        model, seed, batch_size, device, precision, keep_invalid, heavy_only: likewise.
+        model, seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
         rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
             energy are duplicates and left out. Which ones depends on n.
@@ -306,5 +308,6 @@ def conformers(
         energy=choice(energy, Method, "energy"),
         sampler=sampling,
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_lists),
     )
     return result_of(ConformerRun(options, molecules), keep_invalid)

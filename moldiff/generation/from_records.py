@@ -185,6 +185,8 @@ class RecordRun(Run, Generic[Item]):
             "draw": ask.draw,
             **result.facts,
         }
+        if result.status == Status.WITHHELD:  # a name or a data field may tell what it is
+            return replace(result, facts={**facts, "name": ""})
         return replace(result, facts=facts, title=self.title(record), tags=record.tags)
 
     def note(self, result: MoleculeResult) -> None:

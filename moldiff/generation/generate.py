@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from moldiff.arguments import check_flag, choice
 from moldiff.chem.descriptors.score_functions import ScoreFunction
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.conditions import Conditions
@@ -66,6 +67,7 @@ def generate(
     score_weight: float | None = None,
     particles: int | None = None,
     heavy_only: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
     rarity: bool = False,
     ring_table: str | Path | None = None,
     steps: int | None = None,
@@ -139,7 +141,7 @@ def generate(
             surplus is thrown away. Good ones may come in several copies.
         heavy_only: of a model of heavy atoms, molecules as the network made them. Otherwise RDKit places every hydrogen
             and MMFF94s relaxes them around unmoved heavy atoms; the column ``hydrogens`` tells where it could not.
-
+        hazard_lists: lists of molecules that are withheld, beside the families of `moldiff.chem.filters.hazards`.
         rarity: tell of each molecule its rarest ring system, how many training molecules have it, its weakest bond and
             how far that is expected (`moldiff.chem.descriptors.rarity`).
         ring_table: for these and for the scores known_rings and weakest_bond, another model or a file of molecules
@@ -181,6 +183,7 @@ def generate(
         steering=wanted,
         score=ScoreOptions.of(score, score_weight, particles),
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_lists),
         rarity=rarity,
         ring_table=ring_table,
     )

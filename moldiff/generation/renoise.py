@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 
 from moldiff.chem.filters.checks import Check
+from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.datasets.batching import bucket_width
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.results import Gate, MoleculeResult, assess
@@ -47,7 +48,7 @@ class Renoiser:
         draws: list[RawSample],
         decoder: Decoder,
         attempts: int,
-        gate: Gate | None = None,
+        gate: Gate = STANDARD_GATE,
         checks: Sequence[Check] = (),
     ) -> Iterator[MoleculeResult]:
         """Yield the result of each draw in order, after up to so many attempts at those that are invalid.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
+from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
@@ -262,7 +263,7 @@ def _add(counts: dict[str, int], name: str) -> None:
 def assess(
     draw: RawSample,
     decoder: Decoder,
-    gate: Gate | None = None,
+    gate: Gate = STANDARD_GATE,
     properties: Sequence[str] = REPORTED,
     checks: Sequence[Check] = (),
 ) -> MoleculeResult:
@@ -327,8 +328,8 @@ def _checked(result: MoleculeResult, checks: Sequence[Check]) -> MoleculeResult:
     return replace(result, status=Status.FAILED if failure.broken else Status.FILTERED, reason=failure.reason)
 
 
-def _gated(result: MoleculeResult, gate: Gate | None) -> MoleculeResult:
+def _gated(result: MoleculeResult, gate: Gate) -> MoleculeResult:
     """Return the result without anything of its structure if the gate refuses it."""
-    if gate is None or result.mol is None or not (reason := gate(result.mol)):
+    if result.mol is None or not (reason := gate(result.mol)):
         return result
     return MoleculeResult(result.number, Status.WITHHELD, reason)

@@ -41,7 +41,7 @@ class Run(ABC):
 
     Args:
         options: of the request.
-        gate: see `moldiff.generation.results.assess`.
+        gate: see `moldiff.generation.results.assess`; None = that of the options.
         pictured: whether there will be a picture beside the SDF.
         first: number of the first draw.
 
@@ -65,7 +65,8 @@ class Run(ABC):
     unit = "molecules"  # of what is asked for
 
     def __init__(self, options: RunOptions, gate: Gate | None = None, pictured: bool = False, first: int = 0) -> None:
-        self.request, self.started, self.gate, self.pictured = options, time.monotonic(), gate, pictured
+        self.request, self.started, self.pictured = options, time.monotonic(), pictured
+        self.gate: Gate = options.hazards if gate is None else gate
         if options.output is not None:
             check_outputs(options.output, pictured)
         sampler = options.sampler

@@ -17,6 +17,7 @@ from torch import Tensor
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.chem.filters.checks import Check
+from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
@@ -86,7 +87,7 @@ class MoleculePotential:
         sampler: MoleculeSampler,
         decoder: Decoder,
         score: Score,
-        gate: Gate | None = None,
+        gate: Gate = STANDARD_GATE,
         checks: Sequence[Check] = (),
     ) -> None:
         self._sampler, self._decoder, self._score = sampler, decoder, score
@@ -113,14 +114,14 @@ class MoleculePotential:
         return draws_of(self._sampler.decided(sample), [number], True)[0]
 
     def _guess(self, sample: Sample) -> Mol | None:
-        """Return the molecule that a state is taken for, or its skeleton."""
+        """Return the molecule that a state is taken for, or its skeleton; None if it would be withheld."""
         if int(sample.failed_at[0]) >= 0:
             return None
         arrays, vocabulary = unbatch(sample.molecules)[0], self._sampler.model.vocabulary
         try:
             for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
-                if is_valid_and_connected(conversion)[0]:
-                    return conversion.mol
+                if conversion.mol is not None and is_valid_and_connected(conversion)[0]:
+                    return None if self._gate(conversion.mol) else conversion.mol
         except Exception:  # a guess that breaks something is none
             logger.debug("a particle on its way", exc_info=True)
         return None
@@ -141,7 +142,7 @@ class ReweightedSampler:
     sampler: MoleculeSampler
     decoder: Decoder
     asked: ScoreOptions
-    gate: Gate | None = None
+    gate: Gate = STANDARD_GATE
     checks: Sequence[Check] = ()
 
     def __post_init__(self) -> None:

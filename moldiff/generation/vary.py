@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from moldiff.arguments import check_flag, choice, number, refusal
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.records import Record
@@ -231,6 +232,7 @@ def vary(
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
     heavy_only: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
     add_hydrogens: bool = False,
     steps: int | None = None,
 ) -> Result:
@@ -254,8 +256,8 @@ def vary(
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
         add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
-        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only: as
-            in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
+        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
+            hazard_lists: as in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
@@ -280,6 +282,7 @@ def vary(
         add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
+        hazards=HazardGate.of(hazard_lists),
     )
     return result_of(VaryRun(options, molecules), keep_invalid)
 

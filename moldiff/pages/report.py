@@ -91,6 +91,7 @@ class Report:
         total: molecules that passed.
         failed_columns, failed_rows: a table of the others.
         failed: how many they are.
+        failed_choice: which of them the rows are, before their number.
         record: how it was made, plain JSON.
     """
 
@@ -105,11 +106,12 @@ class Report:
     record: Mapping[str, object]
     histograms: Sequence[Histogram] = field(default=())
     histogram_note: str = ""
+    failed_choice: str = "the first "
 
     def html(self) -> str:
         """Return the page."""
         shown = min(len(self.failed_rows), MOST_FAILED)
-        some = f"the first {shown:,} of " if shown < self.failed else ""
+        some = f"{self.failed_choice}{shown:,} of " if shown < self.failed else ""
         return page(
             "report.html",
             {

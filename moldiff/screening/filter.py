@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from moldiff.arguments import check_text, number, whole_number
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.io.inputs import Molecules, file_of
 from moldiff.conditions import Conditions
@@ -29,6 +30,8 @@ def filter(
     known: Molecules | None = None,
     commands: Mapping[str, str] = MappingProxyType({}),
     standardise: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
+    release_hazards: str | None = None,
     rank: str | None = None,
     n: int | None = None,
     all_checks: bool = False,
@@ -61,6 +64,8 @@ def filter(
         known: molecules that are left out.
         commands: name of a number -> command that prints it, with {sdf} or {smiles} where the molecule goes.
         standardise: bring every molecule into ChEMBL's standard form first: charges, salts, isotopes.
+        hazard_lists: lists of molecules that are withheld, beside the families of `moldiff.chem.filters.hazards`.
+        release_hazards: why molecules that would be withheld are handed out, in words that every output repeats.
         rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest).
         n: keep the best so many, or the first without ``rank``; None = all.
         all_checks: ask every check of every molecule.
@@ -95,6 +100,7 @@ def filter(
         dedup=dedup,
         standardise=standardise,
         seed=whole_number(seed, "seed"),
+        hazards=HazardGate.of(hazard_lists, release_hazards),
         workers=workers,
         isolated=isolated,
         timeout_s=number(timeout_s, "timeout_s"),

@@ -12,6 +12,7 @@ from moldiff.arguments import check_flag, whole_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate, ReleaseCheck
 from moldiff.chem.filters.measures import Descriptor, MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.errors import MoldiffError
@@ -44,6 +45,7 @@ class FilterOptions:
         dedup: of molecules with the same InChIKey, the first is kept.
         standardise: bring molecules into their standard form first.
         seed: of coordinates that are given.
+        hazards: what is withheld.
         workers, isolated, timeout_s: see `moldiff.processes.map_batches`.
     """
 
@@ -54,6 +56,7 @@ class FilterOptions:
     dedup: bool = True
     standardise: bool = False
     seed: int = 0
+    hazards: HazardGate = STANDARD_GATE
     workers: int = 1
     isolated: bool = False
     timeout_s: float = TIMEOUT_S
@@ -75,7 +78,8 @@ class FilterOptions:
         Args:
             coordinates: what passes is given coordinates.
         """
-        found: list[Check] = [InchikeyCheck(), *self.criteria.checks()]
+        marks = (ReleaseCheck(self.hazards.released),) if self.hazards.released else ()
+        found: list[Check] = [*marks, InchikeyCheck(), *self.criteria.checks()]
         measured: list[Measure] = [] if self.criteria else [Descriptor(name) for name in PROPERTIES]
         if self.rank is not None:
             measured += self.rank.measures
@@ -85,7 +89,7 @@ class FilterOptions:
 
     def work(self, checks: tuple[Check, ...], pack: Pack = nothing) -> FilterWork:
         """Return the work on a record, for this process or another."""
-        return FilterWork(checks, self.all_checks, pack, self.seed, self.standardise)
+        return FilterWork(checks, self.all_checks, pack, self.seed, self.standardise, self.hazards)
 
     def record(self) -> dict[str, object]:
         """Return what decides about the result, by its public names."""
@@ -97,6 +101,7 @@ class FilterOptions:
             "dedup": self.dedup,
             "standardise": self.standardise,
             "seed": self.seed,
+            **self.hazards.record(),
         }
 
 

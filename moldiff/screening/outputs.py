@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from moldiff.chem.filters.checks import Subject
+from moldiff.chem.filters.hazards import ReleaseCheck
 from moldiff.chem.io.outputs import Kind, cell
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.io.tags import apart
@@ -46,9 +47,12 @@ class Sheet:
         """Return the cells of a row, None where there is nothing."""
         return [*row.cells(self.columns).values(), *(row.tags.get(tag) for tag in self.tags)]
 
-    def line(self, row: Row) -> tuple[str, str]:
-        """Return SMILES and name; what has no name has its number."""
-        return row.smiles, row.name if row.name.split() else str(row.number)
+    def line(self, row: Row) -> tuple[str, ...]:
+        """Return SMILES and name, behind them the mark of what may be handed out with care alone; what has no name has
+        its number."""
+        mark = row.values.get(ReleaseCheck.name)
+        name = row.name if row.name.split() else str(row.number)
+        return (row.smiles, name, *([f"{ReleaseCheck.name}: {mark}"] if mark else []))
 
     def sdf(self, row: Row) -> str:
         """Return the SDF record, as `packed_sdf` made it."""

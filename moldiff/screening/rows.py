@@ -26,8 +26,8 @@ class Row:
         number: of the record in the library.
         file, name: where it stands, and its title.
         status: see `Status`.
-        stage: what it failed: "read", the name of a check, "duplicates", "worker"; "" if it is valid.
-        reason: a code word, a colon and detail; "" if it is valid.
+        stage: what it failed: "read", the name of a check, "duplicates", "worker"; "" if it is valid or withheld.
+        reason: a code word, a colon and detail; "" if it is valid or withheld.
         value: figure or finding that decided; None = there is none.
         limit: what would have been allowed.
         smiles: canonical, with stereo; "" without a molecule.
@@ -62,6 +62,10 @@ class Row:
     def incomparable(self) -> Row:
         """Return the row as one that did not come as far as the comparison with earlier records."""
         return replace(self, comparable=False)
+
+    def withheld(self) -> Row:
+        """Return the row of a molecule that is withheld: where it stands, and nothing else."""
+        return Row(self.number, self.file, "", Status.WITHHELD, comparable=False)
 
     def cells(self, columns: Sequence[str]) -> dict[str, object]:
         """Return the row as values by column, numbers as numbers; None where there is none."""

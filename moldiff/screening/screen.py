@@ -8,15 +8,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_flag, name_list, parse_part, texts, whole_number
+from moldiff.arguments import check_flag, choice, name_list, parse_part, texts, whole_number
+from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
+from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import funnel_lines
 from moldiff.screening.runs.options import ScreenOptions, screen_options
 from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
 from moldiff.screening.runs.ranked import RANKED, TOP
+from moldiff.screening.runs.report_page import REPORT
 from moldiff.screening.runs.run import check_folder, merge, work_on
 from moldiff.screening.runs.tables import FUNNEL, RECORDS, has_tables
 
@@ -52,6 +55,11 @@ class Screening:
     def records(self) -> DataFrame:
         """A row for every record, with status, stage, reason, value and limit; a large one for a large library."""
         return self._table(RECORDS)
+
+    @property
+    def report(self) -> Path:
+        """The page that opens offline: funnel, distributions, the top in 3D, what did not pass, how it was made."""
+        return self.folder / REPORT
 
     @property
     def top(self) -> Path:
@@ -95,10 +103,13 @@ def screen(
     known: str | Path | None = None,
     commands: Mapping[str, str] = MappingProxyType({}),
     standardise: bool = False,
+    hazard_lists: str | Path | Iterable[str | Path] = (),
+    release_hazards: str | None = None,
     rank: str | Iterable[str] = (),
     ranked: int = 10_000,
     top: int = 100,
     diverse: float = 0.0,
+    reference: str | Path | None = None,
     all_checks: bool = False,
     dedup: bool = True,
     shard_size: int = 2_000,
@@ -106,6 +117,8 @@ def screen(
     memory_mb: int = 4_096,
     seed: int = 0,
     workers: int = 1,
+    engine: str = EngineName.PROCESSES,
+    scheduler: str | None = None,
     shard: str | None = None,
     retry: bool = False,
     progress: Progress | None = None,
@@ -127,14 +140,16 @@ def screen(
         out: folder of the run.
         from_model: a model whose draws come behind the files, of which there may be none (``[]``).
         n: draws of the model.
-        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise: see `moldiff.filter`;
-            molecules and patterns come from files here.
+        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise, hazard_lists, release_hazards:
+            see `moldiff.filter`; molecules and patterns come from files here.
         rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
             (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6", "logp:target:0..2.5..5",
             "mw:range:200..300..450..550", and behind a * a weight.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are written to top.sdf.gz, with coordinates.
         diverse: least Tanimoto distance of each of the top from every better one, 0 to 1.
+        reference: whose distributions stand on the page behind those of what passed: a model, a prepared set, an SDF;
+            None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
         dedup: of molecules with the same InChIKey, keep the first in the order of the files.
         shard_size: records of a shard, which is written at once.
@@ -142,6 +157,8 @@ def screen(
         memory_mb: MiB for the data of a worker process; a molecule that needs more is failed.
         seed: of coordinates that molecules are given.
         workers: processes (spawned: a script needs its ``if __name__ == "__main__"``).
+        engine: "processes" on this machine, or "dask" (extra: cluster) for workers on several.
+        scheduler: of Dask, "tcp://host:8786"; None = a cluster of so many workers is started on this machine.
         shard: "2/8" = work on every eighth shard, beginning with the second, and make no tables; see
             `moldiff.screening.runs.run.merge`.
         retry: look again at records that failed.
@@ -151,18 +168,24 @@ def screen(
         MoldiffError: an argument that means nothing, a file that is missing, damaged or has changed, a folder that
             holds something else or in which somebody works, or a disk that is full.
     """
-    patterns = [smarts] if isinstance(smarts, str | Path) else list(smarts)
     values = {
         "where": texts(where, "where"),
         "rules": name_list(rules, "rules"),
         "alerts": name_list(alerts, "alerts"),
-        "smarts": tuple(map(str, patterns)),
+        "smarts": _files(smarts),
         **{
             name: None if one is None else str(one)
-            for name, one in (("similar_to", similar_to), ("shape_of", shape_of), ("known", known))
+            for name, one in (
+                ("similar_to", similar_to),
+                ("shape_of", shape_of),
+                ("known", known),
+                ("reference", reference),
+            )
         },
         "commands": commands,
         "standardise": standardise,
+        "hazard_lists": _files(hazard_lists),
+        "release_hazards": release_hazards,
         "rank": texts(rank, "rank"),
         "ranked": ranked,
         "top": top,
@@ -177,7 +200,12 @@ def screen(
     named = [files] if isinstance(files, str | Path) else files
     options = screen_options(values)
     draws = source_of(from_model, n, seed)
-    return run_screen(named, Path(out), options, draws, shard=shard, workers=workers, retry=retry, progress=progress)
+    engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
+    return run_screen(named, Path(out), options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
+
+
+def _files(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
 
 
 def source_of(model: str | Path | None, n: int | None, seed: int) -> Draws | None:
@@ -194,18 +222,23 @@ def run_screen(
     draws: Draws | None = None,
     *,
     shard: str | None = None,
-    workers: int = 1,
+    engines: Engines = ONE_PROCESS,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Screening | None:
     """Begin a run or go on with it, see `screen`."""
     check_folder(run)
     before = read_plan(run) if (run / PLAN).exists() else None
-    return _done(run, make_plan(files, options, draws, before), shard, workers, retry, progress)
+    return _done(run, make_plan(files, options, draws, before), shard, engines, retry, progress)
 
 
 def resume_screen(
-    run: Path, *, shard: str | None = None, workers: int = 1, retry: bool = False, progress: Progress | None = None
+    run: Path,
+    *,
+    shard: str | None = None,
+    engines: Engines = ONE_PROCESS,
+    retry: bool = False,
+    progress: Progress | None = None,
 ) -> Screening | None:
     """Go on with a run by the words of its plan.
 
@@ -214,7 +247,7 @@ def resume_screen(
     """
     plan = read_plan(run)
     plan.check_inputs()
-    return _done(run, plan, shard, workers, retry, progress)
+    return _done(run, plan, shard, engines, retry, progress)
 
 
 def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
@@ -223,11 +256,9 @@ def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
 
 
 def _done(
-    run: Path, plan: Plan, shard: str | None, workers: int, retry: bool, progress: Progress | None
+    run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
     check_flag(retry, "retry")
-    if whole_number(workers, "workers") < 1:
-        raise MoldiffError(f"workers must be at least 1, not {workers}", argument="workers")
     part = None if shard is None else parse_part(shard)
-    funnel = work_on(run, plan, part=part, workers=workers, retry=retry, progress=progress)
+    funnel = work_on(run, plan, part=part, engines=engines, retry=retry, progress=progress)
     return None if funnel is None else Screening(run, funnel.record())

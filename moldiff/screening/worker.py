@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
+from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.sanitize import error_reason
@@ -42,6 +43,7 @@ class FilterWork:
         pack: what the output wants.
         seed: of coordinates.
         standardise: before anything else, see `moldiff.chem.standardise`.
+        gate: has the last word; of what it withholds, no more than its place is told.
     """
 
     checks: tuple[Check, ...]
@@ -49,6 +51,7 @@ class FilterWork:
     pack: Pack = nothing
     seed: int = 0
     standardise: bool = False
+    gate: HazardGate = STANDARD_GATE
 
     def __call__(self, entries: Iterable[Entry]) -> list[Row]:
         """Return the row of each entry."""
@@ -70,14 +73,21 @@ class FilterWork:
 
     def _row(self, entry: Entry, row: Row) -> Row:
         if entry.judged is not None:
+            if entry.judged[0] == Status.WITHHELD:
+                return row.withheld()
             return replace(row, status=entry.judged[0], stage=DRAW, reason=entry.judged[1])
         record = entry.read()
+        seen = record.raw if record.mol is None else record.mol
+        if seen is not None and self.gate(seen):
+            return row.withheld()
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
         subject, problem = self.subject(record.mol)
         if subject is None:
             return replace(row, stage=STANDARDISE, reason=problem)
+        if subject.mol is not seen and self.gate(subject.mol):
+            return row.withheld()
         verdict = examine(subject, self.checks, every=self.every, known=entry.known)
         row = judged(replace(row, smiles=canonical_smiles(subject.mol, stereo=True)), verdict)
         return row if row.status != Status.VALID else replace(row, packed=self.pack(subject, row))

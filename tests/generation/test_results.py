@@ -18,6 +18,8 @@ from moldiff.arrays import LogProbabilities
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check
+from moldiff.chem.filters.hazard_list import hazard_list_of
+from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD, HazardGate
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
@@ -233,16 +235,19 @@ def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
 
 
-def run_of(command: str, model: Path, output: OutputOptions, gate: Gate | None) -> Run:
+def run_of(
+    command: str, model: Path, output: OutputOptions, gate: Gate | None, hazards: HazardGate = STANDARD_GATE
+) -> Run:
     sampler = SamplerOptions.of(evaluations=3)
     if command in ("vary", "conformers"):
         mol, _ = embed(Chem.MolFromSmiles("C"), seed=1, timeout_s=20)
         made: Any = VaryOptions if command == "vary" else ConformerOptions
-        asked = made(n=4, model=str(model), sampler=sampler, output=output)
+        asked = made(n=4, model=str(model), sampler=sampler, output=output, hazards=hazards)
         return VaryRun(asked, [mol], gate) if command == "vary" else ConformerRun(asked, [mol], gate)
     score = ScoreOptions.of("mw", 0.1, 4) if command == "score" else None
     renoise = 0 if score else 2
     options = options_of(n=4, model=str(model), evaluations=3, renoise=renoise, score=score, output=output)
+    options = replace(options, hazards=hazards)
     return (GroupRun if score else GenerateRun)(options, gate)
 
 
@@ -270,3 +275,23 @@ def test_no_command_writes_what_is_withheld(
         assert result_of(again, keep_invalid=True).molecules == []
     assert again.counts.by_status["withheld"] == 4
     assert result_of(run_of(command, model, replace(output, overwrite=True), None), keep_invalid=True)
+
+
+@pytest.mark.parametrize("command", ["generate", "score", "vary", "conformers"])
+def test_every_command_asks_the_gate_of_its_options(methanes: None, model: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "m.smi").write_text("C\n")
+    listed = HazardGate((hazard_list_of([tmp_path / "m.smi"], "a test"),))
+    output = OutputOptions(path=tmp_path / "m.sdf", keep_invalid=True)
+    run = run_of(command, model, output, None, listed)
+    with contextlib.suppress(MoldiffError):  # of a score: that no molecule has one
+        run.write()
+    rows = rows_of(tmp_path / "m.csv")
+    assert [(row["status"], row["reason"], row["smiles"]) for row in rows] == [("withheld", WITHHELD, "")] * 4
+    assert [row.get("name", "") for row in rows] == [""] * 4
+    told = json.loads((tmp_path / "m.run.json").read_text())
+    assert told["options"]["hazards"]["lists"] == [{"source": "a test", "sha256": listed.lists[0].sha256}]
+
+
+def test_what_a_model_makes_is_never_released(model: Path) -> None:
+    with pytest.raises(MoldiffError, match="cannot be released"):
+        replace(options_of(n=1, model=str(model)), hazards=HazardGate(released="because we want to"))

@@ -23,6 +23,7 @@ from rdkit.Chem import rdFingerprintGenerator
 from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
+from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.errors import MoldiffError, nearest_name
 
 ScoreFunction = Callable[[list[Chem.Mol]], Sequence[float | None]]
@@ -128,11 +129,19 @@ def smarts_score(pattern: str) -> ScoreFunction:
 
 
 def similarity_score(smiles: str) -> ScoreFunction:
-    """Return the Tanimoto similarity (ECFP4, 0 to 1) to a reference molecule; MoldiffError if its SMILES is none."""
+    """Return the Tanimoto similarity (ECFP4, 0 to 1) to a reference molecule.
+
+    Raises:
+        MoldiffError: the text is no SMILES, or that of a molecule that `moldiff.chem.filters.hazards` withholds.
+    """
     with rdBase.BlockLogs():
         reference = Chem.MolFromSmiles(smiles)
     if reference is None or not reference.GetNumAtoms():
         raise MoldiffError(f"score similarity:{smiles}: RDKit cannot read this SMILES")
+    if STANDARD_GATE(reference):
+        raise MoldiffError(
+            "score similarity: nothing is drawn towards a molecule that would be withheld", argument="score"
+        )
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     wanted = generator.GetFingerprint(reference)
 

@@ -36,8 +36,8 @@ class Sheet(Protocol[_Taken]):
     def cells(self, item: _Taken, /) -> Sequence[object]:
         """Return the cells of a table's row, None where there is nothing."""
 
-    def line(self, item: _Taken, /) -> tuple[str, str]:
-        """Return SMILES and name; "" = it has no SMILES."""
+    def line(self, item: _Taken, /) -> tuple[str, ...]:
+        """Return SMILES and name, and what else is to be said; "" = it has no SMILES."""
 
     def sdf(self, item: _Taken, /) -> str:
         """Return the SDF record; "" = it has none."""
@@ -96,9 +96,9 @@ class SmilesLines(Output[Item]):
         self._text, self._sheet = _Text(handle, compress), sheet
 
     def add(self, item: Item) -> None:
-        smiles, name = self._sheet.line(item)
+        smiles, *rest = self._sheet.line(item)
         if smiles:
-            self._text.write(f"{smiles}\t{' '.join(name.split())}\n")
+            self._text.write("\t".join([smiles, *(" ".join(text.split()) for text in rest)]) + "\n")
 
     def close(self) -> None:
         self._text.close()

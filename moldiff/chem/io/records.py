@@ -7,6 +7,7 @@ holds an unsanitised record to the rules of decoded molecules.
 from __future__ import annotations
 
 import gzip
+import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN
 from moldiff.chem.io.embed import embed
+from moldiff.chem.io.mol_block import as_drawing, is_marked, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.tables import Columns
@@ -60,6 +62,8 @@ _ATOM_LISTS = (
     "moldiff_bond_",
 )  # a value an atom
 _LINE = 200  # characters
+_SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
+_UNUSUAL = re.compile(r"[|*]|\+[+\d]|\[H\]")  # extensions, dummies, charges that an element may not bear, hydrogens
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,8 @@ def read_records(path: Path, columns: Columns | None = None) -> Iterator[Record]
 
 def parse(text: TextRecord) -> Record:
     """Parse one text record; bad chemistry, and whatever RDKit makes of it, gives a reason, never an exception."""
+    if (quick := _quick(text)) is not None:
+        return Record(text.index, text.name, quick, text.tags)
     raw, reason = read_block(text)
     mol: Chem.Mol | None = None
     if not reason:
@@ -121,6 +127,19 @@ def parse(text: TextRecord) -> Record:
         except Exception as error:  # noqa: BLE001 - RDKit has many, and not only for bad chemistry
             reason = sanitize_reason(error, raw)
     return Record(text.index, text.name, mol, text.tags, reason, raw if mol is None else None)
+
+
+def _quick(text: TextRecord) -> Chem.Mol | None:
+    """Return the molecule of a SMILES that is short enough to hold nothing that RDKit should not see, and that is
+    plainly fine, in one go; None says nothing."""
+    if text.kind != "smiles" or text.reason or len(text.text) > _SHORT or _UNUSUAL.search(text.text):
+        return None
+    try:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(text.text)
+            return None if mol is None or mol_refusal(mol) else mol
+    except Exception:  # noqa: BLE001 - RDKit has many
+        return None
 
 
 def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
@@ -139,22 +158,10 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                 refusal = f"smiles: RDKit cannot read it: '{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
-            reason = symbol_problem(_symbols(text)) or mol_refusal(raw)
+            reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ()) or mol_refusal(raw)
     except Exception as error:  # noqa: BLE001 - the same
         return None, sanitize_reason(error, None)
     return (None, reason) if reason else (raw, "")
-
-
-def _symbols(text: TextRecord) -> list[str]:
-    """Return the element symbols of a mol block as they stand there."""
-    if text.kind != "sdf":
-        return []
-    lines = text.text.splitlines()
-    count = int(lines[3][:3]) if len(lines) > 3 and lines[3][:3].strip().isdigit() else 0
-    if "V3000" in lines[3]:
-        fields = (line.split() for line in lines[4:] if line.startswith("M  V30 "))
-        return [words[3] for words in fields if len(words) > 6 and words[2].isdigit()]
-    return [line[31:34].strip() for line in lines[4 : 4 + count]]
 
 
 def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, str]:
@@ -191,22 +198,21 @@ def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
         raise
     problem = coordinates_problem(mol)
     if problem == FLAT:  # wedged bonds of a drawing are only understood while reading one
-        return Chem.MolFromMolBlock(_as_drawing(block), sanitize=True, removeHs=False)
+        return Chem.MolFromMolBlock(as_drawing(block), sanitize=True, removeHs=False)
     mol.GetConformer().Set3D(True)  # geometry decides, whatever the header says
     if not problem.startswith(COINCIDENT):
-        _assign_stereo(mol)
+        _assign_stereo(mol, marked=is_marked(block))
     return mol
 
 
-def _as_drawing(block: str) -> str:
-    """Return a mol block whose header says that it is flat."""
-    title, program, *rest = block.split("\n")
-    return "\n".join([title, f"{program[:20]:<20}2D{program[22:]}", *rest])
+def _assign_stereo(mol: Chem.Mol, *, marked: bool = True) -> None:
+    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds).
 
-
-def _assign_stereo(mol: Chem.Mol) -> None:
-    """Assign stereo from the geometry alone: it decides also where the file says "either" (crossed or wavy bonds)."""
-    for bond in mol.GetBonds():
+    Args:
+        mol: is changed.
+        marked: bonds may carry such marks.
+    """
+    for bond in mol.GetBonds() if marked else ():
         bond.SetBondDir(Chem.BondDir.NONE)
         bond.SetStereo(Chem.BondStereo.STEREONONE)
     Chem.AssignStereochemistryFrom3D(mol)

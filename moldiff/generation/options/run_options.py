@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moldiff.arguments import check_flag, whole_number
+from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
@@ -22,6 +23,7 @@ class RunOptions:
         model: name, folder, or a loaded model.
         sampler, output: how, and whereto; no output = no files.
         heavy_only: of a model of heavy atoms, what the network made, without hydrogens.
+        hazards: what is withheld; of what a model makes, nothing is released.
 
     Raises:
         MoldiffError: out of range, of a wrong type, or options that contradict each other.
@@ -32,14 +34,17 @@ class RunOptions:
     sampler: SamplerOptions = field(default_factory=SamplerOptions)
     output: OutputOptions | None = None
     heavy_only: bool = False
+    hazards: HazardGate = STANDARD_GATE
 
     def __post_init__(self) -> None:
         if whole_number(self.n, "n") < 1:
             raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
         check_flag(self.heavy_only, "heavy_only")
+        if self.hazards.released:
+            raise MoldiffError("what a model makes cannot be released", argument="release_hazards")
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         """Return the options by their public names, the sampler's with nothing left open."""
         output = {} if self.output is None else self.output.record()
         own = {"n": self.n, "model": source_of(self.model), "heavy_only": self.heavy_only}
-        return {**own, **sampler.record(), **output}
+        return {**own, **sampler.record(), **output, **self.hazards.record()}

@@ -50,7 +50,7 @@ class Chain:
     Attributes:
         links: of the checks.
         every: all of them were asked of every molecule.
-        base: versions of moldiff and RDKit, seed, the form of molecules.
+        base: versions of moldiff and RDKit, seed, the form of molecules, the gate of hazards.
     """
 
     links: tuple[Link, ...]
@@ -62,7 +62,8 @@ class Chain:
         """Return the chain of the checks of some options."""
         links = tuple(Link(check.name, check.is_text, _digest(_told(check))) for check in options.checks())
         form = "standard forms" if options.standardise else "molecules as they are"
-        base = f"moldiff {VERSION}, rdkit {version('rdkit')}, {form}, seed {options.seed}"
+        gate = options.hazards.digest
+        base = f"moldiff {VERSION}, rdkit {version('rdkit')}, {form}, seed {options.seed}, hazards {gate}"
         return cls(links, options.all_checks, base)
 
     @cached_property
@@ -121,7 +122,7 @@ class Earlier:
     def known(self, row: Row) -> dict[str, CheckResult]:
         """Return name -> result of the checks that were asked of a record, up to its first failure."""
         found: dict[str, CheckResult] = {}
-        if row.stage in (DRAW, READ, STANDARDISE, WORKER):
+        if row.status == Status.WITHHELD or row.stage in (DRAW, READ, STANDARDISE, WORKER):
             return found
         for link in self.chain.links:
             value: float | str | None = row.values.get(link.name)
@@ -139,6 +140,8 @@ class Earlier:
 
     def settled(self, row: Row) -> Row | None:
         """Return the row that the chain that is asked now would give, if it can be told from the earlier one alone."""
+        if row.status == Status.WITHHELD:
+            return row if self.chain.base == self.wanted.base else None
         if row.stage in (DRAW, READ, STANDARDISE) and self.chain.base == self.wanted.base:
             return None if row.status == Status.FAILED and self.retry else row
         if row.stage in (DRAW, READ, STANDARDISE, WORKER):

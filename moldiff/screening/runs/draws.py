@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
@@ -47,13 +48,14 @@ class Draws:
         """The input's name in tables."""
         return f"model {self.model}"
 
-    def make(self, path: Path, first: int, count: int) -> None:
+    def make(self, path: Path, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> None:
         """Write some of the draws; a draw is the same in whatever range it is made.
 
         Args:
             path: of the file.
             first: number of the first draw.
             count: how many.
+            gate: what it withholds is not written.
 
         Raises:
             MoldiffError: no such model, another one than planned, or the file cannot be written.
@@ -65,7 +67,9 @@ class Draws:
         from moldiff.generation.options.generation_options import GenerationOptions
         from moldiff.generation.options.sampler_options import SamplerOptions
 
-        options = GenerationOptions(n=count, first=first, model=loaded, sampler=SamplerOptions.of(seed=self.seed))
+        options = GenerationOptions(
+            n=count, first=first, model=loaded, sampler=SamplerOptions.of(seed=self.seed), hazards=gate
+        )
         with (
             atomic_writer(path, binary=True) as handle,
             gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) as packed,

@@ -20,9 +20,12 @@ from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.worker import DRAW, READ, STANDARDISE, WORKER
+from moldiff.status import Status
 
 FORMAT, FORMAT_VERSION = "moldiff-funnel", 1
 MOST_LOST = 100
+HAZARDS = "hazards"
+"""Stage of what is withheld; its rows do not name it."""
 
 
 @dataclass(frozen=True)
@@ -94,14 +97,14 @@ class Funnel:
 def stages_of(chain: Chain, counts: RowCounts, *, dedup: bool) -> tuple[Stage, ...]:
     """Return the stages of a chain with the counts of its rows. Copies are looked for behind the InChIKey, and what
     cost a worker process is told of before the checks, as nobody knows which of them it was."""
-    names = [DRAW, READ, STANDARDISE, WORKER]
+    names = [DRAW, READ, HAZARDS, STANDARDISE, WORKER]
     for link in chain.links:
         names.append(link.name)
         if dedup and link.name == InchikeyCheck.name:
             names.append(DUPLICATES)
     left, found = counts.requested, []
     for name in dict.fromkeys(names):
-        cost = counts.by_stage.get(name, 0)
+        cost = counts.by_status[Status.WITHHELD] if name == HAZARDS else counts.by_stage.get(name, 0)
         found.append(Stage(name, left, cost))
         left -= cost
     return tuple(found)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.screening.desirability import read_ranking
 from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
 from moldiff.sections import Section, validate
@@ -25,11 +26,14 @@ class ScreenOptions(Section):
             computed, and everything passes.
         similar_to, shape_of, known: files; commands: name -> template; see there.
         standardise: bring molecules into ChEMBL's standard form first.
+        hazard_lists, release_hazards: see `moldiff.chem.filters.hazards.HazardGate.of`.
         rank: see `moldiff.screening.desirability.read_ranking`; none = the order of the records.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are given 3D coordinates and written to top.sdf.gz.
         diverse: each of the top differs from every better one by at least this Tanimoto distance of Morgan fingerprints
             (ECFP4), 0 to 1; 0 = they are simply the first.
+        reference: whose distributions stand behind those of what passed on the page, see
+            `moldiff.evaluation.load_reference`; None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
         dedup: of molecules with the same InChIKey, the first in the order of the inputs is kept.
         shard_size: records of a shard, the unit of work that is written at once.
@@ -47,10 +51,13 @@ class ScreenOptions(Section):
     known: str | None = None
     commands: Mapping[str, str] = {}
     standardise: bool = False
+    hazard_lists: tuple[str, ...] = ()
+    release_hazards: str | None = None
     rank: tuple[str, ...] = ()
     ranked: Count = 10_000
     top: Count = 100
     diverse: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    reference: str | None = None
     all_checks: bool = False
     dedup: bool = True
     shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
@@ -83,6 +90,7 @@ class ScreenOptions(Section):
             dedup=self.dedup,
             standardise=self.standardise,
             seed=self.seed,
+            hazards=HazardGate.of(self.hazard_lists, self.release_hazards),
             timeout_s=self.timeout,
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json, sha256_of, write_json
@@ -77,6 +78,10 @@ class Plan:
         """Return the first record of a shard; of the number behind the last one, the number of records."""
         return min(shard * self.options.shard_size, self.records)
 
+    def size(self, shard: int) -> int:
+        """Return the number of records of a shard."""
+        return self.start(shard + 1) - self.start(shard)
+
     def path(self, one: Input) -> Path:
         """Return where an input lies."""
         return Path(os.path.normpath(Path(self.folder) / one.file))
@@ -103,14 +108,23 @@ class Plan:
             for shard in sorted(shards):
                 yield from self._drawn(self.draws, shard, run)
 
-    def _drawn(self, draws: Draws, shard: int, run: Path) -> Iterator[Entry]:
+    def make_draws(self, shard: int, run: Path) -> None:
+        """Make the draws of a shard, if it has any that are not there.
+
+        Raises:
+            MoldiffError: the model cannot be loaded, or a file cannot be written.
+        """
         start, stop = max(self.start(shard), self._in_files), self.start(shard + 1)
-        if start >= stop:
-            return
-        path, first = draws_path(run, shard), start - self._in_files
-        if not path.exists():
-            draws.make(path, first, stop - start)
-        yield from draws.entries(path, start, first)
+        path = draws_path(run, shard)
+        if self.draws is not None and start < stop and not path.exists():
+            gate = HazardGate.of(self.options.hazard_lists)
+            self.draws.make(path, start - self._in_files, stop - start, gate)
+
+    def _drawn(self, draws: Draws, shard: int, run: Path) -> Iterator[Entry]:
+        start = max(self.start(shard), self._in_files)
+        if start < self.start(shard + 1):
+            self.make_draws(shard, run)
+            yield from draws.entries(draws_path(run, shard), start, start - self._in_files)
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
         number = first

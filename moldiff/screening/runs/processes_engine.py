@@ -1,5 +1,5 @@
-"""The engine of one machine: the shards of a part that are not there yet are worked on by processes, in order, and each
-is written when it is whole."""
+"""The engine of one machine: shards that are not there yet are worked on by processes, in order, and each is written
+when it is whole."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from moldiff.arguments import Part
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, map_batches
 from moldiff.screening.entries import Entry
-from moldiff.screening.filter_run import CHUNK, Progress
+from moldiff.screening.filter_run import CHUNK, FilterOptions, Progress
 from moldiff.screening.rows import Row
 from moldiff.screening.runs.chain import Earlier
 from moldiff.screening.runs.plan import Plan
@@ -63,19 +62,29 @@ class ProcessesEngine:
     Args:
         plan: of the run.
         tables: of its chain of checks.
+        asked: what is asked of each molecule.
         workers: processes.
         progress: called with the number of records done so far.
     """
 
-    def __init__(self, plan: Plan, tables: ShardTables, *, workers: int = 1, progress: Progress | None = None) -> None:
-        self._plan, self._tables, self._workers, self._progress = plan, tables, workers, progress
+    def __init__(
+        self,
+        plan: Plan,
+        tables: ShardTables,
+        asked: FilterOptions,
+        *,
+        workers: int = 1,
+        progress: Progress | None = None,
+    ) -> None:
+        self._plan, self._tables, self._asked = plan, tables, asked
+        self._workers, self._progress = workers, progress
         self._done = 0
 
-    def work(self, part: Part, *, retry: bool = False) -> None:
-        """Make the shards of a part that are not there yet.
+    def work(self, shards: Sequence[int], *, retry: bool = False) -> None:
+        """Make shards that are not there yet.
 
         Args:
-            part: of the run.
+            shards: their numbers.
             retry: look again at records that failed.
 
         Raises:
@@ -83,23 +92,20 @@ class ProcessesEngine:
             KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. Likewise.
         """
         there = self._tables.numbers()
-        mine = [shard for shard in range(self._plan.shards) if part.has(shard)]
         sources: dict[int, tuple[ShardTables, Earlier]] = {}
         if retry:
             same = self._tables, Earlier(self._tables.chain, self._tables.chain, retry=True)
-            sources |= {shard: same for shard in mine if shard in there and self._has_failed(shard)}
+            sources |= {shard: same for shard in shards if shard in there and self._has_failed(shard)}
+        mine = set(shards)
         others = ShardTables.others(self._tables.folder.parent, self._tables.chain)
         for tables in reversed(others):  # the most akin comes last, and stays
             earlier = tables, Earlier(tables.chain, self._tables.chain)
-            sources |= {shard: earlier for shard in tables.numbers() if shard not in there and part.has(shard)}
-        wanted = {shard for shard in mine if shard not in there} | sources.keys()
-        self._done = sum(self._records(shard) for shard in mine if shard not in wanted)
+            sources |= {shard: earlier for shard in tables.numbers() if shard not in there and shard in mine}
+        wanted = (mine - there) | sources.keys()
+        self._done = sum(self._plan.size(shard) for shard in mine - wanted)
         wanted -= {shard for shard, source in sources.items() if self._carried_over(shard, *source)}
         if wanted:
             self._compute(wanted, sources)
-
-    def _records(self, shard: int) -> int:
-        return self._plan.start(shard + 1) - self._plan.start(shard)
 
     def _has_failed(self, shard: int) -> bool:
         return any(status == Status.FAILED for status, _ in self._tables.counts(shard))
@@ -115,14 +121,13 @@ class ProcessesEngine:
 
     def _write(self, shard: int, rows: Sequence[Row]) -> None:
         self._tables.write(shard, rows)
-        self._done += self._records(shard)
+        self._done += self._plan.size(shard)
         if self._progress is not None:
             self._progress(self._done)
 
     def _compute(self, wanted: set[int], sources: dict[int, tuple[ShardTables, Earlier]]) -> None:
         options = self._plan.options
-        asked = options.filter_options()
-        work = asked.work(asked.checks())
+        work = self._asked.work(self._asked.checks())
         jobs: deque[_Job] = deque()
         logger.debug("%d shards to be worked on", len(wanted))
         with watched_signals() as interruption:

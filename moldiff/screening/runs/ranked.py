@@ -8,11 +8,13 @@ from functools import partial
 from pathlib import Path
 
 from moldiff.chem.descriptors.fingerprints import leaders
+from moldiff.chem.filters.checks import Subject
 from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
+from moldiff.pages.report import MOST_CARDS, Card
 from moldiff.processes import Lost, map_items
-from moldiff.screening.desirability import COLUMN, Desirability
+from moldiff.screening.desirability import COLUMN, Desirability, Wish
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import kept_sheet
 from moldiff.screening.outputs import Sheet, packed_sdf
@@ -34,11 +36,13 @@ class Ranked:
         ranked: molecules in the tables.
         written: molecules in the SDF.
         without_coordinates: (row, reason) of picks that could be given none.
+        cards: of the first picks, for a page.
     """
 
     ranked: int
     written: int
     without_coordinates: tuple[tuple[Row, str], ...]
+    cards: tuple[Card, ...]
 
 
 def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Sequence[Row], *, workers: int) -> Ranked:
@@ -68,18 +72,19 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
         output.close()
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
-    failed = []
-    work = partial(_sdf_record, work=plan.options.filter_options().work(()))
+    failed, cards = [], list[Card]()
+    work = partial(_finished, work=plan.options.filter_options().work(()), wishes=_wishes(order))
     limits = plan.options
     found = map_items(work, top, workers=workers, timeout_s=limits.timeout, memory_mb=limits.memory)
     for (_, row), one in zip(top, found, strict=True):
-        packed, reason = (None, one.reason) if isinstance(one, Lost) else one
+        packed, card, reason = (None, None, one.reason) if isinstance(one, Lost) else one
+        cards += [] if card is None else [card]
         if packed is None:
             failed.append((row, reason))
         else:
             sdf.add(row.with_packed(packed))
     sdf.close()
-    return Ranked(len(ranked), len(top) - len(failed), tuple(failed))
+    return Ranked(len(ranked), len(top) - len(failed), tuple(failed), tuple(cards))
 
 
 def _placed(plan: Plan, order: Ranking | None, rows: Sequence[Row]) -> Iterator[Row]:
@@ -105,16 +110,38 @@ def _entries_of(run: Path, plan: Plan, numbers: set[int]) -> dict[int, Entry]:
     return {entry.number: entry for entry in plan.entries(shards, run) if entry.number in numbers}
 
 
-def _sdf_record(item: tuple[Entry, Row], work: FilterWork) -> tuple[str | None, str]:
-    """Return the SDF record of a molecule, or None and the reason. Runs in a worker."""
+def _wishes(order: Ranking | None) -> tuple[Wish, ...]:
+    return order.wishes if isinstance(order, Desirability) else ()
+
+
+def _finished(item: tuple[Entry, Row], work: FilterWork, wishes: Sequence[Wish]) -> tuple[str | None, Card | None, str]:
+    """Return the SDF record of a molecule, or None; its card, if it is among the first; and the reason why there is no
+    record. Runs in a worker."""
     entry, row = item
     try:
         mol = entry.read().mol
         assert mol is not None, "it was valid before"
         subject, problem = work.subject(mol)
         if subject is None:
-            return None, problem
+            return None, None, problem
         packed = packed_sdf(subject, row)
-        return packed, "" if packed is not None else subject.placed[1]
+        reason = "" if packed is not None else subject.placed[1]
+        return packed, _card(subject, row, wishes, reason), reason
     except Exception as error:  # noqa: BLE001 - RDKit has many
-        return None, error_reason(error)
+        return None, None, error_reason(error)
+
+
+def _card(subject: Subject, row: Row, wishes: Sequence[Wish], reason: str) -> Card | None:
+    """Return the card of one of the first picks: all that was found, and what each wish makes of it."""
+    pick = row.values[PICK]
+    assert isinstance(pick, int)
+    if pick > MOST_CARDS:
+        return None
+    first = {name: row.values[name] for name in (RANK, COLUMN) if name in row.values}
+    worth = {wish.text: round(wish.of(row.values.get(wish.measure.name)), 3) for wish in wishes}
+    others = {name: value for name, value in row.values.items() if name not in (RANK, COLUMN, PICK)}
+    values: dict[str, object] = {**first, **worth, **others, "record": row.number}
+    if reason:
+        values["coordinates"] = reason
+    shown = subject.placed[0] or subject.mol
+    return Card.of(shown, f"{pick}: {row.name or f'record {row.number}'}", row.smiles, values)

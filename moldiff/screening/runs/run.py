@@ -8,6 +8,7 @@
 | records.parquet    | every record, with status, stage, reason, value, limit                              |
 | ranked.parquet     | the best; ranked.csv is the same                                                    |
 | top.sdf.gz         | the top of them, with coordinates and all fields                                    |
+| report.html        | funnel, distributions, the top, failures, how it was made                           |
 | funnel.json        | how many came to each stage                                                         |
 | ranked.run.json    | the run record                                                                      |
 | lock, lock.I-of-N  | held by the processes that work on the run                                          |
@@ -28,10 +29,11 @@ from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.draws import DRAWS, draws_path
+from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
-from moldiff.screening.runs.processes_engine import ProcessesEngine
+from moldiff.screening.runs.report_page import reference_of
 from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.runs.tables import forget_tables, has_tables, write_tables
 
@@ -83,7 +85,7 @@ def work_on(
     plan: Plan,
     *,
     part: Part | None = None,
-    workers: int = 1,
+    engines: Engines = ONE_PROCESS,
     retry: bool = False,
     progress: Progress | None = None,
 ) -> Funnel | None:
@@ -93,7 +95,7 @@ def work_on(
         run: its folder.
         plan: of the run. With other options than before, the checks that are new or changed are asked, no others.
         part: of the shards; None = all.
-        workers: processes.
+        engines: have the shards made; their processes also look for the coordinates of the top.
         retry: look again at records that failed.
         progress: called with the number of records done so far.
 
@@ -103,15 +105,19 @@ def work_on(
         KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. What is finished is there, the same call goes on.
     """
     check_folder(run)
+    reference = None if part is not None else reference_of(plan)
     with run_lock(run) as lock, _hold(run, lock, plan, part):
-        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
+        asked = plan.options.filter_options()
+        tables = ShardTables.opened(run / ROWS, Chain.of(asked))
         for folder in (run, run / DRAWS, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
         if retry:
             forget_tables(run)
-        engine = ProcessesEngine(plan, tables, workers=workers, progress=progress)
-        engine.work(part or Part(), retry=retry)
-        return None if part is not None else write_tables(run, plan, tables, workers=workers)
+        shards = [shard for shard in range(plan.shards) if (part or Part()).has(shard)]
+        engines.engine(plan, tables, asked, progress).work(shards, retry=retry)
+        if part is not None:
+            return None
+        return write_tables(run, plan, tables, reference=reference, workers=engines.workers)
 
 
 @contextlib.contextmanager
@@ -160,6 +166,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
         MoldiffError: shards are missing, a folder is of another run, or somebody works in the first.
     """
     run, plan = runs[0], read_plan(runs[0])
+    reference = reference_of(plan)
     with run_lock(run) as lock:
         lock.exclusive()
         tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
@@ -169,7 +176,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
         if missing:
             told = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
             raise MoldiffError(f"{run}: {len(missing)} of {plan.shards} shards are not done yet ({told})")
-        return write_tables(run, plan, tables, workers=workers)
+        return write_tables(run, plan, tables, reference=reference, workers=workers)
 
 
 def _copy_shards(other: Path, run: Path, plan: Plan, tables: ShardTables) -> None:

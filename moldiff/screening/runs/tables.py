@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
@@ -17,6 +18,7 @@ from moldiff.screening.runs.first_records import first_on_disk
 from moldiff.screening.runs.funnel import MOST_LOST, Funnel, stages_of
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.ranked import RANKED, write_ranked
+from moldiff.screening.runs.report_page import REPORT, Known, ScreenPage
 from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.worker import WORKER
 from moldiff.status import Status
@@ -24,13 +26,16 @@ from moldiff.status import Status
 RECORDS, FUNNEL = "records.parquet", "funnel.json"
 
 
-def write_tables(run: Path, plan: Plan, tables: ShardTables, *, workers: int = 1) -> Funnel:
+def write_tables(
+    run: Path, plan: Plan, tables: ShardTables, *, reference: Known | None = None, workers: int = 1
+) -> Funnel:
     """Write the tables of a run, whose shards are all there.
 
     Args:
         run: its folder.
         plan: of the run.
         tables: of the shards.
+        reference: see `ScreenPage`.
         workers: processes that look for coordinates.
 
     Raises:
@@ -41,11 +46,13 @@ def write_tables(run: Path, plan: Plan, tables: ShardTables, *, workers: int = 1
     options = plan.options.filter_options()
     with file_set(record_path(run / RANKED)) as files, first_on_disk(run / RECORDS) as first:
         counts, lost = RowCounts(options.dedup, first), list[Row]()
+        page = ScreenPage(tables.sheet, reference)
         best = Best(options.rank, plan.options.ranked)
         records = ParquetRows(files.open(run / RECORDS, binary=True), tables.sheet)
         for shard in range(plan.shards):
             for row in _checked(plan, shard, tables.read(shard)):
                 row = counts.take(row)
+                page.add(row)
                 records.add(row)
                 if row.status == Status.VALID:
                     best.add(row)
@@ -64,7 +71,10 @@ def write_tables(run: Path, plan: Plan, tables: ShardTables, *, workers: int = 1
             lost=tuple(lost),
         )
         files.add_json(run / FUNNEL, funnel.record())
-        _commit(files, run, plan, funnel, time.monotonic() - started)
+        files.sync()
+        record = _record(files, run, plan, funnel, time.monotonic() - started)
+        files.add(run / REPORT, page.html(funnel, ranked.cards, record))
+        files.commit(record)
     return funnel
 
 
@@ -75,27 +85,24 @@ def _checked(plan: Plan, shard: int, rows: Sequence[Row]) -> Iterator[Row]:
     yield from rows
 
 
-def _commit(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: float) -> None:
-    """Let the tables appear, with the run record."""
-    files.sync()
-    files.commit(
-        run_record(
-            task="screen",
-            options=_options_of(plan),
-            output=RANKED,
-            output_sha256=files.sha256(run / RANKED),
-            made_by={
-                "inputs": [{"file": one.file, "sha256": one.sha256} for one in plan.inputs],
-                "model_sha256": None if plan.draws is None else plan.draws.sha256,
-            },
-            results={
-                "requested": funnel.requested,
-                "counts": dict(funnel.counts),
-                "stages": {one.name: one.left_out for one in funnel.stages if one.left_out},
-                "kept": funnel.ranked,
-                "seconds": round(seconds, 2),
-            },
-        )
+def _record(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: float) -> dict[str, Any]:
+    """Return the run record, once the tables are written."""
+    return run_record(
+        task="screen",
+        options=_options_of(plan),
+        output=RANKED,
+        output_sha256=files.sha256(run / RANKED),
+        made_by={
+            "inputs": [{"file": one.file, "sha256": one.sha256} for one in plan.inputs],
+            "model_sha256": None if plan.draws is None else plan.draws.sha256,
+        },
+        results={
+            "requested": funnel.requested,
+            "counts": dict(funnel.counts),
+            "stages": {one.name: one.left_out for one in funnel.stages if one.left_out},
+            "kept": funnel.ranked,
+            "seconds": round(seconds, 2),
+        },
     )
 
 

@@ -109,6 +109,8 @@ def test_similarity_to_a_reference() -> None:
     np.testing.assert_allclose(found, nearest_similarity(["CCO", "c1ccccc1", "CC(N)=O"], ["CCO"]))
     with pytest.raises(MoldiffError, match="similarity:C1: RDKit cannot read this SMILES"):
         similarity_score("C1")
+    with pytest.raises(MoldiffError, match="would be withheld"):
+        similarity_score("ClCCSc1ccccc1")
 
 
 def test_electronic_properties() -> None:

@@ -16,6 +16,8 @@ from rdkit import Chem
 
 from moldiff.chem.convert import EncodingError, build_vocabulary, decode, encode, survey
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io import records as module
+from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, parse, read_block, read_records, read_texts, write_sdf
 from moldiff.chem.io.text_records import MAX_RECORD, QM9_TAGS
@@ -337,3 +339,33 @@ def test_judging_and_parsing_read_a_block_alike() -> None:
         mol, reason = read_block(record)
         assert reason == parse(record).reason
         assert (mol is None) == bool(reason)
+
+
+ODD = (
+    "C[N+2]", "[H+]", "[2H]O", "C[*+]", "C1CC", "c1cccc1", "C(C)(C)(C)(C)C", "[Na+].[Cl-]", "F/C=C/F", "C[C@H](O)N",
+    "[H]C([H])([H])[H]", "[H][H]", "CN(=O)=O", "N->[Fe]", "[U](F)(F)(F)(F)(F)F", "C[CH2]", "C[C@H](O)N |o1:1|",
+    "[U]" + "(F)" * 16 + "F", "[He+3]",
+)  # fmt: skip
+
+
+def test_the_short_way_to_a_smiles_ends_where_the_long_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    sample = [Chem.MolToSmiles(mol) for mol in Chem.SDMolSupplier(str(SAMPLE))]
+    texts = [smiles_record(index, smiles, "name", {}) for index, smiles in enumerate((*sample, *ODD))]
+    quick = [module.parse(text) for text in texts]
+    monkeypatch.setattr(module, "_SHORT", 0)
+    for text, one in zip(texts, quick, strict=True):
+        other = module.parse(text)
+        assert (one.name, one.tags, one.reason) == (other.name, other.tags, other.reason)
+        assert (one.raw is None) == (other.raw is None)
+        assert (one.mol is None) == (other.mol is None), text.text
+        if one.mol is not None:
+            assert Chem.MolToCXSmiles(one.mol) == Chem.MolToCXSmiles(other.mol)
+
+
+def test_what_breaks_before_a_molecule_is_sanitised_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(mol: Chem.Mol) -> str:
+        raise RuntimeError("an odd molecule")
+
+    monkeypatch.setattr(module, "mol_refusal", broken)
+    record = parse(smiles_record(0, "CCO", "name", {}))
+    assert (record.mol, record.reason) == (None, "rdkit: an odd molecule")
