@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _WITHOUT_EFFECT = frozenset(
     {"model", "property_model", "device", "batch_size", "keep_invalid", "report", "confidence", "trajectory", "shard"}
 )
-_OF_THE_SET = frozenset({"n", "first", "until", "max_draws", "where", "rules", "alerts", "smarts", "rms", "heavy_only"})
+_OF_THE_SET = frozenset(
+    {"n", "first", "until", "max_draws", "where", "rules", "alerts", "smarts", "rms", "heavy_only", "hazards"}
+)
 _LONGEST_NAME = 24
 
 
