@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
 from typing import TypeVar
@@ -31,6 +32,34 @@ def parse_range(text: str, name: str) -> tuple[int, int]:
     raise MoldiffError(
         f"{name} {text}: expected a number such as 18 or a range such as 15..22, from 1 up", argument=name
     )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several parts of a whole, counted from 1."""
+
+    index: int = 1
+    count: int = 1
+
+    def has(self, number: int) -> bool:
+        """Return whether something numbered belongs to the part, if each has every ``count``-th."""
+        return number % self.count == self.index - 1
+
+    def span(self, total: int, first: int = 0) -> range:
+        """Return the numbers that belong to the part of so many from one on, if each has those that follow each
+        other."""
+        return range(first + total * (self.index - 1) // self.count, first + total * self.index // self.count)
+
+
+WHOLE = Part()
+
+
+def parse_part(text: str) -> Part:
+    """Read ``2/8``: the second of eight parts; MoldiffError if it is none."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text, flags=re.ASCII)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise MoldiffError(f"shard '{text}': expected a part such as 2/8, from 1/8 to 8/8", argument="shard")
+    return Part(int(match[1]), int(match[2]))
 
 
 def split_names(names: str) -> list[str]:

@@ -88,8 +88,14 @@ Conditions = str | Condition | Iterable[str | Condition]
 
 
 def read_conditions(wanted: Conditions, name: str) -> tuple[Condition, ...]:
-    """Read conditions; MoldiffError, with the name of the argument, if one is none."""
+    """Read conditions; MoldiffError, with the name of the argument, if one is none, or nothing can meet two of them."""
     found = [wanted] if isinstance(wanted, str | Condition) or not isinstance(wanted, Iterable) else list(wanted)
     if not all(isinstance(item, str | Condition) for item in found):
         raise refusal(name, 'a text such as "mw<450" or a list of them', wanted)
-    return tuple(parse_condition(item) if isinstance(item, str) else item for item in found)
+    conditions = tuple(parse_condition(item) if isinstance(item, str) else item for item in found)
+    for place, one in enumerate(conditions):
+        for other in conditions[:place]:
+            least, most, strict = max(one.low, other.low), min(one.high, other.high), one.strict or other.strict
+            if one.name == other.name and (least >= most if strict else least > most):
+                raise MoldiffError(f"{name} {one} and {name} {other} contradict each other", argument=name)
+    return conditions

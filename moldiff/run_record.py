@@ -45,6 +45,15 @@ def record_path(output: Path) -> Path:
     return plain.with_suffix(".run.json")
 
 
+def is_output(path: Path) -> bool:
+    """Return whether a run record beside a file says that moldiff wrote it."""
+    try:
+        record = read_json(record_path(path))
+        return bool(record["format"] == FORMAT and record["output"] == path.name)
+    except (MoldiffError, KeyError, TypeError):
+        return False
+
+
 def old_record(output: Path) -> Path | None:
     """Return where moldiff 0.1 and older left the record of an SDF, ``run.json``; None if it is not there."""
     path = output.with_name("run.json")
@@ -82,8 +91,13 @@ def run_record(
         "output_sha256": output_sha256,
         **made_by,
         **results,
-        "versions": {"moldiff": VERSION, "python": platform.python_version(), **{p: version(p) for p in _PACKAGES}},
+        "versions": {"python": platform.python_version(), **versions()},
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of moldiff and of the libraries that results depend on."""
+    return {"moldiff": VERSION, **{package: version(package) for package in _PACKAGES}}
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,10 @@ from moldiff.randomness import USES, NoiseSource, Stream
 from moldiff.vocabulary import Vocabulary
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=2, help="Kills of each command in tests/integration/test_resume.py.")
+
+
 @pytest.fixture(scope="session")
 def build_tiny_model() -> Callable[[int], MoleculeModel]:
     """Build a model of H, C, N, O with 5 to 15 atoms and random weights, none zero, that knows logp, by l_max."""

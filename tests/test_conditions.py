@@ -1,6 +1,7 @@
 """Conditions as users write them: what they hold for, how they are written back, and what is none."""
 
 import math
+import re
 
 import pytest
 
@@ -46,3 +47,10 @@ def test_one_or_several_texts_or_conditions() -> None:
     assert len(read_conditions(["mw<450", "mw>100"], "where")) == 2
     with pytest.raises(MoldiffError, match="where must be a text"):
         read_conditions(3, "where")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wanted", [["mw<100", "mw>200"], ["hbd<2", "logp=1", "hbd>=2"], ["qed=0.1..0.2", "qed=0.3"]])
+def test_conditions_that_nothing_can_meet_together_are_refused(wanted: list[str]) -> None:
+    with pytest.raises(MoldiffError, match=rf"where {re.escape(wanted[-1])} and where .* contradict each other"):
+        read_conditions(wanted, "where")
+    assert len(read_conditions(["mw<=100", "mw>=100", "logp>1", "logp<3"], "where")) == 4

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 BASE = {
     "errors", "version", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices", "threads",
     "processes", "arguments", "interruption", "provenance", "run_record", "arrays",
-    "folders", "foreign_text", "deprecations", "status", "sections", "choices", "conditions", "data_frames",
+    "folders", "foreign_text", "deprecations", "status", "sections", "choices", "conditions", "data_frames", "journal",
 }  # fmt: skip
 LAYERS = [
     BASE,

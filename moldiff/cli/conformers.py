@@ -22,7 +22,9 @@ from moldiff.cli.shared import (
     Overwrite,
     PrecisionOption,
     ReportFile,
+    Resume,
     Seed,
+    Shard,
     SmilesColumn,
     progress_bar,
 )
@@ -36,11 +38,14 @@ class Energy(StrEnum):
 
 
 def conformers(
-    file: Annotated[Path, typer.Argument(help="Molecules, with coordinates or without: .smi, .csv, .sdf, ...")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Molecules, with coordinates or without: .smi, .csv, .sdf, ..."),
+    ],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Conformers of each molecule.")] = 10,
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
-        "conformers.sdf"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="SDF (or .sdf.gz) to write; a .csv and a .run.json go beside.")
+    ] = Path("conformers.sdf"),
     model: Model = None,
     evaluations: Annotated[
         int | None, typer.Option(min=1, help=f"Network evaluations; {CONFORMER_DEFAULTS.evaluations} by default.")
@@ -71,15 +76,17 @@ def conformers(
     hazard_list: HazardLists = None,
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
+    shard: Shard = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
+    from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
     from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
-    from moldiff.generation.from_records import count_records
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.models.folder import DEFAULT_MODEL
@@ -103,10 +110,12 @@ def conformers(
         columns=columns,
         sampler=sampling,
         heavy_only=heavy_only,
+        shard=WHOLE if shard is None else parse_part(shard),
         hazards=HazardGate.of(hazard_list or ()),
-        output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite),
+        output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, resume=resume, overwrite=overwrite),
     )
-    with progress_bar("conformers", number * count_records(file, columns)) as progress:
-        summary = ConformerRun(options, file).write(progress)
+    run = ConformerRun(options, files)
+    with progress_bar("conformers", run.requested) as progress:
+        summary = run.write(progress)
     for line in summary.lines():
         typer.echo(line)

@@ -20,7 +20,7 @@ class FileHydrogens(StrEnum):
 
 
 def evaluate(
-    file: Annotated[Path, typer.Argument(help="Any .sdf or .sdf.gz.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Any .sdf or .sdf.gz.")],
     reference: Annotated[
         str | None,
         typer.Option(metavar="MODEL|DIR|SDF", help="Compare with a model's training data, a prepared set or an SDF."),
@@ -56,7 +56,7 @@ def evaluate(
 
     with progress_bar("records", None) as progress:
         report = run_evaluation(
-            file,
+            files,
             reference,
             out,
             requested=requested,

@@ -21,12 +21,15 @@ from moldiff.cli.shared import (
     HeavyOnly,
     KeepInvalid,
     Model,
+    Out,
     Overwrite,
     PrecisionOption,
     ReportFile,
+    Resume,
     Rules,
     SamplerOption,
     Seed,
+    Shard,
     Smarts,
     Where,
     progress_bar,
@@ -39,9 +42,7 @@ if TYPE_CHECKING:
 
 def generate(
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="How many molecules.")] = 100,
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
-        "molecules.sdf"
-    ),
+    out: Out = Path("molecules.sdf"),
     model: Model = None,
     n_atoms: Annotated[
         str | None, typer.Option(metavar="N|N..M", help="Atoms per molecule; of a model of heavy atoms, heavy atoms.")
@@ -168,6 +169,8 @@ def generate(
     first: Annotated[
         int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
     ] = 0,
+    shard: Shard = None,
+    resume: Resume = False,
     confidence: Confidence = False,
     trajectory: Annotated[
         list[Path] | None,
@@ -180,6 +183,7 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
+    from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.generate import generation_run
@@ -227,10 +231,11 @@ def generate(
             report=report,
             trajectories=trajectory or (),
             overwrite=overwrite,
+            resume=resume,
             confidence=confidence,
         ),
-    )
-    with progress_bar("molecules", number) as progress:
+    ).part(WHOLE if shard is None else parse_part(shard))
+    with progress_bar("molecules", options.n) as progress:
         summary = generation_run(options).write(progress)
     for line in summary.lines():
         typer.echo(line)

@@ -7,15 +7,18 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import AddHydrogens, Device, Model, Overwrite, Seed, echo, progress_bar
+from moldiff.cli.shared import AddHydrogens, Device, Model, Overwrite, Resume, Seed, echo, progress_bar
 
 
 def likelihood(
-    file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")
+    ],
     model: Model = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="CSV to write; a .json goes beside it.")] = Path(
-        "scores.csv"
-    ),
+    out: Annotated[
+        Path,
+        typer.Option("-o", "--out", help="Table to write: .csv, .csv.gz or .parquet; a .json goes beside it."),
+    ] = Path("scores.csv"),
     chain_steps: Annotated[
         int | None, typer.Option(min=1, help="Length of the bound's chain, 1000 by default.")
     ] = None,
@@ -40,6 +43,7 @@ def likelihood(
     ] = None,
     device: Device = "auto",
     add_hydrogens: AddHydrogens = False,
+    resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score how likely molecules are under a model: a bound of -ln p in nats, by field."""
@@ -49,7 +53,7 @@ def likelihood(
 
     with progress_bar("records", None) as progress:
         summary = score_file(
-            file,
+            files,
             out,
             model=model or DEFAULT_MODEL,
             chain_steps=chain_steps,
@@ -60,6 +64,7 @@ def likelihood(
             device=device,
             calibration=calibration,
             add_hydrogens=add_hydrogens,
+            resume=resume,
             overwrite=overwrite,
             progress=progress,
         )

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from moldiff.errors import MoldiffError
 
 Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "-o",
+        "--out",
+        help="Molecules to write: .sdf, .smi, .csv (each also .gz) or .parquet; a .csv and a .run.json go beside.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
@@ -89,6 +97,12 @@ HeavyOnly = Annotated[
 ]
 AddHydrogens = Annotated[
     bool, typer.Option("--add-hydrogens", help="Place hydrogens that the file leaves out, such as non-polar ones.")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where a run of the same request was cut short; else begin.")
+]
+Shard = Annotated[
+    str | None, typer.Option("--shard", metavar="I/N", help="Do the I-th of N parts; their files can be joined.")
 ]
 SmilesColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table; by default it is looked for.")]
 NameColumn = Annotated[str | None, typer.Option(metavar="NAME", help="Of a table, the titles of its molecules.")]

@@ -38,14 +38,32 @@ _LABELS = {
 }
 
 
+_NOTHING = {
+    **dict.fromkeys(("unique", "unique_stereo", "novel", "novel_stereo", "posebusters_of_valid"), "no valid molecule"),
+    "atom_stability": "no atom could be read",
+    "edm_atom_stability": "no atom could be read",
+    "posebusters": "no molecule was checked",
+}
+_OUT_OF_USE = 0.5  # a share of real molecules below which a rule tells little of a sample
+
+
 def render(report: EvaluationReport, console: Console) -> None:
     """Print the report: counts, rates with standard errors, distances with floors, reasons."""
     for line in _head(report):
         console.print(line, soft_wrap=True)
-    table = Table("rate", "%", "± s.e.", "95 % interval", "n", box=None)
+    own = {} if report.reference is None else report.reference.rates
+    table = Table("rate", "%", "± s.e.", "95 % interval", "n", *(["reference"] if own else []), box=None)
     for name, rate in report.metrics.items():
-        table.add_row(_LABELS[name], *_cells(rate))
+        beside = [_reference_share(name, own.get(name))] if own else []
+        table.add_row(_LABELS[name], *_cells(rate, _NOTHING.get(name, "no molecule")), *beside)
     console.print(table)
+    if report.reference is not None and not own:
+        text = "(the reference does not carry its own rates: an early model; an SDF or a prepared set does)"
+        console.print(text, soft_wrap=True)
+    real = own.get("edm_molecule_stability")
+    if real is not None and real.value is not None and real.value < _OUT_OF_USE:
+        told = f"only {real.value:.0%} of the reference's own molecules pass"
+        console.print(f"(EDM's distance table is made for QM9: {told})", soft_wrap=True)
     if report.comparison is not None and report.reference is not None:
         source = report.reference.source
         console.print(f"Wasserstein-1 distances to {source} (floor: as many real molecules)", soft_wrap=True)
@@ -86,12 +104,16 @@ def _head(report: EvaluationReport) -> list[str]:
 
 
 def _distances(comparison: Comparison) -> Table:
-    table = Table("quantity", "W1", "floor", "unit", "share measured", box=None)
+    table = Table("quantity", "W1", "floor", "unit", "share measured", "mean", "reference", box=None)
     for kind, found in comparison.geometry.items():
-        table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], f"{found.measured:.1%}")
+        why = "" if found.w1 is not None else ": too few of any type"
+        measured = f"{found.measured:.1%}{why}"
+        table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], measured, "", "")
     for name, distance in comparison.properties.items():
         unit = PROPERTIES[name].unit
-        table.add_row(name, _number(distance.w1), _number(distance.floor), "" if unit == "1" else unit, "")
+        why = "" if distance.w1 is not None else "too few values"
+        means = _number(distance.mean), _number(distance.reference_mean)
+        table.add_row(name, _number(distance.w1), _number(distance.floor), "" if unit == "1" else unit, why, *means)
     return table
 
 
@@ -138,9 +160,17 @@ def _extras(report: EvaluationReport) -> list[str]:
     return lines
 
 
-def _cells(rate: Rate) -> tuple[str, str, str, str]:
+def _reference_share(name: str, own: Rate | None) -> str:
+    """Return the reference's own value beside a rate."""
+    if own is None:
+        return "not asked" if name.startswith("posebusters") else "0"
+    return "-" if own.value is None else f"{own.value:.2%}"
+
+
+def _cells(rate: Rate, nothing: str) -> tuple[str, str, str, str]:
+    """Return the cells of a rate; of one that there was nothing to count for, why."""
     if rate.value is None or rate.interval is None:
-        return "-", "-", "-", "0"
+        return "-", "-", f"none: {nothing}", "0"
     error = "-" if rate.standard_error is None else f"{rate.standard_error:.2%}"
     return f"{rate.value:.2%}", error, f"{rate.interval[0]:.1%} to {rate.interval[1]:.1%}", str(rate.n)
 

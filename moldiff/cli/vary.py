@@ -20,17 +20,22 @@ from moldiff.cli.shared import (
     HeavyOnly,
     KeepInvalid,
     Model,
+    Out,
     Overwrite,
     PrecisionOption,
     ReportFile,
+    Resume,
     SamplerOption,
     Seed,
+    Shard,
     progress_bar,
 )
 
 
 def vary(
-    file: Annotated[Path, typer.Argument(help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Molecules with 3D coordinates: .sdf, .sdf.gz, .xyz.")
+    ],
     number: Annotated[int, typer.Option("-n", "--number", min=1, help="Variations of each molecule.")] = 10,
     strength: Annotated[
         str,
@@ -40,9 +45,7 @@ def vary(
             "a range is spread over the variations. With the built-in model most changes from 0.4 to 0.6.",
         ),
     ] = "0.3..0.6",
-    out: Annotated[Path, typer.Option("-o", "--out", help="SDF to write; a .csv and a .run.json go beside it.")] = Path(
-        "variations.sdf"
-    ),
+    out: Out = Path("variations.sdf"),
     model: Model = None,
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
@@ -60,12 +63,14 @@ def vary(
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     confidence: Confidence = False,
+    shard: Shard = None,
+    resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
+    from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
-    from moldiff.generation.from_records import count_records
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.generation.vary import VaryOptions, VaryRun, read_strength
@@ -88,12 +93,19 @@ def vary(
         add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
+        shard=WHOLE if shard is None else parse_part(shard),
         hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(
-            path=out, keep_invalid=keep_invalid, report=report, overwrite=overwrite, confidence=confidence
+            path=out,
+            keep_invalid=keep_invalid,
+            report=report,
+            resume=resume,
+            overwrite=overwrite,
+            confidence=confidence,
         ),
     )
-    with progress_bar("variations", number * count_records(file)) as progress:
-        summary = VaryRun(options, file).write(progress)
+    run = VaryRun(options, files)
+    with progress_bar("variations", run.requested) as progress:
+        summary = run.write(progress)
     for line in summary.lines():
         typer.echo(line)

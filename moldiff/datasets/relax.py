@@ -1,11 +1,11 @@
-"""Files of molecules to files of relaxed molecules: in worker processes, in shards, so that a killed run goes on."""
+"""Files of molecules to files of relaxed molecules: in worker processes; a killed run goes on."""
 
 from __future__ import annotations
 
 import csv
 import io
 import itertools
-import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,16 +26,16 @@ from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, read_json, refuse_existing_file, write_json
+from moldiff.files import atomic_writer, claimed, refuse_existing_file
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
+from moldiff.journal import Journal, is_unfinished, journal_of, refuse_unfinished
 from moldiff.processes import Lost, map_items
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-SHARD = 32  # records
 EMBED_TIMEOUT_S = 60
 PARQUET = ".parquet"
 SUFFIXES = (".sdf", ".sdf.gz", PARQUET)
@@ -117,45 +117,50 @@ def relax_files(
         workers: processes.
         timeout_s: longest time for one molecule.
         seed: of the embedding.
-        resume: go on with the shards of a run that was interrupted.
-        overwrite: replace ``out``, and begin anew where shards lie.
+        resume: go on with the results of a run that was cut short.
+        overwrite: replace ``out``, and begin anew where such results lie.
         columns: where tables have their SMILES and names; None = it is found out.
         progress: called with the number of records done so far.
 
     Raises:
-        MoldiffError: bad arguments, an unreadable file, shards of another run, no molecule that could be relaxed.
-        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. Finished shards stay in ``<out>.parts``, for ``resume``.
+        MoldiffError: bad arguments, an unreadable file, results of another run, no molecule that could be relaxed.
+        KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. What is done stays in ``<out>.unfinished``, for ``resume``.
     """
     out = Path(out)
     options = _Options(_method(method), seed, _suffix(out))
     table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
+    refuse_unfinished(out, resume=resume, overwrite=overwrite)
     for path in (out, table):
-        refuse_existing_file(path, overwrite)
+        refuse_existing_file(path, overwrite or (resume and is_unfinished(out)))
     sources = find_sources([Path(file) for file in files], columns)
-    with claimed(out):
-        parts = _open_parts(out, options, sources, resume=resume, overwrite=overwrite)
-        _relax_sources(sources, parts, options, workers, timeout_s, progress)
-        report = _join(out, table, sources, parts)
-        shutil.rmtree(parts)
+    hashes = [entry for source in sources for entry in source.hashes()]
+    request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
+    with claimed(out), journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
+        _relax_sources(sources, journal, options, workers, timeout_s, progress)
+        report = _join(out, table, sources, journal)
+        journal.remove()
     return report
 
 
 def _relax_sources(
-    sources: Sequence[Source], parts: Path, options: _Options, workers: int, timeout_s: float, progress: Progress | None
+    sources: Sequence[Source],
+    journal: Journal,
+    options: _Options,
+    workers: int,
+    timeout_s: float,
+    progress: Progress | None,
 ) -> None:
-    """Write the shards that are not there yet."""
-    done = sum(1 for _ in parts.glob("[0-9]*.json"))
+    """Add the results that are not there yet to a journal."""
+    started = time.monotonic() - journal.seconds
     with watched_signals() as interruption:
         texts = (record for source in sources for record in source.texts())
-        sent, known = itertools.tee(itertools.islice(texts, done * SHARD, None))
+        sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)
         found = map_items(work, sent, workers=workers, timeout_s=timeout_s)
-        results = interruption.until(map(_named, found, known))
-        while (shard := list(itertools.islice(results, SHARD))) and interruption.number is None:
-            write_json(parts / f"{done:06d}.json", [asdict(result) for result in shard])
-            done += 1
+        for result in interruption.until(map(_named, found, known)):
+            journal.add(asdict(result), time.monotonic() - started)
             if progress is not None:
-                progress((done - 1) * SHARD + len(shard))
+                progress(journal.count)
         if interruption.number is not None:
             interruption.end()
 
@@ -175,22 +180,6 @@ def _suffix(out: Path) -> str:
         if out.name.lower().endswith(suffix):
             return suffix
     raise MoldiffError(f"{out}: the output must end in {', '.join(SUFFIXES)}")
-
-
-def _open_parts(out: Path, options: _Options, sources: Sequence[Source], *, resume: bool, overwrite: bool) -> Path:
-    """Return the folder of shards: a new one, or that of the run that is resumed."""
-    parts = out.with_name(f"{out.name}.parts")
-    hashes = [entry for source in sources for entry in source.hashes()]
-    wanted = {"moldiff": VERSION, "options": asdict(options), "sources": hashes}
-    if parts.exists() and not resume:
-        if not overwrite:
-            raise MoldiffError(f"{parts} holds the shards of an interrupted run; resume it, or overwrite them")
-        shutil.rmtree(parts)
-    if not parts.exists():
-        write_json(parts / "run.json", wanted)
-    elif read_json(parts / "run.json") != wanted:
-        raise MoldiffError(f"{parts} holds the shards of a run with other input, options or version; overwrite them")
-    return parts
 
 
 def _named(found: _Result | Lost, record: TextRecord) -> _Result:
@@ -238,24 +227,15 @@ def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
     return (None, reason) if reason else (with_all_hydrogens(record.mol), "")
 
 
-def _join(out: Path, table: Path, sources: Sequence[Source], parts: Path) -> RelaxReport:
-    """Write the file and the table from the shards."""
-    shards = sum(1 for _ in parts.glob("[0-9]*.json"))
-    results = [
-        _Result(**{**entry, "content": None})
-        for number in range(shards)
-        for entry in read_json(parts / f"{number:06d}.json")
-    ]
+def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -> RelaxReport:
+    """Write the file and the table from the journal."""
+    results = [_Result(**{**entry, "content": None}) for entry in journal.entries()]
     relaxed = [result.values["relaxed_by_kcal_mol"] for result in results if not result.reason]
     dropped = Counter(result.reason.partition(":")[0] for result in results if result.reason)
     if not relaxed:
+        journal.remove()
         raise MoldiffError(f"none of the {len(results)} molecules could be relaxed; the first: {results[0].reason}")
-    contents = (
-        entry["content"]
-        for number in range(shards)
-        for entry in read_json(parts / f"{number:06d}.json")
-        if not entry["reason"]
-    )
+    contents = (entry["content"] for entry in journal.entries() if not entry["reason"])
     if out.name.lower().endswith(PARQUET):
         _write_parquet(out, list(contents))
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,8 +18,8 @@ from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connect
 from moldiff.chem.graph import symbol
 from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem, with_all_hydrogens
 from moldiff.chem.identity import canonical_smiles
-from moldiff.chem.io.inputs import Molecules, file_of, records_of
-from moldiff.chem.io.records import judge, read_block, read_texts, without_implied_hydrogens
+from moldiff.chem.io.inputs import Molecules, files_of, records_of, texts_of
+from moldiff.chem.io.records import judge, read_block, without_implied_hydrogens
 from moldiff.chem.io.text_records import SDF_SUFFIXES
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
@@ -104,23 +104,24 @@ def withheld(index: int) -> Assessment:
 
 
 def blocks_of(molecules: Molecules) -> Iterator[tuple[int, str, Mol | None, str]]:
-    """Yield what `read_blocks` does of a file or of given molecules, which are taken as they are."""
-    if (path := file_of(molecules)) is not None:
-        yield from read_blocks(path)
+    """Yield what `read_blocks` does of files or of given molecules, which are taken as they are."""
+    if (files := files_of(molecules)) is not None:
+        yield from read_blocks(files)
         return
     for record in records_of(molecules):
         yield record.index, record.name, record.mol or record.raw, record.reason
 
 
-def read_blocks(path: Path) -> Iterator[tuple[int, str, Mol | None, str]]:
-    """Yield (index, name, unsanitised molecule or None, reason) of every record of an SDF.
+def read_blocks(files: Sequence[Path]) -> Iterator[tuple[int, str, Mol | None, str]]:
+    """Yield (index, name, unsanitised molecule or None, reason) of every record of some SDFs, counted through.
 
     Raises:
-        MoldiffError: the file is missing, empty, damaged or no SDF.
+        MoldiffError: a file is missing, empty, damaged or no SDF.
     """
-    if not path.name.lower().endswith(SDF_SUFFIXES):
-        raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
-    for record in read_texts(path):
+    for path in files:
+        if not path.name.lower().endswith(SDF_SUFFIXES):
+            raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
+    for _, record in texts_of(files):
         mol, reason = read_block(record)
         yield record.index, record.name, mol, reason
 
@@ -196,7 +197,8 @@ def assess_file(
     """
     if requested is not None and requested < 1:
         raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
-    path = file_of(molecules)
+    files = files_of(molecules)
+    path = files[0] if files is not None and len(files) == 1 else None
     if path is not None and path.is_file() and path.stat().st_size == 0 and (requested or _drawn(path)):
         # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
         requested = requested or _drawn(path)
@@ -211,9 +213,8 @@ def assess_file(
         if progress is not None:
             progress(len(rows))
     if requested is not None and len(rows) > requested:
-        raise MoldiffError(
-            f"{path or 'the list'} holds {len(rows)} records, more than the {requested} that were requested"
-        )
+        where = "the list" if files is None else ", ".join(map(str, files))
+        raise MoldiffError(f"{where} holds {len(rows)} records, more than the {requested} that were requested")
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
     return rows, _convention(rows) if hydrogens == "auto" else hydrogens
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moldiff.chem.io.inputs import Molecules, file_of, kept
+from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
@@ -60,7 +60,8 @@ def evaluate(
     2
 
     Args:
-        molecules: .sdf or .sdf.gz, or RDKit molecules with 3D conformers, as a list, a `Result`, a column, a supplier.
+        molecules: .sdf or .sdf.gz, a list of such paths, or RDKit molecules with 3D conformers, as a list, a `Result`,
+            a column, a supplier.
         reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
             nothing.
         out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
@@ -86,7 +87,7 @@ def evaluate(
     _check_numbers(posebusters, relax, workers)
     if out is not None:
         check_output(Path(out), overwrite=overwrite)
-    path, molecules = file_of(molecules), kept(molecules)
+    files, molecules = files_of(molecules), kept(molecules)
     if relax:
         relaxation.check_installed()
     if fcd:
@@ -122,9 +123,9 @@ def evaluate(
     if fcd and reference is not None:
         clock.stage("fcd")
         distance = _chemnet_distance(rows, reference, seed)
-    sha256 = "" if path is None else sha256_of(path)
+    sha256 = "" if files is None else " ".join(sha256_of(path) for path in files)
     report = EvaluationReport(
-        path=path or Path(IN_MEMORY),
+        path=Path(IN_MEMORY if files is None else ", ".join(path.name for path in files)),
         sha256=sha256,
         hydrogens=convention,
         rows=rows,
@@ -137,7 +138,7 @@ def evaluate(
         fcd=distance,
         memorisation=repeats,
         rarity=rarity,
-        generation=None if path is None else read_generation(path, sha256),
+        generation=None if files is None or len(files) > 1 else read_generation(files[0], sha256),
         seconds=clock.seconds(),
         header=header(),
     )

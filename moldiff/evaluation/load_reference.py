@@ -13,8 +13,10 @@ from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.assess import HydrogenChoice, assess_file
+from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess, assess_file
 from moldiff.evaluation.measurements import Measurements
+from moldiff.evaluation.metrics import diversity, stability, validity
+from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference, build_reference
 from moldiff.files import read_json
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_MOLECULES = 5000
 """Held-out and training molecules that are drawn from a data set; about 20 s for the two."""
+
+_MOST_RATED = 1000  # molecules of a prepared set that its own rates are of, a millisecond or two each
 
 
 def load_reference(name_or_path: Path | str, *, hydrogens: HydrogenChoice = "auto") -> Reference:
@@ -62,7 +66,13 @@ def reference_from_sdf(path: Path, *, hydrogens: HydrogenChoice = "auto", seed: 
     smiles = [row.smiles for row in valid]
     keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
     source = f"{len(valid)} valid molecules of {path.name}"
-    return build_reference(source, Measurements.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
+    reference = build_reference(source, Measurements.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
+    return replace(reference, rates=_own_rates(rows))
+
+
+def _own_rates(rows: Sequence[Assessment]) -> dict[str, Rate]:
+    """Return what the molecules of a reference come to where a sample's are judged."""
+    return validity(rows) | stability(rows) | diversity(rows, None)
 
 
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
@@ -95,7 +105,9 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
         source = f"training molecules of {name} (it has no held-out ones)"
     smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
     reference = build_reference(source, Measurements.of(molecules), training, keys, smiles=smiles, seed=seed)
-    return replace(reference, training_smiles=training_smiles)
+    hydrogens: HydrogenChoice = "explicit" if dataset.vocabulary.explicit_hydrogens else "implicit"
+    rows = [assess(mol, place, "", hydrogens=hydrogens) for place, mol in enumerate(molecules[:_MOST_RATED])]
+    return replace(reference, training_smiles=training_smiles, rates=_own_rates(rows))
 
 
 def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

@@ -18,6 +18,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
 from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
+from moldiff.evaluation.rates import Rate
 from moldiff.models.references import HISTOGRAMS, RARITY, TRAINING_KEYS, References, TrainingKeys
 
 if TYPE_CHECKING:
@@ -61,6 +62,8 @@ class Reference:
         smiles: canonical, without stereo, of the held-out molecules; empty in references of early models.
         training_smiles: the same of training molecules; only at hand beside the data set, never stored.
         rarity: counts of ring systems and bonds in the training molecules; None = not at hand.
+        rates: of the reference's own molecules, by the names of `moldiff.evaluation.metrics`; empty in references of
+            early models.
     """
 
     source: str
@@ -74,6 +77,7 @@ class Reference:
     training_smiles: tuple[str, ...] = ()
     motifs: dict[str, Frequency] = field(default_factory=dict)
     rarity: RarityTables | None = None
+    rates: dict[str, Rate] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but the keys as plain JSON types."""
@@ -91,6 +95,7 @@ class Reference:
             "composition": self.composition,
             "motifs": {name: [_rounded(one.mean), _rounded(one.std)] for name, one in self.motifs.items()},
             "smiles": list(self.smiles),
+            "rates": {name: [rate.count, rate.n, rate.effective] for name, rate in self.rates.items()},
         }
 
     @classmethod
@@ -117,6 +122,7 @@ class Reference:
                 keys=keys,
                 smiles=tuple(str(text) for text in value.get("smiles", [])),
                 motifs={name: Frequency(*map(float, one)) for name, one in value.get("motifs", {}).items()},
+                rates={name: Rate(*one) for name, one in value.get("rates", {}).items()},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise MoldiffError(f"the reference is damaged ({error!r}); build it again") from error

@@ -20,6 +20,7 @@ from moldiff.chem.conformer_set import relative_energies, repeats
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
+from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
 from moldiff.chem.relax import Method
 from moldiff.chem.topology import Topology, topology_of
@@ -31,7 +32,7 @@ from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusio
 from moldiff.errors import MoldiffError
 from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
-from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
+from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import Gate, MoleculeResult, assess
@@ -50,7 +51,7 @@ DEFAULT_CONFORMERS = 10
 DEFAULT_REDRAWS = 10
 DIFFERENT = 0.5  # angstrom between conformers that are counted as different, if none is asked for
 _FACTS = ("mirrored", "redraws", "energy_kcal_mol", "energy_rank", "same_as")
-_COLUMNS = ("moldiff_id", *RECORD_COLUMNS, "status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations")
+_COLUMNS = ("status", "reason", *_FACTS, "smiles", "n_atoms", "evaluations")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,11 @@ class ConformerOptions(RecordOptions):
             raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}", argument="redraws")
         if self.rms is not None and not 0 < number(self.rms, "rms") < math.inf:
             raise MoldiffError(f"rms must be a distance above 0, in angstrom, not {self.rms:g}", argument="rms")
+        if self.output is not None and not self.output.kind.has_coordinates:
+            known = ", ".join(kind.suffix for kind in WITH_COORDINATES)
+            raise MoldiffError(
+                f"{self.output.path}: conformers are coordinates; the output must end in one of {known}", argument="out"
+            )
         if self.energy is Method.gfn2 and not is_installed():
             raise MoldiffError("energy gfn2 needs tblite: pip install 'moldiff[xtb]'", argument="energy")
 
@@ -101,7 +107,7 @@ class ConformerRun(RecordRun[Topology]):
         super().__init__(options, molecules, gate)
         self.options = options
         self._seen = seen_lengths(self.folder)
-        self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
+        self.columns = ("moldiff_id", *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self.mirrored = self.redrawn = self.valid = self.different = 0
 
     @staticmethod
@@ -127,15 +133,13 @@ class ConformerRun(RecordRun[Topology]):
         energies = relative_energies(mols, self.options.energy)
         order = sorted(range(len(mols)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
         same = repeats([mols[k] for k in order], self.options.rms or DIFFERENT)
-        self.valid += len(mols)
         for rank, (k, before) in enumerate(zip(order, same, strict=True), start=1):
             result = results[places[k]]
             facts = {**result.facts, "energy_kcal_mol": energies[k], "energy_rank": rank}
             if before is None:
-                self.different += 1
                 results[places[k]] = replace(result, facts=facts)
                 continue
-            other = results[places[order[before]]].number
+            other = self.id_of(results[places[order[before]]].number)
             found = replace(result, facts={**facts, "same_as": other})
             if self.options.rms is not None:
                 reason = f"duplicate: within {self.options.rms:g} angstrom of conformer {other}"
@@ -198,9 +202,18 @@ class ConformerRun(RecordRun[Topology]):
 
     def _result(self, found: MoleculeResult, attempt: int, evaluations: int) -> MoleculeResult:
         facts = {"mirrored": "no", **found.facts, "redraws": attempt}
-        self.redrawn += attempt
-        self.mirrored += found.status == Status.VALID and facts["mirrored"] == "yes"
         return replace(found, evaluations=evaluations * (attempt + 1), facts=facts)
+
+    def whole(self, count: int) -> int:
+        return count - count % self.options.n  # conformers of a molecule are compared with each other
+
+    def note(self, result: MoleculeResult) -> None:
+        super().note(result)
+        self.redrawn += int(str(result.facts.get("redraws", 0)))
+        if result.status in (Status.VALID, Status.DUPLICATE):
+            self.valid += 1
+            self.mirrored += result.facts["mirrored"] == "yes"
+            self.different += "same_as" not in result.facts
 
     def details(self) -> list[str]:
         """Return one line."""

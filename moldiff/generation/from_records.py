@@ -11,16 +11,18 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
+from moldiff.arguments import WHOLE, Part
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
-from moldiff.chem.io.inputs import Molecules, file_of, records_of
-from moldiff.chem.io.records import Record, read_texts
+from moldiff.chem.io.inputs import Molecules, files_of, kept, records_of, sha256_of_molecules, survey
+from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
+from moldiff.files import sha256_of
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress, Run
@@ -43,10 +45,12 @@ class RecordOptions(RunOptions):
     Attributes:
         add_hydrogens: place the hydrogens that records with coordinates leave out.
         columns: of a table of molecules.
+        shard: the part of the records of files that is worked on.
     """
 
     add_hydrogens: bool = False
     columns: Columns | None = None
+    shard: Part = WHOLE
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,7 +73,7 @@ class RecordTask(Generic[Item]):
     """One draw that is asked for.
 
     Attributes:
-        number: among all draws of the run, its ``moldiff_id``.
+        number: of the draw, counted through all records.
         draw: among those of its record, from 0.
         record: that it answers.
         item: the record, prepared; None if that is impossible.
@@ -83,16 +87,11 @@ class RecordTask(Generic[Item]):
     reason: str
 
 
-def count_records(path: Path, columns: Columns | None = None) -> int:
-    """Return the number of records of a molecule file; MoldiffError if it cannot be read or is empty."""
-    return sum(1 for _ in read_texts(path, columns))
-
-
 class _Tally:
     """Counts draws and tells it."""
 
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress, self._done = progress, 0
+    def __init__(self, progress: Progress | None, done: int) -> None:
+        self._progress, self._done = progress, done
 
     def add(self, count: int = 1) -> None:
         self._done += count
@@ -114,19 +113,22 @@ class RecordRun(Run, Generic[Item]):
     """
 
     def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
-        path = file_of(molecules)  # what is neither file nor molecule shows before the model is loaded
-        super().__init__(options, gate)
-        self._n, self._molecules, self._path = options.n, molecules, path
+        files = files_of(molecules)  # what is neither file nor molecule shows before the model is loaded
+        self._span = None
+        if files is not None:
+            total, self.tag_names = survey(files, options.columns)
+            self._span = options.shard.span(total)
+            if total and not self._span:
+                raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
+        super().__init__(options, gate, first=0 if self._span is None else self._span.start * options.n)
+        self._n, self._molecules, self._files = options.n, kept(molecules), files
         self._columns, self._add_hydrogens = options.columns, options.add_hydrogens
         self._asked = 0  # draws, as far as the records have been read
-        self._all_asked = False
-        self.records, self.answered = 0, set[int]()
+        self.records, self.answered = 0, set[int]()  # of results so far
 
     @property
     def requested(self) -> int:
-        if self._all_asked or self._path is None:
-            return self._asked
-        return self._n * count_records(self._path, self._columns)
+        return self._asked if self._span is None else self._n * len(self._span)
 
     def molecule_sampler(self, keep_predictions: bool, workers: Workers) -> MoleculeSampler:
         """Return what carries solver, grid, noise and micro-batches."""
@@ -154,9 +156,8 @@ class RecordRun(Run, Generic[Item]):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        records = records_of(self._molecules, self._columns, self._add_hydrogens)
-        asks, tally = self._asks(records), _Tally(progress)
-        usable, first_reason = False, ""
+        records = records_of(self._molecules, self._columns, self._add_hydrogens, self._span)
+        asks, tally = self._asks(records), _Tally(progress, self.counts.drawn)
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
             tally.add(len(chunk) - len(ready))
@@ -165,31 +166,55 @@ class RecordRun(Run, Generic[Item]):
                 if result.number in found:
                     raise MoldiffError(f"draw {result.number} came twice")
                 found[result.number] = result
-            usable = usable or bool(ready)
             for ask in chunk:
-                first_reason = first_reason or ask.reason
                 if ask.number in found:  # or it was interrupted
                     yield self._placed(ask, found[ask.number])
-        if not usable and interruption.number is None:
+        if self.records and not self.evaluations and interruption.number is None:
+            first_reason = self.counts.first_reason
             hint = "; conformers gives it coordinates" if first_reason in (NO_CONFORMER, FLAT) else ""
-            where = "the molecules" if self._path is None else self._path
+            where = "the molecules" if self._files is None else ", ".join(map(str, self._files))
             raise MoldiffError(f"{where}: none of the records can be used; the first: {first_reason}{hint}")
 
     def _placed(self, ask: RecordTask[Item], result: MoleculeResult) -> MoleculeResult:
-        """Return a result with the facts of its record, counted there."""
+        """Return a result with the facts of its record."""
         record = ask.record
-        self.records += ask.draw == 0
-        if result.status == Status.VALID:
-            self.answered.add(record.index)
-        facts = {"record": record.index, "name": record.name, "draw": ask.draw, **result.facts}
+        facts = {
+            "file": Path(record.file).name,
+            "record": record.index,
+            "name": record.name,
+            "draw": ask.draw,
+            **result.facts,
+        }
         if result.status == Status.WITHHELD:  # a name or a data field may tell what it is
             return replace(result, facts={**facts, "name": ""})
         return replace(result, facts=facts, title=self.title(record), tags=record.tags)
 
+    def note(self, result: MoleculeResult) -> None:
+        self.records += result.facts["draw"] == 0
+        if result.status == Status.VALID:
+            self.answered.add(int(str(result.facts["record"])))
+
+    def identity(self) -> dict[str, Any]:
+        if self._files is None:
+            return {"molecules": [sha256_of_molecules(self._molecules)]}
+        return {"molecules": [sha256_of(path) for path in self._files]}
+
+    @property
+    def record_columns(self) -> tuple[str, ...]:
+        """Columns that say which record a draw answers."""
+        return ("file", *RECORD_COLUMNS) if self._files is not None and len(self._files) > 1 else RECORD_COLUMNS
+
+    def id_of(self, number: int) -> str:
+        return f"{self.key}-{self.request.sampler.seed}-{number // self._n}.{number % self._n}"
+
     def _asks(self, records: Iterable[Record]) -> Iterator[RecordTask[Item]]:
-        """Yield the draws that are asked for, record by record."""
-        sizes, warned, number = self.model.statistics.size_counts, False, 0
+        """Yield the draws that are still to be made, record by record."""
+        sizes, warned = self.model.statistics.size_counts, False
+        there = self.counts.drawn
         for record in records:
+            self._asked += self._n
+            if self._asked <= there:
+                continue
             item, reason = None, record.reason
             if record.mol is not None:
                 try:
@@ -207,8 +232,5 @@ class RecordRun(Run, Generic[Item]):
                     record.index, record.name or "no name", len(item.arrays.atom_type),
                     self.model.vocabulary.atoms, min(sizes), max(sizes),
                 )  # fmt: skip
-            for draw in range(self._n):
-                self._asked = number + 1
-                yield RecordTask(number, draw, record, item, reason)
-                number += 1
-        self._all_asked = True
+            for draw in range(max(0, self._n - (self._asked - there)), self._n):
+                yield RecordTask(record.index * self._n + draw, draw, record, item, reason)

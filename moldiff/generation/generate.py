@@ -14,13 +14,13 @@ from moldiff.chem.filters.patterns import Patterns
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
 from moldiff.conditions import Conditions
 from moldiff.devices import whatever_the_default
+from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.options.fragment import Fragment
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.run import GenerateRun
 from moldiff.generation.smc_run import GroupRun
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
@@ -76,11 +76,12 @@ def generate(
 
     >>> import moldiff
     >>> result = moldiff.generate(3, targets={"logp": 1.5}, evaluations=4)
-    >>> [int(number) for number in result.table["moldiff_id"]]
+    >>> [int(number) for number in result.table["draw"]]
     [0, 1, 2]
 
-    Each molecule carries its row of ``result.table`` as properties, among them ``moldiff_id`` (the number of its draw),
-    ``status`` and ``decoding``, and for each target ``target_<name>`` (the value that its draw was conditioned on),
+    Each molecule carries its row of ``result.table`` as properties, among them ``draw`` (its number), ``moldiff_id``
+    (no other molecule of any run has it), ``status`` and ``decoding``, and for each target ``target_<name>`` (the value
+    that its draw was conditioned on),
     ``<name>`` as measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a
     function of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may
     be texts as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.

@@ -13,9 +13,9 @@ from moldiff.chem.draw import gallery_html
 from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult, rounded
+from moldiff.generation.results import INTEGERS, MoleculeResult, rounded
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid, warn_of_shortfall
-from moldiff.generation.writer import write_results
+from moldiff.generation.writer import ResultSheet, write_results
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -66,9 +66,12 @@ class Result(Sequence["Mol"]):
     @cached_property
     def table(self) -> DataFrame:
         """A row for each draw, with the columns of the CSV; numbers are numbers, with six digits."""
-        columns = self._run.columns
-        rows = [result.values(columns) for result in self._results]
-        return data_frame(columns, rows, whole=INTEGERS, texts=TEXTS, number=lambda value: rounded(float(str(value))))
+        sheet = ResultSheet(self._run)
+        rows = [dict(zip(sheet.headings, sheet.cells(result), strict=True)) for result in self._results]
+        texts = frozenset(sheet.texts)
+        return data_frame(
+            sheet.headings, rows, whole=INTEGERS, texts=texts, number=lambda value: rounded(float(str(value)))
+        )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what the command line writes: the SDF, and beside it the CSV and the run record; return the SDF.

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
@@ -14,7 +14,9 @@ from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io.outputs import cell
 from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.chem.io.tags import apart
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
@@ -29,40 +31,19 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COLUMNS = (
-    "moldiff_id", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
+    "moldiff_id", "draw", "status", "reason", "decoding", "changed", "renoised", "smiles", "duplicate_of", "n_atoms",
     *REPORTED, "evaluations",
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
-    {
-        "moldiff_id",
-        "record",
-        "draw",
-        "rarest_ring_count",
-        "changed",
-        "renoised",
-        "duplicate_of",
-        "n_atoms",
-        "redraws",
-        "evaluations",
-        "energy_rank",
-        "same_as",
-    }
+    {"record", "draw", "rarest_ring_count", "changed", "renoised", "n_atoms", "redraws", "evaluations", "energy_rank"}
 )
 TEXTS = frozenset(
     {
-        "status",
-        "reason",
-        "decoding",
-        "smiles",
-        HYDROGENS,
-        "name",
-        "rarest_ring",
-        "weakest_bond",
-        "same_molecule",
-        "mirrored",
+        "moldiff_id", "file", "name", "status", "reason", "decoding", "smiles", "duplicate_of", "same_as",
+        "rarest_ring", "weakest_bond", "same_molecule", "mirrored", HYDROGENS,
     }
-)
+)  # fmt: skip
 """Columns of whole numbers and of texts; the others are numbers."""
 
 Gate = Callable[["Mol"], str]
@@ -74,13 +55,13 @@ class MoleculeResult:
     """Result of one draw.
 
     Attributes:
-        number: the draw's number, its ``moldiff_id``.
+        number: the draw's number.
         status: see `Status`.
         reason: a code word, a colon and detail; empty if valid.
         mol: the molecule; of an invalid one the unsanitised molecule, None if there is nothing to show.
         smiles: canonical SMILES with stereo where the chemistry is sound, else empty.
         properties: RDKit properties where the chemistry is sound; NaN where a calculator failed.
-        duplicate_of: number of the first draw with the same SMILES, None if this is it.
+        duplicate_of: ``moldiff_id`` of the first draw with the same SMILES, None if this is it.
         decoding: which decoding made the molecule, "argmax", "structured" or "fitted"; empty for a failed draw.
         changed: of structured decoding, how many atom types, charges and bonds differ from argmax.
         renoised: how often the draw was noised and walked down again; of a valid one, the last attempt made it.
@@ -89,8 +70,10 @@ class MoleculeResult:
         targets: of each property with a target, what was wanted, what was measured and the error, by column.
         score: of a molecule drawn by score; None if it has none, or no score was asked for.
         facts: further columns.
-        title: of its record in an SDF; "" = its number.
+        title: of its record in an SDF; "" = its ``id``.
         tags: of the record that it answers.
+        group: of the first of a group that was drawn by score, what there is to tell of the group.
+        id: its ``moldiff_id``, given when it is counted.
     """
 
     number: int
@@ -99,7 +82,7 @@ class MoleculeResult:
     mol: Mol | None = None
     smiles: str = ""
     properties: Mapping[str, float] = field(default_factory=dict)
-    duplicate_of: int | None = None
+    duplicate_of: str | None = None
     decoding: str = ""
     changed: int = 0
     renoised: int = 0
@@ -110,6 +93,8 @@ class MoleculeResult:
     facts: Mapping[str, object] = field(default_factory=dict)
     title: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
+    group: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
 
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
@@ -121,7 +106,7 @@ class MoleculeResult:
         Args:
             columns: in their order; None = `COLUMNS`, the score, ``targets`` and ``facts``.
         """
-        return {name: _cell(value) for name, value in self.values(columns).items()}
+        return {name: cell(value) for name, value in self.values(columns).items()}
 
     def values(self, columns: Sequence[str] | None = None) -> dict[str, object]:
         """Return the row as values: numbers as numbers, None where there is none.
@@ -134,7 +119,8 @@ class MoleculeResult:
         if self.score is not None:
             row[SCORE_COLUMN] = self.score
         row |= {
-            "moldiff_id": self.number,
+            "moldiff_id": self.id,
+            "draw": self.number,
             "status": str(self.status),
             "reason": self.reason,
             "decoding": self.decoding,
@@ -159,8 +145,8 @@ class MoleculeResult:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
         numbers, rounded as in the CSV."""
         assert self.mol is not None
-        for name, text in self.tags.items():
-            self.mol.SetProp(f"input_{name}" if name in columns else name, text)
+        for name, column in apart(self.tags, columns).items():
+            self.mol.SetProp(column, self.tags[name])
         for name, value in self.values(columns).items():
             if isinstance(value, int):
                 self.mol.SetIntProp(name, value)
@@ -178,13 +164,13 @@ class MoleculeResult:
         atom; None if there is no molecule that a file can hold."""
         if self.mol is None:
             return None
-        tags = {"moldiff_id": str(self.number), "moldiff_seed": str(seed), "moldiff_model": model}
+        tags = {"moldiff_id": self.id, "moldiff_seed": str(seed), "moldiff_model": model}
         tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
         if confidence and self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
-        tags |= {f"input_{name}" if name in tags else name: value for name, value in self.tags.items()}
+        tags |= {column: self.tags[name] for name, column in apart(self.tags, {*tags, *row}).items()}
         try:
-            return mol_to_sdf_record(self.mol, self.title or f"moldiff_{self.number}", tags)
+            return mol_to_sdf_record(self.mol, self.title or self.id, tags)
         except (ValueError, RuntimeError):
             return None
 
@@ -194,18 +180,12 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _cell(value: object) -> object:
-    """Return a value as the CSV has it."""
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else value
-
-
 class ResultCounts:
     """Marks duplicates in draw order and counts every status and reason; every number comes once.
 
     Args:
         first: number of the first draw.
+        id_of: from a draw's number to its ``moldiff_id``.
 
     Attributes:
         by_status: status -> draws.
@@ -219,7 +199,7 @@ class ResultCounts:
         to_show: number of the first valid molecule, else of the first that there is anything to show of; None = none.
     """
 
-    def __init__(self, first: int = 0) -> None:
+    def __init__(self, first: int = 0, id_of: Callable[[int], str] = str) -> None:
         self.by_status = dict.fromkeys(map(str, Status), 0)
         self.decodings: dict[str, dict[str, int]] = {}
         self.reasons: dict[str, int] = {}
@@ -228,7 +208,7 @@ class ResultCounts:
         self.evaluations = self.unique = 0
         self.first_reason = ""
         self.to_show: int | None = None
-        self._first_number, self._first = first, dict[str, int]()
+        self._next, self._first, self._id_of = first, dict[str, int](), id_of
 
     @property
     def drawn(self) -> int:
@@ -240,14 +220,20 @@ class ResultCounts:
         """Valid molecules so far."""
         return self.by_status[Status.VALID]
 
-    def take(self, result: MoleculeResult) -> MoleculeResult:
-        """Count one result and mark it if it is a duplicate.
+    def take(self, result: MoleculeResult, *, gaps: bool = False) -> MoleculeResult:
+        """Count one result, give it its id, and mark it if it is a duplicate.
+
+        Args:
+            result: not counted yet.
+            gaps: numbers may be missing, as draws are made in the order of their sizes and were interrupted.
 
         Raises:
             MoldiffError: a number is missing, or came before.
         """
-        if result.number != (expected := self._first_number + self.drawn):
-            raise MoldiffError(f"draw {expected} was lost on the way: draw {result.number} came in its place")
+        if result.number < self._next or (result.number > self._next and not gaps):
+            raise MoldiffError(f"draw {self._next} was lost on the way: draw {result.number} came in its place")
+        self._next = result.number + 1
+        result = replace(result, id=self._id_of(result.number))
         valid = result.status == Status.VALID
         self.evaluations += result.evaluations
         if result.renoised:
@@ -267,7 +253,7 @@ class ResultCounts:
             self.to_show = result.number
         first = self._first.setdefault(result.smiles, result.number) if valid else result.number
         self.unique += valid and first == result.number
-        return result if first == result.number else replace(result, duplicate_of=first)
+        return result if first == result.number else replace(result, duplicate_of=self._id_of(first))
 
 
 def _add(counts: dict[str, int], name: str) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,10 +23,12 @@ from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.generation.decoding.decoders import Decoder
+from moldiff.generation.generate_run import GenerateRun
+from moldiff.generation.group_counts import GroupCounts, GroupFacts
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, assess
-from moldiff.generation.run import GenerateRun, Progress
+from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
@@ -45,41 +47,6 @@ logger = logging.getLogger(__name__)
 
 STAGE_TIMES = (0.38, 0.34, 0.30, 0.26, 0.22, 0.16, 0.08)
 TRUST_FROM, TRUST_FULLY = 0.42, 0.2  # times between which a guess comes to be trusted
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """Summary of the groups that were drawn.
-
-    Attributes:
-        groups: that were made.
-        dead: groups without a single scored molecule; their draws stand as they are.
-        mean, best: score of the valid molecules, None if there are none. Best is the largest, with W < 0 the smallest.
-        score_evaluations: molecules that the score was asked for.
-        times: of the stages; 0 = the final molecules.
-        effective: mean effective sample size at each, out of K.
-        resampled: mean number of times that a group's particles were drawn anew.
-        ancestors: mean number of particles at the start that a group's final ones descend from.
-    """
-
-    groups: int
-    dead: int
-    mean: float | None
-    best: float | None
-    score_evaluations: int
-    times: tuple[float, ...]
-    effective: tuple[float, ...]
-    resampled: float
-    ancestors: float
-
-    def line(self, asked: ScoreOptions) -> str:
-        """Return the line for the terminal."""
-        found = "no scored molecule" if self.mean is None else f"mean {self.mean:.4g}, best {self.best:.4g}"
-        dead = f"; {self.dead} of {self.groups} groups without any score" if self.dead else ""
-        return (
-            f"score {asked.score.name}, weight {asked.weight:g}: {found}; groups of {asked.particles} descend from "
-            f"{self.ancestors:.1f} starts on average{dead}; {self.score_evaluations} scores computed"
-        )
 
 
 def stages(grid: Tensor, schedule: NoiseSchedule) -> tuple[ResamplingStep, ...]:
@@ -113,9 +80,6 @@ class MoleculePotential:
         decoder: of the final molecules.
         score: of the user.
         gate, checks: see `moldiff.generation.results.assess`; what fails a check has no score.
-
-    Attributes:
-        evaluations: molecules that the score was asked for.
     """
 
     def __init__(
@@ -128,7 +92,6 @@ class MoleculePotential:
     ) -> None:
         self._sampler, self._decoder, self._score = sampler, decoder, score
         self._gate, self._checks = gate, checks
-        self.evaluations = 0
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
         results = [self._assessed(sample) if final else None for sample in samples]
@@ -137,10 +100,9 @@ class MoleculePotential:
             for result, sample in zip(results, samples, strict=True)
         ]
         asked = [mol for mol in molecules if mol is not None]
-        self.evaluations += len(asked)
         scores = iter(self._score(asked))
         return [
-            ScoredParticle(None if mol is None else next(scores), result)
+            ScoredParticle(None if mol is None else next(scores), result, mol is not None)
             for mol, result in zip(molecules, results, strict=True)
         ]
 
@@ -175,7 +137,6 @@ class ReweightedSampler:
         decoder: of the final molecules.
         asked: what is asked for.
         gate, checks: see `moldiff.generation.results.assess`.
-        evaluations: of the network, for all groups that were begun.
     """
 
     sampler: MoleculeSampler
@@ -183,9 +144,6 @@ class ReweightedSampler:
     asked: ScoreOptions
     gate: Gate = STANDARD_GATE
     checks: Sequence[Check] = ()
-    evaluations: int = 0
-    _groups: list[tuple[list[float], int, int, bool]] = field(default_factory=list)
-    _scores: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         sampler, model = self.sampler, self.sampler.model
@@ -193,25 +151,28 @@ class ReweightedSampler:
             sampler.denoiser, model.diffusion, model.schedule, sampler.solver, sampler.source, sampler.grid,
             sampler.micro_batches,
         )  # fmt: skip
-        self._potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate, self.checks)
-        self._stages = stages(sampler.grid, model.schedule)
-        self._reweighter = SequentialMonteCarlo(walker, self._potential, self.asked.weight, self._stages)
+        potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate, self.checks)
+        self._reweighter = SequentialMonteCarlo(
+            walker, potential, self.asked.weight, stages(sampler.grid, model.schedule)
+        )
 
     def results(self, groups: range) -> Iterator[tuple[MoleculeResult, np.ndarray]]:
-        """Yield the result of each draw of some groups, in order, and what it was conditioned on, (P,).
+        """Yield the result of each draw of some groups, in order, and what it was conditioned on, (P,). The first of a
+        group carries what there is to tell of it.
 
         Raises:
             ScoreError: after the groups before the one that the score failed for.
         """
         count = self.asked.particles
         numbers = torch.arange(groups.start * count, groups.stop * count)
-        self.evaluations += len(numbers) * self.sampler.evaluations
         for group in self._reweighter.run(groups, self._templates(numbers)):
-            self._groups.append((group.effective, group.resampled, len(set(group.roots.tolist())), group.is_dead))
+            ancestors = len(set(group.roots.tolist()))
+            told: Mapping[str, Any] = asdict(
+                GroupFacts(tuple(group.effective), group.resampled, ancestors, group.is_dead, group.asked)
+            )
             for place, (scored, particle) in enumerate(zip(group.scored, group.particles, strict=True)):
                 result = self._placed(scored.outcome, scored.score, int(group.ids[place]))
-                if result.status == Status.VALID and scored.score is not None:
-                    self._scores.append(scored.score)
+                result = replace(result, group={} if place else told)
                 yield result, particle.state.molecules.properties[0].cpu().numpy()
 
     def _placed(self, result: MoleculeResult | None, score: float | None, number: int) -> MoleculeResult:
@@ -233,30 +194,6 @@ class ReweightedSampler:
             row = empty_batch(torch.tensor([n]), numbers[here], bucket_width(n), conditions.shape[1])
             rows.append(row.replace(properties=conditions[here]).to(self.sampler.device))
         return rows
-
-    def problem(self) -> str:
-        """Return that no group has a single scored molecule, if so; else an empty string."""
-        dead = sum(group[3] for group in self._groups)
-        if not dead or dead < len(self._groups):
-            return ""
-        asked = self.asked
-        return f"no molecule of {len(self._groups)} groups of {asked.particles} has a score by {asked.score.name}"
-
-    def result(self) -> ScoreResult:
-        """Return what came of it so far."""
-        scores, best = self._scores, min if self.asked.weight < 0 else max
-        effective, resampled, ancestors, dead = zip(*self._groups, strict=True) if self._groups else ([], [], [], [])
-        return ScoreResult(
-            len(self._groups),
-            sum(dead),
-            float(np.mean(scores)) if scores else None,
-            best(scores) if scores else None,
-            self._potential.evaluations,
-            (*(round(float(self.sampler.grid[stage.step]), 6) for stage in self._stages), 0.0),
-            tuple(np.mean(effective, axis=0).round(3).tolist()),
-            float(np.mean(resampled)) if resampled else 0.0,
-            float(np.mean(ancestors)) if ancestors else 0.0,
-        )
 
 
 class GroupRun(GenerateRun):
@@ -280,15 +217,19 @@ class GroupRun(GenerateRun):
             self.score = replace(self.score, score=rarity_score(self.score.score.name, self.tables))
         self.columns = (*self.columns, SCORE_COLUMN)
         self.tells_results = True
-        self._groups: ReweightedSampler | None = None
+        sampler = self.molecule_sampler(True)
+        times = [round(float(sampler.grid[stage.step]), 6) for stage in stages(sampler.grid, self.model.schedule)]
+        self._groups = GroupCounts(self.score, (*times, 0.0))
+        self._per_draw = sampler.evaluations
 
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = self._groups = ReweightedSampler(
+        draws = ReweightedSampler(
             self.molecule_sampler(True, workers), self.decoder, self.score, self.gate, self.checks
         )
-        size, first = self.score.particles, 0
+        size = self.score.particles
+        first = self.counts.drawn // size
         limit = self.options.most_draws
         while first * size < limit and interruption.number is None:
             missing = math.ceil((self.requested - self.done) / size)
@@ -299,15 +240,22 @@ class GroupRun(GenerateRun):
                 yield from made
             first = groups.stop
 
+    def whole(self, count: int) -> int:
+        return count - count % self.score.particles
+
+    def note(self, result: MoleculeResult) -> None:
+        super().note(result)
+        self._groups.note(result)
+
     @property
     def evaluations(self) -> int:
-        return 0 if self._groups is None else self._groups.evaluations  # the last group is made in full
+        return len(self._groups.groups) * self.score.particles * self._per_draw  # the last group is made in full
 
     def problem(self) -> str:
-        return (self._groups.problem() if self._groups is not None else "") or super().problem()
+        return self._groups.problem() or super().problem()
 
     def details(self) -> list[str]:
-        return super().details() + ([] if self._groups is None else [self._groups.result().line(self.score)])
+        return [*super().details(), self._groups.result().line(self.score)]
 
     def extra_results(self) -> dict[str, Any]:
-        return super().extra_results() | {"score": None if self._groups is None else asdict(self._groups.result())}
+        return super().extra_results() | {"score": asdict(self._groups.result())}

@@ -34,6 +34,7 @@ class Summary:
         details: lines that tell more than the counts do.
         extra: what else the run record tells.
         problem: why the run ended early; empty if it did not.
+        earlier: results that were taken over from a run that was cut short.
     """
 
     requested: int
@@ -44,6 +45,7 @@ class Summary:
     details: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    earlier: int = 0
 
     @property
     def counts(self) -> dict[str, int]:
@@ -54,6 +56,22 @@ class Summary:
     def drawn(self) -> int:
         """All draws."""
         return self.results.drawn
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], output: str) -> Summary:
+        """Return the summary of a run that had ended before, by its record."""
+        results = ResultCounts()
+        results.by_status = dict(record["counts"])
+        results.decodings, results.renoised, results.unique = (record[k] for k in ("decodings", "renoised", "unique"))
+        return cls(
+            requested=record["requested"],
+            results=results,
+            evaluations=round(record["network_evaluations_per_molecule"] * record["drawn"]),
+            seconds=record["seconds"],
+            output=output,
+            details=("the run had ended before: nothing is left to do",),
+            problem=record["problem"],
+        )
 
     def line(self) -> str:
         """Return the accounting line."""
@@ -88,6 +106,7 @@ class Summary:
             "unique": self.results.unique,
             **self.extra,
             "problem": self.problem,
+            "earlier": self.earlier,
             "network_evaluations_per_molecule": round(self.evaluations / max(self.drawn, 1), 3),
             "seconds": round(self.seconds, 2),
         }
@@ -101,15 +120,17 @@ def summary_of(run: Run, problem: str, output: Path | None = None) -> Summary:
         problem: why it ended early.
         output: the SDF, if there is one.
     """
+    taken_over = [f"{run.earlier} of these were made before, by a run that was cut short"] if run.earlier else []
     return Summary(
         requested=run.requested,
         results=run.counts,
         evaluations=run.evaluations,
         seconds=time.monotonic() - run.started,
         output="" if output is None else str(output),
-        details=tuple(run.details()),
+        details=(*run.details(), *taken_over),
         extra=run.extra_results(),
         problem=problem,
+        earlier=run.earlier,
     )
 
 
@@ -152,5 +173,5 @@ def warn_if_none_is_valid(counts: ResultCounts, reasons: str) -> None:
         counts: of all draws.
         reasons: where the reasons stand.
     """
-    if not counts.valid:
+    if counts.drawn and not counts.valid:
         logger.warning("none of the %d molecules that were drawn is valid; %s", counts.drawn, reasons)

@@ -15,7 +15,6 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.results import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
-from moldiff.status import Status
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ class TargetTracker:
         )
 
     def measure(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
-        """Return a result with target, measured value and error of each property, and count it.
+        """Return a result with target, measured value and error of each property.
 
         The error is how far the measured value lies above what is wanted, negative below: a value, or the nearer end of
         a range; within a range it is 0. The target is the value that the draw was conditioned on. Of a range that a
@@ -108,7 +107,6 @@ class TargetTracker:
             result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
-        self._draws += 1
         values = measured_values(result, [target.name for target in self.targets])
         found: dict[str, float] = {}
         for target in self.targets:
@@ -121,14 +119,24 @@ class TargetTracker:
                 found[f"target_{target.name}"] = wanted
             if math.isfinite(value):
                 found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
-                if result.status == Status.VALID:
-                    self._count(target, value, wanted)
         return replace(result, targets=found)
 
-    def _count(self, target: Target, value: float, wanted: float) -> None:
-        low, high = target.band(self.statistics[target.name].std)
-        self._measured.setdefault(target.name, []).append((wanted, value))
-        self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+    def note(self, result: MoleculeResult, sound: bool) -> None:
+        """Count a result that was measured.
+
+        Args:
+            result: of a draw.
+            sound: it counts as a valid molecule, whether it meets its targets or not.
+        """
+        self._draws += 1
+        for target in self.targets if sound else ():
+            value = result.targets.get(target.name)
+            if value is None:
+                continue
+            low, high = target.band(self.statistics[target.name].std)
+            wanted = result.targets.get(f"target_{target.name}", math.nan)
+            self._measured.setdefault(target.name, []).append((wanted, value))
+            self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
 
     def missed(self, result: MoleculeResult) -> str:
         """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.

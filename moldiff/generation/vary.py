@@ -28,7 +28,7 @@ from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
-from moldiff.generation.from_records import RECORD_COLUMNS, RecordOptions, RecordRun, RecordTask
+from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
@@ -47,7 +47,7 @@ DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, se
 DEFAULT_VARIATIONS = 10
 SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
-_COLUMNS = (COLUMNS[0], *RECORD_COLUMNS, *_FACTS, *(name for name in COLUMNS[1:] if name != "renoised"))
+_COLUMNS = (*_FACTS, *(name for name in COLUMNS[2:] if name != "renoised"))
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
 _STRENGTH = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?", flags=re.ASCII)
 _BINS = 4  # of strengths, in the summary
@@ -112,13 +112,14 @@ class VaryRun(RecordRun[Seed]):
     """
 
     task = "vary"
+    own_options = frozenset({"n"})  # strengths are spread over the draws
 
     def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options, source = options, str(self.folder.path)
         decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
         self._decoder = with_hydrogens(decoder, self.model.vocabulary)
-        self.columns = (*_COLUMNS, *hydrogen_columns(self.model.vocabulary))
+        self.columns = (COLUMNS[0], *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
     def prepare(self, record: Record) -> Seed:
@@ -158,9 +159,15 @@ class VaryRun(RecordRun[Seed]):
             pos = (draw.arrays.pos + seed.centre).astype(np.float32)
             draw = replace(draw, arrays=replace(draw.arrays, pos=pos))
         result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder, self.gate), seed))
-        same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
-        self._seen.append((strength, same, similarity) if result.status == Status.VALID else (strength, "", math.nan))
         return replace(result, evaluations=evaluations, facts={"strength": float(strength), **result.facts})
+
+    def note(self, result: MoleculeResult) -> None:
+        super().note(result)
+        if (strength := result.facts.get("strength")) is None:
+            return  # of a record that cannot be varied
+        same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
+        known = (same, similarity) if result.status == Status.VALID else ("", math.nan)
+        self._seen.append((float(str(strength)), *known))
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""

@@ -3,18 +3,22 @@ written as it comes, in the order of the numbers."""
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from moldiff.chem.io.outputs import CsvRows
+from moldiff.chem.io.tags import apart
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
+from moldiff.files import FileSet, claimed, file_set, read_json, refuse_existing_file, sha256_of
+from moldiff.generation.identity import digest, request_of
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.summary import Summary, record_of
+from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.run_record import old_record, record_path
 from moldiff.status import Status
 
@@ -23,24 +27,86 @@ if TYPE_CHECKING:
 
 
 def check_outputs(output: OutputOptions, pictured: bool) -> None:
-    """Raise MoldiffError if a file of the run is in the way.
+    """Raise MoldiffError if a file of the run is in the way, or what a run left that was cut short.
 
     Args:
         output: names them.
         pictured: whether there will be a picture of targets.
     """
+    refuse_unfinished(output.path, resume=output.resume, overwrite=output.overwrite)
+    _check_files(output, pictured)
+
+
+def _check_files(output: OutputOptions, pictured: bool) -> None:
     record = record_path(output.path)
     others = [output.picture] if pictured else []
     others += [] if output.report is None else [output.report]
+    # left by a run that may be the same; `finished` looks again when the model is there
+    may_be_ours = output.resume and (_is_own(output) or (not record.exists() and is_unfinished(output.path)))
     for path in (output.path, output.table, record, *output.trajectories, *others):
         try:
-            refuse_existing_file(path, output.overwrite)
+            refuse_existing_file(path, output.overwrite or may_be_ours)
         except MoldiffError as error:
             if os.path.isfile(path) and not record.exists() and old_record(output.path) is None:
                 raise MoldiffError(
                     f"{error} (it has no run record: unfinished, or from elsewhere)", argument=error.argument
                 ) from error
             raise
+
+
+def _is_own(output: OutputOptions) -> bool:
+    """Return whether the output is as the run of its record left it."""
+    try:
+        return bool(read_json(record_path(output.path))["output_sha256"] == sha256_of(output.path))
+    except (MoldiffError, KeyError, TypeError, OSError):
+        return False
+
+
+def finished(run: Run, output: OutputOptions) -> Summary | None:
+    """Return the summary of the run that is to be resumed if it has ended already, its files whole.
+
+    Raises:
+        MoldiffError: there is the output of another run.
+    """
+    if not output.resume or not _is_own(output):
+        return None
+    record = read_json(record_path(output.path))
+    if record.get("request_sha256") != digest(request_of(run, output)):
+        _check_files(replace(output, resume=False), run.pictured)
+        return None
+    if not record.get("complete"):
+        return None
+    journal_path(output.path).unlink(missing_ok=True)  # killed after the last moment
+    return Summary.of_record(record, str(output.path))
+
+
+class ResultSheet:
+    """Results as files have them.
+
+    Args:
+        run: that makes them.
+        confidence: write how sure the model was of each atom.
+    """
+
+    def __init__(self, run: Run, *, confidence: bool = False) -> None:
+        self._run, self._confidence = run, confidence
+        self._carried = apart(run.tag_names, run.columns)
+        self.headings = (*run.columns, *self._carried.values())
+        self.texts, self.whole = TEXTS | set(self._carried.values()), INTEGERS
+
+    def cells(self, result: MoleculeResult) -> list[object]:
+        """Return the cells of a draw's row."""
+        own = result.values(self._run.columns).values()
+        return [*own, *(result.tags.get(tag) for tag in self._carried)]
+
+    def line(self, result: MoleculeResult) -> tuple[str, str]:
+        """Return SMILES and name; a molecule of unsound chemistry has none."""
+        return result.smiles, result.title or result.id
+
+    def sdf(self, result: MoleculeResult) -> str:
+        """Return the SDF record; "" = there is nothing that a file can hold."""
+        seed, model, row = self._run.request.sampler.seed, self._run.folder.name, result.row(self._run.columns)
+        return result.sdf_record(row, seed, model, confidence=self._confidence) or ""
 
 
 class RunFiles:
@@ -55,27 +121,38 @@ class RunFiles:
     def __init__(self, files: FileSet, run: Run, output: OutputOptions) -> None:
         self._files, self._run, self._output = files, run, output
         self._page = None if output.report is None else RunPage(run.columns, run.folder.references)
-        self._rows = csv.DictWriter(files.open(output.table), run.columns, lineterminator="\n")
-        self._rows.writeheader()
-        self._records = files.open(output.path)
+        sheet = ResultSheet(run, confidence=output.confidence)
+        written = output.kind.opened(files, output.path, sheet)
+        # a table has a row for every draw: it needs no other one beside it
+        self._rows = written if output.kind.is_table else CsvRows(files.open(output.table, binary=True), sheet)
+        self._molecules = None if output.kind.is_table else written
 
     def add(self, result: MoleculeResult) -> None:
         """Write the row of a result, and its record if its molecule is wanted."""
-        row = result.row(self._run.columns)
-        self._rows.writerow(row)
+        self._rows.add(result)
         if self._page is not None:
             self._page.add(result)
-        if self._output.keep_invalid or result.status == Status.VALID:
-            seed, model = self._run.request.sampler.seed, self._run.folder.name
-            record = result.sdf_record(row, seed, model, confidence=self._output.confidence)
-            self._records.write(record or "")
+        if self._molecules is not None and (self._output.keep_invalid or result.status == Status.VALID):
+            self._molecules.add(result)
 
-    def finish(self, summary: Summary, interrupted: bool = False) -> None:
-        """Let the files appear, with the run record and what else the run makes of its results."""
+    def finish(self, summary: Summary, interrupted: bool = False, complete: bool = True) -> None:
+        """Let the files appear, with the run record and what else the run makes of its results.
+
+        Args:
+            summary: of the run.
+            interrupted: by a signal.
+            complete: it ended by itself; else another one may go on.
+        """
         for path, content in self._run.extra_files(self._output, interrupted).items():
             self._files.add(path, content)
+        for file in (self._rows, self._molecules):
+            if file is not None:
+                file.close()
         self._files.sync()
-        record = record_of(self._run, self._output, summary, self._files.sha256(self._output.path))
+        record = record_of(self._run, self._output, summary, self._files.sha256(self._output.path)) | {
+            "complete": complete,
+            "request_sha256": digest(request_of(self._run, self._output)),
+        }
         if self._page is not None and self._output.report is not None:
             self._files.add(self._output.report, self._page.html(summary, record))
         if (old := old_record(self._output.path)) is not None:
@@ -91,8 +168,14 @@ def run_files(run: Run, output: OutputOptions) -> Iterator[RunFiles]:
         MoldiffError: they could not be written completely, or another run writes them.
     """
     with claimed(output.path), file_set(record_path(output.path)) as files:
-        check_outputs(output, False)  # another run may have ended since the request
+        _check_files(output, False)  # another run may have ended since the request
         yield RunFiles(files, run, output)
+
+
+def run_journal(run: Run, output: OutputOptions) -> AbstractContextManager[Journal]:
+    """Give the journal of a run, whose files are open."""
+    request = request_of(run, output)
+    return journal_of(output.path, request, resume=output.resume, overwrite=output.overwrite)
 
 
 def write_results(run: Run, output: OutputOptions, results: Sequence[MoleculeResult], summary: Summary) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,20 +17,23 @@ import torch
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import bytes_key
-from moldiff.chem.io.inputs import records_of
+from moldiff.chem.io.inputs import files_named, records_of, survey
 from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, refuse_existing_file, sha256_of, write_json
-from moldiff.foreign_text import safe_cell
+from moldiff.files import claimed, refuse_existing_file, sha256_of, write_json
+from moldiff.journal import is_unfinished, journal_of, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
 from moldiff.nll.reference import LikelihoodReference, calibrate
+from moldiff.nll.summary import NOT_SCORED, LikelihoodSummary
+from moldiff.nll.tables import RowSheet, beside, write_table
 from moldiff.provenance import header
 from moldiff.randomness import graph_key
+from moldiff.run_record import versions
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -41,53 +43,13 @@ COLUMNS = (
     *itertools.chain(*((f"nats_{name}", f"error_{name}") for name in FIELDS)), "nats_size",
 )  # fmt: skip
 Z_COLUMNS = tuple(f"z_{name}" for name in SCORED)
-_CHUNK = 1024  # records that are read, scored and written at a time
+_CHUNK = 256  # records that are read and scored at a time
 Progress = Callable[[int], None]
-
-
-@dataclass
-class LikelihoodSummary:
-    """Counts of all records.
-
-    Attributes:
-        output: the CSV.
-        z_scores: on what the z-scores rest, or why there are none.
-        scored: records with a score.
-        reasons: why others have none -> records.
-        nats, atoms: sums over the records with a finite bound, ``bounded`` in number.
-        seconds: wall time.
-    """
-
-    output: str
-    z_scores: str
-    scored: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    nats: float = 0.0
-    atoms: int = 0
-    bounded: int = 0
-    seconds: float = 0.0
-
-    @property
-    def records(self) -> int:
-        """All records of the file."""
-        return self.scored + sum(self.reasons.values())
-
-    def lines(self) -> list[str]:
-        """Return the account, one line each."""
-        mean = ""
-        if self.bounded:
-            mean = f"; mean bound {self.nats / self.bounded:.1f} nats, {self.nats / self.atoms:.2f} per atom"
-            mean += "" if self.bounded == self.scored else f", of the {self.bounded} of sizes that the model makes"
-        head = (
-            f"{self.records} records = {self.scored} scored + {self.records - self.scored} not scored{mean};"
-            f" {self.seconds:.1f} s; written to {self.output}"
-        )
-        reasons = [f"  {count} not scored: {reason}" for reason, count in self.reasons.items()]
-        return [head, *reasons, f"z-scores: {self.z_scores}"]
+Row = dict[str, object]
 
 
 def score_file(
-    path: Path,
+    path: Path | Sequence[Path],
     out: Path,
     *,
     model: str = DEFAULT_MODEL,
@@ -99,6 +61,7 @@ def score_file(
     device: str = "auto",
     calibration: Path | None = None,
     add_hydrogens: bool = False,
+    resume: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     steps: int | None = None,
@@ -106,8 +69,9 @@ def score_file(
     """Score every record of a molecule file; each has a row, with a reason where there is no score.
 
     Args:
-        path: any molecule file with 3D coordinates that `moldiff.chem.io.records.read_records` knows.
-        out: .csv to write; a .json of the same name goes beside it.
+        path: any molecule file with 3D coordinates that `moldiff.chem.io.records.read_records` knows, or several. Their
+            data fields become columns.
+        out: .csv, .csv.gz or .parquet to write; a .json of the same name goes beside it.
         model: a built-in model or a model folder.
         chain_steps: length of the bound's chain; None = 1000. ``steps`` is its old word.
         evaluations, repeats: see `BoundSettings`.
@@ -116,6 +80,7 @@ def score_file(
         device: auto, cpu, cuda, cuda:<number> or mps.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
         add_hydrogens: place the hydrogens that records leave out.
+        resume: go on with the rows of a run of the same request that was cut short.
         overwrite: replace older output.
         progress: called with the number of records done so far.
 
@@ -128,25 +93,40 @@ def score_file(
     settings = BoundSettings(BoundSettings.steps if chain_steps is None else chain_steps, evaluations, repeats)
     if not 0 <= seed < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}")
-    if out.suffix.lower() != ".csv":
-        raise MoldiffError(f"{out}: the output must end in .csv")
-    record_file = out.with_suffix(".json")
+    record_file = beside(out)
+    files = files_named([path] if isinstance(path, Path) else path)
+    refuse_unfinished(out, resume=resume, overwrite=overwrite)
+    replace_files = overwrite or (resume and is_unfinished(out))
     for written in (out, record_file):
-        refuse_existing_file(written, overwrite)
-    records = records_of(path, add_hydrogens=add_hydrogens)  # a missing file shows before the model is loaded
+        refuse_existing_file(written, replace_files)
+    total, tags = survey(files)  # a missing file shows before the model is loaded
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
     with claimed(out):
         for written in (out, record_file):
-            refuse_existing_file(written, overwrite)  # another run may have ended since
-        with atomic_writer(out) as handle:
-            write_table(handle, scoring.columns, scoring.rows(records, progress))
-        summary.output, summary.seconds = str(out), time.monotonic() - started
-        if not summary.scored:
-            logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-        write_json(record_file, scoring.record(out, path))
+            refuse_existing_file(written, replace_files)  # another run may have ended since
+        request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
+        with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
+            started -= journal.seconds
+            told = None if progress is None else lambda done: progress(journal.earlier + done)
+            records = records_of(list(files), add_hydrogens=add_hydrogens, span=range(journal.count, total))
+            for row in scoring.rows(records, told):
+                journal.add(row, time.monotonic() - started)
+            write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
+            summary.output, summary.seconds = str(out), time.monotonic() - started
+            if not summary.scored:
+                logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
+            write_json(record_file, scoring.record(out, files))
+            journal.remove()
     return summary
+
+
+def _hash_of(path: Path | None) -> str | None:
+    """Return what tells held-out molecules from others."""
+    if path is None or not path.exists():
+        return None
+    return sha256_of(path) if path.is_file() else str(path.resolve())
 
 
 @dataclass(frozen=True)
@@ -182,28 +162,32 @@ class Scoring:
             reference = None
         return cls(loaded, scorer, seed, reference, summary)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns of the table."""
-        return COLUMNS + (Z_COLUMNS if self.reference is not None else ())
+    def columns_of(self, files: Sequence[Path] | None) -> tuple[str, ...]:
+        """Return the columns of the table of some files."""
+        place = ("index", "file") if files is not None and len(files) > 1 else ("index",)
+        return (*place, *COLUMNS[1:], *(Z_COLUMNS if self.reference is not None else ()))
 
-    def rows(self, records: Iterator[Record], progress: Progress | None = None) -> Iterator[dict[str, object]]:
-        """Yield the row of every record, as texts."""
-        return _rows(records, self.scorer, self.reference, self.summary, progress)
+    def rows(self, records: Iterator[Record], progress: Progress | None = None) -> Iterator[Row]:
+        """Yield the row of every record, not counted yet.
 
-    def record(self, out: Path, path: Path | None) -> dict[str, Any]:
-        """Return the JSON beside a CSV: plain types; without a file, molecules were given themselves."""
+        Args:
+            records: to score.
+            progress: called with the number of these done so far.
+        """
+        return _rows(records, self.scorer, self.reference, progress)
+
+    def request(self, files: Sequence[Path]) -> dict[str, Any]:
+        """Return what the rows of some files follow from, plain types."""
+        return {
+            "task": "likelihood", "model": self.loaded.sha256, "bound": asdict(self.scorer.settings), "seed": self.seed,
+            "device": self.scorer.device.type, "molecules": [sha256_of(path) for path in files], **versions(),
+        }  # fmt: skip
+
+    def record(self, out: Path, files: Sequence[Path] | None) -> dict[str, Any]:
+        """Return the JSON beside a CSV: plain types; without files, molecules were given themselves."""
         summary = replace(self.summary, output=str(out))
         settings, device = self.scorer.settings, self.scorer.device
-        return _run_record(path, summary, settings, self.seed, self.loaded.sha256, device)
-
-
-def write_table(handle: IO[str], columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write rows as CSV."""
-    writer = csv.DictWriter(handle, columns, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({column: safe_cell(value) for column, value in row.items()})
+        return _run_record(files, summary, settings, self.seed, self.loaded.sha256, device)
 
 
 def _basis(reference: LikelihoodReference | None, settings: BoundSettings, atoms: str) -> str:
@@ -220,12 +204,11 @@ def _rows(
     records: Iterator[Record],
     scorer: LikelihoodEstimator,
     reference: LikelihoodReference | None,
-    summary: LikelihoodSummary,
     progress: Progress | None,
-) -> Iterator[dict[str, object]]:
-    """Yield the CSV row of every record in order, counted in the summary."""
+) -> Iterator[Row]:
+    """Yield the row of every record in order."""
+    before = 0
     while chunk := list(itertools.islice(records, _CHUNK)):
-        before = summary.records
         encoded = {record.index: _encoded(record, scorer.model.vocabulary) for record in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
         told = None if progress is None else lambda done, before=before: progress(before + done)
@@ -237,9 +220,9 @@ def _rows(
             if score is not None and not score.finite:
                 reason, score = "not finite: the model's estimate", None
             yield _row(record, score, reason, reference)
-            _count(summary, score, reason)
+        before += len(chunk)
         if progress is not None:
-            progress(summary.records)
+            progress(before)
 
 
 def molecule_key(molecule: MolArrays) -> int:
@@ -262,13 +245,15 @@ def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:
     return arrays if n <= MOST_ATOMS else f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}"
 
 
-def _row(
-    record: Record, score: LikelihoodBound | None, reason: str, reference: LikelihoodReference | None
-) -> dict[str, object]:
-    row: dict[str, object] = {"index": record.index, "name": record.name, "reason": reason, "status": "not scored"}
+def _row(record: Record, score: LikelihoodBound | None, reason: str, reference: LikelihoodReference | None) -> Row:
+    """Return the row of a record; "tags" and "bound" are no columns."""
+    row: Row = {"index": record.index, "file": Path(record.file).name, "name": record.name, "tags": record.tags}
+    row |= {"reason": reason, "status": NOT_SCORED}
     if score is None:
         return row
     row |= {"status": "scored", "n_atoms": score.n_atoms}
+    if math.isfinite(score.bound):
+        row["bound"] = score.bound
     for name in FIELDS:
         row |= {f"nats_{name}": _text(score.nats[name]), f"error_{name}": _text(score.errors[name])}
     row |= {"nats_size": _text(score.size), "nats": _text(score.bound), "nats_error": _text(score.errors[TOTAL])}
@@ -281,23 +266,12 @@ def _row(
 
 
 def _text(value: float) -> str:
-    """Return a number for the CSV; one that is not finite is left out."""
+    """Return a number for the table; one that is not finite is left out."""
     return f"{value:.4f}" if math.isfinite(value) else ""
 
 
-def _count(summary: LikelihoodSummary, score: LikelihoodBound | None, reason: str) -> None:
-    if score is None:
-        summary.reasons[reason] = summary.reasons.get(reason, 0) + 1
-        return
-    summary.scored += 1
-    if math.isfinite(score.bound):
-        summary.bounded += 1
-        summary.nats += score.bound
-        summary.atoms += score.n_atoms
-
-
 def _run_record(
-    path: Path | None,
+    files: Sequence[Path] | None,
     summary: LikelihoodSummary,
     settings: BoundSettings,
     seed: int,
@@ -308,8 +282,8 @@ def _run_record(
     return {
         "output": Path(summary.output).name,
         "output_sha256": sha256_of(Path(summary.output)),
-        "file": None if path is None else path.name,
-        "file_sha256": None if path is None else sha256_of(path),
+        "file": None if files is None else " ".join(path.name for path in files),
+        "file_sha256": None if files is None else " ".join(sha256_of(path) for path in files),
         "model_sha256": model_sha256,
         "bound": {**asdict(settings), "grid": "evenly spaced in t, then a reconstruction at t = 0", "unit": "nats"},
         "seed": seed,

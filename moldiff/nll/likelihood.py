@@ -7,28 +7,27 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from moldiff.arguments import whole_number
-from moldiff.chem.io.inputs import Molecules, file_of, records_of
+from moldiff.chem.io.inputs import Molecules, files_of, records_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, refuse_existing_file, write_json
+from moldiff.files import refuse_existing_file, write_json
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
-from moldiff.nll.files import Scoring, write_table
+from moldiff.nll.files import Scoring
+from moldiff.nll.tables import RowSheet, beside, write_table
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 logger = logging.getLogger(__name__)
 
-_TEXTS = frozenset({"name", "status", "reason"})
-_INTEGERS = frozenset({"index", "n_atoms"})
 _ROWS = 5  # what a notebook shows
 
 
@@ -39,30 +38,34 @@ class LikelihoodResult:
         summary: how many have one, why others have none, their sums, on what z-scores rest.
     """
 
-    def __init__(self, scoring: Scoring, rows: Sequence[Mapping[str, object]], path: Path | None) -> None:
-        self._scoring, self._rows, self._path = scoring, tuple(rows), path
+    def __init__(self, scoring: Scoring, rows: Sequence[Mapping[str, object]], files: Sequence[Path] | None) -> None:
+        self._scoring, self._rows, self._files = scoring, tuple(rows), files
         self.summary = scoring.summary
 
     @cached_property
     def table(self) -> DataFrame:
         """A row for each molecule, with the columns of the CSV: the bound in nats and its parts, with errors."""
-        return data_frame(self._scoring.columns, self._rows, whole=_INTEGERS, texts=_TEXTS)
+        sheet = self._sheet
+        rows = [dict(zip(sheet.headings, sheet.cells(row), strict=True)) for row in self._rows]
+        return data_frame(sheet.headings, rows, whole=sheet.whole, texts=sheet.texts)
+
+    @property
+    def _sheet(self) -> RowSheet:
+        tags = dict.fromkeys(name for row in self._rows for name in cast("dict[str, str]", row["tags"]))
+        return RowSheet(self._scoring.columns_of(self._files), tuple(tags))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write what the command line writes, a CSV with a JSON beside it; return the CSV.
+        """Write what the command line writes, a table (.csv, .csv.gz, .parquet) and a JSON beside it; return it.
 
         Raises:
             MoldiffError: a file exists without ``overwrite``, or cannot be written.
         """
         out = Path(path)
-        if out.suffix.lower() != ".csv":
-            raise MoldiffError(f"{out}: the output must end in .csv", argument="out")
-        record = out.with_suffix(".json")
+        record = beside(out)
         for written in (out, record):
             refuse_existing_file(written, overwrite)
-        with atomic_writer(out) as handle:
-            write_table(handle, self._scoring.columns, self._rows)
-        write_json(record, self._scoring.record(out, self._path))
+        write_table(out, self._sheet, self._rows)
+        write_json(record, self._scoring.record(out, self._files))
         return out
 
     def __len__(self) -> int:
@@ -123,19 +126,19 @@ def likelihood(
     )  # fmt: skip
     if not 0 <= whole_number(seed, "seed") < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}", argument="seed")
-    path, records = file_of(molecules), records_of(molecules, add_hydrogens=add_hydrogens)
+    files, records = files_of(molecules), records_of(molecules, add_hydrogens=add_hydrogens)
     scoring = Scoring.of(
         _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)
     )
-    rows = list(scoring.rows(records))
     summary = scoring.summary
+    rows = [summary.noted(row) for row in scoring.rows(records)]
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))
         raise MoldiffError(f"none of {summary.records} molecules has a bound; the first: {reason}")
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
-    return LikelihoodResult(scoring, rows, path)
+    return LikelihoodResult(scoring, rows, files)
 
 
 def _in_float32(model: str | Path | LoadedModel, device: str) -> LoadedModel:

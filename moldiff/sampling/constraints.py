@@ -121,6 +121,11 @@ class ElementMask:
     elements: tuple[str, ...]
     allowed: tuple[bool, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The allowed elements."""
+        return tuple(name for name, allowed in zip(self.elements, self.allowed, strict=True) if allowed)
+
     def condition(self, noisy: MolBatch, at: Levels, prediction: MolPrediction) -> MolPrediction:
         return self.decide(noisy, prediction)
 

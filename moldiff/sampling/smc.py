@@ -38,11 +38,13 @@ class ScoredParticle:
 
     Attributes:
         score: None = it has none.
+        asked: whether the score was asked for it.
         outcome: what a final molecule became, in the potential's own terms.
     """
 
     score: float | None
     outcome: Any = None
+    asked: bool = True
 
 
 class Potential(Protocol):
@@ -85,6 +87,7 @@ class Group:
         effective: effective sample size at each stage, before resampling.
         resampled: how often particles were drawn anew.
         scored: after the last stage, what became of each particle.
+        asked: particles that the score was asked for, over all stages.
     """
 
     number: int
@@ -96,6 +99,7 @@ class Group:
     effective: list[float] = field(default_factory=list)
     resampled: int = 0
     scored: list[ScoredParticle] = field(default_factory=list)
+    asked: int = 0
 
     @classmethod
     def of(cls, number: int, particles: list[SamplerState]) -> Group:
@@ -167,6 +171,7 @@ class SequentialMonteCarlo:
         guesses = log_potentials([one.score for one in scored], self.weight * stage.power, group.guesses, final)
         group.log_weights = group.log_weights + guesses - group.guesses
         group.guesses, group.scored = guesses, scored
+        group.asked += sum(one.asked for one in scored)
         count = len(group.particles)
         effective = effective_sample_size(group.log_weights)
         group.effective.append(effective)

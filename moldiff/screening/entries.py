@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import CheckResult
-from moldiff.chem.io.inputs import Molecules, records_of
+from moldiff.chem.io.inputs import Molecules, files_named, records_of, texts_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
-from moldiff.errors import MoldiffError
 from moldiff.status import Status
 
 
@@ -90,21 +88,6 @@ def library_of(files: Sequence[str | Path]) -> Library:
     Raises:
         MoldiffError: no file is named, none matches, or one is named twice.
     """
-    found = [path for name in files for path in _expanded(Path(name))]
-    if not found:
-        raise MoldiffError("there are no molecule files to begin with", argument="files")
-    twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
-    if twice is not None:
-        raise MoldiffError(f"{twice} is named twice", argument="files")
-    for path in found:
-        read_texts(path)  # what the first bytes show, before any work
-    return Library(tuple(found))
-
-
-def _expanded(path: Path) -> Iterable[Path]:
-    if path.exists() or not glob.has_magic(str(path)):
-        return [path]
-    found = sorted(glob.glob(str(path), recursive=True))
-    if not found:
-        raise MoldiffError(f"no file matches {path}", argument="files")
-    return map(Path, found)
+    found = files_named(files)
+    texts_of(found)  # what the first bytes show, before any work
+    return Library(found)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from moldiff.files import FileSet, file_set, refuse_existing_file, sha256_of
+from moldiff.chem.io.outputs import CsvRows, Output, kind_of
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file, sha256_of
 from moldiff.run_record import record_path, run_record
 from moldiff.screening.entries import Library
 from moldiff.screening.filter_run import FilterOptions, FilterRun, Progress
-from moldiff.screening.outputs import CsvRows, Output, format_of
+from moldiff.screening.outputs import pack_of
 from moldiff.screening.ranking import Best
+from moldiff.screening.rows import Row
 from moldiff.screening.summary import FilterSummary
 from moldiff.status import Status
 
 
 def records_path(out: Path) -> Path:
     """Return where the table of all records stands beside an output."""
-    return out.with_name(out.name[: -len(format_of(out).suffix)] + ".records.csv")
+    stem = kind_of(out).stem(out)
+    return stem.with_name(f"{stem.name}.records.csv")
 
 
 def check_outputs(out: Path, overwrite: bool) -> None:
@@ -33,7 +36,7 @@ def write_filtered(
     Args:
         library: files, or molecules.
         options: of the pass.
-        out: its suffix says what is written, see `moldiff.screening.outputs.FORMATS`.
+        out: its suffix says what is written, see `moldiff.chem.io.outputs.KINDS`.
         overwrite: replace older files.
         progress: called with the number of records done so far.
 
@@ -41,12 +44,13 @@ def write_filtered(
         MoldiffError: a file cannot be read, is in the way, or cannot be written; nothing is left then.
     """
     check_outputs(out, overwrite)
-    kind = format_of(out)
-    run = FilterRun(library, options, kind.pack, coordinates=kind.has_coordinates)
-    sheet = run.kept_sheet(library.tag_names() if kind.has_tags else ())
-    with file_set(record_path(out)) as files:
+    kind = kind_of(out)
+    run = FilterRun(library, options, pack_of(kind), coordinates=kind.has_coordinates)
+    sheet = run.kept_sheet(library.tag_names() if kind.is_table else ())
+    with claimed(out), file_set(record_path(out)) as files:
+        check_outputs(out, overwrite)  # another run may have ended since
         output = kind.opened(files, out, sheet)
-        table = CsvRows(files.open(records_path(out)), run.sheet)
+        table = CsvRows(files.open(records_path(out), binary=True), run.sheet)
         kept = _write(run, output, table, progress)
         output.close()
         summary = run.summary(kept, out)
@@ -54,7 +58,7 @@ def write_filtered(
     return summary
 
 
-def _write(run: FilterRun, output: Output, table: CsvRows, progress: Progress | None) -> int:
+def _write(run: FilterRun, output: Output[Row], table: Output[Row], progress: Progress | None) -> int:
     """Write all rows, and those that are kept; return how many these are. Without a choice among them they are written
     as they come."""
     best = Best(run.options.rank, run.options.n)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, overload
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import Subject
+from moldiff.chem.io.outputs import CsvRows, cell, kind_of
 from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
 from moldiff.files import file_set
 from moldiff.run_record import record_path
 from moldiff.screening.filter_files import check_outputs, commit, records_path
 from moldiff.screening.filter_run import FilterRun
-from moldiff.screening.outputs import CsvRows, cell, format_of
+from moldiff.screening.outputs import pack_of
 from moldiff.screening.ranking import Best
 from moldiff.screening.rows import WHOLE, Row
 from moldiff.status import Status
@@ -107,11 +108,11 @@ class FilterResult(Sequence["Mol"]):
         """
         out = Path(path)
         check_outputs(out, overwrite)
-        kind = format_of(out)
+        kind = kind_of(out)
         library = self._run.library
         with file_set(record_path(out)) as files:
-            output = kind.opened(files, out, self._run.kept_sheet(library.tag_names() if kind.has_tags else ()))
-            table = CsvRows(files.open(records_path(out)), self._run.sheet)
+            output = kind.opened(files, out, self._run.kept_sheet(library.tag_names() if kind.is_table else ()))
+            table = CsvRows(files.open(records_path(out), binary=True), self._run.sheet)
             for row in self._rows:
                 table.add(row)
             for row in self._kept:
@@ -122,11 +123,11 @@ class FilterResult(Sequence["Mol"]):
 
     def _packed(self, row: Row, out: Path) -> str | bytes | None:
         assert isinstance(row.packed, bytes)
-        kind = format_of(out)
+        kind = kind_of(out)
         subject = Subject(from_bytes(row.packed), self._run.options.seed)
         if kind.has_coordinates and subject.placed[0] is None:
             raise MoldiffError(f"{out}: record {row.number} cannot be written ({subject.placed[1]}); .smi and .csv can")
-        return kind.pack(subject, row)
+        return pack_of(kind)(subject, row)
 
     def __len__(self) -> int:
         return len(self._kept)

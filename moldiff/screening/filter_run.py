@@ -118,7 +118,7 @@ def records_sheet(checks: Iterable[tuple[str, bool]]) -> Sheet:
 def kept_sheet(records: Sheet, tags: tuple[str, ...] = ()) -> Sheet:
     """Return the columns of a table of the molecules that are kept, from those of the table of all records."""
     columns = (*KEPT_COLUMNS, *(name for name in records.columns if name not in COLUMNS))
-    return Sheet(columns, records.texts & set(columns), tags)
+    return Sheet(columns, records.own_texts & set(columns), tags)
 
 
 class FilterRun:

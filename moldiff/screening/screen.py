@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_flag, choice, name_list, texts, whole_number
+from moldiff.arguments import check_flag, choice, name_list, parse_part, texts, whole_number
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.files import read_json
@@ -21,7 +21,6 @@ from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
 from moldiff.screening.runs.ranked import RANKED, TOP
 from moldiff.screening.runs.report_page import REPORT
 from moldiff.screening.runs.run import check_folder, merge, work_on
-from moldiff.screening.runs.shards import parse_part
 from moldiff.screening.runs.tables import FUNNEL, RECORDS, has_tables
 
 if TYPE_CHECKING:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -289,3 +291,41 @@ def test_the_table_has_numbers_and_flags(water: str, write: Callable[..., Path])
     assert found["duplicate_of"][2] == 0
     assert found["reason"][0] == ""
     assert found["novel"].isna().all()
+
+
+def test_the_references_own_values_stand_beside_the_samples(real: EvaluationReport, reference: Reference) -> None:
+    assert reference.rates["edm_molecule_stability"].n == 100
+    kept = Reference.from_json(json.loads(json.dumps(reference.to_json())))
+    assert kept.rates == reference.rates
+    text = table(real)
+    line = next(line for line in text.splitlines() if "stable molecules (EDM" in line)
+    assert line.split()[-1] == f"{reference.rates['edm_molecule_stability'].value:.2%}"
+    early = replace(reference, rates={})
+    assert "does not carry its own rates" in table(replace(real, reference=early))
+
+
+def test_a_rule_that_real_molecules_fail_is_said_to_be_out_of_place(tmp_path: Path) -> None:
+    drugs = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
+    text = table(evaluate(drugs, drugs, posebusters=0))
+    assert re.search(r"EDM's distance table is made for QM9: only \d+% of the reference's own molecules pass", text)
+
+
+def test_a_figure_that_there_is_nothing_for_says_why(tmp_path: Path, reference: Reference) -> None:
+    path = tmp_path / "none.sdf"
+    path.write_text("broken\n\n\n  x\nM  END\n$$$$\n")
+    text = table(evaluate(path, reference, posebusters=0))
+    assert "none: no valid molecule" in text and "none: no atom could be read" in text
+    assert "too few of any type" in text and "too few values" in text
+
+
+def test_several_files_are_one_sample(halves: tuple[Path, Path], tmp_path: Path) -> None:
+    both = evaluate(list(halves), posebusters=0)
+    assert [len(both.rows), both.rows[150].index] == [200, 150]
+    assert both.to_json()["file"] == "0.sdf, 1.sdf"
+    assert both.summary["counts"]["valid"] == 200
+    other = tmp_path / "x.smi"
+    other.write_text("C\n")
+    with pytest.raises(MoldiffError, match=r"x\.smi is not an SDF"):
+        evaluate([halves[0], other], posebusters=0)
+    with pytest.raises(MoldiffError, match="named twice"):
+        evaluate([halves[0], halves[0]], posebusters=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from generating import conformer_files, nonzero
 from rdkit import Chem
-from rdkit.Chem import rdMolTransforms
+from rdkit.Chem import AllChem, rdMolTransforms
 
 import moldiff
 from moldiff.chem.convert import encode
@@ -25,6 +25,7 @@ from moldiff.generation import conformers as conformers_module
 from moldiff.generation.conformer_checks import ConformerDecoder
 from moldiff.generation.conformers import coordinate_walk
 from moldiff.generation.results import MoleculeResult, assess
+from moldiff.generation.writer import RunFiles
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling import molecule_sampler
@@ -335,12 +336,14 @@ def test_conformers_are_ranked_and_repeats_told_or_left_out(packed: Path, monkey
     assert list(table["energy_rank"]) == [3, 1, 2] * 2
     assert list(table["energy_kcal_mol"]) == [2.0, 0.0, 1.0] * 2
     # in the order of energies: draw 1, draw 2, draw 0, which repeats draw 2
-    assert table["same_as"].fillna(-1).astype(int).tolist() == [2, -1, -1, 5, -1, -1]
+    ids = table["moldiff_id"].tolist()
+    assert [place.rpartition("-")[2] for place in ids] == ["0.0", "0.1", "0.2", "1.0", "1.1", "1.2"]
+    assert table["same_as"].fillna("").tolist() == [ids[2], "", "", ids[5], "", ""]
     assert list(table["status"]) == ["valid"] * 6
     pruned = moldiff.conformers(["CCO", "CC=O"], 3, rms=0.25, **keywords)
     assert list(pruned.table["status"]) == ["duplicate", "valid", "valid"] * 2
-    assert list(pruned.table["reason"])[3] == "duplicate: within 0.25 angstrom of conformer 5"
-    assert [mol.GetIntProp("moldiff_id") for mol in pruned] == [1, 2, 4, 5]
+    assert list(pruned.table["reason"])[3] == f"duplicate: within 0.25 angstrom of conformer {ids[5]}"
+    assert [mol.GetProp("moldiff_id") for mol in pruned] == [ids[place] for place in (1, 2, 4, 5)]
 
 
 def test_distances_and_methods_out_of_range() -> None:
@@ -349,3 +352,42 @@ def test_distances_and_methods_out_of_range() -> None:
             moldiff.conformers("CCO", 1, rms=rms)
     with pytest.raises(MoldiffError, match="energy"):
         moldiff.conformers("CCO", 1, energy="pm6")
+
+
+def test_a_run_goes_on_after_a_whole_molecule(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Conformers of a molecule are compared with each other, so a half-made molecule is made anew."""
+    monkeypatch.setattr(conformers_module, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
+    monkeypatch.setattr(conformers_module, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
+    methane = Chem.AddHs(Chem.MolFromSmiles("C"))
+    AllChem.EmbedMolecule(methane, randomSeed=1)
+    monkeypatch.setattr(
+        conformers_module,
+        "assess",
+        lambda draw, *rest, **more: MoleculeResult(draw.number, Status.VALID, mol=Chem.Mol(methane), smiles="C"),
+    )
+    smiles = tmp_path / "a.smi"
+    smiles.write_text("CCO\nCC=O\n")
+    settings = {"n": 3, "evaluations": 2, "model": str(packed)}
+    conformer_files(smiles, tmp_path / "whole.sdf", **settings)
+    add, taken = RunFiles.add, []
+
+    def killed(self: RunFiles, result: MoleculeResult) -> None:
+        if len(taken) == 4:
+            raise RuntimeError
+        taken.append(result.number)
+        add(self, result)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(RunFiles, "add", killed)
+        conformer_files(smiles, tmp_path / "cut.sdf", **settings)
+    with pytest.raises(MoldiffError, match=r"cut\.sdf\.unfinished holds 5 results"):
+        conformer_files(smiles, tmp_path / "cut.sdf", **settings)
+    summary = conformer_files(smiles, tmp_path / "cut.sdf", resume=True, **settings)
+    assert summary.earlier == 3
+    for suffix in (".sdf", ".csv"):
+        assert (tmp_path / f"cut{suffix}").read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
+    assert "3 of these were made before" in "".join(summary.lines())
+    done = conformer_files(smiles, tmp_path / "cut.sdf", resume=True, **settings)
+    assert done.counts == summary.counts and "nothing is left to do" in done.lines()[-1]
+    with pytest.raises(MoldiffError, match="exists already"):
+        conformer_files(smiles, tmp_path / "cut.sdf", resume=True, **{**settings, "n": 4})

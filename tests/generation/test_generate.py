@@ -81,13 +81,17 @@ def test_every_draw_is_accounted_for(scripted: None, model: Path, tmp_path: Path
     assert sum(summary.counts.values()) == summary.requested == summary.drawn == 9
     assert summary.results.unique == 1
     rows = list(csv.DictReader(out.with_suffix(".csv").open()))
-    assert [int(row["moldiff_id"]) for row in rows] == list(range(9))
+    assert [int(row["draw"]) for row in rows] == list(range(9))
     assert [row["status"] for row in rows[:3]] == ["valid", "invalid", "failed"]
     assert rows[2]["reason"] == "not finite: at step 7"
     assert all(row["reason"] for row in rows if row["status"] != "valid")
-    assert [row["duplicate_of"] for row in rows if row["status"] == "valid"] == ["", "0", "0"]
+    assert [row["duplicate_of"] for row in rows if row["status"] == "valid"] == [
+        "",
+        rows[0]["moldiff_id"],
+        rows[0]["moldiff_id"],
+    ]
     molecules = list(Chem.SDMolSupplier(str(out), removeHs=False))
-    assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
+    assert [mol.GetProp("draw") for mol in molecules] == ["0", "3", "6"]
     assert all(Chem.MolToSmiles(Chem.RemoveHs(mol)) == "C" for mol in molecules)
     assert {mol.GetProp("moldiff_seed") for mol in molecules} == {"3"}
     record = json.loads((tmp_path / "m.run.json").read_text())
@@ -99,7 +103,7 @@ def test_every_draw_is_accounted_for(scripted: None, model: Path, tmp_path: Path
 def test_keep_invalid_writes_what_can_be_written(scripted: None, model: Path, tmp_path: Path) -> None:
     generate_files(tmp_path / "m.sdf", n=6, model=str(model), keep_invalid=True)
     supplier = Chem.SDMolSupplier(str(tmp_path / "m.sdf"), removeHs=False, sanitize=False)
-    assert [mol.GetProp("moldiff_id") for mol in supplier] == ["0", "1", "3", "4", "5"]
+    assert [mol.GetProp("draw") for mol in supplier] == ["0", "1", "3", "4", "5"]
 
 
 def test_files_do_not_depend_on_the_number_of_threads(model: Path, tmp_path: Path) -> None:
@@ -168,7 +172,7 @@ def test_the_python_function_says_if_none_is_valid(model: Path, caplog: pytest.L
 
 def test_the_python_function_returns_valid_molecules(scripted: None, model: Path) -> None:
     molecules = moldiff.generate(n=9, model=model, seed=0)
-    assert [mol.GetProp("moldiff_id") for mol in molecules] == ["0", "3", "6"]
+    assert [mol.GetProp("draw") for mol in molecules] == ["0", "3", "6"]
     assert all(mol.GetNumConformers() == 1 for mol in molecules)
     assert len(moldiff.generate(n=9, model=model, keep_invalid=True)) == 8
 
@@ -348,7 +352,7 @@ def test_a_lost_draw_is_an_error(model: Path, tmp_path: Path, monkeypatch: pytes
         generate_files(tmp_path / "m.sdf", n=4, model=str(model))
     with pytest.raises(MoldiffError, match="draw 3 was lost on the way"):
         generate_files(tmp_path / "o.sdf", n=5, model=str(model))
-    assert not list(tmp_path.glob("o.*"))
+    assert [path.name for path in tmp_path.glob("o.*")] == ["o.sdf.unfinished"], "what came before is not lost"
 
 
 def test_the_next_batch_is_begun_before_the_last_one_is_converted(
@@ -384,7 +388,7 @@ def test_ranges_of_draws_made_apart_are_parts_of_one_run(model: Path, tmp_path: 
     with pytest.raises(MoldiffError, match="score and first do not go together"):
         moldiff.generate(1, first=3, score="qed", score_weight=1)
     late = moldiff.generate(2, first=5, model=model, evaluations=3, seed=5, keep_invalid=True)
-    assert list(late.table["moldiff_id"]) == [5, 6]
+    assert list(late.table["draw"]) == [5, 6]
 
 
 def test_an_output_that_appeared_during_the_work_is_not_replaced(model: Path, tmp_path: Path) -> None:

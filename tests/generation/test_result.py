@@ -49,7 +49,7 @@ def test_a_result_is_a_sequence_of_its_molecules(scripted: None, model: Path) ->
 def test_properties_of_molecules_are_numbers(scripted: None, packed: Path) -> None:
     (mol,) = moldiff.generate(2, model=packed, targets=["logp=0.5"])
     found = mol.GetPropsAsDict(autoConvertStrings=False)
-    assert found["moldiff_id"] == 0
+    assert found["draw"] == 0
     assert (found["status"], found["reason"]) == ("valid", "")
     assert found["target_logp"] == 0.5
     assert found["error_logp"] == pytest.approx(found["logp"] - 0.5)
@@ -62,11 +62,13 @@ def test_the_table_has_a_row_for_each_draw_with_numbers(scripted: None, model: P
     result = moldiff.generate(9, model=model)
     table = result.table
     assert list(table.columns) == list(COLUMNS)
-    assert list(table["moldiff_id"]) == list(range(9))
+    assert list(table["draw"]) == list(range(9))
     assert sum(table["status"] == "valid") == 3
     numbers = [name for name in table.columns if pd.api.types.is_numeric_dtype(table[name])]
-    assert set(table.columns) - set(numbers) == {"status", "reason", "decoding", "smiles"}
-    assert list(result.failed["moldiff_id"]) == [1, 2, 4, 5, 7, 8]
+    assert set(table.columns) - set(numbers) == {
+        "moldiff_id", "status", "reason", "decoding", "smiles", "duplicate_of",
+    }  # fmt: skip
+    assert list(result.failed["draw"]) == [1, 2, 4, 5, 7, 8]
     assert all(result.failed["reason"] != "")
 
 
@@ -89,8 +91,8 @@ def test_the_files_are_those_of_the_command(
     with pytest.raises(MoldiffError, match="exists already"):
         result.save(tmp_path / "python.sdf")
     result.save(tmp_path / "python.sdf", overwrite=True)
-    with pytest.raises(MoldiffError, match=r"must end in \.sdf") as caught:
-        result.save(tmp_path / "python.csv")
+    with pytest.raises(MoldiffError, match=r"must end in one of \.csv, .*, \.sdf, .*, \.smi") as caught:
+        result.save(tmp_path / "python.pdb")
     assert caught.value.argument == "out"
 
 
@@ -145,5 +147,5 @@ def test_molecules_survive_pickling_with_their_numbers(scripted: None, model: Pa
         mol = pickle.loads(pickle.dumps(moldiff.generate(1, model=model)[0]))
     finally:
         Chem.SetDefaultPickleProperties(kept)
-    assert mol.GetIntProp("moldiff_id") == 0
+    assert mol.GetIntProp("draw") == 0
     assert mol.GetDoubleProp("logp") == pytest.approx(mol.GetPropsAsDict()["logp"])

@@ -27,13 +27,14 @@ from moldiff.generation import smc_run
 from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.result import result_of
 from moldiff.generation.results import Gate, MoleculeResult, ResultCounts, assess
-from moldiff.generation.run import GenerateRun, Run
+from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
@@ -131,7 +132,8 @@ def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
         assert found.sdf_record(found.row(), 0, "m") is None
         told = {name: value for name, value in found.row().items() if value != ""}
         assert told == {
-            "moldiff_id": 4, "status": "withheld", "reason": "hazard: a test", "renoised": 0, "evaluations": 0,
+            "draw": 4, "status": "withheld", "reason": "hazard: a test", "renoised": 0,
+            "evaluations": 0,
         }  # fmt: skip
         shown = " ".join(str(getattr(found, field.name)) for field in fields(found))
         assert "Mol" not in shown
@@ -175,7 +177,7 @@ def test_the_sum_holds_and_duplicates_are_marked() -> None:
     for number, status in enumerate([*Status, Status.VALID]):
         shown = status != Status.WITHHELD
         found = counts.take(MoleculeResult(number, status, "", mol if shown else None, "C" if shown else ""))
-        assert found.duplicate_of == (0 if number == len(Status) else None)
+        assert found.duplicate_of == ("0" if number == len(Status) else None)
     assert counts.by_status == {str(status): 2 if status == Status.VALID else 1 for status in Status}
     assert (counts.drawn, counts.valid, counts.unique) == (7, 2, 1)
 

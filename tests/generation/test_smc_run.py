@@ -22,6 +22,7 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import smc_run
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, Decoder
+from moldiff.generation.group_counts import GroupCounts
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.smc_run import ReweightedSampler, stages
@@ -73,14 +74,12 @@ def test_scores_reach_the_table_the_tags_and_the_record(scripted: None, model: P
     assert nonzero(summary.counts) == {"valid": 10}
     assert summary.requested == summary.drawn == 10
     rows = rows_of(out.with_suffix(".csv"))
-    assert [int(row["moldiff_id"]) for row in rows] == list(range(10))
+    assert [int(row["draw"]) for row in rows] == list(range(10))
     assert [row["score"] for row in rows] == ["1" if row["smiles"] == "N" else "0" for row in rows]
     assert sum(row["smiles"] == "N" for row in rows) == 10  # exp(8) to 1, and each group has some
-    assert [row["duplicate_of"] for row in rows] == ["", *["0"] * 9]
+    assert [row["duplicate_of"] for row in rows] == ["", *[rows[0]["moldiff_id"]] * 9]
     molecules = list(Chem.SDMolSupplier(str(out)))
-    assert [(mol.GetProp("moldiff_id"), mol.GetProp("score")) for mol in molecules] == [
-        (str(k), "1") for k in range(10)
-    ]
+    assert [(mol.GetProp("draw"), mol.GetProp("score")) for mol in molecules] == [(str(k), "1") for k in range(10)]
     record = json.loads((tmp_path / "m.run.json").read_text())
     assert {name: record["options"][name] for name in ("score", "score_weight", "particles")} == {
         "score": "nitrogens", "score_weight": 8.0, "particles": 4,
@@ -120,7 +119,10 @@ def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) ->
             assert Chem.MolToMolBlock(one.mol, kekulize=False) == Chem.MolToMolBlock(other.mol, kekulize=False)
             positions = [mol.GetConformer().GetPositions() for mol in (one.mol, other.mol)]
             assert np.array_equal(positions[0], positions[1])
-    assert draws.result().ancestors == 4.0
+    counts = GroupCounts(draws.asked, ())
+    for one in found:
+        counts.note(one)
+    assert counts.result().ancestors == 4.0
 
 
 def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> None:
@@ -222,11 +224,11 @@ def test_a_score_that_fails_at_once_leaves_no_file(scripted: None, model: Path, 
 
 def test_the_python_function_takes_a_callable_and_keeps_what_was_made(scripted: None, model: Path) -> None:
     molecules = moldiff.generate(8, model=model, evaluations=3, score=nitrogens, score_weight=8.0, particles=4)
-    assert [mol.GetProp("moldiff_id") for mol in molecules] == [str(k) for k in range(8)]
+    assert [mol.GetIntProp("draw") for mol in molecules] == list(range(8))
     assert {mol.GetProp("score") for mol in molecules} == {"1"}
     with pytest.raises(ScoreError) as caught:
         moldiff.generate(16, model=model, evaluations=3, score=Broken(3), score_weight=8.0, particles=4)
-    assert [mol.GetProp("moldiff_id") for mol in caught.value.molecules] == [str(k) for k in range(8)]
+    assert [mol.GetIntProp("draw") for mol in caught.value.molecules] == list(range(8))
 
 
 @pytest.mark.parametrize(
@@ -345,10 +347,12 @@ def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeMode
         ArgmaxDecoder(tiny_model.vocabulary),
         ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),
     )
-    list(draws.results(range(1)))
+    counts = GroupCounts(draws.asked, ())
+    for found, _ in draws.results(range(1)):
+        counts.note(found)
     assert seen
     for molecules in seen[:-1]:
         for mol in molecules:
             assert mol.GetNumConformers() == 1
             assert all(atom.GetNumRadicalElectrons() == 0 and atom.GetTotalNumHs() == 0 for atom in mol.GetAtoms())
-    assert draws.result().score_evaluations == sum(map(len, seen))
+    assert counts.result().score_evaluations == sum(map(len, seen))

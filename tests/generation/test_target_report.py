@@ -45,7 +45,8 @@ def test_all_draws_count_and_only_valid_ones_are_measured() -> None:
             (Status.VALID, math.nan, 20.0), (Status.FAILED, math.nan, math.nan),
         ]
     ):  # fmt: skip
-        made.measure(result(number, status, logp=logp, tpsa=tpsa), condition(40.0, 1.0))
+        measured = made.measure(result(number, status, logp=logp, tpsa=tpsa), condition(40.0, 1.0))
+        made.note(measured, status == Status.VALID)
     logp, tpsa = made.results()
     assert (logp.draws, logp.measured, logp.in_band) == (5, 2, 1)
     assert logp.mean_absolute_error == pytest.approx((0.2 + 3.0) / 2)

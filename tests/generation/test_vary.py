@@ -150,7 +150,9 @@ def test_strengths_are_spread_evenly() -> None:
 def test_every_draw_has_a_row_with_its_record(identity: list[Task], model: Path, seeds: Path, tmp_path: Path) -> None:
     told = vary_files(seeds, tmp_path / "v.sdf", n=3, strength=(0.2, 0.6), model=str(model), batch_size=4)
     rows = rows_of(tmp_path / "v.csv")
-    assert [int(row["moldiff_id"]) for row in rows] == list(range(12))
+    assert [row["moldiff_id"].rpartition("-")[2] for row in rows] == [
+        f"{record}.{draw}" for record in range(4) for draw in range(3)
+    ]
     assert [row["record"] for row in rows] == [str(k // 3) for k in range(12)]
     assert [row["name"] for row in rows[::3]] == ["first", "second", "bare", "third"]
     assert [row["draw"] for row in rows] == ["0", "1", "2"] * 4

@@ -108,14 +108,14 @@ def stopped(tmp_path: Path, model: Path) -> Stopped:
 
 def numbers(path: Path) -> list[int]:
     with path.open(newline="") as file:
-        return [int(row["moldiff_id"]) for row in csv.DictReader(file)]
+        return [int(row["moldiff_id"].rpartition("-")[2].partition(".")[0]) for row in csv.DictReader(file)]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number: int, status: int) -> None:
     found, err = stopped(FIVE, ["generate", "-n", "20", "--evaluations", "2", "--renoise", "3"], number)
     assert found == status
-    said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf\n"
+    said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf, and resume goes on from there\n"
     assert err == said + ENDED[status]
     folder = tmp_path / "work"
     assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
@@ -177,7 +177,10 @@ def test_vary_and_conformers_write_what_is_settled(stopped: Stopped, tmp_path: P
     (tmp_path / "in.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:2]))
     more = ["../in.sdf", "-n", "4", "--evaluations", "2", "--keep-invalid"]
     found, err = stopped(THREE_TASKS, [*options, *more], signal.SIGINT)
-    assert (found, "of 8 molecules; what was made is in m.sdf\ninterrupted\n" in err) == (130, True), err
+    assert (
+        found,
+        "of 8 molecules; what was made is in m.sdf, and resume goes on from there\ninterrupted\n" in err,
+    ) == (130, True), err
     assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
     made = len(numbers(folder / "m.csv"))
     assert 1 <= made <= 3
@@ -233,3 +236,18 @@ def test_a_program_that_handles_signals_itself_goes_on_doing_so() -> None:
 
 def test_without_signals_everything_comes() -> None:
     assert list(Interruption().until(iter("abc"))) == ["a", "b", "c"]
+
+
+SOME_SIZES = """
+def draw(self, first, count):
+    for number in (4, 1, 7):
+        yield RawSample(number, METHANE, -1)
+    busy()
+MoleculeSampler.draw = draw
+"""
+
+
+def test_molecules_that_were_finished_out_of_turn_are_written_too(stopped: Stopped, tmp_path: Path) -> None:
+    found, err = stopped(SOME_SIZES, ["generate", "-n", "20", "--evaluations", "2"], signal.SIGTERM)
+    assert (found, "interrupted after 3 of 20 molecules" in err) == (143, True), err
+    assert numbers(tmp_path / "work" / "m.csv") == [1, 4, 7], "drawn in the order of their sizes"

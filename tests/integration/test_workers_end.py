@@ -66,7 +66,7 @@ def test_two_workers_end_with_their_command(
     assert err.strip().splitlines()[-1] == {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists() and alive(pid)]
     left = {entry.name for entry in tmp_path.iterdir()} - before
-    assert left <= {"out.sdf.parts"}, "but for the shards that a later run goes on from, nothing"
+    assert left <= {"out.sdf.unfinished"}, "but for the results that a later run goes on from, nothing"
     assert took < PATIENCE_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 

@@ -3,24 +3,28 @@ supplier of such. `records_of` decides what is what, for every function of the p
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
 from rdkit import Chem
 
 from moldiff.arguments import refusal
-from moldiff.chem.io.records import Record, completed, is_molecule, parse, read_records
+from moldiff.chem.convert import to_bytes
+from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns
-from moldiff.chem.io.text_records import SUFFIXES, TextRecord
+from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-Molecules = Union[str, Path, "Mol", Iterable[Union["Mol", str, None]]]
-"""A molecule file, an RDKit molecule, a SMILES, or molecules and SMILES one after the other."""
+Molecules = Union[str, Path, Sequence[Path], "Mol", Iterable[Union["Mol", str, None]]]
+"""A molecule file or a list of such paths, an RDKit molecule, a SMILES, or molecules and SMILES one after the other."""
 _EXPECTED = "a molecule file, an RDKit molecule, a SMILES, or a list, column or supplier of molecules or SMILES"
 _MISSING = "missing: there is no molecule"
 
@@ -57,6 +61,61 @@ def file_of(molecules: object) -> Path | None:
     return None
 
 
+def files_of(molecules: object) -> tuple[Path, ...] | None:
+    """Return the files that are meant: one as in `file_of`, or a list of `Path`; None if molecules are given
+    themselves."""
+    if isinstance(molecules, list | tuple) and molecules and all(isinstance(item, Path) for item in molecules):
+        return files_named(molecules)
+    path = file_of(molecules)
+    return None if path is None else (path,)
+
+
+def files_named(names: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Return molecule files, in order; a name with * ? or [ that is no file stands for all that match it, sorted.
+
+    Raises:
+        MoldiffError: no file is named, none matches, or one is named twice.
+    """
+    found = tuple(path for name in names for path in _expanded(Path(name)))
+    if not found:
+        raise MoldiffError("there are no molecule files to begin with", argument="files")
+    twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
+    if twice is not None:
+        raise MoldiffError(f"{twice} is named twice", argument="files")
+    return found
+
+
+def _expanded(path: Path) -> Iterable[Path]:
+    if path.exists() or not glob.has_magic(str(path)):
+        return [path]
+    found = sorted(glob.glob(str(path), recursive=True))
+    if not found:
+        raise MoldiffError(f"no file matches {path}", argument="files")
+    return map(Path, found)
+
+
+def texts_of(files: Sequence[Path], columns: Columns | None = None) -> Iterator[tuple[Path, TextRecord]]:
+    """Yield file and text record of some files, one after the other, counted through.
+
+    Raises:
+        MoldiffError: as in `moldiff.chem.io.text_records.read_texts`; what the first bytes of any show, at once.
+    """
+    for path in files:
+        read_texts(path, columns)
+    pairs = ((path, text) for path in files for text in read_texts(path, columns))
+    return ((path, replace(text, index=index)) for index, (path, text) in enumerate(pairs))
+
+
+def survey(files: Sequence[Path], columns: Columns | None = None) -> tuple[int, tuple[str, ...]]:
+    """Return the number of records of molecule files, and the names of all their data fields in the order in which they
+    come; errors as in `texts_of`."""
+    count, tags = 0, dict[str, None]()
+    for _, text in texts_of(files, columns):
+        count += 1
+        tags |= dict.fromkeys(text.tags)
+    return count, tuple(tags)
+
+
 def kept(molecules: Molecules) -> Molecules:
     """Return molecules that can be read more than once: what a generator or a supplier yields as a list."""
     if isinstance(molecules, str | Path) or is_molecule(molecules) or not isinstance(molecules, Iterable):
@@ -64,9 +123,21 @@ def kept(molecules: Molecules) -> Molecules:
     return molecules if isinstance(molecules, Mapping | bytes) or hasattr(molecules, "columns") else list(molecules)
 
 
-def records_of(molecules: object, columns: Columns | None = None, add_hydrogens: bool = False) -> Iterator[Record]:
-    """Return the records of a file or of given molecules (sanitised; a title is their property ``_Name``, further
-    properties are their tags).
+def sha256_of_molecules(molecules: Molecules) -> str:
+    """Return a hash of molecules that were given themselves and can be read more than once."""
+    digest = hashlib.sha256()
+    items = [molecules] if is_molecule(molecules) or isinstance(molecules, str) else molecules
+    for item in items:  # type: ignore[union-attr]
+        digest.update(to_bytes(item) if is_molecule(item) else str(item).encode("utf-8"))
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def records_of(
+    molecules: object, columns: Columns | None = None, add_hydrogens: bool = False, span: range | None = None
+) -> Iterator[Record]:
+    """Return the records of a file, of several or of given molecules (sanitised; a title is their property ``_Name``,
+    further properties are their tags).
 
     What cannot be read, or is missing from a column or a supplier, is a record with a reason.
 
@@ -74,17 +145,18 @@ def records_of(molecules: object, columns: Columns | None = None, add_hydrogens:
         molecules: what users have.
         columns: of a table, see `moldiff.chem.io.text_records.read_texts`.
         add_hydrogens: place the hydrogens that molecules with coordinates leave out.
+        span: of the records that are wanted; None = all.
 
     Raises:
         MoldiffError: no molecules, or something else; of a generator while iterating.
     """
-    records = _records(molecules, columns)
+    records = _records(molecules, columns, span)
     return map(completed, records) if add_hydrogens else records
 
 
-def _records(molecules: object, columns: Columns | None) -> Iterator[Record]:
-    if (path := file_of(molecules)) is not None:
-        return read_records(path, columns)
+def _records(molecules: object, columns: Columns | None, span: range | None) -> Iterator[Record]:
+    if (files := files_of(molecules)) is not None:
+        return _of_files(texts_of(files, columns), span)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules
@@ -97,7 +169,13 @@ def _records(molecules: object, columns: Columns | None) -> Iterator[Record]:
         first = next(items)
     except StopIteration:
         raise MoldiffError("there are no molecules to begin with", argument="molecules") from None
-    return itertools.chain([_record(0, first)], itertools.starmap(_record, enumerate(items, start=1)))
+    records = itertools.chain([_record(0, first)], itertools.starmap(_record, enumerate(items, start=1)))
+    return records if span is None else itertools.islice(records, span.start, span.stop)
+
+
+def _of_files(texts: Iterator[tuple[Path, TextRecord]], span: range | None) -> Iterator[Record]:
+    wanted = texts if span is None else itertools.islice(texts, span.start, span.stop)
+    return (replace(parse(text), file=str(path)) for path, text in wanted)
 
 
 def _record(index: int, item: object) -> Record:
@@ -108,7 +186,9 @@ def _record(index: int, item: object) -> Record:
         return Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol, tags)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
-            raise MoldiffError(f"molecules: '{item}' in a list is a file; give one file alone", argument="molecules")
+            raise MoldiffError(
+                f"molecules: '{item}' in a list is a file; give files as a list of Path", argument="molecules"
+            )
         return (
             parse(TextRecord(index, "smiles", "", item)) if item.strip() else Record(index, "", None, reason=_MISSING)
         )

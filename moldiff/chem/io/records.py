@@ -77,6 +77,7 @@ class Record:
         tags: data fields (SDF tags, other columns, QM9 properties) as text.
         reason: why ``mol`` is None: a code word, a colon and detail; "" if all is well.
         raw: the unsanitised molecule where only sanitising failed, else None.
+        file: that it stands in; "" = none, or it is read alone.
     """
 
     index: int
@@ -85,6 +86,7 @@ class Record:
     tags: dict[str, str] = field(default_factory=dict)
     reason: str = ""
     raw: Chem.Mol | None = None
+    file: str = ""
 
 
 def is_molecule(value: object) -> bool:

@@ -22,6 +22,7 @@ from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv, read_parquet
 from moldiff.errors import MoldiffError
+from moldiff.run_record import is_output
 
 __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "TextRecord", "read_texts"]
 
@@ -53,7 +54,7 @@ def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecor
     try:
         if path.is_dir():
             raise MoldiffError(f"{path} is a folder, not a molecule file")
-        if path.stat().st_size == 0:
+        if path.stat().st_size == 0 and not is_output(path):
             raise MoldiffError(f"{path} is empty")
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -78,7 +79,9 @@ def _guarded(path: Path, reader: Callable[[Path], Iterator[TextRecord]]) -> Iter
     except MemoryError as error:
         raise MoldiffError(f"{path} needs more memory than there is, after {count} records") from error
     if count == 0:
-        raise MoldiffError(f"{path} holds no molecules")
+        if not is_output(path):
+            raise MoldiffError(f"{path} holds no molecules")
+        tell_once(f"{path} holds no molecules: none came out where it was made")
 
 
 def _is_empty(record: TextRecord) -> bool:

@@ -3,10 +3,10 @@ without the model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moldiff.arguments import check_flag, whole_number
+from moldiff.arguments import WHOLE, Part, check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.choices import Decoding, Sampler, Until, listed
 from moldiff.errors import MoldiffError
@@ -74,6 +74,26 @@ class GenerationOptions(RunOptions):
                 "ring_table needs something that asks it: rarity, or the score known_rings or weakest_bond",
                 argument="ring_table",
             )
+
+    def part(self, part: Part) -> GenerationOptions:
+        """Return the options of one of several ranges of the draws.
+
+        Raises:
+            MoldiffError: draws go on until there are enough, compete in groups, or are too few.
+        """
+        if part == WHOLE:
+            return self
+        if self.goal is not None:
+            raise MoldiffError(
+                "shard and until do not go together: where the next range begins would depend on this one",
+                argument="shard",
+            )
+        if self.score is not None:
+            raise MoldiffError("shard and score do not go together: draws compete in groups", argument="shard")
+        numbers = part.span(self.n, self.first)
+        if not numbers:
+            raise MoldiffError(f"shard: there are only {self.n} draws to share out", argument="shard")
+        return replace(self, n=len(numbers), first=numbers.start)
 
     @property
     def needs_tables(self) -> bool:

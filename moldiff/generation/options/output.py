@@ -6,20 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moldiff.chem.io.outputs import Kind, kind_of
 from moldiff.errors import MoldiffError
 from moldiff.generation.trajectory import check_suffix
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutputOptions:
-    """The files of a run; beside the SDF go its CSV and its run record.
+    """The files of a run: molecules by one of `moldiff.chem.io.outputs.KINDS`, beside them a CSV of all draws, unless
+    they are a table themselves, and the run record.
 
     Attributes:
-        path: of the SDF.
+        path: of the molecules.
         keep_invalid: write molecules that are not valid too, as far as there is anything to write.
         report: .html file for a page on the run: funnel, distributions, molecules to turn, what did not pass.
         trajectories: .xyz or .html files for the path from noise to a molecule.
         overwrite: replace what is there.
+        resume: go on with what a run of the same request left when it was cut short.
         confidence: write how sure the model was of each atom.
 
     Raises:
@@ -31,11 +34,13 @@ class OutputOptions:
     report: Path | None = None
     trajectories: Sequence[Path] = ()
     overwrite: bool = False
+    resume: bool = False
     confidence: bool = False
 
     def __post_init__(self) -> None:
-        if self.path.suffix.lower() != ".sdf":
-            raise MoldiffError(f"{self.path}: the output must end in .sdf", argument="out")
+        kind_of(self.path)
+        if self.confidence and not self.kind.has_coordinates:
+            raise MoldiffError(f"confidence needs an SDF to stand in, not {self.path.name}", argument="confidence")
         for path in self.trajectories:
             check_suffix(path)
         if self.report is not None and self.report.suffix.lower() != ".html":
@@ -43,13 +48,22 @@ class OutputOptions:
 
     @property
     def table(self) -> Path:
-        """The CSV."""
-        return self.path.with_suffix(".csv")
+        """The table of all draws."""
+        return self.path if self.kind.is_table else self._beside(".csv")
 
     @property
     def picture(self) -> Path:
         """The picture of what was wanted against what came out."""
-        return self.path.with_suffix(".targets.png")
+        return self._beside(".targets.png")
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of file that molecules are written to."""
+        return kind_of(self.path)
+
+    def _beside(self, suffix: str) -> Path:
+        stem = self.kind.stem(self.path)
+        return stem.with_name(f"{stem.name}{suffix}")
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from moldiff.chem.graph import molar_mass
+from moldiff.conditions import Condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.generation.options.composition import constraints_of, element_mask, formula_size, formula_text
+from moldiff.generation.options.composition import constraints_of, element_mask, formula_size
+from moldiff.generation.options.contradictions import HEAVY_ATOM_COUNT, check_wishes, wishes_of
 from moldiff.generation.options.fragment import check_together
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.sampler_options import ResolvedSampler
@@ -39,9 +40,6 @@ from moldiff.scoring.targets import Target, check_known, check_targets
 from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
-
-HEAVY_ATOM_COUNT = "heavy_atom_count"
-_ROUNDING = 1e-3  # relative
 
 
 @dataclass(frozen=True)
@@ -101,6 +99,7 @@ def steer(
     references: Mapping[str, Tensor],
     source: str,
     guide: PropertyGuide | None = None,
+    where: Sequence[Condition] = (),
 ) -> Steering:
     """Return what steers a run.
 
@@ -114,6 +113,7 @@ def steer(
         source: the folder, for error messages.
         guide: the property network that the options name. What it knows, its gradient pursues, and the model is
             conditioned on it only if the guidance names it or is one scale for all.
+        where: filters, which must not contradict the options.
 
     Raises:
         MoldiffError: the model cannot be asked for it, or two options contradict each other.
@@ -128,7 +128,14 @@ def steer(
     resample = 1 if options.fragment is None else options.fragment.resample
     targets = options.targets
     check_targets(targets, names, known)
-    _check_against(targets, options.formula, sizes)
+    check_wishes(
+        wishes_of(targets, where),
+        model.vocabulary,
+        elements=model.vocabulary.elements if mask is None else mask.names,
+        formula=options.formula,
+        charge=options.charge,
+        sizes=sizes,
+    )
     pursued = () if guide is None else guide.pursued(targets)
     tracker = TargetTracker(targets, known, model.conditions, [target.name for target in pursued])
     certain = _certain(options.formula, model, targets)
@@ -147,28 +154,6 @@ def steer(
     gradient = None if guide is None else guide.gradient(pursued)
     told = _told(conditions, certain, model)
     return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)
-
-
-def _check_against(
-    targets: tuple[Target, ...], formula: Mapping[str, int] | None, sizes: tuple[int, int] | None
-) -> None:
-    """Raise MoldiffError where a formula, or the number of atoms, leaves no molecule that meets a target."""
-    fixed = {} if formula is None else {
-        HEAVY_ATOM_COUNT: float(sum(count for symbol, count in formula.items() if symbol != "H")),
-        "mw": molar_mass(formula),
-    }  # fmt: skip
-    for target in targets:
-        value = fixed.get(target.name)
-        if value is not None and target.distance(value) > _ROUNDING * max(abs(value), 1.0):
-            raise MoldiffError(
-                f"formula {formula_text(formula or {})} and target {target.name} disagree: it has {value:g}",
-                argument="formula",
-            )
-        if target.name == HEAVY_ATOM_COUNT and sizes is not None and target.low > sizes[1]:
-            raise MoldiffError(
-                f"target {target.name} is {target.low:g} at least, but molecules have {sizes[1]} atoms at most",
-                argument="targets",
-            )
 
 
 def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moldiff.chem.descriptors.fingerprints import leaders
 from moldiff.chem.filters.checks import Subject
+from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
 from moldiff.pages.report import MOST_CARDS, Card
@@ -16,7 +17,7 @@ from moldiff.processes import Lost, map_items
 from moldiff.screening.desirability import COLUMN, Desirability, Wish
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import kept_sheet
-from moldiff.screening.outputs import CsvRows, ParquetRows, SdfRecords, Sheet, packed_sdf
+from moldiff.screening.outputs import Sheet, packed_sdf
 from moldiff.screening.ranking import Ranking
 from moldiff.screening.rows import Row
 from moldiff.screening.runs.plan import Plan
@@ -63,7 +64,7 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     ranked = [replace(row, tags=entries[row.number].tags) for row in _placed(plan, order, rows)]
     with_all = (
         ParquetRows(files.open(run / RANKED, binary=True), sheet),
-        CsvRows(files.open(run / RANKED_CSV), sheet),
+        CsvRows(files.open(run / RANKED_CSV, binary=True), sheet),
     )
     for output in with_all:
         for row in ranked:

@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moldiff.arguments import Part
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.screening.filter_run import Progress
@@ -33,7 +34,7 @@ from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
 from moldiff.screening.runs.report_page import reference_of
-from moldiff.screening.runs.shards import Part, ShardTables
+from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.runs.tables import forget_tables, has_tables, write_tables
 
 logger = logging.getLogger(__name__)

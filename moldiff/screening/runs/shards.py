@@ -7,40 +7,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, read_json, write_json
 from moldiff.screening.filter_run import records_sheet
-from moldiff.screening.outputs import ParquetRows, Sheet
+from moldiff.screening.outputs import Sheet
 from moldiff.screening.rows import COLUMNS, Row
 from moldiff.screening.runs.chain import Chain
 from moldiff.status import Status
 
 CHAIN = "chain.json"
 _NAME = re.compile(r"(\d{6,})\.parquet")
-
-
-@dataclass(frozen=True)
-class Part:
-    """The shards that one of several machines works on: every ``count``-th, from number ``index - 1`` on."""
-
-    index: int = 1
-    count: int = 1
-
-    def has(self, shard: int) -> bool:
-        """Return whether a shard belongs to the part."""
-        return shard % self.count == self.index - 1
-
-
-def parse_part(text: str) -> Part:
-    """Read ``2/8``: the second of eight parts.
-
-    Raises:
-        MoldiffError: it is none.
-    """
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise MoldiffError(f"shard '{text}': expected a part such as 2/8, from 1/8 to 8/8", argument="shard")
-    return Part(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet, file_set, read_json
 from moldiff.run_record import record_path, run_record
-from moldiff.screening.outputs import ParquetRows
 from moldiff.screening.ranking import Best
 from moldiff.screening.rows import Row, RowCounts
 from moldiff.screening.runs.first_records import first_on_disk

@@ -1,0 +1,204 @@
+"""Files that are written, by suffix: the table `KINDS`. A `Sheet` says what of an item stands in them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeVar
+
+from moldiff.errors import MoldiffError
+from moldiff.files import FileSet
+from moldiff.foreign_text import safe_cell
+
+PARQUET_ROWS = 10_000  # of a row group
+Item = TypeVar("Item")
+_Taken = TypeVar("_Taken", contravariant=True)
+
+
+class Sheet(Protocol[_Taken]):
+    """Content of files, item by item."""
+
+    @property
+    def headings(self) -> Sequence[str]:
+        """Names of the columns of a table."""
+
+    @property
+    def texts(self) -> Container[str]:
+        """Columns that hold texts; of the others, those in ``whole`` hold whole numbers, the rest numbers."""
+
+    @property
+    def whole(self) -> Container[str]: ...
+
+    def cells(self, item: _Taken, /) -> Sequence[object]:
+        """Return the cells of a table's row, None where there is nothing."""
+
+    def line(self, item: _Taken, /) -> tuple[str, ...]:
+        """Return SMILES and name, and what else is to be said; "" = it has no SMILES."""
+
+    def sdf(self, item: _Taken, /) -> str:
+        """Return the SDF record; "" = it has none."""
+
+
+class Output(Protocol[_Taken]):
+    """Takes items one by one; its file is closed by whoever opened it."""
+
+    def add(self, item: _Taken, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def cell(value: object) -> object:
+    """Return a value as text files have it: numbers with six digits, "" for nothing."""
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+class _Text:
+    """UTF-8 text into an open file, packed or not."""
+
+    def __init__(self, handle: IO[bytes], compress: bool) -> None:
+        # no file name and no time in the header: the same text gives the same bytes
+        self._packed = gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) if compress else None
+        self._out: Any = self._packed or handle
+
+    def write(self, text: str) -> None:
+        self._out.write(text.encode("utf-8"))
+
+    def close(self) -> None:
+        if self._packed is not None:
+            self._packed.close()
+
+
+class CsvRows(Output[Item]):
+    """A CSV, in which no cell is a formula."""
+
+    def __init__(self, handle: IO[bytes], sheet: Sheet[Item], *, compress: bool = False) -> None:
+        self._text, self._sheet = _Text(handle, compress), sheet
+        self._writer = csv.writer(self._text, lineterminator="\n")
+        self._writer.writerow(map(safe_cell, sheet.headings))
+
+    def add(self, item: Item) -> None:
+        self._writer.writerow([safe_cell(cell(value)) for value in self._sheet.cells(item)])
+
+    def close(self) -> None:
+        self._text.close()
+
+
+class SmilesLines(Output[Item]):
+    """Lines "SMILES name"."""
+
+    def __init__(self, handle: IO[bytes], sheet: Sheet[Item], *, compress: bool = False) -> None:
+        self._text, self._sheet = _Text(handle, compress), sheet
+
+    def add(self, item: Item) -> None:
+        smiles, *rest = self._sheet.line(item)
+        if smiles:
+            self._text.write("\t".join([smiles, *(" ".join(text.split()) for text in rest)]) + "\n")
+
+    def close(self) -> None:
+        self._text.close()
+
+
+class SdfRecords(Output[Item]):
+    """SDF records."""
+
+    def __init__(self, handle: IO[bytes], sheet: Sheet[Item], *, compress: bool = False) -> None:
+        self._text, self._sheet = _Text(handle, compress), sheet
+
+    def add(self, item: Item) -> None:
+        self._text.write(self._sheet.sdf(item))
+
+    def close(self) -> None:
+        self._text.close()
+
+
+class ParquetRows(Output[Item]):
+    """A Parquet table."""
+
+    def __init__(self, handle: IO[bytes], sheet: Sheet[Item]) -> None:
+        import pyarrow
+        import pyarrow.parquet
+
+        def kind(name: str) -> Any:
+            if name in sheet.texts:
+                return pyarrow.string()
+            return pyarrow.int64() if name in sheet.whole else pyarrow.float64()
+
+        self._sheet = sheet
+        self._schema = pyarrow.schema([(name, kind(name)) for name in sheet.headings])
+        self._writer = pyarrow.parquet.ParquetWriter(handle, self._schema)
+        self._rows: list[dict[str, object]] = []
+
+    def add(self, item: Item) -> None:
+        row = dict(zip(self._sheet.headings, self._sheet.cells(item), strict=True))
+        for name, value in row.items():
+            if value is not None and name in self._sheet.texts:
+                row[name] = str(cell(value))
+            elif isinstance(value, str):  # a number as a text file has it
+                row[name] = float(value)
+        self._rows.append(row)
+        if len(self._rows) == PARQUET_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
+        self._rows = []
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of output.
+
+    Attributes:
+        suffix: of its files.
+        writer: of items, for an open file.
+        is_table: it has a column for each value, data fields of the input among them.
+        has_coordinates: it holds them.
+    """
+
+    suffix: str
+    writer: Callable[[IO[bytes], Sheet[Any]], Output[Any]]
+    is_table: bool = False
+    has_coordinates: bool = False
+
+    def opened(self, files: FileSet, path: Path, sheet: Sheet[Item]) -> Output[Item]:
+        """Return what writes a file of a set."""
+        return self.writer(files.open(path, binary=True), sheet)
+
+    def stem(self, path: Path) -> Path:
+        """Return a file's path without the suffix."""
+        return path.with_name(path.name[: -len(self.suffix)])
+
+
+KINDS = (
+    Kind(".sdf.gz", partial(SdfRecords, compress=True), has_coordinates=True),
+    Kind(".sdf", SdfRecords, has_coordinates=True),
+    Kind(".smi.gz", partial(SmilesLines, compress=True)),
+    Kind(".smi", SmilesLines),
+    Kind(".csv.gz", partial(CsvRows, compress=True), is_table=True),
+    Kind(".csv", CsvRows, is_table=True),
+    Kind(".parquet", ParquetRows, is_table=True),
+)
+TABLES = tuple(kind for kind in KINDS if kind.is_table)
+WITH_COORDINATES = tuple(kind for kind in KINDS if kind.has_coordinates)
+
+
+def kind_of(path: Path, among: Iterable[Kind] = KINDS) -> Kind:
+    """Return the kind of a file by its suffix; MoldiffError if it is none of some."""
+    kinds = tuple(among)
+    found = next((kind for kind in kinds if path.name.lower().endswith(kind.suffix) and path.name != kind.suffix), None)
+    if found is None:
+        known = ", ".join(sorted(kind.suffix for kind in kinds))
+        raise MoldiffError(f"{path}: the output must end in one of {known}", argument="out")
+    return found

@@ -1,0 +1,200 @@
+"""Molecules drawn one by one."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
+from moldiff.choices import Until
+from moldiff.evaluation.rarity import tables_for
+from moldiff.files import sha256_of
+from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
+from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
+from moldiff.generation.options.generation_options import GenerationOptions
+from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.property_guide import PropertyGuide
+from moldiff.generation.options.steering import steer, warn_about_sizes
+from moldiff.generation.renoise import Renoiser
+from moldiff.generation.results import COLUMNS, Gate, MoleculeResult
+from moldiff.generation.run import Progress, Run
+from moldiff.generation.trajectory import trajectories
+from moldiff.interruption import Interruption
+from moldiff.sampling.constraints import decoding_constraints
+from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.status import Status
+from moldiff.threads import INLINE, Workers
+
+logger = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.01  # of draws that are as wanted, for the size of the next batch
+GOALS = {
+    Until.VALID: "valid molecules",
+    Until.PASSED: "molecules that pass the filters",
+    Until.MET: "molecules that meet the targets",
+}
+
+
+class GenerateRun(Run):
+    """Draws molecules one by one.
+
+    Args:
+        options: of the request.
+        gate: see `Run`.
+
+    Attributes:
+        steering: what is asked of the molecules, held against the model.
+        decoder: of the final predictions.
+        tables: by which rings and bonds are told or scored; None = nobody asks.
+    """
+
+    task = "generate"
+
+    def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
+        super().__init__(options, gate, pictured=bool(options.steering.targets), first=options.first)
+        self.options, wanted = options, options.steering
+        source, references = str(self.folder.path), self.folder.references
+        self.guide = PropertyGuide.load(
+            wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
+        )
+        self.steering = steer(wanted, self.model, references, source, self.guide, options.criteria.where)
+        warn_about_sizes(self.steering.sizes, self.model)
+        constraints = self.steering.constraints
+        decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
+        decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
+        self.checks = options.criteria.checks()
+        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
+        own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
+        self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
+        self.tells_results = options.goal is not None
+        self.unit = "molecules" if options.goal is None else GOALS[options.goal]
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with how rare its molecule's rings and bonds are, where its chemistry is sound."""
+        if not self.options.rarity or self.tables is None or result.mol is None or not result.smiles:
+            return result
+        return replace(result, facts={**result.facts, **self.tables.facts(result.mol)})
+
+    def molecule_sampler(self, keep_predictions: bool, workers: Workers = INLINE) -> MoleculeSampler:
+        """Return what makes the draws."""
+        return self.steering.molecule_sampler(self.model, self.sampler, keep_predictions, workers)
+
+    @property
+    def requested(self) -> int:
+        return self.options.n
+
+    @property
+    def done(self) -> int:
+        if self.options.goal is None:
+            return self.counts.drawn
+        # with a score, what a filter leaves out is not drawn
+        all_sound = self.options.goal is Until.VALID and self.options.score is None
+        return self.counts.valid + (self.counts.by_status[Status.FILTERED] if all_sound else 0)
+
+    @property
+    def has_enough(self) -> bool:
+        return self.done == self.requested
+
+    def _made(
+        self, workers: Workers, progress: Progress | None, interruption: Interruption
+    ) -> Iterator[MoleculeResult]:
+        sampler = self.molecule_sampler(True, workers)
+        renoiser = Renoiser(sampler)
+        batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
+        # the next batch is begun before the last one is converted and written, unless its size follows from that one
+        ahead = 1 if self.options.goal is not None else 2
+        while True:
+            begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
+            if not begun:
+                return
+            first, count, draws = begun.popleft()
+            drawn = []
+            for draw in interruption.until(draws):
+                drawn.append(draw)
+                if progress is not None:
+                    progress(first - self.options.first + len(drawn))
+            drawn.sort(key=lambda draw: draw.number)
+            wanted = sampler.condition(torch.arange(first, first + count))
+            settled = 0
+            for result in interruption.until(
+                renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
+            ):
+                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
+                yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
+                settled += 1
+            if interruption.number is not None:
+                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
+                    result = replace(result, evaluations=sampler.evaluations)
+                    yield self.measured(result, wanted[result.number - first])
+                return
+
+    def note(self, result: MoleculeResult) -> None:
+        tracker = self.steering.tracker
+        missed = self.options.goal is Until.MET and result.reason == tracker.missed(result)
+        tracker.note(result, result.status == Status.VALID or (result.status == Status.FILTERED and missed))
+
+    def identity(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        if (fragment := self.options.steering.fragment) is not None:
+            found["fragment"] = list(fragment.blocks)
+        if self.options.ring_table is not None and Path(self.options.ring_table).is_file():
+            found["ring_table"] = sha256_of(Path(self.options.ring_table))
+        return found
+
+    def problem(self) -> str:
+        if self.options.goal is None:
+            return super().problem()
+        found = f"only {self.done} of {self.requested} {self.unit} in {self.counts.drawn} draws"
+        return found if self.done < self.requested else ""
+
+    def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
+        """Return a result with what its condition (P,) asked and what was measured; where draws go on until targets are
+        met, a molecule that misses one is filtered."""
+        result = self.steering.tracker.measure(result, condition)
+        if self.options.goal is not Until.MET or result.status != Status.VALID:
+            return result
+        missed = self.steering.tracker.missed(result)
+        return replace(result, status=Status.FILTERED, reason=missed) if missed else result
+
+    def details(self) -> list[str]:
+        return [target.line() for target in self.steering.tracker.results()]
+
+    def extra_results(self) -> dict[str, Any]:
+        targets = [asdict(target) for target in self.steering.tracker.results()]
+        return super().extra_results() | {"targets": targets}
+
+    def extra_files(self, output: OutputOptions, interrupted: bool) -> dict[Path, str | bytes]:
+        picture = self.steering.tracker.picture()
+        files: dict[Path, str | bytes] = {} if picture is None else {output.picture: picture}
+        if output.trajectories and not interrupted:
+            if self.counts.to_show is None:
+                logger.warning("no draw came to a molecule that a trajectory could show")
+            else:
+                files |= trajectories(output.trajectories, self.molecule_sampler(False), self.counts.to_show)
+        return files
+
+    def _batches(self, rows: int) -> Iterator[tuple[int, int]]:
+        """Yield the number of a batch's first draw, and how many they are.
+
+        Args:
+            rows: draws that cost as much as one.
+        """
+        n, size = self.options.n, self.sampler.options.batch_size
+        limit = self.options.first + self.options.most_draws
+        first = self.options.first + self.counts.drawn
+        while first < limit:
+            # a few more than are missing, by the share that was as wanted so far: a surplus is thrown away
+            share = max(self.done / self.counts.drawn, LEAST_SHARE) if self.counts.drawn else 1.0
+            wanted = n if self.options.goal is None else max(rows, int(1.25 * (n - self.done) / share))
+            count = min(wanted, size, limit - first)
+            yield first, count
+            first += count

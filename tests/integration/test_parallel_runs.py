@@ -1,0 +1,106 @@
+"""Runs side by side in one folder harm no other, and their files can be joined."""
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from killed import begin
+from rdkit import Chem
+
+import moldiff
+from moldiff.run_record import record_path
+
+RUNS = 10
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def generate(model: Path, out: str, *options: str) -> list[str]:
+    command = ["generate", "-n", "3", "--evaluations", "2", "--keep-invalid", "--device", "cpu", "--model", str(model)]
+    return [*command, "-o", out, *options]
+
+
+def test_ten_runs_in_one_folder_lose_nothing_and_one_name_is_given_once(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    names = [*(f"m{seed}.sdf" for seed in range(RUNS)), "twice.sdf", "twice.sdf"]
+    running = [
+        begin(generate(model, name, "--seed", str(seed)), folder, f"said{seed}.txt") for seed, name in enumerate(names)
+    ]
+    for process in running:
+        process.join(240)
+    said = [(folder / f"said{seed}.txt").read_text() for seed in range(len(names))]
+    assert [process.exitcode for process in running[:RUNS]] == [0] * RUNS, said
+    assert sorted(str(process.exitcode) for process in running[RUNS:]) == ["0", "2"], said[RUNS:]
+    loser = next(text for text, process in zip(said, running, strict=True) if process.exitcode == 2)
+    assert loser.count("\n") == 1
+    assert "twice.sdf is being written by another run" in loser or "twice.sdf exists already" in loser
+    ids: Counter[str] = Counter()
+    for seed, name in enumerate(names[: RUNS + 1]):
+        record = json.loads(record_path(folder / name).read_text())
+        assert record["output"] == name
+        assert record["options"]["seed"] == seed or name == "twice.sdf"
+        rows = rows_of((folder / name).with_suffix(".csv"))
+        assert [row["draw"] for row in rows] == ["0", "1", "2"]
+        ids.update(row["moldiff_id"] for row in rows)
+        with Chem.SDMolSupplier(str(folder / name), sanitize=False) as molecules:
+            assert {mol.GetProp("_Name") for mol in molecules} <= {row["moldiff_id"] for row in rows}
+    assert len(ids) == ids.total() == 3 * (RUNS + 1)
+    left = [path.name for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".unfinished"]
+    assert left == []
+
+
+def ids(**keywords: object) -> set[str]:
+    found = moldiff.generate(2, evaluations=2, keep_invalid=True, **keywords)  # type: ignore[arg-type]
+    return set(found.table["moldiff_id"])
+
+
+def test_an_id_belongs_to_one_molecule(model: Path) -> None:
+    plain = ids(model=model)
+    assert all(one.startswith("model_1_") for one in plain)
+    # what makes other molecules gives them other ids
+    others = [
+        ids(model=model, seed=1), ids(model=model, n_atoms=5),
+        ids(model=model, first=2), ids(model=model, sampler="ddim"), ids(model=model, charge=0),
+    ]  # fmt: skip
+    assert len(plain.union(*others)) == 12
+    # what only chooses among them, or writes them down elsewhere, does not
+    assert ids(model=model, batch_size=1) == plain
+    assert ids(model=model, where="mw<500") == plain
+    wider = moldiff.generate(4, evaluations=2, keep_invalid=True, model=model).table["moldiff_id"]
+    assert set(wider) == plain | ids(model=model, first=2)
+
+
+def test_variations_of_different_files_have_different_ids(model: Path, sample_texts: list[str], tmp_path: Path) -> None:
+    first, second = tmp_path / "a.sdf", tmp_path / "b.sdf"
+    first.write_text("".join(sample_texts[:2]))
+    second.write_text("".join(sample_texts[1:3]))
+    settings = {"evaluations": 2, "strength": 0.3, "model": model, "keep_invalid": True}
+    one, other = (moldiff.vary(path, 2, **settings).table for path in (first, second))  # type: ignore[arg-type]
+    assert not set(one["moldiff_id"]) & set(other["moldiff_id"])
+    both = moldiff.vary([first, second], 2, **settings).table  # type: ignore[arg-type]
+    assert list(both["file"]) == ["a.sdf"] * 4 + ["b.sdf"] * 4
+    assert list(both["record"]) == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert [place.rpartition("-")[2] for place in both["moldiff_id"]][-1] == "3.1"
+
+
+@pytest.mark.parametrize("command", [["vary"], ["conformers"]], ids=lambda command: command[0])
+def test_parts_made_apart_are_one_run(command: list[str], model: Path, sample_texts: list[str], tmp_path: Path) -> None:
+    for name, some in (("a.sdf", sample_texts[:3]), ("b.sdf", sample_texts[3:5])):
+        (tmp_path / name).write_text("".join(some))
+    options = [*command, "a.sdf", "b.sdf", "-n", "2", "--evaluations", "2", "--keep-invalid", "--model", str(model)]
+    asked = [[*options, "-o", "all.sdf"], *([*options, "-o", f"p{k}.sdf", "--shard", f"{k}/3"] for k in (1, 2, 3))]
+    for arguments in asked:
+        process = begin(arguments, tmp_path)
+        process.join()
+        assert process.exitcode == 0, (tmp_path / "said.txt").read_text()
+    parts = [tmp_path / f"p{k}.sdf" for k in (1, 2, 3)]
+    assert "".join(part.read_text() for part in parts) == (tmp_path / "all.sdf").read_text()
+    rows = [row for part in parts for row in rows_of(part.with_suffix(".csv"))]
+    assert rows == rows_of(tmp_path / "all.csv")
+    assert [len(rows_of(part.with_suffix(".csv"))) for part in parts] == [2, 4, 4]

@@ -1,0 +1,80 @@
+"""Long work that is killed at any moment goes on from there, and its files are those of an uninterrupted run."""
+
+import json
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from killed import start_killed
+
+REPOSITORY = Path(__file__).parents[2]
+SAMPLE = REPOSITORY / "data" / "sample.sdf"
+FAST = "--model qm9_fast --batch-size 8 --device cpu"
+SMALL = "--n-atoms 12..16 -o m.sdf"
+COMMANDS = {
+    "generate": f"generate -n 24 --keep-invalid --confidence --renoise 1 --report m.html {FAST} {SMALL}",
+    "targets": f"generate -n 8 --target tpsa=20..40 --until met {FAST} {SMALL}",
+    "score": f"generate -n 10 --score qed --score-weight 3 --particles 4 {FAST} {SMALL}",
+    "later": f"generate -n 16 --decode structured --first 7 --seed 5 {FAST} {SMALL}",
+    "vary": f"vary a.sdf b.smi -n 4 --strength 0.2..0.5 {FAST} -o m.sdf",
+    "conformers": f"conformers a.sdf b.smi -n 3 --rms 0.3 --keep-invalid {FAST} -o m.sdf",
+    "likelihood": f"likelihood a.sdf b.smi --evaluations 2 --repeats 2 {FAST} -o m.csv",
+    "relax": "data relax a.sdf c.smi --method mmff94s --workers 1 -o m.sdf",
+}
+"""By what is peculiar about them."""
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with some molecules."""
+    records = SAMPLE.read_text().split("$$$$\n")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "a.sdf").write_text("".join(f"{record}$$$$\n" for record in records[:4]))
+    (folder / "c.smi").write_text("".join(f"{'C' * k}O alcohol{k}\n" for k in range(1, 12)))
+    (folder / "b.smi").write_text("CC(O)C#N hydroxynitrile\nnothing none\nC[C@H](N)C=O alaninal\n")
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in (".sdf", ".csv", ".smi")}
+
+
+def record_of(folder: Path) -> dict[str, object]:
+    """The run record but for what tells of the moment; relaxing has none."""
+    for name in ("m.run.json", "m.json"):
+        if (folder / name).exists():
+            record = json.loads((folder / name).read_text())
+            return {name: value for name, value in record.items() if name not in ("command", "seconds", "date")}
+    return {}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes(name: str, folder: Path, kills: int) -> None:
+    command = COMMANDS[name].split()
+    status, seconds = start_killed(command, folder, None)
+    said = (folder / "said.txt").read_text()
+    assert status in (0, 2), said  # 2: fewer valid ones than were asked for
+    whole, record = outputs(folder), record_of(folder)
+    assert {"m.csv"} <= set(whole), said
+    assert not list(folder.glob("*.unfinished"))
+    chance, earlier = random.Random(name), 0
+    for _ in range(kills):
+        for path in folder.glob("m.*"):
+            path.unlink()
+        if start_killed(command, folder, chance.uniform(0.2, 1.0) * seconds)[0] == -signal.SIGKILL:
+            start_killed([*command, "--resume"], folder, chance.uniform(0.2, 0.8) * seconds)  # and once more
+        assert start_killed([*command, "--resume"], folder, None)[0] == status, (folder / "said.txt").read_text()
+        assert outputs(folder) == whole
+        found = record_of(folder)
+        earlier += found.pop("earlier", 1) > 0
+        assert found == {name: value for name, value in record.items() if name != "earlier"}
+        left = {path.name for path in folder.iterdir()} - set(whole)
+        assert left <= {"m.run.json", "m.json", "m.targets.png", "m.html", "said.txt"}, left
+    assert earlier or kills < 4, "the kills came too early or too late to show anything"
