@@ -153,3 +153,12 @@ def test_gfn2_relaxes_to_its_own_minimum(tmp_path: Path) -> None:
         assert isinstance(again, Relaxed) and abs(again.values["relaxed_by_kcal_mol"]) < 0.2
         assert again.values["gfn2_energy_Eh"] == pytest.approx(float(record.tags["gfn2_energy_Eh"]), abs=3e-4)
         assert float(record.tags["gfn2_gap_eV"]) > 1
+
+
+def test_what_is_hazardous_leaves_no_structure(tmp_path: Path) -> None:
+    (tmp_path / "two.smi").write_text("CCO ethanol\nClCCSc1ccccc1 secret\n")
+    report = relax_files([tmp_path / "two.smi"], tmp_path / "out.sdf", method="mmff94s")
+    assert report.dropped == {"hazard": 1}
+    for name in ("out.sdf", "out.csv"):
+        text = (tmp_path / name).read_text()
+        assert "ethanol" in text and "secret" not in text and "Cl" not in text

@@ -171,7 +171,7 @@ def work_on_shards(plan: Plan, tables: ShardTables, asked: FilterOptions, shards
     """
     if multiprocessing.current_process().daemon:
         raise MoldiffError(
-            "Dask's workers may not start processes; start them with --no-nanny, or with "
+            "Dask's workers may not start processes; start them without a nanny, or with "
             "DASK_DISTRIBUTED__WORKER__DAEMON=False"
         )
     if not tables.folder.is_dir():

@@ -156,5 +156,5 @@ def test_what_is_wrong_is_told_in_one_line(
     with pytest.raises(MoldiffError, match="known are processes, dask"):
         moldiff.screen(DRUGS, tmp_path / "run", engine="ray")
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
-    with pytest.raises(MoldiffError, match="--no-nanny"):
+    with pytest.raises(MoldiffError, match="without a nanny"):
         dask_engine.work_on_shards(None, None, None, [0], False)  # type: ignore[arg-type]
