@@ -24,6 +24,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -35,6 +36,9 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _MANTISSA = 23
+
+Counter = TypeVar("Counter", int, Tensor)
+"""A counter: a number, or a 0-dim int64 tensor, which gives the same bits and which a captured step reads anew."""
 
 
 class Stream(enum.IntEnum):
@@ -89,11 +93,11 @@ class NoiseSource:
         if not 0 <= self.seed < 1 << 64:
             raise ValueError(f"seed must be in [0, 2^64), not {self.seed}")
 
-    def uniform(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
+    def uniform(self, ids: Tensor, counter: int | Tensor, stream: Stream, n: int) -> Tensor:
         """Return (B, n) float32 in the open interval (0, 1), one number for each molecule id (B,) and element."""
         return _to_unit(self._words(ids, counter, stream, torch.arange(n, device=ids.device))[0])
 
-    def uniform_pairs(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
+    def uniform_pairs(self, ids: Tensor, counter: int | Tensor, stream: Stream, n: int) -> Tensor:
         """Return (B, n, n) float32 in (0, 1), symmetric: one number for each unordered pair; the diagonal is 0.5.
 
         A pair's number depends on its two atoms alone, not on the padded width n.
@@ -105,7 +109,7 @@ class NoiseSource:
         result[:, column, row] = values
         return result
 
-    def normal(self, ids: Tensor, counter: int, stream: Stream, n: int) -> Tensor:
+    def normal(self, ids: Tensor, counter: int | Tensor, stream: Stream, n: int) -> Tensor:
         """Return (B, n, 3) float32 standard normal numbers (Box-Muller)."""
         words = self._words(ids, counter, stream, torch.arange(n, device=ids.device))
         u0, u1, u2, u3 = (_to_unit(word) for word in words)
@@ -116,17 +120,19 @@ class NoiseSource:
         )
 
     def _words(
-        self, ids: Tensor, counter: int, stream: Stream, elements: Tensor
+        self, ids: Tensor, counter: int | Tensor, stream: Stream, elements: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return four (B, E) words. Ids on another device than the CPU are taken on trust: looking at them waits."""
-        _checked("counter", counter, COUNTER_BITS)
+        """Return four (B, E) words. Ids on another device than the CPU, and counters that are tensors, are taken on
+        trust: looking at them waits."""
         if ids.device.type == "cpu" and len(ids):
             for end in torch.aminmax(ids):
                 _checked("id", int(end), ID_BITS)
         ids = ids[:, None]
+        if not isinstance(counter, Tensor):
+            counter = torch.full_like(ids, _checked("counter", counter, COUNTER_BITS))
         words = (
             elements[None, :].expand(ids.shape[0], -1),
-            torch.full_like(ids, counter),
+            counter,
             ids & _LOW,
             ((ids >> 32) << 8) | int(stream),
         )
@@ -158,9 +164,12 @@ def walk_counter(step: int, part: int = 0, walk: int = 0) -> int:
     return _packed(("step of a walk", step, STEP_BITS), ("part of a step", part, PART_BITS), ("walk", walk, WALK_BITS))
 
 
-def training_counter(step: int, *, earlier: bool = False) -> int:
-    """Return the counter of a training step; ``earlier``: of what a sampler met a step before."""
-    return _packed(("training step", step, TRAINING_STEP_BITS), ("earlier", int(earlier), 1))
+def training_counter(step: Counter, *, earlier: bool = False) -> Counter:
+    """Return the counter of a training step, of which a tensor makes a tensor; ``earlier``: of what a sampler met a
+    step before."""
+    if not isinstance(step, Tensor):
+        _checked("training step", step, TRAINING_STEP_BITS)
+    return step | (int(earlier) << TRAINING_STEP_BITS)
 
 
 def bound_counter(repeat: int, evaluations: int, number: int) -> int:

@@ -134,8 +134,10 @@ def noise_uses(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], set[str]]:
     calls: list[tuple[Stream, int, list[int]]] = []
     words = NoiseSource._words
 
-    def watched(self: NoiseSource, ids: torch.Tensor, counter: int, stream: Stream, elements: torch.Tensor) -> object:
-        calls.append((stream, counter, ids.tolist()))
+    def watched(
+        self: NoiseSource, ids: torch.Tensor, counter: int | torch.Tensor, stream: Stream, elements: torch.Tensor
+    ) -> object:
+        calls.append((stream, int(counter), ids.tolist()))
         return words(self, ids, counter, stream, elements)
 
     monkeypatch.setattr(NoiseSource, "_words", watched)

@@ -135,6 +135,27 @@ def test_numbers_are_those_of_earlier_versions(counter: int, expected: str) -> N
     assert [fields, *others] == expected.split()
 
 
+@pytest.mark.parametrize("step", [0, 7, 12345, 2**31 - 1])
+def test_a_counter_in_a_tensor_gives_the_same_bits(step: int) -> None:
+    source, ids = NoiseSource(2**40 + 5), torch.tensor([0, 5, 2**55])
+    for earlier in (False, True):
+        number = training_counter(step, earlier=earlier)
+        tensor = training_counter(torch.tensor(step), earlier=earlier)
+        assert tensor.dtype == torch.int64
+        assert int(tensor) == number
+        one, other = draw_noise(source, ids, number, 6), draw_noise(source, ids, tensor, 6)
+        for field in ("pos", "atom_type", "charge", "bond_type"):
+            assert torch.equal(getattr(one, field), getattr(other, field))
+
+
+def test_a_counter_in_a_tensor_is_read_when_it_is_used() -> None:
+    source, counter = NoiseSource(1), torch.zeros((), dtype=torch.int64)
+    before = source.uniform(IDS, counter, Stream.TIME, 4)
+    counter.fill_(9)
+    assert torch.equal(source.uniform(IDS, counter, Stream.TIME, 4), source.uniform(IDS, 9, Stream.TIME, 4))
+    assert torch.equal(before, source.uniform(IDS, 0, Stream.TIME, 4))
+
+
 def test_builders_are_one_to_one() -> None:
     """The smallest and the largest values of every part, all together: no two give one word, and all fit."""
     ends = {bits: (0, 1, (1 << bits) - 2, (1 << bits) - 1) for bits in (6, 16, 20, 30, 31, 40)}

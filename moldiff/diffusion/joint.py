@@ -27,7 +27,7 @@ class JointNoise:
     bond_type: Tensor
 
 
-def draw_noise(source: NoiseSource, ids: Tensor, counter: int, n: int) -> JointNoise:
+def draw_noise(source: NoiseSource, ids: Tensor, counter: int | Tensor, n: int) -> JointNoise:
     """Return the noise of molecules ``ids`` (B,) for a counter (see `moldiff.randomness`), padded to n atoms."""
     return JointNoise(
         pos=source.normal(ids, counter, Stream.POS, n),

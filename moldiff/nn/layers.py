@@ -40,14 +40,18 @@ class GeometryFeatures(nn.Module):
     def __init__(self, l_max: int) -> None:
         super().__init__()
         self.radial = RadialBasis()
-        self.degrees = list(range(1, l_max + 1))
+        self.l_max = l_max
 
     def forward(self, pos: Tensor) -> PairGeometry:
         difference = pos[:, None, :, :] - pos[:, :, None, :]
         # the softening keeps the gradient finite for coincident atoms and on the diagonal
         distance = torch.sqrt((difference**2).sum(-1) + 1e-6)
         unit = difference / (distance[..., None] + 0.1)
-        directions = o3.spherical_harmonics(self.degrees, unit, normalize=False, normalization="component")
+        # those of l = 1 are the direction itself, e3nn's code for any degree is slow and no compiler looks into it
+        directions = math.sqrt(3.0) * unit
+        if self.l_max > 1:
+            second = o3.spherical_harmonics(2, unit, normalize=False, normalization="component")
+            directions = torch.cat([directions, second], dim=-1)
         return PairGeometry(self.radial(distance), directions)
 
 
@@ -55,7 +59,8 @@ class EquivariantLinear(nn.Module):
     """e3nn's equivariant linear map between channels, on the layout (B, N, V, 3) for l = 1, (..., 5) for l = 2.
 
     Equivariant features are kept as one tensor (..., V, M) whose last axis concatenates the degrees; e3nn's own layout
-    flattens each degree separately.
+    flattens each degree separately. e3nn holds the weights, knows which of them belong to which degree and how they are
+    normalised; the map itself is a matrix between channels for each degree, without e3nn's generated code.
     """
 
     def __init__(self, channels_in: int, channels_out: int, l_max: int) -> None:
@@ -69,11 +74,12 @@ class EquivariantLinear(nn.Module):
             self.linear.weight.mul_(factor)
 
     def forward(self, features: Tensor) -> Tensor:
-        parts = [part.flatten(-2) for part in features.split(self.widths, dim=-1)]
-        mapped = self.linear(torch.cat(parts, dim=-1))
-        channels = mapped.shape[-1] // sum(self.widths)
-        outputs = mapped.split([channels * width for width in self.widths], dim=-1)
-        return torch.cat([part.unflatten(-1, (channels, -1)) for part in outputs], dim=-1)
+        mapped, first = [], 0
+        for width, (_, path, weight) in zip(self.widths, self.linear.weight_views(yield_instruction=True), strict=True):
+            part = features[..., first : first + width]
+            mapped.append(torch.einsum("...vm,vw->...wm", part, weight * path.path_weight))
+            first += width
+        return mapped[0] if len(mapped) == 1 else torch.cat(mapped, dim=-1)
 
 
 class EquivariantNorm(nn.Module):

@@ -16,7 +16,7 @@ from moldiff.diffusion.schedule import NoiseSchedule, TrainingDensity
 from moldiff.errors import MoldiffError
 from moldiff.molecules import MolBatch
 from moldiff.randomness import NoiseSource, Stream, row_keys, training_counter
-from moldiff.training.optimizers import build_optimizers, learning_rate_factor
+from moldiff.training.optimizers import build_optimizers, learning_rate_factor, set_learning_rates
 
 
 class TrainingTask(pl.LightningModule):
@@ -92,10 +92,9 @@ class TrainingTask(pl.LightningModule):
         optimizers = self.optimizers()
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
         factor = learning_rate_factor(step, self._steps, self._optimizer)
+        set_learning_rates(self.trainer.optimizers, factor)
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-            for group in optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * factor
         self.manual_backward(loss)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._optimizer.gradient_clip)
         self.last_gradient_norm = float(norm)
