@@ -26,7 +26,7 @@ from moldiff.vocabulary import Vocabulary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=2, help="Kills of each command in tests/integration/test_resume.py.")
+    parser.addoption("--kills", type=int, default=1, help="Kills of each command in tests/integration/test_resume.py.")
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ SAMPLE = REPOSITORY / "data" / "sample.sdf"
 FAST = "--model qm9_fast --batch-size 8 --device cpu"
 SMALL = "--n-atoms 12..16 -o m.sdf"
 COMMANDS = {
-    "generate": f"generate -n 24 --keep-invalid --confidence --renoise 1 --report m.html {FAST} {SMALL}",
-    "targets": f"generate -n 8 --target tpsa=20..40 --until met {FAST} {SMALL}",
+    "generate": f"generate -n 16 --keep-invalid --confidence --renoise 1 --report m.html {FAST} {SMALL}",
+    "targets": f"generate -n 4 --target tpsa=20..40 --until met {FAST} {SMALL}",
     "score": f"generate -n 10 --score qed --score-weight 3 --particles 4 {FAST} {SMALL}",
-    "later": f"generate -n 16 --decode structured --first 7 --seed 5 {FAST} {SMALL}",
-    "vary": f"vary a.sdf b.smi -n 4 --strength 0.2..0.5 {FAST} -o m.sdf",
-    "conformers": f"conformers a.sdf b.smi -n 3 --rms 0.3 --keep-invalid {FAST} -o m.sdf",
+    "later": f"generate -n 12 --decode structured --first 7 --seed 5 {FAST} {SMALL}",
+    "vary": f"vary a.sdf b.smi -n 3 --strength 0.2..0.5 {FAST} -o m.sdf",
+    "conformers": f"conformers a.sdf b.smi -n 2 --rms 0.3 --keep-invalid --evaluations 4 --redraws 1 {FAST} -o m.sdf",
     "likelihood": f"likelihood a.sdf b.smi --evaluations 2 --repeats 2 {FAST} -o m.csv",
     "relax": "data relax a.sdf c.smi --method mmff94s --workers 1 -o m.sdf",
 }
