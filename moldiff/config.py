@@ -173,6 +173,7 @@ class PaceConfig(Section):
 
     Attributes:
         compile: layers through PyTorch's compiler; "auto": on a CUDA device whose compiler is there.
+        graphs: steps captured once and replayed (`moldiff.training.step_graphs`); "auto": on one CUDA device.
     """
 
     steps: Count = 100_000
@@ -187,6 +188,7 @@ class PaceConfig(Section):
     devices: Count = 1
     threads: Annotated[int, Field(ge=0)] = 0
     compile: Switch = "auto"
+    graphs: Switch = "auto"
 
 
 class TrainingConfig(PaceConfig):

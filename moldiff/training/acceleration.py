@@ -27,6 +27,19 @@ def wants_compilation(config: PaceConfig, device: torch.device) -> bool:
     return config.compile
 
 
+def wants_graphs(config: PaceConfig, device: torch.device) -> bool:
+    """Tell whether steps are captured and replayed: where it is asked for, and by itself on one CUDA device.
+
+    Raises:
+        MoldiffError: it is asked for with several processes, whose talk cannot be captured.
+    """
+    if config.graphs == "auto":
+        return device.type == "cuda" and config.devices == 1
+    if config.graphs and config.devices > 1:
+        raise MoldiffError("training.graphs=true is for one process: set training.devices=1 or training.graphs=false")
+    return config.graphs
+
+
 def missing_compiler(device: torch.device) -> str | None:
     """Return what PyTorch's compiler lacks on this machine to compile for a device; None if it is all there."""
     if device.type not in _COMPILERS:
