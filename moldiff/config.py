@@ -26,6 +26,7 @@ Atoms = Annotated[float, Field(gt=0, le=10_000)]
 Angstrom = Annotated[float, Field(gt=0, le=10_000)]
 Exponent = Annotated[float, Field(gt=0, le=100)]
 Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
+Switch = Literal["auto"] | bool
 
 
 class LayersConfig(Section):
@@ -168,7 +169,12 @@ class OptimizerConfig(Section):
 
 
 class PaceConfig(Section):
-    """Length and pace of a training run."""
+    """Length and pace of a training run.
+
+    Attributes:
+        compile: layers through PyTorch's compiler; "auto": on a CUDA device whose compiler is there.
+        graphs: steps captured once and replayed (`moldiff.training.step_graphs`); "auto": on one CUDA device.
+    """
 
     steps: Count = 100_000
     batch_size: Count = 48
@@ -181,6 +187,8 @@ class PaceConfig(Section):
     device: str = "auto"
     devices: Count = 1
     threads: Annotated[int, Field(ge=0)] = 0
+    compile: Switch = "auto"
+    graphs: Switch = "auto"
 
 
 class TrainingConfig(PaceConfig):

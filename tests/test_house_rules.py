@@ -41,7 +41,6 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "nll/summary.py": "nll/test_files.py",
     "nll/tables.py": "nll/test_files.py",
     "generation/summary.py": "generation/options/test_steering.py",
-    "nn/layers.py": "nn/test_network.py",
     "sampling/solvers.py": "sampling/test_solvers_gaussian.py",
     "screening/runs/chain.py": "screening/runs/test_run.py",
     "screening/runs/plan.py": "screening/runs/test_run.py",
@@ -53,6 +52,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "training/base_run.py": "training/test_train.py",
     "training/callbacks.py": "training/test_train.py",
     "training/denoiser_run.py": "training/test_train.py",
+    "training/lightning_module.py": "training/test_step_graphs.py",
     "training/on_policy/collect.py": "training/on_policy/test_states.py",
 }
 

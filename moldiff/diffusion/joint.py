@@ -50,6 +50,11 @@ class JointDiffusion:
         self.categories = {field: CategoricalProcess(limits[field]) for field in CATEGORIES}
         self.position_std = position_std
 
+    def to(self, device: torch.device) -> JointDiffusion:
+        """Return the process with its tables on a device, so that nothing is copied there at a step."""
+        limits = {field: process.limit.to(device) for field, process in self.categories.items()}
+        return JointDiffusion(limits, self.position_std.to(device))
+
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
         """Return pure noise with the template's mask, ids and properties; ``levels`` are those of t = 1."""
         # the marginal of noisy data at t = 1 is a little wider than the noise alone

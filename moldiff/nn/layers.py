@@ -8,7 +8,7 @@ under autocast; the residual streams and the geometry stay in their own precisio
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from e3nn import o3
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from moldiff.config import LayersConfig
 from moldiff.nn.embedding import RadialBasis
+from moldiff.nn.products import MatrixProducts, PairProducts
 
 
-@dataclass(frozen=True)
-class PairGeometry:
+class PairGeometry(NamedTuple):
     """Coordinates as a layer sees them: radial features (B, N, N, R), spherical harmonics (B, N, N, M)."""
 
     radial: Tensor
@@ -105,7 +105,13 @@ class PairMessages(nn.Module):
         self.output = nn.Linear(hidden, sum(self.sizes), bias=False)
 
     def forward(
-        self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: PairGeometry, pair_mask: Tensor
+        self,
+        nodes: Tensor,
+        vectors: Tensor,
+        pairs: Tensor,
+        geometry: PairGeometry,
+        pair_mask: Tensor,
+        products: PairProducts,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return messages (B, N, N, P) and their read-outs: pair update, attention logits, two sets of vector weights.
 
@@ -114,11 +120,9 @@ class PairMessages(nn.Module):
         sender, receiver = self.from_nodes(nodes).chunk(2, dim=-1)
         near, far = self.project(vectors).chunk(2, dim=-2)
         # projections of both atoms' vectors on the direction between them: what a distance cannot say about angles
-        here = near @ geometry.directions.transpose(-1, -2)
-        there = far @ geometry.directions.transpose(1, 2).transpose(-1, -2)
-        angles = torch.cat([here.transpose(-1, -2), there.permute(0, 3, 1, 2)], dim=-1)
+        angles = products.angles(near, far, geometry.directions)
         # joined in the precision of the matrix products: half the memory traffic under autocast
-        joined = torch.cat([self.norm(pairs).to(here.dtype), geometry.radial.to(here.dtype), angles], dim=-1)
+        joined = torch.cat([self.norm(pairs).to(angles.dtype), geometry.radial.to(angles.dtype), angles], dim=-1)
         message = self.from_pair(joined) + receiver[:, :, None] + sender[:, None]
         message = nn.functional.silu(self.hidden(nn.functional.silu(message)))
         message = message * pair_mask[..., None].to(message.dtype)
@@ -133,6 +137,7 @@ class EquivariantLayer(nn.Module):
         super().__init__()
         width, vectors = config.node_width, config.vectors
         self.heads = config.heads
+        self.products: PairProducts = MatrixProducts()
         # sums over atoms are divided by a constant of this order: a count must stay a count
         self.sum_scale = math.sqrt(config.typical_atoms)
         self.modulate = nn.Linear(config.global_width, 4 * width)
@@ -156,7 +161,7 @@ class EquivariantLayer(nn.Module):
         normed = self.norm_nodes(nodes) * (1 + scale1) + shift1
         directed = self.norm_vectors(vectors)
         message, update, attention, to_direction, to_vectors = self.messages(
-            normed, directed, pairs, geometry, pair_mask
+            normed, directed, pairs, geometry, pair_mask, self.products
         )
 
         pairs = pairs + update
@@ -170,9 +175,8 @@ class EquivariantLayer(nn.Module):
         summed = message.sum(2) / self.sum_scale
         nodes = nodes + self.gather(torch.cat([attended, summed.to(attended.dtype)], dim=-1))
 
-        toward = to_direction.transpose(-1, -2) @ geometry.directions.to(message.dtype)
-        mixed = torch.einsum("bijv,bjvm->bivm", to_vectors, directed.to(message.dtype))
-        vectors = vectors + self.gather_vectors((toward + mixed).to(vectors.dtype)) / self.sum_scale
+        gathered = self.products.gathered(to_direction, to_vectors, geometry.directions, directed)
+        vectors = vectors + self.gather_vectors(gathered.to(vectors.dtype)) / self.sum_scale
         return *self._update_nodes(nodes, vectors, scale2, shift2), pairs
 
     def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:

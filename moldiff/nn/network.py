@@ -105,7 +105,8 @@ class EquivariantNetwork(nn.Module):
         vectors = self.embed_vectors(torch.stack([scaled, step], dim=-2) * batch.mask[..., None, None])
         if self.l_max > 1:
             vectors = nn.functional.pad(vectors, (0, 5))
-        return nodes.to(dtype), vectors.to(dtype), pairs.to(dtype)
+        # contiguous, as between layers: a compiler takes a view for another kind of input
+        return nodes.to(dtype), vectors.to(dtype).contiguous(), pairs.to(dtype)
 
     def _read_out(self, raw: Tensor, nodes: Tensor, pairs: Tensor) -> MolPrediction:
         """Return F and the logits; bonds are symmetric by construction."""

@@ -53,7 +53,7 @@ class PropertyNetwork(nn.Module):
         vectors = self.embed_vectors(scaled[..., None, :] * atom_mask[..., None])
         if self.l_max > 1:
             vectors = nn.functional.pad(vectors, (0, 5))
-        vectors, geometry = vectors.to(dtype), self.geometry(anchor)
+        vectors, geometry = vectors.to(dtype).contiguous(), self.geometry(anchor)
         for layer in self.layers:
             nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pairs_mask)
             vectors = vectors * atom_mask[..., None]

@@ -23,7 +23,9 @@ from moldiff.files import write_json
 from moldiff.interruption import watched_signals
 from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
+from moldiff.nn.compiled import compile_layers
 from moldiff.provenance import header
+from moldiff.training.acceleration import wants_compilation
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
 from moldiff.training.lightning_module import TrainingTask
@@ -135,6 +137,8 @@ class Run(ABC):
             world_size=training.devices,
         )
         self.task = self._build_task(plan, state.step if state else 0)
+        if wants_compilation(training, self.device):
+            compile_layers(self.task.trained)
         self.started = time.monotonic()
 
     def fit(self) -> Path:

@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
-from torch import Tensor
 
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
@@ -64,26 +62,24 @@ class Progress(pl.Callback):
         self.log_file = CsvLog(output / "metrics.csv", (*TRAINING_COLUMNS, *losses), first_step)
         self.started = self.last_time = time.monotonic()
         self.first_step = self.last_step = first_step
-        self.sums: dict[str, Tensor] = {}
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
-        """Add one step's losses; write a line when due."""
+        """Write a line of means over the steps since the last one when due."""
         assert isinstance(pl_module, TrainingTask)
-        for field, value in pl_module.last_losses.items():
-            self.sums[field] = self.sums.get(field, torch.zeros((), device=value.device)) + value.mean()
         step = pl_module.step
         if step % self.every and step != self.total:
             return
-        now, steps = time.monotonic(), step - self.last_step
+        steps = step - self.last_step
+        means = {name: value / steps for name, value in pl_module.take_sums().items()}
+        gradient_norm, now = means.pop("gradient_norm"), time.monotonic()
         pace = steps / max(now - self.last_time, 1e-9)
-        means = {field: float(value) / steps for field, value in self.sums.items()}
         self.log_file.append(
             [
                 {
                     "step": step,
                     "seconds": round(now - self.started, 2),
-                    "learning_rate": f"{trainer.optimizers[0].param_groups[0]['lr']:.3e}",
-                    "gradient_norm": f"{pl_module.last_gradient_norm:.4g}",
+                    "learning_rate": f"{float(trainer.optimizers[0].param_groups[0]['lr']):.3e}",
+                    "gradient_norm": f"{gradient_norm:.4g}",
                     "molecules_per_second": f"{pace * self.batch_size:.1f}",
                     **{field: f"{value:.5f}" for field, value in means.items()},
                 }
@@ -99,7 +95,7 @@ class Progress(pl.Callback):
             pace * self.batch_size,
             duration(left),
         )
-        self.sums, self.last_time, self.last_step = {}, now, step
+        self.last_time, self.last_step = now, step
 
 
 def duration(seconds: float) -> str:
@@ -133,6 +129,7 @@ class Validation(pl.Callback):
         assert isinstance(pl_module, TrainingTask)
         if pl_module.step % self.every and pl_module.step != self.total:
             return
+        pl_module.settle()
         result = self.run(pl_module)
         self.log_file.append([{"step": pl_module.step, **row} for row in result.rows()])
         logger.info("step %d  validation (averaged weights)  %s", pl_module.step, result.summary())
@@ -169,6 +166,7 @@ class Checkpoints(pl.Callback):
         asked = self.interruption.number is not None or self.out_of_time
         stop = trainer.strategy.reduce_boolean_decision(asked, all=False)
         if stop or pl_module.step % self.every == 0 or pl_module.step == self.total:
+            pl_module.settle()
             self.save(pl_module)
         if stop:
             trainer.should_stop = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import Stream, training_counter
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.states import OnPolicyData
+from moldiff.training.step_graphs import Kind, StepInputs
 
 _COINS = 3  # of a step: two uses of the stream for the batch's self-conditioning, and whether it is of own draws
 
@@ -43,9 +45,10 @@ class DenoisingTask(TrainingTask):
         first_step: int,
         own: tuple[OnPolicyData, BatchPlan] | None = None,
     ) -> None:
-        super().__init__(model.denoiser, model.schedule, config, arrays, plan, first_step)
-        self.model, self.config, self.own = model, config, own
-        self.weights = config.loss.model_dump()
+        super().__init__(model.denoiser, model.schedule, config, arrays, plan, first_step, FIELDS)
+        self.model = replace(model, diffusion=model.diffusion.to(arrays.device))
+        self.config, self.own, self.weights = config, own, config.loss.model_dump()
+        self._weights = torch.tensor([self.weights[field] for field in FIELDS], device=arrays.device)
 
     @property
     def denoiser(self) -> PreconditionedDenoiser:
@@ -59,31 +62,41 @@ class DenoisingTask(TrainingTask):
         assert isinstance(self.averaged, PreconditionedDenoiser)
         return self.averaged
 
-    def setup_batch(self, step: int) -> tuple[MolBatch, Levels, MolBatch]:
-        """Return (clean, levels, noisy with its condition in ``properties``) of a step; a function of (seed, step)."""
-        indices, width = self.plan.batch(step)
-        clean = self.arrays.assemble(indices, width)
-        keys = self._keys(clean, step)
+    def inputs(self, step: int) -> StepInputs:
+        """Return what a step reads, on the CPU; a function of (seed, step)."""
+        if self.is_own(step):
+            assert self.own is not None
+            kind, (rows, width) = Kind.OWN_DRAWS, self.own[1].batch(step)
+        else:
+            kind = Kind.SELF_CONDITIONED if self._self_conditioned(step) else Kind.DATA
+            rows, width = self.plan.batch(step)
+        return StepInputs(kind, width, rows, self.plan.turns(step), torch.tensor(step))
+
+    def setup_batch(self, inputs: StepInputs) -> tuple[MolBatch, Levels, MolBatch]:
+        """Return (clean, levels, noisy with its condition in ``properties``) of a step with data."""
+        step, width = inputs.step, inputs.width
+        clean = self.arrays.assemble(inputs.rows, width)
+        keys = self._keys(clean, inputs)
         levels = self.model.schedule.levels(*self._times(keys, step))
         noisy = self.model.diffusion.noise(clean, levels, draw_noise(self.source, keys, training_counter(step), width))
         return clean, levels, noisy.replace(properties=self._drop_properties(clean, keys, step))
 
-    def earlier(self, noisy: MolBatch, levels: Levels, step: int) -> tuple[MolBatch, Levels]:
+    def earlier(self, noisy: MolBatch, levels: Levels, inputs: StepInputs) -> tuple[MolBatch, Levels]:
         """Return a batch as a sampler met it a step before, with a little more noise, and its levels.
 
         A sampler's previous prediction comes from there. Conditioned on a prediction at its own level alone (Chen et
         al. 2023, "Analog bits", algorithm 1), a network learns to trust it more than long steps allow.
         """
-        keys = self._keys(noisy, step)
+        step, keys = inputs.step, self._keys(noisy, inputs)
         t_pos, t_graph = self._times(keys, step)
         gap = self.source.uniform(keys, training_counter(step), Stream.SELF_CONDITIONING, 2)[:, 1].double()
         gap = gap * self.config.training.self_conditioning_gap
         t_graph = torch.where(t_graph > 0, t_graph + gap, t_graph)  # a clean graph is clean at every step
         to = self.model.schedule.levels((t_pos + gap).clamp(max=1), t_graph.clamp(max=1))
-        noise = draw_noise(self.source, keys, training_counter(step, earlier=True), noisy.mask.shape[1])
+        noise = draw_noise(self.source, keys, training_counter(step, earlier=True), inputs.width)
         return self.model.diffusion.noise_further(noisy, levels, to, noise), to
 
-    def _drop_properties(self, clean: MolBatch, keys: Tensor, step: int) -> Tensor:
+    def _drop_properties(self, clean: MolBatch, keys: Tensor, step: Tensor) -> Tensor:
         """Return (B, P) properties, some set to NaN, see `dropped_properties`."""
         count = clean.properties.shape[1]
         uniform = self.source.uniform(keys, training_counter(step), Stream.CONDITION, count + 1)
@@ -91,38 +104,37 @@ class DenoisingTask(TrainingTask):
         dropped = dropped_properties(uniform, training.property_dropout, training.p_unconditional)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
 
-    def example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
-        """Return `setup_batch` and, in some steps, what self-conditioning sees."""
-        clean, levels, noisy = self.setup_batch(step)
-        if not self._self_conditioned(step):
+    def example(self, inputs: StepInputs) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
+        """Return (clean, levels, noisy) and, in some steps, what self-conditioning sees."""
+        if inputs.kind is Kind.OWN_DRAWS:
+            return self._own_example(inputs)
+        clean, levels, noisy = self.setup_batch(inputs)
+        if inputs.kind is Kind.DATA:
             return clean, levels, noisy, None
         with torch.no_grad():
-            earlier, earlier_levels = self.earlier(noisy, levels, step)
+            earlier, earlier_levels = self.earlier(noisy, levels, inputs)
             return clean, levels, noisy, self.denoiser(earlier, earlier_levels, noisy.properties, None).detach()
 
-    def own_example(self, step: int) -> tuple[MolBatch, Levels, MolBatch, MolPrediction]:
+    def _own_example(self, inputs: StepInputs) -> tuple[MolBatch, Levels, MolBatch, MolPrediction]:
         """Return the same of own draws. The condition is what came of a draw, whatever it was asked for."""
         assert self.own is not None
-        draws, plan = self.own
-        own = draws.batch(*plan.batch(step))
-        properties = self._drop_properties(own.clean, self._keys(own.clean, step), step)
+        own = self.own[0].batch(inputs.rows, inputs.width)
+        properties = self._drop_properties(own.clean, self._keys(own.clean, inputs), inputs.step)
         return own.clean, self.model.schedule.levels(own.t), own.noisy.replace(properties=properties), own.previous
+
+    def losses(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+        """Return the weighted loss of a step, and each field's mean."""
+        # weights are cast where they are used: what is kept for later would not be there when a capture is replayed
+        with torch.autocast(self.arrays.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
+            clean, levels, noisy, previous = self.example(inputs)
+            prediction = self.denoiser(noisy, levels, noisy.properties, previous)
+        losses = self.model.diffusion.loss(clean, levels, prediction)
+        means = torch.stack([losses[field].mean() for field in FIELDS])
+        return (means * self._weights).sum(), means
 
     def is_own(self, step: int) -> bool:
         """A step's batch is one of own draws: one coin per batch."""
         return self.own is not None and self._coin(step, _COINS - 1) < self.config.on_policy.share
-
-    def training_step(self, batch: Tensor, batch_index: int) -> None:
-        """Take one step; ``batch`` holds the step number."""
-        step = self.check_step(batch)
-        with torch.autocast(self.arrays.device.type, torch.bfloat16, enabled=self.config.training.bf16):
-            clean, levels, noisy, previous = self.own_example(step) if self.is_own(step) else self.example(step)
-            prediction = self.denoiser(noisy, levels, noisy.properties, previous)
-        losses = self.model.diffusion.loss(clean, levels, prediction)
-        total = torch.stack([self.weights[field] * losses[field].mean() for field in FIELDS]).sum()
-        self.last_losses = {field: value.detach() for field, value in losses.items()}
-        self._update(total, step)
-        self.step = step + 1
 
     def _self_conditioned(self, step: int) -> bool:
         """One coin per batch, so that shapes stay static and both ways are learned."""

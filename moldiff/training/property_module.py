@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
 from moldiff.randomness import training_counter
 from moldiff.training.lightning_module import TrainingTask
+from moldiff.training.step_graphs import Kind, StepInputs
 from moldiff.training.validation import BINS, noised_rows
 
 
@@ -32,29 +33,29 @@ class PropertyTask(TrainingTask):
     def __init__(
         self, model: PropertyModel, config: PropertyTrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
     ) -> None:
-        super().__init__(model.predictor, model.schedule, config, arrays, plan, first_step)
-        self.model, self.bf16 = model, config.training.bf16
+        super().__init__(model.predictor, model.schedule, config, arrays, plan, first_step, model.properties)
+        self.model = replace(model, diffusion=model.diffusion.to(arrays.device))
 
-    def setup_batch(self, step: int) -> tuple[MolBatch, Levels]:
-        """Return noisy molecules with their true properties, and their levels; a function of (seed, step)."""
-        indices, width = self.plan.batch(step)
-        clean = self.arrays.assemble(indices, width)
-        keys = self._keys(clean, step)
-        levels = self.schedule.levels(*self._times(keys, step))
-        return self.model.diffusion.noise(
-            clean, levels, draw_noise(self.source, keys, training_counter(step), width)
-        ), levels
+    def inputs(self, step: int) -> StepInputs:
+        """Return what a step reads, on the CPU; a function of (seed, step)."""
+        rows, width = self.plan.batch(step)
+        return StepInputs(Kind.DATA, width, rows, self.plan.turns(step), torch.tensor(step))
 
-    def training_step(self, batch: Tensor, batch_index: int) -> None:
-        """Take one step; ``batch`` holds the step number."""
-        step = self.check_step(batch)
-        noisy, levels = self.setup_batch(step)
-        with torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=self.bf16):
+    def setup_batch(self, inputs: StepInputs) -> tuple[MolBatch, Levels]:
+        """Return noisy molecules with their true properties, and their levels."""
+        clean = self.arrays.assemble(inputs.rows, inputs.width)
+        keys = self._keys(clean, inputs)
+        levels = self.schedule.levels(*self._times(keys, inputs.step))
+        noise = draw_noise(self.source, keys, training_counter(inputs.step), inputs.width)
+        return self.model.diffusion.noise(clean, levels, noise), levels
+
+    def losses(self, inputs: StepInputs) -> tuple[Tensor, Tensor]:
+        """Return the mean of -ln p over the properties, and that of each."""
+        noisy, levels = self.setup_batch(inputs)
+        with torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             prediction = self.trained(SoftBatch.of(noisy, self.model.vocabulary.sizes), levels)
         losses = likelihood_losses(prediction, self.model.predictor.standardised(noisy.properties))
-        self.last_losses = dict(zip(self.model.properties, losses.detach(), strict=True))
-        self._update(losses.mean(), step)
-        self.step = step + 1
+        return losses.mean(), losses
 
 
 def likelihood_losses(prediction: PropertyPrediction, values: Tensor) -> Tensor:

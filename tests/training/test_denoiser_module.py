@@ -32,21 +32,21 @@ def same(one: MolBatch, other: MolBatch) -> bool:
 
 def test_a_batch_is_a_function_of_seed_and_step(make_task: Make) -> None:
     task, again, other = make_task(), make_task(), make_task("training.seed=1")
-    clean, levels, noisy = task.setup_batch(3)
+    clean, levels, noisy = task.setup_batch(task.inputs(3))
     for earlier in (0, 1):
-        again.setup_batch(earlier)  # what came before does not matter
-    clean_again, levels_again, noisy_again = again.setup_batch(3)
+        again.setup_batch(again.inputs(earlier))  # what came before does not matter
+    clean_again, levels_again, noisy_again = again.setup_batch(again.inputs(3))
     assert same(clean, clean_again)
     assert same(noisy, noisy_again)
     assert torch.equal(levels.stacked(), levels_again.stacked())
     torch.testing.assert_close(noisy.properties, noisy_again.properties, rtol=0, atol=0, equal_nan=True)
-    assert not torch.equal(levels.stacked(), task.setup_batch(4)[1].stacked())
-    assert not torch.equal(levels.stacked(), other.setup_batch(3)[1].stacked())
+    assert not torch.equal(levels.stacked(), task.setup_batch(task.inputs(4))[1].stacked())
+    assert not torch.equal(levels.stacked(), other.setup_batch(other.inputs(3))[1].stacked())
 
 
 def test_every_random_number_is_in_the_table(make_task: Make, noise_uses: Callable[[str], set[str]]) -> None:
     task = make_task("training.self_conditioning=1.0")
-    task.example(3)
+    task.example(task.inputs(3))
     assert noise_uses("training") >= {
         "noise of a batch", "noise of the step before", "times", "dropped properties",
         "self-conditioning, a coin", "self-conditioning, the gap",
@@ -57,7 +57,7 @@ def test_the_same_molecule_meets_other_noise_in_another_step(make_task: Make) ->
     task = make_task("training.batch_size=32")
     seen: dict[int, dict[int, tuple[float, float]]] = {}  # molecule -> step -> level and noise
     for step in range(40):
-        clean, levels, noisy = task.setup_batch(step)
+        clean, levels, noisy = task.setup_batch(task.inputs(step))
         standard = (noisy.pos - clean.pos)[:, 0, 0] / levels.sigma
         for number, *values in zip(clean.ids.tolist(), levels.pos.tolist(), standard.tolist(), strict=True):
             seen.setdefault(number, {})[step] = (values[0], values[1])
@@ -71,7 +71,7 @@ def test_the_same_molecule_meets_other_noise_in_another_step(make_task: Make) ->
 
 def test_a_molecule_that_stands_twice_in_a_batch_meets_other_noise(make_task: Make) -> None:
     task = make_task("training.batch_size=96")  # more rows than the small data set has molecules of a width
-    clean, levels, noisy = task.setup_batch(0)
+    clean, levels, noisy = task.setup_batch(task.inputs(0))
     first = int(clean.ids[0])
     rows = (clean.ids == first).nonzero()[:, 0].tolist()
     assert len(rows) > 1
@@ -82,7 +82,7 @@ def test_a_molecule_that_stands_twice_in_a_batch_meets_other_noise(make_task: Ma
 
 def test_noise_has_the_size_of_its_level(make_task: Make) -> None:
     task = make_task("training.batch_size=64")
-    clean, levels, noisy = task.setup_batch(0)
+    clean, levels, noisy = task.setup_batch(task.inputs(0))
     difference = ((noisy.pos - clean.pos) ** 2).sum((1, 2)) / (3 * (clean.n_atoms - 1))
     ratio = difference / levels.sigma**2
     assert float(ratio.mean()) == pytest.approx(1, abs=0.15)
@@ -94,9 +94,9 @@ def test_noise_has_the_size_of_its_level(make_task: Make) -> None:
 @pytest.mark.parametrize(("each", "whole"), [(0.5, 0.5), (0.3, 0.1), (0.0, 0.0), (0.0, 1.0)])
 def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, whole: float) -> None:
     task, count = make_task(f"training.property_dropout={each}", f"training.p_unconditional={whole}"), 20_000
-    clean, _, _ = task.setup_batch(0)
+    clean, _, _ = task.setup_batch(task.inputs(0))
     many = clean.replace(properties=torch.ones(count, 2), ids=torch.arange(count))
-    kept = ~torch.isnan(task._drop_properties(many, many.ids, 0))
+    kept = ~torch.isnan(task._drop_properties(many, many.ids, torch.tensor(0)))
     for found, expected in (
         (kept[:, 0], (1 - whole) * (1 - each)),
         (kept[:, 1], (1 - whole) * (1 - each)),
@@ -108,9 +108,9 @@ def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, 
 
 def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:
     task = make_task("training.property_dropout=0", "training.p_unconditional=0")
-    clean, _, _ = task.setup_batch(0)
+    clean, _, _ = task.setup_batch(task.inputs(0))
     absent = clean.replace(properties=torch.full_like(clean.properties, torch.nan))
-    assert bool(torch.isnan(task._drop_properties(absent, absent.ids, 0)).all())
+    assert bool(torch.isnan(task._drop_properties(absent, absent.ids, torch.tensor(0))).all())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -122,8 +122,8 @@ def test_self_conditioning_is_as_frequent_as_asked(make_task: Make, share: float
 
 def test_without_a_gap_the_network_meets_the_same_state_twice(make_task: Make) -> None:
     task = make_task("training.self_conditioning_gap=0")
-    _, levels, noisy = task.setup_batch(2)
-    earlier, earlier_levels = task.earlier(noisy, levels, 2)
+    _, levels, noisy = task.setup_batch(task.inputs(2))
+    earlier, earlier_levels = task.earlier(noisy, levels, task.inputs(2))
     assert same(noisy, earlier)
     assert torch.equal(levels.stacked(), earlier_levels.stacked())
 
@@ -132,8 +132,8 @@ def test_what_came_earlier_is_noisier_by_no_more_than_the_gap(make_task: Make) -
     task = make_task("training.self_conditioning_gap=0.1", "density.clean_graph_share=0.5", "training.batch_size=64")
     gaps, clean_graphs = [], 0
     for step in range(4):
-        clean, levels, noisy = task.setup_batch(step)
-        earlier, earlier_levels = task.earlier(noisy, levels, step)
+        clean, levels, noisy = task.setup_batch(task.inputs(step))
+        earlier, earlier_levels = task.earlier(noisy, levels, task.inputs(step))
         curve = task.model.schedule
         before, now = (curve.time_of_sigma(at.sigma) for at in (earlier_levels, levels))
         gaps.append(before - now)
@@ -156,8 +156,8 @@ def test_what_came_earlier_is_noisier_by_no_more_than_the_gap(make_task: Make) -
 
 def test_the_previous_prediction_is_made_earlier(make_task: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     task = make_task("training.self_conditioning=1")
-    _, levels, noisy = task.setup_batch(0)
-    earlier, earlier_levels = task.earlier(noisy, levels, 0)
+    _, levels, noisy = task.setup_batch(task.inputs(0))
+    earlier, earlier_levels = task.earlier(noisy, levels, task.inputs(0))
     calls = []
     forward = type(task.denoiser).forward
 
@@ -166,8 +166,7 @@ def test_the_previous_prediction_is_made_earlier(make_task: Make, monkeypatch: p
         return forward(self, batch, at, condition, previous)
 
     monkeypatch.setattr(type(task.denoiser), "forward", watched)
-    monkeypatch.setattr(task, "_update", lambda loss, step: None)
-    task.training_step(torch.tensor(0), 0)
+    task.losses(task.inputs(0))
     (first, first_at, nothing), (second, second_at, previous) = calls
     assert nothing is None
     assert previous is not None

@@ -22,6 +22,7 @@ from moldiff.training import denoiser_run
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.denoiser_run import far_outside
+from moldiff.training.step_graphs import StepInputs
 from moldiff.training.train import parse_duration, train
 
 Write = Callable[..., Path]
@@ -178,9 +179,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
 ) -> None:
     original = DenoisingTask.setup_batch
 
-    def poisoned(self: DenoisingTask, step: int) -> object:
-        clean, levels, noisy = original(self, step)
-        return clean, levels, noisy.replace(pos=noisy.pos * float("nan")) if step == 6 else noisy
+    def poisoned(self: DenoisingTask, inputs: StepInputs) -> object:
+        clean, levels, noisy = original(self, inputs)
+        return clean, levels, noisy.replace(pos=noisy.pos * float("nan")) if int(inputs.step) == 6 else noisy
 
     monkeypatch.setattr(DenoisingTask, "setup_batch", poisoned)
     with pytest.raises(MoldiffError, match="step 6: the loss or its gradient is not finite"):
@@ -237,7 +238,8 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(training_file: Write, t
     code = (
         "import sys, os\nfrom moldiff.training import denoiser_module\nfrom moldiff.cli.main import main\n"
         "original = denoiser_module.DenoisingTask.setup_batch\n"
-        "def dying(self, step):\n    os.kill(os.getpid(), 9) if step == 7 else None\n    return original(self, step)\n"
+        "def dying(self, inputs):\n    os.kill(os.getpid(), 9) if int(inputs.step) == 7 else None\n"
+        "    return original(self, inputs)\n"
         "denoiser_module.DenoisingTask.setup_batch = dying\nsys.exit(main(sys.argv[1:]))"
     )
     command = [sys.executable, "-c", code, "train", str(path), "--set", "training.steps=12"]

@@ -1,0 +1,67 @@
+"""The small products of a layer, over the components of vectors and over neighbours, in two forms.
+
+Shapes as in `moldiff.nn.layers`, with A angular channels. A product of matrices that are three wide is a kernel of its
+own, and what goes in and comes out passes through memory. Written as products and sums term by term, a compiler merges
+it with what stands around.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class PairProducts(Protocol):
+    """The two products of vectors and directions."""
+
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
+        """Return (B, N, N, 2 A): the vectors of both atoms of a pair along the direction between them.
+
+        Args:
+            near, far: (B, N, A, M) vectors of the receiving and of the sending atom.
+            directions: (B, N, N, M).
+        """
+        ...
+
+    def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
+        """Return (B, N, V, M): sums over neighbours of directions and of their vectors.
+
+        Args:
+            to_direction, to_vectors: (B, N, N, V) weights.
+            directions: (B, N, N, M).
+            vectors: (B, N, V, M) of the neighbours.
+        """
+        ...
+
+
+class MatrixProducts:
+    """As products of matrices: best where every operation is run by itself."""
+
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
+        """Return (B, N, N, 2 A), see `PairProducts.angles`."""
+        here = near @ directions.transpose(-1, -2)
+        there = far @ directions.transpose(1, 2).transpose(-1, -2)
+        return torch.cat([here.transpose(-1, -2), there.permute(0, 3, 1, 2)], dim=-1)
+
+    def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
+        """Return (B, N, V, M), see `PairProducts.gathered`."""
+        dtype = to_direction.dtype
+        toward = to_direction.transpose(-1, -2) @ directions.to(dtype)
+        return toward + torch.einsum("bijv,bjvm->bivm", to_vectors, vectors.to(dtype))
+
+
+class SummedProducts:
+    """Term by term, sums in the precision of the directions: for a compiler. Uncompiled, slow and large."""
+
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
+        """Return (B, N, N, 2 A), see `PairProducts.angles`."""
+        along = directions[:, :, :, None]
+        here, there = (near[:, :, None] * along).sum(-1), (far[:, None] * along).sum(-1)
+        return torch.cat([here, there], dim=-1).to(near.dtype)
+
+    def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
+        """Return (B, N, V, M), see `PairProducts.gathered`."""
+        toward = (to_direction[..., None].to(directions.dtype) * directions[:, :, :, None]).sum(2)
+        return toward + (to_vectors[..., None].to(vectors.dtype) * vectors[:, None]).sum(2)

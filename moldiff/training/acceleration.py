@@ -1,0 +1,52 @@
+"""Means that make training fast on a card, by the words of a training file."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+
+import torch
+
+from moldiff.config import PaceConfig
+from moldiff.errors import MoldiffError
+
+_COMPILERS = {"cuda": ("CC", ("cc", "gcc", "clang")), "cpu": ("CXX", ("g++", "clang++", "c++"))}
+
+
+def wants_compilation(config: PaceConfig, device: torch.device) -> bool:
+    """Tell whether layers go through PyTorch's compiler: where it is asked for, and by itself on a CUDA device.
+
+    Raises:
+        MoldiffError: it is asked for, and the compiler is not there.
+    """
+    if config.compile == "auto":
+        return device.type == "cuda" and missing_compiler(device) is None
+    if config.compile and (missing := missing_compiler(device)) is not None:
+        raise MoldiffError(f"training.compile=true needs {missing}; install it or set training.compile=false")
+    return config.compile
+
+
+def wants_graphs(config: PaceConfig, device: torch.device) -> bool:
+    """Tell whether steps are captured and replayed: where it is asked for, and by itself on one CUDA device.
+
+    Raises:
+        MoldiffError: it is asked for with several processes, whose talk cannot be captured.
+    """
+    if config.graphs == "auto":
+        return device.type == "cuda" and config.devices == 1
+    if config.graphs and config.devices > 1:
+        raise MoldiffError("training.graphs=true is for one process: set training.devices=1 or training.graphs=false")
+    return config.graphs
+
+
+def missing_compiler(device: torch.device) -> str | None:
+    """Return what PyTorch's compiler lacks on this machine to compile for a device; None if it is all there."""
+    if device.type not in _COMPILERS:
+        return f"a CPU or a CUDA device, not {device.type}"
+    if device.type == "cuda" and importlib.util.find_spec("triton") is None:
+        return "the package triton"
+    variable, names = _COMPILERS[device.type]
+    if os.environ.get(variable) or any(shutil.which(name) for name in names):
+        return None
+    return f"a compiler, {' or '.join(names)}"

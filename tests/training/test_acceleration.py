@@ -1,0 +1,71 @@
+"""Whether layers are compiled, by the training file, the device and what is installed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from moldiff.config import PaceConfig, load_config
+from moldiff.errors import MoldiffError
+from moldiff.nn.layers import EquivariantLayer
+from moldiff.nn.products import MatrixProducts, SummedProducts
+from moldiff.training import acceleration
+from moldiff.training.acceleration import missing_compiler, wants_compilation
+from moldiff.training.denoiser_run import TrainingRun
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+
+
+def bare(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the compilers away."""
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(acceleration.shutil, "which", lambda name: None)
+
+
+def full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a machine a C and a C++ compiler and Triton."""
+    monkeypatch.setattr(acceleration.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(acceleration.importlib.util, "find_spec", lambda name: object())
+
+
+def test_by_itself_it_compiles_on_cuda_alone_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as machine:
+        full(machine)
+        assert wants_compilation(PaceConfig(), CUDA)
+        assert not wants_compilation(PaceConfig(), CPU)
+        assert wants_compilation(PaceConfig(compile=True), CPU)
+        assert not wants_compilation(PaceConfig(compile=False), CUDA)
+        machine.setattr(acceleration.importlib.util, "find_spec", lambda name: None)
+        assert not wants_compilation(PaceConfig(), CUDA)
+        assert missing_compiler(CUDA) == "the package triton"
+    bare(monkeypatch)
+    assert not wants_compilation(PaceConfig(), CUDA)
+
+
+@pytest.mark.parametrize("device", [CPU, torch.device("mps")], ids=str)
+def test_what_is_asked_for_and_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    bare(monkeypatch)
+    with pytest.raises(MoldiffError, match=r"training.compile=true needs .*; install it or set training.compile=false"):
+        wants_compilation(PaceConfig(compile=True), device)
+    monkeypatch.setenv("CXX", "/opt/compiler")
+    assert missing_compiler(CPU) is None
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_run_compiles_what_it_trains_and_not_the_average(
+    training_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    full(monkeypatch)
+    config = load_config(training_file(), [f"training.compile={str(wanted).lower()}"])
+    task = TrainingRun(config, None, None).task
+    form = SummedProducts if wanted else MatrixProducts
+    trained, averaged = (
+        [layer for layer in module.modules() if isinstance(layer, EquivariantLayer)]
+        for module in (task.trained, task.averaged)
+    )
+    assert [type(layer.products) for layer in trained] == [form, form]
+    assert [layer._compiled_call_impl is not None for layer in trained] == [wanted, wanted]
+    assert [type(layer.products) for layer in averaged] == [MatrixProducts, MatrixProducts]
+    assert [layer._compiled_call_impl for layer in averaged] == [None, None]
