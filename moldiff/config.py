@@ -187,8 +187,8 @@ class PaceConfig(Section):
     device: str = "auto"
     devices: Count = 1
     threads: Annotated[int, Field(ge=0)] = 0
-    compile: Switch = "auto"
-    graphs: Switch = "auto"
+    compile: Switch = False
+    graphs: Switch = False
 
 
 class TrainingConfig(PaceConfig):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -73,6 +74,23 @@ class Interruption:
 def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
     """End the program with the status of a signal, by an exception: what is half-made is cleared away."""
     raise SystemExit(128 + number)
+
+
+def awaited(future: Future[T]) -> T:
+    """Return the result of a future; in the main thread a signal ends the waiting for it.
+
+    RDKit's substructure search takes Ctrl-C over and puts Python's handler back in the way of C's ``signal``, after
+    which a wait goes on as if no signal had come.
+    """
+    if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT)):
+        _let_wake(signal.SIGINT)
+    return future.result()
+
+
+def _let_wake(number: int) -> None:
+    """Let a signal interrupt system calls, as Python has it; Windows knows no other way."""
+    if hasattr(signal, "siginterrupt"):
+        signal.siginterrupt(number, True)
 
 
 @contextmanager

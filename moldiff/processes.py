@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from moldiff.errors import MoldiffError
+from moldiff.interruption import awaited
 
 try:
     import resource
@@ -168,7 +169,7 @@ class _Pool(Generic[Item, Result]):
         """Take the first batch off the queue; yield it with its result, or put its items into its place."""
         items, future = self.waiting.popleft()
         try:
-            found: Result = future.result()
+            found: Result = awaited(future)
         except BrokenProcessPool:
             self._restart()
             again = [items, *(batch for batch, _ in self.waiting)]

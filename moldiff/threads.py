@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 
+from moldiff.interruption import awaited
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -55,7 +57,7 @@ def _results(waiting: deque[Future[Result]]) -> Iterator[Result]:
     """Yield results in order; what nobody waits for any more is not begun."""
     try:
         while waiting:
-            yield waiting.popleft().result()
+            yield awaited(waiting.popleft())
     finally:
         for future in waiting:
             future.cancel()

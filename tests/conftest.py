@@ -26,6 +26,7 @@ from moldiff.vocabulary import Vocabulary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--compiler", action="store_true", help="Really compile layers in tests/nn, which takes minutes.")
     parser.addoption("--kills", type=int, default=1, help="Kills of each command in tests/integration/test_resume.py.")
 
 

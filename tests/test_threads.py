@@ -1,5 +1,7 @@
 """Workers: order kept, errors passed on, threads of PyTorch given back, nothing begun that nobody waits for."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -9,6 +11,22 @@ import torch
 from moldiff.threads import INLINE, stop_if_unwanted, workers_for
 
 CPU = torch.device("cpu")
+INTERRUPTED = """
+import os, signal, threading, time
+import torch
+from rdkit import Chem
+from moldiff.threads import workers_for
+signal.signal(signal.SIGINT, signal.default_int_handler)
+Chem.MolFromSmiles("CCO").HasSubstructMatch(Chem.MolFromSmarts("CO"))  # takes Ctrl-C over, and gives it back
+threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+started = time.monotonic()
+with workers_for(torch.device("cpu")) as workers:
+    try:
+        list(workers.map(time.sleep, [20]))
+    except KeyboardInterrupt:
+        print(time.monotonic() - started, flush=True)
+        os._exit(0)  # the thread sleeps on
+"""
 
 
 @pytest.fixture
@@ -101,3 +119,9 @@ def test_work_that_nobody_waits_for_any_more_ends(three_threads: None) -> None:
         assert not ended.is_set()
     assert ended.is_set()
     stop_if_unwanted()  # in no worker, nothing happens
+
+
+def test_ctrl_c_ends_the_waiting_after_a_substructure_search() -> None:
+    command = [sys.executable, "-c", INTERRUPTED]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert float(process.stdout) < 10

@@ -117,7 +117,7 @@ def test_a_molecule_alone_is_the_same(model: MoleculeModel, make_inputs: Make, d
     for row in range(len(inputs.batch)):
         alone = inputs.rows(slice(row, row + 1))
         expected = MolPrediction(*(getattr(together, field)[row : row + 1] for field in FIELDS))
-        tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+        tolerance = {torch.float32: 3e-5, torch.float64: 1e-12}[dtype]
         assert_same(real(denoise(model, alone), alone.batch), real(expected, alone.batch), tolerance)
 
 

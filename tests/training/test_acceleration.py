@@ -33,15 +33,16 @@ def full(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_by_itself_it_compiles_on_cuda_alone_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as machine:
         full(machine)
-        assert wants_compilation(PaceConfig(), CUDA)
-        assert not wants_compilation(PaceConfig(), CPU)
+        assert not wants_compilation(PaceConfig(), CUDA)
+        assert wants_compilation(PaceConfig(compile="auto"), CUDA)
+        assert not wants_compilation(PaceConfig(compile="auto"), CPU)
         assert wants_compilation(PaceConfig(compile=True), CPU)
         assert not wants_compilation(PaceConfig(compile=False), CUDA)
         machine.setattr(acceleration.importlib.util, "find_spec", lambda name: None)
-        assert not wants_compilation(PaceConfig(), CUDA)
+        assert not wants_compilation(PaceConfig(compile="auto"), CUDA)
         assert missing_compiler(CUDA) == "the package triton"
     bare(monkeypatch)
-    assert not wants_compilation(PaceConfig(), CUDA)
+    assert not wants_compilation(PaceConfig(compile="auto"), CUDA)
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("mps")], ids=str)

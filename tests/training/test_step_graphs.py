@@ -151,9 +151,10 @@ def test_the_steps_before_a_capture_are_undone(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_by_itself_it_captures_on_one_cuda_device_alone() -> None:
-    assert wants_graphs(PaceConfig(), CUDA)
-    assert not wants_graphs(PaceConfig(), CPU)
-    assert not wants_graphs(PaceConfig(devices=2), CUDA)
+    assert wants_graphs(PaceConfig(graphs="auto"), CUDA)
+    assert not wants_graphs(PaceConfig(graphs="auto"), CPU)
+    assert not wants_graphs(PaceConfig(graphs="auto", devices=2), CUDA)
+    assert not wants_graphs(PaceConfig(), CUDA)
     assert wants_graphs(PaceConfig(graphs=True), CPU)
     assert not wants_graphs(PaceConfig(graphs=False), CUDA)
     with pytest.raises(MoldiffError, match=r"set training.devices=1 or training.graphs=false"):
