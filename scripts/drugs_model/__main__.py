@@ -17,7 +17,7 @@ minutes, compilation and a round that had too few draws to count among them: 11,
 from __future__ import annotations
 
 import argparse
-import contextlib
+import copy
 import json
 import logging
 import math
@@ -41,12 +41,13 @@ from moldiff.files import write_json
 from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS
+from moldiff.nn.compiled import compile_layers
 from moldiff.provenance import header
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.training.on_policy.labels import Traits, label_log_weights
 from moldiff.training.references import rarity_tables
 from moldiff.training.validation import validate_denoiser
-from scripts.drugs_model.fast_network import fast_layers, plain_layers
 from scripts.drugs_model.judging import Judges, Verdict
 from scripts.drugs_model.own_draws import OwnStates, Walker, Walks, Wanted
 from scripts.drugs_model.trainer import COARSE_GEOMETRY, WEIGHTS, Trainer
@@ -251,17 +252,15 @@ class Training:
         self.train(stage)
 
     def validate(self, stage: Stage) -> None:
-        """Tell the package's validation losses of the average, computed by the package's own layers."""
-        names = ("pos", "atom_type", "charge", "bond_type")
-        with plain_layers(), self.trainer.averaged():
-            for name, data in self.sets.items():
-                rows = torch.from_numpy(data.indices("validation")[:512])
-                sizes: Tensor = torch.from_numpy(data.sizes)[rows]
-                weights = dict(zip(names, WEIGHTS, strict=True))
-                found = validate_denoiser(
-                    self.trainer.model.denoiser, self.model, self.arrays[name], sizes, rows, weights, self.cuda
-                )
-                logger.info("%s, validation molecules of %s: %s", stage.name, name, found.summary())
+        """Tell the package's validation losses of the average."""
+        weights = dict(zip(FIELDS, WEIGHTS, strict=True))
+        with self.trainer.averaged():
+            denoiser = copy.deepcopy(self.model.denoiser)  # not compiled: its batches are of another size
+        for name, data in self.sets.items():
+            rows = torch.from_numpy(data.indices("validation")[:512])
+            sizes: Tensor = torch.from_numpy(data.sizes)[rows]
+            found = validate_denoiser(denoiser, self.model, self.arrays[name], sizes, rows, weights, self.cuda)
+            logger.info("%s, validation molecules of %s: %s", stage.name, name, found.summary())
 
     def run(self, stages: list[Stage]) -> None:
         """Take the stages one by one."""
@@ -305,11 +304,10 @@ def main() -> None:
     torch.manual_seed(options.seed)
     started = time.monotonic()
     training = Training(options)
-    with contextlib.ExitStack() as stack:
-        if training.cuda:
-            torch.set_float32_matmul_precision("high")
-            stack.enter_context(fast_layers(compiled=True))
-        training.run(stages)
+    if training.cuda:
+        torch.set_float32_matmul_precision("high")
+        compile_layers(training.model.denoiser)
+    training.run(stages)
     record = {
         "stages": json.loads(options.stages.read_text(encoding="utf-8")),
         "options": {name: str(value) for name, value in vars(options).items()},

@@ -9,58 +9,20 @@ from dataclasses import fields
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from moldiff.config import DensityConfig
+from moldiff.config import DensityConfig, OptimizerConfig
 from moldiff.diffusion.joint import JointNoise
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import TrainingDensity
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.training.optimizers import build_optimizers, set_learning_rates
 
 WEIGHTS = (1.0, 0.5, 0.5, 3.0)  # of the losses, in the order of FIELDS
 GAP = 0.1  # of self-conditioning, see `moldiff.training.denoiser_module`
 NOTHING_GIVEN, FEW_GIVEN = 0.4, 0.3  # shares of rows whose condition is empty, and is one or two properties
 COARSE_GEOMETRY = 0.2  # angstrom: below this noise, a force field's minima are another thing than those of GFN2-xTB
-
-
-class Muon:
-    """Muon (Jordan et al. 2024) with a rate on AdamW's scale; matrices of one shape in one batched product.
-
-    Args:
-        parameters: matrices.
-        rate: () tensor, which a graph reads anew each time.
-    """
-
-    def __init__(self, parameters: list[nn.Parameter], rate: Tensor, momentum: float = 0.95) -> None:
-        self.rate, self.momentum = rate, momentum
-        groups: dict[tuple[int, ...], list[Tensor]] = {}
-        for parameter in parameters:
-            groups.setdefault(tuple(parameter.shape), []).append(parameter)
-        self.groups = list(groups.values())
-        self.buffers = [torch.zeros(len(group), *group[0].shape, device=rate.device) for group in self.groups]
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move the parameters along their gradients."""
-        for group, buffer in zip(self.groups, self.buffers, strict=True):
-            gradient = torch.stack([_gradient(parameter) for parameter in group])
-            buffer.lerp_(gradient, 1 - self.momentum)
-            update = gradient.lerp(buffer, self.momentum).to(torch.bfloat16)
-            tall = update.shape[1] > update.shape[2]
-            update = update.mT if tall else update
-            norm = update.float().flatten(1).norm(dim=1).clamp(min=1e-7)
-            update = update / norm[:, None, None].to(update.dtype)
-            for _ in range(5):  # Newton-Schulz
-                square = update @ update.mT
-                update = 3.4445 * update + (-4.7750 * square + 2.0315 * (square @ square)) @ update
-            update = (update.mT if tall else update).float() * (0.2 * math.sqrt(max(group[0].shape)) * self.rate)
-            torch._foreach_sub_(group, list(update.unbind(0)))
-
-
-def _gradient(parameter: Tensor) -> Tensor:
-    assert parameter.grad is not None
-    return parameter.grad
 
 
 def put(into: Any, values: Any) -> None:
@@ -115,22 +77,15 @@ class Trainer:
     def __init__(self, model: MoleculeModel, rows: int, kinds: tuple[str, ...], ema: float, graphs: bool) -> None:
         self.model, self.rows, self.kinds, self.ema, self.graphs = model, rows, kinds, ema, graphs
         self.device = device = model.device
-        cuda = device.type == "cuda"
         model.denoiser.requires_grad_(True).train()
         for process in model.diffusion.categories.values():
             process.limit = process.limit.to(device)  # a copy from main memory cannot be captured
         model.diffusion.position_std = model.diffusion.position_std.to(device)
         self.density = TrainingDensity(**DensityConfig().model_dump())
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in model.denoiser.named_parameters():
-            hidden = parameter.dim() == 2 and ".layers." in name and ".modulate." not in name
-            (matrices if hidden else others).append(parameter)
-        self.rates = torch.zeros(2, device=device)
-        self.adam = torch.optim.AdamW(
-            others, lr=self.rates[0], betas=(0.9, 0.99), weight_decay=0.0, capturable=cuda, fused=cuda or None
+        # rates of 1: the share that a step takes of them is its rate
+        self.optimizers = build_optimizers(
+            model.denoiser, OptimizerConfig(learning_rate=1.0, muon_learning_rate=1.0, weight_decay=0.0)
         )
-        self.muon = Muon(matrices, self.rates[1])
         self.parameters: list[Tensor] = list(model.denoiser.parameters())
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.weights = torch.tensor(WEIGHTS, device=device)
@@ -188,8 +143,8 @@ class Trainer:
         self.kind.zero_()
         self.kind[self.kinds.index(kind)] = 1.0
         self.fine.fill_(fine)
-        for place, rate in enumerate(rates):
-            self.rates[place].fill_(rate)
+        for optimizer, rate in zip(self.optimizers, rates, strict=True):
+            set_learning_rates([optimizer], rate)
 
     def step_on_data(self, clean: MolBatch, self_conditioned: bool) -> None:
         """Train on molecules of the data."""
@@ -248,8 +203,8 @@ class Trainer:
         means = torch.stack([(losses[field] * (fine if field == "pos" else 1.0)).mean() for field in FIELDS])
         (means * self.weights).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
-        self.adam.step()
-        self.muon.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         torch._foreach_lerp_(self.average, self.parameters, 1 - self.ema)
         with torch.no_grad():
             one = torch.ones(1, device=self.device)
@@ -275,9 +230,7 @@ class Trainer:
         with torch.no_grad():
             torch._foreach_copy_(self.parameters, weights)
             torch._foreach_copy_(self.average, weights)
-            for buffer in self.muon.buffers:
-                buffer.zero_()
-            for state in self.adam.state.values():
+            for state in (state for optimizer in self.optimizers for state in optimizer.state.values()):
                 for name, value in state.items():
                     if torch.is_tensor(value) and name != "step":
                         value.zero_()
