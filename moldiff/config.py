@@ -198,6 +198,7 @@ class TrainingConfig(PaceConfig):
     self_conditioning_gap: Share = 0.1
     property_dropout: Share = 0.5
     p_unconditional: Share = 0.5
+    p_single_property: Share = 0.0
 
 
 class OnPolicyConfig(Section):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from moldiff.config import TrainConfig
+from moldiff.config import TrainConfig, TrainingConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.joint import draw_noise
@@ -101,7 +101,7 @@ class DenoisingTask(TrainingTask):
         count = clean.properties.shape[1]
         uniform = self.source.uniform(keys, training_counter(step), Stream.CONDITION, count + 1)
         training = self.config.training
-        dropped = dropped_properties(uniform, training.property_dropout, training.p_unconditional)
+        dropped = dropped_properties(uniform, torch.isfinite(clean.properties), training)
         return torch.where(dropped, torch.full_like(clean.properties, math.nan), clean.properties)
 
     def example(self, inputs: StepInputs) -> tuple[MolBatch, Levels, MolBatch, MolPrediction | None]:
@@ -146,12 +146,18 @@ class DenoisingTask(TrainingTask):
         return float(self.source.uniform(zero, training_counter(step), Stream.SELF_CONDITIONING, _COINS)[0, element])
 
 
-def dropped_properties(uniform: Tensor, dropout: float, free: float) -> Tensor:
-    """Return (B, P) bool, which properties are hidden: all of a row's, or each by itself, so that any subset occurs.
+def dropped_properties(uniform: Tensor, known: Tensor, training: TrainingConfig) -> Tensor:
+    """Return (B, P) bool, which properties are hidden: all of a row's, all but one that is known, or each by itself, so
+    that any subset occurs.
 
     Args:
-        uniform: (B, 1 + P) random numbers in (0, 1).
-        dropout: probability of each property.
-        free: probability of all of a row's.
+        uniform: (B, 1 + P) random numbers in (0, 1): the first decides which of the three, the others between
+            properties.
+        known: (B, P) bool, which properties the data have.
+        training: gives the shares of the first two, and the probability that a property is hidden in the third.
     """
-    return (uniform[:, 1:] < dropout) | (uniform[:, :1] < free)
+    kind, each = uniform[:, :1], uniform[:, 1:]
+    free, single = training.p_unconditional, training.p_unconditional + training.p_single_property
+    ranked = torch.where(known, each, -torch.ones_like(each))
+    alone = ranked < ranked.amax(1, keepdim=True)
+    return torch.where(kind < free, True, torch.where(kind < single, alone, each < training.property_dropout))

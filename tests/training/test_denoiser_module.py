@@ -10,7 +10,8 @@ import torch
 
 from moldiff.config import load_config
 from moldiff.molecules import FIELDS, MolBatch
-from moldiff.training.denoiser_module import DenoisingTask
+from moldiff.randomness import Stream
+from moldiff.training.denoiser_module import DenoisingTask, dropped_properties
 from moldiff.training.denoiser_run import TrainingRun
 
 Make = Callable[..., DenoisingTask]
@@ -104,6 +105,30 @@ def test_properties_are_dropped_as_often_as_asked(make_task: Make, each: float, 
     ):
         error = math.sqrt(expected * (1 - expected) / count)
         assert abs(float(found.double().mean()) - expected) <= 3 * error
+
+
+@pytest.mark.parametrize("single", [0.0, 0.4, 0.9])
+def test_one_known_property_is_asked_for_alone_as_often_as_asked(make_task: Make, single: float) -> None:
+    task = make_task(
+        "training.property_dropout=0", "training.p_unconditional=0.1", f"training.p_single_property={single}"
+    )
+    clean, _, _ = task.setup_batch(task.inputs(0))
+    count = 20_000
+    given = torch.ones(count, 3)
+    given[: count // 2, 0] = torch.nan  # unknown in half of the data: one of the others is given alone
+    many = clean.replace(properties=given, ids=torch.arange(count))
+    uniform = task.source.uniform(many.ids, 0, Stream.CONDITION, 4)
+    known = torch.isfinite(given)
+    kept = known & ~dropped_properties(uniform, known, task.config.training)
+    number = kept.sum(1)
+    error = 3 * math.sqrt(0.25 / count)
+    assert abs(float((number == 0).double().mean()) - 0.1) <= error
+    assert abs(float((number == 1).double().mean()) - single) <= error
+    alone = kept[(number == 1)]
+    if single:
+        shares = alone.double().mean(0)  # of the first half 1/2 each of two, of the second 1/3 each of three
+        expected = torch.tensor([1 / 6, 5 / 12, 5 / 12], dtype=torch.float64)
+        assert float((shares - expected).abs().max()) <= 3 * math.sqrt(0.25 / len(alone))
 
 
 def test_a_property_that_the_data_lack_stays_absent(make_task: Make) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from moldiff.arrays import MolArrays
-from moldiff.config import TrainConfig
+from moldiff.config import TrainConfig, TrainingConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
@@ -169,18 +169,17 @@ class TrainingConditionSampler:
 
     Attributes:
         rows: (R, 1 + P) number of atoms and properties of training molecules, NaN = unknown.
-        dropout: each property is free with this probability.
-        free: share of draws with all of them free.
+        training: gives the shares of draws with all of them free or all but one, and how often the others are.
     """
 
     rows: np.ndarray
-    dropout: float
-    free: float
+    training: TrainingConfig
 
     def draw(self, numbers: Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
         chosen = self.rows[(uniform(numbers, source, 0) * len(self.rows)).astype(np.int64)]
         coins = source.uniform(numbers, 0, Stream.CONDITION, self.rows.shape[1])
-        dropped = dropped_properties(coins, self.dropout, self.free).numpy()
+        known = torch.from_numpy(np.isfinite(chosen[:, 1:]))
+        dropped = dropped_properties(coins, known, self.training).numpy()
         return chosen[:, 0].astype(np.int64), np.where(dropped, np.nan, chosen[:, 1:]).astype(np.float32)
 
 
@@ -203,6 +202,8 @@ def made_by(folder: ModelFolder, dataset: PreparedDataset, config: TrainConfig) 
         "property_dropout": config.training.property_dropout,
         "p_unconditional": config.training.p_unconditional,
     }
+    if config.training.p_single_property:
+        found["p_single_property"] = config.training.p_single_property
     if own.known:
         found["known"] = own.known
     if own.teacher is None:
@@ -226,9 +227,7 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
         config: gives ``on_policy``, the seed and how often properties are asked for.
     """
     wanted, training, model = config.on_policy, config.training, loaded.model
-    conditions = TrainingConditionSampler(
-        _training_rows(dataset, model.conditions), training.property_dropout, training.p_unconditional
-    )
+    conditions = TrainingConditionSampler(_training_rows(dataset, model.conditions), training)
     tables = rarity_tables(dataset, loaded.folder) if wanted.known else None
     collector, started, done = Collector(model, dataset, tables), time.monotonic(), 0
     parts = _parts(wanted.draws, wanted.sampler_evaluations)
