@@ -66,6 +66,17 @@ class Until(StrEnum):
     """Those, and every target met."""
 
 
+class TargetMethod(StrEnum):
+    """Ways to meet targets."""
+
+    CONDITION = "condition"
+    """The model is told what is wanted, and no more."""
+    MCMC = "mcmc"
+    """Then each draw moves towards what is wanted, by a Markov chain of its own (`moldiff.generation.mcmc`)."""
+    SMC = "smc"
+    """Draws walk down in groups, and measured values decide which of them go on (`moldiff.sampling.smc`)."""
+
+
 class RuleName(StrEnum):
     """Presets of rules; keys of `moldiff.chem.filters.rules.RULES`."""
 

@@ -9,7 +9,8 @@ advanced, a restart needs no state.
 |---------|------|-------------------------------------------------------------------------------------------|
 | seed    | 64   | the run; training draws its own molecules with its seed + 2^40 (`on_policy_seed`)         |
 | stream  | 8    | what the number is for (`Stream`)                                                         |
-| id      | 56   | the molecule: the number of a draw; `record_key`: attempt 6, draw 20, record 30 bits;     |
+| id      | 56   | the molecule: the number of a draw; `move_key`: draw 40, move 16 bits;                    |
+|         |      | `record_key`: attempt 6, draw 20, record 30 bits;                                         |
 |         |      | `row_keys`: data row 40, turn in the batch 16 bits; `graph_key`: a hash                   |
 | counter | 32   | when: `walk_counter`: step 20, part of a step 6, walk 6 bits; `training_counter`: step 31,|
 |         |      | earlier 1 bit; `bound_counter`: evaluation of the bound                                   |
@@ -147,6 +148,7 @@ def _to_unit(word: Tensor) -> Tensor:
 ID_BITS, COUNTER_BITS = 56, 32
 STEP_BITS, PART_BITS, WALK_BITS = 20, 6, 6
 ATTEMPT_BITS, DRAW_BITS, RECORD_BITS = 6, 20, 30
+MOVED_DRAW_BITS, MOVE_BITS = 40, 16
 ROW_BITS, TURN_BITS = 40, 16
 TRAINING_STEP_BITS = 31
 SEED_BITS, ON_POLICY_BIT = 64, 40
@@ -182,6 +184,11 @@ def bound_counter(repeat: int, evaluations: int, number: int) -> int:
 def record_key(record: int, draw: int, attempt: int = 0) -> int:
     """Return the id of one attempt at a draw for a record of a file, all counted from 0."""
     return _packed(("attempt", attempt, ATTEMPT_BITS), ("draw", draw, DRAW_BITS), ("record", record, RECORD_BITS))
+
+
+def move_key(draw: int, move: int) -> int:
+    """Return the id of a draw's move in its Markov chain, both counted from 0."""
+    return _packed(("draw", draw, MOVED_DRAW_BITS), ("move", move, MOVE_BITS))
 
 
 def row_keys(rows: Tensor, turns: Tensor) -> Tensor:
@@ -245,6 +252,12 @@ USES = (
     Use("sampling", "which states of a walk are kept", (Stream.TIME,), range(1)),
     Use("sampling", "noise of a walk", _FIELDS, range(1 << COUNTER_BITS)),
     Use("sampling", "particles of a group, its number the id", (Stream.RESAMPLING,), range(1 << STEP_BITS)),
+    Use(
+        "sampling",
+        "whether a move of a draw is accepted, the move's key the id",
+        (Stream.RESAMPLING,),
+        range(1 << (STEP_BITS + PART_BITS), 1 << COUNTER_BITS),
+    ),
     Use("training", "noise of a batch", _FIELDS, _STEPS),
     Use("training", "noise of the step before", _FIELDS, range(1 << TRAINING_STEP_BITS, 1 << COUNTER_BITS)),
     Use("training", "times", (Stream.TIME,), _STEPS),

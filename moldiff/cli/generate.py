@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
+from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, TargetMethod, Until
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     AddHydrogens,
@@ -69,6 +69,16 @@ def generate(
             help="A wanted property, again for more: logp=2.5, 'gfn2_gap_eV=6..8', 'tpsa<60'. "
             "'moldiff models info' lists what a model can be asked for.",
         ),
+    ] = None,
+    target_method: Annotated[
+        TargetMethod | None,
+        typer.Option(
+            help="How targets are met. mcmc (default): each draw moves on until it meets them; condition: the model is "
+            "told and no more, the default with --guidance or --score; smc: groups of draws compete."
+        ),
+    ] = None,
+    target_moves: Annotated[
+        int | None, typer.Option(min=0, help="The most moves of a draw, 10 by default; each takes 6 evaluations.")
     ] = None,
     guidance: Annotated[
         str | None,
@@ -195,9 +205,10 @@ def generate(
     from moldiff.models.folder import DEFAULT_MODEL
 
     wanted = SteeringOptions.of(
-        n_atoms=n_atoms, targets=targets or (), guidance=guidance, property_model=property_model,
-        property_scale=property_scale, elements=elements, exclude_elements=exclude_elements, formula=formula,
-        charge=charge, fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample, add_hydrogens),
+        n_atoms=n_atoms, targets=targets or (), target_method=target_method, target_moves=target_moves,
+        guidance=guidance, property_model=property_model, property_scale=property_scale, elements=elements,
+        exclude_elements=exclude_elements, formula=formula, charge=charge,
+        fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample, add_hydrogens),
     )  # fmt: skip
     sampling = SamplerOptions.of(
         evaluations=evaluations,
@@ -224,7 +235,7 @@ def generate(
         rarity=rarity,
         ring_table=ring_table,
         steering=wanted,
-        score=ScoreOptions.of(score, score_weight, particles),
+        score=ScoreOptions.of(score, score_weight, particles, target_method),
         output=OutputOptions(
             path=out,
             keep_invalid=keep_invalid,

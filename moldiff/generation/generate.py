@@ -55,6 +55,8 @@ def generate(
     grid: str | None = None,
     renoise: int = 0,
     targets: Targets = (),
+    target_method: str | None = None,
+    target_moves: int | None = None,
     guidance: float | Mapping[str, float] | str | None = None,
     property_model: str | Path | None = None,
     property_scale: float | None = None,
@@ -117,6 +119,12 @@ def generate(
         targets: wanted property values: ``{"logp": 2.5, "gfn2_gap_eV": (6, 8), "tpsa": (None, 60)}``, texts such as
             "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60", or `Target`. Of a range, every draw gets a value of its own.
             Sizes are drawn to match unless ``n_atoms`` is given.
+        target_method: how targets are met, one of `moldiff.choices.TargetMethod`. "mcmc", the default: the model is
+            told what is wanted, and then each draw moves towards it by a Markov chain of its own
+            (`moldiff.generation.mcmc`) until it meets its targets or has made ``target_moves`` moves. What fails a
+            filter is moved on as well. "condition": the model is told, and no more; so it is with ``guidance``, with a
+            score, and for targets that nothing can measure. "smc": the same as ``score="targets"``.
+        target_moves: 10 by default; a move takes 6 evaluations.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
@@ -155,9 +163,9 @@ def generate(
     """
     check_flag(keep_invalid, "keep_invalid")
     wanted = SteeringOptions.of(
-        n_atoms=n_atoms, targets=targets, guidance=guidance, property_model=property_model,
-        property_scale=property_scale, elements=elements, exclude_elements=exclude_elements, formula=formula,
-        charge=charge, fragment=fragment,
+        n_atoms=n_atoms, targets=targets, target_method=target_method, target_moves=target_moves, guidance=guidance,
+        property_model=property_model, property_scale=property_scale, elements=elements,
+        exclude_elements=exclude_elements, formula=formula, charge=charge, fragment=fragment,
     )  # fmt: skip
     sampling = SamplerOptions.of(
         evaluations=evaluations,
@@ -181,7 +189,7 @@ def generate(
         renoise=renoise,
         sampler=sampling,
         steering=wanted,
-        score=ScoreOptions.of(score, score_weight, particles),
+        score=ScoreOptions.of(score, score_weight, particles, wanted.target_method),
         heavy_only=heavy_only,
         hazards=HazardGate.of(hazard_lists),
         rarity=rarity,

@@ -6,7 +6,8 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ import numpy as np
 import torch
 
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
-from moldiff.choices import Until
+from moldiff.choices import TargetMethod, Until
 from moldiff.evaluation.rarity import tables_for
 from moldiff.files import sha256_of
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
+from moldiff.generation.mcmc import MOVED, TargetChains
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
-from moldiff.generation.results import COLUMNS, Gate, MoleculeResult
+from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
@@ -41,6 +43,20 @@ GOALS = {
     Until.PASSED: "molecules that pass the filters",
     Until.MET: "molecules that meet the targets",
 }
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Network evaluations of a draw, of an attempt at re-noising it, and of a move."""
+
+    draw: int
+    attempt: int
+    move: int
+
+    def told(self, result: MoleculeResult) -> MoleculeResult:
+        """Return a result with the evaluations behind it."""
+        moves = int(str(result.facts.get(MOVED, 0)))
+        return replace(result, evaluations=self.draw + result.renoised * self.attempt + moves * self.move)
 
 
 class GenerateRun(Run):
@@ -72,8 +88,11 @@ class GenerateRun(Run):
         decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
+        self.judge = partial(assess, decoder=self.decoder, gate=self.gate, checks=self.checks)
+        self.target_method = self._target_method()
         self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
+        own = (*own, MOVED) if self.target_method is TargetMethod.MCMC else own
         self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
@@ -108,34 +127,61 @@ class GenerateRun(Run):
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
         sampler = self.molecule_sampler(True, workers)
-        renoiser = Renoiser(sampler)
+        renoiser, chains = Renoiser(sampler, self.judge), self._chains(sampler)
         batches, begun = self._batches(sampler.rows), deque[tuple[int, int, Iterator[RawSample]]]()
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.goal is not None else 2
+        costs = _Costs(sampler.evaluations, renoiser.evaluations, 0 if chains is None else chains.evaluations)
         while True:
             begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:
                 return
             first, count, draws = begun.popleft()
-            drawn = []
+            tell = partial(self._tell, progress, costs, first, count)
+            drawn: list[RawSample] = []
             for draw in interruption.until(draws):
                 drawn.append(draw)
-                if progress is not None:
-                    progress(first - self.options.first + len(drawn))
+                tell(len(drawn), 0)
             drawn.sort(key=lambda draw: draw.number)
             wanted = sampler.condition(torch.arange(first, first + count))
-            settled = 0
-            for result in interruption.until(
-                renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
-            ):
-                evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
-                yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
+            made = renoiser.settle(drawn, self.options.renoise)
+            made, settled = made if chains is None else chains.run(made, partial(tell, count)), 0
+            for one in interruption.until(made):
+                yield self.measured(costs.told(one.result), wanted[one.draw.number - first])
                 settled += 1
             if interruption.number is not None:
-                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
-                    result = replace(result, evaluations=sampler.evaluations)
-                    yield self.measured(result, wanted[result.number - first])
+                # a draw is a molecule of the run as it is; one that is still moving is not
+                left = renoiser.settle(drawn[settled:], 0) if chains is None else chains.finished.values()
+                for one in sorted(left, key=lambda one: one.draw.number):
+                    yield self.measured(costs.told(one.result), wanted[one.draw.number - first])
                 return
+
+    def _tell(self, progress: Progress | None, costs: _Costs, first: int, count: int, drawn: int, moves: int) -> None:
+        """Tell how many molecules are there: those of a batch count in proportion to the evaluations behind them."""
+        if progress is not None:
+            all_moves = count * self.options.most_moves if costs.move else 0
+            done = drawn * costs.draw + moves * costs.move
+            progress(first - self.options.first + count * done // (count * costs.draw + all_moves * costs.move))
+
+    def _target_method(self) -> TargetMethod | None:
+        """Return how targets are met: as the options say, if anything can tell how far a molecule is from one."""
+        method, tracker = self.options.target_method, self.steering.tracker
+        if method is TargetMethod.CONDITION and self.options.steering.target_method is None:
+            logger.info("the model is told the targets, and no more; target_method mcmc meets them more closely")
+        if method is not TargetMethod.MCMC or tracker.can_tell:
+            return method
+        names = ", ".join(target.name for target in tracker.targets)
+        logger.warning(
+            "nothing can tell %s of a molecule: the model is told what is wanted, and how nearly that is met is not "
+            "known; a property network (property_model) that knows it lets draws move towards it",
+            names,
+        )
+        return TargetMethod.CONDITION
+
+    def _chains(self, sampler: MoleculeSampler) -> TargetChains | None:
+        if self.target_method is not TargetMethod.MCMC:
+            return None
+        return TargetChains(sampler, self.judge, self.steering.tracker.distances, self.options.most_moves)
 
     def note(self, result: MoleculeResult) -> None:
         tracker = self.steering.tracker
@@ -166,11 +212,21 @@ class GenerateRun(Run):
         return replace(result, status=Status.FILTERED, reason=missed) if missed else result
 
     def details(self) -> list[str]:
-        return [target.line() for target in self.steering.tracker.results()]
+        lines = [target.line() for target in self.steering.tracker.results()]
+        return [*lines, self._cost_line()] if lines else []
+
+    def _cost_line(self) -> str:
+        """Return how many draws met every target, and at what cost."""
+        drawn, found = self.counts.drawn, self.counts.unique
+        line = f"{self.steering.tracker.met} of {drawn} draws met "
+        line += "every target" if len(self.steering.tracker.targets) > 1 else "the target"
+        line += f" by {self.target_method}: {self.evaluations / max(drawn, 1):.1f} network evaluations per draw"
+        return line + (f", {self.evaluations / found:.1f} per different molecule" if found else "")
 
     def extra_results(self) -> dict[str, Any]:
         targets = [asdict(target) for target in self.steering.tracker.results()]
-        return super().extra_results() | {"targets": targets}
+        method = {} if self.target_method is None else {"target_method": str(self.target_method)}
+        return super().extra_results() | {"targets": targets, **method}
 
     def extra_files(self, output: OutputOptions, interrupted: bool) -> dict[Path, str | bytes]:
         picture = self.steering.tracker.picture()

@@ -36,7 +36,18 @@ COLUMNS = (
 )  # fmt: skip
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
-    {"record", "draw", "rarest_ring_count", "changed", "renoised", "n_atoms", "redraws", "evaluations", "energy_rank"}
+    {
+        "record",
+        "draw",
+        "rarest_ring_count",
+        "changed",
+        "moves",
+        "renoised",
+        "n_atoms",
+        "redraws",
+        "evaluations",
+        "energy_rank",
+    }
 )
 TEXTS = frozenset(
     {

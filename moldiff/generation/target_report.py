@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +17,13 @@ from moldiff.generation.results import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
 
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
 logger = logging.getLogger(__name__)
+
+Estimator = Callable[["Mol"], float]
+"""From a molecule to a property that no calculator tells, NaN = not known."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +80,16 @@ class TargetTracker:
         conditions: the model's properties, in the order of a draw's condition.
         pursued: names of targets that are pursued as they stand, by the gradient of a property network: within a range,
             no draw has a value of its own.
+        estimators: of properties without a calculator, by name.
+        met: draws so far that meet every target.
     """
 
     targets: Sequence[Target]
     statistics: Mapping[str, PropertyStatistics]
     conditions: Sequence[str]
     pursued: Collection[str] = ()
+    estimators: Mapping[str, Estimator] = field(default_factory=dict)
+    met: int = 0
     _draws: int = 0
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _in_band: dict[str, int] = field(default_factory=dict)
@@ -121,6 +132,28 @@ class TargetTracker:
                 found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
         return replace(result, targets=found)
 
+    @property
+    def can_tell(self) -> bool:
+        """True if the distance of a molecule from one target at least can be told."""
+        return any(self._is_known(target) for target in self.targets)
+
+    def distances(self, result: MoleculeResult) -> tuple[float, ...] | None:
+        """Return how far a molecule lies from each target that can be told of, in standard deviations of the training
+        data; None if one of them is not known."""
+        targets = [target for target in self.targets if self._is_known(target)]
+        values = measured_values(result, [target.name for target in targets])
+        for target in targets:
+            if target.name not in values and result.mol is not None:
+                values[target.name] = self.estimators[target.name](result.mol)
+        found = [target.distance(values.get(target.name, math.nan)) for target in targets]
+        stds = [self.statistics[target.name].std for target in targets]
+        if not all(map(math.isfinite, found)):
+            return None
+        return tuple(distance / std for distance, std in zip(found, stds, strict=True))
+
+    def _is_known(self, target: Target) -> bool:
+        return not _note(target.name) or target.name in self.estimators
+
     def note(self, result: MoleculeResult, sound: bool) -> None:
         """Count a result that was measured.
 
@@ -129,6 +162,7 @@ class TargetTracker:
             sound: it counts as a valid molecule, whether it meets its targets or not.
         """
         self._draws += 1
+        self.met += sound and not self.missed(result)
         for target in self.targets if sound else ():
             value = result.targets.get(target.name)
             if value is None:

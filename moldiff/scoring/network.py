@@ -38,23 +38,28 @@ class PredictedNearness:
 
     def predict(self, mol: Mol) -> float | None:
         """Return the expected value of the property, natural units."""
-        import torch
+        return predicted_value(self.model, self.target.name, mol)
 
-        from moldiff.datasets.batching import bucket_width
-        from moldiff.molecules import SoftBatch, collate
 
-        try:
-            arrays = classes_of(mol, self.model.vocabulary)
-        except EncodingError:
-            return None
-        # one at a time: what a molecule scores does not depend on its company
-        width = bucket_width(len(arrays.atom_type))
-        batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0, dtype=torch.float32))
-        levels = self.model.schedule.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64))
-        with torch.no_grad():
-            found = self.model.predictor(SoftBatch.of(batch, self.model.vocabulary.sizes), levels)
-        row = self.model.statistics.properties[self.target.name]
-        return row.mean + row.std * float(found.mean[0, self.model.properties.index(self.target.name)])
+def predicted_value(model: PropertyModel, name: str, mol: Mol) -> float | None:
+    """Return the value that a property network expects of a molecule, natural units; None if it cannot read it."""
+    import torch
+
+    from moldiff.datasets.batching import bucket_width
+    from moldiff.molecules import SoftBatch, collate
+
+    try:
+        arrays = classes_of(mol, model.vocabulary)
+    except EncodingError:
+        return None
+    # one at a time: what a molecule scores does not depend on its company
+    width, device = bucket_width(len(arrays.atom_type)), model.device
+    batch = collate([arrays], torch.zeros(1, dtype=torch.int64), width, torch.zeros(1, 0, dtype=torch.float32))
+    levels = model.schedule.levels(torch.full((1,), MEASURED_AT, dtype=torch.float64, device=device))
+    with torch.no_grad():
+        found = model.predictor(SoftBatch.of(batch.to(device), model.vocabulary.sizes), levels)
+    row = model.statistics.properties[name]
+    return row.mean + row.std * float(found.mean[0, model.properties.index(name)])
 
 
 def predicted_score(text: str) -> PredictedNearness:

@@ -32,10 +32,11 @@ from moldiff.generation.decoding.decoders import (
     StructuredDecoder,
     length_problem,
 )
-from moldiff.generation.renoise import Renoiser
+from moldiff.generation.renoise import RENOISE_TIME
 from moldiff.models.loaded import load_model
 from moldiff.provenance import hardware
 from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
 from moldiff.threads import Workers, workers_for
@@ -77,7 +78,7 @@ class Bench:
         self.sampler = MoleculeSampler(
             model, solver, arguments.evaluations, arguments.seed, None, True, grid, workers=workers
         )
-        self.renoiser = Renoiser(self.sampler)
+        self.walks = PartialWalks.late(self.sampler, RENOISE_TIME)
         started = time.perf_counter()
         self.draws = sorted(self.sampler.draw(0, arguments.n), key=lambda draw: draw.number)
         self.seconds = time.perf_counter() - started
@@ -98,9 +99,8 @@ class Bench:
         found, attempts, started = list(judged), 0, time.perf_counter()
         for number in range(1, ATTEMPTS + 1):
             failed = [d for d, one in zip(self.draws, found, strict=True) if one is None or one.reason]
-            new = self.renoiser.attempt(failed, number)
-            attempts += len(new)
-            for draw in new.values():
+            for draw in self.walks.run(failed, number):
+                attempts += 1
                 one = None if draw.arrays is None else decoder.decode(draw)
                 if one is not None and not one.reason:
                     found[draw.number] = one
@@ -145,7 +145,7 @@ def table(bench: Bench) -> list[str]:
     )
     again, attempts, again_seconds = bench.renoised(plain, bench.argmax)
     both, both_attempts, both_seconds = bench.renoised(fitted, bench.fitted)
-    draws, attempt = len(bench.draws) * bench.sampler.evaluations, bench.renoiser.evaluations
+    draws, attempt = len(bench.draws) * bench.sampler.evaluations, bench.walks.evaluations
     reasons = Counter(one.reason.partition(" (argmax")[0] for one in fitted if one is not None and one.reason)
     return [
         "| | valid & connected | the same, all bond lengths as in training | changed | evaluations a draw | "
@@ -175,7 +175,7 @@ def report(arguments: argparse.Namespace) -> str:
     with workers_for(torch.device(arguments.device)) as workers:
         bench = Bench(arguments, workers)
         lines = table(bench)
-    molecule_sampler, renoiser = bench.sampler, bench.renoiser
+    molecule_sampler, walks = bench.sampler, bench.walks
     command = (
         f"python -m scripts.benchmarks.decoding {Path(arguments.model).name} -n {arguments.n} "
         f"--evaluations {arguments.evaluations} --sampler {arguments.sampler} --grid {arguments.grid} "
@@ -193,8 +193,8 @@ def report(arguments: argparse.Namespace) -> str:
         f"aromatic) in the training split, by more than {LENGTH_WIDENING} angstrom, makes it a failure. The third "
         "column applies this to every molecule, plain ones too.",
         "- Fitted: the most probable one of those that keep the length rule.",
-        f"- Re-noised: failures are noised to t = {float(renoiser.grid[0]):.2f} and walked down again, up to "
-        f"{ATTEMPTS} times, at {renoiser.evaluations} network evaluations an attempt; a draw costs "
+        f"- Re-noised: failures are noised to t = {float(walks.grid[0]):.2f} and walked down again, up to "
+        f"{ATTEMPTS} times, at {walks.evaluations} network evaluations an attempt; a draw costs "
         f"{molecule_sampler.evaluations}. Drawing afresh until it works costs the evaluations a success of the first "
         f"row.",
         "",

@@ -5,6 +5,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
@@ -156,11 +158,11 @@ def test_a_gate_that_breaks_lets_nothing_through(decoder: ArgmaxDecoder) -> None
 
 
 def test_what_is_withheld_is_not_tried_again(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    renoiser = Renoiser(MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0))
-    monkeypatch.setattr(Renoiser, "attempt", lambda self, draws, number: {} if not draws else pytest.fail("tried"))
-    decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    (found,) = renoiser.settle([RawSample(0, METHYL, -1)], decoder, 2, lambda mol: "hazard: a test")
-    assert found.status == Status.WITHHELD
+    sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0)
+    monkeypatch.setattr(PartialWalks, "run", lambda self, draws, walk: [] if not draws else pytest.fail("tried"))
+    judge = partial(assess, decoder=ArgmaxDecoder(tiny_model.vocabulary), gate=lambda mol: "hazard: a test")
+    (found,) = Renoiser(sampler, judge).settle([RawSample(0, METHYL, -1)], 2)
+    assert found.result.status == Status.WITHHELD
 
 
 @pytest.mark.parametrize("numbers", [[0, 2], [0, 0], [1]])

@@ -16,7 +16,6 @@ from moldiff.chem.convert import Conversion
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DecodedMolecule, VerifiedDecoder
 from moldiff.generation.options.composition import constraints_of, element_mask, parse_formula
-from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolPrediction, empty_batch
 from moldiff.sampling.conditions import UnconditionalSampler
@@ -30,6 +29,7 @@ from moldiff.sampling.constraints import (
 )
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 
@@ -114,7 +114,7 @@ def test_no_draw_and_no_attempt_breaks_a_constraint(tiny_model: MoleculeModel, n
     )
     free = list(MoleculeSampler(tiny_model, SOLVERS["ddpm"], steps, 0, condition_sampler=starts).draw(0, 8))
     draws = sorted(molecule_sampler.draw(0, 8), key=lambda draw: draw.number)
-    attempts = list(Renoiser(molecule_sampler).attempt(draws, 1).values())
+    attempts = list(PartialWalks.late(molecule_sampler, 0.5).run(draws, 1))
     assert len(attempts) == 8
     broken = 0
     for some in (draws, attempts, free):

@@ -25,7 +25,6 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.options.fragment import Fragment, parse_atoms
 from moldiff.generation.options.steering import steer
 from moldiff.generation.options.steering_options import SteeringOptions
-from moldiff.generation.renoise import Renoiser
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
@@ -33,6 +32,7 @@ from moldiff.sampling.conditions import UnconditionalSampler
 from moldiff.sampling.constraints import NO_CONSTRAINTS, Composition, TotalCharge, decoding_constraints
 from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, RePaint
 from moldiff.vocabulary import Vocabulary
@@ -105,10 +105,10 @@ def test_two_parts_keep_their_places(tiny_model: MoleculeModel) -> None:
 
 def test_attempts_and_repeated_steps_keep_it_too(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
     made = molecule_sampler(tiny_model, grown)
-    again = Renoiser(made).attempt(list(made.draw(0, 8)), 1)
+    again = list(PartialWalks.late(made, 0.5).run(list(made.draw(0, 8)), 1))
     assert len(again) == 8
     made.solver = RePaint(SOLVERS["ddpm"], 2)
-    for draw in (*again.values(), *made.draw(0, 8)):
+    for draw in (*again, *made.draw(0, 8)):
         assert_unchanged(draw, grown)
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from moldiff.arguments import WHOLE, Part, check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
-from moldiff.choices import Decoding, Sampler, Until, listed
+from moldiff.choices import Decoding, Sampler, TargetMethod, Until, listed
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.options.steering_options import SteeringOptions
+from moldiff.generation.options.steering_options import DEFAULT_MOVES, SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
+from moldiff.scoring.named import OF_TARGETS
 from moldiff.scoring.rarity import BY_TABLES
 
 DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
@@ -67,6 +68,8 @@ class GenerationOptions(RunOptions):
         if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
             raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
         check_flag(self.rarity, "rarity")
+        if self.target_method is TargetMethod.MCMC:
+            self._check_moves()
         if self.score is not None:
             self._check_score()
         if self.ring_table is not None and not self.needs_tables:
@@ -96,6 +99,22 @@ class GenerationOptions(RunOptions):
         return replace(self, n=len(numbers), first=numbers.start)
 
     @property
+    def target_method(self) -> TargetMethod | None:
+        """The way in which targets are met; None = there are none. What asks for something else than moved draws leaves
+        the condition alone: guidance, a score, a trajectory, which shows one walk."""
+        wanted = self.steering
+        if not wanted.targets or wanted.target_method is not None:
+            return wanted.target_method
+        if self.score is not None:
+            return TargetMethod.SMC if self.score.score is OF_TARGETS else TargetMethod.CONDITION
+        plain = wanted.guidance is None and not self._shows_walks
+        return TargetMethod.MCMC if plain or wanted.target_moves is not None else TargetMethod.CONDITION
+
+    @property
+    def _shows_walks(self) -> bool:
+        return self.output is not None and bool(self.output.trajectories)
+
+    @property
     def needs_tables(self) -> bool:
         """True if rings and bonds are held against tables."""
         return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
@@ -106,11 +125,26 @@ class GenerationOptions(RunOptions):
         return Until.VALID if self.until_valid else self.until
 
     @property
+    def most_moves(self) -> int:
+        """The most moves of a draw."""
+        moves = self.steering.target_moves
+        return DEFAULT_MOVES if moves is None else moves
+
+    @property
     def most_draws(self) -> int:
         """The most draws that are made."""
         if self.goal is None:
             return self.n
         return self.n * DRAWS_PER_MOLECULE if self.max_draws is None else self.max_draws
+
+    def _check_moves(self) -> None:
+        given = "target_method" if self.steering.target_moves is None else "target_moves"
+        for name, is_asked in (("score", self.score is not None), ("trajectory", self._shows_walks)):
+            if is_asked:
+                raise MoldiffError(
+                    f"{name} and {given} do not go together: a molecule that was moved does not come from one walk",
+                    argument=name,
+                )
 
     def _check_score(self) -> None:
         if self.sampler.sampler is not None:
@@ -147,7 +181,12 @@ class GenerationOptions(RunOptions):
             "ring_table": None if self.ring_table is None else str(self.ring_table),
         }
         score = {} if self.score is None else self.score.record()
-        return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **score}
+        method: dict[str, object] = {}
+        if self.target_method is not None:
+            method["target_method"] = str(self.target_method)
+        if self.target_method is TargetMethod.MCMC:
+            method["target_moves"] = self.most_moves
+        return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **method, **score}
 
 
 def check_stochastic(sampler: Sampler) -> None:

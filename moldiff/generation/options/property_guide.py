@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,7 +16,11 @@ from moldiff.models.loaded import load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.sampling.property_guidance import DEFAULT_PROPERTY_SCALE, Goal, PropertyGradient
+from moldiff.scoring.network import predicted_value
 from moldiff.scoring.targets import VALUE_BAND, Target
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,19 @@ class PropertyGuide:
     def statistics(self) -> Mapping[str, PropertyStatistics]:
         """Of the properties that it knows, in its training data."""
         return {name: self.model.statistics.properties[name] for name in self.model.properties}
+
+    @property
+    def estimators(self) -> dict[str, Callable[[Mol], float]]:
+        """From a molecule to each property that it knows; NaN where it cannot read the molecule."""
+
+        def estimator(name: str) -> Callable[[Mol], float]:
+            def estimate(mol: Mol) -> float:
+                value = predicted_value(self.model, name, mol)
+                return math.nan if value is None else value
+
+            return estimate
+
+        return {name: estimator(name) for name in self.model.properties}
 
     def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Return the targets that it pursues; MoldiffError if there is none."""

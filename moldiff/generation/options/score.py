@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from moldiff.arguments import number, whole_number
 from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
+from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
-from moldiff.scoring.named import named_score
+from moldiff.scoring.named import OF_TARGETS, named_score
 
 DEFAULT_PARTICLES = 16
 MOST_PARTICLES = 4096
+TARGETS_WEIGHT = 4.0  # of the score "targets", by default
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,13 +40,24 @@ class ScoreOptions:
 
     @classmethod
     def of(
-        cls, score: str | ScoreFunction | None, weight: float | None, particles: int | None = None
+        cls,
+        score: str | ScoreFunction | None,
+        weight: float | None,
+        particles: int | None = None,
+        method: TargetMethod | None = None,
     ) -> ScoreOptions | None:
-        """Return what a user's words mean; None if no score is asked for.
+        """Return what a user's words mean; None if no score is asked for. To meet targets by `TargetMethod.SMC` is the
+        score ``targets``.
 
         Raises:
             MoldiffError: no such score, a number out of range, or one of score and weight without the other.
         """
+        if method is TargetMethod.SMC:
+            if score not in (None, OF_TARGETS.name):
+                raise MoldiffError(f"score and target_method {method} do not go together", argument="score")
+            score = OF_TARGETS.name
+        if score == OF_TARGETS.name and weight is None:
+            weight = TARGETS_WEIGHT
         if score is None:
             if weight is None and particles is None:
                 return None

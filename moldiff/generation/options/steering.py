@@ -137,7 +137,9 @@ def steer(
         sizes=sizes,
     )
     pursued = () if guide is None else guide.pursued(targets)
-    tracker = TargetTracker(targets, known, model.conditions, [target.name for target in pursued])
+    tracker = TargetTracker(
+        targets, known, model.conditions, [target.name for target in pursued], {} if guide is None else guide.estimators
+    )
     certain = _certain(options.formula, model, targets)
     if not targets:
         free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))

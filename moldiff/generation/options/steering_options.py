@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, name_list, number, size_range, whole_number
+from moldiff.arguments import check_text, choice, name_list, number, size_range, whole_number
+from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text, parse_formula
 from moldiff.generation.options.fragment import Fragment
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
+DEFAULT_MOVES, MOST_MOVES = 10, 1000
+
+
 @dataclass(frozen=True, kw_only=True)
 class SteeringOptions:
     """Wanted molecules; see `moldiff.generation.generate.generate`. Build it with `of`.
@@ -25,6 +29,8 @@ class SteeringOptions:
     Attributes:
         n_atoms: inclusive range; None = as in the training data.
         targets: wanted property values.
+        target_method: how they are met; None = what suits the other options.
+        target_moves: the most moves of a draw; None = the default.
         guidance: one scale for all or by name; None = plain conditioning.
         property_model, property_scale: folder of a property network, and how strongly its gradient pulls.
         elements: the only ones; None = all.
@@ -36,6 +42,8 @@ class SteeringOptions:
 
     n_atoms: tuple[int, int] | None = None
     targets: tuple[Target, ...] = ()
+    target_method: TargetMethod | None = None
+    target_moves: int | None = None
     guidance: float | Mapping[str, float] | None = None
     property_model: str | None = None
     property_scale: float | None = None
@@ -52,6 +60,17 @@ class SteeringOptions:
             raise MoldiffError("property_scale needs a property network (property_model)", argument="property_scale")
         if self.guidance is not None and not self.targets:
             raise MoldiffError("guidance needs a target to pull towards, for example logp=2.5", argument="guidance")
+        if self.target_method is not None and not self.targets:
+            raise MoldiffError("target_method needs a target, for example logp=2.5", argument="target_method")
+        if self.target_moves is not None:
+            if not self.targets or self.target_method not in (None, TargetMethod.MCMC):
+                raise MoldiffError(
+                    f"target_moves needs targets and the method {TargetMethod.MCMC}", argument="target_moves"
+                )
+            if not 0 <= self.target_moves <= MOST_MOVES:
+                raise MoldiffError(
+                    f"target_moves must be in 0 .. {MOST_MOVES}, not {self.target_moves}", argument="target_moves"
+                )
 
     @classmethod
     def of(
@@ -59,6 +78,8 @@ class SteeringOptions:
         *,
         n_atoms: tuple[int, int] | int | str | None = None,
         targets: Targets = (),
+        target_method: str | None = None,
+        target_moves: int | None = None,
         guidance: float | Mapping[str, float] | str | None = None,
         property_model: str | Path | None = None,
         property_scale: float | None = None,
@@ -78,6 +99,8 @@ class SteeringOptions:
         return cls(
             n_atoms=size_range(n_atoms, "n_atoms"),
             targets=read_targets(targets),
+            target_method=None if target_method is None else choice(target_method, TargetMethod, "target_method"),
+            target_moves=None if target_moves is None else whole_number(target_moves, "target_moves"),
             guidance=read_guidance(guidance),
             property_model=None if property_model is None else str(property_model),
             property_scale=None if property_scale is None else number(property_scale, "property_scale"),

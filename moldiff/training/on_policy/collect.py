@@ -22,7 +22,6 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.generation.renoise import Renoiser
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import LoadedModel, load_model
@@ -31,6 +30,7 @@ from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
+from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.status import Status
@@ -243,7 +243,8 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
             for start in range(first, first + count, _CHUNK):
                 some = min(_CHUNK, first + count - start)
                 walked = list(sampler.walks(start, some, wanted.states))
-                mended = {} if mender is None else mender.attempt([draw for draw, _ in walked], 1)
+                redrawn = [] if mender is None else mender.run([draw for draw, _ in walked], 1)
+                mended = {draw.number: draw for draw in redrawn}
                 for draw, passed in walked:
                     collector.take(draw, [one for one in passed if one.t < mended_from], part)
                     if early := [one for one in passed if one.t >= mended_from]:
@@ -281,7 +282,7 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
 
 def _mender(
     config: TrainConfig, model: MoleculeModel, conditions: TrainingConditionSampler, workers: Workers
-) -> Renoiser:
+) -> PartialWalks:
     """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
@@ -295,7 +296,7 @@ def _mender(
         teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
         keep_predictions=True, condition_sampler=conditions, workers=workers,
     )  # fmt: skip
-    return Renoiser(sampler, own.teacher_start)
+    return PartialWalks.late(sampler, own.teacher_start)
 
 
 def _parts(draws: int, evaluations: Sequence[int]) -> list[tuple[int, int, int]]:

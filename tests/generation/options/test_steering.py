@@ -18,7 +18,7 @@ from rdkit import Chem
 import moldiff
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.generation import renoise, target_report
+from moldiff.generation import target_report
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer
 from moldiff.generation.options.steering_options import SteeringOptions
@@ -27,6 +27,7 @@ from moldiff.generation.summary import Summary
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
+from moldiff.sampling import partial_walks
 from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
 from moldiff.scoring.targets import parse_target
 from moldiff.status import Status
@@ -135,13 +136,13 @@ def test_conditions_reach_the_network(packed: Path, tiny_model: MoleculeModel) -
 
 
 def test_attempts_are_made_under_the_condition(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen, original = [], renoise.resample
+    seen, original = [], partial_walks.resample
 
     def spy(*arguments: Any) -> Any:
         seen.append(arguments[3].properties)
         return original(*arguments)
 
-    monkeypatch.setattr(renoise, "resample", spy)
+    monkeypatch.setattr(partial_walks, "resample", spy)
     moldiff.generate(2, model=packed, evaluations=4, targets=["logp=2"], guidance=2, renoise=1)
     assert seen
     assert all(bool((properties == 2).all()) for properties in seen)

@@ -1,0 +1,145 @@
+"""Draws that move towards targets, each by a Markov chain of its own.
+
+A move noises a molecule half-way back and walks it down anew. With the exact reverse process this is a reversible step
+that leaves p, the law of plain draws, as it is; so by the rule of Metropolis (Metropolis et al. 1953; Hastings 1970)
+the law p(x) exp(-W d(x)) is left as it is if a move is accepted with the probability min(1, exp(-W (d_new - d_old))).
+d is the distance from all targets, measured on the molecule itself, in standard deviations of the training data; what
+is not valid, or fails a check, is infinitely far away.
+
+A chain begins with a plain draw and takes few moves, and it ends early once every target is met closely. So what comes
+out lies between p and that law, and nearer to the targets than a draw from it: exact is the move, not the end. No draw
+knows of another one, none is a copy, and p is conditioned on the targets as it is without moves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+
+from moldiff.generation.renoise import MAX_ATTEMPTS, Judge, SettledDraw
+from moldiff.generation.results import MoleculeResult
+from moldiff.randomness import Stream, move_key, walk_counter
+from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.sampling.partial_walks import PartialWalks
+from moldiff.status import Status
+
+MOVE_TIME = 0.5  # up to which a molecule is noised: at 0.4 hardly any becomes another, at 0.6 little of it is left
+MOVE_CALLS = 6  # of the denoiser in a move
+WEIGHT = 16.0  # W: a molecule that is farther away by 0.06 standard deviations is accepted with a probability of 0.4
+CLOSE = 0.1  # standard deviations within which a target is met closely
+WINDOW = 256  # chains side by side
+MOVED = "moves"
+"""Column of the number of moves that a draw made."""
+
+_WALK = MAX_ATTEMPTS + 1  # those before are attempts at re-noising
+_MOVABLE = (Status.VALID, Status.INVALID, Status.FILTERED)
+
+Distances = Callable[[MoleculeResult], tuple[float, ...] | None]
+"""From a result to how far its molecule is from each target, in standard deviations; None = not known."""
+
+
+@dataclass
+class _Chain:
+    """A draw on its way. ``distances`` are infinite as long as its molecule does not count."""
+
+    settled: SettledDraw
+    distances: tuple[float, ...]
+    moves: int = 0
+
+    @property
+    def number(self) -> int:
+        return self.settled.draw.number
+
+    def result(self) -> SettledDraw:
+        """Return where the chain has come to."""
+        result = self.settled.result
+        return SettledDraw(self.settled.draw, replace(result, facts={**result.facts, MOVED: self.moves}))
+
+
+class TargetChains:
+    """Moves draws towards targets.
+
+    Args:
+        sampler: made the draws.
+        judge: says what became of a draw.
+        distances: of its molecule from the targets.
+        most: moves of a draw, at most.
+
+    Attributes:
+        evaluations: network evaluations of a move.
+        finished: chains that have ended and wait for one with a smaller number, by number.
+    """
+
+    def __init__(self, sampler: MoleculeSampler, judge: Judge, distances: Distances, most: int) -> None:
+        self._walks = PartialWalks.evenly(sampler, MOVE_TIME, MOVE_CALLS)
+        self._source, self._judge, self._distances, self._most = sampler.source, judge, distances, most
+        self.evaluations = self._walks.evaluations
+        self.finished: dict[int, SettledDraw] = {}
+
+    def run(self, settled: Iterable[SettledDraw], tell: Callable[[int], None]) -> Iterator[SettledDraw]:
+        """Yield where each draw has come to, in their order.
+
+        Args:
+            settled: the draws.
+            tell: called after each round with the moves that were made or are not needed any more.
+        """
+        waiting, order, going, spared = iter(settled), [], dict[int, _Chain](), 0
+        self.finished = {}
+        while True:
+            while len(going) < WINDOW and (one := next(waiting, None)) is not None:
+                order.append(one.draw.number)
+                chain = _Chain(one, self._far(one.result))
+                if self._goes_on(chain):
+                    going[chain.number] = chain
+                else:
+                    self.finished[chain.number] = chain.result()
+                    spared += self._most
+            while order and order[0] in self.finished:
+                yield self.finished.pop(order.pop(0))
+            if not going:
+                return
+            self._move(going)
+            for chain in [chain for chain in going.values() if not self._goes_on(chain)]:
+                self.finished[chain.number] = going.pop(chain.number).result()
+                spared += self._most
+            tell(spared + sum(chain.moves for chain in going.values()))
+
+    def _move(self, going: dict[int, _Chain]) -> None:
+        """Take one move of every chain; those of a round need not be the same."""
+        chains = list(going.values())
+        keys = [move_key(chain.number, chain.moves) for chain in chains]
+        uniform = self._source.uniform(torch.tensor(keys), walk_counter(0, walk=_WALK), Stream.RESAMPLING, 1)[:, 0]
+        coins = dict(zip(going, uniform.tolist(), strict=True))
+        for draw in self._walks.run([chain.settled.draw for chain in chains], _WALK, keys):
+            chain = going[draw.number]
+            chain.moves += 1
+            result = self._judge(draw)
+            distances = self._far(result)
+            if accepts(sum(chain.distances), sum(distances), coins[draw.number]):
+                result = replace(result, renoised=chain.settled.result.renoised)
+                chain.settled, chain.distances = SettledDraw(draw, result), distances
+
+    def _far(self, result: MoleculeResult) -> tuple[float, ...]:
+        distances = self._distances(result) if result.status == Status.VALID else None
+        return (math.inf,) if distances is None else distances
+
+    def _goes_on(self, chain: _Chain) -> bool:
+        """A molecule that is withheld stays so, and what failed has nothing to start from."""
+        movable = chain.settled.draw.arrays is not None and chain.settled.result.status in _MOVABLE
+        return movable and chain.moves < self._most and max(chain.distances) > CLOSE
+
+
+def accepts(old: float, new: float, uniform: float, weight: float = WEIGHT) -> bool:
+    """Return whether a chain goes on from a new molecule, by the rule of Metropolis.
+
+    Args:
+        old, new: distances of the molecule that is there and of the new one; infinite ones have weight zero.
+        uniform: in (0, 1).
+        weight: W.
+    """
+    if math.isinf(new):
+        return False
+    return math.isinf(old) or math.log(uniform) < -weight * (new - old)
