@@ -81,7 +81,9 @@ class GenerateRun(Run):
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
         )
-        self.steering = steer(wanted, self.model, references, source, self.guide, options.criteria.where)
+        self.steering = steer(
+            wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method
+        )
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))

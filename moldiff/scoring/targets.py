@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,6 @@ from moldiff.arguments import check_text, number, refusal
 from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
-
-logger = logging.getLogger(__name__)
 
 VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
 
@@ -146,7 +143,7 @@ def _distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
 def check_targets(
     targets: Sequence[Target], conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]
 ) -> None:
-    """Check targets against what a model can be asked for; warn of those outside its training range.
+    """Check targets against what a model can be asked for.
 
     Args:
         targets: of the run.
@@ -158,12 +155,6 @@ def check_targets(
     """
     for target in targets:
         check_known(target.name, conditions, statistics)
-        row = statistics[target.name]
-        if target.high < row.q01 or target.low > row.q99:
-            logger.warning(
-                "target %s%s lies outside the 1 to 99 %% range of the training data, %.4g to %.4g: expect to miss it",
-                target.name, target.text, row.q01, row.q99,
-            )  # fmt: skip
 
 
 def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]) -> None:

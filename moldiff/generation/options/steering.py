@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from moldiff.choices import TargetMethod
 from moldiff.conditions import Condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
@@ -16,6 +17,7 @@ from moldiff.generation.options.composition import constraints_of, element_mask,
 from moldiff.generation.options.contradictions import HEAVY_ATOM_COUNT, check_wishes, wishes_of
 from moldiff.generation.options.fragment import check_together
 from moldiff.generation.options.property_guide import PropertyGuide
+from moldiff.generation.options.reach import measured_statistics, tell_reach
 from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.target_report import TargetTracker
@@ -100,6 +102,7 @@ def steer(
     source: str,
     guide: PropertyGuide | None = None,
     where: Sequence[Condition] = (),
+    method: TargetMethod | None = None,
 ) -> Steering:
     """Return what steers a run.
 
@@ -114,11 +117,16 @@ def steer(
         guide: the property network that the options name. What it knows, its gradient pursues, and the model is
             conditioned on it only if the guidance names it or is one scale for all.
         where: filters, which must not contradict the options.
+        method: of meeting targets. Where measured values decide, any property will do that moldiff measures and the
+            model's references know; otherwise the model or the network must know it.
 
     Raises:
         MoldiffError: the model cannot be asked for it, or two options contradict each other.
     """
     known, names = _known_properties(model, guide)
+    if method in (TargetMethod.MCMC, TargetMethod.SMC):
+        known = {**measured_statistics(references, source), **known}
+        names = [*names, *(name for name in known if name not in names)]
     mask = element_mask(options.elements, options.exclude_elements, model.vocabulary)
     smallest = min(model.statistics.size_counts)
     fragment, sizes = _fragment(options, model, mask)
@@ -128,6 +136,7 @@ def steer(
     resample = 1 if options.fragment is None else options.fragment.resample
     targets = options.targets
     check_targets(targets, names, known)
+    tell_reach(targets, model.conditions, known, references)
     check_wishes(
         wishes_of(targets, where),
         model.vocabulary,
@@ -137,22 +146,22 @@ def steer(
         sizes=sizes,
     )
     pursued = () if guide is None else guide.pursued(targets)
-    tracker = TargetTracker(
-        targets, known, model.conditions, [target.name for target in pursued], {} if guide is None else guide.estimators
-    )
+    unconditioned = [target.name for target in targets if target in pursued or target.name not in model.conditions]
+    tracker = TargetTracker(targets, known, model.conditions, unconditioned, {} if guide is None else guide.estimators)
     certain = _certain(options.formula, model, targets)
+    free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
     if not targets:
-        free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
         return Steering(
             tracker, _told(free, certain, model), None, constraints, sizes, options.n_atoms, fragment, resample
         )
     guidance = _guidance(options.guidance, model, targets, pursued, certain)
-    if guide is None or all(target.name in model.conditions for target in targets):
-        conditions: ConditionSampler = _target_conditions(
-            targets, model.conditions, known, references, source, model, sizes
-        )
+    own = tuple(target for target in targets if target.name in model.conditions)
+    if guide is not None and len(own) < len(targets):
+        conditions: ConditionSampler = _joint_conditions(targets, guide, model, references, source, sizes)
+    elif own:
+        conditions = _target_conditions(own, model.conditions, known, references, source, model, sizes)
     else:
-        conditions = _joint_conditions(targets, guide, model, references, source, sizes)
+        conditions = free
     gradient = None if guide is None else guide.gradient(pursued)
     told = _told(conditions, certain, model)
     return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)

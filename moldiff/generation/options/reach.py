@@ -1,0 +1,86 @@
+"""Reach of targets: what of the training data lies there, and which properties can be wanted beside a model's own."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.evaluation.distributions import Distribution
+from moldiff.models.references import CONDITION_ROWS, HISTOGRAMS, References
+from moldiff.scoring.targets import Target
+
+logger = logging.getLogger(__name__)
+
+RARE = 0.01  # share of the training data below which a warning is due
+
+
+def measured_statistics(references: Mapping[str, Tensor], source: str) -> dict[str, PropertyStatistics]:
+    """Return the properties that moldiff measures and a model's reference distributions know, with their statistics
+    over held-out molecules.
+
+    Args:
+        references: tensors of the model folder.
+        source: the folder, for error messages.
+    """
+    if HISTOGRAMS not in references:
+        return {}
+    found = {}
+    for name, entry in References(references, source).histograms["properties"].items():
+        if name in PROPERTIES:
+            values = Distribution.from_json(entry)
+            low, high = np.quantile(values.cells, [0.01, 0.99])
+            found[name] = PropertyStatistics(
+                PROPERTIES[name].unit, values.mean, values.std or 1.0, float(values.cells[0]), float(values.cells[-1]),
+                float(low), float(high), values.count,
+            )  # fmt: skip
+    return found
+
+
+def tell_reach(
+    targets: Sequence[Target],
+    names: Sequence[str],
+    known: Mapping[str, PropertyStatistics],
+    references: Mapping[str, Tensor],
+) -> None:
+    """Log a warning where next to nothing of the training data is as wanted, with the nearest that there is.
+
+    Args:
+        targets: of the run.
+        names: properties in the model's table of training molecules, in order.
+        known: statistics of all properties.
+        references: tensors of the model folder.
+    """
+    rows = references.get(CONDITION_ROWS)
+    for target in targets:
+        row = known[target.name]
+        if target.name not in names and (target.high < row.q01 or target.low > row.q99):
+            logger.warning(
+                "target %s%s lies outside the 1 to 99 %% range of known molecules, %.4g to %.4g: expect to miss it",
+                target.name, target.text, row.q01, row.q99,
+            )  # fmt: skip
+    asked = [target for target in targets if target.name in names]
+    if not asked or rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
+        return
+    table = rows.double().numpy()[:, [1 + names.index(target.name) for target in asked]]
+    table = table[np.isfinite(table).all(1)]
+    if not len(table):
+        return
+    stds = np.array([known[target.name].std for target in asked])
+    bands = np.array([target.band(std) for target, std in zip(asked, stds, strict=True)])
+    share = float(((table >= bands[:, 0]) & (table <= bands[:, 1])).all(1).mean())
+    if share >= RARE:
+        return
+    wanted = " and ".join(target.name + target.text for target in asked)
+    ends = np.array([[target.low, target.high] for target in asked])
+    far = np.maximum(np.maximum(ends[:, 0] - table, table - ends[:, 1]), 0.0) / stds
+    nearest = table[far.sum(1).argmin()]
+    told = ", ".join(f"{target.name} {value:.4g}" for target, value in zip(asked, nearest, strict=True))
+    logger.warning(
+        "%s of the training molecules %s near %s (the nearest has %s): expect to miss it",
+        "none" if share == 0 else f"{share:.2%}", "lies" if share == 0 else "lie", wanted, told,
+    )  # fmt: skip
