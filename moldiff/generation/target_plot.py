@@ -47,9 +47,12 @@ def draw_calibration(
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax, target in zip(axes, shown, strict=False):
         row = statistics[target.name]
-        _panel(ax, target, np.array(measured[target.name], dtype=float), target.band(row.std))
+        pairs, (low, high) = np.array(measured[target.name], dtype=float), target.band(row.std)
+        _panel(ax, target, pairs, (low, high))
+        within = int(((pairs[:, 1] >= low) & (pairs[:, 1] <= high)).sum())
         unit = "" if row.unit in ("", "1") else f", {row.unit}"
         ax.set_title(f"{target.name}{target.text}", fontsize=10, loc="left", fontweight="bold")
+        ax.set_title(f"{within} of {len(pairs)} as wanted", fontsize=9, loc="right")
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
         (ax.set_xlabel if target.is_value else ax.set_ylabel)(f"measured{unit}", fontsize=9)
@@ -65,6 +68,8 @@ def draw_calibration(
 
 def _panel(ax: Axes, target: Target, pairs: np.ndarray, band: tuple[float, float]) -> None:
     """Draw the (wanted, measured) pairs (n, 2) of one target, and what counts as wanted."""
+    from matplotlib.ticker import MaxNLocator
+
     wanted, found = pairs.T
     low, high = (end if math.isfinite(end) else None for end in band)
     ends = [*found, *wanted, *(end for end in (low, high) if end is not None)]
@@ -74,8 +79,15 @@ def _panel(ax: Axes, target: Target, pairs: np.ndarray, band: tuple[float, float
     if target.is_value:
         ax.axvspan(*inside, color=_WANTED, lw=0)
         ax.axvline(target.low, color="0.4", lw=1)
-        ax.hist(found, bins=max(8, math.isqrt(len(found)) * 2), range=span, color=_MOLECULE, histtype="step", lw=1.4)
+        whole = bool((found == np.round(found)).all() and target.low == round(target.low))
+        if whole:
+            span = math.floor(span[0]) - 0.5, math.ceil(span[1]) + 0.5
+        count = round(span[1] - span[0]) if whole else max(8, math.isqrt(len(found)) * 2)
+        ax.hist(found, bins=count, range=span, color=_MOLECULE, histtype="step", lw=1.4)
         ax.set_xlim(span)
+        for axis, is_whole in ((ax.xaxis, whole), (ax.yaxis, True)):
+            if is_whole:
+                axis.set_major_locator(MaxNLocator(integer=True))
         return
     ax.axhspan(*inside, color=_WANTED, lw=0)
     ax.plot(span, span, color="0.4", lw=1)

@@ -5,8 +5,9 @@ the arithmetic of a row does not depend on it. So what makes a molecule does not
 which company it comes.
 
 On a CPU these are the multiples of four: measured on the built-in models at all their widths, the same bits at 4, 8, 12
-and 16 rows in float32 and bfloat16 (`tests/nn/test_rows.py`), others at 1, 2 and some odd numbers in float32. On other
-devices nothing is taken for granted, and a micro-batch always has its full number of rows.
+and 16 rows in float32 and bfloat16, others at 1, 2 and some odd numbers in float32. A test asks the processor that it
+runs on (`tests/sampling/test_microbatches.py`). On other devices nothing is taken for granted, and a micro-batch always
+has its full number of rows.
 """
 
 from __future__ import annotations

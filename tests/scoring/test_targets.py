@@ -67,18 +67,6 @@ def test_two_targets_of_a_property() -> None:
         check_targets(read_targets(["logp>1", "logp<3"]), ["logp"], KNOWN)
 
 
-@pytest.mark.parametrize(
-    ("text", "warned"),
-    [("logp=2.75", False), ("logp=2.8", True), ("logp<-2.3", True), ("logp<0", False), ("logp=2..9", False),
-     ("logp>2.8", True)],
-)  # fmt: skip
-def test_a_target_outside_the_training_range_is_a_warning(
-    text: str, warned: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    check_targets(read_targets([text]), ["logp"], KNOWN)
-    assert ("1 to 99 % range of the training data, -2.25 to 2.75" in caplog.text) == warned
-
-
 def test_distance_and_band() -> None:
     value, wanted_range, bound = (parse_target(text) for text in ("p=2", "p=2..3", "p<2"))
     assert [value.distance(x) for x in (1.5, 2, 4)] == [0.5, 0, 2]
