@@ -27,6 +27,7 @@ import numpy as np
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.folders import Ours
+from moldiff.reading import check_regular
 
 FORMAT = "moldiff-dataset"
 FORMAT_VERSION = 1
@@ -82,6 +83,7 @@ def open_arrays(folder: Path) -> Arrays:
     for name, dtypes in DTYPES.items():
         path = folder / f"{name}.npy"
         try:
+            check_regular(path)
             # Not np.load, which would also look into zip files and pickles.
             array = np.lib.format.open_memmap(path, mode="r")
         except (OSError, ValueError, EOFError, OverflowError) as error:

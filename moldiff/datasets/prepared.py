@@ -15,13 +15,14 @@ from moldiff.arrays import MolArrays
 from moldiff.datasets.layout import FORMAT, FORMAT_VERSION, POSITION_UNIT, SPLITS, Arrays, data_hash, open_arrays
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import read_json
 from moldiff.folders import standing
 from moldiff.molecules import MolBatch
+from moldiff.reading import read_json, read_whole
 from moldiff.vocabulary import Vocabulary
 
 MAKE_ONE = "make one with: moldiff data prepare"
 PREPARE_AGAIN = "prepare the data set again"
+_MOST_NAMES = 1 << 32  # bytes
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ class PreparedDataset:
     def names(self) -> list[str]:
         """Read the names of all molecules."""
         try:
-            names = (self.folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        except (OSError, UnicodeDecodeError) as error:
+            names = read_whole(self.folder / "names.txt", _MOST_NAMES).decode("utf-8").split("\n")[:-1]
+        except (MoldiffError, UnicodeDecodeError) as error:
             raise MoldiffError(f"{self.folder}/names.txt cannot be read ({error}); {PREPARE_AGAIN}") from error
         if len(names) != len(self):
             raise MoldiffError(f"{self.folder}/names.txt has {len(names)} names, not {len(self)}; {PREPARE_AGAIN}")

@@ -16,7 +16,6 @@ writes its hashes.
 from __future__ import annotations
 
 import hashlib
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from moldiff.models.packing import (
     unpack_tensors,
     unpack_weights,
 )
+from moldiff.reading import read_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -199,20 +199,13 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
 
 
 def _read_capped(folder: Path, name: str) -> bytes:
-    """Read a regular file up to its size cap; a pipe or device is refused unopened, as reading it may never end."""
-    path, cap = folder / name, SIZE_CAPS[name]
+    """Read a file up to its size cap."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise MoldiffError(f"{path} is not a regular file")
-        with open(path, "rb") as handle:
-            data = handle.read(cap + 1)
-    except FileNotFoundError as error:
-        raise MoldiffError(f"{folder} is not a moldiff model folder: {name} is missing") from error
-    except OSError as error:
-        raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > cap:
-        raise MoldiffError(f"{path} is larger than the {cap} bytes allowed")
-    return data
+        return read_whole(folder / name, SIZE_CAPS[name])
+    except MoldiffError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise MoldiffError(f"{folder} is not a moldiff model folder: {name} is missing") from error
+        raise
 
 
 def _read_checked(folder: Path, name: str, digest: str) -> bytes:

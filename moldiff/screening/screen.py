@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.arguments import check_flag, choice, name_list, parse_part, texts, whole_number
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json
+from moldiff.reading import read_json
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
