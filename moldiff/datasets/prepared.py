@@ -12,7 +12,17 @@ import torch
 from torch import Tensor
 
 from moldiff.arrays import MolArrays
-from moldiff.datasets.layout import FORMAT, FORMAT_VERSION, POSITION_UNIT, SPLITS, Arrays, data_hash, open_arrays
+from moldiff.datasets.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    POSITION_UNIT,
+    SPLITS,
+    Arrays,
+    changed_file,
+    data_hash,
+    open_arrays,
+    out_of_range,
+)
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.folders import standing
@@ -55,12 +65,12 @@ class PreparedDataset:
     info: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path | str, *, verify: bool = False) -> PreparedDataset:
+    def open(cls, folder: Path | str, *, verify: bool = True) -> PreparedDataset:
         """Open a folder written by `moldiff data prepare`.
 
         Args:
             folder: the prepared folder.
-            verify: also read every array and compare its hash with the one in dataset.json (a second per GB).
+            verify: also compare every file with its hash, and every class with the vocabulary (some seconds per GB).
 
         Raises:
             MoldiffError: not a prepared folder, another format version, damaged or mismatched files.
@@ -88,9 +98,14 @@ class PreparedDataset:
         return dataset
 
     def verify(self) -> None:
-        """Raise MoldiffError unless the arrays are those that dataset.json was written for."""
-        if data_hash(self.arrays) != self.info.get("data_hash"):
+        """Raise MoldiffError unless every file is as it was written, and holds what the vocabulary knows."""
+        changed = changed_file(self.folder)
+        if changed:
+            raise MoldiffError(f"{self.folder}/{changed} is damaged: it does not match its hash; {PREPARE_AGAIN}")
+        if changed is None and data_hash(self.arrays) != self.info["data_hash"]:
             raise MoldiffError(f"{self.folder} is damaged: its arrays do not match their hash; {PREPARE_AGAIN}")
+        if name := out_of_range(self.arrays, self.vocabulary):
+            raise MoldiffError(f"{self.folder}/{name}.npy is damaged: a value is out of range; {PREPARE_AGAIN}")
 
     def __len__(self) -> int:
         return len(self.arrays["split"])
