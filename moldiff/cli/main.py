@@ -42,7 +42,7 @@ _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def _warn(message: str) -> None:
-    typer.echo(f"warning: {message}", err=True)
+    echo(f"warning: {message}", err=True)
 
 
 class _Commands(TyperGroup):
