@@ -1,7 +1,7 @@
 """Writes the canaries of the built-in models (`moldiff models verify`) anew: python -m scripts.make_canaries
 
-For a release whose built-in models or sampler have changed. Look at the difference before it is committed: a canary that
-changes without a reason has done its work.
+For a release whose built-in models or sampler have changed. Look at the difference before it is committed: a canary
+that changes without a reason has done its work.
 """
 
 import json

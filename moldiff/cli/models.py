@@ -32,7 +32,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check every file of models against its hash, and that built-in ones draw what they always drew."""
-    from moldiff.cli.show import render_verification
+    from moldiff.cli.show_verification import render_verification
     from moldiff.models.folder import list_models
 
     if not render_verification(models or list_models(), console()):

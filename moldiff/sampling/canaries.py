@@ -31,7 +31,7 @@ _UNIT = 0.001  # angstrom of a whole number in the file
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """How far draws of today are from those of the file.
+    """Distance of draws of today from those of the file.
 
     Attributes:
         draws: number of draws that were made.
