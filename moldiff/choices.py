@@ -132,6 +132,16 @@ DEFAULTS = SamplingDefaults(20, Sampler.DPMPP_SDE, TimeGrid.WINDOW)
 CONFORMER_DEFAULTS = SamplingDefaults(25, Sampler.DDPM, TimeGrid.UNIFORM)
 
 
+SCORE_KINDS = ("network", "smarts", "similarity")
+"""What may stand before the colon of a score's name without being a module or a file (`moldiff.scoring.named`)."""
+
+
+def is_code(score: str) -> bool:
+    """Return whether a score's name is that of a Python function, module:function or file.py:function."""
+    kind, colon, _ = score.partition(":")
+    return bool(colon) and kind not in SCORE_KINDS
+
+
 def listed(names: Iterable[str]) -> str:
     """Return "a, b or c"."""
     *some, last = names

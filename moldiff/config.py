@@ -18,8 +18,8 @@ from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-# Far above any model of this package, far below what a machine would choke on while a foreign folder is opened.
+# Far above anything of this package, far below what a machine would choke on before it says so.
+Count = Annotated[int, Field(ge=1, le=10**9)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Atoms = Annotated[float, Field(gt=0, le=10_000)]
@@ -160,8 +160,8 @@ class OptimizerConfig(Section):
     """Optimiser, learning rate (warm-up, stable, decay), EMA and guards."""
 
     learning_rate: Positive = 1.2e-3
-    warmup_steps: Annotated[int, Field(ge=0)] = 500
-    decay_steps: Annotated[int, Field(ge=0)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 500
+    decay_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_clip: Positive = 1.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
@@ -178,15 +178,15 @@ class PaceConfig(Section):
 
     steps: Count = 100_000
     batch_size: Count = 48
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     bf16: bool = True
     log_every: Count = 50
     validate_every: Count = 2000
     validation_molecules: Count = 1024
     checkpoint_every: Count = 1000
     device: str = "auto"
-    devices: Count = 1
-    threads: Annotated[int, Field(ge=0)] = 0
+    devices: Annotated[int, Field(ge=1, le=4096)] = 1
+    threads: Annotated[int, Field(ge=0, le=4096)] = 0
     compile: Switch = False
     graphs: Switch = False
 
@@ -206,13 +206,13 @@ class OnPolicyConfig(Section):
 
     share: Share = 0.0
     draws: Count = 6000
-    sampler_evaluations: Annotated[tuple[Annotated[int, Field(ge=3)], ...], Field(min_length=1)] = (20,)
+    sampler_evaluations: Annotated[tuple[Annotated[int, Field(ge=3, le=1_000_000)], ...], Field(min_length=1)] = (20,)
     states: Count = 8
     reweight: Annotated[float, Field(ge=0)] = 1.0
     known: Share = 0.0
     teacher: str | None = None
     teacher_start: Annotated[float, Field(gt=0, le=1)] = 0.2
-    teacher_evaluations: Annotated[int, Field(ge=3)] = 20
+    teacher_evaluations: Annotated[int, Field(ge=3, le=1_000_000)] = 20
 
 
 class RunConfig(Section):

@@ -214,16 +214,6 @@ def _json(value: object) -> str:
     return json.dumps(value, indent=1, allow_nan=False) + "\n"
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; MoldiffError names the file when it is missing or not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise MoldiffError(f"{path} is not valid JSON ({error})") from error
-
-
 def sha256_of(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes."""
     digest = hashlib.sha256()

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json
+from moldiff.reading import read_json
 from moldiff.version import VERSION
 
 FORMAT, FORMAT_VERSION = "moldiff-run", 1

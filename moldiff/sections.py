@@ -11,11 +11,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.reading import read_whole
 
 _IN_THE_WHEEL = Path(__file__).with_name("configs")
 CONFIGS = _IN_THE_WHEEL if _IN_THE_WHEEL.is_dir() else Path(__file__).parents[1] / "configs"
 """Folder of the files that come with the package: a copy in the wheel, or that of the source tree."""
 _MAX_BYTES = 1 << 20
+_TAG = "tag:yaml.org,2002:"
+_DIGITS, _MOST_WHOLE = 20, 1 << 63
+_UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class Section(BaseModel):
@@ -66,11 +70,9 @@ def read_mapping(path: Path) -> dict[Any, Any]:
     """
     path = packaged(path)
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MoldiffError(f"config {path} cannot be read: {error.strerror or error}") from error
-    if len(raw) > _MAX_BYTES:
-        raise MoldiffError(f"config {path} is larger than 1 MiB; that is not a config file")
+        raw = read_whole(path, _MAX_BYTES)
+    except MoldiffError as error:
+        raise MoldiffError(f"config {error}") from error
     values = parse_yaml(raw.decode("utf-8", errors="replace"), str(path))
     if not isinstance(values, dict):
         found = "it is empty" if values is None else f"not {type(values).__name__}"
@@ -79,42 +81,70 @@ def read_mapping(path: Path) -> dict[Any, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML in which 1e-3 is a number, NO is text, duplicate keys and aliases are errors."""
+    """Safe YAML of keys and values, lists, texts, numbers, true, false and null, each in one spelling: 1e-3 is a
+    number, NO, 012 and 2026-01-31 are texts. Duplicate keys, aliases and tags are errors, as are numbers that nothing
+    in here counts to and texts that no file or name could hold."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("aliases are not allowed")
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError(f"tags are not allowed: {event.tag!a:.60}")
         return super().compose_node(parent, index)
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+    def text(self, node: Any) -> str:
+        """Return a text that can stand in a file, a name and a message."""
+        if wrong := _UNWRITABLE.search(node.value):
+            raise yaml.YAMLError(f"a text holds the character {wrong[0]!a}, which no name or file can have")
+        return str(node.value)
+
+    def whole(self, node: Any) -> int:
+        """Return a number that 64 bits hold."""
+        if len(node.value) > _DIGITS or not -_MOST_WHOLE <= (value := int(node.value)) < _MOST_WHOLE:
+            raise yaml.YAMLError(f"the number {node.value:.20}... is out of range")
+        return value
+
+    def decimal(self, node: Any) -> float:
+        """Return a finite number."""
+        if not math.isfinite(value := float(node.value)):
+            raise yaml.YAMLError(f"numbers must be finite, unlike {node.value:.20}")
+        return value
+
+    def mapping(self, node: Any) -> dict[Any, Any]:
+        """Return keys and values."""
+        found: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict):
+                raise yaml.YAMLError("a key must be one word")
+            if key in found:
                 raise yaml.YAMLError(f"key '{key}' stands twice")
-        return super().construct_mapping(node, deep)
+            found[key] = self.construct_object(value_node, deep=True)
+        return found
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:float", "tag:yaml.org,2002:bool")
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+_Loader.yaml_implicit_resolvers = {}
+_Loader.yaml_constructors = {
+    tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (None, *(_TAG + kind for kind in ("null", "bool", "seq")))
 }
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$"),
-    list("-+0123456789."),
-)
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(true|false|True|False)$"), list("tTfF"))
+for _kind, _pattern, _first in (
+    ("null", r"^(~|null|Null|NULL|)$", ["~", "n", "N", ""]),
+    ("bool", r"^(true|false|True|False)$", list("tTfF")),
+    ("int", r"^[-+]?(0|[1-9]\d*)$", list("-+0123456789")),
+    ("float", r"^[-+]?(\d+\.\d*|\.\d+|\d+(?=[eE]))([eE][-+]?\d+)?$", list("-+0123456789.")),
+):
+    _Loader.add_implicit_resolver(_TAG + _kind, re.compile(_pattern, re.ASCII), _first)
+_Loader.add_constructor(_TAG + "str", _Loader.text)
+_Loader.add_constructor(_TAG + "int", _Loader.whole)
+_Loader.add_constructor(_TAG + "float", _Loader.decimal)
+_Loader.add_constructor(_TAG + "map", _Loader.mapping)
 
 
 def parse_yaml(text: str, source: str) -> Any:
     """Parse YAML safely; MoldiffError in one line."""
     try:
-        value = _Loader(text).get_single_data()
+        return _Loader(text).get_single_data()
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise MoldiffError(f"{source} is not valid YAML: {reason[:200]}") from error
-    if isinstance(value, float) and not math.isfinite(value):
-        raise MoldiffError(f"{source}: numbers must be finite")
-    return value

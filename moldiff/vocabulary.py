@@ -73,4 +73,6 @@ class Vocabulary:
         elements, charges, bonds = value["elements"], value["charges"], value["bonds"]
         if not (isinstance(elements, list) and isinstance(charges, list) and isinstance(bonds, list)):
             raise TypeError("elements, charges and bonds must be lists")
-        return cls(tuple(elements), tuple(charges), tuple(bonds), bool(value["explicit_hydrogens"]))
+        if not isinstance(value["explicit_hydrogens"], bool):
+            raise TypeError(f"explicit_hydrogens must be true or false, not {value['explicit_hydrogens']!r:.80}")
+        return cls(tuple(elements), tuple(charges), tuple(bonds), value["explicit_hydrogens"])

@@ -122,7 +122,7 @@ def test_words_stay_words(read: Read, word: str) -> None:
         (BASE + "---\na: 1\n", "not valid YAML"),
         ("a: " + "[" * 5000, "not valid YAML"),
         ("output: o\n", "data: field required"),
-        ("data: " + "x" * (1 << 20), "larger than 1 MiB"),
+        ("data: " + "x" * (1 << 20), "larger than the 1048576 bytes allowed"),
     ],
     ids=["duplicate", "alias", "object", "list", "empty", "two documents", "deep", "missing", "large"],
 )

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, read_json, refuse_existing, sha256_of, write_json, write_text
+from moldiff.files import atomic_writer, claimed, refuse_existing, sha256_of, write_json, write_text
+from moldiff.reading import read_json
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from moldiff.chem.io.records import read_texts
+from moldiff.cli import shared
 from moldiff.cli.shared import LogFormatter, console, echo
 from moldiff.foreign_text import plain_cell, printable, safe_cell
 
@@ -95,3 +97,14 @@ def test_every_command_and_table(
     Path("again.csv").write_text("name,smiles\n" + "".join(f"{safe_cell(name)},O\n" for name in NAMES[:3]))
     assert [text.name for text in read_texts(Path("again.csv"))] == NAMES[:3]
     assert json.loads(Path("report/report.json").read_text())["counts"]["invalid"] == 4
+
+
+def test_text_meets_the_terminal_in_one_place() -> None:
+    """Elsewhere only texts of our own are printed: the version, the help, the end of a run."""
+    folder = Path(shared.__file__).parent
+    for path in folder.glob("*.py"):
+        if path.name != "shared.py":
+            lines = [line.strip() for line in path.read_text().splitlines()]
+            told = [line for line in lines if re.search(r"typer\.echo|Console\(|std(out|err)\.write|print\(", line)]
+            told = [line for line in told if not re.search(r"get_help\(\)|VERSION|\"(terminated|interrupted)\"", line)]
+            assert [line for line in told if not line.startswith("console.print(")] == [], path.name

@@ -26,6 +26,7 @@ from moldiff.cli.shared import (
     Seed,
     Shard,
     SmilesColumn,
+    echo,
     progress_bar,
 )
 
@@ -118,4 +119,4 @@ def conformers(
     with progress_bar("conformers", run.requested) as progress:
         summary = run.write(progress)
     for line in summary.lines():
-        typer.echo(line)
+        echo(line)

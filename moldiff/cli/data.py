@@ -152,7 +152,7 @@ def relax(
 
 def info(
     folder: Annotated[Path, typer.Argument(help="A folder made by 'moldiff data prepare'.")],
-    verify: Annotated[bool, typer.Option("--verify", help="Also check every array against its hash.")] = False,
+    verify: Annotated[bool, typer.Option(help="Check every file against its hash, and every class.")] = True,
 ) -> None:
     """Show what a prepared set holds and what was dropped, with histograms."""
     from moldiff.cli.show_data import render

@@ -32,6 +32,7 @@ from moldiff.cli.shared import (
     Shard,
     Smarts,
     Where,
+    echo,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -249,7 +250,7 @@ def generate(
     with progress_bar("molecules", options.n) as progress:
         summary = generation_run(options).write(progress)
     for line in summary.lines():
-        typer.echo(line)
+        echo(line)
 
 
 def _fragment(

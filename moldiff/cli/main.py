@@ -42,7 +42,7 @@ _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def _warn(message: str) -> None:
-    typer.echo(f"warning: {message}", err=True)
+    echo(f"warning: {message}", err=True)
 
 
 class _Commands(TyperGroup):
@@ -58,7 +58,7 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(cls=_Commands, rich_markup_mode="rich", pretty_exceptions_enable=False, add_completion=False)
 data_app = typer.Typer(help="Turn molecule files into a training set, and look at it.")
-models_app = typer.Typer(help="List the built-in models; describe any model folder.")
+models_app = typer.Typer(help="List the built-in models; describe or check any model folder.")
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(screen.app, name="screen")
@@ -165,6 +165,7 @@ app.command("likelihood")(likelihood.likelihood)
 app.command("show")(picture.show)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
+models_app.command("verify")(models.verify)
 models_app.command("pack")(models.pack)
 models_app.command("average")(models.average)
 app.command("doctor")(models.doctor)

@@ -26,6 +26,19 @@ def info(model: Annotated[str, typer.Argument(help="A built-in model or a model 
     render_model(load_model_folder(model), console())
 
 
+def verify(
+    models: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL]...", help="Models or folders; by default all built-in ones.")
+    ] = None,
+) -> None:
+    """Check every file of models against its hash, and that built-in ones draw what they always drew."""
+    from moldiff.cli.show_verification import render_verification
+    from moldiff.models.folder import list_models
+
+    if not render_verification(models or list_models(), console()):
+        raise typer.Exit(2)
+
+
 def pack(
     model: Annotated[str, typer.Argument(help="A model folder, for example runs/qm9/model.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder to write.")],

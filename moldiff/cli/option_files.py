@@ -1,7 +1,7 @@
 """Options of a command in a YAML file (``--config FILE``): read once, handed to the command line's own parser.
 
 Keys are long option names without the dashes, values what would stand after them. The parser takes them as defaults, so
-options on the command line win and every check is the same.
+options on the command line win and every check is the same. What runs code is only taken from the command line.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from moldiff.choices import is_code
 from moldiff.deprecations import OPTIONS, Warn, renamed_keys
 from moldiff.errors import MoldiffError, nearest_name
 
@@ -86,6 +87,7 @@ def _defaults(
         parameter, where = known[name], f"config {path}: {key}"
         if parameter.name in defaults:
             raise MoldiffError(f"{where} stands twice")
+        _refuse_code(name, value, where)
         if parameter.is_flag:
             if not isinstance(value, bool):
                 raise MoldiffError(f"{where} must be true or false, not {_told(value)}")
@@ -97,6 +99,12 @@ def _defaults(
         else:
             defaults[parameter.name] = _text(value, where)
     return defaults
+
+
+def _refuse_code(name: str, value: object, where: str) -> None:
+    """Raise MoldiffError where an option would run a program or a Python function: a file may come from anybody."""
+    if name == "command" or (name == "score" and is_code(str(value))):
+        raise MoldiffError(f"{where} runs code, which no file may ask for; say it on the command line: --{name}")
 
 
 def _text(value: object, where: str) -> str:

@@ -185,6 +185,9 @@ def resume(
     workers: Workers = None,
     engine: Engine = EngineName.PROCESSES,
     scheduler: Scheduler = None,
+    allow_commands: Annotated[
+        bool, typer.Option("--allow-commands", help="Let the programs run that the plan names.")
+    ] = False,
 ) -> None:
     """Go on with a run by the words of its plan; the command that began it does the same."""
     from moldiff.devices import usable_cores
@@ -193,7 +196,9 @@ def resume(
 
     engines = Engines(workers or usable_cores(), engine, scheduler)
     with progress_bar("records", None) as progress:
-        done = resume_screen(folder, shard=shard, engines=engines, retry=retry, progress=progress)
+        done = resume_screen(
+            folder, shard=shard, engines=engines, retry=retry, allow_commands=allow_commands, progress=progress
+        )
     _show(done, folder, shard)
 
 

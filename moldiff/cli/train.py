@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from moldiff.cli.shared import echo
+
 
 def train(
     config: Annotated[Path, typer.Argument(help="A training file, or one of those that 'moldiff configs' lists.")],
@@ -49,4 +51,4 @@ def train(
         out=out,
     )
     option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
-    typer.echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")
+    echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")

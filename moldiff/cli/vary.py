@@ -28,6 +28,7 @@ from moldiff.cli.shared import (
     SamplerOption,
     Seed,
     Shard,
+    echo,
     progress_bar,
 )
 
@@ -108,4 +109,4 @@ def vary(
     with progress_bar("variations", run.requested) as progress:
         summary = run.write(progress)
     for line in summary.lines():
-        typer.echo(line)
+        echo(line)

@@ -17,6 +17,7 @@ from moldiff.arrays import MolArrays
 from moldiff.datasets.layout import POSITION_UNIT
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
+from moldiff.reading import parse_json
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class TrainingChemistry:
                 f"{source} does not say which bond lengths were seen in training; 'moldiff models pack' adds that"
             )
         try:
-            value: dict[str, Any] = json.loads(bytes(tensors[TENSOR].numpy()))
+            value: dict[str, Any] = parse_json(bytes(tensors[TENSOR].numpy()), source)
             return cls(
                 atoms={(str(symbol), int(charge)): int(count) for symbol, charge, count in value["atoms"]},
                 total_charges={int(charge): int(count) for charge, count in value["total_charges"]},
@@ -122,7 +123,7 @@ class TrainingChemistry:
                     for a, b, bond, count, low, high in value["lengths"]
                 },
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, MoldiffError) as error:
             raise MoldiffError(f"{source}: what was seen in training is damaged ({error!r})") from error
 
 

@@ -14,6 +14,7 @@
 | names.txt         | one line a molecule        | names as read                                                 |
 | dataset.json      |                            | version, vocabulary, statistics, properties, sources, hash    |
 | dropped.csv       | source, index, name, reason | every record that was not kept                                |
+| dataset.sha256    |                            | SHA-256 of every file above (older sets have none)             |
 """
 
 from __future__ import annotations
@@ -21,12 +22,16 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer
+from moldiff.files import atomic_writer, sha256_of, write_text
 from moldiff.folders import Ours
+from moldiff.hash_sums import parse_sums, sums_text
+from moldiff.reading import check_regular, read_whole
+from moldiff.vocabulary import Vocabulary
 
 FORMAT = "moldiff-dataset"
 FORMAT_VERSION = 1
@@ -46,7 +51,12 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "keys": ("uint64",),
 }
 COLUMNS = {"positions": 3, "bonds": 3, "keys": 2}
-OURS = Ours("a prepared data set", "dataset.json", ("names.txt", "dropped.csv", *(f"{name}.npy" for name in DTYPES)))
+SUMS_FILE = "dataset.sha256"
+HASHED_FILES = ("dataset.json", "names.txt", "dropped.csv", *(f"{name}.npy" for name in DTYPES))
+OURS = Ours("a prepared data set", "dataset.json", (*HASHED_FILES[1:], SUMS_FILE))
+_OF_A_HEADER = (SyntaxError, TokenError, TypeError)  # NumPy's, about one that is no literal of Python
+_MOST_SUMS = 1 << 12  # bytes
+_BLOCK = 100_000  # molecules whose classes and bonds are checked at a time
 
 Arrays = dict[str, np.ndarray]
 
@@ -82,15 +92,56 @@ def open_arrays(folder: Path) -> Arrays:
     for name, dtypes in DTYPES.items():
         path = folder / f"{name}.npy"
         try:
+            check_regular(path)
             # Not np.load, which would also look into zip files and pickles.
             array = np.lib.format.open_memmap(path, mode="r")
-        except (OSError, ValueError, EOFError, OverflowError) as error:
+        except (MoldiffError, OSError, ValueError, EOFError, OverflowError, *_OF_A_HEADER) as error:
             raise MoldiffError(f"{path} is missing or damaged ({error}); prepare the data set again") from error
         if array.dtype.name not in dtypes:
             raise MoldiffError(f"{path} holds {array.dtype.name}, expected {' or '.join(dtypes)}; prepare it again")
         arrays[name] = array
     _check_shapes(folder, arrays)
     return arrays
+
+
+def write_sums(folder: Path) -> None:
+    """Write the hashes of all other files of a folder."""
+    write_text(folder / SUMS_FILE, sums_text({name: sha256_of(folder / name) for name in HASHED_FILES}))
+
+
+def changed_file(folder: Path) -> str | None:
+    """Return the first file of a folder that is not as it was written, "" if all are; None if the folder has no list of
+    hashes, as older ones have none.
+
+    Raises:
+        MoldiffError: the list is damaged.
+    """
+    if not (folder / SUMS_FILE).exists():
+        return None
+    data = read_whole(folder / SUMS_FILE, _MOST_SUMS)
+    digests = parse_sums(folder / SUMS_FILE, data, OURS.what, HASHED_FILES, HASHED_FILES)
+    for name, digest in digests.items():
+        check_regular(folder / name)
+        if sha256_of(folder / name) != digest:
+            return name
+    return ""
+
+
+def out_of_range(arrays: Arrays, vocabulary: Vocabulary) -> str:
+    """Return the name of an array with a class that the vocabulary does not have, a bond to an atom that its molecule
+    does not have, or a split that is none; "" if there is none. Arrays as `open_arrays` checks them."""
+    for name, classes in (*vocabulary.sizes.items(), ("split", len(SPLITS))):
+        if name != "bond_type" and arrays[name].max(initial=0) >= classes:
+            return name
+    atoms, rows = arrays["atom_offsets"], arrays["bond_offsets"]
+    for start in range(0, len(arrays["split"]), _BLOCK):
+        stop = min(start + _BLOCK, len(arrays["split"]))
+        bonds = arrays["bonds"][rows[start] : rows[stop]].astype(np.int64)
+        sizes = np.repeat(np.diff(atoms[start : stop + 1]), np.diff(rows[start : stop + 1]))
+        i, j, order = bonds.T
+        if not ((i < j) & (j < sizes) & (order > 0) & (order < vocabulary.sizes["bond_type"])).all():
+            return "bonds"
+    return ""
 
 
 def _check_shapes(folder: Path, arrays: Arrays) -> None:

@@ -274,3 +274,4 @@ def _write_files(
         rows = ((entry.source, entry.index, entry.name, entry.reason) for entry in dropped)
         table.writerows(map(safe_cell, row) for row in rows)
     write_json(folder / "dataset.json", info)
+    layout.write_sums(folder)

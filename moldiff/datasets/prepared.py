@@ -12,16 +12,27 @@ import torch
 from torch import Tensor
 
 from moldiff.arrays import MolArrays
-from moldiff.datasets.layout import FORMAT, FORMAT_VERSION, POSITION_UNIT, SPLITS, Arrays, data_hash, open_arrays
+from moldiff.datasets.layout import (
+    FORMAT,
+    FORMAT_VERSION,
+    POSITION_UNIT,
+    SPLITS,
+    Arrays,
+    changed_file,
+    data_hash,
+    open_arrays,
+    out_of_range,
+)
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.files import read_json
 from moldiff.folders import standing
 from moldiff.molecules import MolBatch
+from moldiff.reading import read_json, read_whole
 from moldiff.vocabulary import Vocabulary
 
 MAKE_ONE = "make one with: moldiff data prepare"
 PREPARE_AGAIN = "prepare the data set again"
+_MOST_NAMES = 1 << 32  # bytes
 
 
 @dataclass(frozen=True)
@@ -54,12 +65,12 @@ class PreparedDataset:
     info: dict[str, Any]
 
     @classmethod
-    def open(cls, folder: Path | str, *, verify: bool = False) -> PreparedDataset:
+    def open(cls, folder: Path | str, *, verify: bool = True) -> PreparedDataset:
         """Open a folder written by `moldiff data prepare`.
 
         Args:
             folder: the prepared folder.
-            verify: also read every array and compare its hash with the one in dataset.json (a second per GB).
+            verify: also compare every file with its hash, and every class with the vocabulary (some seconds per GB).
 
         Raises:
             MoldiffError: not a prepared folder, another format version, damaged or mismatched files.
@@ -87,9 +98,14 @@ class PreparedDataset:
         return dataset
 
     def verify(self) -> None:
-        """Raise MoldiffError unless the arrays are those that dataset.json was written for."""
-        if data_hash(self.arrays) != self.info.get("data_hash"):
+        """Raise MoldiffError unless every file is as it was written, and holds what the vocabulary knows."""
+        changed = changed_file(self.folder)
+        if changed:
+            raise MoldiffError(f"{self.folder}/{changed} is damaged: it does not match its hash; {PREPARE_AGAIN}")
+        if changed is None and data_hash(self.arrays) != self.info["data_hash"]:
             raise MoldiffError(f"{self.folder} is damaged: its arrays do not match their hash; {PREPARE_AGAIN}")
+        if name := out_of_range(self.arrays, self.vocabulary):
+            raise MoldiffError(f"{self.folder}/{name}.npy is damaged: a value is out of range; {PREPARE_AGAIN}")
 
     def __len__(self) -> int:
         return len(self.arrays["split"])
@@ -130,8 +146,8 @@ class PreparedDataset:
     def names(self) -> list[str]:
         """Read the names of all molecules."""
         try:
-            names = (self.folder / "names.txt").read_text(encoding="utf-8").split("\n")[:-1]
-        except (OSError, UnicodeDecodeError) as error:
+            names = read_whole(self.folder / "names.txt", _MOST_NAMES).decode("utf-8").split("\n")[:-1]
+        except (MoldiffError, UnicodeDecodeError) as error:
             raise MoldiffError(f"{self.folder}/names.txt cannot be read ({error}); {PREPARE_AGAIN}") from error
         if len(names) != len(self):
             raise MoldiffError(f"{self.folder}/names.txt has {len(names)} names, not {len(self)}; {PREPARE_AGAIN}")

@@ -14,10 +14,12 @@ from moldiff.chem.io.records import TextRecord, read_texts
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.reading import check_regular, read_whole
 
 CHUNK_RECORDS = 256
 TAG_SAMPLE = 1000  # records at the head of each file that tell which tags it has
 
+_MOST_LISTED = 1 << 24  # bytes of the list of inconsistent molecules
 PYG_FILES = ("gdb9.sdf", "gdb9.sdf.csv", "uncharacterized.txt")
 INCONSISTENT = "qm9: failed the consistency check of the data set's authors"
 
@@ -106,6 +108,7 @@ def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecor
     bonds are perceived from the geometry, as for the original archive.
     """
     failed = _inconsistent_molecules(inconsistent)
+    check_regular(table)
     with open(table, encoding="utf-8", errors="replace", newline="") as handle:
         rows = csv.DictReader(handle)
         if "mol_id" not in (rows.fieldnames or ()):
@@ -121,7 +124,9 @@ def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecor
 
 def _inconsistent_molecules(path: Path) -> set[int]:
     """Read the numbers (from 1) in the first column of the list of inconsistent molecules; head and foot are prose."""
-    first_words = (line.split()[:1] for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    first_words = (
+        line.split()[:1] for line in read_whole(path, _MOST_LISTED).decode("utf-8", errors="replace").splitlines()
+    )
     return {int(words[0]) for words in first_words if words and words[0].isdigit()}
 
 

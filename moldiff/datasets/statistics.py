@@ -11,8 +11,8 @@ from moldiff.datasets.layout import POSITION_UNIT, Arrays
 from moldiff.vocabulary import Vocabulary
 
 CATEGORICAL = ("atom_type", "charge", "bond_type")
-MOST_ATOMS = 9999
-"""Of a molecule: far above any of a training set, and tables by size stay small."""
+MOST_ATOMS = 999
+"""Of a molecule: none that is larger can be read or written (`moldiff.chem.sanitize`)."""
 _LARGEST = 1e30  # of a figure; single precision ends at 3e38
 
 
@@ -41,13 +41,17 @@ class PropertyStatistics:
         """Build from a JSON object of the fields; ValueError, KeyError or TypeError if it is none."""
         if not isinstance(value, dict):
             raise TypeError(f"expected an object, not {value!r}")
+        if not isinstance(value["unit"], str):
+            raise TypeError(f"a unit must be a text, not {value['unit']!r:.80}")
         found = cls(
-            unit=str(value["unit"]),
+            unit=value["unit"],
             **{name: _finite(value[name], name) for name in ("mean", "std", "minimum", "maximum", "q01", "q99")},
             known=_count(value["known"], "known"),
         )
         if found.std <= 0:
             raise ValueError(f"a standard deviation must be above 0, not {found.std:g}")
+        if found.minimum > found.maximum or found.q01 > found.q99:
+            raise ValueError("the smallest value is above the largest")
         return found
 
     @classmethod
@@ -102,6 +106,7 @@ class DatasetStatistics:
         )
         if not sum(found.size_counts.values()):
             raise ValueError("the statistics count no molecule")
+        _count(sum(found.size_counts.values()), "size_counts")
         if any(std < 0 for std in found.position_std.values()):
             raise ValueError("position_std must not be negative")
         return found

@@ -18,9 +18,9 @@ from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference, build_reference
-from moldiff.files import read_json
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
 from moldiff.models.references import TrainingKeys
+from moldiff.reading import read_json
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 from moldiff.chem.io.outputs import CsvRows
 from moldiff.chem.io.tags import apart
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, claimed, file_set, read_json, refuse_existing_file, sha256_of
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file, sha256_of
 from moldiff.generation.identity import digest, request_of
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.summary import Summary, record_of
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
+from moldiff.reading import read_json
 from moldiff.run_record import old_record, record_path
 from moldiff.status import Status
 

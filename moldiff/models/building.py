@@ -69,6 +69,8 @@ class Description(Generic[N]):
         for field, size in self.vocabulary.sizes.items():
             if len(self.statistics.marginals[field]) != size:
                 raise ValueError(f"{len(self.statistics.marginals[field])} frequencies for {size} classes of {field}")
+        if not self.statistics.position_std or min(self.statistics.position_std.values()) <= 0:
+            raise ValueError("position_std needs sizes of more than one atom, each with a spread above 0")
         for name in self.names:
             if name not in self.statistics.properties:
                 raise KeyError(f"no statistics of '{name}'")

@@ -16,7 +16,6 @@ writes its hashes.
 from __future__ import annotations
 
 import hashlib
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer
 from moldiff.folders import Ours, new_folder, refuse_folder, standing
+from moldiff.hash_sums import parse_sums, sums_text
 from moldiff.models.packing import (
     pack_config,
     pack_tensors,
@@ -32,6 +32,7 @@ from moldiff.models.packing import (
     unpack_tensors,
     unpack_weights,
 )
+from moldiff.reading import read_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -162,7 +163,7 @@ def save_model_folder(
         if len(data) > SIZE_CAPS[name]:
             raise MoldiffError(f"{folder}: {name} would be {len(data)} bytes, more than the {SIZE_CAPS[name]} allowed")
     # Hashed before writing, so that damage on the way to the disk is found on reading.
-    sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in sorted(payload.items()))
+    sums = sums_text({name: hashlib.sha256(data).hexdigest() for name, data in payload.items()})
     payload[SUMS_FILE] = sums.encode("ascii")
     with new_folder(folder, OURS, overwrite=overwrite) as temporary:
         for name, data in payload.items():
@@ -180,7 +181,7 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
     """
     path = find_model(name_or_path)
     sums_data = _read_capped(path, SUMS_FILE)
-    digests = _parse_sums(path, sums_data)
+    digests = parse_sums(path / SUMS_FILE, sums_data, OURS.what, HASHED_FILES, REQUIRED_FILES)
     data = {name: _read_checked(path, name, digest) for name, digest in digests.items()}
     config = unpack_config(path / CONFIG_FILE, data[CONFIG_FILE])
     references = unpack_tensors(path / REFERENCE_FILE, data[REFERENCE_FILE]) if REFERENCE_FILE in data else {}
@@ -199,20 +200,13 @@ def load_model_folder(name_or_path: str | Path) -> ModelFolder:
 
 
 def _read_capped(folder: Path, name: str) -> bytes:
-    """Read a regular file up to its size cap; a pipe or device is refused unopened, as reading it may never end."""
-    path, cap = folder / name, SIZE_CAPS[name]
+    """Read a file up to its size cap."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise MoldiffError(f"{path} is not a regular file")
-        with open(path, "rb") as handle:
-            data = handle.read(cap + 1)
-    except FileNotFoundError as error:
-        raise MoldiffError(f"{folder} is not a moldiff model folder: {name} is missing") from error
-    except OSError as error:
-        raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(data) > cap:
-        raise MoldiffError(f"{path} is larger than the {cap} bytes allowed")
-    return data
+        return read_whole(folder / name, SIZE_CAPS[name])
+    except MoldiffError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise MoldiffError(f"{folder} is not a moldiff model folder: {name} is missing") from error
+        raise
 
 
 def _read_checked(folder: Path, name: str, digest: str) -> bytes:
@@ -221,17 +215,3 @@ def _read_checked(folder: Path, name: str, digest: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != digest:
         raise MoldiffError(f"{folder / name} is corrupt: its SHA-256 is not the one in {SUMS_FILE}")
     return data
-
-
-def _parse_sums(folder: Path, data: bytes) -> dict[str, str]:
-    """Return file name -> SHA-256. Only the known names may occur, each once, and all that exist must be listed."""
-    path, digests = folder / SUMS_FILE, dict[str, str]()
-    for line in data.decode("latin-1").split("\n")[:-1] if data.endswith(b"\n") else [""]:
-        digest, _, name = line.partition("  ")
-        if name not in HASHED_FILES or name in digests or len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-            raise MoldiffError(f"{path} is not a list of the SHA-256 of a model folder's files")
-        digests[name] = digest
-    for name in HASHED_FILES:
-        if name not in digests and (name in REQUIRED_FILES or (folder / name).exists()):
-            raise MoldiffError(f"{path} does not list {name}")
-    return digests

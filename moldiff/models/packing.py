@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError
+from moldiff.reading import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,11 +49,7 @@ def pack_config(config: dict[str, Any]) -> bytes:
 
 def unpack_config(path: Path, data: bytes) -> dict[str, Any]:
     """Parse config.json, given as the bytes of the file at ``path``; MoldiffError if it is of another kind."""
-    try:
-        # RecursionError: nesting too deep for the parser.
-        wrapped = json.loads(data, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        raise MoldiffError(f"{path} is not valid JSON") from error
+    wrapped = parse_json(data, str(path))
     if not isinstance(wrapped, dict) or wrapped.get("format") != FORMAT:
         raise MoldiffError(f"{path} is not the configuration of a moldiff model")
     if (version := wrapped.get("format_version")) != FORMAT_VERSION:
@@ -63,10 +60,6 @@ def unpack_config(path: Path, data: bytes) -> dict[str, Any]:
         raise MoldiffError(f"{path} holds no configuration")
     config: dict[str, Any] = wrapped["config"]
     return config
-
-
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
 
 
 def unpack_tensors(path: Path, data: bytes) -> dict[str, Tensor]:

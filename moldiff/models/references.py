@@ -15,7 +15,6 @@ A training writes the first five; the last come with `moldiff models pack --scor
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moldiff.errors import MoldiffError
+from moldiff.reading import parse_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -128,8 +128,8 @@ class References:
                 "pass a data set or SDF"
             )
         try:
-            found: dict[str, Any] = json.loads(bytes(self.tensors[HISTOGRAMS].numpy()))
-        except ValueError as error:
+            found: dict[str, Any] = parse_json(bytes(self.tensors[HISTOGRAMS].numpy()), HISTOGRAMS)
+        except MoldiffError as error:
             raise MoldiffError(f"{self.source}: the reference is damaged ({error})") from error
         return found
 

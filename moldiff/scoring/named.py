@@ -17,6 +17,7 @@ from moldiff.chem.descriptors.score_functions import (
     smarts_score,
 )
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.choices import is_code
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.scoring.rarity import BY_TABLES
@@ -42,15 +43,15 @@ def named_score(text: str) -> Score:
         return OF_TARGETS
     if text in BY_TABLES:
         return BY_TABLES[text]
+    if is_code(text):
+        return Score(text, imported_score(text))
     kind, colon, rest = text.partition(":")
     if colon and kind == "network":
         from moldiff.scoring.network import predicted_score  # the only score that needs torch
 
         return Score(text, predicted_score(rest))
-    if colon and kind in ("smarts", "similarity"):
-        return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
     if colon:
-        return Score(text, imported_score(text))
+        return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
     return Score(text, _property_score(text))
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.arguments import check_flag, choice, name_list, parse_part, texts, whole_number
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json
+from moldiff.reading import read_json
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
@@ -238,14 +238,27 @@ def resume_screen(
     shard: str | None = None,
     engines: Engines = ONE_PROCESS,
     retry: bool = False,
+    allow_commands: bool = False,
     progress: Progress | None = None,
 ) -> Screening | None:
     """Go on with a run by the words of its plan.
 
+    Args:
+        run: its folder.
+        shard, engines, retry, progress: see `screen`.
+        allow_commands: let the programs run that the plan names; the folder may come from somebody else.
+
     Raises:
-        MoldiffError: there is none, an input has changed, or see `screen`.
+        MoldiffError: there is none, an input has changed, the plan names programs, or see `screen`.
     """
     plan = read_plan(run)
+    if plan.options.commands and not allow_commands:
+        program = next(iter(plan.options.commands.values()))
+        raise MoldiffError(
+            f"{run}: its plan runs '{program:.100}'; go on with the command that began it, or allow that "
+            "(allow_commands)",
+            argument="allow_commands",
+        )
     plan.check_inputs()
     return _done(run, plan, shard, engines, retry, progress)
 

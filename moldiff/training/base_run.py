@@ -118,7 +118,7 @@ class Run(ABC):
         self.device = resolve_device(training.device)
         if training.threads:
             torch.set_num_threads(training.threads)
-        self.dataset = PreparedDataset.open(config.data, verify=True)
+        self.dataset = PreparedDataset.open(config.data)
         self.model = self._build_model()
         self.rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = (

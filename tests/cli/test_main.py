@@ -44,7 +44,7 @@ def test_help_and_version(run: Run) -> None:
         (["generate", "-n", "many"], ["-n"]),
         (["generate", "--seed", "-1"], ["--seed"]),
         (["generate", "--batch-size", "0"], ["--batch-size"]),
-        (["data", "prepare"], ["files"]),
+        (["data", "prepare"], ["data prepare"]),
         (["data", "prepare", "x.sdf", "-o", "out", "--bonds", "dashed"], ["dashed", "kekule"]),
         (["data", "prepare", "x.sdf", "-o", "out", "--workers", "0"], ["--workers"]),
         (["models", "info", "no-such-model"], ["no-such-model"]),

@@ -206,8 +206,8 @@ def test_damaged_arrays_of_a_prepared_set(run: Run, prepared: Path, name: str, d
     else:
         path.write_bytes(path.read_bytes()[:-3] if damage == "cut" else NOISE)
     put("train.yaml", "data: set\noutput: run\ntraining: {steps: 1}\nnetwork: {layers: 1, node_width: 16, heads: 2}\n")
-    run("data", "info", "set", "--verify").assert_refused("set", "prepare")
-    run("train", "train.yaml").assert_refused("set", "prepare")
+    for command in (["data", "info", "set"], ["train", "train.yaml"], ["evaluate", "a.sdf", "--reference", "set"]):
+        run(*command).assert_refused("set", "prepare")
     assert not Path("run").exists()
 
 

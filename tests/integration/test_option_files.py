@@ -110,6 +110,29 @@ def test_a_bad_file_is_one_line(run: Run, here: Path, text: str, words: list[str
     assert os.listdir(here) == ["o.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (["generate"], "score: evil.py:f\nscore-weight: 1\n"),
+        (["generate"], "score-weight: 1\nscore: 'evil:f'\n"),
+        (["filter", "in.smi"], "out: x.sdf\ncommand: 'x=touch ran {smiles}'\n"),
+        (["filter", "in.smi"], "out: x.sdf\ncommand: ['x=touch ran {smiles}']\n"),
+        (["screen", "in.smi"], "out: run\ncommand: ['x=touch ran {smiles}']\n"),
+    ],
+)
+def test_no_file_can_run_code(run: Run, here: Path, packed: Path, command: list[str], text: str) -> None:
+    Path("evil.py").write_text("open('ran', 'w')\n\ndef f(molecules):\n    return [1.0 for _ in molecules]\n")
+    Path("in.smi").write_text("CCO\n")
+    Path("o.yaml").write_text(text)
+    run(*command, "--config", "o.yaml").assert_refused("runs code, which no file may ask for", "command line: --")
+    assert not Path("ran").exists() and not Path("x.sdf").exists() and not Path("run").exists()
+
+
+def test_scores_that_are_no_code_may_stand_in_a_file(run: Run, packed: Path) -> None:
+    Path("o.yaml").write_text(f"model: {packed}\nscore: 'smarts:[#8]'\nscore-weight: x\n")
+    run("generate", "--config", "o.yaml").assert_refused("--score-weight")
+
+
 def test_a_file_that_is_not_there(run: Run) -> None:
     for command in (["generate"], ["vary", "x.sdf"], ["conformers", "x.sdf"]):
         run(*command, "--config", "none.yaml").assert_refused("config none.yaml cannot be read: No such file")

@@ -8,10 +8,10 @@ import pytest
 from moldiff.config import CurveConfig, NetworkConfig, OnPolicyConfig, SamplingConfig, TrainConfig
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json
 from moldiff.models.contents import statistics_of_model
 from moldiff.models.folder import load_model_folder
 from moldiff.models.loaded import Scales, load_model
+from moldiff.reading import read_json
 from moldiff.training.denoiser_run import adapted_sampling
 from moldiff.training.scales import scales_of, with_scales
 from moldiff.training.train import train

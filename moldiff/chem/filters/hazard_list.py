@@ -28,7 +28,8 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from moldiff.chem.io.records import parse, read_texts
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json, write_json
+from moldiff.files import write_json
+from moldiff.reading import read_json
 
 FORMAT, FORMAT_VERSION = "moldiff-hazard-list", 1
 _TAUTOMERS = "/KET /15T"

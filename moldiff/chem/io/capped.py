@@ -14,6 +14,7 @@ MAX_RECORD = 1_000_000  # characters
 MAX_SMILES = 10_000
 SHOWN = 60  # characters of a text that a reason quotes
 MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
+MAX_BLANK = 1_000_000  # lines without a word in a row
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,15 @@ def capped_lines(path: Path, handle: io.TextIOBase) -> Iterator[str]:
     """Yield lines; what is longer than a record may be is cut just behind that length, and never kept.
 
     Raises:
-        MoldiffError: a line of more than `MAX_LINE` characters (a file of zeros, a packed bomb).
+        MoldiffError: a line of more than `MAX_LINE` characters (a file of zeros, a packed bomb), or more than
+            `MAX_BLANK` blank ones in a row.
     """
-    number = 0
+    number = blank = 0
     while line := handle.readline(MAX_RECORD + 2):
         number, size, rest = number + 1, len(line), line
+        blank = blank + 1 if line.isspace() else 0
+        if blank > MAX_BLANK:
+            raise MoldiffError(f"{path}: more than {MAX_BLANK} blank lines in a row, up to line {number}")
         while size > MAX_RECORD and not rest.endswith("\n") and rest:
             rest = handle.readline(MAX_RECORD)
             size += len(rest)

@@ -12,6 +12,8 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+from moldiff.reading import open_regular
+
 logger = logging.getLogger(__name__)
 
 _HEAD = 4096  # bytes that tell the encoding
@@ -43,7 +45,7 @@ def tell_once(message: str) -> None:
 
 def open_text(path: Path) -> io.TextIOWrapper:
     """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252."""
-    with open(path, "rb") as plain:
+    with open_regular(path) as plain:
         packed = path.name.lower().endswith(".gz") or plain.read(2) == _GZIP
     handle: Any = (gzip.open if packed else open)(path, "rb")
     head = handle.peek(_HEAD)[:_HEAD]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from moldiff.errors import MoldiffError
 from moldiff.foreign_text import plain_cell
 
 MAX_CELL = 131_072  # bytes in a table, as many as Python's csv reader takes
+MAX_COLUMNS = 20_000
 MAX_COLUMN = 1 << 30  # bytes, and numbers in lists, that one column of a Parquet row group unpacks to
 PARQUET_ROWS = 512  # read at once: with the largest cells, 64 MB of a column
 COORDINATES = "coordinates_mA"  # column of a table: see `moldiff.chem.io.ordered_smiles`
@@ -151,13 +153,19 @@ def _delimiter(header: str) -> str:
 
 def _distinct(path: Path, header: Sequence[str]) -> list[str]:
     """Return column names, each once: further columns of a name are numbered, and said."""
-    names: list[str] = []
+    if len(header) > MAX_COLUMNS:
+        raise MoldiffError(f"{path} has {len(header)} columns, more than {MAX_COLUMNS}")
+    names: dict[str, None] = {}
+    copies: Counter[str] = Counter()
     for column in header:
-        numbered = (column if number == 1 else f"{column} ({number})" for number in itertools.count(1))
-        names.append(next(name for name in numbered if name not in names))
-        if names[-1] != column and column.strip():
-            tell_once(f"{path} has more than one column '{column}'; further ones are called '{names[-1]}'")
-    return names
+        name = column
+        while name in names:
+            copies[column] += 1
+            name = f"{column} ({copies[column] + 1})"
+        if name != column and column.strip() and copies[column] == 1:
+            tell_once(f"{path} has more than one column '{column}'; further ones are called '{name}' and so on")
+        names[name] = None
+    return list(names)
 
 
 class _RowBudget:

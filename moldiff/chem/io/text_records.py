@@ -22,6 +22,7 @@ from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv, read_parquet
 from moldiff.errors import MoldiffError
+from moldiff.reading import check_regular
 from moldiff.run_record import is_output
 
 __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "TextRecord", "read_texts"]
@@ -54,6 +55,7 @@ def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecor
     try:
         if path.is_dir():
             raise MoldiffError(f"{path} is a folder, not a molecule file")
+        check_regular(path)
         if path.stat().st_size == 0 and not is_output(path):
             raise MoldiffError(f"{path} is empty")
     except OSError as error:

@@ -18,6 +18,7 @@ from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
+from moldiff.reading import parse_json
 from moldiff.screening.entries import Entry
 from moldiff.status import Status
 
@@ -94,11 +95,11 @@ class Draws:
         try:
             with gzip.open(path, "rt", encoding="utf-8") as handle:
                 for place, line in enumerate(handle):
-                    value, name = json.loads(line), str(first + place)
+                    value, name = parse_json(line, str(path)), str(first + place)
                     text = TextRecord(first + place, "sdf", name, value.get("block", ""))
                     judged = None if "block" in value else (Status(value["status"]), str(value["reason"]))
                     yield Entry(number + place, self.file, text, judged=judged)
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, MoldiffError) as error:
             raise MoldiffError(f"{path} cannot be read ({str(error)[:80]}); remove it to draw again") from error
 
 

@@ -11,7 +11,8 @@ from typing import Any
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
-from moldiff.files import read_json, sha256_of, write_json
+from moldiff.files import sha256_of, write_json
+from moldiff.reading import read_json
 from moldiff.screening.entries import Entry, library_of
 from moldiff.screening.runs.draws import Draws, draws_path
 from moldiff.screening.runs.options import ScreenOptions

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, read_json, write_json
+from moldiff.files import atomic_writer, write_json
+from moldiff.reading import read_json
 from moldiff.screening.filter_run import records_sheet
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.rows import COLUMNS, Row

@@ -10,7 +10,8 @@ from typing import Any
 
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, file_set, read_json
+from moldiff.files import FileSet, file_set
+from moldiff.reading import read_json
 from moldiff.run_record import record_path, run_record
 from moldiff.screening.ranking import Best
 from moldiff.screening.rows import Row, RowCounts

@@ -33,6 +33,7 @@ from moldiff.deprecations import ON_POLICY_KEYS, renamed_keys
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.reading import check_regular, parse_json
 
 _MADE_BY = "made_by"
 
@@ -116,12 +117,14 @@ class OnPolicyData:
         """
         groups: dict[int, dict[str, Tensor]] = {}
         try:
+            check_regular(path)
             with safe_open(path, framework="pt") as handle:
-                found = renamed_keys(dict(json.loads(handle.metadata()[_MADE_BY])), str(path), ON_POLICY_KEYS)
+                settings = parse_json(handle.metadata()[_MADE_BY], str(path))
+                found = renamed_keys(dict(settings), str(path), ON_POLICY_KEYS)
                 for key in handle.keys():  # noqa: SIM118 - not a mapping
                     width, _, name = key.partition(".")
                     groups.setdefault(int(width), {})[name] = handle.get_tensor(key)
-        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, MoldiffError) as error:
             raise MoldiffError(f"{path} is damaged ({error}); remove it, and the draws are made again") from error
         if found != made_by:
             differ = ", ".join(sorted(key for key in {*found, *made_by} if found.get(key) != made_by.get(key)))

@@ -62,7 +62,7 @@ def raising(molecules: list[Chem.Mol]) -> list[float]:
         (lambda molecules: [1.0, float("nan"), 2.0], "returned nan for c1ccccc1; expected a finite number, or None"),
         (lambda molecules: [float("-inf"), 1.0, 2.0], "returned -inf for CCO"),
         (lambda molecules: [1.0, 1.0, "high"], "returned 'high' for CC(N)=O"),
-        (lambda molecules: np.array([0.0, 1.0, np.nan]), "returned np.float64(nan) for CC(N)=O"),
+        (lambda molecules: np.array([0.0, 1.0, np.nan]), f"returned {np.float64('nan')!r} for CC(N)=O"),
         (lambda molecules: 1 / 0, "raised ZeroDivisionError: division by zero"),
     ],
 )

@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import tarfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -75,6 +76,39 @@ def test_empty_records_without_end_are_refused(tmp_path: Path, monkeypatch: pyte
         path.write_bytes(pack((head + empty * 501).encode()))
         with pytest.raises(MoldiffError, match=r"more than 500 empty records in a row, up to record 502"):
             list(read_texts(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("a.smi", "CC\n"),
+        ("a.csv", "smiles\nCC\n"),
+        ("a.xyz", "1\nhelium\nHe 0 0 0\n"),
+        ("a.sdf.gz", DRUGS.read_text().split("$$$$\n")[0] + "$$$$\n"),
+    ],
+)
+def test_blank_lines_without_end_are_refused(
+    tmp_path: Path, name: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capped, "MAX_BLANK", 500)
+    path, pack = tmp_path / name, gzip.compress if name.endswith(".gz") else bytes
+    path.write_bytes(pack((head + "\n" * 500).encode()))
+    assert [text.reason for text in read_texts(path)] == [""]
+    path.write_bytes(pack((head + "\n" * 501).encode()))
+    with pytest.raises(MoldiffError, match=r"more than 500 blank lines in a row, up to line \d+"):
+        list(read_texts(path))
+
+
+def test_columns_that_all_bear_one_name_take_no_time_of_their_own(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("smiles" + ",x" * 5000 + ",x (7)\nC" + ",1" * 5001 + "\n")
+    began = time.monotonic()
+    (text,) = read_texts(path)
+    assert time.monotonic() - began < 2
+    assert len(text.tags) == 5001 and "x (7) (2)" in text.tags
+    path.write_text("smiles" + ",x" * 20_000 + "\nC\n")
+    with pytest.raises(MoldiffError, match="has 20001 columns, more than 20000"):
+        list(read_texts(path))
 
 
 def test_a_csv_row_over_many_lines_ends_somewhere(tmp_path: Path) -> None:

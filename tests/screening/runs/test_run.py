@@ -232,6 +232,18 @@ def test_two_processes_do_not_work_in_one_folder(library: Path, tmp_path: Path) 
     assert merge_screens([run]).funnel["requested"] == 11
 
 
+def test_the_programs_of_a_plan_run_only_when_allowed(library: Path, tmp_path: Path) -> None:
+    run, mark = tmp_path / "run", tmp_path / "ran"
+    words = {"commands": {"x": f"touch {mark} {{smiles}}"}, "shard_size": 4}
+    moldiff.screen(library, run, shard="1/3", **words)
+    mark.unlink()
+    with pytest.raises(MoldiffError, match=r"its plan runs 'touch .* \(allow_commands\)"):
+        resume_screen(run)
+    assert not mark.exists()
+    resume_screen(run, allow_commands=True)
+    assert mark.exists()
+
+
 def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(MoldiffError, match="no screening run"):

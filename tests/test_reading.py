@@ -1,0 +1,98 @@
+"""Files that anybody may have written: what never ends, what fits nowhere, and JSON that is none."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from moldiff.chem.io.records import read_texts
+from moldiff.datasets.prepared import PreparedDataset
+from moldiff.errors import MoldiffError
+from moldiff.reading import check_regular, parse_json, read_json, read_whole
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def giant(path: Path) -> Path:
+    """Make a sparse file of 8 GB, which takes no space."""
+    with open(path, "wb") as handle:
+        handle.truncate(1 << 33)
+    return path
+
+
+def test_a_file_of_the_size_allowed_is_read_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"12345")
+    assert read_whole(path, 5) == b"12345"
+    with pytest.raises(MoldiffError, match="a is larger than the 4 bytes allowed"):
+        read_whole(path, 4)
+
+
+@pytest.mark.parametrize("read", [read_json, check_regular, lambda path: read_whole(path, 10)])
+def test_pipes_devices_and_names_that_no_file_has(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    for path in (pipe(tmp_path / "a"), Path("/dev/zero")):
+        with pytest.raises(MoldiffError, match="is not a regular file"):
+            read(path)
+    for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b", tmp_path / "a\ud800"):
+        with pytest.raises(MoldiffError, match=r"cannot be read|not a regular file"):
+            read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"[1, -Infinity]",
+        b"[" * 100_000,
+        b"1" * 5000,
+        b'{"a": "\\ud800"}',
+        b"\xff",
+        b'{"a":' * 50_000,
+    ],
+)
+def test_what_is_no_json(text: bytes) -> None:
+    with pytest.raises(MoldiffError, match=r"^here is not valid JSON \(") as caught:
+        parse_json(text, "here")
+    assert len(str(caught.value)) < 200
+
+
+def test_characters_of_two_halves_are_json() -> None:
+    assert parse_json(b'{"a": "\\ud83d\\ude00", "b": "\\\\ud"}', "here") == {"a": "\U0001f600", "b": "\\ud"}
+
+
+@pytest.mark.parametrize("make", [pipe, giant])
+@pytest.mark.parametrize("name", ["a.yaml", "a.json", "a.sdf", "a.parquet", "a.tar.bz2", "a.smarts", "list.json"])
+def test_no_command_waits_or_fills_the_memory(
+    run: Callable, sample_path: Path, tmp_path: Path, name: str, make: Callable[[Path], Path]
+) -> None:
+    path = make(tmp_path / name)
+    commands: dict[str, list[list[str | Path]]] = {
+        "a.yaml": [["train", path], ["filter", sample_path, "--config", path]],
+        "a.json": [["evaluate", sample_path, "--reference", path]],
+        "a.smarts": [["filter", sample_path, "--smarts", path]],
+        "list.json": [["filter", sample_path, "--hazard-list", path]],
+    }
+    began = time.monotonic()
+    for command in commands.get(name, []):
+        run(*command, *(["-o", tmp_path / "out.sdf"] if command[0] == "filter" else [])).assert_refused(name)
+    if not name.endswith(("yaml", "json", "smarts")):
+        with pytest.raises(MoldiffError, match=r"not a regular file|line 1 has more|not a Parquet|damaged"):
+            list(read_texts(path))
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("name", ["dataset.json", "names.txt", "positions.npy"])
+def test_pipes_in_a_prepared_folder(sample_folder: Path, tmp_path: Path, name: str) -> None:
+    for entry in sample_folder.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    (tmp_path / name).unlink()
+    pipe(tmp_path / name)
+    with pytest.raises(MoldiffError, match=name.partition(".")[0]):
+        PreparedDataset.open(tmp_path).names()

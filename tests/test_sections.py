@@ -1,0 +1,110 @@
+"""The safe YAML reader: every value has one spelling, and whatever else a file holds is one line."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from moldiff.config import load_config
+from moldiff.errors import MoldiffError
+from moldiff.sections import parse_yaml
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1),
+        ("-7", -7),
+        ("0", 0),
+        ("1e-3", 1e-3),
+        (".5", 0.5),
+        ("true", True),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("NO", "NO"),
+        ("012", "012"),
+        ("1_000", "1_000"),
+        ("0x1f", "0x1f"),
+        ("1:30", "1:30"),
+        ("2026-01-31", "2026-01-31"),
+        ("2026-99-99", "2026-99-99"),
+        ("=", "="),
+        (".nan", ".nan"),
+        ("\u0663", "\u0663"),
+        ("'1'", "1"),
+        ("[1, [a, {b: 2}]]", [1, ["a", {"b": 2}]]),
+        ("{<<: {a: 1}}", {"<<": {"a": 1}}),
+        ('"caf\\u00e9 \\U0001f600 a\\tb"', "caf\u00e9 \U0001f600 a\tb"),
+        (str(2**63 - 1), 2**63 - 1),
+        (str(-(2**63)), -(2**63)),
+    ],
+)
+def test_what_a_value_is(text: str, value: object) -> None:
+    found = parse_yaml(text, "here")
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("!!bool maybe", "tags are not allowed: 'tag:yaml.org,2002:bool'"),
+        ("!!timestamp x", "tags"),
+        ("!!map [1]", "tags"),
+        ("!!binary x", "tags"),
+        ("!!int x", "tags"),
+        ("a: !own {b: 1}", "tags"),
+        ("! a", "tags"),
+        ("!!python/name:os.system", "tags"),
+        ("1" * 4000, "the number 11111111111111111111... is out of range"),
+        (str(2**63), "out of range"),
+        (str(-(2**63) - 1), "out of range"),
+        ("a: 1e999", "numbers must be finite"),
+        ("[-1e400]", "finite"),
+        ('"a\\0b"', "'\\x00'"),
+        ('a: "\\ud800"', "'\\ud800'"),
+        ('"\\e[31m": 1', "'\\x1b'"),
+        ("{[1]: 2}", "a key must be one word"),
+        ("{a: 1, a: 2}", "key 'a' stands twice"),
+        ("a\0b", "not valid YAML"),
+        ("&a [*a]", "aliases"),
+    ],
+)
+def test_what_is_refused_in_one_line(text: str, words: str) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        parse_yaml(text, "here")
+    assert str(caught.value).startswith("here is not valid YAML: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+def test_many_keys_take_no_time_of_their_own() -> None:
+    text = "\n".join(f"k{number}: 1" for number in range(4000))
+    began = time.monotonic()
+    assert len(parse_yaml(text, "here")) == 4000
+    once = time.monotonic() - began
+    began = time.monotonic()
+    parse_yaml(text + "\n" + text.replace("k", "l") + "\n" + text.replace("k", "m"), "here")
+    assert time.monotonic() - began < 6 * once + 0.5
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "training: {threads: 9223372036854775807}",
+        "training: {threads: 100000}",
+        "training: {steps: 9223372036854775807}",
+        "training: {batch_size: 9223372036854775807}",
+        "training: {seed: 9223372036854775807}",
+        "training: {devices: 9223372036854775807}",
+        "optimizer: {warmup_steps: 9223372036854775807}",
+        "on_policy: {draws: 9223372036854775807}",
+        "on_policy: {sampler_evaluations: [9223372036854775807]}",
+        "network: {layers: 9223372036854775807}",
+    ],
+)
+def test_counts_beyond_any_machine(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "train.yaml"
+    path.write_text(f"data: d\noutput: o\n{line}\n")
+    with pytest.raises(MoldiffError, match="less than"):
+        load_config(path, [])
