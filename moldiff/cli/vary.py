@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     AddHydrogens,
     BatchSize,
+    ChemistryWorkers,
     Confidence,
     Device,
     Evaluations,
@@ -28,6 +29,7 @@ from moldiff.cli.shared import (
     SamplerOption,
     Seed,
     Shard,
+    load_chemistry,
     progress_bar,
 )
 
@@ -64,11 +66,13 @@ def vary(
     report: ReportFile = None,
     confidence: Confidence = False,
     shard: Shard = None,
+    workers: ChemistryWorkers = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
+    load_chemistry(workers, "moldiff.generation.variations")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.options.output import OutputOptions
@@ -93,6 +97,7 @@ def vary(
         add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
+        workers=workers,
         shard=WHOLE if shard is None else parse_part(shard),
         hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(

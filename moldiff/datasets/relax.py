@@ -30,7 +30,7 @@ from moldiff.files import atomic_writer, claimed, refuse_existing_file
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.journal import Journal, is_unfinished, journal_of, refuse_unfinished
-from moldiff.processes import Lost, map_items
+from moldiff.processes import Lost, pool_of
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -152,11 +152,11 @@ def _relax_sources(
 ) -> None:
     """Add the results that are not there yet to a journal."""
     started = time.monotonic() - journal.seconds
-    with watched_signals() as interruption:
+    with watched_signals() as interruption, pool_of(workers) as pool:
         texts = (record for source in sources for record in source.texts())
         sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)
-        found = map_items(work, sent, workers=workers, timeout_s=timeout_s)
+        found = pool.map_items(work, sent, timeout_s=timeout_s)
         for result in interruption.until(map(_named, found, known)):
             journal.add(asdict(result), time.monotonic() - started)
             if progress is not None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moldiff.arrays import RawSample
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.choices import Until
 from moldiff.evaluation.rarity import tables_for
@@ -29,7 +30,7 @@ from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
 from moldiff.sampling.constraints import decoding_constraints
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.status import Status
 from moldiff.threads import INLINE, Workers
 
@@ -69,7 +70,8 @@ class GenerateRun(Run):
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
-        decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        rules = tuple(constraint.rule for constraint in constraints)
+        decoder = VerifiedDecoder(decoder, rules) if rules else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
         self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
@@ -126,13 +128,14 @@ class GenerateRun(Run):
             wanted = sampler.condition(torch.arange(first, first + count))
             settled = 0
             for result in interruption.until(
-                renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks)
+                renoiser.settle(drawn, self.decoder, self.options.renoise, self.gate, self.checks, self.pool)
             ):
                 evaluations = sampler.evaluations + result.renoised * renoiser.evaluations
                 yield self.measured(replace(result, evaluations=evaluations), wanted[result.number - first])
                 settled += 1
             if interruption.number is not None:
-                for result in renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks):
+                rest = renoiser.settle(drawn[settled:], self.decoder, 0, self.gate, self.checks, self.pool)
+                for result in rest:
                     result = replace(result, evaluations=sampler.evaluations)
                     yield self.measured(result, wanted[result.number - first])
                 return

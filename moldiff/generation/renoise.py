@@ -11,14 +11,16 @@ from dataclasses import replace
 
 import torch
 
+from moldiff.arrays import RawSample
 from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.datasets.batching import bucket_width
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.results import Gate, MoleculeResult, assess
+from moldiff.generation.results import Gate, MoleculeResult, assess_all
 from moldiff.geometry import center
 from moldiff.molecules import collate
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
+from moldiff.processes import THIS_PROCESS, Pool
+from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
 from moldiff.sampling.sampler import evaluations_of, resample
 from moldiff.status import Status
 
@@ -50,6 +52,7 @@ class Renoiser:
         attempts: int,
         gate: Gate = STANDARD_GATE,
         checks: Sequence[Check] = (),
+        pool: Pool = THIS_PROCESS,
     ) -> Iterator[MoleculeResult]:
         """Yield the result of each draw in order, after up to so many attempts at those that are invalid.
 
@@ -57,15 +60,14 @@ class Renoiser:
         not stay finite has nothing to start from, and a molecule that is withheld or left out by a check stays so.
         """
         if not attempts:
-            yield from (assess(draw, decoder, gate, checks=checks) for draw in draws)
+            yield from assess_all(draws, decoder, gate, checks, pool)
             return
-        results = {draw.number: assess(draw, decoder, gate, checks=checks) for draw in draws}
+        results = {result.number: result for result in assess_all(draws, decoder, gate, checks, pool)}
         for number in range(1, attempts + 1):
             invalid = [draw for draw in draws if results[draw.number].status == Status.INVALID]
-            for draw in self.attempt(invalid, number).values():
-                new = assess(draw, decoder, gate, checks=checks)
-                kept = new if new.status in (Status.VALID, Status.FILTERED) else results[draw.number]
-                results[draw.number] = replace(kept, renoised=number)
+            for new in assess_all(self.attempt(invalid, number).values(), decoder, gate, checks, pool):
+                kept = new if new.status in (Status.VALID, Status.FILTERED) else results[new.number]
+                results[new.number] = replace(kept, renoised=number)
         yield from (results[draw.number] for draw in draws)
 
     def attempt(self, draws: list[RawSample], number: int) -> dict[int, RawSample]:

@@ -10,19 +10,16 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from moldiff.arguments import check_flag, choice, number, refusal
-from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, decode, encode
-from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.filters.hazards import HazardGate
-from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules
-from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
@@ -31,21 +28,25 @@ from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydroge
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
+from moldiff.generation.results import CHUNK, COLUMNS, Gate, MoleculeResult, failed
+from moldiff.generation.variations import SAME, Seed, assess_variation, seed_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
+from moldiff.processes import DEADLINE_S, Lost
 from moldiff.randomness import record_key
-from moldiff.sampling.constraints import NO_CONSTRAINTS
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.demands import NO_CONSTRAINTS
+from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.status import Status
 from moldiff.threads import Workers
 
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
 DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/benchmarks/results/vary.md
 DEFAULT_VARIATIONS = 10
-SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
 _COLUMNS = (*_FACTS, *(name for name in COLUMNS[2:] if name != "renoised"))
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
@@ -86,22 +87,6 @@ class VaryOptions(RecordOptions):
         return low + (high - low) * (draw / (self.n - 1) if self.n > 1 else 0.5)
 
 
-@dataclass(frozen=True)
-class Seed:
-    """A molecule to vary.
-
-    Attributes:
-        arrays: zero mean.
-        centre: (3,) where its mean was, angstrom.
-        smiles, flat: canonical SMILES with and without stereo.
-    """
-
-    arrays: MolArrays
-    centre: np.ndarray
-    smiles: str
-    flat: str
-
-
 class VaryRun(RecordRun[Seed]):
     """Draws variations.
 
@@ -122,16 +107,9 @@ class VaryRun(RecordRun[Seed]):
         self.columns = (COLUMNS[0], *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
         self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
 
-    def prepare(self, record: Record) -> Seed:
-        assert record.mol is not None
-        arrays = encode(record.mol, self.model.vocabulary, fragments=False)
-        centre = arrays.pos.astype(np.float64).mean(0)
-        centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        conversion = decode(arrays, self.model.vocabulary)
-        if conversion.mol is None:
-            raise EncodingError(conversion.reason)
-        smiles, flat = (canonical_smiles(conversion.mol, stereo=stereo) for stereo in (True, False))
-        return Seed(centred, centre, smiles, flat)
+    @property
+    def prepare(self) -> Callable[[Mol], Seed]:
+        return partial(seed_of, vocabulary=self.model.vocabulary)
 
     def settle(
         self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
@@ -147,19 +125,14 @@ class VaryRun(RecordRun[Seed]):
         for draw in interruption.until(TaskRunner(sampler, noised_walk(sampler)).run(tasks)):
             drawn[draw.number] = draw
             done()
-        for key, ask in by_key.items():
-            if key in drawn:
-                yield self._result(ask, drawn[key], sampler.evaluations)
-
-    def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
-        seed, strength = ask.item, self.options.strength_of(ask.draw)
-        assert seed is not None
-        draw = replace(draw, number=ask.number)
-        if draw.arrays is not None:
-            pos = (draw.arrays.pos + seed.centre).astype(np.float32)
-            draw = replace(draw, arrays=replace(draw.arrays, pos=pos))
-        result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder, self.gate), seed))
-        return replace(result, evaluations=evaluations, facts={"strength": float(strength), **result.facts})
+        made = [(ask, replace(drawn[key], number=ask.number)) for key, ask in by_key.items() if key in drawn]
+        work = partial(assess_variation, decoder=self._decoder, gate=self.gate)
+        pairs = ((draw, ask.item) for ask, draw in made)
+        results = self.pool.map_items(work, pairs, chunk=CHUNK, timeout_s=DEADLINE_S)
+        for (ask, _), found in zip(made, results, strict=True):
+            result = failed(ask.number, found) if isinstance(found, Lost) else found
+            facts = {"strength": float(self.options.strength_of(ask.draw)), **result.facts}
+            yield replace(result, evaluations=sampler.evaluations, facts=facts)
 
     def note(self, result: MoleculeResult) -> None:
         super().note(result)
@@ -200,19 +173,6 @@ def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample
         )
 
     return walk
-
-
-def _compared(result: MoleculeResult, seed: Seed) -> MoleculeResult:
-    """Return a result with the facts of how near its molecule, if its chemistry is sound, came to its seed."""
-    if result.mol is None or not result.smiles:
-        return result
-    same = OTHER
-    if result.smiles == seed.smiles:
-        same = SAME
-    elif canonical_smiles(result.mol, stereo=False) == seed.flat:
-        same = STEREOISOMER
-    similarity = float(nearest_similarity([result.smiles], [seed.smiles])[0])
-    return replace(result, facts={"same_molecule": same, "similarity": similarity})
 
 
 @whatever_the_default

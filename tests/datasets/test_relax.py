@@ -15,6 +15,7 @@ from moldiff.chem.io.records import read_records
 from moldiff.chem.relax import Method, Relaxed, relax
 from moldiff.datasets.relax import relax_files
 from moldiff.errors import MoldiffError
+from moldiff.processes import pool_of
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
 
@@ -97,7 +98,7 @@ def test_a_run_goes_on_after_a_kill(files: list[Path], tmp_path: Path, monkeypat
     asked: list[str] = []
     original = module._guarded
     monkeypatch.setattr(module, "_guarded", lambda text, options: asked.append(text.name) or original(text, options))
-    monkeypatch.setattr(module, "map_items", lambda work, items, **_: map(work, items))
+    monkeypatch.setattr(module, "pool_of", lambda workers: pool_of(workers, isolated=False))
     relax_files(files, killed, method="mmff94s", resume=True)
     names = [record.name for file in files for record in read_records(file)]
     assert asked == names[4:], "what was done is taken over"

@@ -14,7 +14,7 @@ from generating import generate_files, options_of
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
-from moldiff.arrays import LogProbabilities
+from moldiff.arrays import LogProbabilities, RawSample
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check
@@ -33,12 +33,13 @@ from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.result import result_of
-from moldiff.generation.results import Gate, MoleculeResult, ResultCounts, assess
+from moldiff.generation.result_counts import ResultCounts
+from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
