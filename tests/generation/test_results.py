@@ -1,6 +1,7 @@
 """What a molecule is: one function says it, nothing that breaks ends a run, and what is withheld has no structure."""
 
 import contextlib
+import copy
 import csv
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ import pytest
 from generating import generate_files, options_of
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from moldiff.arrays import LogProbabilities, RawSample
 from moldiff.chem.descriptors import rdkit_descriptors
@@ -296,3 +298,14 @@ def test_every_command_asks_the_gate_of_its_options(methanes: None, model: Path,
 def test_what_a_model_makes_is_never_released(model: Path) -> None:
     with pytest.raises(MoldiffError, match="cannot be released"):
         replace(options_of(n=1, model=str(model)), hazards=HazardGate(released="because we want to"))
+
+
+def test_a_result_that_travels_between_processes_keeps_every_digit() -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[C@H](O)F"))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    mol.GetConformer().SetAtomPosition(0, (1 / 3, 2 / 3, 1e-9))
+    result = MoleculeResult(3, Status.VALID, mol=mol, smiles="C[C@H](O)F", facts={"strength": 0.1}, title="a")
+    arrived = copy.deepcopy(result)  # by the same way
+    assert replace(arrived, mol=None) == replace(result, mol=None)
+    assert arrived.mol is not None and Chem.MolToSmiles(arrived.mol) == Chem.MolToSmiles(mol)
+    assert (arrived.mol.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()
