@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from multiprocessing import get_context
+from multiprocessing.util import Finalize
 from typing import Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -268,7 +269,10 @@ def standing_pool(workers: int) -> Pool:
 
 @cache
 def _standing(parent: int, workers: int) -> WorkerPool:
-    return WorkerPool(workers)
+    pool = WorkerPool(workers)
+    # before multiprocessing ends what it knows of: while it waits for that, the pool would replace it
+    Finalize(pool, pool.stop, exitpriority=10)
+    return pool
 
 
 def _load(*modules: str) -> None:

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, read_json, refuse_existing, sha256_of, write_json, write_text
+from moldiff.files import (
+    atomic_writer,
+    claimed,
+    read_json,
+    refuse_existing,
+    refuse_existing_file,
+    sha256_of,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -129,3 +138,27 @@ def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
     with claimed(out):  # of a killed process nothing is left
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_not_replaced_and_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
+    there, link = tmp_path / "there.sdf", tmp_path / "link.sdf"
+    there.write_text("theirs")
+    link.symlink_to(there)
+    with pytest.raises(MoldiffError, match=r"link\.sdf is a link; it is not replaced"):
+        refuse_existing_file(link, overwrite=True)
+    there.unlink()
+    with pytest.raises(MoldiffError, match=r"link\.sdf is a link; it is not replaced"):
+        refuse_existing_file(link, overwrite=False)
+    with (
+        pytest.raises(MoldiffError, match=r"a{240}\.sdf cannot be written: File name too long"),
+        claimed(tmp_path / f"{'a' * 240}.sdf"),
+    ):
+        raise AssertionError("it was claimed")
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity"])
+def test_json_is_read_without_what_is_no_number(tmp_path: Path, number: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(f'{{"width": {number}}}')
+    with pytest.raises(MoldiffError, match=rf"not valid JSON \({number} is no number of JSON\)"):
+        read_json(path)

@@ -181,3 +181,24 @@ def test_a_program_with_a_standing_pool_ends_at_once(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and err == ""
     assert time.time() - float(out) < 10
+
+
+def test_so_does_a_process_of_multiprocessing_whose_workers_have_hardly_begun(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        from multiprocessing import get_context
+        from moldiff.processes import standing_pool
+        def begin():
+            standing_pool(2).load("moldiff.chem.convert")
+        if __name__ == "__main__":
+            for _ in range(3):
+                child = get_context("forkserver").Process(target=begin)
+                child.start()
+                child.join(30)
+                print(child.exitcode, end=" ")
+                child.kill()
+        """,
+    )
+    out, err = process.communicate(timeout=120)
+    assert (out, err) == ("0 0 0 ", "")
