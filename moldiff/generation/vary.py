@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -105,7 +106,8 @@ class VaryRun(RecordRun[Seed]):
         decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
         self._decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.columns = (COLUMNS[0], *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
-        self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
+        # of each draw: its strength, a letter of same_molecule, its similarity; " ", NaN if it is not valid
+        self._strengths, self._same, self._similarities = array("d"), bytearray(), array("d")
 
     @property
     def prepare(self) -> Callable[[Mol], Seed]:
@@ -139,24 +141,25 @@ class VaryRun(RecordRun[Seed]):
         if (strength := result.facts.get("strength")) is None:
             return  # of a record that cannot be varied
         same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
-        known = (same, similarity) if result.status == Status.VALID else ("", math.nan)
-        self._seen.append((float(str(strength)), *known))
+        valid = result.status == Status.VALID
+        self._strengths.append(float(str(strength)))
+        self._same.append(ord(same[:1] if valid and same else " "))
+        self._similarities.append(similarity if valid else math.nan)
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
         low, high = self.options.strength
         edges = np.linspace(low, high, (_BINS if high > low else 1) + 1)
-        strengths = np.array([strength for strength, _, _ in self._seen])
-        bins = np.clip(np.searchsorted(edges, strengths, side="right") - 1, 0, len(edges) - 2)
+        same = np.frombuffer(self._same, dtype=np.uint8)
+        bins = np.clip(np.searchsorted(edges, self._strengths, side="right") - 1, 0, len(edges) - 2)
         lines = []
         for k in np.unique(bins).tolist():
-            rows = [self._seen[place] for place in np.flatnonzero(bins == k)]
-            valid = [(same, similarity) for _, same, similarity in rows if same]
+            valid = (bins == k) & (same != ord(" "))
             label = f"{edges[k]:.2f}..{edges[k + 1]:.2f}" if high > low else f"{low:g}"
-            line = f"strength {label}: {len(rows)} drawn, {len(valid)} valid"
-            if valid:
-                known = sum(same == SAME for same, _ in valid)
-                mean = np.mean([similarity for _, similarity in valid])
+            line = f"strength {label}: {(bins == k).sum()} drawn, {valid.sum()} valid"
+            if valid.any():
+                known = (same[valid] == ord(SAME[0])).sum()
+                mean = np.mean(np.asarray(self._similarities)[valid])
                 line += f", of these {known} the seed itself; mean similarity {mean:.2f}"
             lines.append(line)
         return lines

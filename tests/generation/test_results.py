@@ -4,6 +4,7 @@ import contextlib
 import copy
 import csv
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.hazard_list import hazard_list_of
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD, HazardGate
+from moldiff.chem.identity import text_key
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
@@ -35,7 +37,7 @@ from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.result import result_of
-from moldiff.generation.result_counts import ResultCounts
+from moldiff.generation.result_counts import FirstNumbers, ResultCounts
 from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
@@ -309,3 +311,15 @@ def test_a_result_that_travels_between_processes_keeps_every_digit() -> None:
     assert replace(arrived, mol=None) == replace(result, mol=None)
     assert arrived.mol is not None and Chem.MolToSmiles(arrived.mol) == Chem.MolToSmiles(mol)
     assert (arrived.mol.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()
+
+
+def test_first_numbers_are_those_of_a_dictionary_in_a_fraction_of_its_memory() -> None:
+    found, known = FirstNumbers(), dict[int, int]()
+    draws = np.random.default_rng(0).integers(0, 30_000, size=50_000)
+    keys = [text_key(f"C{number}") if number else 0 for number in draws.tolist()]
+    for number, key in enumerate(keys):
+        assert found.setdefault(key, number) == known.setdefault(key, number)
+    assert len(found) == len(known)
+    assert sum(sys.getsizeof(part) for part in vars(found).values()) < 50 * len(known)
+    crowded = [(number << 40) + 7 for number in range(5)]  # one place for all
+    assert [found.setdefault(key, place) for place, key in enumerate(crowded * 2)] == [0, 1, 2, 3, 4] * 2
