@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moldiff.arguments import WHOLE, Part
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
@@ -25,7 +26,7 @@ from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed, refuse_existing_file, sha256_of, write_json
-from moldiff.journal import is_unfinished, journal_of, refuse_unfinished
+from moldiff.journal import is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
@@ -36,7 +37,7 @@ from moldiff.nll.tables import RowSheet, beside, write_table
 from moldiff.processes import THIS_PROCESS, Pool, standing_pool
 from moldiff.provenance import header
 from moldiff.randomness import graph_key
-from moldiff.run_record import versions
+from moldiff.run_record import digest, record_left, versions
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ def score_file(
     resume: bool = False,
     overwrite: bool = False,
     workers: int = 0,
+    shard: Part = WHOLE,
     progress: Progress | None = None,
     steps: int | None = None,
 ) -> LikelihoodSummary:
@@ -86,6 +88,7 @@ def score_file(
         resume: go on with the rows of a run of the same request that was cut short.
         overwrite: replace older output.
         workers: processes that read the records; 0 = this one does.
+        shard: the part of the records that is scored; the tables of all parts are that of the whole.
         progress: called with the number of records done so far.
 
     Raises:
@@ -100,10 +103,13 @@ def score_file(
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
-    replace_files = overwrite or (resume and is_unfinished(out))
+    ended = record_left(record_file, out) if resume else None
+    replace_files = overwrite or ended is not None or (resume and is_unfinished(out))
     for written in (out, record_file):
         refuse_existing_file(written, replace_files)
     total, tags = survey(files)  # a missing file shows before the model is loaded
+    if not (wanted := shard.span(total)) and total:
+        raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
@@ -111,10 +117,16 @@ def score_file(
         for written in (out, record_file):
             refuse_existing_file(written, replace_files)  # another run may have ended since
         request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
+        request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
+        if ended is not None and ended.get("request_sha256") == digest(request):
+            journal_path(out).unlink(missing_ok=True)  # killed after the last moment
+            return LikelihoodSummary.of_record(ended, str(out))
+        if ended is not None and not overwrite and not is_unfinished(out):
+            refuse_existing_file(out, False)
         with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
             started -= journal.seconds
             told = None if progress is None else lambda done: progress(journal.earlier + done)
-            span, pool = range(journal.count, total), standing_pool(workers)
+            span, pool = wanted[journal.count :], standing_pool(workers)
             records = scoring.ready(list(files), add_hydrogens, span, pool)
             for row in scoring.rows(records, told):
                 journal.add(row, time.monotonic() - started)
@@ -122,7 +134,7 @@ def score_file(
             summary.output, summary.seconds = str(out), time.monotonic() - started
             if not summary.scored:
                 logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-            write_json(record_file, scoring.record(out, files))
+            write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
             journal.remove()
     return summary
 
@@ -300,6 +312,7 @@ def _run_record(
         "records": summary.records,
         "scored": summary.scored,
         "not_scored": summary.reasons,
+        "sums": {"nats": summary.nats, "atoms": summary.atoms, "records": summary.bounded},
         "seconds": round(summary.seconds, 2),
         **header(device),
     }
