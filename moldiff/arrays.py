@@ -1,4 +1,4 @@
-"""One molecule as NumPy arrays, and what a model believes of it. No torch here: RDKit workers live without it."""
+"""One molecule as NumPy arrays, what a model believes of it, and a draw of one. Without torch, as RDKit workers are."""
 
 from __future__ import annotations
 
@@ -37,3 +37,14 @@ class LogProbabilities:
     atom_type: np.ndarray
     charge: np.ndarray
     bond_type: np.ndarray
+
+
+@dataclass(frozen=True)
+class RawSample:
+    """One draw: its number, its arrays, or the step at which its state stopped being finite; and on demand the
+    log-probabilities behind the arrays."""
+
+    number: int
+    arrays: MolArrays | None
+    failed_at: int
+    log_probabilities: LogProbabilities | None = None

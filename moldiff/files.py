@@ -54,6 +54,8 @@ def refuse_existing_file(path: Path, overwrite: bool) -> None:
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise MoldiffError(f"{path} is a folder, not a file; choose another name")
+    if path.is_symlink():
+        raise MoldiffError(f"{path} is a link; it is not replaced, choose another name")
     clear_leftovers(path)
 
 
@@ -243,7 +245,10 @@ def claimed(path: Path) -> Iterator[None]:
         MoldiffError: a living process holds it.
     """
     mark = _beside(path).with_name(f".{path.name}.{'0' * 8}.part")  # `clear_leftovers` finds one of a killed run
-    descriptor = _claim(mark) if fcntl is not None else -1
+    try:
+        descriptor = _claim(mark) if fcntl is not None else -1
+    except OSError as error:
+        raise MoldiffError(f"{path} cannot be written: {error.strerror or error}") from error
     if descriptor is None:
         raise MoldiffError(f"{path} is being written by another run; choose another name", argument="out")
     try:
@@ -257,10 +262,7 @@ def claimed(path: Path) -> Iterator[None]:
 def _claim(mark: Path) -> int | None:
     """Return the open, locked file that marks a claim; None if another process holds it."""
     for _ in range(_TRIES):
-        try:
-            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise MoldiffError(f"{mark.parent} cannot be written into: {error.strerror or error}") from error
+        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if mark.exists() and os.path.samestat(os.fstat(descriptor), os.stat(mark)):  # not removed meanwhile

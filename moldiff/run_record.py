@@ -22,6 +22,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import platform
 import shlex
 import sys
@@ -32,6 +34,7 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
+from moldiff.files import sha256_of
 from moldiff.reading import read_json
 from moldiff.version import VERSION
 
@@ -43,6 +46,20 @@ def record_path(output: Path) -> Path:
     """Return where the record of an SDF, packed or not, or of a table stands."""
     plain = output.with_suffix("") if output.suffix.lower() == ".gz" else output
     return plain.with_suffix(".run.json")
+
+
+def digest(value: object) -> str:
+    """Return the SHA-256 of a value, such as a request, as JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8")).hexdigest()
+
+
+def record_left(record: Path, output: Path) -> dict[str, Any] | None:
+    """Return the record of the run that made an output, if that is as the run left it; else None."""
+    try:
+        value = read_json(record)
+        return dict(value) if value["output_sha256"] == sha256_of(output) else None
+    except (MoldiffError, KeyError, TypeError, OSError):
+        return None
 
 
 def is_output(path: Path) -> bool:

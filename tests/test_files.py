@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, refuse_existing, sha256_of, write_json, write_text
+from moldiff.files import (
+    atomic_writer,
+    claimed,
+    refuse_existing,
+    refuse_existing_file,
+    sha256_of,
+    write_json,
+    write_text,
+)
 from moldiff.reading import read_json
 
 
@@ -130,3 +138,19 @@ def test_a_file_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
     with claimed(out):  # of a killed process nothing is left
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_is_not_replaced_and_a_name_that_is_too_long_is_named(tmp_path: Path) -> None:
+    there, link = tmp_path / "there.sdf", tmp_path / "link.sdf"
+    there.write_text("theirs")
+    link.symlink_to(there)
+    with pytest.raises(MoldiffError, match=r"link\.sdf is a link; it is not replaced"):
+        refuse_existing_file(link, overwrite=True)
+    there.unlink()
+    with pytest.raises(MoldiffError, match=r"link\.sdf is a link; it is not replaced"):
+        refuse_existing_file(link, overwrite=False)
+    with (
+        pytest.raises(MoldiffError, match=r"a{240}\.sdf cannot be written: File name too long"),
+        claimed(tmp_path / f"{'a' * 240}.sdf"),
+    ):
+        raise AssertionError("it was claimed")

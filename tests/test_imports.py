@@ -234,7 +234,10 @@ def run_python(code: str) -> str:
 
 @pytest.mark.parametrize(
     "name",
-    [name_of(path) for path in SOURCES if component(path) in ("chem", "scoring", "screening")],
+    [
+        *(name_of(path) for path in SOURCES if component(path) in ("chem", "scoring", "screening")),
+        *("moldiff.generation.variations", "moldiff.generation.conformer_checks", "moldiff.evaluation.assess"),
+    ],
     ids=lambda name: name,
 )
 def test_chemistry_and_scores_need_no_torch(name: str) -> None:

@@ -10,7 +10,12 @@ import pytest
 from poison import total, work, worker_number
 
 import moldiff
-from moldiff.processes import Lost, map_batches, map_items
+from moldiff.processes import Lost, pool_of, standing_pool
+
+
+def map_items(function, items, *, workers, chunk=1, timeout_s=60.0, isolated=True):
+    with pool_of(workers, isolated=isolated) as pool:
+        yield from pool.map_items(function, items, chunk=chunk, timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize(("workers", "chunk"), [(1, 1), (2, 1), (2, 4)])
@@ -55,7 +60,8 @@ def test_many_items_that_cost_their_worker() -> None:
 
 def test_batches_that_cost_their_worker_come_back_one_by_one() -> None:
     batches = [[1, 2], [3, "crash", 4], [5]]
-    found = list(map_batches(total, batches, workers=1))
+    with pool_of(1) as pool:
+        found = list(pool.map_batches(total, batches, timeout_s=60.0))
     assert [batch for batch, _ in found] == [[1, 2], [3], ["crash"], [4], [5]]
     assert [result for _, result in found if not isinstance(result, Lost)] == [6, 6, 8, 10]
 
@@ -101,9 +107,10 @@ def test_processes_that_cannot_start_are_an_error_in_one_line(tmp_path: Path) ->
         """
         from poison import total, work, worker_number
         from moldiff.errors import MoldiffError
-        from moldiff.processes import map_items
+        from moldiff.processes import pool_of
         try:
-            print(list(map_items(work, [1, 2], workers=1)))
+            with pool_of(1) as pool:
+                print(list(pool.map_items(work, [1, 2], timeout_s=60)))
         except MoldiffError as error:
             print("refused", error)
         """,
@@ -118,9 +125,9 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         """
         import multiprocessing
         from poison import total, work, worker_number
-        from moldiff.processes import map_items
+        from moldiff.processes import standing_pool
         if __name__ == "__main__":
-            found = map_items(work, [1, 2, "hang"], workers=1)
+            found = standing_pool(1).map_items(work, [1, 2, "hang"], timeout_s=600)
             next(found), next(found)
             print([child.pid for child in multiprocessing.active_children()], flush=True)
             next(found)
@@ -135,3 +142,63 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}").exists() for pid in children) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+def test_what_needs_more_memory_than_there_may_be_costs_that_item_alone() -> None:
+    with pool_of(1, memory_mb=600) as pool:
+        results = list(pool.map_items(work, [1, "greedy", 2], timeout_s=60.0))
+    assert [result for result in results if not isinstance(result, Lost)] == [2, 4]
+    assert isinstance(results[1], Lost) and results[1].reason.startswith("memory: ")
+
+
+def test_a_standing_pool_works_for_many_in_turn_and_at_once() -> None:
+    pool = standing_pool(1)
+    first = list(pool.map_items(worker_number, [0, 0], timeout_s=60.0))
+    left = pool.map_items(work, [1, "hang", "hang", 2], timeout_s=60.0)
+    assert next(left) == 2
+    left.close()  # what nobody waits for any more holds nobody up
+    started = time.monotonic()
+    outer, inner = pool.map_items(work, range(9), timeout_s=60.0), pool.map_items(work, range(9, 18), timeout_s=60.0)
+    assert [*zip(outer, inner, strict=True)] == [(2 * n, 2 * n + 18) for n in range(9)]
+    assert time.monotonic() - started < 30
+    assert standing_pool(1) is pool and first[0] == first[1] != os.getpid()
+    assert list(standing_pool(0).map_items(worker_number, [0], timeout_s=60.0)) == [os.getpid()]
+
+
+def test_a_program_with_a_standing_pool_ends_at_once(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        import time
+        from poison import work
+        from moldiff.processes import standing_pool
+        if __name__ == "__main__":
+            found = standing_pool(1).map_items(work, [1, "hang"], timeout_s=600)
+            next(found)
+            print(time.time(), flush=True)
+        """,
+    )
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0 and err == ""
+    assert time.time() - float(out) < 10
+
+
+def test_so_does_a_process_of_multiprocessing_whose_workers_have_hardly_begun(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        from multiprocessing import get_context
+        from moldiff.processes import standing_pool
+        def begin():
+            standing_pool(2).load("moldiff.chem.convert")
+        if __name__ == "__main__":
+            for _ in range(3):
+                child = get_context("forkserver").Process(target=begin)
+                child.start()
+                child.join(30)
+                print(child.exitcode, end=" ")
+                child.kill()
+        """,
+    )
+    out, err = process.communicate(timeout=120)
+    assert (out, err) == ("0 0 0 ", "")

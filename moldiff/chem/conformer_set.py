@@ -14,6 +14,8 @@ from moldiff.chem.relax import KCAL_PER_MOL, Method
 
 logger = logging.getLogger(__name__)
 
+InOrder = tuple[list[float], list[int], list[int | None]]
+"""Energies of some conformers; their places, the lowest first; for each of these the one before that it repeats."""
 _MOST_MATCHES = 1000  # symmetric ways to lay one conformer on another that are tried
 
 
@@ -28,6 +30,13 @@ def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[fl
     energies = [_guarded(_energy, mol, method) for mol in conformers]
     lowest = min((energy for energy in energies if math.isfinite(energy)), default=math.nan)
     return [energy - lowest for energy in energies]
+
+
+def in_order(conformers: Sequence[Chem.Mol], method: Method, threshold: float) -> InOrder:
+    """Return how conformers of one molecule compare; see `relative_energies` and `repeats`."""
+    energies = relative_energies(conformers, method)
+    order = sorted(range(len(conformers)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
+    return energies, order, repeats([conformers[k] for k in order], threshold)
 
 
 def _guarded(function: Callable[..., float], *arguments: object) -> float:

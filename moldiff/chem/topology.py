@@ -4,6 +4,7 @@ the skeleton of heavy atoms of a rough estimate, long before it is a molecule.""
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,17 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import RADICALS, Conversion, EncodingError, classes_of, decode, parts_problem, rdkit_errors
+from moldiff.chem.convert import (
+    RADICALS,
+    Conversion,
+    EncodingError,
+    classes_of,
+    decode,
+    from_bytes,
+    parts_problem,
+    rdkit_errors,
+    to_bytes,
+)  # fmt: skip
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
@@ -36,6 +47,10 @@ class Topology:
     explicit_hydrogens: bool
     order: tuple[int, ...] = ()
 
+    def __reduce__(self) -> tuple[Callable[..., Topology], tuple[object, ...]]:
+        """Say how the graph travels between processes: bytes, as everywhere."""
+        return _arrived, (to_bytes(self.mol), self.arrays, self.explicit_hydrogens, self.order)
+
     def place(self, pos: np.ndarray) -> Chem.Mol:
         """Return the molecule with all its hydrogens and a conformer at (n, 3) positions in angstrom."""
         placed = Chem.Mol(self.mol)
@@ -43,6 +58,10 @@ class Topology:
         if self.explicit_hydrogens:
             return placed
         return Chem.RenumberAtoms(Chem.AddHs(placed, addCoords=True), self.order)
+
+
+def _arrived(mol: bytes, arrays: MolArrays, explicit_hydrogens: bool, order: tuple[int, ...]) -> Topology:
+    return Topology(from_bytes(mol), arrays, explicit_hydrogens, order)
 
 
 @rdkit_errors()

@@ -12,6 +12,7 @@ from moldiff.choices import CONFORMER_DEFAULTS, DEFAULT_BATCH_SIZE, Precision, S
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
+    ChemistryWorkers,
     Delimiter,
     Device,
     HazardLists,
@@ -27,6 +28,7 @@ from moldiff.cli.shared import (
     Shard,
     SmilesColumn,
     echo,
+    load_chemistry,
     progress_bar,
 )
 
@@ -78,11 +80,13 @@ def conformers(
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     shard: Shard = None,
+    workers: ChemistryWorkers = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
+    load_chemistry(workers, "moldiff.generation.conformer_checks")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
@@ -111,6 +115,7 @@ def conformers(
         columns=columns,
         sampler=sampling,
         heavy_only=heavy_only,
+        workers=workers,
         shard=WHOLE if shard is None else parse_part(shard),
         hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(path=out, keep_invalid=keep_invalid, report=report, resume=resume, overwrite=overwrite),

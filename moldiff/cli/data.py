@@ -148,6 +148,8 @@ def relax(
     for reason, count in report.dropped.items():
         echo(f"  {count} dropped: {reason}")
     echo(f"relaxing set free {report.median:.1f} kcal/mol in the median; {report.table} tells of every record")
+    if report.ended_before:
+        echo("the run had ended before: nothing is left to do")
 
 
 def info(

@@ -13,6 +13,7 @@ from moldiff.cli.shared import (
     AddHydrogens,
     Alerts,
     BatchSize,
+    ChemistryWorkers,
     Confidence,
     Device,
     Evaluations,
@@ -33,6 +34,7 @@ from moldiff.cli.shared import (
     Smarts,
     Where,
     echo,
+    load_chemistry,
     progress_bar,
 )
 from moldiff.errors import MoldiffError
@@ -181,6 +183,7 @@ def generate(
         int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
     ] = 0,
     shard: Shard = None,
+    workers: ChemistryWorkers = 1,
     resume: Resume = False,
     confidence: Confidence = False,
     trajectory: Annotated[
@@ -194,6 +197,7 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
+    load_chemistry(workers, "moldiff.generation.results")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.chem.filters.hazards import HazardGate
@@ -232,6 +236,7 @@ def generate(
         renoise=renoise,
         sampler=sampling,
         heavy_only=heavy_only,
+        workers=workers,
         hazards=HazardGate.of(hazard_list or ()),
         rarity=rarity,
         ring_table=ring_table,

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from moldiff.cli.shared import AddHydrogens, Device, Model, Overwrite, Resume, Seed, echo, progress_bar
+from moldiff.cli.shared import (
+    AddHydrogens,
+    ChemistryWorkers,
+    Device,
+    Model,
+    Overwrite,
+    Resume,
+    Seed,
+    Shard,
+    echo,
+    load_chemistry,
+    progress_bar,
+)  # fmt: skip
 
 
 def likelihood(
@@ -43,10 +55,14 @@ def likelihood(
     ] = None,
     device: Device = "auto",
     add_hydrogens: AddHydrogens = False,
+    shard: Shard = None,
+    workers: ChemistryWorkers = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score how likely molecules are under a model: a bound of -ln p in nats, by field."""
+    load_chemistry(workers, "moldiff.chem.io.ready")
+    from moldiff.arguments import WHOLE, parse_part
     from moldiff.diffusion.bound import BoundSettings
     from moldiff.models.folder import DEFAULT_MODEL
     from moldiff.nll.files import score_file
@@ -66,6 +82,8 @@ def likelihood(
             add_hydrogens=add_hydrogens,
             resume=resume,
             overwrite=overwrite,
+            workers=workers,
+            shard=WHOLE if shard is None else parse_part(shard),
             progress=progress,
         )
     for line in summary.lines():

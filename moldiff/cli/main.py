@@ -6,6 +6,7 @@ SIGTERM 143, SIGHUP 129. Anything else is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -74,6 +75,17 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with orderly_end():
             status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has seen enough
+        _lead_nowhere()
+        return 1
+    except MemoryError:
+        message = "the memory does not suffice"
+    except OSError as error:
+        if error.filename is not None:  # of the package's own doing
+            raise
+        _lead_nowhere()
+        message = f"the output cannot be written: {error.strerror or error}"
     except SystemExit as end:
         if end.code in {128 + number for number in ENDING}:
             typer.echo("terminated", err=True)
@@ -86,8 +98,15 @@ def main(arguments: list[str] | None = None) -> int:
         if status == 130:
             typer.echo("interrupted", err=True)
         return status
-    echo(f"error: {' '.join(message.split())}", err=True)  # one line, whatever bytes of a broken file it quotes
+    with contextlib.suppress(OSError):
+        echo(f"error: {' '.join(message.split())}", err=True)  # one line, whatever bytes of a broken file it quotes
     return 2
+
+
+def _lead_nowhere() -> None:
+    """Let the standard output, which cannot be written, lead nowhere: it is flushed once more at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_standard_streams() -> None:

@@ -119,6 +119,15 @@ KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")]
+ChemistryWorkers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        help="Processes for chemistry. A molecule that crashes one, or takes a minute, is failed, and the others come "
+        "out; 0 = none, all is done in one process.",
+    ),
+]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
@@ -161,6 +170,14 @@ def console() -> Console:
     render = result.render_str  # what every text that is printed, or stands in a table, goes through
     result.render_str = lambda text, **options: render(printable(text), **options)  # type: ignore[method-assign]
     return result
+
+
+def load_chemistry(workers: int, *modules: str) -> None:
+    """Let processes for chemistry start and load modules, while this one loads PyTorch and a model."""
+    from moldiff.processes import WorkerPool, standing_pool
+
+    if isinstance(pool := standing_pool(workers), WorkerPool):
+        pool.load(*modules)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     AddHydrogens,
     BatchSize,
+    ChemistryWorkers,
     Confidence,
     Device,
     Evaluations,
@@ -29,6 +30,7 @@ from moldiff.cli.shared import (
     Seed,
     Shard,
     echo,
+    load_chemistry,
     progress_bar,
 )
 
@@ -65,11 +67,13 @@ def vary(
     report: ReportFile = None,
     confidence: Confidence = False,
     shard: Shard = None,
+    workers: ChemistryWorkers = 1,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
+    load_chemistry(workers, "moldiff.generation.variations")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.options.output import OutputOptions
@@ -94,6 +98,7 @@ def vary(
         add_hydrogens=add_hydrogens,
         sampler=sampling,
         heavy_only=heavy_only,
+        workers=workers,
         shard=WHOLE if shard is None else parse_part(shard),
         hazards=HazardGate.of(hazard_list or ()),
         output=OutputOptions(

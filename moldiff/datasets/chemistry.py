@@ -15,13 +15,14 @@ import numpy as np
 
 from moldiff.arrays import MolArrays
 from moldiff.datasets.layout import POSITION_UNIT
-from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.reading import parse_json
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from moldiff.datasets.prepared import PreparedDataset
 
 TENSOR = "seen_json"
 Kind = tuple[str, str, str]

@@ -26,11 +26,12 @@ from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, refuse_existing_file
+from moldiff.files import atomic_writer, claimed, refuse_existing_file, sha256_of, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
-from moldiff.journal import Journal, is_unfinished, journal_of, refuse_unfinished
-from moldiff.processes import Lost, map_items
+from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
+from moldiff.processes import Lost, pool_of
+from moldiff.run_record import digest, record_left, record_path
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class RelaxReport:
         relaxed: molecules in ``out``.
         dropped: number of dropped records per code word of the reason, most frequent first.
         median: kcal/mol that relaxing set free.
+        ended_before: nothing had to be done.
     """
 
     out: Path
@@ -63,6 +65,7 @@ class RelaxReport:
     relaxed: int
     dropped: dict[str, int]
     median: float
+    ended_before: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,16 +133,34 @@ def relax_files(
     options = _Options(_method(method), seed, _suffix(out))
     table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
-    for path in (out, table):
-        refuse_existing_file(path, overwrite or (resume and is_unfinished(out)))
+    record = record_path(out)
+    ended = record_left(record, out) if resume else None
+    for path in (out, table, record):
+        refuse_existing_file(path, overwrite or ended is not None or (resume and is_unfinished(out)))
     sources = find_sources([Path(file) for file in files], columns)
     hashes = [entry for source in sources for entry in source.hashes()]
     request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
+    if ended is not None and ended.get("request_sha256") == digest(request):
+        journal_path(out).unlink(missing_ok=True)  # killed after the last moment
+        read, relaxed = ended["read"], ended["relaxed"]
+        return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
+    if ended is not None and not overwrite and not is_unfinished(out):
+        refuse_existing_file(out, False)
     with claimed(out), journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
         _relax_sources(sources, journal, options, workers, timeout_s, progress)
         report = _join(out, table, sources, journal)
+        write_json(record, _record(report, request))
         journal.remove()
     return report
+
+
+def _record(report: RelaxReport, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the run record, plain JSON types."""
+    return {
+        "format": "moldiff-relax", "version": 1, "output": report.out.name, "output_sha256": sha256_of(report.out),
+        "request": request, "request_sha256": digest(request), "read": report.read, "relaxed": report.relaxed,
+        "dropped": report.dropped, "median_kcal_mol": report.median,
+    }  # fmt: skip
 
 
 def _relax_sources(
@@ -152,11 +173,11 @@ def _relax_sources(
 ) -> None:
     """Add the results that are not there yet to a journal."""
     started = time.monotonic() - journal.seconds
-    with watched_signals() as interruption:
+    with watched_signals() as interruption, pool_of(workers) as pool:
         texts = (record for source in sources for record in source.texts())
         sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)
-        found = map_items(work, sent, workers=workers, timeout_s=timeout_s)
+        found = pool.map_items(work, sent, timeout_s=timeout_s)
         for result in interruption.until(map(_named, found, known)):
             journal.add(asdict(result), time.monotonic() - started)
             if progress is not None:

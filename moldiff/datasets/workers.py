@@ -8,7 +8,7 @@ from functools import partial
 from moldiff.chem.io.records import TextRecord, parse
 from moldiff.datasets.rows import Dropped, Part, RowOptions, make_part
 from moldiff.datasets.sources import Chunk
-from moldiff.processes import Lost, map_batches
+from moldiff.processes import Lost, pool_of
 
 RECORD_S = 60.0  # longest time for a record, beside the embedding that its options limit
 
@@ -21,18 +21,19 @@ def convert_chunks(
     Args:
         chunks: text records; read lazily.
         options: how records become rows.
-        workers, isolated: see `moldiff.processes.map_batches`.
+        workers, isolated: see `moldiff.processes.pool_of`.
     """
     work = partial(_convert, options=options)
     batches = ([(chunk.source, record) for record in chunk.records] for chunk in chunks)
     limit = options.timeout_s + RECORD_S
-    for batch, found in map_batches(work, batches, workers=workers, timeout_s=limit, isolated=isolated):
-        if isinstance(found, Lost):
-            (source, record), part = batch[0], make_part([], options)
-            part.dropped.append(Dropped(source, record.index, record.name, found.reason))
-            yield part
-        else:
-            yield found
+    with pool_of(workers, isolated=isolated) as pool:
+        for batch, found in pool.map_batches(work, batches, timeout_s=limit):
+            if isinstance(found, Lost):
+                (source, record), part = batch[0], make_part([], options)
+                part.dropped.append(Dropped(source, record.index, record.name, found.reason))
+                yield part
+            else:
+                yield found
 
 
 def _convert(records: Iterable[tuple[str, TextRecord]], options: RowOptions) -> Part:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,12 +22,13 @@ from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules, files_of, records_of, texts_of
 from moldiff.chem.io.records import judge, read_block, without_implied_hydrogens
-from moldiff.chem.io.text_records import SDF_SUFFIXES
+from moldiff.chem.io.text_records import SDF_SUFFIXES, TextRecord
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.edm_stability import stable_atoms
 from moldiff.files import sha256_of
+from moldiff.processes import DEADLINE_S, Lost, Pool, pool_of
 from moldiff.run_record import read_generation
 from moldiff.status import Status
 
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
+
+CHUNK = 16  # records that are sent to a worker at once
 
 HydrogenChoice = Literal["auto", "explicit", "implicit"]
 _OPEN = ("", "no_radicals", "no_open_valences")  # what missing hydrogens look like
@@ -103,17 +108,8 @@ def withheld(index: int) -> Assessment:
     return replace(unreadable(index, "", WITHHELD), status=Status.WITHHELD)
 
 
-def blocks_of(molecules: Molecules) -> Iterator[tuple[int, str, Mol | None, str]]:
-    """Yield what `read_blocks` does of files or of given molecules, which are taken as they are."""
-    if (files := files_of(molecules)) is not None:
-        yield from read_blocks(files)
-        return
-    for record in records_of(molecules):
-        yield record.index, record.name, record.mol or record.raw, record.reason
-
-
-def read_blocks(files: Sequence[Path]) -> Iterator[tuple[int, str, Mol | None, str]]:
-    """Yield (index, name, unsanitised molecule or None, reason) of every record of some SDFs, counted through.
+def sdf_texts(files: Sequence[Path]) -> Iterator[TextRecord]:
+    """Yield the text records of some SDFs, counted through.
 
     Raises:
         MoldiffError: a file is missing, empty, damaged or no SDF.
@@ -121,9 +117,7 @@ def read_blocks(files: Sequence[Path]) -> Iterator[tuple[int, str, Mol | None, s
     for path in files:
         if not path.name.lower().endswith(SDF_SUFFIXES):
             raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
-    for _, record in texts_of(files):
-        mol, reason = read_block(record)
-        yield record.index, record.name, mol, reason
+    yield from (text for _, text in texts_of(files))
 
 
 def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Assessment:
@@ -159,8 +153,33 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
     )
 
 
-def _guarded(mol: Mol, index: int, name: str, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Assessment:
-    """Assess a molecule; what breaks on it costs this one alone."""
+def _assessments(
+    molecules: Molecules, pool: Pool, hydrogens: HydrogenChoice, add_hydrogens: bool
+) -> Iterator[Assessment]:
+    """Yield the assessment of every record; given molecules are taken as they are, and looked at in this process."""
+    if (files := files_of(molecules)) is None:
+        for record in records_of(molecules):
+            mol = record.mol or record.raw
+            yield _guarded(mol, record.index, record.name, record.reason, hydrogens, add_hydrogens)
+        return
+    sent, known = itertools.tee(sdf_texts(files))
+    work = partial(_assessed, hydrogens=hydrogens, add_hydrogens=add_hydrogens)
+    for text, found in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
+        yield unreadable(text.index, text.name, found.reason) if isinstance(found, Lost) else found
+
+
+def _assessed(text: TextRecord, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Assessment:
+    """Read and assess a record. Runs in a worker."""
+    mol, reason = read_block(text)
+    return _guarded(mol, text.index, text.name, reason, hydrogens, add_hydrogens)
+
+
+def _guarded(
+    mol: Mol | None, index: int, name: str, reason: str, hydrogens: HydrogenChoice, add_hydrogens: bool
+) -> Assessment:
+    """Assess a molecule, if there is one; what breaks on it costs this one alone."""
+    if mol is None:
+        return unreadable(index, name, reason)
     try:
         if STANDARD_GATE(mol):
             return withheld(index)
@@ -177,6 +196,8 @@ def assess_file(
     hydrogens: HydrogenChoice = "auto",
     add_hydrogens: bool = False,
     requested: int | None = None,
+    workers: int = 1,
+    isolated: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> tuple[list[Assessment], str]:
     """Judge every record of an SDF, or given molecules.
@@ -186,6 +207,7 @@ def assess_file(
         hydrogens: whether every hydrogen is an atom; "auto" looks at each record.
         add_hydrogens: place those that are missing first.
         requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`.
+        workers, isolated: processes; see `moldiff.processes.pool_of`.
         progress: called with the number of records done so far.
 
     Returns:
@@ -205,13 +227,11 @@ def assess_file(
         assert requested is not None
         return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
     rows = []
-    for index, name, mol, reason in blocks_of(molecules):
-        if mol is None:
-            rows.append(unreadable(index, name, reason))
-        else:
-            rows.append(_guarded(mol, index, name, hydrogens, add_hydrogens))
-        if progress is not None:
-            progress(len(rows))
+    with pool_of(workers, isolated=isolated) as pool:
+        for row in _assessments(molecules, pool, hydrogens, add_hydrogens):
+            rows.append(row)
+            if progress is not None:
+                progress(len(rows))
     if requested is not None and len(rows) > requested:
         where = "the list" if files is None else ", ".join(map(str, files))
         raise MoldiffError(f"{where} holds {len(rows)} records, more than the {requested} that were requested")

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from moldiff.processes import Lost, map_items
+from moldiff.processes import Lost, pool_of
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -52,21 +52,22 @@ def check_all(
         check: a function of a module.
         items: (record index, plain values that ``check`` takes).
         timeout_s: longest time for one molecule.
-        workers, isolated: see `moldiff.processes.map_batches`.
+        workers, isolated: see `moldiff.processes.pool_of`.
         progress: called with the number of molecules done so far.
     """
     results: dict[int, Result] = {}
     unchecked: dict[int, str] = {}
     values = (item for _, item in items)
     work = partial(_guarded, check)
-    found = map_items(work, values, workers=workers, chunk=CHUNK, timeout_s=timeout_s, isolated=isolated)
-    for (index, _), result in zip(items, found, strict=True):
-        if isinstance(result, Lost):
-            unchecked[index] = result.reason
-        else:
-            results[index] = result
-        if progress is not None:
-            progress(len(results) + len(unchecked))
+    with pool_of(workers, isolated=isolated) as pool:
+        found = pool.map_items(work, values, chunk=CHUNK, timeout_s=timeout_s)
+        for (index, _), result in zip(items, found, strict=True):
+            if isinstance(result, Lost):
+                unchecked[index] = result.reason
+            else:
+                results[index] = result
+            if progress is not None:
+                progress(len(results) + len(unchecked))
     return Checked(results, unchecked)
 
 

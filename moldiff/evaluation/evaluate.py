@@ -73,9 +73,10 @@ def evaluate(
         ring_table: hold ring systems and bonds against those of another model, or of the molecules of a file (.smi,
             .csv, .sdf, ...; a millisecond or two each); None = against the reference's, if it carries them.
         fcd: measure the Frechet ChemNet distance to the reference, 10 ms for each molecule of both.
-        workers: processes for PoseBusters and GFN2-xTB (spawned: a script needs its ``if __name__ == "__main__"``).
-        isolated: use a process even for one worker: a molecule that crashes or holds it up is then "not checked", and
-            the evaluation goes on.
+        workers: processes for chemistry, PoseBusters and GFN2-xTB (spawned: a script needs its
+            ``if __name__ == "__main__"``).
+        isolated: use a process even for one worker: a molecule that crashes or holds it up is then failed or "not
+            checked", and the evaluation goes on.
         seed: of that draw.
         overwrite: replace an older report in ``out``.
         progress: see `Progress`.
@@ -101,6 +102,8 @@ def evaluate(
         hydrogens=hydrogens,
         add_hydrogens=add_hydrogens,
         requested=requested,
+        workers=workers,
+        isolated=isolated,
         progress=clock.stage("chemistry"),
     )
     clock.stage("reference")

@@ -80,7 +80,7 @@ def run_posebusters(
     Args:
         rows: all records of the file.
         most: size of the sample; with fewer records, all are taken.
-        workers, isolated: processes (fed with text); see `moldiff.processes.map_batches`.
+        workers, isolated: processes (fed with text); see `moldiff.processes.pool_of`.
         seed: of the draw.
         progress: called with the number of molecules checked so far.
     """

@@ -92,7 +92,7 @@ def run_relaxation(
     Args:
         rows: all records of the file; the invalid ones have no energy.
         most: size of the sample.
-        workers, isolated: processes; see `moldiff.processes.map_batches`.
+        workers, isolated: processes; see `moldiff.processes.pool_of`.
         seed: of the draw.
         progress: called with the number of molecules done so far.
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from moldiff.arrays import RawSample
+from moldiff.chem import conformer_set
+from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.convert import Conversion
 from moldiff.chem.filters.validity import is_valid_and_connected
+from moldiff.chem.relax import Method
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.chem.topology import Topology
 from moldiff.datasets.chemistry import TENSOR, TrainingChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING, DecodedMolecule
+from moldiff.generation.decoding.hydrogens import with_hydrogens
+from moldiff.generation.results import CHUNK, Gate, MoleculeResult, assess, failed
 from moldiff.models.folder import ModelFolder
-from moldiff.sampling.molecule_sampler import RawSample
+from moldiff.processes import DEADLINE_S, Lost, Pool
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
@@ -58,6 +65,70 @@ class ConformerDecoder:
             geometry = f"length: {length}" if length else ""
         facts = {"mirrored": "yes" if match.mirrored else "no"}
         return DecodedMolecule(conversion, is_valid_and_connected(conversion)[1], geometry, "", facts=facts)
+
+
+def assess_conformer(
+    drawn: tuple[RawSample, Topology], vocabulary: Vocabulary, seen: TrainingChemistry | None, gate: Gate
+) -> MoleculeResult:
+    """`moldiff.generation.results.assess` the draw of a conformer of a graph."""
+    draw, item = drawn
+    decoder = with_hydrogens(ConformerDecoder(item, vocabulary, seen), vocabulary)
+    return assess(draw, decoder, gate, properties=())
+
+
+def stereo_is_wrong(result: MoleculeResult) -> bool:
+    """Return whether a draw is a wrong diastereomer."""
+    return result.reason.partition(":")[0] == WRONG_STEREO
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An attempt at a draw.
+
+    Attributes:
+        number: of the draw.
+        attempt: its number, from 0.
+        made: by the sampler.
+        item: the graph.
+    """
+
+    number: int
+    attempt: int
+    made: RawSample
+    item: Topology | None
+
+
+def assess_attempts(
+    attempts: Sequence[Attempt],
+    found: Mapping[int, MoleculeResult],
+    work: Callable[[tuple[RawSample, Topology]], MoleculeResult],
+    pool: Pool,
+) -> Iterator[tuple[Attempt, MoleculeResult]]:
+    """Yield what came of the first attempt at each draw, of the second where that was a wrong diastereomer, and so on.
+
+    Args:
+        attempts: those at one draw in order.
+        found: number of a draw -> what is known of it so far; the results belong there as they come.
+        work: `assess_conformer` with all but its first argument.
+        pool: does it.
+    """
+    while attempts:
+        first: dict[int, Attempt] = {}
+        later = []
+        for one in attempts:
+            if one.number not in found or stereo_is_wrong(found[one.number]):
+                later += [one] if one.number in first else []
+                first.setdefault(one.number, one)
+        pairs = [(replace(one.made, number=one.number), one.item) for one in first.values() if one.item is not None]
+        results = pool.map_items(work, pairs, chunk=CHUNK, timeout_s=DEADLINE_S)
+        for one, result in zip(first.values(), results, strict=True):
+            yield one, failed(one.number, result) if isinstance(result, Lost) else result
+        attempts = later
+
+
+def in_order(results: Sequence[MoleculeResult], method: Method, threshold: float) -> InOrder:
+    """`moldiff.chem.conformer_set.in_order` of the molecules of some results."""
+    return conformer_set.in_order([result.mol for result in results if result.mol is not None], method, threshold)
 
 
 def seen_lengths(folder: ModelFolder) -> TrainingChemistry | None:

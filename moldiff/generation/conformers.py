@@ -7,16 +7,19 @@ mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from moldiff.arguments import check_flag, choice, number, whole_number
-from moldiff.chem.conformer_set import relative_energies, repeats
+from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
@@ -30,22 +33,35 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
-from moldiff.generation.conformer_checks import WRONG_STEREO, ConformerDecoder, seen_lengths
-from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
+from moldiff.generation.conformer_checks import (
+    Attempt,
+    assess_attempts,
+    assess_conformer,
+    in_order,
+    seen_lengths,
+    stereo_is_wrong,
+)
+from moldiff.generation.decoding.hydrogens import hydrogen_columns
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.results import Gate, MoleculeResult, assess
+from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
+from moldiff.processes import DEADLINE_S, Lost
 from moldiff.randomness import record_key
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.status import Status
 from moldiff.threads import Workers
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_CONFORMERS = 10
 DEFAULT_REDRAWS = 10
@@ -106,17 +122,18 @@ class ConformerRun(RecordRun[Topology]):
     def __init__(self, options: ConformerOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
         self.options = options
-        self._seen = seen_lengths(self.folder)
+        seen = seen_lengths(self.folder)
         self.columns = ("moldiff_id", *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
+        self._work = partial(assess_conformer, vocabulary=self.model.vocabulary, seen=seen, gate=self.gate)
         self.mirrored = self.redrawn = self.valid = self.different = 0
 
     @staticmethod
     def defaults(sampling: SamplingConfig) -> MethodConfig:
         return sampling.conformers
 
-    def prepare(self, record: Record) -> Topology:
-        assert record.mol is not None
-        return topology_of(record.mol, self.model.vocabulary)
+    @property
+    def prepare(self) -> Callable[[Mol], Topology]:
+        return partial(topology_of, vocabulary=self.model.vocabulary)
 
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
@@ -129,10 +146,7 @@ class ConformerRun(RecordRun[Topology]):
         """Return the results of one molecule with energies and ranks; of those that are the same as one of lower
         energy, which it is."""
         places = [place for place, result in enumerate(results) if result.status == Status.VALID]
-        mols = [mol for place in places if (mol := results[place].mol) is not None]
-        energies = relative_energies(mols, self.options.energy)
-        order = sorted(range(len(mols)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
-        same = repeats([mols[k] for k in order], self.options.rms or DIFFERENT)
+        energies, order, same = self._in_order([results[place] for place in places])
         for rank, (k, before) in enumerate(zip(order, same, strict=True), start=1):
             result = results[places[k]]
             facts = {**result.facts, "energy_kcal_mol": energies[k], "energy_rank": rank}
@@ -146,6 +160,17 @@ class ConformerRun(RecordRun[Topology]):
                 found = replace(found, status=Status.DUPLICATE, reason=reason)
             results[places[k]] = found
         return results
+
+    def _in_order(self, valid: list[MoleculeResult]) -> InOrder:
+        """Return how the valid conformers of a molecule compare; if that costs the worker, they are all that is known
+        of."""
+        work = partial(in_order, method=self.options.energy, threshold=self.options.rms or DIFFERENT)
+        (found,) = self.pool.map_items(work, [valid], timeout_s=DEADLINE_S)
+        if not isinstance(found, Lost):
+            return found
+        record = valid[0].facts["record"]
+        logger.warning("conformers of record %s cannot be compared with each other: %s", record, found.reason)
+        return [math.nan] * len(valid), list(range(len(valid))), [None] * len(valid)
 
     def title(self, record: Record) -> str:
         return record.name
@@ -161,22 +186,24 @@ class ConformerRun(RecordRun[Topology]):
         while pending:
             planned = self._plan(pending, attempts, sampler.rows)
             tasks = [Task(key, ask.item.arrays) for key, (ask, _) in planned.items() if ask.item is not None]
-            for draw in interruption.until(runner.run(tasks)):  # the attempts at one ask in order
-                ask, attempt = planned[draw.number]
-                if ask.item is not None and (ask.number not in found or _stereo_is_wrong(found[ask.number])):
-                    plain = ConformerDecoder(ask.item, self.model.vocabulary, self._seen)
-                    decoder = with_hydrogens(plain, self.model.vocabulary)
-                    found[ask.number] = assess(replace(draw, number=ask.number), decoder, self.gate, properties=())
-                    attempts[ask.number] = attempt
-                    if not _stereo_is_wrong(found[ask.number]) or attempt == self.options.redraws:
-                        settled.add(ask.number)
+            drawn = interruption.until(runner.run(tasks))  # the attempts at one ask in order
+            while some := list(itertools.islice(drawn, sampler.rows)):
+                tries = [
+                    Attempt(ask.number, attempt, draw, ask.item)
+                    for draw in some
+                    for ask, attempt in [planned[draw.number]]
+                ]
+                for one, result in interruption.until(assess_attempts(tries, found, self._work, self.pool)):
+                    found[one.number], attempts[one.number] = result, one.attempt
+                    if not stereo_is_wrong(result) or one.attempt == self.options.redraws:
+                        settled.add(one.number)
                         done()
             if interruption.number is not None:
                 break
             pending = [
                 ask
                 for ask in pending
-                if _stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.options.redraws
+                if stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.options.redraws
             ]
         for ask in asks:
             if ask.number in settled:
@@ -223,10 +250,6 @@ class ConformerRun(RecordRun[Topology]):
             f"{self.different} of {self.valid} valid conformers are different, by {self.options.rms or DIFFERENT:g} "
             f"angstrom or more (heavy atoms); energies by {self.options.energy}, above the lowest of each molecule",
         ]
-
-
-def _stereo_is_wrong(result: MoleculeResult) -> bool:
-    return result.reason.partition(":")[0] == WRONG_STEREO
 
 
 def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:

@@ -11,16 +11,15 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from moldiff.arguments import WHOLE, Part
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
-from moldiff.chem.io.inputs import Molecules, files_of, kept, records_of, sha256_of_molecules, survey
+from moldiff.chem.io.inputs import Molecules, files_of, kept, sha256_of_molecules, survey
+from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
-from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 from moldiff.generation.options.run_options import RunOptions
@@ -32,6 +31,9 @@ from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.status import Status
 from moldiff.threads import Workers
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 logger = logging.getLogger(__name__)
 
@@ -138,9 +140,10 @@ class RecordRun(Run, Generic[Item]):
             self.model, solver, sampler.evaluations, sampler.options.seed, None, keep_predictions, grid, workers=workers
         )
 
+    @property
     @abstractmethod
-    def prepare(self, record: Record) -> Item:
-        """Prepare a record that holds a molecule; EncodingError if it cannot be begun with."""
+    def prepare(self) -> Callable[[Mol], Item]:
+        """Function of a module that prepares a molecule; EncodingError if it cannot be begun with."""
 
     @abstractmethod
     def settle(
@@ -156,7 +159,10 @@ class RecordRun(Run, Generic[Item]):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        records = records_of(self._molecules, self._columns, self._add_hydrogens, self._span)
+        records = ready_records(
+            self._molecules, self.prepare, columns=self._columns, add_hydrogens=self._add_hydrogens, span=self._span,
+            pool=self.pool,
+        )  # fmt: skip
         asks, tally = self._asks(records), _Tally(progress, self.counts.drawn)
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
@@ -207,23 +213,15 @@ class RecordRun(Run, Generic[Item]):
     def id_of(self, number: int) -> str:
         return f"{self.key}-{self.request.sampler.seed}-{number // self._n}.{number % self._n}"
 
-    def _asks(self, records: Iterable[Record]) -> Iterator[RecordTask[Item]]:
+    def _asks(self, records: Iterable[Ready[Item]]) -> Iterator[RecordTask[Item]]:
         """Yield the draws that are still to be made, record by record."""
         sizes, warned = self.model.statistics.size_counts, False
         there = self.counts.drawn
-        for record in records:
+        for ready in records:
             self._asked += self._n
             if self._asked <= there:
                 continue
-            item, reason = None, record.reason
-            if record.mol is not None:
-                try:
-                    item = self.prepare(record)
-                except EncodingError as error:
-                    reason = str(error)
-                except Exception as error:  # a record that breaks something costs its own draws alone
-                    logger.debug("record %d", record.index, exc_info=True)
-                    reason = error_reason(error)
+            record, item, reason = ready.record, ready.item, ready.reason
             if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
                 warned = True
                 logger.warning(

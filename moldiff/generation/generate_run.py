@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moldiff.arrays import RawSample
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.choices import TargetMethod, Until
 from moldiff.evaluation.rarity import tables_for
@@ -26,12 +27,12 @@ from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer, warn_about_sizes
 from moldiff.generation.renoise import Renoiser
-from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess
+from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess_all
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
 from moldiff.sampling.constraints import decoding_constraints
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.status import Status
 from moldiff.threads import INLINE, Workers
 
@@ -87,10 +88,11 @@ class GenerateRun(Run):
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
-        decoder = VerifiedDecoder(decoder, constraints) if constraints else decoder
+        rules = tuple(constraint.rule for constraint in constraints)
+        decoder = VerifiedDecoder(decoder, rules) if rules else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
-        self.judge = partial(assess, decoder=self.decoder, gate=self.gate, checks=self.checks)
+        self.judge = partial(assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool)
         self.target_method = self._target_method()
         self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from moldiff.run_record import versions
+from moldiff.run_record import digest, versions
 
 if TYPE_CHECKING:
     from moldiff.generation.options.output import OutputOptions
@@ -56,8 +55,3 @@ def json_of(value: dict[str, Any]) -> dict[str, Any]:
     """Return a value as JSON reads it again."""
     result: dict[str, Any] = json.loads(json.dumps(value, default=str))
     return result
-
-
-def digest(value: object) -> str:
-    """Return the SHA-256 of a value as JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode("utf-8")).hexdigest()

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from moldiff.generation.renoise import MAX_ATTEMPTS, Judge, SettledDraw
+from moldiff.generation.renoise import MAX_ATTEMPTS, Judge, SettledDraw, settled_by
 from moldiff.generation.results import MoleculeResult
 from moldiff.randomness import Stream, move_key, walk_counter
 from moldiff.sampling.molecule_sampler import MoleculeSampler
@@ -64,7 +64,7 @@ class TargetChains:
 
     Args:
         sampler: made the draws.
-        judge: says what became of a draw.
+        judge: says what became of draws.
         distances: of its molecule from the targets.
         most: moves of a draw, at most.
 
@@ -113,14 +113,14 @@ class TargetChains:
         keys = [move_key(chain.number, chain.moves) for chain in chains]
         uniform = self._source.uniform(torch.tensor(keys), walk_counter(0, walk=_WALK), Stream.RESAMPLING, 1)[:, 0]
         coins = dict(zip(going, uniform.tolist(), strict=True))
-        for draw in self._walks.run([chain.settled.draw for chain in chains], _WALK, keys):
-            chain = going[draw.number]
+        walked = self._walks.run([chain.settled.draw for chain in chains], _WALK, keys)
+        for new in settled_by(self._judge, walked):
+            chain = going[new.draw.number]
             chain.moves += 1
-            result = self._judge(draw)
-            distances = self._far(result)
-            if accepts(sum(chain.distances), sum(distances), coins[draw.number]):
-                result = replace(result, renoised=chain.settled.result.renoised)
-                chain.settled, chain.distances = SettledDraw(draw, result), distances
+            distances = self._far(new.result)
+            if accepts(sum(chain.distances), sum(distances), coins[new.draw.number]):
+                result = replace(new.result, renoised=chain.settled.result.renoised)
+                chain.settled, chain.distances = SettledDraw(new.draw, result), distances
 
     def _far(self, result: MoleculeResult) -> tuple[float, ...]:
         distances = self._distances(result) if result.status == Status.VALID else None

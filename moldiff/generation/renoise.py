@@ -6,19 +6,21 @@ a fraction of a new draw. It is biased towards what was there before, so it is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import tee
 
+from moldiff.arrays import RawSample
 from moldiff.generation.results import MoleculeResult
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.status import Status
 
 RENOISE_TIME = 0.5  # up to which a failed molecule is noised
 MAX_ATTEMPTS = 32
 
-Judge = Callable[[RawSample], MoleculeResult]
-"""From a draw to what became of it, see `moldiff.generation.results.assess`."""
+Judge = Callable[[Iterable[RawSample]], Iterator[MoleculeResult]]
+"""From draws to what became of each, in order, see `moldiff.generation.results.assess_all`."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,18 @@ class SettledDraw:
     result: MoleculeResult
 
 
+def settled_by(judge: Judge, draws: Iterable[RawSample]) -> Iterator[SettledDraw]:
+    """Yield draws with what became of them."""
+    known, asked = tee(draws)
+    return map(SettledDraw, known, judge(asked))
+
+
 class Renoiser:
     """Makes new attempts at draws, with the model, solver, seed and grid of a sampler.
 
     Args:
         sampler: made the draws.
-        judge: says what became of a draw.
+        judge: says what became of draws.
         start: latest time at which an attempt starts; it starts at the sampler's last time before that.
 
     Attributes:
@@ -52,13 +60,12 @@ class Renoiser:
         not stay finite has nothing to start from, and a molecule that is withheld or left out by a check stays so.
         """
         if not attempts:
-            yield from (SettledDraw(draw, self._judge(draw)) for draw in draws)
+            yield from settled_by(self._judge, draws)
             return
-        settled = {draw.number: SettledDraw(draw, self._judge(draw)) for draw in draws}
+        settled = {one.draw.number: one for one in settled_by(self._judge, draws)}
         for number in range(1, attempts + 1):
             invalid = [draw for draw in draws if settled[draw.number].result.status == Status.INVALID]
-            for draw in self._walks.run(invalid, number):
-                new = SettledDraw(draw, self._judge(draw))
-                kept = new if new.result.status in (Status.VALID, Status.FILTERED) else settled[draw.number]
-                settled[draw.number] = SettledDraw(kept.draw, replace(kept.result, renoised=number))
+            for new in settled_by(self._judge, self._walks.run(invalid, number)):
+                kept = new if new.result.status in (Status.VALID, Status.FILTERED) else settled[new.draw.number]
+                settled[new.draw.number] = SettledDraw(kept.draw, replace(kept.result, renoised=number))
         yield from (settled[draw.number] for draw in draws)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
+from moldiff.arrays import RawSample
+from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
 from moldiff.chem.filters.hazards import STANDARD_GATE
@@ -18,11 +22,10 @@ from moldiff.chem.io.outputs import cell
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.io.tags import apart
 from moldiff.chem.sanitize import error_reason
-from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.confidence import Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.decoding.hydrogens import HYDROGENS
-from moldiff.sampling.molecule_sampler import RawSample
+from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ TEXTS = frozenset(
     }
 )  # fmt: skip
 """Columns of whole numbers and of texts; the others are numbers."""
+
+CHUNK = 8  # draws that are sent to a worker at once
 
 Gate = Callable[["Mol"], str]
 """From a molecule, which may be unsanitised, to why its structure must not be handed out; "" = it may be."""
@@ -110,6 +115,11 @@ class MoleculeResult:
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
             raise ValueError("a molecule that is withheld has no structure")
+
+    def __reduce__(self) -> tuple[Callable[..., MoleculeResult], tuple[dict[str, Any]]]:
+        """Say how the result travels between processes: RDKit's own way loses digits of coordinates."""
+        values = {own.name: getattr(self, own.name) for own in fields(self)}
+        return _arrived, ({**values, "mol": None if self.mol is None else to_bytes(self.mol)},)
 
     def row(self, columns: Sequence[str] | None = None) -> dict[str, object]:
         """Return the CSV row, "" where there is no value.
@@ -186,89 +196,13 @@ class MoleculeResult:
             return None
 
 
+def _arrived(values: dict[str, Any]) -> MoleculeResult:
+    return MoleculeResult(**{**values, "mol": None if values["mol"] is None else from_bytes(values["mol"])})
+
+
 def rounded(value: float) -> float:
     """Return a number as the CSV has it, with six digits."""
     return float(f"{value:.6g}")
-
-
-class ResultCounts:
-    """Marks duplicates in draw order and counts every status and reason; every number comes once.
-
-    Args:
-        first: number of the first draw.
-        id_of: from a draw's number to its ``moldiff_id``.
-
-    Attributes:
-        by_status: status -> draws.
-        decodings: which decoding made the molecule -> status -> draws.
-        reasons: code of each reason -> draws.
-        property_failures: property -> molecules that its calculator failed on.
-        renoised: draws that were noised and walked down again, attempts at that, draws that were valid in the end.
-        evaluations: of the network.
-        unique: different SMILES among the valid.
-        first_reason: of the first draw that is not valid.
-        to_show: number of the first valid molecule, else of the first that there is anything to show of; None = none.
-    """
-
-    def __init__(self, first: int = 0, id_of: Callable[[int], str] = str) -> None:
-        self.by_status = dict.fromkeys(map(str, Status), 0)
-        self.decodings: dict[str, dict[str, int]] = {}
-        self.reasons: dict[str, int] = {}
-        self.property_failures: dict[str, int] = {}
-        self.renoised = {"draws": 0, "attempts": 0, "valid": 0}
-        self.evaluations = self.unique = 0
-        self.first_reason = ""
-        self.to_show: int | None = None
-        self._next, self._first, self._id_of = first, dict[str, int](), id_of
-
-    @property
-    def drawn(self) -> int:
-        """All draws so far."""
-        return sum(self.by_status.values())
-
-    @property
-    def valid(self) -> int:
-        """Valid molecules so far."""
-        return self.by_status[Status.VALID]
-
-    def take(self, result: MoleculeResult, *, gaps: bool = False) -> MoleculeResult:
-        """Count one result, give it its id, and mark it if it is a duplicate.
-
-        Args:
-            result: not counted yet.
-            gaps: numbers may be missing, as draws are made in the order of their sizes and were interrupted.
-
-        Raises:
-            MoldiffError: a number is missing, or came before.
-        """
-        if result.number < self._next or (result.number > self._next and not gaps):
-            raise MoldiffError(f"draw {self._next} was lost on the way: draw {result.number} came in its place")
-        self._next = result.number + 1
-        result = replace(result, id=self._id_of(result.number))
-        valid = result.status == Status.VALID
-        self.evaluations += result.evaluations
-        if result.renoised:
-            self.renoised["draws"] += 1
-            self.renoised["attempts"] += result.renoised
-            self.renoised["valid"] += valid
-        self.by_status[result.status] += 1
-        if result.decoding:
-            made = self.decodings.setdefault(result.decoding, {})
-            made[str(result.status)] = made.get(result.status, 0) + 1
-        if result.reason:
-            self.first_reason = self.first_reason or result.reason
-            _add(self.reasons, result.reason.partition(":")[0])
-        for name in (name for name, value in result.properties.items() if math.isnan(value)):
-            _add(self.property_failures, name)
-        if (valid and self.valid == 1) or (result.mol is not None and self.to_show is None):
-            self.to_show = result.number
-        first = self._first.setdefault(result.smiles, result.number) if valid else result.number
-        self.unique += valid and first == result.number
-        return result if first == result.number else replace(result, duplicate_of=self._id_of(first))
-
-
-def _add(counts: dict[str, int], name: str) -> None:
-    counts[name] = counts.get(name, 0) + 1
 
 
 def assess(
@@ -290,6 +224,25 @@ def assess(
         checks: of the user; a valid molecule that fails one is filtered.
     """
     return guarded(draw.number, lambda: _gated(_checked(_assessed(draw, decoder, properties), checks), gate))
+
+
+def assess_all(
+    draws: Iterable[RawSample],
+    decoder: Decoder,
+    gate: Gate = STANDARD_GATE,
+    checks: Sequence[Check] = (),
+    pool: Pool = THIS_PROCESS,
+) -> Iterator[MoleculeResult]:
+    """`assess` draws in order; one that costs its worker process is failed."""
+    work = partial(assess, decoder=decoder, gate=gate, checks=checks)
+    sent, known = tee(draws)
+    for draw, found in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
+        yield failed(draw.number, found) if isinstance(found, Lost) else found
+
+
+def failed(number: int, lost: Lost) -> MoleculeResult:
+    """Return the result of a draw that cost its worker process."""
+    return MoleculeResult(number, Status.FAILED, lost.reason)
 
 
 def guarded(number: int, work: Callable[[], MoleculeResult]) -> MoleculeResult:

@@ -22,12 +22,14 @@ from moldiff.generation.identity import key_of
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.run_options import RunOptions
-from moldiff.generation.results import Gate, MoleculeResult, ResultCounts
+from moldiff.generation.result_counts import ResultCounts
+from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
 from moldiff.generation.writer import check_outputs, finished, run_files, run_journal
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.journal import Journal
 from moldiff.models.loaded import at_hand
+from moldiff.processes import standing_pool
 from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 
@@ -54,6 +56,7 @@ class Run(ABC):
         guide: a property network that takes part.
         tag_names: of the data fields of input files, which are carried on.
         earlier: results that were taken over from a run that was cut short.
+        pool: does the chemistry.
     """
 
     task: ClassVar[str]
@@ -69,6 +72,7 @@ class Run(ABC):
         self.gate: Gate = options.hazards if gate is None else gate
         if options.output is not None:
             check_outputs(options.output, pictured)
+        self.pool = standing_pool(options.workers)
         sampler = options.sampler
         loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)
         self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arrays import RawSample
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.chem.filters.checks import Check
@@ -31,7 +32,7 @@ from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, asses
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
+from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
 from moldiff.sampling.particles import ParticleSampler
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import ResamplingStep, ScoredParticle, SequentialMonteCarlo

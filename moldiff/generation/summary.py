@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.choices import Decoding
-from moldiff.generation.results import ResultCounts
+from moldiff.generation.result_counts import ResultCounts
 from moldiff.run_record import run_record
 from moldiff.status import Status
 

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from moldiff.arguments import check_flag, choice, number, refusal
-from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, decode, encode
-from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.filters.hazards import HazardGate
-from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules
-from moldiff.chem.io.records import Record
 from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
@@ -31,21 +29,25 @@ from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydroge
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.results import COLUMNS, Gate, MoleculeResult, assess, guarded
+from moldiff.generation.results import CHUNK, COLUMNS, Gate, MoleculeResult, failed
+from moldiff.generation.variations import SAME, Seed, assess_variation, seed_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
+from moldiff.processes import DEADLINE_S, Lost
 from moldiff.randomness import record_key
-from moldiff.sampling.constraints import NO_CONSTRAINTS
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.demands import NO_CONSTRAINTS
+from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, resample
 from moldiff.status import Status
 from moldiff.threads import Workers
 
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
 DEFAULT_STRENGTH = (0.3, 0.6)  # where molecules change, but not all of them, see scripts/benchmarks/results/vary.md
 DEFAULT_VARIATIONS = 10
-SAME, STEREOISOMER, OTHER = "yes", "stereoisomer", "no"
 _FACTS = ("strength", "similarity", "same_molecule")
 _COLUMNS = (*_FACTS, *(name for name in COLUMNS[2:] if name != "renoised"))
 _NUMBER = r"\d{1,3}(?:\.\d{1,9})?|\.\d{1,9}"
@@ -86,22 +88,6 @@ class VaryOptions(RecordOptions):
         return low + (high - low) * (draw / (self.n - 1) if self.n > 1 else 0.5)
 
 
-@dataclass(frozen=True)
-class Seed:
-    """A molecule to vary.
-
-    Attributes:
-        arrays: zero mean.
-        centre: (3,) where its mean was, angstrom.
-        smiles, flat: canonical SMILES with and without stereo.
-    """
-
-    arrays: MolArrays
-    centre: np.ndarray
-    smiles: str
-    flat: str
-
-
 class VaryRun(RecordRun[Seed]):
     """Draws variations.
 
@@ -120,18 +106,12 @@ class VaryRun(RecordRun[Seed]):
         decoder = DECODERS[options.decode](self.model.vocabulary, self.folder.references, source, NO_CONSTRAINTS)
         self._decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.columns = (COLUMNS[0], *self.record_columns, *_COLUMNS, *hydrogen_columns(self.model.vocabulary))
-        self._seen: list[tuple[float, str, float]] = []  # strength, same_molecule, similarity; "", NaN if not valid
+        # of each draw: its strength, a letter of same_molecule, its similarity; " ", NaN if it is not valid
+        self._strengths, self._same, self._similarities = array("d"), bytearray(), array("d")
 
-    def prepare(self, record: Record) -> Seed:
-        assert record.mol is not None
-        arrays = encode(record.mol, self.model.vocabulary, fragments=False)
-        centre = arrays.pos.astype(np.float64).mean(0)
-        centred = replace(arrays, pos=(arrays.pos - centre).astype(np.float32))
-        conversion = decode(arrays, self.model.vocabulary)
-        if conversion.mol is None:
-            raise EncodingError(conversion.reason)
-        smiles, flat = (canonical_smiles(conversion.mol, stereo=stereo) for stereo in (True, False))
-        return Seed(centred, centre, smiles, flat)
+    @property
+    def prepare(self) -> Callable[[Mol], Seed]:
+        return partial(seed_of, vocabulary=self.model.vocabulary)
 
     def settle(
         self, asks: list[RecordTask[Seed]], workers: Workers, done: Callable[[], None], interruption: Interruption
@@ -147,43 +127,39 @@ class VaryRun(RecordRun[Seed]):
         for draw in interruption.until(TaskRunner(sampler, noised_walk(sampler)).run(tasks)):
             drawn[draw.number] = draw
             done()
-        for key, ask in by_key.items():
-            if key in drawn:
-                yield self._result(ask, drawn[key], sampler.evaluations)
-
-    def _result(self, ask: RecordTask[Seed], draw: RawSample, evaluations: int) -> MoleculeResult:
-        seed, strength = ask.item, self.options.strength_of(ask.draw)
-        assert seed is not None
-        draw = replace(draw, number=ask.number)
-        if draw.arrays is not None:
-            pos = (draw.arrays.pos + seed.centre).astype(np.float32)
-            draw = replace(draw, arrays=replace(draw.arrays, pos=pos))
-        result = guarded(ask.number, lambda: _compared(assess(draw, self._decoder, self.gate), seed))
-        return replace(result, evaluations=evaluations, facts={"strength": float(strength), **result.facts})
+        made = [(ask, replace(drawn[key], number=ask.number)) for key, ask in by_key.items() if key in drawn]
+        work = partial(assess_variation, decoder=self._decoder, gate=self.gate)
+        pairs = ((draw, ask.item) for ask, draw in made)
+        results = self.pool.map_items(work, pairs, chunk=CHUNK, timeout_s=DEADLINE_S)
+        for (ask, _), found in zip(made, results, strict=True):
+            result = failed(ask.number, found) if isinstance(found, Lost) else found
+            facts = {"strength": float(self.options.strength_of(ask.draw)), **result.facts}
+            yield replace(result, evaluations=sampler.evaluations, facts=facts)
 
     def note(self, result: MoleculeResult) -> None:
         super().note(result)
         if (strength := result.facts.get("strength")) is None:
             return  # of a record that cannot be varied
         same, similarity = str(result.facts.get("same_molecule", "")), float(str(result.facts.get("similarity", "nan")))
-        known = (same, similarity) if result.status == Status.VALID else ("", math.nan)
-        self._seen.append((float(str(strength)), *known))
+        valid = result.status == Status.VALID
+        self._strengths.append(float(str(strength)))
+        self._same.append(ord(same[:1] if valid and same else " "))
+        self._similarities.append(similarity if valid else math.nan)
 
     def details(self) -> list[str]:
         """Return for up to four ranges of strength how many variations are valid, the seed itself, and how similar."""
         low, high = self.options.strength
         edges = np.linspace(low, high, (_BINS if high > low else 1) + 1)
-        strengths = np.array([strength for strength, _, _ in self._seen])
-        bins = np.clip(np.searchsorted(edges, strengths, side="right") - 1, 0, len(edges) - 2)
+        same = np.frombuffer(self._same, dtype=np.uint8)
+        bins = np.clip(np.searchsorted(edges, self._strengths, side="right") - 1, 0, len(edges) - 2)
         lines = []
         for k in np.unique(bins).tolist():
-            rows = [self._seen[place] for place in np.flatnonzero(bins == k)]
-            valid = [(same, similarity) for _, same, similarity in rows if same]
+            valid = (bins == k) & (same != ord(" "))
             label = f"{edges[k]:.2f}..{edges[k + 1]:.2f}" if high > low else f"{low:g}"
-            line = f"strength {label}: {len(rows)} drawn, {len(valid)} valid"
-            if valid:
-                known = sum(same == SAME for same, _ in valid)
-                mean = np.mean([similarity for _, similarity in valid])
+            line = f"strength {label}: {(bins == k).sum()} drawn, {valid.sum()} valid"
+            if valid.any():
+                known = (same[valid] == ord(SAME[0])).sum()
+                mean = np.mean(np.asarray(self._similarities)[valid])
                 line += f", of these {known} the seed itself; mean similarity {mean:.2f}"
             lines.append(line)
         return lines
@@ -200,19 +176,6 @@ def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample
         )
 
     return walk
-
-
-def _compared(result: MoleculeResult, seed: Seed) -> MoleculeResult:
-    """Return a result with the facts of how near its molecule, if its chemistry is sound, came to its seed."""
-    if result.mol is None or not result.smiles:
-        return result
-    same = OTHER
-    if result.smiles == seed.smiles:
-        same = SAME
-    elif canonical_smiles(result.mol, stereo=False) == seed.flat:
-        same = STEREOISOMER
-    similarity = float(nearest_similarity([result.smiles], [seed.smiles])[0])
-    return replace(result, facts={"same_molecule": same, "similarity": similarity})
 
 
 @whatever_the_default

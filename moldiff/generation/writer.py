@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from moldiff.chem.io.outputs import CsvRows
 from moldiff.chem.io.tags import apart
 from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, claimed, file_set, refuse_existing_file, sha256_of
-from moldiff.generation.identity import digest, request_of
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
+from moldiff.generation.identity import request_of
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.summary import Summary, record_of
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
-from moldiff.reading import read_json
-from moldiff.run_record import old_record, record_path
+from moldiff.run_record import digest, old_record, record_left, record_path
 from moldiff.status import Status
 
 if TYPE_CHECKING:
@@ -43,7 +42,9 @@ def _check_files(output: OutputOptions, pictured: bool) -> None:
     others = [output.picture] if pictured else []
     others += [] if output.report is None else [output.report]
     # left by a run that may be the same; `finished` looks again when the model is there
-    may_be_ours = output.resume and (_is_own(output) or (not record.exists() and is_unfinished(output.path)))
+    may_be_ours = output.resume and (
+        record_left(record, output.path) is not None or (not record.exists() and is_unfinished(output.path))
+    )
     for path in (output.path, output.table, record, *output.trajectories, *others):
         try:
             refuse_existing_file(path, output.overwrite or may_be_ours)
@@ -55,23 +56,14 @@ def _check_files(output: OutputOptions, pictured: bool) -> None:
             raise
 
 
-def _is_own(output: OutputOptions) -> bool:
-    """Return whether the output is as the run of its record left it."""
-    try:
-        return bool(read_json(record_path(output.path))["output_sha256"] == sha256_of(output.path))
-    except (MoldiffError, KeyError, TypeError, OSError):
-        return False
-
-
 def finished(run: Run, output: OutputOptions) -> Summary | None:
     """Return the summary of the run that is to be resumed if it has ended already, its files whole.
 
     Raises:
         MoldiffError: there is the output of another run.
     """
-    if not output.resume or not _is_own(output):
+    if not output.resume or (record := record_left(record_path(output.path), output.path)) is None:
         return None
-    record = read_json(record_path(output.path))
     if record.get("request_sha256") != digest(request_of(run, output)):
         _check_files(replace(output, resume=False), run.pictured)
         return None

@@ -8,22 +8,25 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from moldiff.arguments import WHOLE, Part
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
-from moldiff.chem.io.inputs import files_named, records_of, survey
+from moldiff.chem.io.inputs import Molecules, files_named, survey
+from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed, refuse_existing_file, sha256_of, write_json
-from moldiff.journal import is_unfinished, journal_of, refuse_unfinished
+from moldiff.journal import is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
@@ -31,10 +34,10 @@ from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, Li
 from moldiff.nll.reference import LikelihoodReference, calibrate
 from moldiff.nll.summary import NOT_SCORED, LikelihoodSummary
 from moldiff.nll.tables import RowSheet, beside, write_table
+from moldiff.processes import THIS_PROCESS, Pool, standing_pool
 from moldiff.provenance import header
 from moldiff.randomness import graph_key
-from moldiff.run_record import versions
-from moldiff.vocabulary import Vocabulary
+from moldiff.run_record import digest, record_left, versions
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +66,8 @@ def score_file(
     add_hydrogens: bool = False,
     resume: bool = False,
     overwrite: bool = False,
+    workers: int = 0,
+    shard: Part = WHOLE,
     progress: Progress | None = None,
     steps: int | None = None,
 ) -> LikelihoodSummary:
@@ -82,6 +87,8 @@ def score_file(
         add_hydrogens: place the hydrogens that records leave out.
         resume: go on with the rows of a run of the same request that was cut short.
         overwrite: replace older output.
+        workers: processes that read the records; 0 = this one does.
+        shard: the part of the records that is scored; the tables of all parts are that of the whole.
         progress: called with the number of records done so far.
 
     Raises:
@@ -96,10 +103,13 @@ def score_file(
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
-    replace_files = overwrite or (resume and is_unfinished(out))
+    ended = record_left(record_file, out) if resume else None
+    replace_files = overwrite or ended is not None or (resume and is_unfinished(out))
     for written in (out, record_file):
         refuse_existing_file(written, replace_files)
     total, tags = survey(files)  # a missing file shows before the model is loaded
+    if not (wanted := shard.span(total)) and total:
+        raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
@@ -107,17 +117,24 @@ def score_file(
         for written in (out, record_file):
             refuse_existing_file(written, replace_files)  # another run may have ended since
         request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
+        request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
+        if ended is not None and ended.get("request_sha256") == digest(request):
+            journal_path(out).unlink(missing_ok=True)  # killed after the last moment
+            return LikelihoodSummary.of_record(ended, str(out))
+        if ended is not None and not overwrite and not is_unfinished(out):
+            refuse_existing_file(out, False)
         with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
             started -= journal.seconds
             told = None if progress is None else lambda done: progress(journal.earlier + done)
-            records = records_of(list(files), add_hydrogens=add_hydrogens, span=range(journal.count, total))
+            span, pool = wanted[journal.count :], standing_pool(workers)
+            records = scoring.ready(list(files), add_hydrogens, span, pool)
             for row in scoring.rows(records, told):
                 journal.add(row, time.monotonic() - started)
             write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
             summary.output, summary.seconds = str(out), time.monotonic() - started
             if not summary.scored:
                 logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-            write_json(record_file, scoring.record(out, files))
+            write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
             journal.remove()
     return summary
 
@@ -167,7 +184,14 @@ class Scoring:
         place = ("index", "file") if files is not None and len(files) > 1 else ("index",)
         return (*place, *COLUMNS[1:], *(Z_COLUMNS if self.reference is not None else ()))
 
-    def rows(self, records: Iterator[Record], progress: Progress | None = None) -> Iterator[Row]:
+    def ready(
+        self, molecules: Molecules, add_hydrogens: bool, span: range | None = None, pool: Pool = THIS_PROCESS
+    ) -> Iterator[Ready[MolArrays]]:
+        """Yield records in the model's classes; see `moldiff.chem.io.ready.ready_records`."""
+        prepare = partial(encode, vocabulary=self.scorer.model.vocabulary)
+        return ready_records(molecules, prepare, add_hydrogens=add_hydrogens, span=span, pool=pool)
+
+    def rows(self, records: Iterator[Ready[MolArrays]], progress: Progress | None = None) -> Iterator[Row]:
         """Yield the row of every record, not counted yet.
 
         Args:
@@ -201,7 +225,7 @@ def _basis(reference: LikelihoodReference | None, settings: BoundSettings, atoms
 
 
 def _rows(
-    records: Iterator[Record],
+    records: Iterator[Ready[MolArrays]],
     scorer: LikelihoodEstimator,
     reference: LikelihoodReference | None,
     progress: Progress | None,
@@ -209,12 +233,12 @@ def _rows(
     """Yield the row of every record in order."""
     before = 0
     while chunk := list(itertools.islice(records, _CHUNK)):
-        encoded = {record.index: _encoded(record, scorer.model.vocabulary) for record in chunk}
+        encoded = {ready.record.index: _encoded(ready, scorer.model.vocabulary.atoms) for ready in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
         told = None if progress is None else lambda done, before=before: progress(before + done)
         keys = [molecule_key(found) for found in molecules.values()]
         scores = dict(zip(molecules, scorer.score(list(molecules.values()), keys, told), strict=True))
-        for record in chunk:
+        for record in (ready.record for ready in chunk):
             found = encoded[record.index]
             reason, score = (found, None) if isinstance(found, str) else ("", scores[record.index])
             if score is not None and not score.finite:
@@ -233,16 +257,12 @@ def molecule_key(molecule: MolArrays) -> int:
     return graph_key(bytes_key(data) >> 1)
 
 
-def _encoded(record: Record, vocabulary: Vocabulary) -> MolArrays | str:
-    """Return a record in the model's classes, or why it cannot be written in them."""
-    if record.mol is None:
-        return record.reason
-    try:
-        arrays = encode(record.mol, vocabulary)
-    except EncodingError as error:
-        return str(error)
-    n = len(arrays.atom_type)
-    return arrays if n <= MOST_ATOMS else f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}"
+def _encoded(ready: Ready[MolArrays], atoms: str) -> MolArrays | str:
+    """Return a record in the model's classes, or why it has no score."""
+    if ready.item is None:
+        return ready.reason
+    n = len(ready.item.atom_type)
+    return ready.item if n <= MOST_ATOMS else f"too large: {n} {atoms}, more than {MOST_ATOMS}"
 
 
 def _row(record: Record, score: LikelihoodBound | None, reason: str, reference: LikelihoodReference | None) -> Row:
@@ -292,6 +312,7 @@ def _run_record(
         "records": summary.records,
         "scored": summary.scored,
         "not_scored": summary.reasons,
+        "sums": {"nats": summary.nats, "atoms": summary.atoms, "records": summary.bounded},
         "seconds": round(summary.seconds, 2),
         **header(device),
     }

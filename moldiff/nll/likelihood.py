@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from moldiff.arguments import whole_number
-from moldiff.chem.io.inputs import Molecules, files_of, records_of
+from moldiff.chem.io.inputs import Molecules, files_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
@@ -126,12 +126,12 @@ def likelihood(
     )  # fmt: skip
     if not 0 <= whole_number(seed, "seed") < 1 << 64:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}", argument="seed")
-    files, records = files_of(molecules), records_of(molecules, add_hydrogens=add_hydrogens)
+    files = files_of(molecules)
     scoring = Scoring.of(
         _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)
     )
     summary = scoring.summary
-    rows = [summary.noted(row) for row in scoring.rows(records)]
+    rows = [summary.noted(row) for row in scoring.rows(scoring.ready(molecules, add_hydrogens))]
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 NOT_SCORED = "not scored"
 
@@ -18,6 +20,7 @@ class LikelihoodSummary:
         reasons: why others have none -> records.
         nats, atoms: sums over the records with a finite bound, ``bounded`` in number.
         seconds: wall time.
+        ended_before: nothing had to be done.
     """
 
     output: str
@@ -28,6 +31,16 @@ class LikelihoodSummary:
     atoms: int = 0
     bounded: int = 0
     seconds: float = 0.0
+    ended_before: bool = False
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], output: str) -> LikelihoodSummary:
+        """Return the summary of a run that had ended before, by the JSON beside its table."""
+        sums = record["sums"]
+        return cls(
+            output, record["z_scores"], record["scored"], dict(record["not_scored"]), sums["nats"], sums["atoms"],
+            sums["records"], record["seconds"], ended_before=True,
+        )  # fmt: skip
 
     @property
     def records(self) -> int:
@@ -58,4 +71,5 @@ class LikelihoodSummary:
             f" {self.seconds:.1f} s; written to {self.output}"
         )
         reasons = [f"  {count} not scored: {reason}" for reason, count in self.reasons.items()]
-        return [head, *reasons, f"z-scores: {self.z_scores}"]
+        before = ["the run had ended before: nothing is left to do"] if self.ended_before else []
+        return [head, *reasons, f"z-scores: {self.z_scores}", *before]

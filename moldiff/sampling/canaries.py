@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from moldiff.arrays import RawSample
 from moldiff.devices import whatever_the_default
 from moldiff.models.folder import ModelFolder, pretrained_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.reading import read_json
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
 

@@ -11,58 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.sampling.demands import NO_CONSTRAINTS, Charge, DecodingConstraints, Formula, Rule, Without
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
-
-
-@dataclass(frozen=True)
-class FixedAtoms:
-    """The first k atoms of a molecule, which stay as they are.
-
-    Attributes:
-        atom_type, charge: (k,) int class indices.
-        bond_type: (k, k) int class indices of the bonds among them, symmetric.
-        open_valences: (k,) int sum of the orders of each atom's bonds to other atoms, none of them aromatic.
-        filled: whether these bonds fill the open valences; False = one is enough, hydrogens that are no atoms do.
-    """
-
-    atom_type: np.ndarray
-    charge: np.ndarray
-    bond_type: np.ndarray
-    open_valences: np.ndarray
-    filled: bool = True
-
-
-@dataclass(frozen=True)
-class DecodingConstraints:
-    """Demands on a decoded molecule beyond chemistry; None = nothing.
-
-    Attributes:
-        total_charge: sum of the formal charges.
-        allowed: for each of the A elements, whether it may occur.
-        counts: number of atoms of each of the A elements.
-        hydrogens: number of hydrogens, where these are no atoms of the model.
-        kept: atoms that stay as they are.
-    """
-
-    total_charge: int | None = None
-    allowed: tuple[bool, ...] | None = None
-    counts: tuple[int, ...] | None = None
-    hydrogens: int | None = None
-    kept: FixedAtoms | None = None
-
-
-NO_CONSTRAINTS = DecodingConstraints()
 
 
 class Constraint(Protocol):
@@ -80,8 +37,9 @@ class Constraint(Protocol):
         """Return what other constraints demand of a decoded molecule, and this one."""
         ...
 
-    def violation(self, mol: Mol) -> str:
-        """Return how a decoded molecule breaks the constraint; empty if it does not."""
+    @property
+    def rule(self) -> Rule:
+        """Rule that a decoded molecule must obey."""
         ...
 
 
@@ -138,10 +96,9 @@ class ElementMask:
     def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         return replace(others, allowed=self.allowed)
 
-    def violation(self, mol: Mol) -> str:
-        permitted = {symbol for symbol, allowed in zip(self.elements, self.allowed, strict=True) if allowed}
-        found = {atom.GetSymbol() for atom in mol.GetAtoms()} & set(self.elements) - permitted
-        return f"holds {', '.join(sorted(found))}" if found else ""
+    @property
+    def rule(self) -> Rule:
+        return Without(frozenset(self.elements) - frozenset(self.names))
 
 
 class Composition:
@@ -177,13 +134,11 @@ class Composition:
         counts = tuple(self.counts.get(element, 0) for element in self.elements)
         return replace(others, counts=counts, hydrogens=self.hydrogens)
 
-    def violation(self, mol: Mol) -> str:
-        symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
-        found = {symbol: symbols.count(symbol) for symbol in set(symbols)}
-        wanted = dict(self.counts)
-        if "H" not in self.elements and (hydrogens := found.get("H") if self.hydrogens is None else self.hydrogens):
-            wanted["H"] = hydrogens
-        return "" if found == wanted else f"is {''.join(f'{s}{n}' for s, n in sorted(found.items()))}"
+    @property
+    def rule(self) -> Rule:
+        derived = "H" not in self.elements and self.hydrogens is None
+        counted = {} if "H" in self.elements or not self.hydrogens else {"H": self.hydrogens}
+        return Formula({**self.counts, **counted}, derived)
 
 
 class TotalCharge:
@@ -207,6 +162,6 @@ class TotalCharge:
     def demand(self, others: DecodingConstraints) -> DecodingConstraints:
         return replace(others, total_charge=self.total)
 
-    def violation(self, mol: Mol) -> str:
-        found = sum(atom.GetFormalCharge() for atom in mol.GetAtoms())
-        return "" if found == self.total else f"has a total charge of {found:+d}"
+    @property
+    def rule(self) -> Rule:
+        return Charge(self.total)

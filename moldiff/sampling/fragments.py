@@ -10,7 +10,6 @@ valence exactly, or, of a model of heavy atoms, on being at least one: hydrogens
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,12 +21,9 @@ from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.constraints import DecodingConstraints, FixedAtoms
+from moldiff.sampling.demands import DecodingConstraints, FixedAtoms, Rule
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
 from moldiff.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from rdkit.Chem import Mol
 
 # Chosen with the built-in model: what is left to decide there are types and places around the fragment.
 START_SIGMA = 1.0  # angstrom; coordinate noise at which the walk begins
@@ -90,8 +86,9 @@ class FixedFragment:
         fragment = self.fragment
         return replace(others, kept=FixedAtoms(*classes, fragment.open_valences, fragment.with_hydrogens))
 
-    def violation(self, mol: Mol) -> str:
-        return self.fragment.change(mol)
+    @property
+    def rule(self) -> Rule:
+        return self.fragment.change
 
     def _certain(self, prediction: MolPrediction) -> MolPrediction:
         """Return the prediction with the fragment's classes, and no bond of its other atoms to new ones."""

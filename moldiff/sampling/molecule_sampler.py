@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.arrays import LogProbabilities, MolArrays
+from moldiff.arrays import LogProbabilities, MolArrays, RawSample
 from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
@@ -28,17 +28,6 @@ from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_withi
 from moldiff.sampling.solvers import Solver
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS, Grid
 from moldiff.threads import INLINE, Workers
-
-
-@dataclass(frozen=True)
-class RawSample:
-    """One draw: its number, its arrays, or the step at which its state stopped being finite; and on demand the
-    log-probabilities behind the arrays."""
-
-    number: int
-    arrays: MolArrays | None
-    failed_at: int
-    log_probabilities: LogProbabilities | None = None
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from moldiff.arrays import RawSample
 from moldiff.datasets.batching import bucket_width
 from moldiff.geometry import center
 from moldiff.molecules import collate
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, draws_of
+from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
 from moldiff.sampling.sampler import evaluations_of, resample, steps_within
 
 

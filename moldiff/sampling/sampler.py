@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ def sample(
     for number in range(1, len(times) - 1):
         stop_if_unwanted()
         state = solver.step(context, state, number, times[number - 1], times[number])
-        failed_at = _failed(failed_at, state, number)
+        state, failed_at = _parked(state, failed_at, number)
         if after_step is not None and state.prediction is not None:
             after_step(number, state.molecules, state.prediction)
     return finish(context, SamplerState(state, failed_at), times, after_step)
@@ -133,7 +133,7 @@ def run_steps(
     for number in steps:
         stop_if_unwanted()
         state = solver.step(context, state, number, times[number - 1], times[number])
-        failed_at = _failed(failed_at, state, number)
+        state, failed_at = _parked(state, failed_at, number)
     return SamplerState(state, failed_at)
 
 
@@ -163,11 +163,23 @@ def steps_within(solver: Solver, evaluations: int) -> int:
     return (evaluations - 1) // solver.evaluations + 1
 
 
-def _failed(failed_at: Tensor, state: SolverState, number: int) -> Tensor:
-    """Return (B,) the first step that failed, after step ``number``."""
+def _parked(state: SolverState, failed_at: Tensor, number: int) -> tuple[SolverState, Tensor]:
+    """Return the state after step ``number`` and (B,) the first step that failed.
+
+    Molecules that have failed go on from zeros: on some processors, products in bfloat16 read a little of the next row,
+    and what is not finite would take its mates along.
+    """
     if state.prediction is None:
-        return failed_at
-    return torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
+        return state, failed_at
+    failed_at = torch.where((failed_at < 0) & ~_is_finite(state.prediction), number, failed_at)
+    sound = failed_at < 0
+
+    def parked(values: Tensor) -> Tensor:
+        return torch.where(sound.view(-1, *(1,) * (values.dim() - 1)), values, 0)
+
+    prediction = state.prediction.replace(**{name: parked(getattr(state.prediction, name)) for name in FIELDS})
+    molecules = state.molecules.replace(pos=parked(state.molecules.pos))
+    return replace(state, molecules=molecules, prediction=prediction), failed_at
 
 
 def _is_finite(prediction: MolPrediction) -> Tensor:

@@ -11,6 +11,7 @@ from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 
+LARGEST = 1e12  # of a wanted value: in float32, its square is still finite
 VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
 
 
@@ -52,6 +53,8 @@ class Target:
             low = high = value
         least = -math.inf if low is None else number(low, f"target of '{name}'")
         most = math.inf if high is None else number(high, f"target of '{name}'")
+        if any(math.isfinite(end) and abs(end) > LARGEST for end in (least, most)):
+            raise MoldiffError(f"target of '{name}': beyond {LARGEST:g} there is no property", argument="value")
         if not any(map(math.isfinite, (least, most))):
             raise MoldiffError(f"target of '{name}': give a finite value, low or high", argument="value")
         if not least <= most:

@@ -16,7 +16,7 @@ from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate, ReleaseCheck
 from moldiff.chem.filters.measures import Descriptor, MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.errors import MoldiffError
-from moldiff.processes import Lost, map_batches
+from moldiff.processes import Lost, pool_of
 from moldiff.screening.entries import Library
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.ranking import Ranking
@@ -46,7 +46,7 @@ class FilterOptions:
         standardise: bring molecules into their standard form first.
         seed: of coordinates that are given.
         hazards: what is withheld.
-        workers, isolated, timeout_s: see `moldiff.processes.map_batches`.
+        workers, isolated, timeout_s: see `moldiff.processes`.
     """
 
     criteria: Criteria = field(default_factory=Criteria)
@@ -153,14 +153,12 @@ class FilterRun:
         """
         options, entries = self.options, iter(self.library)
         batches = iter(lambda: list(itertools.islice(entries, CHUNK)), [])
-        work = map_batches(
-            self._work, batches, workers=options.workers, timeout_s=options.timeout_s, isolated=options.isolated
-        )
-        for batch, found in work:
-            for row in [lost(batch[0], found)] if isinstance(found, Lost) else found:
-                yield self.counts.take(row)
-            if progress is not None:
-                progress(self.counts.requested)
+        with pool_of(options.workers, isolated=options.isolated) as pool:
+            for batch, found in pool.map_batches(self._work, batches, timeout_s=options.timeout_s):
+                for row in [lost(batch[0], found)] if isinstance(found, Lost) else found:
+                    yield self.counts.take(row)
+                if progress is not None:
+                    progress(self.counts.requested)
 
     def kept_sheet(self, tags: tuple[str, ...] = ()) -> Sheet:
         """Return the columns of a table of the molecules that are kept.

@@ -27,7 +27,8 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
-from moldiff.generation.vary import OTHER, SAME, STEREOISOMER, vary
+from moldiff.generation.variations import OTHER, SAME, STEREOISOMER
+from moldiff.generation.vary import vary
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER

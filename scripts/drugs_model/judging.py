@@ -78,11 +78,10 @@ def judge(draw: Drawn) -> Verdict:
 
 
 def _judged(draw: Drawn) -> Verdict:
-    from moldiff.arrays import LogProbabilities, MolArrays
+    from moldiff.arrays import LogProbabilities, MolArrays, RawSample
     from moldiff.chem.convert import classes_of
     from moldiff.generation.results import assess
     from moldiff.generation.target_report import measured_values
-    from moldiff.sampling.molecule_sampler import RawSample
     from moldiff.status import Status
     from moldiff.training.on_policy.labels import Traits
 

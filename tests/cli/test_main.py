@@ -180,3 +180,50 @@ def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> No
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 10
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("command", [["models", "list"], ["--help"], ["models", "info", "qm9"]])
+def test_a_full_disk_behind_the_output_is_one_line(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "moldiff", *command], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (ended.returncode, ended.stderr) == (2, "error: the output cannot be written: No space left on device\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_error_that_nobody_can_read_keeps_its_status() -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run([sys.executable, "-m", "moldiff", "generate", "-n", "0"], stdout=full, stderr=full)
+    assert ended.returncode == 2
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run([sys.executable, "-m", "moldiff", "models", "list"], stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+
+
+def test_too_little_memory_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(moldiff.datasets.prepare, "prepare", fail)
+    assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: the memory does not suffice\n")
+
+
+def test_ctrl_c_while_the_program_is_read_is_one_line() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "import moldiff.__main__\n"
+        "sys.exit(moldiff.__main__.main())\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")

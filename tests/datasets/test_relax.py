@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from moldiff.chem.io.records import read_records
 from moldiff.chem.relax import Method, Relaxed, relax
 from moldiff.datasets.relax import relax_files
 from moldiff.errors import MoldiffError
+from moldiff.processes import pool_of
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
 
@@ -97,7 +99,7 @@ def test_a_run_goes_on_after_a_kill(files: list[Path], tmp_path: Path, monkeypat
     asked: list[str] = []
     original = module._guarded
     monkeypatch.setattr(module, "_guarded", lambda text, options: asked.append(text.name) or original(text, options))
-    monkeypatch.setattr(module, "map_items", lambda work, items, **_: map(work, items))
+    monkeypatch.setattr(module, "pool_of", lambda workers: pool_of(workers, isolated=False))
     relax_files(files, killed, method="mmff94s", resume=True)
     names = [record.name for file in files for record in read_records(file)]
     assert asked == names[4:], "what was done is taken over"
@@ -162,3 +164,18 @@ def test_what_is_hazardous_leaves_no_structure(tmp_path: Path) -> None:
     for name in ("out.sdf", "out.csv"):
         text = (tmp_path / name).read_text()
         assert "ethanol" in text and "secret" not in text and "Cl" not in text
+
+
+def test_a_run_that_has_ended_is_not_done_again(files: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "r.sdf"
+    first = relax_files(files, out, method="mmff94s", resume=True)
+    before = out.stat().st_mtime_ns
+    again = relax_files(files, out, method="mmff94s", resume=True)
+    assert again == replace(first, ended_before=True) and not first.ended_before
+    assert out.stat().st_mtime_ns == before
+    with pytest.raises(MoldiffError, match=r"r\.sdf exists already"):
+        relax_files(files, out, method="mmff94s", seed=1, resume=True)
+    out.write_text("mine")
+    with pytest.raises(MoldiffError, match=r"r\.sdf exists already"):
+        relax_files(files, out, method="mmff94s", resume=True)
+    assert out.read_text() == "mine"

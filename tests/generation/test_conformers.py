@@ -14,6 +14,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, rdMolTransforms
 
 import moldiff
+from moldiff.arrays import RawSample
+from moldiff.chem import conformer_set
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
@@ -21,7 +23,7 @@ from moldiff.chem.topology import topology_of
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
-from moldiff.generation import conformers as conformers_module
+from moldiff.generation import conformer_checks
 from moldiff.generation.conformer_checks import ConformerDecoder
 from moldiff.generation.conformers import coordinate_walk
 from moldiff.generation.results import MoleculeResult, assess
@@ -29,7 +31,7 @@ from moldiff.generation.writer import RunFiles
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
@@ -323,11 +325,11 @@ def test_the_command(
 
 def test_conformers_are_ranked_and_repeats_told_or_left_out(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three draws of each of two molecules, the middle one lowest, the last like the first."""
-    monkeypatch.setattr(conformers_module, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
-    monkeypatch.setattr(conformers_module, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
+    monkeypatch.setattr(conformer_set, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
+    monkeypatch.setattr(conformer_set, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
     methane = Chem.MolFromSmiles("C")
     monkeypatch.setattr(
-        conformers_module,
+        conformer_checks,
         "assess",
         lambda draw, *rest, **more: MoleculeResult(draw.number, Status.VALID, mol=Chem.Mol(methane), smiles="C"),
     )
@@ -356,12 +358,12 @@ def test_distances_and_methods_out_of_range() -> None:
 
 def test_a_run_goes_on_after_a_whole_molecule(packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Conformers of a molecule are compared with each other, so a half-made molecule is made anew."""
-    monkeypatch.setattr(conformers_module, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
-    monkeypatch.setattr(conformers_module, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
+    monkeypatch.setattr(conformer_set, "relative_energies", lambda mols, method: [2.0, 0.0, 1.0][: len(mols)])
+    monkeypatch.setattr(conformer_set, "repeats", lambda mols, threshold: [None, None, 1][: len(mols)])
     methane = Chem.AddHs(Chem.MolFromSmiles("C"))
     AllChem.EmbedMolecule(methane, randomSeed=1)
     monkeypatch.setattr(
-        conformers_module,
+        conformer_checks,
         "assess",
         lambda draw, *rest, **more: MoleculeResult(draw.number, Status.VALID, mol=Chem.Mol(methane), smiles="C"),
     )

@@ -12,10 +12,10 @@ from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.errors import MoldiffError
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 
 AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4], METHANE.bonds[:3])
 

@@ -17,7 +17,7 @@ from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.generation.generate import generation_run
@@ -29,7 +29,7 @@ from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.conditions import size_distribution
 from moldiff.sampling.microbatches import ROWS, MicroBatches
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 
 

@@ -15,7 +15,7 @@ from methane import METHANE
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation import mcmc
 from moldiff.generation.generate import generation_run
@@ -28,7 +28,7 @@ from moldiff.generation.renoise import SettledDraw
 from moldiff.generation.results import MoleculeResult
 from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
@@ -81,7 +81,7 @@ def distances(result: MoleculeResult) -> tuple[float, ...]:
 def chains(tiny_model: MoleculeModel) -> Callable[..., TargetChains]:
     def make(most: int, seed: int = 0) -> TargetChains:
         sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, seed)
-        made = TargetChains(sampler, judged, distances, most)
+        made = TargetChains(sampler, lambda draws: map(judged, draws), distances, most)
         made._walks = ToyWalks(seed)  # type: ignore[assignment]
         return made
 

@@ -12,13 +12,13 @@ import pytest
 from generating import generate_files, nonzero
 from methane import METHANE, METHYL
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
-from moldiff.generation.results import assess
+from moldiff.generation.results import assess_all
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
@@ -64,7 +64,7 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
     scripted: None, tiny_model: MoleculeModel, molecule_sampler: MoleculeSampler, attempts: int
 ) -> None:
     draws = list(molecule_sampler.draw(0, 4))
-    judge = partial(assess, decoder=ArgmaxDecoder(tiny_model.vocabulary))
+    judge = partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary))
     settled = [one.result for one in Renoiser(molecule_sampler, judge).settle(draws, attempts)]
     assert [outcome.number for outcome in settled] == [0, 1, 2, 3]
     found = [outcome.status for outcome in settled]

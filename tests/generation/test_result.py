@@ -14,9 +14,10 @@ from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
+from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation.results import COLUMNS, MoleculeResult
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.status import Status
 
 

@@ -1,8 +1,10 @@
 """What a molecule is: one function says it, nothing that breaks ends a run, and what is withheld has no structure."""
 
 import contextlib
+import copy
 import csv
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import partial
@@ -14,13 +16,15 @@ import pytest
 from generating import generate_files, options_of
 from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
-from moldiff.arrays import LogProbabilities
+from moldiff.arrays import LogProbabilities, RawSample
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.hazard_list import hazard_list_of
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD, HazardGate
+from moldiff.chem.identity import text_key
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
@@ -34,12 +38,13 @@ from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.result import result_of
-from moldiff.generation.results import Gate, MoleculeResult, ResultCounts, assess
+from moldiff.generation.result_counts import FirstNumbers, ResultCounts
+from moldiff.generation.results import Gate, MoleculeResult, assess, assess_all
 from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
@@ -160,7 +165,7 @@ def test_a_gate_that_breaks_lets_nothing_through(decoder: ArgmaxDecoder) -> None
 def test_what_is_withheld_is_not_tried_again(tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0)
     monkeypatch.setattr(PartialWalks, "run", lambda self, draws, walk: [] if not draws else pytest.fail("tried"))
-    judge = partial(assess, decoder=ArgmaxDecoder(tiny_model.vocabulary), gate=lambda mol: "hazard: a test")
+    judge = partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary), gate=lambda mol: "hazard: a test")
     (found,) = Renoiser(sampler, judge).settle([RawSample(0, METHYL, -1)], 2)
     assert found.result.status == Status.WITHHELD
 
@@ -297,3 +302,26 @@ def test_every_command_asks_the_gate_of_its_options(methanes: None, model: Path,
 def test_what_a_model_makes_is_never_released(model: Path) -> None:
     with pytest.raises(MoldiffError, match="cannot be released"):
         replace(options_of(n=1, model=str(model)), hazards=HazardGate(released="because we want to"))
+
+
+def test_a_result_that_travels_between_processes_keeps_every_digit() -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[C@H](O)F"))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    mol.GetConformer().SetAtomPosition(0, (1 / 3, 2 / 3, 1e-9))
+    result = MoleculeResult(3, Status.VALID, mol=mol, smiles="C[C@H](O)F", facts={"strength": 0.1}, title="a")
+    arrived = copy.deepcopy(result)  # by the same way
+    assert replace(arrived, mol=None) == replace(result, mol=None)
+    assert arrived.mol is not None and Chem.MolToSmiles(arrived.mol) == Chem.MolToSmiles(mol)
+    assert (arrived.mol.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()
+
+
+def test_first_numbers_are_those_of_a_dictionary_in_a_fraction_of_its_memory() -> None:
+    found, known = FirstNumbers(), dict[int, int]()
+    draws = np.random.default_rng(0).integers(0, 30_000, size=50_000)
+    keys = [text_key(f"C{number}") if number else 0 for number in draws.tolist()]
+    for number, key in enumerate(keys):
+        assert found.setdefault(key, number) == known.setdefault(key, number)
+    assert len(found) == len(known)
+    assert sum(sys.getsizeof(part) for part in vars(found).values()) < 50 * len(known)
+    crowded = [(number << 40) + 7 for number in range(5)]  # one place for all
+    assert [found.setdefault(key, place) for place, key in enumerate(crowded * 2)] == [0, 1, 2, 3, 4] * 2

@@ -13,7 +13,7 @@ from methane import METHANE, METHYL
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.descriptors.score_functions import Score, ScoreError
 from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.criteria import Criteria
@@ -28,7 +28,7 @@ from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.smc_run import ReweightedSampler, stages
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.conditions import UnconditionalSampler
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.smc import ScoredParticle
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS

@@ -16,7 +16,7 @@ from rdkit import Chem
 from torch import Tensor
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
@@ -30,7 +30,7 @@ from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import RawSample, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
 
 SEEDS = {"first": "CC(=O)O", "second": "C[C@H](O)C=O", "third": "CCO"}

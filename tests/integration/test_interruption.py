@@ -26,7 +26,8 @@ from methane import METHANE
 from moldiff.cli.main import main
 from moldiff.generation import smc_run
 from moldiff.sampling import molecule_sampler
-from moldiff.sampling.molecule_sampler import RawSample, MoleculeSampler
+from moldiff.arrays import RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 def busy():
     print("busy", flush=True)
     time.sleep(60)

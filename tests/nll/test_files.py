@@ -153,3 +153,38 @@ def test_refusals_are_one_line_and_leave_nothing(run: Run, model: Path, mixed: P
     out.write_text("mine")
     run("likelihood", mixed, "--model", model, "-o", out, *SMALL).assert_refused("exists already")
     assert out.read_text() == "mine"
+
+
+def test_parts_of_a_file_are_those_of_the_whole(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
+    asked = ("likelihood", mixed, "--model", model, *SMALL)
+    assert run(*asked, "-o", tmp_path / "whole.csv").status == 0
+    parts = []
+    for part in (1, 2, 3):
+        out = tmp_path / f"part{part}.csv"
+        assert run(*asked, "-o", out, "--shard", f"{part}/3").status == 0
+        parts += rows_of(out)
+    assert parts == rows_of(tmp_path / "whole.csv")
+    run(*asked, "-o", tmp_path / "x.csv", "--shard", "1/15").assert_refused("--shard: there are only 14 records")
+    refused = run(*asked, "-o", tmp_path / "part1.csv", "--shard", "2/3", "--resume")
+    refused.assert_refused("part1.csv exists already")
+
+
+def test_a_run_that_has_ended_says_so(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
+    asked = ("likelihood", mixed, "--model", model, *SMALL, "-o", tmp_path / "s.csv", "--resume")
+    first = run(*asked)
+    before = (tmp_path / "s.csv").stat().st_mtime_ns
+    again = run(*asked)
+    assert again.status == 0
+    assert again.out.splitlines() == [*first.out.splitlines(), "the run had ended before: nothing is left to do"]
+    assert (tmp_path / "s.csv").stat().st_mtime_ns == before
+    run(*asked, "--seed", "1").assert_refused("s.csv exists already")
+    (tmp_path / "s.csv").write_text("mine")
+    run(*asked).assert_refused("s.csv exists already")
+    assert (tmp_path / "s.csv").read_text() == "mine"
+
+
+def test_processes_change_nothing(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
+    for workers in ("0", "1", "2"):
+        asked = ("likelihood", mixed, "--model", model, *SMALL, "--workers", workers, "-o", tmp_path / f"{workers}.csv")
+        assert run(*asked).status == 0
+    assert len({(tmp_path / f"{workers}.csv").read_text() for workers in ("0", "1", "2")}) == 1

@@ -12,6 +12,7 @@ import torch
 from rdkit import Chem
 from torch import Tensor
 
+from moldiff.arrays import RawSample
 from moldiff.chem.convert import Conversion
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DecodedMolecule, VerifiedDecoder
@@ -28,7 +29,7 @@ from moldiff.sampling.constraints import (
     TotalCharge,
 )
 from moldiff.sampling.fixed_sum import FORBIDDEN, FixedSum
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
@@ -181,7 +182,7 @@ class Ammonium:
     ],
 )
 def test_whatever_decodes_a_molecule_that_breaks_a_constraint_is_invalid(constraint: Constraint, words: str) -> None:
-    judged = VerifiedDecoder(Ammonium(), (constraint,)).decode(RawSample(0, None, -1))
+    judged = VerifiedDecoder(Ammonium(), (constraint.rule,)).decode(RawSample(0, None, -1))
     assert judged.status == ("invalid" if words else "valid")
     assert judged.reason == words.replace("[+]", "+")
 
@@ -266,13 +267,13 @@ def test_a_formula_of_a_heavy_atom_model_fixes_heavy_atoms_and_demands_hydrogens
     assert (sizes, exact.counts, exact.hydrogens) == ((3, 3), {"C": 2, "O": 1}, 6)
     assert exact.demand(NO_CONSTRAINTS) == DecodingConstraints(counts=(2, 0, 1), hydrogens=6)
     ethanol, acetaldehyde = (Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in ("CCO", "CC=O"))
-    assert exact.violation(ethanol) == ""
-    assert exact.violation(acetaldehyde) == "is C2H4O1"
+    assert exact.rule(ethanol) == ""
+    assert exact.rule(acetaldehyde) == "is C2H4O1"
     (derived,), sizes = constraints_of(None, parse_formula("C2O"), None, HEAVY, None, 3)
     assert isinstance(derived, Composition)
     assert (sizes, derived.hydrogens) == ((3, 3), None)
-    assert [derived.violation(mol) for mol in (ethanol, acetaldehyde)] == ["", ""]
-    assert derived.violation(Chem.AddHs(Chem.MolFromSmiles("CCN"))) == "is C2H7N1"
+    assert [derived.rule(mol) for mol in (ethanol, acetaldehyde)] == ["", ""]
+    assert derived.rule(Chem.AddHs(Chem.MolFromSmiles("CCN"))) == "is C2H7N1"
     with pytest.raises(MoldiffError, match=r"formula C2H6O has 3 heavy atoms, which contradicts 4\.\.9 heavy atoms"):
         constraints_of(None, parse_formula("C2H6O"), None, HEAVY, (4, 9), 3)
     with pytest.raises(MoldiffError, match="formula H2: the model makes heavy atoms, and there is none"):

@@ -15,7 +15,7 @@ from rdkit.Chem import rdDistGeom
 from torch import Tensor
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.config import SamplingConfig
 from moldiff.diffusion.inpainting import PartialDiffusion, Placement
@@ -29,9 +29,10 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.conditions import UnconditionalSampler
-from moldiff.sampling.constraints import NO_CONSTRAINTS, Composition, TotalCharge, decoding_constraints
+from moldiff.sampling.constraints import Composition, TotalCharge, decoding_constraints
+from moldiff.sampling.demands import NO_CONSTRAINTS
 from moldiff.sampling.fragments import FixedFragment, with_fragment
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.sampler import evaluations_of, sample
 from moldiff.sampling.solvers import SOLVERS, RePaint
@@ -399,7 +400,7 @@ def test_particles_of_a_score_keep_it_too(methanol: Path) -> None:
 
 
 def test_a_changed_fragment_is_a_violation(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
-    assert grown.violation(Chem.AddHs(Chem.MolFromSmiles("NC"))).startswith("atom 0 is N, not C")
+    assert grown.rule(Chem.AddHs(Chem.MolFromSmiles("NC"))).startswith("atom 0 is N, not C")
 
 
 def test_arrays_of_the_cut_are_those_of_the_input(grown: FixedFragment) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from moldiff.arrays import RawSample
 from moldiff.config import CurveConfig
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Levels
@@ -17,7 +18,7 @@ from moldiff.models.molecule_model import MoleculeModel, schedule_from_config
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.guidance import Guidance, guidance_for, parse_guidance
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import KarrasGrid

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation.vary import noised_walk
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch
 from moldiff.randomness import record_key
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, Task, TaskRunner
+from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from methane import METHANE, METHYL
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS

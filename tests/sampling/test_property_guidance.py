@@ -12,6 +12,7 @@ import torch
 from probe import DIRECTION, Probe
 from torch import Tensor
 
+from moldiff.arrays import RawSample
 from moldiff.config import CurveConfig
 from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
@@ -25,7 +26,7 @@ from moldiff.randomness import NoiseSource
 from moldiff.sampling import property_guidance
 from moldiff.sampling.constraints import ConstrainedDenoiser, ElementMask
 from moldiff.sampling.guidance import Guidance, GuidedDenoiser
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.property_guidance import Goal, GradientGuidedDenoiser, PropertyGradient
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS

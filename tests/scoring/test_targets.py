@@ -1,6 +1,7 @@
 """Wanted values as users write them, and what is refused or warned of."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -111,3 +112,9 @@ def test_a_target_is_a_value_or_a_range() -> None:
         Target("logp", 1, low=0)
     with pytest.raises(MoldiffError, match="give a finite value"):
         Target("logp")
+
+
+@pytest.mark.parametrize("wanted", ["logp=1e39", "tpsa<-1e300", "logp=0..1e13", {"logp": (None, -1e39)}])
+def test_values_that_no_number_of_the_network_can_hold_are_refused(wanted: Any) -> None:
+    with pytest.raises(MoldiffError, match="beyond 1e\\+12 there is no property"):
+        read_targets(wanted)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import Conversion, EncodingError, classes_of, decode
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.valence import closed_shell_states
@@ -19,8 +19,7 @@ from moldiff.choices import Decoding
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.generation.decoding.integer_program import AtomStates, Solution
 from moldiff.generation.decoding.structured import DEFAULT_LIMITS, Limits, decode_structured
-from moldiff.sampling.constraints import NO_CONSTRAINTS, Constraint, DecodingConstraints
-from moldiff.sampling.molecule_sampler import RawSample
+from moldiff.sampling.demands import NO_CONSTRAINTS, DecodingConstraints, Rule
 from moldiff.status import Status
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
@@ -220,18 +219,18 @@ class VerifiedDecoder:
 
     Attributes:
         decoder: makes the molecules.
-        constraints: that must hold.
+        rules: that must hold.
     """
 
     decoder: Decoder
-    constraints: tuple[Constraint, ...]
+    rules: tuple[Rule, ...]
 
     def decode(self, draw: RawSample) -> DecodedMolecule:
         """Decode the draw; a molecule that breaks a constraint is invalid, one that is so anyway keeps its reason."""
         decoded = self.decoder.decode(draw)
         if decoded.problem or decoded.conversion.mol is None:
             return decoded
-        for constraint in self.constraints:
-            if problem := constraint.violation(decoded.conversion.mol):
+        for rule in self.rules:
+            if problem := rule(decoded.conversion.mol):
                 return replace(decoded, problem=f"constraint: {problem}")
         return decoded

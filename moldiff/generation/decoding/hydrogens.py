@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from moldiff.arrays import RawSample
 from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.generation.decoding.decoders import DecodedMolecule, Decoder
-from moldiff.sampling.molecule_sampler import RawSample
 from moldiff.vocabulary import Vocabulary
 
 HYDROGENS = "hydrogens"

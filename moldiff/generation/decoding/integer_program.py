@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.arrays import LogProbabilities
-from moldiff.sampling.constraints import DecodingConstraints
+from moldiff.sampling.demands import DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ import numpy as np
 
 from moldiff.arrays import LogProbabilities
 from moldiff.generation.decoding.integer_program import AtomStates, Choices, IntegerProgram, Solution
-from moldiff.sampling.constraints import NO_CONSTRAINTS, DecodingConstraints
+from moldiff.sampling.demands import NO_CONSTRAINTS, DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
 _OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes

@@ -24,6 +24,8 @@ class RunOptions:
         sampler, output: how, and whereto; no output = no files.
         heavy_only: of a model of heavy atoms, what the network made, without hydrogens.
         hazards: what is withheld; of what a model makes, nothing is released.
+        workers: processes for chemistry, which one molecule may crash or hold up without harm to others; 0 = none, it
+            is done in this process. Results do not depend on it.
 
     Raises:
         MoldiffError: out of range, of a wrong type, or options that contradict each other.
@@ -35,10 +37,13 @@ class RunOptions:
     output: OutputOptions | None = None
     heavy_only: bool = False
     hazards: HazardGate = STANDARD_GATE
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if whole_number(self.n, "n") < 1:
             raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
+        if whole_number(self.workers, "workers") < 0:
+            raise MoldiffError(f"workers must be at least 0, not {self.workers}", argument="workers")
         check_flag(self.heavy_only, "heavy_only")
         if self.hazards.released:
             raise MoldiffError("what a model makes cannot be released", argument="release_hazards")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
-from moldiff.processes import Lost, map_batches
+from moldiff.processes import Lost, pool_of
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import RowCounts
 from moldiff.screening.runs.plan import Plan
@@ -68,14 +68,14 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     sample = _sample(plan)
     batches = [sample[first : first + BATCH] for first in range(0, len(sample), BATCH)]
     counts, started, timed = RowCounts(asked.dedup), 0.0, 0
-    found = map_batches(work, batches, workers=1, timeout_s=plan.options.timeout, memory_mb=plan.options.memory)
-    for batch, rows in found:
-        for row in [lost(batch[0], rows)] if isinstance(rows, Lost) else rows:
-            counts.take(row)
-        if not started:  # the first one starts the process, and builds the catalogues
-            started = time.monotonic()
-        else:
-            timed += len(batch)
+    with pool_of(1, memory_mb=plan.options.memory) as pool:
+        for batch, rows in pool.map_batches(work, batches, timeout_s=plan.options.timeout):
+            for row in [lost(batch[0], rows)] if isinstance(rows, Lost) else rows:
+                counts.take(row)
+            if not started:  # the first one starts the process, and builds the catalogues
+                started = time.monotonic()
+            else:
+                timed += len(batch)
     ms = 1000 * (time.monotonic() - started) / max(timed, 1)
     return Estimate(plan.records, plan.shards, len(sample), counts, ms, workers)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from moldiff.interruption import watched_signals
-from moldiff.processes import Lost, map_batches
+from moldiff.processes import Lost, pool_of
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import CHUNK, FilterOptions, Progress
 from moldiff.screening.rows import Row
@@ -130,14 +130,9 @@ class ProcessesEngine:
         work = self._asked.work(self._asked.checks())
         jobs: deque[_Job] = deque()
         logger.debug("%d shards to be worked on", len(wanted))
-        with watched_signals() as interruption:
-            found = map_batches(
-                work,
-                _batches(self._jobs(wanted, sources), jobs),
-                workers=self._workers,
-                timeout_s=options.timeout,
-                memory_mb=options.memory,
-            )
+        with watched_signals() as interruption, pool_of(self._workers, memory_mb=options.memory) as pool:
+            batches = _batches(self._jobs(wanted, sources), jobs)
+            found = pool.map_batches(work, batches, timeout_s=options.timeout)
             for batch, rows in interruption.until(found):
                 jobs[0].take([lost(batch[0], rows)] if isinstance(rows, Lost) else rows)
                 if jobs[0].is_whole:

@@ -13,7 +13,7 @@ from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
 from moldiff.pages.report import MOST_CARDS, Card
-from moldiff.processes import Lost, map_items
+from moldiff.processes import Lost, pool_of
 from moldiff.screening.desirability import COLUMN, Desirability, Wish
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import kept_sheet
@@ -75,14 +75,15 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     failed, cards = [], list[Card]()
     work = partial(_finished, work=plan.options.filter_options().work(()), wishes=_wishes(order))
     limits = plan.options
-    found = map_items(work, top, workers=workers, timeout_s=limits.timeout, memory_mb=limits.memory)
-    for (_, row), one in zip(top, found, strict=True):
-        packed, card, reason = (None, None, one.reason) if isinstance(one, Lost) else one
-        cards += [] if card is None else [card]
-        if packed is None:
-            failed.append((row, reason))
-        else:
-            sdf.add(row.with_packed(packed))
+    with pool_of(workers, memory_mb=limits.memory) as pool:
+        found = pool.map_items(work, top, timeout_s=limits.timeout)
+        for (_, row), one in zip(top, found, strict=True):
+            packed, card, reason = (None, None, one.reason) if isinstance(one, Lost) else one
+            cards += [] if card is None else [card]
+            if packed is None:
+                failed.append((row, reason))
+            else:
+                sdf.add(row.with_packed(packed))
     sdf.close()
     return Ranked(len(ranked), len(top) - len(failed), tuple(failed), tuple(cards))
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.config import TrainConfig, TrainingConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
@@ -29,7 +29,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
+from moldiff.sampling.molecule_sampler import MoleculeSampler, TrajectoryState
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS

@@ -13,7 +13,7 @@ from methane import METHANE
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import LogProbabilities, MolArrays
+from moldiff.arrays import LogProbabilities, MolArrays, RawSample
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding import decoders
@@ -21,8 +21,8 @@ from moldiff.generation.decoding.decoders import DECODERS, ArgmaxDecoder, Struct
 from moldiff.generation.decoding.structured import Limits
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.constraints import DecodingConstraints
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.demands import DecodingConstraints
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.vocabulary import Vocabulary
 

@@ -14,7 +14,7 @@ import torch
 from rdkit import Chem
 
 import moldiff
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import encode
 from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.chem.io.records import read_records
@@ -23,7 +23,7 @@ from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.decoding.hydrogens import HydrogenRelaxer, hydrogen_columns, with_hydrogens
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.vocabulary import ELEMENTS, Vocabulary
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"

@@ -12,7 +12,7 @@ from moldiff.chem.convert import classes_of
 from moldiff.chem.valence import closed_shell_states
 from moldiff.generation.decoding.integer_program import AtomStates
 from moldiff.generation.decoding.structured import Limits, Solution, decode_structured
-from moldiff.sampling.constraints import DecodingConstraints, FixedAtoms
+from moldiff.sampling.demands import DecodingConstraints, FixedAtoms
 from moldiff.vocabulary import Vocabulary
 
 FULL = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))

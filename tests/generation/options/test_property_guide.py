@@ -97,7 +97,8 @@ def test_an_error_from_a_range_is_the_distance_from_it(
 ) -> None:
     from methane import METHANE, METHYL
 
-    from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+    from moldiff.arrays import RawSample
+    from moldiff.sampling.molecule_sampler import MoleculeSampler
 
     monkeypatch.setattr(
         MoleculeSampler,

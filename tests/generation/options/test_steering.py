@@ -16,6 +16,7 @@ from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
+from moldiff.arrays import RawSample
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import target_report
@@ -28,7 +29,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.randomness import NoiseSource
 from moldiff.sampling import partial_walks
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.scoring.targets import parse_target
 from moldiff.status import Status
 

@@ -9,8 +9,9 @@ import pytest
 from methane import METHANE
 
 import moldiff
+from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample
+from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.screening.runs import draws
 from moldiff.screening.runs.draws import Draws
 from moldiff.screening.screen import merge_screens

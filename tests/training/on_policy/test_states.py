@@ -16,7 +16,7 @@ from rdkit.Chem import Mol
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.motifs import motifs
 from moldiff.chem.descriptors.rdkit_descriptors import compute
@@ -31,7 +31,7 @@ from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, unbatch
-from moldiff.sampling.molecule_sampler import MoleculeSampler, RawSample, TrajectoryState
+from moldiff.sampling.molecule_sampler import MoleculeSampler, TrajectoryState
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training import references
 from moldiff.training.checkpoint import load_state

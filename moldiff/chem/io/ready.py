@@ -1,0 +1,99 @@
+"""Records made ready for a model, in worker processes: none of them can end the work of the others."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from moldiff.chem.convert import EncodingError
+from moldiff.chem.io.inputs import files_of, records_of, texts_of
+from moldiff.chem.io.records import Record, completed, parse
+from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.text_records import TextRecord
+from moldiff.chem.sanitize import error_reason
+from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+CHUNK = 16  # records that are sent to a worker at once
+
+
+@dataclass(frozen=True)
+class Ready(Generic[Item]):
+    """A record, and what became of its molecule.
+
+    Attributes:
+        record: without its molecule.
+        item: what the model begins with; None if that is impossible.
+        reason: why; "" if all is well.
+    """
+
+    record: Record
+    item: Item | None
+    reason: str
+
+
+def ready_records(
+    molecules: object,
+    prepare: Callable[[Mol], Item],
+    *,
+    columns: Columns | None = None,
+    add_hydrogens: bool = False,
+    span: range | None = None,
+    pool: Pool = THIS_PROCESS,
+) -> Iterator[Ready[Item]]:
+    """Yield the records of files or of given molecules, in order, each with what ``prepare`` makes of its molecule.
+
+    What breaks on a record, or costs a worker of the pool, is the reason of that record alone. Molecules that are given
+    themselves are looked at in this process: RDKit has had them there already.
+
+    Args:
+        molecules: what users have, see `moldiff.chem.io.inputs.records_of`.
+        prepare: a function of a module; EncodingError if it cannot begin with a molecule. Its result is plain data.
+        columns, add_hydrogens, span: see `moldiff.chem.io.inputs.records_of`.
+        pool: reads and prepares.
+
+    Raises:
+        MoldiffError: as `moldiff.chem.io.inputs.records_of`.
+    """
+    if (files := files_of(molecules)) is None:
+        for record in records_of(molecules, columns, span=span):
+            yield Ready(_bare(record), *_prepared(record, prepare, add_hydrogens))
+        return
+    texts: Iterator[tuple[Path, TextRecord]] = texts_of(files, columns)
+    sent, known = itertools.tee(texts if span is None else itertools.islice(texts, span.start, span.stop))
+    work = partial(_read, prepare=prepare, add_hydrogens=add_hydrogens)
+    found = pool.map_items(work, (text for _, text in sent), chunk=CHUNK, timeout_s=DEADLINE_S)
+    for (path, text), one in zip(known, found, strict=True):
+        record = Record(text.index, text.name, None, text.tags, file=str(path))
+        yield Ready(record, None, one.reason) if isinstance(one, Lost) else Ready(record, *one)
+
+
+def _read(text: TextRecord, prepare: Callable[[Mol], Item], add_hydrogens: bool) -> tuple[Item | None, str]:
+    """Read and prepare a record. Runs in a worker."""
+    return _prepared(parse(text), prepare, add_hydrogens)
+
+
+def _prepared(record: Record, prepare: Callable[[Mol], Item], add_hydrogens: bool) -> tuple[Item | None, str]:
+    if record.mol is None:
+        return None, record.reason
+    try:
+        return prepare((completed(record) if add_hydrogens else record).mol), ""
+    except EncodingError as error:
+        return None, str(error)
+    except Exception as error:  # a record that breaks something costs itself alone
+        logger.debug("record %d", record.index, exc_info=True)
+        return None, error_reason(error)
+
+
+def _bare(record: Record) -> Record:
+    return replace(record, mol=None, raw=None)
