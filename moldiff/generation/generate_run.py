@@ -38,6 +38,7 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
+CLOSE = 0.1  # standard deviations from a wanted value at which a draw moves no further; into a range it moves
 LEAST_SHARE = 0.01  # of draws that are as wanted, for the size of the next batch
 GOALS = {
     Until.VALID: "valid molecules",
@@ -172,7 +173,7 @@ class GenerateRun(Run):
         method, tracker = self.options.target_method, self.steering.tracker
         if method is TargetMethod.CONDITION and self.options.steering.target_method is None:
             logger.info("the model is told the targets, and no more; target_method mcmc meets them more closely")
-        if method is not TargetMethod.MCMC or tracker.can_tell:
+        if method is not TargetMethod.MCMC or tracker.known:
             return method
         names = ", ".join(target.name for target in tracker.targets)
         logger.warning(
@@ -185,7 +186,9 @@ class GenerateRun(Run):
     def _chains(self, sampler: MoleculeSampler) -> TargetChains | None:
         if self.target_method is not TargetMethod.MCMC:
             return None
-        return TargetChains(sampler, self.judge, self.steering.tracker.distances, self.options.most_moves)
+        tracker = self.steering.tracker
+        close = [CLOSE if target.is_value else 0.0 for target in tracker.known]
+        return TargetChains(sampler, self.judge, tracker.distances, close, self.options.most_moves)
 
     def note(self, result: MoleculeResult) -> None:
         tracker = self.steering.tracker

@@ -14,7 +14,7 @@ knows of another one, none is a copy, and p is conditioned on the targets as it 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,7 +29,6 @@ from moldiff.status import Status
 MOVE_TIME = 0.5  # up to which a molecule is noised: at 0.4 hardly any becomes another, at 0.6 little of it is left
 MOVE_CALLS = 6  # of the denoiser in a move
 WEIGHT = 16.0  # W: a molecule that is farther away by 0.06 standard deviations is accepted with a probability of 0.4
-CLOSE = 0.1  # standard deviations within which a target is met closely
 WINDOW = 256  # chains side by side
 MOVED = "moves"
 """Column of the number of moves that a draw made."""
@@ -66,6 +65,7 @@ class TargetChains:
         sampler: made the draws.
         judge: says what became of draws.
         distances: of its molecule from the targets.
+        close: standard deviations within which each target is met closely enough for a chain to end.
         most: moves of a draw, at most.
 
     Attributes:
@@ -73,9 +73,12 @@ class TargetChains:
         finished: chains that have ended and wait for one with a smaller number, by number.
     """
 
-    def __init__(self, sampler: MoleculeSampler, judge: Judge, distances: Distances, most: int) -> None:
+    def __init__(
+        self, sampler: MoleculeSampler, judge: Judge, distances: Distances, close: Sequence[float], most: int
+    ) -> None:
         self._walks = PartialWalks.evenly(sampler, MOVE_TIME, MOVE_CALLS)
-        self._source, self._judge, self._distances, self._most = sampler.source, judge, distances, most
+        self._source, self._judge, self._distances = sampler.source, judge, distances
+        self._close, self._most = tuple(close), most
         self.evaluations = self._walks.evaluations
         self.finished: dict[int, SettledDraw] = {}
 
@@ -124,12 +127,13 @@ class TargetChains:
 
     def _far(self, result: MoleculeResult) -> tuple[float, ...]:
         distances = self._distances(result) if result.status == Status.VALID else None
-        return (math.inf,) if distances is None else distances
+        return (math.inf,) * len(self._close) if distances is None else distances
 
     def _goes_on(self, chain: _Chain) -> bool:
         """A molecule that is withheld stays so, and what failed has nothing to start from."""
         movable = chain.settled.draw.arrays is not None and chain.settled.result.status in _MOVABLE
-        return movable and chain.moves < self._most and max(chain.distances) > CLOSE
+        is_far = any(own > close for own, close in zip(chain.distances, self._close, strict=True))
+        return movable and chain.moves < self._most and is_far
 
 
 def accepts(old: float, new: float, uniform: float, weight: float = WEIGHT) -> bool:

@@ -133,14 +133,14 @@ class TargetTracker:
         return replace(result, targets=found)
 
     @property
-    def can_tell(self) -> bool:
-        """True if the distance of a molecule from one target at least can be told."""
-        return any(self._is_known(target) for target in self.targets)
+    def known(self) -> tuple[Target, ...]:
+        """Targets from which the distance of a molecule can be told."""
+        return tuple(target for target in self.targets if not _note(target.name) or target.name in self.estimators)
 
     def distances(self, result: MoleculeResult) -> tuple[float, ...] | None:
-        """Return how far a molecule lies from each target that can be told of, in standard deviations of the training
-        data; None if one of them is not known."""
-        targets = [target for target in self.targets if self._is_known(target)]
+        """Return how far a molecule lies from each of the `known` targets, in standard deviations of the training data;
+        None if one of its values is not known."""
+        targets = self.known
         values = measured_values(result, [target.name for target in targets])
         for target in targets:
             if target.name not in values and result.mol is not None:
@@ -150,9 +150,6 @@ class TargetTracker:
         if not all(map(math.isfinite, found)):
             return None
         return tuple(distance / std for distance, std in zip(found, stds, strict=True))
-
-    def _is_known(self, target: Target) -> bool:
-        return not _note(target.name) or target.name in self.estimators
 
     def note(self, result: MoleculeResult, sound: bool) -> None:
         """Count a result that was measured.

@@ -19,6 +19,7 @@ from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation import mcmc
 from moldiff.generation.generate import generation_run
+from moldiff.generation.generate_run import CLOSE
 from moldiff.generation.mcmc import MOVED, WEIGHT, TargetChains, accepts
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
@@ -79,9 +80,9 @@ def distances(result: MoleculeResult) -> tuple[float, ...]:
 
 @pytest.fixture
 def chains(tiny_model: MoleculeModel) -> Callable[..., TargetChains]:
-    def make(most: int, seed: int = 0) -> TargetChains:
+    def make(most: int, seed: int = 0, close: float = CLOSE) -> TargetChains:
         sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 10, seed)
-        made = TargetChains(sampler, lambda draws: map(judged, draws), distances, most)
+        made = TargetChains(sampler, lambda draws: map(judged, draws), distances, [close], most)
         made._walks = ToyWalks(seed)  # type: ignore[assignment]
         return made
 
@@ -102,11 +103,10 @@ def test_moves_leave_the_reweighted_law_as_it_is(
     chains: Callable[..., TargetChains], monkeypatch: pytest.MonkeyPatch, weight: float
 ) -> None:
     """p(x) exp(-W |x - wanted|) on -2.5 .. 2.5, integrated; the chains end only when all moves are made."""
-    monkeypatch.setattr(mcmc, "CLOSE", -1.0)
     monkeypatch.setattr(mcmc, "accepts", lambda old, new, uniform: accepts(old, new, uniform, weight))
     starts = np.random.default_rng(7).standard_normal(2500)
     starts = starts[np.abs(starts) < 2.5]  # what is withheld or invalid is another matter
-    ends = np.array([value_of(one.draw) for one in run(chains(40), drawn(starts.tolist()))])
+    ends = np.array([value_of(one.draw) for one in run(chains(40, close=-1.0), drawn(starts.tolist()))])
     x = np.linspace(-2.5, 2.5, 20001)
     law = np.exp(-0.5 * x**2 - weight * np.abs(x - WANTED))
     law /= law.sum()
@@ -122,7 +122,7 @@ def test_chains_end_close_to_what_is_wanted_and_begin_at_plain_draws(chains: Cal
     assert [value_of(one.draw) for one in none] == starts.tolist()
     misses = [np.median([abs(value_of(one.draw) - WANTED) for one in some]) for some in (none, few, many)]
     assert misses[0] > 2 * misses[1] > 4 * misses[2]
-    assert misses[2] < mcmc.CLOSE
+    assert misses[2] < CLOSE
 
 
 def test_a_chain_ends_as_soon_as_its_target_is_met(chains: Callable[..., TargetChains]) -> None:
@@ -131,6 +131,19 @@ def test_a_chain_ends_as_soon_as_its_target_is_met(chains: Callable[..., TargetC
     assert 0 < int(str(missed.result.facts[MOVED])) <= 3
     assert withheld.result.status == Status.WITHHELD
     assert withheld.result.facts == {MOVED: 0}, "what is withheld stays so"
+
+
+def test_into_a_range_a_draw_moves_all_the_way(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[tuple[float, ...]]()
+
+    def none(self: TargetChains, settled: Any, tell: Any) -> Iterator[SettledDraw]:
+        seen.append(self._close)
+        yield from settled
+
+    monkeypatch.setattr(TargetChains, "run", none)
+    for targets in ("logp=2", "logp=1..2", "logp<2", ["logp=2", "tpsa<50"]):
+        moldiff.generate(1, model="qm9", n_atoms=5, evaluations=4, targets=targets)
+    assert seen == [(CLOSE,), (0.0,), (0.0,), (CLOSE, 0.0)]
 
 
 def test_what_is_not_valid_moves_until_it_is(chains: Callable[..., TargetChains]) -> None:
@@ -196,14 +209,13 @@ def test_the_rule_of_metropolis(old: float, new: float, uniform: float, is_accep
 def test_coins_are_fair(chains: Callable[..., TargetChains], monkeypatch: pytest.MonkeyPatch) -> None:
     """A rule that takes every move with a probability of 0.3 takes that share of them."""
     seen = list[float]()
-    monkeypatch.setattr(mcmc, "CLOSE", -1.0)
 
     def refuses(old: float, new: float, uniform: float) -> bool:
         seen.append(uniform)
         return False
 
     monkeypatch.setattr(mcmc, "accepts", refuses)
-    run(chains(20), drawn([0.0] * 100))
+    run(chains(20, close=-1.0), drawn([0.0] * 100))
     assert len(seen) == 2000
     assert len(set(seen)) > 1990, "one of 2^23 numbers each"
     assert abs(float(np.mean(np.array(seen) < 0.3)) - 0.3) < 4 * math.sqrt(0.21 / 2000)
@@ -318,7 +330,7 @@ def test_what_contradicts_itself_is_refused_in_one_line(packed: Path, asked: dic
 def test_draws_that_nothing_can_measure_are_only_told(
     packed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(TargetTracker, "can_tell", False)
+    monkeypatch.setattr(TargetTracker, "known", ())
     result = moldiff.generate(1, model=packed, evaluations=4, targets="logp=2")
     assert result.summary.extra["target_method"] == "condition"
     assert "nothing can tell logp of a molecule" in caplog.text
