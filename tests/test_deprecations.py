@@ -161,7 +161,8 @@ def test_a_warning_points_at_the_users_line(model: Path) -> None:
     for call in calls:
         with pytest.warns(FutureWarning) as caught:
             call()
-        assert [(one.filename, one.lineno) for one in caught] == [(__file__, call.__code__.co_firstlineno)]
+        ours = [one for one in caught if one.category is FutureWarning]  # old libraries have deprecations of their own
+        assert [(one.filename, one.lineno) for one in ours] == [(__file__, call.__code__.co_firstlineno)]
 
 
 ROOT = Path(__file__).parents[1]

@@ -105,3 +105,14 @@ def test_the_checks_above_find_what_they_should() -> None:
     assert list(bodies('def f():\n    """Doc."""\n    x = 1\n\n    return x\n\ndef g():\n    """Doc."""\n')) == [
         ("f", 3), ("g", 0),
     ]  # fmt: skip
+
+
+def test_the_lock_file_holds_the_versions_of_the_constraints_each_with_hashes() -> None:
+    """PyTorch apart, whose build depends on the machine."""
+    pinned = set[str]()
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        name, equals, version = line.partition("==")
+        pinned |= {f"{re.sub('[-_.]+', '-', name).lower()}=={version}"} if equals and name != "torch" else set()
+    entries = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text(encoding="utf-8"))
+    assert {entry.split()[0] for entry in entries} == pinned
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry) for entry in entries)

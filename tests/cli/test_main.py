@@ -147,6 +147,7 @@ def test_models_list_and_doctor(run: Run, model: Path, monkeypatch: pytest.Monke
     assert "model[1]" in out
     assert sha256 in out
     status, out, _ = run("doctor")
+    assert "with products in bfloat16 (" in out
     assert status == 0
     for words in (f"moldiff {VERSION}", "torch", "rdkit", "cpu: ", sha256):
         assert words in out

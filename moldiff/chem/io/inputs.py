@@ -192,7 +192,7 @@ def _record(index: int, item: object) -> Record:
         return (
             parse(TextRecord(index, "smiles", "", item)) if item.strip() else Record(index, "", None, reason=_MISSING)
         )
-    if item is None or item != item or str(item) == "<NA>":  # a supplier's failure; what pandas has for nothing
+    if item is None or str(item) == "<NA>" or item != item:  # a supplier's failure; what pandas has for nothing
         return Record(index, "", None, reason=_MISSING)
     raise refusal("molecules", _EXPECTED, item)
 

@@ -63,6 +63,7 @@ def test_what_is_missing_keeps_its_place() -> None:
     assert found[1:4] == ["missing: there is no molecule"] * 3
     assert found[4].startswith("smiles")
     assert found[5] == found[1]
+    assert smiles(["C", pd.NA]) == ["C", found[1]]
 
 
 @pytest.mark.parametrize(
