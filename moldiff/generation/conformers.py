@@ -193,7 +193,9 @@ class ConformerRun(RecordRun[Topology]):
                     for draw in some
                     for ask, attempt in [planned[draw.number]]
                 ]
-                for one, result in interruption.until(assess_attempts(tries, found, self._work, self.pool)):
+                judged = assess_attempts(tries, found, self._work, self.pool)
+                # a signal ends the wait for a molecule, but what was drawn before it came is still looked at
+                for one, result in judged if interruption.number is not None else interruption.until(judged):
                     found[one.number], attempts[one.number] = result, one.attempt
                     if not stereo_is_wrong(result) or one.attempt == self.options.redraws:
                         settled.add(one.number)
