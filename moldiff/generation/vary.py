@@ -221,7 +221,8 @@ def vary(
             "0.1..0.8", evenly spread over the n draws.
         add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
         model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
-            hazard_lists, workers: as in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
+            hazard_lists, workers: as in `moldiff.generation.generate.generate`. All steps fall between the strength and
+            0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
