@@ -130,10 +130,11 @@ class WorkerPool(Pool):
         self._pool.stop()
         self._pool.join()
 
-    def load(self, *modules: str) -> None:
-        """Start the processes, without waiting for them, and let them import some modules."""
+    def load(self, *names: str) -> None:
+        """Start the processes, without waiting for them, and let them import modules ("package.module") and call
+        functions without arguments ("package.module:function"): their first item does not wait for it."""
         for _ in range(self._workers):
-            self._pool.schedule(_load, args=modules)
+            self._pool.schedule(_load, args=names)
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -275,9 +276,12 @@ def _standing(parent: int, workers: int) -> WorkerPool:
     return pool
 
 
-def _load(*modules: str) -> None:
-    for name in modules:
-        importlib.import_module(name)
+def _load(*names: str) -> None:
+    for name in names:
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
 
 
 def _each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 import numpy as np
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 MAX_ATOMS = 999  # the V2000 format has three digits for a count
 MAX_DEGREE = 16
@@ -17,6 +17,8 @@ MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
 _UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},#0&+]")  # crowded, or a charge to be looked at
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
+_SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|:|\n)")
+_PLACE = re.compile(r"around position (\d+)")
 _VALENCE = re.compile(r", (\d+), is greater")
 
 
@@ -93,6 +95,19 @@ def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
     if isinstance(error, Chem.MolSanitizeException):
         return f"sanitize: {type(error).__name__}"
     return f"rdkit: {short_message(error)}"
+
+
+def smiles_words(text: str) -> str:
+    """Return what RDKit says of a SMILES that it cannot read: "unclosed ring"; "" if it says nothing. It says so to its
+    log, which is as before afterwards."""
+    parameters = Chem.SmilesParserParams()
+    parameters.sanitize = False
+    with rdBase.CaptureErrorLog() as log:
+        Chem.MolFromSmiles(text, parameters)
+    if (said := _SAID.search(log.messages)) is None:
+        return ""
+    place = _PLACE.search(log.messages)
+    return said[1] + (f" at position {place[1]}" if place else "")
 
 
 def unreadable_reason(block: str) -> str:

@@ -172,12 +172,12 @@ def console() -> Console:
     return result
 
 
-def load_chemistry(workers: int, *modules: str) -> None:
-    """Let processes for chemistry start and load modules, while this one loads PyTorch and a model."""
+def load_chemistry(workers: int, *names: str) -> None:
+    """Let processes for chemistry start and load things (see `WorkerPool.load`), while this one loads PyTorch."""
     from moldiff.processes import WorkerPool, standing_pool
 
     if isinstance(pool := standing_pool(workers), WorkerPool):
-        pool.load(*modules)
+        pool.load(*names)
 
 
 @contextlib.contextmanager

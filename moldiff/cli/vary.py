@@ -73,7 +73,7 @@ def vary(
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
-    load_chemistry(workers, "moldiff.generation.variations")
+    load_chemistry(workers, "moldiff.generation.variations", "moldiff.chem.descriptors.rdkit_descriptors:load_tables")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.options.output import OutputOptions

@@ -193,7 +193,9 @@ class ConformerRun(RecordRun[Topology]):
                     for draw in some
                     for ask, attempt in [planned[draw.number]]
                 ]
-                for one, result in interruption.until(assess_attempts(tries, found, self._work, self.pool)):
+                judged = assess_attempts(tries, found, self._work, self.pool)
+                # a signal ends the wait for a molecule, but what was drawn before it came is still looked at
+                for one, result in judged if interruption.number is not None else interruption.until(judged):
                     found[one.number], attempts[one.number] = result, one.attempt
                     if not stereo_is_wrong(result) or one.attempt == self.options.redraws:
                         settled.add(one.number)
@@ -280,6 +282,7 @@ def conformers(
     redraws: int = DEFAULT_REDRAWS,
     heavy_only: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
+    workers: int = 0,
     rms: float | None = None,
     energy: str = Method.mmff94s,
     steps: int | None = None,
@@ -301,7 +304,7 @@ def conformers(
             generator, a column, a supplier.
         n: draws for each molecule.
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
-        model, seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists: likewise.
+        model, seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists, workers: likewise.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
         rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
             energy are duplicates and left out. Which ones depends on n.
@@ -332,5 +335,6 @@ def conformers(
         sampler=sampling,
         heavy_only=heavy_only,
         hazards=HazardGate.of(hazard_lists),
+        workers=workers,
     )
     return result_of(ConformerRun(options, molecules), keep_invalid)

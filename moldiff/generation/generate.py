@@ -70,6 +70,7 @@ def generate(
     particles: int | None = None,
     heavy_only: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
+    workers: int = 0,
     rarity: bool = False,
     ring_table: str | Path | None = None,
     steps: int | None = None,
@@ -150,6 +151,8 @@ def generate(
         heavy_only: of a model of heavy atoms, molecules as the network made them. Otherwise RDKit places every hydrogen
             and MMFF94s relaxes them around unmoved heavy atoms; the column ``hydrogens`` tells where it could not.
         hazard_lists: lists of molecules that are withheld, beside the families of `moldiff.chem.filters.hazards`.
+        workers: processes for chemistry (spawned: a script needs its ``if __name__ == "__main__"``): a molecule that
+            crashes one, or takes a minute, is failed, and the others come out; 0 = all is done in this process.
         rarity: tell of each molecule its rarest ring system, how many training molecules have it, its weakest bond and
             how far that is expected (`moldiff.chem.descriptors.rarity`).
         ring_table: for these and for the scores known_rings and weakest_bond, another model or a file of molecules
@@ -192,6 +195,7 @@ def generate(
         score=ScoreOptions.of(score, score_weight, particles, wanted.target_method),
         heavy_only=heavy_only,
         hazards=HazardGate.of(hazard_lists),
+        workers=workers,
         rarity=rarity,
         ring_table=ring_table,
     )

@@ -196,6 +196,7 @@ def vary(
     grid: str | None = None,
     heavy_only: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
+    workers: int = 0,
     add_hydrogens: bool = False,
     steps: int | None = None,
 ) -> Result:
@@ -220,7 +221,8 @@ def vary(
             "0.1..0.8", evenly spread over the n draws.
         add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
         model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
-            hazard_lists: as in `moldiff.generation.generate.generate`. All steps fall between the strength and 0.
+            hazard_lists, workers: as in `moldiff.generation.generate.generate`. All steps fall between the strength and
+            0.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
@@ -246,6 +248,7 @@ def vary(
         sampler=sampling,
         heavy_only=heavy_only,
         hazards=HazardGate.of(hazard_lists),
+        workers=workers,
     )
     return result_of(VaryRun(options, molecules), keep_invalid)
 

@@ -243,7 +243,7 @@ def test_unreadable_records_keep_their_rows(
     rows = rows_of(tmp_path / "c.csv")
     assert [row["name"] for row in rows[::2]] == ["bad", "good", "chlorine", "two", "none"]
     assert [row["reason"] for row in rows[1::2]] == [
-        "smiles: RDKit cannot read it: 'C(C'",
+        "smiles: RDKit cannot read it: extra open parentheses at position 2: 'C(C'",
         "",
         "element Cl is outside the vocabulary",
         "more than one fragment",

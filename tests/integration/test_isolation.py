@@ -13,11 +13,13 @@ import poison
 import pytest
 from rdkit import Chem
 
+import moldiff
 from moldiff.arrays import RawSample
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.ready import ready_records
 from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.errors import MoldiffError
 from moldiff.evaluation import assess as evaluation
 from moldiff.generation import conformers, results, vary
 from moldiff.generation.conformers import ConformerOptions, ConformerRun
@@ -195,3 +197,10 @@ def write_noble(tmp_path: Path) -> Callable[[], Path]:
         return path
 
     return write
+
+
+def test_functions_of_python_have_workers_too(packed: Path) -> None:
+    tables = [moldiff.generate(2, model=packed, evaluations=2, workers=workers).table for workers in (0, 1)]
+    assert tables[0].equals(tables[1])
+    with pytest.raises(MoldiffError, match="workers must be at least 0"):
+        moldiff.generate(2, model=packed, workers=-1)

@@ -57,6 +57,11 @@ def _sascorer() -> ModuleType:
     return module
 
 
+def load_tables() -> None:
+    """Read what properties look up, which takes half a second."""
+    _synthetic_accessibility(Chem.MolFromSmiles("C"))
+
+
 def _synthetic_accessibility(mol: Chem.Mol) -> float:
     return float(_sascorer().calculateScore(mol))
 

@@ -32,6 +32,7 @@ from moldiff.chem.sanitize import (
     mol_refusal,
     sanitize_reason,
     short_message,
+    smiles_words,
     symbol_problem,
     unreadable_reason,
 )
@@ -155,7 +156,8 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                 parameters = Chem.SmilesParserParams()
                 parameters.sanitize = parameters.removeHs = False
                 raw = Chem.MolFromSmiles(text.text, parameters)
-                refusal = f"smiles: RDKit cannot read it: '{text.text[:SHOWN]}'"
+                words = "" if raw is not None else smiles_words(text.text)
+                refusal = f"smiles: RDKit cannot read it: {words and words + ': '}'{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
             reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ()) or mol_refusal(raw)

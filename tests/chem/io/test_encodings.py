@@ -57,7 +57,9 @@ def test_characters_that_nobody_sees_are_taken_out_and_said(
         ("CC(=O)O\u2212", "'\u2212' (U+2212, minus sign) cannot stand in one: 'CC(=O)O\u2212'"),
         ("CCO\u00b7HCl", "(U+00B7, middle dot)"),
         ("\u0421CO", "cyrillic capital letter es"),
-        ("C(C", "RDKit cannot read it: 'C(C'"),
+        ("C(C", "RDKit cannot read it: extra open parentheses at position 2: 'C(C'"),
+        ("C1CC", "RDKit cannot read it: unclosed ring: 'C1CC'"),
+        ("C==", "RDKit cannot read it: syntax error at position 3: 'C=='"),
     ],
 )
 def test_what_cannot_be_read_is_quoted_and_never_cut(tmp_path: Path, smiles: str, words: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
-from rdkit import Chem
+from rdkit import Chem, rdBase
 
 from moldiff.chem.convert import EncodingError, build_vocabulary, decode, encode, survey
 from moldiff.chem.identity import canonical_smiles
@@ -20,7 +20,7 @@ from moldiff.chem.io import records as module
 from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, parse, read_block, read_records, read_texts, write_sdf
-from moldiff.chem.io.text_records import MAX_RECORD, QM9_TAGS
+from moldiff.chem.io.text_records import MAX_RECORD, QM9_TAGS, TextRecord
 from moldiff.chem.topology import topology_of
 from moldiff.datasets.rows import RowOptions, make_part, wide_vocabulary
 from moldiff.errors import MoldiffError
@@ -369,3 +369,12 @@ def test_what_breaks_before_a_molecule_is_sanitised_is_a_reason(monkeypatch: pyt
     monkeypatch.setattr(module, "mol_refusal", broken)
     record = parse(smiles_record(0, "CCO", "name", {}))
     assert (record.mol, record.reason) == (None, "rdkit: an odd molecule")
+
+
+def test_rdkits_log_is_as_before_once_its_words_are_a_reason(capfd: pytest.CaptureFixture[str]) -> None:
+    before = rdBase.LogStatus()
+    assert "unclosed ring" in parse(TextRecord(0, "smiles", "", "C1CC")).reason
+    assert rdBase.LogStatus() == before
+    assert capfd.readouterr().err == "", "nothing of it is said a second time"
+    Chem.MolFromSmiles("C1CC")
+    assert "unclosed ring" in capfd.readouterr().err
