@@ -125,7 +125,8 @@ def measure(
     for part, text in enumerate(wish):
         target = parse_target(text)
         miss = np.abs(table[f"error_{target.name}"].to_numpy(float))
-        margin = 0.0 if _is_integer(pool.values(target.name)) else target.band(float(scales[part]))[1] - target.high
+        whole = not target.is_value or _is_integer(pool.values(target.name))
+        margin = 0.0 if whole else VALUE_BAND * float(scales[part])
         plain = pool.misses(wish)[part]
         rows.append(
             {
