@@ -3,8 +3,7 @@
     python scripts/sample_conditional.py -n 32
 
 Every target is a property that the model was trained with ('moldiff models info qm9' lists them); any of them may be
-left out. Conditioning alone follows them loosely; with the score "targets", draws go down in groups of 16, and the
-values measured on the way decide which of them go on.
+left out. Each draw moves on until it meets them, or has made ten moves.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=32, help="molecules to draw")
     parser.add_argument("--model", default="qm9", help="built-in model or model folder")
-    parser.add_argument("--evaluations", type=int, default=30, help="network evaluations per molecule")
+    parser.add_argument("--evaluations", type=int, default=20, help="network evaluations of a draw before it moves")
     arguments = parser.parse_args()
 
     molecules = moldiff.generate(
@@ -29,9 +28,7 @@ def main() -> None:
         model=arguments.model,
         evaluations=arguments.evaluations,
         targets=["logp=1.5", "tpsa<40"],  # a value, a bound; "logp=1..2" is a range
-        guidance=1.0,  # plain conditioning; more pulls harder, {"logp": 2.0, "tpsa": 1.0} is a scale for each
-        score="targets",
-        score_weight=4.0,  # molecules are drawn with the weight exp(-4 x distance in standard deviations)
+        target_moves=10,  # of a draw, at most; target_method="condition" makes none
         exclude_elements=["N"],
         seed=0,
     )
