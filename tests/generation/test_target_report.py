@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from rdkit.Chem import MolFromSmiles
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.results import MoleculeResult
@@ -81,3 +82,30 @@ def test_a_line_for_the_terminal() -> None:
 
 def test_properties_are_those_of_the_result() -> None:
     assert measured_values(result(0, logp=1.0), ["logp", "gfn2_gap_eV"]) == {"logp": 1.0}
+
+
+def test_distances_are_in_standard_deviations_and_of_what_can_be_told() -> None:
+    made = tracker("logp=1", "tpsa<40", "colour=3")
+    assert [target.name for target in made.known] == ["logp", "tpsa"], "nothing measures colours"
+    far = made.distances(result(0, logp=2.0, tpsa=44.0))
+    assert far == (pytest.approx(0.5), pytest.approx(2.0))
+    assert made.distances(result(0, logp=1.0, tpsa=30.0)) == (0.0, 0.0)
+    assert made.distances(result(0, logp=math.nan, tpsa=30.0)) is None
+    assert made.distances(result(0)) is None
+
+
+def test_an_estimator_tells_what_no_calculator_does() -> None:
+    made = tracker("logp=1", "colour=3")
+    made.estimators = {"colour": lambda mol: float(mol.GetNumAtoms()), "logp": lambda mol: 9.0}
+    assert [target.name for target in made.known] == ["logp", "colour"]
+    methanol = MoleculeResult(0, Status.VALID, mol=MolFromSmiles("CO"), properties={"logp": 2.0})
+    assert made.distances(methanol) == (0.5, 0.5), "a calculator comes before an estimator"
+    made.estimators = {"colour": lambda mol: math.nan}
+    assert made.distances(methanol) is None
+
+
+def test_draws_that_meet_every_target_are_counted() -> None:
+    made = tracker("logp=1", "tpsa<40")
+    for logp, tpsa, sound in ((1.1, 30.0, True), (1.1, 50.0, True), (3.0, 30.0, True), (1.1, 30.0, False)):
+        made.note(made.measure(result(0, logp=logp, tpsa=tpsa), condition(40.0, 1.0)), sound)
+    assert made.met == 1
