@@ -6,6 +6,7 @@ import contextlib
 import logging
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
+from moldiff.durations import duration
 from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from moldiff.errors import MoldiffError
+
+logger = logging.getLogger(__name__)
 
 Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
 Out = Annotated[
@@ -180,11 +184,43 @@ def load_chemistry(workers: int, *names: str) -> None:
         pool.load(*names)
 
 
+class ProgressLines:
+    """Tells progress where there is no terminal to draw on: a line after a minute, and from then on seldom.
+
+    Args:
+        label: what is counted.
+        total: of all; None = not known.
+        clock: seconds.
+    """
+
+    FIRST, FACTOR, LONGEST = 60.0, 2.0, 600.0  # seconds to the first line, growth of the time between lines, its end
+
+    def __init__(self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._label, self._total, self._clock = label, total, clock
+        self._started, self._wait = clock(), self.FIRST
+        self._next = self._started + self.FIRST
+
+    def __call__(self, done: int) -> None:
+        """Take the number done so far."""
+        now = self._clock()
+        if now < self._next:
+            return
+        self._wait = min(self._wait * self.FACTOR, self.LONGEST)
+        self._next = now + self._wait
+        spent = now - self._started
+        if self._total is None or not done:
+            logger.info("%d %s in %s", done, self._label, duration(spent))
+            return
+        left = duration(spent * max(self._total - done, 0) / done)
+        logger.info("%d of %d %s in %s, %s left", done, self._total, self._label, duration(spent), left)
+
+
 @contextlib.contextmanager
-def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None] | None]:
-    """Yield a function that takes the number done so far and draws a bar with time left; None without a terminal."""
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Yield a function that takes the number done so far: it draws a bar with time left, or, without a terminal, tells
+    of it in a line now and then."""
     if not sys.stderr.isatty():
-        yield None
+        yield ProgressLines(label, total)
         return
     from rich.console import Console
     from rich.progress import (

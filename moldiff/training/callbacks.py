@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from moldiff.durations import duration
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import plain_cell, safe_cell
@@ -96,16 +97,6 @@ class Progress(pl.Callback):
             duration(left),
         )
         self.last_time, self.last_step = now, step
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as 45 s, 3 min 20 s or 2 h 05 min."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 class Validation(pl.Callback):

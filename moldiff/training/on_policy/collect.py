@@ -21,6 +21,7 @@ from moldiff.config import TrainConfig, TrainingConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.durations import duration
 from moldiff.errors import MoldiffError
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
@@ -35,7 +36,6 @@ from moldiff.sampling.smc import effective_sample_size, systematic_resampling
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
-from moldiff.training.callbacks import duration
 from moldiff.training.denoiser_module import dropped_properties
 from moldiff.training.on_policy.labels import Traits, label_log_weights
 from moldiff.training.on_policy.states import OnPolicyData
