@@ -17,7 +17,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Components (a folder or a module of moldiff/) from the lowest layer up; a component imports only from layers below its
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
-    "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices", "threads",
+    "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
+    "threads",
     "processes", "arguments", "interruption", "provenance", "run_record", "arrays", "reading", "hash_sums",
     "folders", "foreign_text", "deprecations", "status", "sections", "choices", "conditions", "data_frames", "journal",
 }  # fmt: skip

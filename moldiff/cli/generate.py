@@ -81,7 +81,8 @@ def generate(
         ),
     ] = None,
     target_moves: Annotated[
-        int | None, typer.Option(min=0, help="The most moves of a draw, 10 by default; each takes 6 evaluations.")
+        int | None,
+        typer.Option(min=0, help="The most moves of a draw: 10, or 24 into ranges alone. A move takes 6 evaluations."),
     ] = None,
     guidance: Annotated[
         str | None,

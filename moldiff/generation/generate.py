@@ -125,7 +125,7 @@ def generate(
             (`moldiff.generation.mcmc`) until it meets its targets or has made ``target_moves`` moves. What fails a
             filter is moved on as well. "condition": the model is told, and no more; so it is with ``guidance``, with a
             score, and for targets that nothing can measure. "smc": the same as ``score="targets"``.
-        target_moves: 10 by default; a move takes 6 evaluations.
+        target_moves: 10 by default, 24 where only ranges and bounds are wanted; a move takes 6 evaluations.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are

@@ -164,7 +164,7 @@ class GenerateRun(Run):
     def _tell(self, progress: Progress | None, costs: _Costs, first: int, count: int, drawn: int, moves: int) -> None:
         """Tell how many molecules are there: those of a batch count in proportion to the evaluations behind them."""
         if progress is not None:
-            all_moves = count * self.options.most_moves if costs.move else 0
+            all_moves = count * self.options.steering.most_moves if costs.move else 0
             done = drawn * costs.draw + moves * costs.move
             progress(first - self.options.first + count * done // (count * costs.draw + all_moves * costs.move))
 
@@ -188,7 +188,7 @@ class GenerateRun(Run):
             return None
         tracker = self.steering.tracker
         close = [CLOSE if target.is_value else 0.0 for target in tracker.known]
-        return TargetChains(sampler, self.judge, tracker.distances, close, self.options.most_moves)
+        return TargetChains(sampler, self.judge, tracker.distances, close, self.options.steering.most_moves)
 
     def note(self, result: MoleculeResult) -> None:
         tracker = self.steering.tracker

@@ -13,7 +13,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.options.steering_options import DEFAULT_MOVES, SteeringOptions
+from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import MAX_ATTEMPTS
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.scoring.named import OF_TARGETS
@@ -125,12 +125,6 @@ class GenerationOptions(RunOptions):
         return Until.VALID if self.until_valid else self.until
 
     @property
-    def most_moves(self) -> int:
-        """The most moves of a draw."""
-        moves = self.steering.target_moves
-        return DEFAULT_MOVES if moves is None else moves
-
-    @property
     def most_draws(self) -> int:
         """The most draws that are made."""
         if self.goal is None:
@@ -185,7 +179,7 @@ class GenerationOptions(RunOptions):
         if self.target_method is not None:
             method["target_method"] = str(self.target_method)
         if self.target_method is TargetMethod.MCMC:
-            method["target_moves"] = self.most_moves
+            method["target_moves"] = self.steering.most_moves
         return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **method, **score}
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_MOVES, MOST_MOVES = 10, 1000
+MOVES_INTO_RANGES = 24  # where no single value is wanted: a draw that is inside moves no further, so few need as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class SteeringOptions:
         n_atoms: inclusive range; None = as in the training data.
         targets: wanted property values.
         target_method: how they are met; None = what suits the other options.
-        target_moves: the most moves of a draw; None = the default.
+        target_moves: the most moves of a draw; None = `most_moves`.
         guidance: one scale for all or by name; None = plain conditioning.
         property_model, property_scale: folder of a property network, and how strongly its gradient pulls.
         elements: the only ones; None = all.
@@ -71,6 +72,13 @@ class SteeringOptions:
                 raise MoldiffError(
                     f"target_moves must be in 0 .. {MOST_MOVES}, not {self.target_moves}", argument="target_moves"
                 )
+
+    @property
+    def most_moves(self) -> int:
+        """The most moves of a draw towards its targets."""
+        if self.target_moves is not None:
+            return self.target_moves
+        return DEFAULT_MOVES if any(target.is_value for target in self.targets) else MOVES_INTO_RANGES
 
     @classmethod
     def of(
