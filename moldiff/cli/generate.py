@@ -198,7 +198,9 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
-    load_chemistry(workers, "moldiff.generation.results", "moldiff.chem.descriptors.rdkit_descriptors:load_tables")
+    load_chemistry(
+        workers, "moldiff.generation.molecule_result", "moldiff.chem.descriptors.rdkit_descriptors:load_tables"
+    )
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.chem.filters.hazards import HazardGate

@@ -17,7 +17,7 @@ from moldiff.chem.topology import Topology
 from moldiff.datasets.chemistry import TENSOR, TrainingChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING, DecodedMolecule
 from moldiff.generation.decoding.hydrogens import with_hydrogens
-from moldiff.generation.results import CHUNK, Gate, MoleculeResult, assess, failed
+from moldiff.generation.molecule_result import CHUNK, Gate, MoleculeResult, assess, failed
 from moldiff.models.folder import ModelFolder
 from moldiff.processes import DEADLINE_S, Lost, Pool
 from moldiff.vocabulary import Vocabulary
@@ -70,7 +70,7 @@ class ConformerDecoder:
 def assess_conformer(
     drawn: tuple[RawSample, Topology], vocabulary: Vocabulary, seen: TrainingChemistry | None, gate: Gate
 ) -> MoleculeResult:
-    """`moldiff.generation.results.assess` the draw of a conformer of a graph."""
+    """`moldiff.generation.molecule_result.assess` the draw of a conformer of a graph."""
     draw, item = drawn
     decoder = with_hydrogens(ConformerDecoder(item, vocabulary, seen), vocabulary)
     return assess(draw, decoder, gate, properties=())

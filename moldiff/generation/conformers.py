@@ -43,9 +43,9 @@ from moldiff.generation.conformer_checks import (
 )
 from moldiff.generation.decoding.hydrogens import hydrogen_columns
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
+from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL

@@ -11,7 +11,7 @@ import numpy as np
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.generation.decoding.confidence import Confidence
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.status import Status
 
 _DEFAULTS = {field.name: field.default for field in fields(MoleculeResult)}

@@ -22,8 +22,8 @@ from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.run_options import RunOptions
-from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, MoleculeSampler

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.results import MoleculeResult
 from moldiff.status import Status
 
 

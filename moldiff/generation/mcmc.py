@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.renoise import MAX_ATTEMPTS, Judge, SettledDraw, settled_by
-from moldiff.generation.results import MoleculeResult
 from moldiff.randomness import Stream, move_key, walk_counter
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import tee
 
 from moldiff.arrays import RawSample
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.status import Status
@@ -20,7 +20,7 @@ RENOISE_TIME = 0.5  # up to which a failed molecule is noised
 MAX_ATTEMPTS = 32
 
 Judge = Callable[[Iterable[RawSample]], Iterator[MoleculeResult]]
-"""From draws to what became of each, in order, see `moldiff.generation.results.assess_all`."""
+"""From draws to what became of each, in order, see `moldiff.generation.molecule_result.assess_all`."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from moldiff.chem.descriptors.rdkit_descriptors import REPORTED
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.histograms import property_histograms
 from moldiff.evaluation.reference import Reference
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.summary import Summary
 from moldiff.pages.report import MOST_CARDS, MOST_FAILED, Card, Report, Stage
 from moldiff.status import Status

@@ -12,8 +12,8 @@ from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.chem.draw import gallery_html
 from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
+from moldiff.generation.molecule_result import INTEGERS, MoleculeResult, rounded
 from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.results import INTEGERS, MoleculeResult, rounded
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid, warn_of_shortfall
 from moldiff.generation.writer import ResultSheet, write_results
 from moldiff.status import Status

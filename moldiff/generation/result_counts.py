@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from moldiff.chem.identity import text_key
 from moldiff.errors import MoldiffError
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.status import Status
 
 

@@ -19,11 +19,11 @@ from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
 from moldiff.generation.entries import from_entry, to_entry
 from moldiff.generation.identity import key_of
+from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.result_counts import ResultCounts
-from moldiff.generation.results import Gate, MoleculeResult
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
 from moldiff.generation.writer import check_outputs, finished, run_files, run_journal
 from moldiff.interruption import Interruption, watched_signals
@@ -43,7 +43,7 @@ class Run(ABC):
 
     Args:
         options: of the request.
-        gate: see `moldiff.generation.results.assess`; None = that of the options.
+        gate: see `moldiff.generation.molecule_result.assess`; None = that of the options.
         pictured: whether there will be a picture beside the SDF.
         first: number of the first draw.
 

@@ -26,9 +26,9 @@ from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.group_counts import GroupCounts, GroupFacts
+from moldiff.generation.molecule_result import SCORE_COLUMN, Gate, MoleculeResult, assess
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.results import SCORE_COLUMN, Gate, MoleculeResult, assess
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
@@ -80,7 +80,7 @@ class MoleculePotential:
         sampler: makes the draws.
         decoder: of the final molecules.
         score: of the user.
-        gate, checks: see `moldiff.generation.results.assess`; what fails a check has no score.
+        gate, checks: see `moldiff.generation.molecule_result.assess`; what fails a check has no score.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ReweightedSampler:
         sampler: makes plain draws.
         decoder: of the final molecules.
         asked: what is asked for.
-        gate, checks: see `moldiff.generation.results.assess`.
+        gate, checks: see `moldiff.generation.molecule_result.assess`.
     """
 
     sampler: MoleculeSampler

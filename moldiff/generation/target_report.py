@@ -13,7 +13,7 @@ import numpy as np
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, compute
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
 

@@ -12,7 +12,7 @@ from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.results import Gate, MoleculeResult, assess, guarded
+from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, guarded
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def seed_of(mol: Mol, vocabulary: Vocabulary) -> Seed:
 
 
 def assess_variation(drawn: tuple[RawSample, Seed], decoder: Decoder, gate: Gate) -> MoleculeResult:
-    """`moldiff.generation.results.assess` a draw, moved back to where its seed was, and compare it with that."""
+    """Judge a draw (`assess`), moved back to where its seed was, and compare it with that."""
     draw, seed = drawn
     if draw.arrays is not None:
         pos = (draw.arrays.pos + seed.centre).astype(np.float32)

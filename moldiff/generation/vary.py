@@ -27,9 +27,9 @@ from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
+from moldiff.generation.molecule_result import CHUNK, COLUMNS, Gate, MoleculeResult, failed
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
-from moldiff.generation.results import CHUNK, COLUMNS, Gate, MoleculeResult, failed
 from moldiff.generation.variations import SAME, Seed, assess_variation, seed_of
 from moldiff.interruption import Interruption
 from moldiff.models.folder import DEFAULT_MODEL

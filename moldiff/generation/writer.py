@@ -14,9 +14,9 @@ from moldiff.chem.io.tags import apart
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
 from moldiff.generation.identity import request_of
+from moldiff.generation.molecule_result import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
-from moldiff.generation.results import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.summary import Summary, record_of
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.run_record import digest, old_record, record_left, record_path

@@ -27,8 +27,8 @@ from moldiff.diffusion.joint import draw_noise
 from moldiff.files import write_text
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate import generate
+from moldiff.generation.molecule_result import assess
 from moldiff.generation.result_counts import ResultCounts
-from moldiff.generation.results import assess
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch

@@ -13,12 +13,12 @@ import torch
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.molecule_result import MoleculeResult, assess
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering import steer
 from moldiff.generation.options.steering_options import SteeringOptions
-from moldiff.generation.results import MoleculeResult, assess
 from moldiff.generation.smc_run import ReweightedSampler
 from moldiff.models.contents import sampling_of_model
 from moldiff.models.folder import ModelFolder, load_model_folder

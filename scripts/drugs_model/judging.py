@@ -80,7 +80,7 @@ def judge(draw: Drawn) -> Verdict:
 def _judged(draw: Drawn) -> Verdict:
     from moldiff.arrays import LogProbabilities, MolArrays, RawSample
     from moldiff.chem.convert import classes_of
-    from moldiff.generation.results import assess
+    from moldiff.generation.molecule_result import assess
     from moldiff.generation.target_report import measured_values
     from moldiff.status import Status
     from moldiff.training.on_policy.labels import Traits

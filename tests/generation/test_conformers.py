@@ -26,7 +26,7 @@ from moldiff.errors import MoldiffError
 from moldiff.generation import conformer_checks
 from moldiff.generation.conformer_checks import ConformerDecoder
 from moldiff.generation.conformers import coordinate_walk
-from moldiff.generation.results import MoleculeResult, assess
+from moldiff.generation.molecule_result import MoleculeResult, assess
 from moldiff.generation.writer import RunFiles
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel

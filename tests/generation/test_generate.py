@@ -21,8 +21,8 @@ from moldiff.arrays import MolArrays, RawSample
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.generation.generate import generation_run
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.results import MoleculeResult
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork

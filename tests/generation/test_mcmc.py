@@ -21,12 +21,12 @@ from moldiff.generation import mcmc
 from moldiff.generation.generate import generation_run
 from moldiff.generation.generate_run import CLOSE
 from moldiff.generation.mcmc import MOVED, WEIGHT, TargetChains, accepts
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import SettledDraw
-from moldiff.generation.results import MoleculeResult
 from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler

@@ -15,8 +15,8 @@ from methane import METHANE, METHYL
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
+from moldiff.generation.molecule_result import assess_all
 from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
-from moldiff.generation.results import assess_all
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks

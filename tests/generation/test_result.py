@@ -16,7 +16,7 @@ from rdkit import Chem
 import moldiff
 from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
-from moldiff.generation.results import COLUMNS, MoleculeResult
+from moldiff.generation.molecule_result import COLUMNS, MoleculeResult
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.status import Status
 

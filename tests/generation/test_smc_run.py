@@ -23,8 +23,8 @@ from moldiff.errors import MoldiffError
 from moldiff.generation import smc_run
 from moldiff.generation.decoding.decoders import ArgmaxDecoder, Decoder
 from moldiff.generation.group_counts import GroupCounts
+from moldiff.generation.molecule_result import Gate, MoleculeResult, assess
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.results import Gate, MoleculeResult, assess
 from moldiff.generation.smc_run import ReweightedSampler, stages
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.conditions import UnconditionalSampler

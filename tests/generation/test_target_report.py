@@ -7,7 +7,7 @@ import pytest
 from rdkit.Chem import MolFromSmiles
 
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.generation.results import MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_report import TargetResult, TargetTracker, measured_values
 from moldiff.scoring.targets import parse_target
 from moldiff.status import Status

@@ -111,7 +111,7 @@ class Collector:
         """Return the molecule that should come of a draw, in the model's classes and as such, its properties (P,) and
         which decoding made it; or None."""
         from moldiff.chem.convert import EncodingError, classes_of
-        from moldiff.generation.results import assess
+        from moldiff.generation.molecule_result import assess
         from moldiff.generation.target_report import measured_values
 
         outcome = assess(draw, self._decoder)

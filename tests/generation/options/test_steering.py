@@ -20,10 +20,10 @@ from moldiff.arrays import RawSample
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import target_report
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer
 from moldiff.generation.options.steering_options import SteeringOptions
-from moldiff.generation.results import MoleculeResult
 from moldiff.generation.summary import Summary
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel

@@ -33,13 +33,13 @@ from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate_run import GenerateRun
+from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, assess_all
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Renoiser
 from moldiff.generation.result import result_of
 from moldiff.generation.result_counts import FirstNumbers, ResultCounts
-from moldiff.generation.results import Gate, MoleculeResult, assess, assess_all
 from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
