@@ -213,7 +213,9 @@ def write_json(path: Path, value: object) -> None:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, indent=1, allow_nan=False) + "\n"
+    # bytes of a file's name that are no text are halves of characters in Python, which are no JSON
+    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", errors="replace").decode("utf-8")
 
 
 def sha256_of(path: Path) -> str:

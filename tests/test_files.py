@@ -154,3 +154,9 @@ def test_a_link_is_not_replaced_and_a_name_that_is_too_long_is_named(tmp_path: P
         claimed(tmp_path / f"{'a' * 240}.sdf"),
     ):
         raise AssertionError("it was claimed")
+
+
+def test_names_that_are_no_text_are_written_as_json_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"files": [os.fsdecode(b"n\xff.sdf"), "größe.sdf"]})
+    assert read_json(path) == {"files": ["n?.sdf", "größe.sdf"]}
