@@ -48,7 +48,8 @@ def trace(sampler: MoleculeSampler, number: int) -> list[Frame]:
         first, last = state[:1], step == len(times) - 1
         row = MolPrediction(*(getattr(prediction, field)[:1] for field in ("pos", "atom_type", "charge", "bond_type")))
         molecules = [unbatch(first)[0], unbatch(model.diffusion.decode(first, row))[0]]
-        if all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules):
+        is_finite = all(torch.isfinite(torch.from_numpy(molecule.pos)).all() for molecule in molecules)
+        if is_finite and len(frames) == step - 1:  # what comes after a state that was not finite means nothing
             sigma = 0.0 if last else _sigma(model.schedule, float(times[step]))
             frames.append(Frame(step, float(times[step]), sigma, *molecules))
 

@@ -81,9 +81,9 @@ def sample(
     for number in range(1, len(times) - 1):
         stop_if_unwanted()
         state = solver.step(context, state, number, times[number - 1], times[number])
-        state, failed_at = _parked(state, failed_at, number)
         if after_step is not None and state.prediction is not None:
             after_step(number, state.molecules, state.prediction)
+        state, failed_at = _parked(state, failed_at, number)
     return finish(context, SamplerState(state, failed_at), times, after_step)
 
 

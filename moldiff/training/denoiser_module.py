@@ -159,5 +159,5 @@ def dropped_properties(uniform: Tensor, known: Tensor, training: TrainingConfig)
     kind, each = uniform[:, :1], uniform[:, 1:]
     free, single = training.p_unconditional, training.p_unconditional + training.p_single_property
     ranked = torch.where(known, each, -torch.ones_like(each))
-    alone = ranked < ranked.amax(1, keepdim=True)
+    alone = ranked < ranked.amax(1, keepdim=True) if known.shape[1] else known
     return torch.where(kind < free, True, torch.where(kind < single, alone, each < training.property_dropout))

@@ -28,7 +28,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.conditions import size_distribution
-from moldiff.sampling.microbatches import ROWS, MicroBatches
+from moldiff.sampling.microbatches import CPU_ROWS, MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 
@@ -141,7 +141,7 @@ def test_the_network_computes_in_the_precision_asked_for(
     generate_files(tmp_path / "m.sdf", n=3, model=str(model), evaluations=2, precision=precision)
     expected = getattr(torch, precision)
     assert found == {expected}
-    assert made == {torch.float32, ROWS["cpu", expected]}
+    assert made == {torch.float32, CPU_ROWS}
     record = json.loads((tmp_path / "m.run.json").read_text())
     assert (record["precision"], record["options"]["precision"]) == (precision, precision)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from moldiff.config import TrainingConfig
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.conditions import (
     BANDWIDTH,
@@ -146,7 +147,8 @@ def test_the_kernel_is_wide_enough_for_its_rows() -> None:
 
 def test_training_starts_are_training_molecules_of_which_some_properties_are_asked_for() -> None:
     data, dropout, free = rows(), 0.3, 0.25
-    sizes, conditions = TrainingConditionSampler(data.astype(np.float32), dropout, free).draw(NUMBERS, NoiseSource(3))
+    training = TrainingConfig(property_dropout=dropout, p_unconditional=free)
+    sizes, conditions = TrainingConditionSampler(data.astype(np.float32), training).draw(NUMBERS, NoiseSource(3))
     known = {tuple(row) for row in data[:, :2].astype(np.float32).tolist()}
     asked = np.isfinite(conditions)
     for size, value in zip(sizes[asked[:, 0]].tolist(), conditions[asked[:, 0], 0].tolist(), strict=True):
