@@ -21,9 +21,10 @@ from moldiff.chem.io.ready import ready_records
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import assess as evaluation
-from moldiff.generation import conformers, results, vary
+from moldiff.generation import conformers, molecule_result, vary
 from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.generate_run import GenerateRun
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.vary import VaryOptions, VaryRun
@@ -41,7 +42,7 @@ HUNG = f"timeout: not done within {poison.DEADLINE_S:g} s"
 
 @pytest.fixture(autouse=True)
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (results, vary, evaluation):
+    for module in (molecule_result, vary, evaluation):
         monkeypatch.setattr(module, "DEADLINE_S", poison.DEADLINE_S)
     monkeypatch.setattr("moldiff.chem.io.ready.DEADLINE_S", poison.DEADLINE_S)
     monkeypatch.setattr("moldiff.generation.conformer_checks.DEADLINE_S", poison.DEADLINE_S)
@@ -155,10 +156,10 @@ def test_conformers_that_cannot_be_compared_are_conformers(
     assert f"conformers of record 0 cannot be compared with each other: {CRASHED}" in caplog.text
 
 
-def sound_attempts(attempts: Any, found: Any, work: Any, pool: Any) -> Iterator[tuple[Any, results.MoleculeResult]]:
+def sound_attempts(attempts: Any, found: Any, work: Any, pool: Any) -> Iterator[tuple[Any, MoleculeResult]]:
     for one in attempts:
         mol = placed("C" if one.number < 2 else "N")
-        yield one, results.MoleculeResult(one.number, Status.VALID, mol=mol, smiles=Chem.MolToSmiles(mol))
+        yield one, MoleculeResult(one.number, Status.VALID, mol=mol, smiles=Chem.MolToSmiles(mol))
 
 
 @pytest.mark.parametrize("workers", [1, 2])
