@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Estimator = Callable[["Mol"], float]
-"""From a molecule to a property that no calculator tells, NaN = not known."""
+Estimator = Callable[["Mol"], float | None]
+"""From a molecule to a property that no calculator tells, None = not known."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,8 @@ class TargetTracker:
         values = measured_values(result, [target.name for target in targets])
         for target in targets:
             if target.name not in values and result.mol is not None:
-                values[target.name] = self.estimators[target.name](result.mol)
+                estimate = self.estimators[target.name](result.mol)
+                values |= {} if estimate is None else {target.name: estimate}
         found = [target.distance(values.get(target.name, math.nan)) for target in targets]
         stds = [self.statistics[target.name].std for target in targets]
         if not all(map(math.isfinite, found)):

@@ -92,7 +92,10 @@ class References:
         """Return sizes and properties ``names`` of training molecules; MoldiffError if they are not there or others."""
         rows = self.tensors.get(CONDITION_ROWS)
         if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
-            raise self._missing("the sizes and properties of training molecules, which targets need")
+            raise MoldiffError(
+                f"{self.source} does not carry the sizes and properties of training molecules, which targets need; "
+                "'moldiff models pack' adds them"
+            )
         return ConditionRows(tuple(names), rows.double().numpy())
 
     @cached_property
@@ -107,7 +110,10 @@ class References:
         """Keys of the training molecules; MoldiffError if they are not there."""
         keys = self.tensors.get(TRAINING_KEYS)
         if keys is None or keys.ndim != 2 or keys.shape[1] != 2:
-            raise self._missing("keys of its training molecules, which novelty needs")
+            raise MoldiffError(
+                f"{self.source} does not carry keys of its training molecules, which novelty needs; "
+                "'moldiff models pack' with the data adds them"
+            )
         return TrainingKeys.of(keys.numpy().view(np.uint64))
 
     @cached_property
@@ -132,6 +138,3 @@ class References:
         except MoldiffError as error:
             raise MoldiffError(f"{self.source}: the reference is damaged ({error})") from error
         return found
-
-    def _missing(self, what: str) -> MoldiffError:
-        return MoldiffError(f"{self.source} does not carry {what}; 'moldiff models pack' with the data adds them")

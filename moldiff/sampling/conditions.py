@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from moldiff.randomness import NoiseSource, Stream
-from moldiff.scoring.targets import Target
+from moldiff.scoring.targets import Target, scaled_distances
 
 logger = logging.getLogger(__name__)
 
@@ -84,12 +84,7 @@ class TargetConditionSampler:
                 rows = fitting
             else:
                 self._apart = size_distribution(size_counts, allowed)
-        distances = np.array(
-            [
-                [target.distance(float(value)) / std[column] for value in rows[:, 1 + column]]
-                for target, column in zip(targets, columns, strict=True)
-            ]
-        )  # (targets, R)
+        distances = scaled_distances(targets, rows[:, [1 + column for column in columns]], std[columns])
         ranges = np.array([not target.is_value for target in targets])
         inside = (distances[ranges] == 0).all(0)
         if inside.any():

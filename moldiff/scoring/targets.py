@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from moldiff.arguments import check_text, number, refusal
 from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
@@ -84,6 +86,18 @@ class Target:
         """Return the ends within which a molecule is as wanted: of the range, or `VALUE_BAND` ``std`` to both sides."""
         margin = VALUE_BAND * std if self.is_value else 0.0
         return self.low - margin, self.high + margin
+
+
+def scaled_distances(targets: Sequence[Target], values: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Return how far molecules lie from targets (T, R): `Target.distance` in standard deviations.
+
+    Args:
+        targets: T.
+        values: (R, T) of R molecules, natural units.
+        std: (T,) of the properties.
+    """
+    ends = [(target.low - column, column - target.high) for target, column in zip(targets, values.T, strict=True)]
+    return np.array([np.maximum(np.maximum(*both), 0.0) / own for both, own in zip(ends, std, strict=True)])
 
 
 def parse_target(text: str) -> Target:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,22 @@ class Cells:
     def holds(self, cell: Mapping[str, str]) -> bool:
         """Return whether a cell is finished; only its key counts."""
         return bool(self.matching({name: cell[name] for name in self.key}))
+
+    def complete(
+        self,
+        shared: Mapping[str, str],
+        asked: Iterable[tuple[Mapping[str, str], Callable[[], Sequence[Mapping[str, Any]]]]],
+    ) -> Iterator[list[dict[str, str]]]:
+        """Make the cells that are missing, one after the other; yield all rows after each.
+
+        Args:
+            shared: values that all rows have.
+            asked: of each cell the rest of its key, and what makes its rows.
+        """
+        for cell, make in asked:
+            if not self.holds({**shared, **cell}):
+                self.append([{**shared, **cell, **row} for row in make()])
+            yield self.matching(shared)
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows, so that they are on the disk when the next cell begins."""

@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,8 +104,10 @@ def distances(made: list[Chem.Mol], reference: Chem.Mol) -> np.ndarray:
     return np.array([rdMolAlign.GetBestRMS(Chem.RemoveAllHs(mol), target) for mol in made])
 
 
-def measure(method: Method, molecules: list[Chem.Mol], k: int, seed: int, clock: Callable[[], float]) -> dict[str, str]:
-    """Return the figures of one method."""
+def measure(
+    method: Method, molecules: list[Chem.Mol], k: int, seed: int, clock: Callable[[], float]
+) -> list[dict[str, str]]:
+    """Return the row of one method."""
     started = clock()
     made = method(molecules, k, seed)
     seconds = clock() - started
@@ -123,7 +126,7 @@ def measure(method: Method, molecules: list[Chem.Mol], k: int, seed: int, clock:
     for name, values in per_molecule.items():
         row[name] = f"{values.mean():.6g}" if len(values) else "nan"
         row[f"{name}_se"] = f"{values.std(ddof=1) / np.sqrt(len(values)):.6g}" if len(values) > 1 else "nan"
-    return row
+    return [row]
 
 
 def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
@@ -188,11 +191,11 @@ def main() -> None:
         shared = {"model_sha256": load_model_folder(arguments.model).sha256, "molecules": str(arguments.n)}
         shared |= {"k": str(arguments.k), "seed": str(arguments.seed)}
         molecules = held_out(arguments.data, arguments.n, arguments.seed)
-        for label, method in methods.items():
-            if not cells.holds(shared | {"method": label}):
-                row = measure(method, molecules, arguments.k, arguments.seed, clock)
-                cells.append([shared | {"method": label} | row])
-            rows = cells.matching(shared)
+        asked = [
+            ({"method": label}, partial(measure, method, molecules, arguments.k, arguments.seed, clock))
+            for label, method in methods.items()
+        ]
+        for rows in cells.complete(shared, asked):
             text = page([row for row in rows if row["method"] in methods], arguments)
             if arguments.out is not None:
                 write_text(arguments.out, text)

@@ -17,6 +17,7 @@ import datetime
 import os
 import platform
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -147,8 +148,8 @@ class Tally:
         }
 
 
-def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the figures of one cell."""
+def measure(task: str, resample: int, arguments: argparse.Namespace) -> list[dict[str, str]]:
+    """Return the row of one cell."""
     tally, out = Tally(), arguments.work / f"{task}.sdf"
 
     def run(n: int, fragment: Fragment | None, cut: Cut | None) -> None:
@@ -164,12 +165,12 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> dict[str
 
     if task == FREE:
         run(arguments.cuts * arguments.draws, None, None)
-        return tally.row()
+        return [tally.row()]
     for cut in cuts(PreparedDataset.open(arguments.data), task, arguments.cuts):
         grow = cut.new if arguments.sizes == "cut" else None
         fragment = Fragment(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
         run(arguments.draws, fragment, cut)
-    return tally.row()
+    return [tally.row()]
 
 
 def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
@@ -229,11 +230,11 @@ def main() -> None:
         shared = {"model_sha256": load_model_folder(arguments.model).sha256, "steps": f"{arguments.sampler} "}
         shared["steps"] += str(arguments.evaluations)
         shared |= {name: str(getattr(arguments, name)) for name in ("cuts", "draws", "sizes", "seed")}
-        for task, resample in [(FREE, 1), *((task, k) for k in arguments.resample for task in (GROW, LINK))]:
-            cell = shared | {"task": task, "resample": str(resample)}
-            if not cells.holds(cell):
-                cells.append([cell | measure(task, resample, arguments)])
-            rows = cells.matching(shared)
+        asked = [
+            ({"task": task, "resample": str(resample)}, partial(measure, task, resample, arguments))
+            for task, resample in [(FREE, 1), *((task, k) for k in arguments.resample for task in (GROW, LINK))]
+        ]
+        for rows in cells.complete(shared, asked):
             text = page(rows, arguments)
             if arguments.out is not None:
                 write_text(arguments.out, text)

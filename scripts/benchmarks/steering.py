@@ -27,6 +27,7 @@ import datetime
 import os
 import platform
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -309,26 +310,28 @@ def main() -> None:
         shared |= {"n": str(arguments.n), "seed": str(arguments.seed)}
         units = {name: row.unit for name, row in model.statistics.properties.items()}
         units = {name: "" if unit in ("", "1") else f", {unit}" for name, unit in units.items()}
-        for name in arguments.properties:
-            methods = [
-                (UNCONDITIONAL, 0.0),
-                *((f"scale {scale:g}", scale) for scale in sorted(set(arguments.scales) - {0.0})),
+        methods = [
+            (UNCONDITIONAL, 0.0),
+            *((f"scale {scale:g}", scale) for scale in sorted(set(arguments.scales) - {0.0})),
+        ]
+        methods += [(smc_name(weight, arguments.particles), weight) for weight in arguments.weights]
+        if arguments.property_model is not None:
+            methods += [
+                (f"{smc_name(weight, arguments.particles)}{BY_NETWORK}", weight) for weight in arguments.weights
             ]
-            methods += [(smc_name(weight, arguments.particles), weight) for weight in arguments.weights]
-            if arguments.property_model is not None:
-                methods += [
-                    (f"{smc_name(weight, arguments.particles)}{BY_NETWORK}", weight) for weight in arguments.weights
-                ]
-                methods += [(f"{GRADIENT} {scale:g}", scale) for scale in arguments.property_scales]
-            for method, value in methods:
-                if not cells.holds(shared | {"property": name, "method": method}):
-                    statistics = model.statistics.properties[name]
-                    made = measure(name, method, value, arguments, folder, statistics)
-                    cells.append([shared | row for row in made])
-                rows = cells.matching(shared)
-                text = page(rows, arguments, units)
-                if arguments.out is not None:
-                    write_text(arguments.out, text)
+            methods += [(f"{GRADIENT} {scale:g}", scale) for scale in arguments.property_scales]
+        asked = [
+            (
+                {"property": name, "method": method},
+                partial(measure, name, method, value, arguments, folder, model.statistics.properties[name]),
+            )
+            for name in arguments.properties
+            for method, value in methods
+        ]
+        for rows in cells.complete(shared, asked):
+            text = page(rows, arguments, units)
+            if arguments.out is not None:
+                write_text(arguments.out, text)
     except MoldiffError as error:
         raise SystemExit(f"error: {error}") from error
     print(text)

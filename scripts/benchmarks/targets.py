@@ -20,6 +20,7 @@ import datetime
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.generation.result import Result
 from moldiff.provenance import hardware
-from moldiff.scoring.targets import VALUE_BAND, parse_target
+from moldiff.scoring.targets import VALUE_BAND, parse_target, scaled_distances
 from scripts.benchmarks.cells import Cells
 
 KEY = ("model_sha256", "seed", "n", "method", "property", "wish")
@@ -69,7 +70,8 @@ class Pool:
     def misses(self, wish: Sequence[str]) -> np.ndarray:
         """Return how far each molecule is from each part of a wish (parts, molecules)."""
         targets = [parse_target(text) for text in wish]
-        return np.array([[target.distance(value) for value in self.values(target.name)] for target in targets])
+        values = np.stack([self.values(target.name) for target in targets], axis=1)
+        return scaled_distances(targets, values, np.ones(len(targets)))
 
     def nearest(self, wish: Sequence[str], scales: np.ndarray, groups: int) -> np.ndarray:
         """Return the places of the nearest of `MATES` molecules, for so many groups."""
@@ -131,7 +133,6 @@ def measure(
         rows.append(
             {
                 "property": target.name,
-                "wish": " ".join(wish),
                 "kind": kind,
                 "miss": _text(miss[first].mean()),
                 "bound": _text(np.nanmean(plain)),
@@ -159,10 +160,7 @@ def _text(value: float) -> str:
 
 def mean_of(rows: Sequence[Mapping[str, str]], name: str, factor: float = 1.0) -> str:
     """Return the mean of a column with its standard error over wishes."""
-    values = factor * np.array([float(row[name]) for row in rows])
-    digits = 1 if factor > 1 else 3
-    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{error}"
+    return _with_error(factor * np.array([float(row[name]) for row in rows]), 1 if factor > 1 else 3)
 
 
 def ratio_of(rows: Sequence[Mapping[str, str]], name: str) -> str:
@@ -170,9 +168,12 @@ def ratio_of(rows: Sequence[Mapping[str, str]], name: str) -> str:
     bound = np.mean([float(row["bound"]) for row in rows])
     if not bound:
         return "-"
-    values = np.array([float(row[name]) for row in rows]) / bound
-    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{error}"
+    return _with_error(np.array([float(row[name]) for row in rows]) / bound, 3)
+
+
+def _with_error(values: np.ndarray, digits: int) -> str:
+    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else ""
+    return f"{values.mean():.{digits}f}{error}"
 
 
 def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> str:
@@ -244,11 +245,15 @@ def main() -> None:
             if kind in arguments.kinds
         ]
         asked += [("pair", wish) for wish in pairs(model, arguments.properties[:2], arguments.pairs, arguments.seed)]
-        for kind, wish in asked:
-            name = parse_target(wish[0]).name
-            if not cells.holds(shared | {"property": name, "wish": " ".join(wish)}):
-                cells.append([shared | row for row in measure(model, pool, kind, wish, arguments)])
-            text = page(cells.matching(shared), arguments)
+        missing = [
+            (
+                {"property": parse_target(wish[0]).name, "wish": " ".join(wish)},
+                partial(measure, model, pool, kind, wish, arguments),
+            )
+            for kind, wish in asked
+        ]
+        for rows in cells.complete(shared, missing):
+            text = page(rows, arguments)
             write_text(arguments.out, text)
     except MoldiffError as error:
         raise SystemExit(f"error: {error}") from error

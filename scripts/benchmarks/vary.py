@@ -15,6 +15,7 @@ import datetime
 import os
 import platform
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,8 @@ def mean(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
 
 
-def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) -> dict[str, str]:
-    """Return the figures of one strength."""
+def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) -> list[dict[str, str]]:
+    """Return the row of one strength."""
     made = vary(
         seeds, arguments.n, strength=strength, model=arguments.model, evaluations=arguments.evaluations,
         sampler=arguments.sampler, seed=arguments.seed, device=arguments.device,
@@ -85,7 +86,7 @@ def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) ->
         for name, pair in found.items()
         for end, value in zip(("", "_se"), pair, strict=True)
     }
-    return row | {"date": str(datetime.date.today())}
+    return [row | {"date": str(datetime.date.today())}]
 
 
 def page(rows: Sequence[dict[str, str]], floor: float, arguments: argparse.Namespace) -> str:
@@ -178,11 +179,8 @@ def main() -> None:
         seeds, floor = held_out(arguments.data, arguments.seeds, arguments.seed)
         shared |= {"steps": f"{arguments.sampler} {arguments.evaluations}", "seeds": str(len(seeds))}
         shared |= {"seed": str(arguments.seed)}
-        for strength in arguments.strengths:
-            cell = shared | {"strength": f"{strength:g}"}
-            if not cells.holds(cell):
-                cells.append([cell | measure(seeds, strength, arguments)])
-            rows = cells.matching(shared)
+        asked = [({"strength": f"{one:g}"}, partial(measure, seeds, one, arguments)) for one in arguments.strengths]
+        for rows in cells.complete(shared, asked):
             rows = sorted(rows, key=lambda row: float(row["strength"]))
             text = page(rows, floor, arguments)
             write_text(arguments.out, text)

@@ -3,11 +3,12 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
-from moldiff.scoring.targets import VALUE_BAND, Target, check_targets, parse_target, read_targets
+from moldiff.scoring.targets import VALUE_BAND, Target, check_targets, parse_target, read_targets, scaled_distances
 
 KNOWN = {
     "logp": PropertyStatistics("1", 0.5, 1.0, -3.0, 4.0, -2.25, 2.75, 60),
@@ -66,6 +67,19 @@ def test_a_property_that_the_model_was_not_trained_for_is_unknown() -> None:
 def test_two_targets_of_a_property() -> None:
     with pytest.raises(MoldiffError, match=r"'logp' has two targets; write a range as logp=1\.\.3"):
         check_targets(read_targets(["logp>1", "logp<3"]), ["logp"], KNOWN)
+
+
+def test_scaled_distances_are_those_of_each_target() -> None:
+    targets = [parse_target(text) for text in ("p=2", "q=2..3", "r<2", "s>1")]
+    values = np.random.default_rng(0).normal(2, 2, (50, 4))
+    values[7, 1] = math.nan
+    std = np.array([1.0, 2.0, 0.5, 3.0])
+    found = scaled_distances(targets, values, std)
+    expected = [
+        [target.distance(value) / own for value in column]
+        for target, column, own in zip(targets, values.T, std, strict=True)
+    ]
+    assert np.array_equal(found, np.array(expected), equal_nan=True)
 
 
 def test_distance_and_band() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -66,17 +67,9 @@ class PropertyGuide:
         return {name: self.model.statistics.properties[name] for name in self.model.properties}
 
     @property
-    def estimators(self) -> dict[str, Callable[[Mol], float]]:
-        """From a molecule to each property that it knows; NaN where it cannot read the molecule."""
-
-        def estimator(name: str) -> Callable[[Mol], float]:
-            def estimate(mol: Mol) -> float:
-                value = predicted_value(self.model, name, mol)
-                return math.nan if value is None else value
-
-            return estimate
-
-        return {name: estimator(name) for name in self.model.properties}
+    def estimators(self) -> dict[str, Callable[[Mol], float | None]]:
+        """From a molecule to each property that it knows; None where it cannot read the molecule."""
+        return {name: partial(predicted_value, self.model, name) for name in self.model.properties}
 
     def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Return the targets that it pursues; MoldiffError if there is none."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.evaluation.distributions import Distribution
-from moldiff.models.references import CONDITION_ROWS, HISTOGRAMS, References
-from moldiff.scoring.targets import Target
+from moldiff.models.references import HISTOGRAMS, ConditionRows, References
+from moldiff.scoring.targets import Target, scaled_distances
 
 logger = logging.getLogger(__name__)
 
@@ -45,17 +45,16 @@ def tell_reach(
     targets: Sequence[Target],
     names: Sequence[str],
     known: Mapping[str, PropertyStatistics],
-    references: Mapping[str, Tensor],
+    rows: ConditionRows | None,
 ) -> None:
     """Log a warning where next to nothing of the training data is as wanted, with the nearest that there is.
 
     Args:
         targets: of the run.
-        names: properties in the model's table of training molecules, in order.
+        names: properties that the model knows.
         known: statistics of all properties.
-        references: tensors of the model folder.
+        rows: the model's table of training molecules; None = it has none.
     """
-    rows = references.get(CONDITION_ROWS)
     for target in targets:
         row = known[target.name]
         if target.name not in names and (target.high < row.q01 or target.low > row.q99):
@@ -64,9 +63,9 @@ def tell_reach(
                 target.name, target.text, row.q01, row.q99,
             )  # fmt: skip
     asked = [target for target in targets if target.name in names]
-    if not asked or rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
+    if not asked or rows is None:
         return
-    table = rows.double().numpy()[:, [1 + names.index(target.name) for target in asked]]
+    table = rows.table[:, [1 + rows.names.index(target.name) for target in asked]]
     table = table[np.isfinite(table).all(1)]
     if not len(table):
         return
@@ -76,9 +75,7 @@ def tell_reach(
     if share >= RARE:
         return
     wanted = " and ".join(target.name + target.text for target in asked)
-    ends = np.array([[target.low, target.high] for target in asked])
-    far = np.maximum(np.maximum(ends[:, 0] - table, table - ends[:, 1]), 0.0) / stds
-    nearest = table[far.sum(1).argmin()]
+    nearest = table[scaled_distances(asked, table, stds).sum(0).argmin()]
     told = ", ".join(f"{target.name} {value:.4g}" for target, value in zip(asked, nearest, strict=True))
     logger.warning(
         "%s of the training molecules %s near %s (the nearest has %s): expect to miss it",

@@ -23,7 +23,7 @@ from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
-from moldiff.models.references import CONDITION_ROWS
+from moldiff.models.references import CONDITION_ROWS, References
 from moldiff.sampling.conditions import (
     ConditionSampler,
     MappedConditionSampler,
@@ -124,7 +124,8 @@ def steer(
         MoldiffError: the model cannot be asked for it, or two options contradict each other.
     """
     known, names = _known_properties(model, guide)
-    if method in (TargetMethod.MCMC, TargetMethod.SMC):
+    by_value = method in (TargetMethod.MCMC, TargetMethod.SMC)
+    if by_value and any(target.name not in known for target in options.targets):
         known = {**measured_statistics(references, source), **known}
         names = [*names, *(name for name in known if name not in names)]
     mask = element_mask(options.elements, options.exclude_elements, model.vocabulary)
@@ -136,7 +137,10 @@ def steer(
     resample = 1 if options.fragment is None else options.fragment.resample
     targets = options.targets
     check_targets(targets, names, known)
-    tell_reach(targets, model.conditions, known, references)
+    if targets:
+        has_rows = CONDITION_ROWS in references
+        rows = References(references, source).condition_rows(model.conditions) if has_rows else None
+        tell_reach(targets, model.conditions, known, rows)
     check_wishes(
         wishes_of(targets, where),
         model.vocabulary,
@@ -264,14 +268,8 @@ def _target_conditions(
     sizes: tuple[int, int] | None,
 ) -> TargetConditionSampler:
     """Return sizes and conditions of a model's own data; its reference rows hold the properties ``names``."""
-    rows = references.get(CONDITION_ROWS)
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 1 + len(names):
-        raise MoldiffError(
-            f"{source} does not carry the sizes and properties of training molecules, which targets need; "
-            "'moldiff models pack' adds them"
-        )
     columns = [1 + names.index(target.name) for target in targets]
-    table = rows.double().numpy()
+    table = References(references, source).condition_rows(names).table
     if not np.isfinite(table[:, columns]).all(1).any():
         raise MoldiffError(f"{source}: no training molecule has all of {', '.join(target.name for target in targets)}")
     std = np.array([known[name].std for name in names])

@@ -12,6 +12,7 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import summarise
 from moldiff.generation.options.reach import measured_statistics, tell_reach
+from moldiff.models.references import ConditionRows
 from moldiff.scoring.targets import read_targets
 
 LOGP = np.linspace(-2, 2, 401)  # standard deviation 1.16
@@ -20,7 +21,7 @@ KNOWN = {
     "tpsa": PropertyStatistics("angstrom^2", 50.0, 29.0, 0.0, 100.0, 1.0, 99.0, 401),
     "hbd": PropertyStatistics("1", 1.0, 1.0, 0.0, 4.0, 0.0, 3.0, 401),
 }
-ROWS = {"condition_rows": torch.from_numpy(np.stack([np.full(401, 18.0), LOGP, 50 + 25 * LOGP], axis=1)).float()}
+ROWS = ConditionRows(("logp", "tpsa"), np.stack([np.full(401, 18.0), LOGP, 50 + 25 * LOGP], axis=1))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_what_lies_out_of_reach_is_said_before_the_work(
 
 
 def test_a_model_without_a_table_is_asked_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
-    tell_reach(read_targets("logp=40"), ["logp", "tpsa"], KNOWN, {})
+    tell_reach(read_targets("logp=40"), ["logp", "tpsa"], KNOWN, None)
     assert not caplog.records
 
 
