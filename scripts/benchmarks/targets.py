@@ -184,7 +184,7 @@ def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> st
         "",
         f"`python -m scripts.benchmarks.targets {Path(arguments.model).name} --properties "
         f"{' '.join(arguments.properties)} -n {arguments.n} --pairs {arguments.pairs} --pool {arguments.pool} "
-        f"--seed {arguments.seed} --method {arguments.method}`, "
+        f"--seed {arguments.seed} --method {arguments.method} --kinds {' '.join(arguments.kinds)}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}; model hash `{rows[0]['model_sha256'][:16]}`. "
         "Error: mean distance from what is wanted over different valid molecules, as a share of that of draws that "
