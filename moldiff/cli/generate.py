@@ -73,6 +73,14 @@ def generate(
             "'moldiff models info' lists what a model can be asked for.",
         ),
     ] = None,
+    familiar: Annotated[
+        bool,
+        typer.Option(
+            "--familiar",
+            help="Keep odd rings and bonds out: each draw moves on until its rings and bonded groups are known from "
+            "training. About three times the work.",
+        ),
+    ] = False,
     target_method: Annotated[
         TargetMethod | None,
         typer.Option(
@@ -82,7 +90,7 @@ def generate(
     ] = None,
     target_moves: Annotated[
         int | None,
-        typer.Option(min=0, help="The most moves of a draw: 10, or 24 into ranges alone. A move takes 6 evaluations."),
+        typer.Option(min=0, help="The most moves of a draw: 10, or 24 into a range. A move takes 6 evaluations."),
     ] = None,
     guidance: Annotated[
         str | None,
@@ -213,9 +221,9 @@ def generate(
     from moldiff.models.folder import DEFAULT_MODEL
 
     wanted = SteeringOptions.of(
-        n_atoms=n_atoms, targets=targets or (), target_method=target_method, target_moves=target_moves,
-        guidance=guidance, property_model=property_model, property_scale=property_scale, elements=elements,
-        exclude_elements=exclude_elements, formula=formula, charge=charge,
+        n_atoms=n_atoms, targets=targets or (), familiar=familiar, target_method=target_method,
+        target_moves=target_moves, guidance=guidance, property_model=property_model, property_scale=property_scale,
+        elements=elements, exclude_elements=exclude_elements, formula=formula, charge=charge,
         fragment=_fragment(fragment, fixed_atoms, keep_smarts, attach_at, grow, resample, add_hydrogens),
     )  # fmt: skip
     sampling = SamplerOptions.of(

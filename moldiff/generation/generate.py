@@ -55,6 +55,7 @@ def generate(
     grid: str | None = None,
     renoise: int = 0,
     targets: Targets = (),
+    familiar: bool = False,
     target_method: str | None = None,
     target_moves: int | None = None,
     guidance: float | Mapping[str, float] | str | None = None,
@@ -120,12 +121,15 @@ def generate(
         targets: wanted property values: ``{"logp": 2.5, "gfn2_gap_eV": (6, 8), "tpsa": (None, 60)}``, texts such as
             "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60", or `Target`. Of a range, every draw gets a value of its own.
             Sizes are drawn to match unless ``n_atoms`` is given.
+        familiar: want rings and bonds that chemists make: the targets `moldiff.scoring.rarity.FAMILIAR`, that is
+            "known_rings>0.5" (at least 5 training molecules have the rarest ring system) and "weakest_bond>0.05". It
+            needs a model that carries such counts, or ``ring_table``.
         target_method: how targets are met, one of `moldiff.choices.TargetMethod`. "mcmc", the default: the model is
             told what is wanted, and then each draw moves towards it by a Markov chain of its own
             (`moldiff.generation.mcmc`) until it meets its targets or has made ``target_moves`` moves. What fails a
             filter is moved on as well. "condition": the model is told, and no more; so it is with ``guidance``, with a
             score, and for targets that nothing can measure. "smc": the same as ``score="targets"``.
-        target_moves: 10 by default, 24 where only ranges and bounds are wanted; a move takes 6 evaluations.
+        target_moves: 10 by default, 24 where a range or a bound is wanted; a move takes 6 evaluations.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
@@ -166,8 +170,8 @@ def generate(
     """
     check_flag(keep_invalid, "keep_invalid")
     wanted = SteeringOptions.of(
-        n_atoms=n_atoms, targets=targets, target_method=target_method, target_moves=target_moves, guidance=guidance,
-        property_model=property_model, property_scale=property_scale, elements=elements,
+        n_atoms=n_atoms, targets=targets, familiar=familiar, target_method=target_method, target_moves=target_moves,
+        guidance=guidance, property_model=property_model, property_scale=property_scale, elements=elements,
         exclude_elements=exclude_elements, formula=formula, charge=charge, fragment=fragment,
     )  # fmt: skip
     sampling = SamplerOptions.of(

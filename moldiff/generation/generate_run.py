@@ -83,9 +83,11 @@ class GenerateRun(Run):
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
         )
+        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
         self.steering = steer(
-            wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method
-        )
+            wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method,
+            self.tables,
+        )  # fmt: skip
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
@@ -95,7 +97,6 @@ class GenerateRun(Run):
         self.checks = options.criteria.checks()
         self.judge = partial(assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool)
         self.target_method = self._target_method()
-        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
         own = (*own, MOVED) if self.target_method is TargetMethod.MCMC else own
         self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)

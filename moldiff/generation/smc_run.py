@@ -212,7 +212,9 @@ class GroupRun(GenerateRun):
         self.score = options.score
         tracker = self.steering.tracker
         if self.score.score is OF_TARGETS:
-            self.score = replace(self.score, score=targets_score(tracker.targets, tracker.statistics))
+            self.score = replace(
+                self.score, score=targets_score(tracker.targets, tracker.statistics, tracker.calculators)
+            )
         elif self.score.score in BY_TABLES.values():
             assert self.tables is not None
             self.score = replace(self.score, score=rarity_score(self.score.score.name, self.tables))

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 Estimator = Callable[["Mol"], float | None]
 """From a molecule to a property that no calculator tells, None = not known."""
 
+Calculator = Callable[["Mol"], float]
+"""From a molecule to a property that only a run can tell, by what its model carries."""
+
 
 @dataclass(frozen=True)
 class TargetResult:
@@ -81,6 +84,7 @@ class TargetTracker:
         pursued: names of targets that are pursued as they stand, by the gradient of a property network: within a range,
             no draw has a value of its own.
         estimators: of properties without a calculator, by name.
+        calculators: of properties that only this run can tell, by name.
         met: draws so far that meet every target.
     """
 
@@ -89,6 +93,7 @@ class TargetTracker:
     conditions: Sequence[str]
     pursued: Collection[str] = ()
     estimators: Mapping[str, Estimator] = field(default_factory=dict)
+    calculators: Mapping[str, Calculator] = field(default_factory=dict)
     met: int = 0
     _draws: int = 0
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -118,7 +123,7 @@ class TargetTracker:
             result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
-        values = measured_values(result, [target.name for target in self.targets])
+        values = self._values(result, self.targets)
         found: dict[str, float] = {}
         for target in self.targets:
             value = values.get(target.name, math.nan)
@@ -135,13 +140,13 @@ class TargetTracker:
     @property
     def known(self) -> tuple[Target, ...]:
         """Targets from which the distance of a molecule can be told."""
-        return tuple(target for target in self.targets if not _note(target.name) or target.name in self.estimators)
+        return tuple(target for target in self.targets if not self._note(target) or target.name in self.estimators)
 
     def distances(self, result: MoleculeResult) -> tuple[float, ...] | None:
         """Return how far a molecule lies from each of the `known` targets, in standard deviations of the training data;
         None if one of its values is not known."""
         targets = self.known
-        values = measured_values(result, [target.name for target in targets])
+        values = self._values(result, targets)
         for target in targets:
             if target.name not in values and result.mol is not None:
                 estimate = self.estimators[target.name](result.mol)
@@ -203,10 +208,21 @@ class TargetTracker:
                     mean if target.is_value else None,
                     None if target.is_value else mean,
                     self._in_band.get(target.name, 0),
-                    _note(target.name),
+                    self._note(target),
                 )
             )
         return tuple(results)
+
+    def _values(self, result: MoleculeResult, targets: Sequence[Target]) -> dict[str, float]:
+        """Return what can be told of a molecule, at least of the properties of targets."""
+        values, mol = measured_values(result, [target.name for target in targets]), result.mol
+        if mol is None or not values:
+            return values
+        own = [target.name for target in targets if target.name in self.calculators]
+        return values | {name: self.calculators[name](mol) for name in own}
+
+    def _note(self, target: Target) -> str:
+        return "" if target.name in self.calculators else _note(target.name)
 
 
 def measured_values(result: MoleculeResult, names: Collection[str]) -> dict[str, float]:

@@ -77,21 +77,30 @@ def _measured_score(name: str, wanted: Callable[[float], float] | None) -> Score
     return gfn2_score(name, wanted)
 
 
-def targets_score(targets: Sequence[Target], statistics: Mapping[str, PropertyStatistics]) -> Score:
+def targets_score(
+    targets: Sequence[Target],
+    statistics: Mapping[str, PropertyStatistics],
+    calculators: Mapping[str, Callable[[Mol], float]] | None = None,
+) -> Score:
     """Return minus the sum of the distances from all targets, in standard deviations of the training data, as a score.
 
     Args:
         targets: of the run.
         statistics: of their properties.
+        calculators: of properties by the tables of a run, by name.
 
     Raises:
         MoldiffError: there is no target, or one that cannot be measured.
     """
     if not targets:
         raise MoldiffError("the score 'targets' needs targets, for example logp=2.5")
-    parts = [
-        _measured_score(target.name, partial(_distance, target, statistics[target.name].std)) for target in targets
-    ]
+    parts: list[ScoreFunction] = []
+    for target in targets:
+        distance = partial(_distance, target, statistics[target.name].std)
+        if calculators and target.name in calculators:
+            parts.append(partial(_minus_distances, calculators[target.name], distance))
+        else:
+            parts.append(_measured_score(target.name, distance))
 
     def score(molecules: list[Mol]) -> list[float | None]:
         rows = zip(*(part(molecules) for part in parts), strict=True)
@@ -102,6 +111,12 @@ def targets_score(targets: Sequence[Target], statistics: Mapping[str, PropertySt
 
 def _distance(target: Target, std: float, value: float) -> float:
     return target.distance(value) / std
+
+
+def _minus_distances(
+    calculator: Callable[[Mol], float], distance: Callable[[float], float], molecules: list[Mol]
+) -> list[float | None]:
+    return [-distance(calculator(mol)) for mol in molecules]
 
 
 def _no_targets(molecules: list[Mol]) -> list[float | None]:

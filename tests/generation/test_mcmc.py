@@ -271,7 +271,13 @@ def test_the_number_of_moves_is_the_users(improving: None, packed: Path) -> None
 
 @pytest.mark.parametrize(
     ("targets", "moves"),
-    [("logp=2", 10), ("logp=1..2", 24), (["logp<2", "tpsa>20"], 24), (["logp=2", "tpsa<50"], 10)],
+    [
+        ("logp=2", 10),
+        ("logp=1..2", 24),
+        (["logp<2", "tpsa>20"], 24),
+        (["logp=2", "tpsa<50"], 24),
+        (["logp=2", "tpsa=50"], 10),
+    ],
 )
 def test_moves_into_ranges_may_be_more(targets: str | list[str], moves: int) -> None:
     assert SteeringOptions.of(targets=targets).most_moves == moves

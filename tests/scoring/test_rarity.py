@@ -72,7 +72,7 @@ def test_a_run_scores_and_tells_by_its_models_tables(
     assert {"rarest_ring", "rarest_ring_count", "weakest_bond", "weakest_bond_association"} <= rows[0].keys()
     run("generate", "-n", "2", "--model", model, *files, "--rarity").assert_refused("carries no tables of ring systems")
     run("generate", "-n", "2", "--model", model, *files, "--ring-table", knowing).assert_refused(
-        "--ring-table needs something that asks it"
+        "--ring-table needs what asks it"
     )
     assert run("generate", "-n", "2", "--model", model, *files, "--rarity", "--ring-table", knowing).status == 0
 

@@ -119,7 +119,8 @@ class RarityTables:
             return cls(int(np.asarray(tensors[MOLECULES])[0]), sum(pairs.values()), rings, pairs, environments)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise MoldiffError(
-                f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again"
+                f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again, or "
+                "name others (ring_table)"
             ) from error
 
     def rarest_ring(self, mol: Chem.Mol) -> RarestRing:

@@ -74,7 +74,7 @@ class GenerationOptions(RunOptions):
             self._check_score()
         if self.ring_table is not None and not self.needs_tables:
             raise MoldiffError(
-                "ring_table needs something that asks it: rarity, or the score known_rings or weakest_bond",
+                "ring_table needs what asks it: rarity, familiar, or known_rings or weakest_bond as a target or score",
                 argument="ring_table",
             )
 
@@ -117,7 +117,8 @@ class GenerationOptions(RunOptions):
     @property
     def needs_tables(self) -> bool:
         """True if rings and bonds are held against tables."""
-        return self.rarity or (self.score is not None and self.score.score in BY_TABLES.values())
+        by_score = self.score is not None and self.score.score in BY_TABLES.values()
+        return self.rarity or by_score or any(target.name in BY_TABLES for target in self.steering.targets)
 
     @property
     def goal(self) -> Until | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.choices import TargetMethod
 from moldiff.conditions import Condition
 from moldiff.datasets.statistics import PropertyStatistics
@@ -38,6 +39,7 @@ from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.property_guidance import PropertyGradient
 from moldiff.sampling.solvers import SOLVERS, RePaint
 from moldiff.sampling.time_grids import GRIDS
+from moldiff.scoring.rarity import RARITY_STATISTICS, rarity_calculators
 from moldiff.scoring.targets import Target, check_known, check_targets
 from moldiff.threads import INLINE, Workers
 
@@ -103,6 +105,7 @@ def steer(
     guide: PropertyGuide | None = None,
     where: Sequence[Condition] = (),
     method: TargetMethod | None = None,
+    tables: RarityTables | None = None,
 ) -> Steering:
     """Return what steers a run.
 
@@ -119,15 +122,25 @@ def steer(
         where: filters, which must not contradict the options.
         method: of meeting targets. Where measured values decide, any property will do that moldiff measures and the
             model's references know; otherwise the model or the network must know it.
+        tables: by which rings and bonds are measured, if that is asked for.
 
     Raises:
         MoldiffError: the model cannot be asked for it, or two options contradict each other.
     """
     known, names = _known_properties(model, guide)
-    by_value = method in (TargetMethod.MCMC, TargetMethod.SMC)
-    if by_value and any(target.name not in known for target in options.targets):
-        known = {**measured_statistics(references, source), **known}
-        names = [*names, *(name for name in known if name not in names)]
+    calculators = {} if tables is None else rarity_calculators(tables)
+    unknown = [target.name for target in options.targets if target.name not in known]
+    if unknown:
+        measured = {**measured_statistics(references, source), **(RARITY_STATISTICS if tables is not None else {})}
+        if method in (TargetMethod.MCMC, TargetMethod.SMC):
+            known = {**measured, **known}
+            names = [*names, *(name for name in known if name not in names)]
+        elif unknown[0] in measured:
+            raise MoldiffError(
+                f"target {unknown[0]}: the model was never told of it, so only moves (target_method mcmc) or groups "
+                "(smc) meet it; guidance, a score or a trajectory leave no room for these",
+                argument="targets",
+            )
     mask = element_mask(options.elements, options.exclude_elements, model.vocabulary)
     smallest = min(model.statistics.size_counts)
     fragment, sizes = _fragment(options, model, mask)
@@ -151,7 +164,8 @@ def steer(
     )
     pursued = () if guide is None else guide.pursued(targets)
     unconditioned = [target.name for target in targets if target in pursued or target.name not in model.conditions]
-    tracker = TargetTracker(targets, known, model.conditions, unconditioned, {} if guide is None else guide.estimators)
+    estimators = {} if guide is None else guide.estimators
+    tracker = TargetTracker(targets, known, model.conditions, unconditioned, estimators, calculators)
     certain = _certain(options.formula, model, targets)
     free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
     if not targets:

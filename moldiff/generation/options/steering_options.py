@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, choice, name_list, number, size_range, whole_number
+from moldiff.arguments import check_flag, check_text, choice, name_list, number, size_range, whole_number
 from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text, parse_formula
 from moldiff.generation.options.fragment import Fragment
 from moldiff.sampling.guidance import read_guidance
+from moldiff.scoring.rarity import FAMILIAR
 from moldiff.scoring.targets import Target, Targets, read_targets
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_MOVES, MOST_MOVES = 10, 1000
-MOVES_INTO_RANGES = 24  # where no single value is wanted: a draw that is inside moves no further, so few need as many
+MOVES_INTO_RANGES = 24  # where a range or a bound is wanted: inside, a draw moves no further, so few need as many
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class SteeringOptions:
         """The most moves of a draw towards its targets."""
         if self.target_moves is not None:
             return self.target_moves
-        return DEFAULT_MOVES if any(target.is_value for target in self.targets) else MOVES_INTO_RANGES
+        return DEFAULT_MOVES if all(target.is_value for target in self.targets) else MOVES_INTO_RANGES
 
     @classmethod
     def of(
@@ -86,6 +87,7 @@ class SteeringOptions:
         *,
         n_atoms: tuple[int, int] | int | str | None = None,
         targets: Targets = (),
+        familiar: bool = False,
         target_method: str | None = None,
         target_moves: int | None = None,
         guidance: float | Mapping[str, float] | str | None = None,
@@ -102,11 +104,12 @@ class SteeringOptions:
         Raises:
             MoldiffError: a text or a value is none of its kind, or two contradict each other.
         """
+        check_flag(familiar, "familiar")
         if formula is not None:
             check_text(formula, "formula")
         return cls(
             n_atoms=size_range(n_atoms, "n_atoms"),
-            targets=read_targets(targets),
+            targets=_with_familiar(read_targets(targets)) if familiar else read_targets(targets),
             target_method=None if target_method is None else choice(target_method, TargetMethod, "target_method"),
             target_moves=None if target_moves is None else whole_number(target_moves, "target_moves"),
             guidance=read_guidance(guidance),
@@ -132,3 +135,9 @@ class SteeringOptions:
             "formula": None if self.formula is None else formula_text(self.formula),
             "charge": self.charge,
         } | ({} if self.fragment is None else self.fragment.record())
+
+
+def _with_familiar(targets: tuple[Target, ...]) -> tuple[Target, ...]:
+    """Return targets with those of `FAMILIAR` of which the user wants nothing else."""
+    named = {target.name for target in targets}
+    return (*targets, *(target for target in FAMILIAR if target.name not in named))
