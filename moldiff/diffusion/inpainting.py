@@ -42,6 +42,13 @@ class TruncatedSchedule(NoiseSchedule):
             whole=whole, start_pos=start, start_graph=start_graph,
         )  # fmt: skip
 
+    @property
+    def origin(self) -> NoiseSchedule:
+        return self.whole
+
+    def time_in_origin(self, t: float) -> float:
+        return t * self.start_pos
+
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         t_graph = t_pos if t_graph is None else t_graph
         return self.whole.levels(t_pos * self.start_pos, t_graph * self.start_graph)

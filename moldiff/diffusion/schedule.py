@@ -71,6 +71,15 @@ class NoiseSchedule:
         half_logit = 0.5 * math.log((1 - self.abar_end) / self.abar_end)
         return AngleSchedule(-half_logit, half_logit, self.exponents[field])
 
+    @property
+    def origin(self) -> NoiseSchedule:
+        """The whole schedule that this one is the end of; by default itself."""
+        return self
+
+    def time_in_origin(self, t: float) -> float:
+        """Return the time at which `origin` has the coordinate noise that this schedule has at t."""
+        return t
+
     def levels(self, t_pos: Tensor, t_graph: Tensor | None = None) -> Levels:
         """Return the levels at t.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from moldiff.arrays import RawSample
 from moldiff.datasets.batching import bucket_width
+from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.geometry import center
 from moldiff.molecules import collate
 from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
@@ -24,13 +25,15 @@ class PartialWalks:
     Args:
         sampler: made the draws.
         grid: decreasing times, the last 0: draws are noised to the first.
+        schedule: of these times; None = the model's.
 
     Attributes:
         evaluations: network evaluations of a walk.
     """
 
-    def __init__(self, sampler: MoleculeSampler, grid: Tensor) -> None:
+    def __init__(self, sampler: MoleculeSampler, grid: Tensor, schedule: NoiseSchedule | None = None) -> None:
         self.sampler, self.grid = sampler, grid
+        self.schedule = sampler.model.schedule if schedule is None else schedule
         self.evaluations = sampler.evaluations_per_call * evaluations_of(sampler.solver, len(grid) - 1)
 
     @classmethod
@@ -48,15 +51,19 @@ class PartialWalks:
     def evenly(cls, sampler: MoleculeSampler, start: float, evaluations: int) -> PartialWalks:
         """Return walks down a grid that is even in t, decoded at the sampler's own last level.
 
+        Times are those of the whole schedule: walks around a fragment begin late in it, but to make another molecule
+        of one that is there takes as much noise as anywhere.
+
         Args:
             sampler: made the draws.
             start: time at which a walk starts.
             evaluations: calls of the denoiser, at most; but one step is taken whatever it needs.
         """
         steps = steps_within(sampler.solver, evaluations)
-        last = min(float(sampler.grid[-2]), start / steps)
+        own = sampler.model.schedule
+        last = min(own.time_in_origin(float(sampler.grid[-2])), start / steps)
         times = torch.linspace(start, last, steps, dtype=torch.float64)
-        return cls(sampler, torch.cat([times, torch.zeros(1, dtype=torch.float64)]))
+        return cls(sampler, torch.cat([times, torch.zeros(1, dtype=torch.float64)]), own.origin)
 
     def run(self, draws: Sequence[RawSample], walk: int, keys: Sequence[int] | None = None) -> Iterator[RawSample]:
         """Yield a new draw for each draw that has arrays, grouped by width.
@@ -93,7 +100,7 @@ class PartialWalks:
         result = resample(
             sampler.denoiser,
             model.diffusion,
-            model.schedule,
+            self.schedule,
             molecules,
             self.grid,
             sampler.solver,

@@ -449,3 +449,20 @@ def test_a_heavy_atom_model_gives_every_exit_a_bond_and_no_other_atom_one(heavy:
     assert orders[:, [0, 2]].tolist() == [[0, 0], [0, 0]]
     assert all(1 <= total <= 2 for total in orders[:, 1].tolist())
     assert fixed.demand(NO_CONSTRAINTS).kept.filled is False  # type: ignore[union-attr]
+
+
+def test_moves_around_a_fragment_take_as_much_noise_as_anywhere(
+    tiny_model: MoleculeModel, grown: FixedFragment
+) -> None:
+    """Draws begin late in the schedule there; a move that began there, at half its time, would change nothing."""
+    free, around = (
+        MoleculeSampler(model, SOLVERS["ddpm"], 10, 0) for model in (tiny_model, with_fragment(tiny_model, grown))
+    )
+    levels = []
+    for sampler in (free, around):
+        walks = PartialWalks.evenly(sampler, 0.5, 5)
+        levels.append(walks.schedule.levels(walks.grid))
+        own = sampler.model.schedule.levels(sampler.grid[-2:-1])
+        assert float(levels[-1].pos[-2]) == pytest.approx(float(own.pos), rel=1e-6)
+    assert [float(one.pos[0]) for one in levels] == [float(levels[0].pos[0])] * 2
+    assert [float(one.bond_type[0]) for one in levels] == [float(levels[0].bond_type[0])] * 2
