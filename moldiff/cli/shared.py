@@ -73,6 +73,15 @@ ShapeOf = Annotated[
     Path | None, typer.Option(metavar="FILE", help="References of the numbers 'shape' and 'colour' (3D overlay).")
 ]
 Known = Annotated[Path | None, typer.Option(metavar="FILE", help="Molecules to leave out, by InChIKey.")]
+Dock = Annotated[
+    Path | None,
+    typer.Option(metavar="PDBQT", help="A rigid receptor: the number 'vina_kcal_mol', by AutoDock Vina (extra dock)."),
+]
+DockBox = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|X,Y,Z,SX,SY,SZ", help="Where to dock: around a ligand, or center and size, angstrom."),
+]
+Exhaustiveness = Annotated[int | None, typer.Option(min=1, help="Of the search of poses; 8 by default.")]
 Command = Annotated[
     list[str] | None,
     typer.Option(
@@ -139,7 +148,7 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 _OPTIONS = {"n": "--number", "hazard_lists": "--hazard-list", "targets": "--target", "commands": "--command"}
 _ARGUMENTS = re.compile(
     r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
-    r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|all_checks|add_hydrogens|smiles_column|"
+    r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|dock_box|all_checks|add_hydrogens|smiles_column|"
     r"name_column|release_hazards)\b"
 )
 

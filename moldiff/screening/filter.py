@@ -29,6 +29,9 @@ def filter(
     shape_of: Molecules | None = None,
     known: Molecules | None = None,
     commands: Mapping[str, str] = MappingProxyType({}),
+    dock: str | Path | None = None,
+    dock_box: str | Path | Iterable[float] | None = None,
+    exhaustiveness: int | None = None,
     standardise: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
     release_hazards: str | None = None,
@@ -63,6 +66,11 @@ def filter(
         shape_of: references; the numbers ``shape`` and ``colour`` tell of the best overlay in space on one of them.
         known: molecules that are left out.
         commands: name of a number -> command that prints it, with {sdf} or {smiles} where the molecule goes.
+        dock: PDBQT file of a rigid receptor; the number ``vina_kcal_mol`` is the affinity of the best pose by AutoDock
+            Vina, and an SDF holds that pose. It needs the extra ``dock``, and seconds to minutes a molecule.
+        dock_box: where poses are looked for: center x, y, z and size x, y, z in angstrom, or the file of a ligand in
+            its place, with 8 angstrom around it.
+        exhaustiveness: of the search, 8 by default.
         standardise: bring every molecule into ChEMBL's standard form first: charges, salts, isotopes.
         hazard_lists: lists of molecules that are withheld, beside the families of `moldiff.chem.filters.hazards`.
         release_hazards: why molecules that would be withheld are handed out, in words that every output repeats.
@@ -91,6 +99,9 @@ def filter(
         known=known,
         commands=commands,
         command_s=COMMAND_SHARE * timeout_s,
+        dock=dock,
+        dock_box=dock_box,
+        exhaustiveness=exhaustiveness,
     )
     options = FilterOptions(
         criteria=criteria,

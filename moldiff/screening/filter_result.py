@@ -30,8 +30,8 @@ _ROWS = 5  # what a notebook shows
 
 
 def packed_molecule(subject: Subject, row: Row) -> bytes:
-    """Return a molecule as bytes."""
-    return to_bytes(subject.mol)
+    """Return a molecule as bytes, at its pose if it was docked."""
+    return to_bytes(subject.pose or subject.mol)
 
 
 class FilterResult(Sequence["Mol"]):

@@ -61,9 +61,10 @@ class Sheet:
 
 
 def packed_sdf(subject: Subject, row: Row) -> str | None:
-    """Return the SDF record of a molecule: its own coordinates or those that it was given, the data fields of the
-    input, and the values of the checks. A data field that one of these differs from has ``input_`` before its name."""
-    mol = subject.mol if subject.has_coordinates else subject.placed[0]
+    """Return the SDF record of a molecule: at its pose if it was docked, else with its own coordinates or those that it
+    was given; the data fields of the input, and the values of the checks. A data field that one of these differs from
+    has ``input_`` before its name."""
+    mol = subject.pose or (subject.mol if subject.has_coordinates else subject.placed[0])
     if mol is None:
         return None
     found: Mapping[str, object] = {"record": row.number, "smiles": row.smiles, **row.values}

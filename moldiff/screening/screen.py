@@ -102,6 +102,9 @@ def screen(
     shape_of: str | Path | None = None,
     known: str | Path | None = None,
     commands: Mapping[str, str] = MappingProxyType({}),
+    dock: str | Path | None = None,
+    dock_box: str | Path | None = None,
+    exhaustiveness: int | None = None,
     standardise: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
     release_hazards: str | None = None,
@@ -140,8 +143,9 @@ def screen(
         out: folder of the run.
         from_model: a model whose draws come behind the files, of which there may be none (``[]``).
         n: draws of the model.
-        where, rules, alerts, smarts, similar_to, shape_of, known, commands, standardise, hazard_lists, release_hazards:
-            see `moldiff.filter`; molecules and patterns come from files here.
+        where, rules, alerts, smarts, similar_to, shape_of, known, commands, dock, dock_box, exhaustiveness,
+            standardise, hazard_lists, release_hazards: see `moldiff.filter`; molecules and patterns come from files
+            here. The top is docked once more, for its poses.
         rank: which are the best: one rank as of `moldiff.filter`, or wishes, whose desirabilities are multiplied
             (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6", "logp:target:0..2.5..5",
             "mw:range:200..300..450..550", and behind a * a weight.
@@ -179,10 +183,13 @@ def screen(
                 ("similar_to", similar_to),
                 ("shape_of", shape_of),
                 ("known", known),
+                ("dock", dock),
+                ("dock_box", dock_box),
                 ("reference", reference),
             )
         },
         "commands": commands,
+        "exhaustiveness": exhaustiveness,
         "standardise": standardise,
         "hazard_lists": _files(hazard_lists),
         "release_hazards": release_hazards,

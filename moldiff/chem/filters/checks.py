@@ -59,6 +59,7 @@ class Subject:
 
     def __init__(self, mol: Chem.Mol, seed: int = 0) -> None:
         self.mol, self.seed = mol, seed
+        self.pose: Chem.Mol | None = None  # in a receptor, once it was docked
         self._values: dict[str, float] = {}
         self._found: dict[str, Any] = {}
 

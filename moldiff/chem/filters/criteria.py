@@ -14,6 +14,7 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.alerts import AlertCheck
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.commands import command_measures
+from moldiff.chem.filters.docking import EXHAUSTIVENESS, Docking, docking_of
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES
 from moldiff.chem.filters.measures import MeasureCheck, condition_checks
 from moldiff.chem.filters.patterns import PatternCheck, Patterns, pattern_check
@@ -68,6 +69,9 @@ class Criteria:
         known: Molecules | None = None,
         commands: Mapping[str, str] = MappingProxyType({}),
         command_s: float = COMMAND_S,
+        dock: str | Path | None = None,
+        dock_box: object = None,
+        exhaustiveness: int | None = None,
     ) -> Criteria:
         """Return what a user's words mean; names may stand in one text with commas.
 
@@ -78,6 +82,8 @@ class Criteria:
             known: molecules that are left out.
             commands: name of a number -> template of the command that prints it.
             command_s: longest time of a command.
+            dock, dock_box, exhaustiveness: receptor, box and search of the number ``vina_kcal_mol``, see
+                `moldiff.chem.filters.docking.docking_of`.
 
         Raises:
             MoldiffError: no condition, an unknown name, a name twice, a pattern or a molecule that RDKit cannot read.
@@ -85,6 +91,12 @@ class Criteria:
         sources = [smarts] if isinstance(smarts, str | Path | Mapping) or not isinstance(smarts, Iterable) else smarts
         checks = tuple(pattern_check(source) for source in sources)
         _no_repeats([check.name for check in checks], "smarts")
+        if dock is None and (dock_box is not None or exhaustiveness is not None):
+            argument = "dock_box" if dock_box is not None else "exhaustiveness"
+            raise MoldiffError(f"{argument} needs a receptor (dock)", argument=argument)
+        if dock is not None and dock_box is None:
+            raise MoldiffError("dock needs a box: where to look (dock_box)", argument="dock")
+        search = EXHAUSTIVENESS if exhaustiveness is None else exhaustiveness
         criteria = cls(
             where=read_conditions(where, "where"),
             rules=tuple(choice(name, RuleName, "rules") for name in _no_repeats(name_list(rules, "rules"), "rules")),
@@ -96,14 +108,21 @@ class Criteria:
                 *(() if similar_to is None else (similarity_to(similar_to),)),
                 *(() if shape_of is None else overlays_on(shape_of)),
                 *command_measures(commands, command_s),
+                *(() if dock is None else (docking_of(dock, dock_box, search),)),
             ),
             known=None if known is None else known_check(known),
         )
         taken = {*PROPERTIES, *(measure.name for measure in GEOMETRY_MEASURES), "similarity", "shape", "colour"}
+        taken |= {Docking.name}
         if twice := sorted(taken & set(commands)):
             raise MoldiffError(f"commands '{twice[0]}': a property has that name", argument="commands")
         criteria.checks()  # whatever is unknown shows now
         return criteria
+
+    @property
+    def docking(self) -> Docking | None:
+        """The docking that is asked for, if any."""
+        return next((measure for measure in self.measures if isinstance(measure, Docking)), None)
 
     def __bool__(self) -> bool:
         return bool(self.where or self.rules or self.alerts or self.smarts or self.known)

@@ -25,6 +25,7 @@ class ScreenOptions(Section):
         where, rules, alerts, smarts: see `moldiff.chem.filters.criteria.Criteria.of`; none = every property is
             computed, and everything passes.
         similar_to, shape_of, known: files; commands: name -> template; see there.
+        dock, dock_box: files, or the box as a text; exhaustiveness: of docking; see there.
         standardise: bring molecules into ChEMBL's standard form first.
         hazard_lists, release_hazards: see `moldiff.chem.filters.hazards.HazardGate.of`.
         rank: see `moldiff.screening.desirability.read_ranking`; none = the order of the records.
@@ -50,6 +51,9 @@ class ScreenOptions(Section):
     shape_of: str | None = None
     known: str | None = None
     commands: Mapping[str, str] = {}
+    dock: str | None = None
+    dock_box: str | None = None
+    exhaustiveness: Count | None = None
     standardise: bool = False
     hazard_lists: tuple[str, ...] = ()
     release_hazards: str | None = None
@@ -81,6 +85,9 @@ class ScreenOptions(Section):
             known=_path(self.known),
             commands=self.commands,
             command_s=COMMAND_SHARE * self.timeout,
+            dock=_path(self.dock),
+            dock_box=self.dock_box,
+            exhaustiveness=self.exhaustiveness,
         )
         return FilterOptions(
             criteria=criteria,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from moldiff.chem.descriptors.fingerprints import leaders
 from moldiff.chem.filters.checks import Subject
+from moldiff.chem.filters.docking import Docking
 from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
@@ -73,7 +74,8 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed, cards = [], list[Card]()
-    work = partial(_finished, work=plan.options.filter_options().work(()), wishes=_wishes(order))
+    asked = plan.options.filter_options()
+    work = partial(_finished, work=asked.work(()), docking=asked.criteria.docking, wishes=_wishes(order))
     limits = plan.options
     with pool_of(workers, memory_mb=limits.memory) as pool:
         found = pool.map_items(work, top, timeout_s=limits.timeout)
@@ -115,9 +117,11 @@ def _wishes(order: Ranking | None) -> tuple[Wish, ...]:
     return order.wishes if isinstance(order, Desirability) else ()
 
 
-def _finished(item: tuple[Entry, Row], work: FilterWork, wishes: Sequence[Wish]) -> tuple[str | None, Card | None, str]:
+def _finished(
+    item: tuple[Entry, Row], work: FilterWork, docking: Docking | None, wishes: Sequence[Wish]
+) -> tuple[str | None, Card | None, str]:
     """Return the SDF record of a molecule, or None; its card, if it is among the first; and the reason why there is no
-    record. Runs in a worker."""
+    record. Runs in a worker. Poses are not kept with the rows of a run: those of the top are found again."""
     entry, row = item
     try:
         mol = entry.read().mol
@@ -125,6 +129,8 @@ def _finished(item: tuple[Entry, Row], work: FilterWork, wishes: Sequence[Wish])
         subject, problem = work.subject(mol)
         if subject is None:
             return None, None, problem
+        if docking is not None:
+            docking(subject)
         packed = packed_sdf(subject, row)
         reason = "" if packed is not None else subject.placed[1]
         return packed, _card(subject, row, wishes, reason), reason
@@ -144,5 +150,5 @@ def _card(subject: Subject, row: Row, wishes: Sequence[Wish], reason: str) -> Ca
     values: dict[str, object] = {**first, **worth, **others, "record": row.number}
     if reason:
         values["coordinates"] = reason
-    shown = subject.placed[0] or subject.mol
+    shown = subject.pose or subject.placed[0] or subject.mol
     return Card.of(shown, f"{pick}: {row.name or f'record {row.number}'}", row.smiles, values)
