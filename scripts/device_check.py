@@ -3,10 +3,10 @@
     python -m scripts.device_check -o scripts/benchmarks/results/device.md
     python -m scripts.device_check --short --device cpu
 
-It needs torch, e3nn, numpy, safetensors and this checkout; where RDKit, pydantic, PyYAML or PyTorch Lightning are
-missing it says what that leaves out. It asks whether losses and molecules are the same when repeated, by graph and when
-compiled; how many molecules/s are trained on and drawn; where the time goes, and beside it the floor that the device's
-memory and arithmetic give.
+It needs torch, numpy, safetensors and this checkout (a model of l_max 2 also e3nn); where RDKit, pydantic, PyYAML or
+PyTorch Lightning are missing it says what that leaves out. It asks whether losses and molecules are the same when
+repeated, by graph and when compiled; how many molecules/s are trained on and drawn; where the time goes, and beside it
+the floor that the device's memory and arithmetic give.
 
 Each measurement has a share of the time. One that fails, or takes longer than its share, is a row that says so, and
 what no time is left for is listed as not measured. The files are written anew after each. On a CPU the check is a short

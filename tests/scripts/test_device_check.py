@@ -23,7 +23,10 @@ cost, sampling, setting, stand_ins, training = (
     load_script(f"device/{name}") for name in ("cost", "sampling", "setting", "stand_ins", "training")
 )
 CPU = torch.device("cpu")
-BARE = ("rdkit", "pydantic", "yaml", "pytorch_lightning", "pandas", "rich", "typer", "pebble", "matplotlib")
+BARE = (
+    "rdkit", "pydantic", "yaml", "pytorch_lightning", "e3nn", "scipy", "pandas", "rich", "typer", "pebble",
+    "matplotlib",
+)  # fmt: skip
 RUN_BARE = f"""
 import sys
 for name in {BARE!r}:
