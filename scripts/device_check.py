@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -134,7 +135,8 @@ def outcome_of(measurement: Measurement, setting: Setting, absent: Sequence[str]
     try:
         with at_most(min(share, left)):
             for figure in measurement.work(setting, setting.pace * min(share, left)):
-                figures.append(figure)
+                is_json = isinstance(figure.value, str) or math.isfinite(figure.value)
+                figures.append(figure if is_json else replace(figure, value=str(figure.value)))
     except (Exception, OutOfTime) as error:  # noqa: BLE001 - whatever a device says must not end the run
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     gc.collect()

@@ -102,14 +102,19 @@ def outcome(work: Any, *, seconds: float = 10, left: float = 100, needs: tuple[s
 def test_what_fails_is_a_row_that_keeps_what_was_measured_before() -> None:
     def work(setting: Any, seconds: float) -> Iterator[Any]:
         yield sampling.Figure("first", 1.0)
+        yield sampling.Figure("second", float("nan"))
         raise RuntimeError("CUDA | error:\n an illegal memory access")
 
     found = outcome(work)
-    assert (found.state, [figure.name for figure in found.figures]) == ("failed", ["first"])
+    assert (found.state, [figure.name for figure in found.figures]) == ("failed", ["first", "second"])
+    json.dumps([vars(figure) for figure in found.figures], allow_nan=False)
     text = check.page(check.described(CPU, (), (), True), [found])
-    assert (
-        "| this | first | 1 |  |\n| this | | failed: RuntimeError: CUDA / error: an illegal memory access | |" in text
-    )
+    for row in (
+        "| this | first | 1 |  |",
+        "| this | second | nan |  |",
+        "| this | | failed: RuntimeError: CUDA / error: an illegal memory access | |",
+    ):
+        assert f"\n{row}\n" in text
 
 
 def test_what_takes_longer_than_its_share_is_stopped_even_where_exceptions_are_caught() -> None:
