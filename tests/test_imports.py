@@ -258,6 +258,17 @@ def test_starting_loads_nothing_heavy(code: str) -> None:
     assert run_python(f"import sys; {code}; print(sorted({HEAVY} & set(sys.modules)))") == "[]"
 
 
+def test_drawing_loads_no_compiler_no_formulas_and_no_e3nn() -> None:
+    """Each takes a good part of a second, and comes along where PyTorch is asked for what it does in Python."""
+    unwanted = {"torch._dynamo", "sympy", "e3nn", "scipy"}
+    code = (
+        "import sys\nfrom moldiff.generation.generate import generate\n"
+        "generate(1, model='qm9_fast', evaluations=1)\n"
+        f"print(sorted({unwanted} & set(sys.modules)))"
+    )
+    assert run_python(code) == "[]"
+
+
 def test_help_takes_less_than_half_a_second() -> None:
     # Processor time, as the machine may be busy; the best of three, as the first call compiles the sources.
     code = (

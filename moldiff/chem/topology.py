@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from rdkit import Chem
 from rdkit.Geometry import Point3D
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import (
@@ -108,6 +106,10 @@ def heavy_atom_skeleton(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion
     heavy = np.array([symbol != "H" for symbol in vocabulary.elements])[arrays.atom_type]
     bonds = arrays.bonds[heavy[arrays.bonds[:, :2]].all(1)]
     n = len(heavy)
+    # imported here: most commands never come here, and it is a tenth of a second of their start
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(len(bonds)), (bonds[:, 0], bonds[:, 1])), shape=(n, n))
     _, piece = connected_components(links, directed=False)
     sizes = np.bincount(piece, weights=heavy, minlength=1)

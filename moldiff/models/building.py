@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from moldiff.config import DEFAULT_SAMPLING, CurveConfig, LayersConfig, SamplingConfig
 from moldiff.datasets.statistics import DatasetStatistics
@@ -81,6 +82,21 @@ def described(folder: ModelFolder, network: type[N], names: str) -> Description[
     return Description.read(folder.config, network, names, str(folder.path))
 
 
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves tensors as they are that would be filled with random numbers.
+
+    On the meta device there is nothing to fill, but PyTorch does it in Python there, with its compiler and sympy: a
+    third of the time in which a command starts.
+    """
+
+    _DRAWS = frozenset({Tensor.normal_, Tensor.uniform_})
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        return args[0] if func in self._DRAWS else func(*args, **(kwargs or {}))
+
+
 def with_weights(make: Callable[[], M], folder: ModelFolder, device: torch.device | str) -> M:
     """Return a network with the weights of a folder, for evaluation.
 
@@ -95,7 +111,7 @@ def with_weights(make: Callable[[], M], folder: ModelFolder, device: torch.devic
     Raises:
         MoldiffError: weights are missing, unknown or of another shape.
     """
-    with torch.device("meta"):
+    with torch.device("meta"), _NothingDrawn():
         module = make()
     load_weights(module, folder.weights, str(folder.path), assign=True)
     module.to(device).eval().requires_grad_(False)

@@ -8,10 +8,11 @@ under autocast; the residual streams and the geometry stay in their own precisio
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from moldiff.config import LayersConfig
@@ -26,11 +27,6 @@ class PairGeometry(NamedTuple):
     directions: Tensor
 
 
-def equivariant_irreps(channels: int, l_max: int) -> o3.Irreps:
-    """Return the layout of node vectors: ``channels`` copies of each l from 1 to l_max, parity (-1)^l."""
-    return o3.Irreps([(channels, (l, (-1) ** l)) for l in range(1, l_max + 1)])
-
-
 class GeometryFeatures(nn.Module):
     """Distances and directions of all ordered pairs.
 
@@ -40,7 +36,7 @@ class GeometryFeatures(nn.Module):
     def __init__(self, l_max: int) -> None:
         super().__init__()
         self.radial = RadialBasis()
-        self.l_max = l_max
+        self._second = _second_harmonics() if l_max > 1 else None
 
     def forward(self, pos: Tensor) -> PairGeometry:
         difference = pos[:, None, :, :] - pos[:, :, None, :]
@@ -49,24 +45,55 @@ class GeometryFeatures(nn.Module):
         unit = difference / (distance[..., None] + 0.1)
         # those of l = 1 are the direction itself, e3nn's code for any degree is slow and no compiler looks into it
         directions = math.sqrt(3.0) * unit
-        if self.l_max > 1:
-            second = o3.spherical_harmonics(2, unit, normalize=False, normalization="component")
-            directions = torch.cat([directions, second], dim=-1)
+        if self._second is not None:
+            directions = torch.cat([directions, self._second(unit)], dim=-1)
         return PairGeometry(self.radial(distance), directions)
+
+
+def _second_harmonics() -> Callable[[Tensor], Tensor]:
+    """Return the spherical harmonics of l = 2, from vectors (..., 3) to (..., 5).
+
+    Imported when a network needs it: e3nn brings PyTorch's compiler along, a third of the time in which a command
+    starts.
+    """
+    from e3nn import o3
+
+    return partial(o3.spherical_harmonics, 2, normalize=False, normalization="component")
+
+
+class ChannelMatrices(nn.Module):
+    """Weights of an equivariant linear map, by the names and in the layout of e3nn's ``o3.Linear``: a matrix between
+    channels for each degree, one after the other.
+
+    Args:
+        channels_in, channels_out: V and W.
+        widths: components of each degree.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, widths: list[int]) -> None:
+        super().__init__()
+        self.shape = (len(widths), channels_in, channels_out)
+        self.weight = nn.Parameter(torch.empty(math.prod(self.shape)).normal_())
+        # e3nn has them, and so have model folders: no bias, and no output that is always zero
+        self.register_buffer("bias", torch.zeros(0))
+        self.register_buffer("output_mask", torch.ones(channels_out * sum(widths)))
+
+    def forward(self) -> Tensor:
+        """Return (degrees, V, W), normalised so that outputs have the variance of inputs."""
+        return self.weight.view(self.shape) * self.shape[1] ** -0.5
 
 
 class EquivariantLinear(nn.Module):
     """e3nn's equivariant linear map between channels, on the layout (B, N, V, 3) for l = 1, (..., 5) for l = 2.
 
     Equivariant features are kept as one tensor (..., V, M) whose last axis concatenates the degrees; e3nn's own layout
-    flattens each degree separately. e3nn holds the weights, knows which of them belong to which degree and how they are
-    normalised; the map itself is a matrix between channels for each degree, without e3nn's generated code.
+    flattens each degree separately. The map is a matrix between channels for each degree, without generated code.
     """
 
     def __init__(self, channels_in: int, channels_out: int, l_max: int) -> None:
         super().__init__()
-        self.linear = o3.Linear(equivariant_irreps(channels_in, l_max), equivariant_irreps(channels_out, l_max))
         self.widths = [2 * l + 1 for l in range(1, l_max + 1)]
+        self.linear = ChannelMatrices(channels_in, channels_out, self.widths)
 
     def scale_weights(self, factor: float) -> None:
         """Multiply the initial weights."""
@@ -75,9 +102,9 @@ class EquivariantLinear(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         mapped, first = [], 0
-        for width, (_, path, weight) in zip(self.widths, self.linear.weight_views(yield_instruction=True), strict=True):
+        for width, matrix in zip(self.widths, self.linear().unbind(), strict=True):
             part = features[..., first : first + width]
-            mapped.append(torch.einsum("...vm,vw->...wm", part, weight * path.path_weight))
+            mapped.append(torch.einsum("...vm,vw->...wm", part, matrix))
             first += width
         return mapped[0] if len(mapped) == 1 else torch.cat(mapped, dim=-1)
 

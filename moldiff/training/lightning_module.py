@@ -65,7 +65,7 @@ class TrainingTask(pl.LightningModule):
         self._sums = torch.zeros(len(self.loss_names) + 1, device=arrays.device)
         self._graphs: StepGraphs | None = None
         if wants_graphs(config.training, arrays.device):
-            self._graphs = StepGraphs(arrays.device, self._take_captured, self._state)
+            self._graphs = StepGraphs(arrays.device, self.unguarded_step, self.step_state)
         self._safe: Snapshot | None = None  # with _safe_step: what to go back to
         self._safe_step = first_step
 
@@ -106,7 +106,7 @@ class TrainingTask(pl.LightningModule):
             self._take(inputs.to(self.arrays.device), step)
         else:
             if self._safe is None:
-                self._safe, self._safe_step = Snapshot(self._state()), step
+                self._safe, self._safe_step = Snapshot(self.step_state()), step
             self._graphs.run(inputs)
             self.average.n_averaged += 1
         self.step = step + 1
@@ -155,7 +155,7 @@ class TrainingTask(pl.LightningModule):
         self.average.update_parameters(self.trained)
         self._sums += row
 
-    def _take_captured(self, inputs: StepInputs) -> None:
+    def unguarded_step(self, inputs: StepInputs) -> None:
         """Take a step without a look at anything."""
         row = self._gradient(inputs, torch.Tensor.backward)
         for optimizer in self.trainer.optimizers:
@@ -174,7 +174,7 @@ class TrainingTask(pl.LightningModule):
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), self._optimizer.gradient_clip)
         return torch.cat([means.detach().float(), norm.detach().float()[None]])
 
-    def _state(self) -> list[Tensor]:
+    def step_state(self) -> list[Tensor]:
         """Return all tensors that a step changes."""
         moments = [
             value

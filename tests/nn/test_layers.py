@@ -5,17 +5,22 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from moldiff.nn.layers import EquivariantLinear, GeometryFeatures, equivariant_irreps
+from moldiff.nn.layers import EquivariantLinear, GeometryFeatures
+
+
+def irreps(channels: int, l_max: int) -> o3.Irreps:
+    """So many copies of each l from 1 to l_max, parity (-1)^l."""
+    return o3.Irreps([(channels, (l, (-1) ** l)) for l in range(1, l_max + 1)])
 
 
 def components(l_max: int) -> list[int]:
     return [2 * l + 1 for l in range(1, l_max + 1)]
 
 
-def by_e3nn(linear: EquivariantLinear, features: Tensor, l_max: int) -> Tensor:
+def by_e3nn(linear: o3.Linear, features: Tensor, l_max: int) -> Tensor:
     """Map features (..., V, M) by e3nn's forward, on e3nn's layout."""
     widths = components(l_max)
-    mapped = linear.linear(torch.cat([part.flatten(-2) for part in features.split(widths, dim=-1)], dim=-1))
+    mapped = linear(torch.cat([part.flatten(-2) for part in features.split(widths, dim=-1)], dim=-1))
     channels = mapped.shape[-1] // sum(widths)
     parts = mapped.split([channels * width for width in widths], dim=-1)
     return torch.cat([part.unflatten(-1, (channels, -1)) for part in parts], dim=-1)
@@ -28,14 +33,15 @@ def test_the_linear_map_is_that_of_e3nn_and_so_are_its_gradients(
 ) -> None:
     torch.manual_seed(0)
     linear = EquivariantLinear(channels_in, channels_out, l_max).double()
+    theirs = o3.Linear(irreps(channels_in, l_max), irreps(channels_out, l_max)).double()
+    theirs.load_state_dict(linear.linear.state_dict())
     features = torch.randn(2, 5, channels_in, sum(components(l_max)), dtype=torch.float64, requires_grad=True)
     toward = torch.randn(2, 5, channels_out, sum(components(l_max)), dtype=torch.float64)
-    found, expected = linear(features), by_e3nn(linear, features, l_max)
+    found, expected = linear(features), by_e3nn(theirs, features, l_max)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
-    of = (features, linear.linear.weight)
-    for one, other in zip(
-        torch.autograd.grad((found * toward).sum(), of), torch.autograd.grad((expected * toward).sum(), of), strict=True
-    ):
+    ours = torch.autograd.grad((found * toward).sum(), (features, linear.linear.weight))
+    others = torch.autograd.grad((expected * toward).sum(), (features, theirs.weight))
+    for one, other in zip(ours, others, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
@@ -49,8 +55,20 @@ def test_directions_are_the_spherical_harmonics_of_e3nn(l_max: int) -> None:
     torch.testing.assert_close(GeometryFeatures(l_max).double()(pos).directions, expected, rtol=1e-13, atol=1e-13)
 
 
-def test_weights_have_the_names_and_the_layout_of_e3nn() -> None:
-    linear = EquivariantLinear(3, 4, 2)
-    theirs = o3.Linear(equivariant_irreps(3, 2), equivariant_irreps(4, 2))
-    names = {f"linear.{name}": value.shape for name, value in theirs.state_dict().items()}
-    assert {name: value.shape for name, value in linear.state_dict().items()} == names
+@pytest.mark.parametrize("l_max", [1, 2])
+def test_weights_have_the_names_the_layout_and_the_first_values_of_e3nn(l_max: int) -> None:
+    torch.manual_seed(0)
+    linear = EquivariantLinear(3, 4, l_max)
+    torch.manual_seed(0)
+    theirs = o3.Linear(irreps(3, l_max), irreps(4, l_max))
+    expected = theirs.state_dict(prefix="linear.")
+    assert linear.state_dict().keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in linear.state_dict().items())
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 7, 12, 32, 48, 100])
+def test_matrices_are_normalised_as_by_e3nn_bit_by_bit(channels: int) -> None:
+    linear, theirs = EquivariantLinear(channels, 2, 2), o3.Linear(irreps(channels, 2), irreps(2, 2))
+    theirs.load_state_dict(linear.linear.state_dict())
+    matrices = [weight * path.path_weight for _, path, weight in theirs.weight_views(yield_instruction=True)]
+    assert torch.equal(linear.linear(), torch.stack(matrices))

@@ -1,0 +1,1 @@
+"""Measurements of `scripts.device_check`."""
