@@ -27,7 +27,12 @@ from moldiff.vocabulary import Vocabulary
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compiler", action="store_true", help="Really compile layers in tests/nn, which takes minutes.")
-    parser.addoption("--kills", type=int, default=1, help="Kills of each command in tests/integration/test_resume.py.")
+    parser.addoption("--kills", type=int, default=1, help="Kills of each command that is killed at random moments.")
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture(scope="session")

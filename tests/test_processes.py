@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_batches_that_cost_their_worker_come_back_one_by_one() -> None:
 def test_one_worker_can_be_this_process() -> None:
     assert list(map_items(worker_number, [0, 0], workers=1, isolated=False)) == [os.getpid()] * 2
     assert os.getpid() not in list(map_items(worker_number, [0, 0], workers=1))
+
+
+@pytest.mark.parametrize(("deed", "chunk"), [("crash", 1), ("crash", 20), ("hang", 1), ("hang", 20), ("greedy", 20)])
+def test_one_of_a_thousand_costs_itself_alone(
+    deed: str, chunk: int, record_property: Callable[[str, object], None]
+) -> None:
+    deadline, items = 1.0, [*range(500), deed, *range(500, 999)]
+    with pool_of(2) as pool:
+        seconds = []
+        for thousand in (range(1000), range(1000), items):  # the first one waits for the processes
+            started = time.monotonic()
+            results = list(pool.map_items(work, thousand, chunk=chunk, timeout_s=deadline))
+            seconds.append(time.monotonic() - started)
+    assert isinstance(results.pop(500), Lost)
+    assert results == [2 * n for n in range(999)]
+    lost = seconds[2] - seconds[1] - (deadline if deed == "hang" else 0.0)
+    record_property(f"seconds lost by a {deed} beyond its deadline, {chunk} sent at once", lost)
+    assert lost < 20
 
 
 def test_an_error_of_the_function_is_raised() -> None:

@@ -22,27 +22,34 @@ _PLACE = re.compile(r"around position (\d+)")
 _VALENCE = re.compile(r", (\d+), is greater")
 
 
-def size_refusal(n_atoms: int, bond_ends: np.ndarray) -> str:
-    """Return why RDKit should not see a graph, or an empty string.
+def count_refusal(n_atoms: int, n_bonds: int) -> str:
+    """Return why RDKit should not see a graph of so many atoms and bonds, or an empty string.
 
-    RDKit's ring search crashes or hangs on dense graphs of atoms without a valence limit (metals, dummies).
-
-    Args:
-        n_atoms: number of atoms.
-        bond_ends: (m, 2) int atom indices of the bonds.
+    RDKit's ring search crashes or hangs on dense graphs of atoms without a valence limit (metals, dummies); of a mol
+    block it is made while reading, whether the molecule is to be sanitised or not.
     """
     if n_atoms == 0:
         return "empty: no atoms"
     if n_atoms > MAX_ATOMS:
         return f"too large: {n_atoms} atoms"
-    degree = int(np.bincount(bond_ends.ravel(), minlength=n_atoms).max())
-    if degree > MAX_DEGREE:
-        return f"too many bonds: {degree} on one atom"
-    if len(bond_ends) > MAX_BONDS_PER_ATOM * n_atoms:
-        return f"too many bonds: {len(bond_ends)} among {n_atoms} atoms"
-    if (rings := len(bond_ends) - n_atoms + 1) > MAX_RINGS:
+    if n_bonds > MAX_BONDS_PER_ATOM * n_atoms:
+        return f"too many bonds: {n_bonds} among {n_atoms} atoms"
+    if (rings := n_bonds - n_atoms + 1) > MAX_RINGS:
         return f"too many rings: at least {rings}"
     return ""
+
+
+def size_refusal(n_atoms: int, bond_ends: np.ndarray) -> str:
+    """Return why RDKit should not see a graph, or an empty string.
+
+    Args:
+        n_atoms: number of atoms.
+        bond_ends: (m, 2) int atom indices of the bonds.
+    """
+    if reason := count_refusal(n_atoms, len(bond_ends)):
+        return reason
+    degree = int(np.bincount(bond_ends.ravel(), minlength=1).max())
+    return f"too many bonds: {degree} on one atom" if degree > MAX_DEGREE else ""
 
 
 def coordinate_refusal(pos: np.ndarray) -> str:
@@ -59,6 +66,8 @@ def mol_refusal(mol: Chem.Mol) -> str:
     """Return why a molecule, sanitised or not, should not be worked on: its size, its bonds, its coordinates."""
     if _is_plain(mol):
         return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
+    if reason := count_refusal(mol.GetNumAtoms(), mol.GetNumBonds()):  # RDKit is slow to list the bonds of giants
+        return reason
     ends = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
     if reason := size_refusal(mol.GetNumAtoms(), np.array(ends, dtype=np.int64).reshape(-1, 2)):
         return reason

@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -27,6 +27,7 @@ from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.edm_stability import stable_atoms
+from moldiff.evaluation.measurements import Measured
 from moldiff.files import sha256_of
 from moldiff.processes import DEADLINE_S, Lost, Pool, pool_of
 from moldiff.run_record import read_generation
@@ -65,6 +66,7 @@ class Assessment:
         smiles, smiles_stereo: canonical SMILES without and with stereo of a valid molecule, "" otherwise.
         stored: the sanitised molecule as bytes if valid, else None; see `mol`.
         hydrogens: how the record has its hydrogens; None where there is no molecule to look at.
+        measured: of a valid molecule, where `assess_file` judged it.
     """
 
     index: int
@@ -81,6 +83,7 @@ class Assessment:
     smiles_stereo: str
     stored: bytes | None
     hydrogens: Hydrogens | None = None
+    measured: Measured | None = field(default=None, compare=False)
 
     @property
     def mol(self) -> Mol | None:
@@ -177,14 +180,15 @@ def _assessed(text: TextRecord, hydrogens: HydrogenChoice, add_hydrogens: bool) 
 def _guarded(
     mol: Mol | None, index: int, name: str, reason: str, hydrogens: HydrogenChoice, add_hydrogens: bool
 ) -> Assessment:
-    """Assess a molecule, if there is one; what breaks on it costs this one alone."""
+    """Assess and measure a molecule, if there is one; what breaks on it costs this one alone."""
     if mol is None:
         return unreadable(index, name, reason)
     try:
         if STANDARD_GATE(mol):
             return withheld(index)
         completed = with_all_hydrogens(mol) if add_hydrogens else mol
-        return assess(completed, index, name, hydrogens=hydrogens)
+        found = assess(completed, index, name, hydrogens=hydrogens)
+        return found if (sound := found.mol) is None else replace(found, measured=Measured.of(sound))
     except Exception as error:
         logger.debug("record %d", index, exc_info=True)
         return unreadable(index, name, error_reason(error))

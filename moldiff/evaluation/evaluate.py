@@ -111,7 +111,7 @@ def evaluate(
         reference = load_reference(reference)
     clock.stage("geometry")
     rarity = _rarity(rows, reference, ring_table)
-    sample = Measurements.of(row.mol for row in rows if row.valid)
+    sample = Measurements.gathered(row.measured for row in rows if row.measured is not None)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
     repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None

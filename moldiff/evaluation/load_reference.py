@@ -66,7 +66,8 @@ def reference_from_sdf(path: Path, *, hydrogens: HydrogenChoice = "auto", seed: 
     smiles = [row.smiles for row in valid]
     keys = TrainingKeys.of(np.stack([_keys(smiles), _keys([row.smiles_stereo for row in valid])], axis=1))
     source = f"{len(valid)} valid molecules of {path.name}"
-    reference = build_reference(source, Measurements.of(row.mol for row in valid), None, keys, smiles=smiles, seed=seed)
+    measured = Measurements.gathered(row.measured for row in valid if row.measured is not None)
+    reference = build_reference(source, measured, None, keys, smiles=smiles, seed=seed)
     return replace(reference, rates=_own_rates(rows))
 
 

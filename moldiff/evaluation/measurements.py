@@ -28,6 +28,26 @@ _BOND_CLASSES = {1: "single", 2: "double", 3: "triple", 4: "aromatic"}
 
 
 @dataclass(frozen=True)
+class Measured:
+    """One molecule, measured.
+
+    Attributes:
+        graph: its atoms, coordinates, bonds.
+        properties: values of `PROPERTY_NAMES`, NaN where a calculator failed.
+        motifs: counts of motifs.
+    """
+
+    graph: MolGraph
+    properties: Mapping[str, float]
+    motifs: Mapping[str, int]
+
+    @classmethod
+    def of(cls, mol: Mol) -> Measured:
+        """Measure a sanitised molecule with a conformer."""
+        return cls(graph(mol), compute(mol, PROPERTY_NAMES), motifs(mol))
+
+
+@dataclass(frozen=True)
 class Measurements:
     """M molecules, as arrays and property values.
 
@@ -44,13 +64,14 @@ class Measurements:
     @classmethod
     def of(cls, molecules: Iterable[Mol]) -> Measurements:
         """Measure sanitised molecules with a conformer, one at a time."""
-        graphs, rows, counts = [], [], []
-        for mol in molecules:
-            graphs.append(graph(mol))
-            rows.append(compute(mol, PROPERTY_NAMES))
-            counts.append(motifs(mol))
-        columns = {name: np.array([row[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
-        return cls(tuple(graphs), columns, tuple(counts))
+        return cls.gathered(map(Measured.of, molecules))
+
+    @classmethod
+    def gathered(cls, molecules: Iterable[Measured]) -> Measurements:
+        """Gather molecules that were measured."""
+        rows = list(molecules)
+        columns = {name: np.array([row.properties[name] for row in rows], dtype=np.float64) for name in PROPERTY_NAMES}
+        return cls(tuple(row.graph for row in rows), columns, tuple(row.motifs for row in rows))
 
     def __len__(self) -> int:
         return len(self.graphs)

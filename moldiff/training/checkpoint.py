@@ -163,18 +163,33 @@ def load_state(path: Path) -> TrainingState:
             group, _, rest = name.partition(".")
             groups.setdefault(group, {})[rest] = value
         return TrainingState(
-            step=info["step"],
+            step=_counted(info, "step"),
             weights=groups["weights"],
             average=groups["average"],
-            average_count=info["average_count"],
-            optimizers=[groups.get(f"optimizer{number}", {}) for number in range(info["optimizers"])],
+            average_count=_counted(info, "average_count"),
+            optimizers=[groups.get(f"optimizer{number}", {}) for number in range(_counted(info, "optimizers", 100))],
             config=renamed_keys(dict(info["config"])),
-            seconds=float(info["seconds"]),
+            seconds=_duration(info["seconds"]),
         )
     except OSError as error:
         raise MoldiffError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
     except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
         raise MoldiffError(f"checkpoint {path} is not a moldiff checkpoint ({error})") from error
+
+
+def _counted(info: dict[str, Any], key: str, most: int = 2**53) -> int:
+    """Return a count of a state; ValueError if it is none, or one that nobody counts to."""
+    value = info[key]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
+        raise ValueError(f"{key} is {value!r:.40}, not a count")
+    return value
+
+
+def _duration(value: object) -> float:
+    """Return seconds of a state; ValueError if they are none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+        raise ValueError(f"seconds is {value!r:.40}, not a duration")
+    return float(value)
 
 
 def latest_state(folder: Path) -> TrainingState | None:

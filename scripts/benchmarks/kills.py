@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,21 @@ def killed(words: Sequence[str], run: Path, after: float, wanted: dict[str, str]
     return Killed(after, shards, was_done, sum(hashes(run)[name] == wanted[name] for name in TABLES))
 
 
+def kill_runs(file: Path, kills: int, workers: int) -> tuple[list[Killed], float]:
+    """Kill so many runs, each at a random moment; return them, and the seconds of the run that nobody killed."""
+    with tempfile.TemporaryDirectory() as name:
+        whole = Path(name) / "whole"
+        started = time.monotonic()
+        subprocess.run(command(file, whole, workers), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds = time.monotonic() - started
+        wanted, found = hashes(whole), []
+        for number, after in enumerate(np.random.default_rng(SEED).uniform(0.0, seconds, kills)):
+            run = Path(name) / f"run{number}"
+            found.append(killed(command(file, run, workers), run, float(after), wanted))
+            shutil.rmtree(run)
+        return found, seconds
+
+
 def page(found: Sequence[Killed], told: str, seconds: float) -> str:
     """Return the page."""
     lines = [
@@ -107,16 +123,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("-o", "--out", type=Path, help="Markdown to write; without it, it is printed")
     arguments = parser.parse_args()
-    file, generator = arguments.file.resolve(), np.random.default_rng(SEED)
-    with tempfile.TemporaryDirectory() as name:
-        whole = Path(name) / "whole"
-        started = time.monotonic()
-        subprocess.run(command(file, whole, arguments.workers), check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - started
-        wanted, found = hashes(whole), []
-        for number, after in enumerate(generator.uniform(0.0, seconds, arguments.kills)):
-            run = Path(name) / f"run{number}"
-            found.append(killed(command(file, run, arguments.workers), run, float(after), wanted))
+    found, seconds = kill_runs(arguments.file.resolve(), arguments.kills, arguments.workers)
     told = f"python -m scripts.benchmarks.kills {arguments.file.name} --kills {arguments.kills}"
     text = page(found, told, seconds)
     if arguments.out is None:

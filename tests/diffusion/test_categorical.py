@@ -4,6 +4,7 @@ Each check is a function of the process under test and returns an error; the sam
 """
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from moldiff.diffusion.schedule import uniform_grid
 from moldiff.models.molecule_model import schedule_from_config
 from moldiff.randomness import NoiseSource, Stream
 
+Record = Callable[[str, object], None]
 STEPS = 100
 EXACT = 1e-12
 
@@ -173,8 +175,10 @@ class OnePercentOff(CategoricalProcess):
 
 
 @every_limit
-def test_closed_form_marginals_are_products_of_one_step_kernels(limit: Tensor) -> None:
-    assert forward_error(CategoricalProcess(limit)) < EXACT
+def test_closed_form_marginals_are_products_of_one_step_kernels(limit: Tensor, record_property: Record) -> None:
+    error = forward_error(CategoricalProcess(limit))
+    record_property("forward kernels", error)
+    assert error < EXACT
 
 
 @pytest.mark.parametrize("mutant", [TransposedKernel, OneStepLate])
@@ -184,8 +188,10 @@ def test_wrong_marginals_are_rejected(mutant: type[CategoricalProcess]) -> None:
 
 @every_limit
 @pytest.mark.parametrize("stride", [1, 7, 50])
-def test_posterior_is_bayes_rule_at_any_stride(limit: Tensor, stride: int) -> None:
-    assert posterior_error(CategoricalProcess(limit), stride) < EXACT
+def test_posterior_is_bayes_rule_at_any_stride(limit: Tensor, stride: int, record_property: Record) -> None:
+    error = posterior_error(CategoricalProcess(limit), stride)
+    record_property("posteriors", error)
+    assert error < EXACT
 
 
 @pytest.mark.parametrize("mutant", [TransposedKernel, OneStepLate, OneStepKernel, OnePercentOff])
@@ -195,9 +201,11 @@ def test_wrong_posteriors_are_rejected(mutant: type[CategoricalProcess]) -> None
 
 @every_limit
 @pytest.mark.parametrize("stride", [1, 10])
-def test_the_reverse_chain_returns_the_data_exactly(limit: Tensor, stride: int) -> None:
+def test_the_reverse_chain_returns_the_data_exactly(limit: Tensor, stride: int, record_property: Record) -> None:
     data = torch.softmax(torch.sin(torch.arange(len(limit), dtype=torch.float64) * 2), 0)
-    assert sampling_error(CategoricalProcess(limit), data, stride) < EXACT
+    error = sampling_error(CategoricalProcess(limit), data, stride)
+    record_property("total variation", error)
+    assert error < EXACT
 
 
 def test_the_reverse_chain_returns_data_with_an_empty_class() -> None:

@@ -210,8 +210,10 @@ MUTANTS = [WiderStep, OneLevelLate, OnePercentWide, Uncentred]
 every_mutant = pytest.mark.parametrize("mutant", MUTANTS)
 
 
-def test_marginals_have_the_closed_form_covariance() -> None:
-    assert marginal_error(GaussianProcess()) < 1e-12
+def test_marginals_have_the_closed_form_covariance(record_property: Callable[[str, object], None]) -> None:
+    error = marginal_error(GaussianProcess())
+    record_property("forward kernels", error)
+    assert error < 1e-12
 
 
 @pytest.mark.parametrize("mutant", [OneLevelLate, OnePercentWide, Uncentred])
@@ -240,8 +242,12 @@ def test_wrong_exact_chains_are_rejected(mutant: type[GaussianProcess]) -> None:
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("steps", [10, 50])
-def test_chains_with_the_mean_follow_the_moment_recursion(steps: int, eta: float) -> None:
-    assert recursion_error(GaussianProcess(), steps, eta) < 1e-10
+def test_chains_with_the_mean_follow_the_moment_recursion(
+    steps: int, eta: float, record_property: Callable[[str, object], None]
+) -> None:
+    error = recursion_error(GaussianProcess(), steps, eta)
+    record_property("moment recursion", error)
+    assert error < 1e-10
 
 
 @every_mutant

@@ -181,7 +181,14 @@ def test_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_noble: 
         rows, _ = evaluation.assess_file(write_noble(), workers=workers, isolated=True)
         reasons = {row.name: row.reason for row in rows if row.name in poison.DEEDS}
         assert reasons == {"Ar": CRASHED, "Kr": HUNG, "Xe": "memory: more than 4096 MiB"}
-        assert [row for row in rows if row.name not in reasons] == [row for row in plain if row.name not in reasons]
+        healthy, known = ([row for row in some if row.name not in reasons] for some in (rows, plain))
+        assert healthy == known
+        for row, twin in zip(healthy, known, strict=True):  # measured there too, and nothing of it is lost on the way
+            assert (row.measured is None) == (not row.valid)
+            if row.measured is not None and twin.measured is not None:
+                assert row.measured.motifs == twin.measured.motifs
+                assert row.measured.properties == twin.measured.properties
+                assert np.array_equal(row.measured.graph.positions, twin.measured.graph.positions)
 
 
 @pytest.fixture

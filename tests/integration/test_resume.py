@@ -26,11 +26,6 @@ COMMANDS = {
 
 
 @pytest.fixture
-def kills(request: pytest.FixtureRequest) -> int:
-    return int(request.config.getoption("--kills"))
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with some molecules."""
     records = SAMPLE.read_text().split("$$$$\n")

@@ -57,19 +57,26 @@ def real(prediction: MolPrediction, batch: MolBatch) -> dict[str, Tensor]:
     return {field: getattr(prediction, field)[mask] for field, mask in masks.items()}
 
 
-def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 0.0) -> None:
-    """Assert that all fields agree, relative to their largest value; tolerance 0 means bit by bit."""
+def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 0.0) -> float:
+    """Assert that all fields agree, relative to their largest value; tolerance 0 means bit by bit. Return the largest
+    difference."""
+    worst = 0.0
     for field in FIELDS:
         if tolerance == 0:
             assert torch.equal(found[field], expected[field]), field
         else:
             error = (found[field] - expected[field]).abs().max() / expected[field].abs().max()
             assert float(error) < tolerance, field
+            worst = max(worst, float(error))
+    return worst
 
 
 @every_precision
-def test_rotations_reflections_translations_and_permutations(model: MoleculeModel, dtype: torch.dtype) -> None:
+def test_rotations_reflections_translations_and_permutations(
+    model: MoleculeModel, dtype: torch.dtype, record_property: Callable[[str, object], None]
+) -> None:
     errors = equivariance_errors(model, dtype)
+    record_property(f"largest error, {str(dtype)[6:]}", max(errors.values()))
     assert set(errors) == {"rotation", "reflection", "translation", "permutation"}
     assert max(errors.values()) < TOLERANCE[dtype], errors
 
@@ -111,14 +118,18 @@ def test_no_gradient_crosses_molecules(model: MoleculeModel, make_inputs: Make) 
 
 
 @every_precision
-def test_a_molecule_alone_is_the_same(model: MoleculeModel, make_inputs: Make, dtype: torch.dtype) -> None:
+def test_a_molecule_alone_is_the_same(
+    model: MoleculeModel, make_inputs: Make, dtype: torch.dtype, record_property: Callable[[str, object], None]
+) -> None:
     inputs = make_inputs(model, dtype)
-    together = denoise(model, inputs)
+    together, worst = denoise(model, inputs), 0.0
     for row in range(len(inputs.batch)):
         alone = inputs.rows(slice(row, row + 1))
         expected = MolPrediction(*(getattr(together, field)[row : row + 1] for field in FIELDS))
         tolerance = {torch.float32: 3e-5, torch.float64: 1e-12}[dtype]
-        assert_same(real(denoise(model, alone), alone.batch), real(expected, alone.batch), tolerance)
+        found = assert_same(real(denoise(model, alone), alone.batch), real(expected, alone.batch), tolerance)
+        worst = max(worst, found)
+    record_property(f"alone or in a batch, {str(dtype)[6:]}", worst)
 
 
 def test_what_stands_in_the_padding_changes_no_bit(model: MoleculeModel, make_inputs: Make) -> None:

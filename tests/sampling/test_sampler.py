@@ -81,18 +81,23 @@ def draw(
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_moved_noise_makes_moved_molecules(tiny_model: MoleculeModel, solver: str) -> None:
+def test_moved_noise_makes_moved_molecules(
+    tiny_model: MoleculeModel, solver: str, record_property: Callable[[str, object], None]
+) -> None:
     model = dataclasses.replace(tiny_model, denoiser=copy.deepcopy(tiny_model.denoiser).double())
     generator = torch.Generator().manual_seed(0)
-    as_is = torch.arange(WIDTH).expand(len(SIZES), -1)
-    order = torch.stack([torch.cat([torch.randperm(n, generator=generator), torch.arange(n, WIDTH)]) for n in SIZES])
+    sizes, steps = (SIZES.repeat(7)[:20], 100) if solver == "ddpm" else (SIZES, 6)
+    as_is = torch.arange(WIDTH).expand(len(sizes), -1)
+    order = torch.stack([torch.cat([torch.randperm(n, generator=generator), torch.arange(n, WIDTH)]) for n in sizes])
     mirror = -rotations_from_normals(torch.randn(1, 4, generator=generator, dtype=torch.float64))[0]
-    steps = 50 if solver == "ddpm" else 6
-    plain = draw(model, solver, steps, MovedNoise(1, as_is)).molecules
-    moved = draw(model, solver, steps, MovedNoise(1, order, mirror, torch.tensor([1.0, -2.0, 0.5]).double())).molecules
+    noise = MovedNoise(1, order, mirror, torch.tensor([1.0, -2.0, 0.5]).double())
+    plain = draw(model, solver, steps, MovedNoise(1, as_is), sizes=sizes).molecules
+    moved = draw(model, solver, steps, noise, sizes=sizes).molecules
     assert float(plain.pos.abs().max()) > 0.1
     expected = plain.pos.gather(1, order[..., None].expand(-1, -1, 3)) @ mirror.T
-    assert float((moved.pos - expected).abs().max()) < 1e-8
+    apart = float((moved.pos - expected).abs().max())
+    record_property("coordinates apart, angstrom", apart)
+    assert apart < 1e-8
     assert torch.equal(moved.atom_type, plain.atom_type.gather(1, order))
     assert torch.equal(moved.charge, plain.charge.gather(1, order))
     assert torch.equal(moved.bond_type, take_pairs(plain.bond_type, order))

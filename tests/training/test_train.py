@@ -2,6 +2,7 @@
 
 import csv
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from killed import start_killed
 
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
@@ -248,7 +250,27 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(training_file: Write, t
     assert_equal_states(tmp_path / "whole/checkpoints/step-00000012", tmp_path / "killed/checkpoints/step-00000012")
 
 
-def test_two_processes_train_the_same_model_as_one(training_file: Write, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(
+    training_file: Write, tmp_path: Path, kills: int
+) -> None:
+    if kills < 2:
+        pytest.skip("one kill is that of the test above; --kills asks for random moments")
+    words = ["train", "--set", "training.steps=24"]
+    status, seconds = start_killed([*words, str(training_file("whole"))], tmp_path, None)
+    assert status == 0, (tmp_path / "said.txt").read_text()
+    chance, path = random.Random(0), training_file("killed")
+    for _ in range(kills):
+        shutil.rmtree(tmp_path / "killed", ignore_errors=True)
+        start_killed([*words, str(path)], tmp_path, chance.uniform(0.3, 1.0) * seconds)
+        status, _ = start_killed([*words, str(path), "--resume", "auto"], tmp_path, None)
+        assert status == 0, (tmp_path / "said.txt").read_text()
+        assert_equal_states(tmp_path / "whole/checkpoints/step-00000024", tmp_path / "killed/checkpoints/step-00000024")
+        assert (tmp_path / "killed/model/model.safetensors").exists()
+
+
+def test_two_processes_train_the_same_model_as_one(
+    training_file: Write, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
     exact = ["optimizer.muon_learning_rate=0"]
     train(training_file("one"), exact)
@@ -262,6 +284,8 @@ def test_two_processes_train_the_same_model_as_one(training_file: Write, tmp_pat
     assert subprocess.run(command, check=False, timeout=300).returncode == 0
     one = load_state(tmp_path / "one/checkpoints/step-00000008")
     two = load_state(tmp_path / "two/checkpoints/step-00000008")
+    apart = torch.cat([(two.weights[name] - value).flatten() for name, value in one.weights.items()])
+    record_property("weights apart, float32", float(apart.abs().max()))
     for name, value in one.weights.items():
         torch.testing.assert_close(two.weights[name], value, rtol=1e-4, atol=1e-5)
 

@@ -1,6 +1,22 @@
-"""The text of a mol block: its symbols, its marks of stereo, its header."""
+"""The text of a mol block: its counts, its symbols, its marks of stereo, its header."""
 
 from __future__ import annotations
+
+import re
+
+_CONTINUED = re.compile(r"-\r?\nM  V30 ")
+_COUNTS = re.compile(r"^M  V30 +COUNTS +(\d{1,9}) +(\d{1,9})", re.MULTILINE | re.ASCII)
+
+
+def counts(block: str) -> tuple[int, int] | None:
+    """Return the numbers of atoms and bonds that a mol block says it has, the most if it says so twice; None if it does
+    not say so at all."""
+    line = "".join(block.split("\n", 4)[3:4])
+    said = f"{line[:3].strip()} {line[3:6].strip()}"
+    found = [said.split()] if re.fullmatch(r"\d+ \d+", said, re.ASCII) else []
+    if "V3000" in line:
+        found += _COUNTS.findall(_CONTINUED.sub("", block))
+    return max(((int(atoms), int(bonds)) for atoms, bonds in found), key=lambda pair: pair[::-1], default=None)
 
 
 def symbols(block: str) -> list[str]:

@@ -22,13 +22,14 @@ from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN
 from moldiff.chem.io.embed import embed
-from moldiff.chem.io.mol_block import as_drawing, is_marked, symbols
+from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import (
     coordinate_refusal,
+    count_refusal,
     mol_refusal,
     sanitize_reason,
     short_message,
@@ -151,6 +152,8 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
     try:
         with rdBase.BlockLogs():
             if text.kind == "sdf":
+                if refusal := count_refusal(*(counts(text.text) or (1, 0))):
+                    return None, refusal
                 raw, refusal = Chem.MolFromMolBlock(text.text, sanitize=False, removeHs=False), ""
             else:
                 parameters = Chem.SmilesParserParams()

@@ -318,6 +318,42 @@ def test_whatever_rdkit_raises_is_a_reason(tmp_path: Path, smiles: str) -> None:
                     topology_of(record.mol, wide_vocabulary(True, explicit))
 
 
+def dense(atoms: int, bonds: int, form: str) -> str:
+    """A mol block of uranium atoms with so many bonds; RDKit's ring search does not survive many of them."""
+    pairs = [(i, j) for i in range(1, atoms + 1) for j in range(i + 1, atoms + 1)][:bonds]
+    if form == "V2000":
+        lines = [f"{atoms:3d}{bonds:3d}  0  0  0  0  0  0  0  0999 V2000"]
+        lines += [f"{i:10.4f}{i % 7:10.4f}{i % 3:10.4f} U   0  0" for i in range(atoms)]
+        lines += [f"{i:3d}{j:3d}  1  0" for i, j in pairs]
+    else:
+        says = "M  V30 COU-\nM  V30 NTS" if form == "continued" else "M  V30 COUNTS"
+        lines = ["  1  0  0  0  0  0  0  0  0  0999 V3000", "M  V30 BEGIN CTAB", f"{says} {atoms} {bonds} 0 0 0"]
+        lines += ["M  V30 BEGIN ATOM", *(f"M  V30 {i} U {i}.5 {i % 7} {i % 3} 0" for i in range(1, atoms + 1))]
+        lines += ["M  V30 END ATOM", "M  V30 BEGIN BOND"]
+        lines += [*(f"M  V30 {k} 1 {i} {j}" for k, (i, j) in enumerate(pairs, 1)), "M  V30 END BOND", "M  V30 END CTAB"]
+    return "\n".join(["dense", "", "", *lines, "M  END", ""])
+
+
+@pytest.mark.parametrize("form", ["V2000", "V3000", "continued"])
+def test_a_dense_graph_never_comes_to_rdkits_reader(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks for rings whether it is to sanitise or not, and crashes on 100 atoms with 2000 bonds."""
+
+    def seen(*arguments: object, **options: object) -> None:
+        raise AssertionError("RDKit sees the block")
+
+    monkeypatch.setattr(Chem, "MolFromMolBlock", seen)
+    for atoms, bonds, reason in (
+        (60, 860, "too many bonds: 860 among 60 atoms"),
+        (200, 600, "too many rings: at least 401"),
+        (0, 0, "empty: no atoms"),
+        (1000, 0, "too large: 1000 atoms"),
+    ):
+        if (atoms == 1000) if form == "V2000" else (atoms == 0):
+            continue  # the format cannot say so; the other line of counts says one atom
+        assert parse(TextRecord(0, "sdf", "", dense(atoms, bonds, form))).reason == reason
+    assert "RDKit sees the block" in parse(TextRecord(0, "sdf", "", dense(60, 80, form))).reason
+
+
 def test_bonds_of_no_known_order_in_an_sdf_are_a_reason() -> None:
     """Type 8, any: RDKit reads it, and then finds too many bonds on a carbon."""
     text = next(read_texts(DRUGS))

@@ -1,0 +1,1 @@
+"""Scoreboard of reliability: ``python -m scripts.scoreboard --help``."""
