@@ -88,6 +88,13 @@ def run(
         str | None, typer.Option(metavar="MODEL", help="Draws of a model come behind the files, if there are any.")
     ] = None,
     number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="Draws of the model.")] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="What draws should be like, see 'moldiff generate'; again for more."),
+    ] = None,
+    familiar: Annotated[
+        bool, typer.Option("--familiar", help="Draws of known rings and bonds, as of 'moldiff generate'.")
+    ] = False,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the run.")] = Path("screened"),
     where: Where = None,
     rules: Rules = "",
@@ -174,7 +181,7 @@ def run(
     }
     engines = Engines(workers or usable_cores(), engine, scheduler)
     options = screen_options(values)
-    draws = source_of(from_model, number, seed)
+    draws = source_of(from_model, number, seed, target or (), familiar)
     if dry_run:
         for line in estimate(make_plan(files or [], options, draws), engines.workers).lines():
             echo(line)

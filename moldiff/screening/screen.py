@@ -94,6 +94,8 @@ def screen(
     *,
     from_model: str | Path | None = None,
     n: int | None = None,
+    targets: str | Iterable[str] = (),
+    familiar: bool = False,
     where: str | Iterable[str] = (),
     rules: str | Iterable[str] = (),
     alerts: str | Iterable[str] = (),
@@ -143,6 +145,7 @@ def screen(
         out: folder of the run.
         from_model: a model whose draws come behind the files, of which there may be none (``[]``).
         n: draws of the model.
+        targets, familiar: what these draws should be like, see `moldiff.generate`: "logp=2", "mw=300..450".
         where, rules, alerts, smarts, similar_to, shape_of, known, commands, dock, dock_box, exhaustiveness,
             standardise, hazard_lists, release_hazards: see `moldiff.filter`; molecules and patterns come from files
             here. The top is docked once more, for its poses.
@@ -206,7 +209,8 @@ def screen(
     }
     named = [files] if isinstance(files, str | Path) else files
     options = screen_options(values)
-    draws = source_of(from_model, n, seed)
+    check_flag(familiar, "familiar")
+    draws = source_of(from_model, n, seed, texts(targets, "targets"), familiar)
     engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
     return run_screen(named, Path(out), options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
 
@@ -215,11 +219,16 @@ def _files(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
     return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
 
 
-def source_of(model: str | Path | None, n: int | None, seed: int) -> Draws | None:
-    """Return the draws that a user asks for; MoldiffError if there are a model or a number alone."""
+def source_of(
+    model: str | Path | None, n: int | None, seed: int, targets: Sequence[str] = (), familiar: bool = False
+) -> Draws | None:
+    """Return the draws that a user asks for; MoldiffError if there are a model or a number alone, or wishes alone."""
     if (model is None) != (n is None):
         raise MoldiffError("from_model and n go together: so many draws of that model", argument="from_model")
-    return None if model is None else draws_of(str(model), whole_number(n, "n"), seed)
+    if model is None and (targets or familiar):
+        argument = "targets" if targets else "familiar"
+        raise MoldiffError(f"{argument}: only draws of a model (from_model) can be asked for that", argument=argument)
+    return None if model is None else draws_of(str(model), whole_number(n, "n"), seed, targets, familiar)
 
 
 def run_screen(

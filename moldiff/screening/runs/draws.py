@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
@@ -24,6 +24,7 @@ from moldiff.status import Status
 
 if TYPE_CHECKING:
     from moldiff.generation.model import Model
+    from moldiff.generation.run import Run
 
 DRAWS = "draws"
 
@@ -37,12 +38,16 @@ class Draws:
         sha256: of the model.
         records: draws 0 to this.
         seed: of the draws.
+        targets: wanted property values, as texts.
+        familiar: want rings and bonds that are known, see `moldiff.generation.generate.generate`.
     """
 
     model: str
     sha256: str
     records: int
     seed: int
+    targets: tuple[str, ...] = ()
+    familiar: bool = False
 
     @property
     def file(self) -> str:
@@ -61,25 +66,30 @@ class Draws:
         Raises:
             MoldiffError: no such model, another one than planned, or the file cannot be written.
         """
-        loaded = _model(self.model)
-        if loaded.sha256 != self.sha256:
+        if _model(self.model).sha256 != self.sha256:
             raise MoldiffError(f"{self.file} has changed since the run was planned; start another run")
-        from moldiff.generation.generate import generation_run
-        from moldiff.generation.options.generation_options import GenerationOptions
-        from moldiff.generation.options.sampler_options import SamplerOptions
-
-        options = GenerationOptions(
-            n=count, first=first, model=loaded, sampler=SamplerOptions.of(seed=self.seed), hazards=gate
-        )
         with (
             atomic_writer(path, binary=True) as handle,
             gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) as packed,
         ):
-            for result in generation_run(options).results():
+            for result in self.run(first, count, gate).results():
                 value = {"status": str(result.status), "reason": result.reason}
                 if result.status == Status.VALID and result.mol is not None:
                     value["block"] = mol_to_sdf_record(result.mol, "", {}).removesuffix("$$$$\n")
                 packed.write(json.dumps(value).encode("utf-8") + b"\n")
+
+    def run(self, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> Run:
+        """Return the generation of some of the draws; MoldiffError if the model cannot be asked for the targets."""
+        from moldiff.generation.generate import generation_run
+        from moldiff.generation.options.generation_options import GenerationOptions
+        from moldiff.generation.options.sampler_options import SamplerOptions
+        from moldiff.generation.options.steering_options import SteeringOptions
+
+        options = GenerationOptions(
+            n=count, first=first, model=_model(self.model), sampler=SamplerOptions.of(seed=self.seed), hazards=gate,
+            steering=SteeringOptions.of(targets=self.targets, familiar=self.familiar),
+        )  # fmt: skip
+        return generation_run(options)
 
     def entries(self, path: Path, number: int, first: int) -> Iterator[Entry]:
         """Yield the records of a file of draws.
@@ -103,20 +113,28 @@ class Draws:
             raise MoldiffError(f"{path} cannot be read ({str(error)[:80]}); remove it to draw again") from error
 
 
+def drawn(value: Mapping[str, Any]) -> Draws:
+    """Return the draws that a plan tells of; KeyError or TypeError if it tells something else."""
+    return Draws(**{**value, "targets": tuple(value.get("targets", ()))})
+
+
 def draws_path(run: Path, shard: int) -> Path:
     """Return the file of the draws of a shard."""
     return run / DRAWS / f"{shard:06d}.jsonl.gz"
 
 
-def draws_of(model: str, n: int, seed: int) -> Draws:
+def draws_of(model: str, n: int, seed: int, targets: Sequence[str] = (), familiar: bool = False) -> Draws:
     """Return the first n draws of a model.
 
     Raises:
-        MoldiffError: no such model, a damaged one, or n is less than 1.
+        MoldiffError: no such model, a damaged one, n is less than 1, or targets that the model cannot be asked for.
     """
     if n < 1:
         raise MoldiffError(f"n must be at least 1, not {n}", argument="n")
-    return Draws(model, str(_model(model).sha256), n, seed)
+    draws = Draws(model, str(_model(model).sha256), n, seed, tuple(targets), familiar)
+    if targets or familiar:
+        draws.run(0, 1)
+    return draws
 
 
 @cache

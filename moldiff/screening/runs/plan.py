@@ -14,7 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of, write_json
 from moldiff.reading import read_json
 from moldiff.screening.entries import Entry, library_of
-from moldiff.screening.runs.draws import Draws, draws_path
+from moldiff.screening.runs.draws import Draws, drawn, draws_path
 from moldiff.screening.runs.options import ScreenOptions
 from moldiff.sections import validate
 
@@ -215,7 +215,7 @@ def read_plan(run: Path) -> Plan:
             folder=str(value["folder"]),
             inputs=tuple(Input(**{**one, "tags": tuple(one["tags"])}) for one in value["inputs"]),
             options=validate(ScreenOptions, value["options"], str(run / PLAN)),
-            draws=None if value["draws"] is None else Draws(**value["draws"]),
+            draws=None if value["draws"] is None else drawn(value["draws"]),
         )
     except (KeyError, TypeError) as error:
         raise MoldiffError(f"{run / PLAN} is damaged ({error})") from error

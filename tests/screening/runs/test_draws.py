@@ -13,7 +13,8 @@ from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.screening.runs import draws
-from moldiff.screening.runs.draws import Draws
+from moldiff.screening.runs.draws import Draws, draws_of
+from moldiff.screening.runs.plan import read_plan
 from moldiff.screening.screen import merge_screens
 
 
@@ -67,6 +68,30 @@ def test_parts_make_the_same_draws(model: Path, tmp_path: Path) -> None:
     merge_screens([tmp_path / "1", tmp_path / "2"])
     for name in ("records.parquet", "ranked.csv", "top.sdf.gz", "draws/000001.jsonl.gz"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "1" / name).read_bytes()
+
+
+def test_draws_are_as_they_were_asked_for(tmp_path: Path) -> None:
+    words: dict[str, Any] = {"from_model": "qm9_fast", "n": 3, "targets": "rings=1", "shard_size": 2}
+    run = moldiff.screen([], tmp_path / "run", **words)
+    assert run is not None
+    asked = moldiff.generate(3, model="qm9_fast", targets="rings=1").table
+    assert [row["smiles"] for row in records(run.folder)] == list(asked["smiles"])
+    assert read_plan(run.folder).draws == draws_of("qm9_fast", 3, 0, ["rings=1"])
+    moldiff.screen([], tmp_path / "run", **words)  # the same run: nothing is refused
+    with pytest.raises(MoldiffError):
+        moldiff.screen([], tmp_path / "run", **{**words, "targets": "rings=2"})
+
+
+def test_wishes_are_checked_before_a_run_begins(tmp_path: Path) -> None:
+    for words, message in (
+        ({"from_model": "qm9_fast", "n": 3, "targets": "colour=2"}, "the model knows no property 'colour'"),
+        ({"from_model": "qm9_fast", "n": 3, "familiar": True}, "carries no tables"),
+        ({"targets": "rings=1"}, "targets: only draws of a model"),
+        ({"familiar": True}, "familiar: only draws of a model"),
+    ):
+        with pytest.raises(MoldiffError, match=message):
+            moldiff.screen([], tmp_path / "run", **words)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_go_together_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
