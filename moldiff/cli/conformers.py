@@ -15,10 +15,10 @@ from moldiff.cli.shared import (
     ChemistryWorkers,
     Delimiter,
     Device,
+    FittingModel,
     HazardLists,
     HeavyOnly,
     KeepInvalid,
-    Model,
     NameColumn,
     Overwrite,
     PrecisionOption,
@@ -49,7 +49,7 @@ def conformers(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="SDF (or .sdf.gz) to write; a .csv and a .run.json go beside.")
     ] = Path("conformers.sdf"),
-    model: Model = None,
+    model: FittingModel = None,
     evaluations: Annotated[
         int | None, typer.Option(min=1, help=f"Network evaluations; {CONFORMER_DEFAULTS.evaluations} by default.")
     ] = None,
@@ -92,9 +92,9 @@ def conformers(
     from moldiff.chem.io.tables import Columns
     from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
+    from moldiff.generation.fitting_model import fitting_model
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
-    from moldiff.models.folder import DEFAULT_MODEL
 
     columns = Columns.of(smiles_column, name_column, delimiter)
     sampling = SamplerOptions.of(
@@ -108,7 +108,7 @@ def conformers(
     )
     options = ConformerOptions(
         n=number,
-        model=model or DEFAULT_MODEL,
+        model=model or fitting_model(files, columns, workers),
         redraws=redraws,
         rms=rms,
         energy=Method(energy.value),

@@ -78,7 +78,7 @@ def generate(
         typer.Option(
             "--familiar",
             help="Keep odd rings and bonds out: each draw moves on until its rings and bonded groups are known from "
-            "training. About three times the work.",
+            "training. About twice the evaluations.",
         ),
     ] = False,
     target_method: Annotated[

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Model = Annotated[str | None, typer.Option(help="A built-in model (by default qm9) or a model folder.")]
+FittingModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="A built-in model (by default qm9, or drugs if more of the molecules fit it) or a folder."
+    ),
+]
 Out = Annotated[
     Path,
     typer.Option(

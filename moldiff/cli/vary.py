@@ -16,11 +16,11 @@ from moldiff.cli.shared import (
     Confidence,
     Device,
     Evaluations,
+    FittingModel,
     GridOption,
     HazardLists,
     HeavyOnly,
     KeepInvalid,
-    Model,
     Out,
     Overwrite,
     PrecisionOption,
@@ -49,7 +49,7 @@ def vary(
         ),
     ] = "0.3..0.6",
     out: Out = Path("variations.sdf"),
-    model: Model = None,
+    model: FittingModel = None,
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
@@ -76,10 +76,10 @@ def vary(
     load_chemistry(workers, "moldiff.generation.variations", "moldiff.chem.descriptors.rdkit_descriptors:load_tables")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
+    from moldiff.generation.fitting_model import fitting_model
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.generation.vary import VaryOptions, VaryRun, read_strength
-    from moldiff.models.folder import DEFAULT_MODEL
 
     sampling = SamplerOptions.of(
         evaluations=evaluations,
@@ -92,7 +92,7 @@ def vary(
     )
     options = VaryOptions(
         n=number,
-        model=model or DEFAULT_MODEL,
+        model=model or fitting_model(files, workers=workers),
         strength=read_strength(strength),
         decode=decode,
         add_hydrogens=add_hydrogens,

@@ -42,13 +42,13 @@ from moldiff.generation.conformer_checks import (
     stereo_is_wrong,
 )
 from moldiff.generation.decoding.hydrogens import hydrogen_columns
+from moldiff.generation.fitting_model import fitting_model
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
-from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.processes import DEADLINE_S, Lost
@@ -270,7 +270,7 @@ def conformers(
     molecules: Molecules,
     n: int = DEFAULT_CONFORMERS,
     *,
-    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    model: str | Path | LoadedModel | None = None,
     evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
@@ -304,7 +304,9 @@ def conformers(
             generator, a column, a supplier.
         n: draws for each molecule.
         evaluations, sampler, grid: as in `moldiff.generation.generate.generate`; any sampler will do.
-        model, seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists, workers: likewise.
+        model: None = the built-in model that the first molecules fit
+            (`moldiff.generation.fitting_model.fitting_model`).
+        seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists, workers: as there.
         redraws: how often at most a draw that is a wrong diastereomer is made anew.
         rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
             energy are duplicates and left out. Which ones depends on n.
@@ -328,7 +330,7 @@ def conformers(
     )
     options = ConformerOptions(
         n=n,
-        model=model,
+        model=fitting_model(molecules, workers=workers) if model is None else model,
         redraws=redraws,
         rms=rms,
         energy=choice(energy, Method, "energy"),

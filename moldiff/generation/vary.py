@@ -26,13 +26,13 @@ from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
+from moldiff.generation.fitting_model import fitting_model
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
 from moldiff.generation.molecule_result import CHUNK, COLUMNS, Gate, MoleculeResult, failed
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.variations import SAME, Seed, assess_variation, seed_of
 from moldiff.interruption import Interruption
-from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.processes import DEADLINE_S, Lost
@@ -184,7 +184,7 @@ def vary(
     n: int = DEFAULT_VARIATIONS,
     *,
     strength: float | tuple[float, float] | str = DEFAULT_STRENGTH,
-    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    model: str | Path | LoadedModel | None = None,
     evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
@@ -220,7 +220,9 @@ def vary(
         strength: time up to which a molecule is noised, 0 < strength <= 1; of a range, a pair or a text such as
             "0.1..0.8", evenly spread over the n draws.
         add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
-        model, evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
+        model: None = the built-in model that the first molecules fit
+            (`moldiff.generation.fitting_model.fitting_model`).
+        evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
             hazard_lists, workers: as in `moldiff.generation.generate.generate`. All steps fall between the strength and
             0.
 
@@ -241,7 +243,7 @@ def vary(
     )
     options = VaryOptions(
         n=n,
-        model=model,
+        model=fitting_model(molecules, workers=workers) if model is None else model,
         strength=read_strength(strength),
         decode=choice(decode, Decoding, "decode"),
         add_hydrogens=add_hydrogens,
