@@ -22,7 +22,8 @@ _LOOKED_AT = 100  # records at the beginning of the input
 
 def fitting_model(molecules: object, columns: Columns | None = None, workers: int = 0) -> str:
     """Return the name of the built-in model that more of the first molecules fit, in elements, charges and size, and
-    say so in the log; the default one if they are as many.
+    say so in the log. Molecules smaller than all of a model's training data only decide where two fit as many;
+    in the end it is the default one.
 
     What can be gone through once only, such as a generator, is not looked at.
 
@@ -39,22 +40,24 @@ def fitting_model(molecules: object, columns: Columns | None = None, workers: in
     records = ready_records(molecules, Makeup.of, columns=columns, span=range(_LOOKED_AT), pool=standing_pool(workers))
     found = [one.item for one in records if one.item is not None]
     usual = _fitting(DEFAULT_MODEL, found)
-    if usual == len(found):
+    if usual[0] == len(found):
         return DEFAULT_MODEL
     others = _fitting(OTHER_MODEL, found)
     if others <= usual:
         return DEFAULT_MODEL
     logger.info(
-        "model %s: %d of the first %d molecules are of its elements and sizes, of those of %s %d",
-        OTHER_MODEL, others, len(found), DEFAULT_MODEL, usual,
+        "model %s: %d of the first %d molecules are of its elements and no larger than its own, %d of those of %s",
+        OTHER_MODEL, others[1], len(found), usual[1], DEFAULT_MODEL,
     )  # fmt: skip
     return OTHER_MODEL
 
 
-def _fitting(model: str, molecules: list[Makeup]) -> int:
-    """Return how many molecules a model has seen the like of."""
+def _fitting(model: str, molecules: list[Makeup]) -> tuple[int, int]:
+    """Return how many molecules a model has seen the like of, and how many it can know, small ones among them."""
     said = described(load_model_folder(model), NetworkConfig, "conditions")
     most = max(said.statistics.size_counts)
     known = said.statistics.properties.get(HEAVY_ATOM_COUNT)
     heavy = most if known is None else int(known.maximum)
-    return sum(one.is_within(said.vocabulary.elements, said.vocabulary.charges, most, heavy) for one in molecules)
+    least = min(said.statistics.size_counts) if known is None else int(known.minimum)
+    able = [one for one in molecules if one.is_within(said.vocabulary.elements, said.vocabulary.charges, most, heavy)]
+    return sum(one.heavy >= least for one in able), len(able)
