@@ -61,7 +61,7 @@ def test_a_run_takes_it_and_says_so(run: Callable[..., Any], tmp_path: Path) -> 
     library.write_text(f"CCO ethanol\n{ASPIRIN} aspirin\n")
     files = (library, "-n", "1", "--evaluations", "4", "-o", tmp_path / "c.sdf")
     told = run("conformers", *files)
-    assert "model drugs: 2 of the first 2 molecules are of its elements and no larger than its own, 1 of those of qm9" in told.err
+    assert "model drugs: 2 of the first 2 molecules are of its elements and no larger" in told.err
     assert json.loads((tmp_path / "c.run.json").read_text())["options"]["model"] == "drugs"
     assert "model drugs" not in run("conformers", *files, "--model", "qm9", "--overwrite").err
     assert json.loads((tmp_path / "c.run.json").read_text())["options"]["model"] == "qm9"
