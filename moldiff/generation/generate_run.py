@@ -22,7 +22,7 @@ from moldiff.files import sha256_of
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.mcmc import MOVED, TargetChains
-from moldiff.generation.molecule_result import COLUMNS, Gate, MoleculeResult, assess_all
+from moldiff.generation.molecule_result import COLUMNS, Gate, MoleculeResult, assess_all, with_measurements
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
@@ -31,6 +31,7 @@ from moldiff.generation.renoise import Renoiser
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
+from moldiff.processes import DEADLINE_S, Lost
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.status import Status
@@ -95,7 +96,10 @@ class GenerateRun(Run):
         decoder = VerifiedDecoder(decoder, rules) if rules else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)
         self.checks = options.criteria.checks()
-        self.judge = partial(assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool)
+        self._wanted = tuple(target.name for target in self.steering.tracker.targets)
+        self.judge = partial(
+            assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool, wanted=self._wanted
+        )  # fmt: skip
         self.target_method = self._target_method()
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
         own = (*own, MOVED) if self.target_method is TargetMethod.MCMC else own
@@ -213,7 +217,11 @@ class GenerateRun(Run):
     def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
         """Return a result with what its condition (P,) asked and what was measured; where draws go on until targets are
         met, a molecule that misses one is filtered."""
-        result = self.steering.tracker.measure(result, condition)
+        if self._wanted and result.smiles and result.measured is None:  # sound, but not valid: the judge did not
+            work = partial(with_measurements, wanted=self._wanted)
+            (found,) = self.pool.map_items(work, [result], timeout_s=DEADLINE_S)
+            result = replace(result, measured=result.properties) if isinstance(found, Lost) else found
+        result = replace(self.steering.tracker.measure(result, condition), measured=None)
         if self.options.goal is not Until.MET or result.status != Status.VALID:
             return result
         missed = self.steering.tracker.missed(result)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from moldiff.arrays import RawSample
 from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
 from moldiff.chem.filters.hazards import STANDARD_GATE
@@ -90,6 +91,7 @@ class MoleculeResult:
         tags: of the record that it answers.
         group: of the first of a group that was drawn by score, what there is to tell of the group.
         id: its ``moldiff_id``, given when it is counted.
+        measured: what `assess` measured for targets, by name; None = it did not.
     """
 
     number: int
@@ -111,6 +113,7 @@ class MoleculeResult:
     tags: Mapping[str, str] = field(default_factory=dict)
     group: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
+    measured: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
@@ -211,6 +214,7 @@ def assess(
     gate: Gate = STANDARD_GATE,
     properties: Sequence[str] = REPORTED,
     checks: Sequence[Check] = (),
+    wanted: Sequence[str] = (),
 ) -> MoleculeResult:
     """Say what became of a draw, before duplicates are marked: decoded, checked, described.
 
@@ -222,8 +226,21 @@ def assess(
         gate: has the last word; what it refuses is withheld and has no structure.
         properties: to describe it by.
         checks: of the user; a valid molecule that fails one is filtered.
+        wanted: names of numbers that targets ask for; a valid molecule is measured.
     """
-    return guarded(draw.number, lambda: _gated(_checked(_assessed(draw, decoder, properties), checks), gate))
+
+    def work() -> MoleculeResult:
+        result = _gated(_checked(_assessed(draw, decoder, properties), checks), gate)
+        return with_measurements(result, wanted) if result.status == Status.VALID else result
+
+    return guarded(draw.number, work)
+
+
+def with_measurements(result: MoleculeResult, wanted: Sequence[str]) -> MoleculeResult:
+    """Return a result with the numbers of its molecule that targets ask for, if its chemistry is sound."""
+    if not wanted or result.mol is None or not result.properties:
+        return result
+    return replace(result, measured=measured_numbers(result.mol, result.properties, wanted))
 
 
 def assess_all(
@@ -232,9 +249,10 @@ def assess_all(
     gate: Gate = STANDARD_GATE,
     checks: Sequence[Check] = (),
     pool: Pool = THIS_PROCESS,
+    wanted: Sequence[str] = (),
 ) -> Iterator[MoleculeResult]:
     """`assess` draws in order; one that costs its worker process is failed."""
-    work = partial(assess, decoder=decoder, gate=gate, checks=checks)
+    work = partial(assess, decoder=decoder, gate=gate, checks=checks, wanted=wanted)
     sent, known = tee(draws)
     for draw, found in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
         yield failed(draw.number, found) if isinstance(found, Lost) else found

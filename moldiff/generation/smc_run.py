@@ -8,30 +8,31 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.arrays import RawSample
-from moldiff.chem.convert import decode
+from moldiff.arrays import MolArrays, RawSample
+from moldiff.chem.convert import decode, from_bytes, to_bytes
 from moldiff.chem.descriptors.score_functions import Score
-from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseSchedule
-from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.group_counts import GroupCounts, GroupFacts
-from moldiff.generation.molecule_result import SCORE_COLUMN, Gate, MoleculeResult, assess
+from moldiff.generation.molecule_result import CHUNK, SCORE_COLUMN, Gate, MoleculeResult
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
+from moldiff.generation.renoise import Judge
 from moldiff.generation.run import Progress
 from moldiff.interruption import Interruption
 from moldiff.molecules import MolBatch, empty_batch, unbatch
+from moldiff.processes import DEADLINE_S, THIS_PROCESS, Pool
 from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
 from moldiff.sampling.particles import ParticleSampler
 from moldiff.sampling.sampler import Sample
@@ -40,6 +41,7 @@ from moldiff.scoring.named import OF_TARGETS, targets_score
 from moldiff.scoring.rarity import BY_TABLES, rarity_score
 from moldiff.status import Status
 from moldiff.threads import Workers
+from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -74,58 +76,63 @@ class MoleculePotential:
     """Scores particles by the molecules they are or are becoming.
 
     The last stage scores what would be written as valid. Before, an estimate that is not a sound molecule yet is
-    scored by its skeleton (`moldiff.chem.heavy_atom_skeleton.heavy_atom_skeleton`).
+    scored by its skeleton (`moldiff.chem.topology.heavy_atom_skeleton`).
 
     Args:
         sampler: makes the draws.
-        decoder: of the final molecules.
+        judge: says what became of draws; what fails a check has no score.
         score: of the user.
-        gate, checks: see `moldiff.generation.molecule_result.assess`; what fails a check has no score.
+        gate: what it refuses is not scored on its way either.
+        pool: does the chemistry of guesses, and scores that are chemistry; a user's function runs in this process.
     """
 
     def __init__(
         self,
         sampler: MoleculeSampler,
-        decoder: Decoder,
+        judge: Judge,
         score: Score,
         gate: Gate = STANDARD_GATE,
-        checks: Sequence[Check] = (),
+        pool: Pool = THIS_PROCESS,
     ) -> None:
-        self._sampler, self._decoder, self._score = sampler, decoder, score
-        self._gate, self._checks = gate, checks
+        self._sampler, self._judge, self._score, self._gate, self._pool = sampler, judge, score, gate, pool
 
     def __call__(self, samples: Sequence[Sample], final: bool) -> list[ScoredParticle]:
-        results = [self._assessed(sample) if final else None for sample in samples]
-        molecules = [
-            (result.mol if result.status == Status.VALID else None) if result else self._guess(sample)
-            for result, sample in zip(results, samples, strict=True)
-        ]
+        results: list[MoleculeResult | None] = [None] * len(samples)
+        if final:
+            results = list(self._judge([self._draw(sample) for sample in samples]))
+            molecules = [result.mol if result and result.status == Status.VALID else None for result in results]
+        else:
+            molecules = self._guesses(samples)
         asked = [mol for mol in molecules if mol is not None]
-        scores = iter(self._score(asked))
+        scores = iter(self._score.of(asked, self._pool))
         return [
             ScoredParticle(None if mol is None else next(scores), result, mol is not None)
             for mol, result in zip(molecules, results, strict=True)
         ]
 
-    def _assessed(self, sample: Sample) -> MoleculeResult:
-        return assess(self._draw(sample), self._decoder, self._gate, checks=self._checks)
-
     def _draw(self, sample: Sample) -> RawSample:
         number = int(sample.molecules.ids[0])
         return draws_of(self._sampler.decided(sample), [number], True)[0]
 
-    def _guess(self, sample: Sample) -> Mol | None:
-        """Return the molecule that a state is taken for, or its skeleton; None if it would be withheld."""
-        if int(sample.failed_at[0]) >= 0:
-            return None
-        arrays, vocabulary = unbatch(sample.molecules)[0], self._sampler.model.vocabulary
-        try:
-            for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
-                if conversion.mol is not None and is_valid_and_connected(conversion)[0]:
-                    return None if self._gate(conversion.mol) else conversion.mol
-        except Exception:  # a guess that breaks something is none
-            logger.debug("a particle on its way", exc_info=True)
+    def _guesses(self, samples: Sequence[Sample]) -> list[Mol | None]:
+        """Return the molecule that each state is taken for; None if there is none, or if it cost its worker."""
+        arrays = [None if int(sample.failed_at[0]) >= 0 else unbatch(sample.molecules)[0] for sample in samples]
+        work = partial(guessed, vocabulary=self._sampler.model.vocabulary, gate=self._gate)
+        found = self._pool.map_items(work, arrays, chunk=CHUNK, timeout_s=DEADLINE_S)
+        return [from_bytes(one) if isinstance(one, bytes) else None for one in found]
+
+
+def guessed(arrays: MolArrays | None, vocabulary: Vocabulary, gate: Gate) -> bytes | None:
+    """Return the molecule that an estimate is taken for, or its skeleton, as bytes; None if it would be withheld."""
+    if arrays is None:
         return None
+    try:
+        for conversion in (decode(arrays, vocabulary), heavy_atom_skeleton(arrays, vocabulary)):
+            if conversion.mol is not None and is_valid_and_connected(conversion)[0]:
+                return None if gate(conversion.mol) else to_bytes(conversion.mol)
+    except Exception:  # a guess that breaks something is none
+        logger.debug("a particle on its way", exc_info=True)
+    return None
 
 
 @dataclass
@@ -135,16 +142,15 @@ class ReweightedSampler:
 
     Attributes:
         sampler: makes plain draws.
-        decoder: of the final molecules.
+        judge, gate, pool: see `MoleculePotential`.
         asked: what is asked for.
-        gate, checks: see `moldiff.generation.molecule_result.assess`.
     """
 
     sampler: MoleculeSampler
-    decoder: Decoder
+    judge: Judge
     asked: ScoreOptions
     gate: Gate = STANDARD_GATE
-    checks: Sequence[Check] = ()
+    pool: Pool = THIS_PROCESS
 
     def __post_init__(self) -> None:
         sampler, model = self.sampler, self.sampler.model
@@ -152,7 +158,7 @@ class ReweightedSampler:
             sampler.denoiser, model.diffusion, model.schedule, sampler.solver, sampler.source, sampler.grid,
             sampler.micro_batches,
         )  # fmt: skip
-        potential = MoleculePotential(sampler, self.decoder, self.asked.score, self.gate, self.checks)
+        potential = MoleculePotential(sampler, self.judge, self.asked.score, self.gate, self.pool)
         self._reweighter = SequentialMonteCarlo(
             walker, potential, self.asked.weight, stages(sampler.grid, model.schedule)
         )
@@ -228,9 +234,7 @@ class GroupRun(GenerateRun):
     def _made(
         self, workers: Workers, progress: Progress | None, interruption: Interruption
     ) -> Iterator[MoleculeResult]:
-        draws = ReweightedSampler(
-            self.molecule_sampler(True, workers), self.decoder, self.score, self.gate, self.checks
-        )
+        draws = ReweightedSampler(self.molecule_sampler(True, workers), self.judge, self.score, self.gate, self.pool)
         size = self.score.particles
         first = self.counts.drawn // size
         limit = self.options.most_draws

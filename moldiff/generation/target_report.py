@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, compute
-from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+from moldiff.chem.descriptors.measured import measured_numbers
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
@@ -226,18 +227,13 @@ class TargetTracker:
 
 
 def measured_values(result: MoleculeResult, names: Collection[str]) -> dict[str, float]:
-    """Return the reported RDKit properties of a molecule of sound chemistry, others that are named, and those of
-    GFN2-xTB if one is named and tblite is there."""
-    values = dict(result.properties)
-    if result.mol is not None and values:
-        values |= compute(result.mol, [name for name in names if name in PROPERTIES and name not in values])
-    if result.mol is None or not values or not is_installed() or not set(names) & set(GFN2_PROPERTIES):
-        return values
-    try:
-        return values | gfn2_properties(result.mol)
-    except Exception:  # foreign code again: no calculator ends a run
-        logger.debug("GFN2-xTB of draw %d", result.number, exc_info=True)
-        return values
+    """Return the numbers of a molecule of sound chemistry, see `moldiff.chem.descriptors.measured.measured_numbers`:
+    those that came with the result, or else they are measured now."""
+    if result.measured is not None:
+        return dict(result.measured)
+    if result.mol is None or not result.properties:
+        return dict(result.properties)
+    return measured_numbers(result.mol, result.properties, names)
 
 
 def _note(name: str) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import (
+    Gfn2Score,
+    PropertyScore,
     Score,
     ScoreFunction,
-    gfn2_score,
+    SimilarityScore,
+    SmartsScore,
     imported_score,
-    property_score,
-    similarity_score,
-    smarts_score,
 )
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.choices import is_code
@@ -51,8 +52,8 @@ def named_score(text: str) -> Score:
 
         return Score(text, predicted_score(rest))
     if colon:
-        return Score(text, smarts_score(rest) if kind == "smarts" else similarity_score(rest))
-    return Score(text, _property_score(text))
+        return Score(text, SmartsScore(rest) if kind == "smarts" else SimilarityScore(rest), travels=True)
+    return Score(text, _property_score(text), travels=True)
 
 
 def _property_score(text: str) -> ScoreFunction:
@@ -65,7 +66,7 @@ def _property_score(text: str) -> ScoreFunction:
 def _measured_score(name: str, wanted: Callable[[float], float] | None) -> ScoreFunction:
     """Return the score of a property, or minus its distance from what is wanted."""
     if name in PROPERTIES:
-        return property_score(name, wanted)
+        return PropertyScore(name, wanted)
     known = (*PROPERTIES, *GFN2_PROPERTIES, *BY_TABLES)
     if name not in known:
         raise MoldiffError(
@@ -74,7 +75,7 @@ def _measured_score(name: str, wanted: Callable[[float], float] | None) -> Score
         )
     if not is_installed():
         raise MoldiffError(f"the score {name} needs tblite: pip install 'moldiff[xtb]'")
-    return gfn2_score(name, wanted)
+    return Gfn2Score(name, wanted)
 
 
 def targets_score(
@@ -101,12 +102,19 @@ def targets_score(
             parts.append(partial(_minus_distances, calculators[target.name], distance))
         else:
             parts.append(_measured_score(target.name, distance))
+    by_tables = any(target.name in (calculators or {}) for target in targets)  # these are large: they stay here
+    return Score(OF_TARGETS.name, _Sum(tuple(parts)), travels=not by_tables)
 
-    def score(molecules: list[Mol]) -> list[float | None]:
-        rows = zip(*(part(molecules) for part in parts), strict=True)
+
+@dataclass(frozen=True)
+class _Sum:
+    """Sum of scores, where there is each of them."""
+
+    parts: tuple[ScoreFunction, ...]
+
+    def __call__(self, molecules: list[Mol]) -> list[float | None]:
+        rows = zip(*(part(molecules) for part in self.parts), strict=True)
         return [None if None in row else sum(value for value in row if value is not None) for row in rows]
-
-    return Score(OF_TARGETS.name, score)
 
 
 def _distance(target: Target, std: float, value: float) -> float:

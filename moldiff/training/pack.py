@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import refuse_existing
-from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
+from moldiff.folders import refuse_folder
+from moldiff.models.folder import OURS, PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.references import CONDITION_ROWS, NEEDED, OF_DATA
 from moldiff.nll.estimator import LikelihoodEstimator
@@ -48,7 +48,7 @@ def pack(
             read or written.
     """
     folder = load_model_folder(model)
-    refuse_existing(out, overwrite)
+    refuse_folder(out, OURS, overwrite)
     if score_molecules and folder.kind == PROPERTY:
         raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
     if data is None:

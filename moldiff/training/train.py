@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
 from moldiff.errors import MoldiffError
+from moldiff.files import refuse_existing
 from moldiff.training.checkpoint import TrainingState, latest_state, load_state
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
@@ -95,8 +96,10 @@ def parse_duration(text: str) -> float:
 
 
 def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
-    """Return the checkpoint to go on from; refuse to start afresh over an earlier run's checkpoints."""
+    """Return the checkpoint to go on from; refuse to start afresh over earlier checkpoints, and an output where
+    no folder can be."""
     folder = config.output / "checkpoints"
+    refuse_existing(folder, overwrite=True)
     if resume is None:
         if folder.exists() and any(folder.iterdir()):
             raise MoldiffError(

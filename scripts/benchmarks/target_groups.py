@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ import torch
 from moldiff.chem.descriptors.score_functions import Score
 from moldiff.devices import DEFAULT_PRECISION, resolve_device, resolve_precision
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
-from moldiff.generation.molecule_result import MoleculeResult, assess
+from moldiff.generation.molecule_result import MoleculeResult, assess, assess_all
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
@@ -68,7 +69,7 @@ class TargetGroups:
         def draw(molecule_sampler: MoleculeSampler, group: int, target: Target) -> list[MoleculeResult]:
             score = self._judge(target) if guide is None else Score(self.name, PredictedNearness(guide, target))
             asked = ScoreOptions(score=score, weight=weight, particles=self.members)
-            draws = ReweightedSampler(molecule_sampler, self.decoder, asked)
+            draws = ReweightedSampler(molecule_sampler, partial(assess_all, decoder=self.decoder), asked)
             results = [result for result, _ in draws.results(range(group, group + 1))]
             # the judge has not seen what a network has guided
             return results if guide is None else [replace(result, score=None) for result in results]

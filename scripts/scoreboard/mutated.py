@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Sequence
@@ -150,11 +151,11 @@ def _change(chance: random.Random, value: Any) -> None:
             continue
         deed = chance.random()
         if deed < 0.7:
-            value[key] = chance.choice(_VALUES)
+            value[key] = copy.deepcopy(chance.choice(_VALUES))
         elif deed < 0.8:
             del value[key]
         elif isinstance(value, list):
-            value.append(value[key])
+            value.append(copy.deepcopy(value[key]))
         else:
             value[f"{key}x"] = value.pop(key)
         return

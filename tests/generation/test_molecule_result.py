@@ -5,7 +5,7 @@ import copy
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from rdkit.Chem import AllChem
 from moldiff.arrays import LogProbabilities, RawSample
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
-from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.hazard_list import hazard_list_of
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD, HazardGate
 from moldiff.chem.identity import text_key
@@ -46,6 +45,7 @@ from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.partial_walks import PartialWalks
+from moldiff.sampling.sampler import Sample
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.status import Status
 
@@ -233,13 +233,13 @@ def methanes(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(self: TaskRunner, wanted: list[Task]) -> Iterator[RawSample]:
         return (RawSample(task.key, METHANE, -1) for task in wanted)
 
-    def scored(draw: RawSample, *arguments: Any, checks: Sequence[Check]) -> MoleculeResult:
-        return assess(RawSample(draw.number, METHANE, -1), *arguments, checks=checks)
+    def scored(self: smc_run.MoleculePotential, sample: Sample) -> RawSample:
+        return RawSample(int(sample.molecules.ids[0]), METHANE, -1)
 
     monkeypatch.setattr(MoleculeSampler, "draw", draw)
     monkeypatch.setattr(TaskRunner, "run", run)
-    monkeypatch.setattr(smc_run, "assess", scored)
-    monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
+    monkeypatch.setattr(smc_run.MoleculePotential, "_draw", scored)
+    monkeypatch.setattr(smc_run.MoleculePotential, "_guesses", lambda self, samples: [None] * len(samples))
 
 
 def run_of(

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,20 @@ from rdkit import Chem
 import moldiff
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.descriptors.score_functions import Score, ScoreError
-from moldiff.chem.filters.checks import Check
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.io.embed import embed
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.generation import smc_run
-from moldiff.generation.decoding.decoders import ArgmaxDecoder, Decoder
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.group_counts import GroupCounts
-from moldiff.generation.molecule_result import Gate, MoleculeResult, assess
+from moldiff.generation.molecule_result import MoleculeResult, assess, assess_all
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.smc_run import ReweightedSampler, stages
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.conditions import UnconditionalSampler
 from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.sampling.sampler import Sample
 from moldiff.sampling.smc import ScoredParticle
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
@@ -43,14 +44,12 @@ AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4],
 def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Walks end in methane, ammonia, or (every third number) a methyl radical; half-way, nothing has a score."""
 
-    def scripted_assess(
-        draw: RawSample, decoder: Decoder, gate: Gate | None, checks: Sequence[Check]
-    ) -> MoleculeResult:
-        arrays = [METHANE, AMMONIA, METHYL][draw.number % 3]
-        return assess(RawSample(draw.number, arrays, -1), decoder, gate, checks=checks)
+    def scripted_draw(self: smc_run.MoleculePotential, sample: Sample) -> RawSample:
+        number = int(sample.molecules.ids[0])
+        return RawSample(number, [METHANE, AMMONIA, METHYL][number % 3], -1)
 
-    monkeypatch.setattr(smc_run, "assess", scripted_assess)
-    monkeypatch.setattr(smc_run.MoleculePotential, "_guess", lambda self, sample: None)
+    monkeypatch.setattr(smc_run.MoleculePotential, "_draw", scripted_draw)
+    monkeypatch.setattr(smc_run.MoleculePotential, "_guesses", lambda self, samples: [None] * len(samples))
 
 
 def nitrogens(molecules: list[Chem.Mol]) -> list[float | None]:
@@ -110,7 +109,7 @@ def test_a_draw_depends_neither_on_n_nor_on_the_batch_size(
 def test_weight_zero_is_the_plain_draw_bit_for_bit(tiny_model: MoleculeModel) -> None:
     molecule_sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 6, 1, keep_predictions=True)
     decoder = ArgmaxDecoder(tiny_model.vocabulary)
-    draws = ReweightedSampler(molecule_sampler, decoder, asked(nitrogens, 0.0))
+    draws = ReweightedSampler(molecule_sampler, partial(assess_all, decoder=decoder), asked(nitrogens, 0.0))
     found = [outcome for outcome, _ in draws.results(range(3))]
     plain = [assess(draw, decoder) for draw in sorted(molecule_sampler.draw(0, 12), key=lambda draw: draw.number)]
     for one, other in zip(found, plain, strict=True):
@@ -134,7 +133,8 @@ def test_size_and_condition_go_with_the_particle(tiny_model: MoleculeModel) -> N
     molecule_sampler = MoleculeSampler(
         tiny_model, SOLVERS["ddpm"], 4, 1, keep_predictions=True, condition_sampler=starts
     )
-    draws = ReweightedSampler(molecule_sampler, ArgmaxDecoder(tiny_model.vocabulary), asked(nitrogens, 5.0, 8))
+    judge = partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary))
+    draws = ReweightedSampler(molecule_sampler, judge, asked(nitrogens, 5.0, 8))
 
     def potential(samples: list[object], final: bool) -> list[ScoredParticle]:
         sizes = [int(sample.molecules.n_atoms) for sample in samples]  # type: ignore[attr-defined]
@@ -344,7 +344,7 @@ def test_a_half_made_molecule_is_scored_by_its_skeleton(tiny_model: MoleculeMode
 
     draws = ReweightedSampler(
         molecule_sampler,
-        ArgmaxDecoder(tiny_model.vocabulary),
+        partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary)),
         ScoreOptions(score=Score("keep", keep), weight=1.0, particles=8),
     )
     counts = GroupCounts(draws.asked, ())

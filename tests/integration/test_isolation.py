@@ -4,21 +4,25 @@ out as if nothing had been."""
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import poison
 import pytest
+from generating import options_of, wishes
 from rdkit import Chem
 
 import moldiff
 from moldiff.arrays import RawSample
 from moldiff.chem.convert import encode
+from moldiff.chem.descriptors.score_functions import Score
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.ready import ready_records
 from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import assess as evaluation
 from moldiff.generation import conformers, molecule_result, vary
@@ -27,6 +31,8 @@ from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.options.score import ScoreOptions
+from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.processes import standing_pool
@@ -172,6 +178,60 @@ def test_records_that_vary_conformers_and_likelihood_begin_with(workers: int, tm
     assert [one.item for one in found] == [1, None, 1, None, None, 2, None, 1]
     reasons = [found[place].reason for place in (1, 3, 4)]
     assert reasons == [CRASHED, HUNG, GREEDY]
+
+
+@dataclass(frozen=True)
+class NobleDecoder:
+    """A decoder whose molecules are measured by a poisoned calculator, in whichever process it works."""
+
+    decoder: Any
+
+    def decode(self, draw: RawSample) -> Any:
+        molecule_result.measured_numbers = poison.noble_numbers
+        return self.decoder.decode(draw)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_targets_are_measured_where_a_crash_costs_one_molecule(
+    scripted: None, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setattr(molecule_result, "measured_numbers", None)  # nobody measures in this process
+    options = options_of(
+        n=len(SMILES), model=packed, workers=workers, output=OutputOptions(path=tmp_path / "t.sdf"),
+        steering=wishes("logp=1", target_method=TargetMethod.CONDITION),
+    )  # fmt: skip
+    run = GenerateRun(options)
+    run.judge = partial(run.judge, decoder=NobleDecoder(run.decoder))
+    run.write()
+    rows = rows_of(tmp_path / "t.sdf")
+    reasons = {SMILES[k]: row["reason"] for k, row in enumerate(rows) if row["status"] == "failed"}
+    assert reasons == {"CO": CRASHED, "CC": HUNG}
+    assert {row["error_logp"] for row in rows if row["status"] == "valid"} == {"0"}
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_score_that_is_chemistry_crashes_elsewhere(workers: int) -> None:
+    mols = [placed(smiles) for smiles in SMILES]
+    score = Score("noble", poison.NobleScore(), travels=True)
+    found = dict(zip(SMILES, score.of(mols, standing_pool(workers)), strict=True))
+    atoms = {smiles: float(mol.GetNumAtoms()) for smiles, mol in zip(SMILES, mols, strict=True)}
+    assert found == {**atoms, "CO": None, "CC": None}
+
+
+def test_scores_and_targets_are_the_same_in_any_number_of_processes(tmp_path: Path) -> None:
+    small = {"n_atoms": "9..13"}
+    for name, score, steering in (
+        ("score", ScoreOptions.of("tpsa<60", 2.0, 4), wishes(**small)),
+        ("similar", ScoreOptions.of("similarity:CC(N)C(=O)O", 20.0, 4), wishes(**small)),
+        ("target", None, wishes("logp=0.5", "gfn2_gap_eV=7", target_moves=2, **small)),
+    ):
+        made = []
+        for workers in (0, 2):
+            output = OutputOptions(path=tmp_path / f"{name}{workers}.sdf")
+            options = options_of(n=8, model="qm9_fast", workers=workers, score=score, steering=steering, output=output)
+            (GenerateRun if score is None else GroupRun)(options).write()
+            made.append(files(output.path))
+        assert made[0] == made[1], name
 
 
 def test_evaluate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_noble: Callable[[], Path]) -> None:

@@ -74,6 +74,8 @@ def test_a_mutant_is_a_function_of_its_number() -> None:
     made = [[mutated.smiles(random.Random(number), seeds) for number in range(200)] for _ in range(2)]
     assert made[0] == made[1]
     assert len(set(made[0])) > 150
+    texts = [[mutated.json_text(random.Random(n), '{"a": [1, {"b": "x"}], "c": {}}') for n in range(500)] for _ in "12"]
+    assert texts[0] == texts[1], "what one mutant was given is not changed by the next"
 
 
 def test_words_for_what_was_found() -> None:

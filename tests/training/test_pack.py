@@ -83,6 +83,11 @@ def test_an_output_that_is_taken_is_refused_before_the_work(trained: Path, tmp_p
     (tmp_path / "taken").mkdir()
     with pytest.raises(MoldiffError, match="taken exists already"):
         pack(str(trained), tmp_path / "no data", tmp_path / "taken")
+    (tmp_path / "file").write_text("text")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for out, told in (("file", "is a file"), ("link", "is a link"), ("file/out", "file is not a folder")):
+        with pytest.raises(MoldiffError, match=told):
+            pack(str(trained), tmp_path / "no data", tmp_path / out, overwrite=True)
 
 
 def test_full_precision_is_kept_on_demand(trained: Path, prepared: Path, tmp_path: Path) -> None:

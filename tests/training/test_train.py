@@ -92,6 +92,18 @@ def test_a_checkpoint_that_was_being_replaced_when_its_run_was_killed_is_found(t
     assert [path.name for path in list_states(tmp_path)] == ["step-00000002", ".step-00000004.old"]
 
 
+def test_an_output_where_no_folder_can_be_is_refused_before_the_data_is_read(
+    training_file: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("text")
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        path = training_file("run", output=str(output), data=str(tmp_path / "no data"))
+        with pytest.raises(MoldiffError, match="file is not a folder"):
+            train(path, [])
+        with pytest.raises(MoldiffError, match="file is not a folder"):
+            train(path, [], resume="auto")
+
+
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
     path = training_file()
     train(path, ["training.steps=2"])

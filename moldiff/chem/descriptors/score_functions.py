@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,13 +21,16 @@ from typing import Any
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 
+from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
 ScoreFunction = Callable[[list[Chem.Mol]], Sequence[float | None]]
+CHUNK = 8  # molecules that are sent to a worker at once
 
 
 class ScoreError(MoldiffError):
@@ -48,10 +52,23 @@ class Score:
     Attributes:
         name: what users call it.
         function: does the work.
+        travels: it is plain chemistry of one molecule after the other, which other processes can do.
     """
 
     name: str
     function: ScoreFunction
+    travels: bool = False
+
+    def of(self, molecules: Sequence[Chem.Mol], pool: Pool = THIS_PROCESS) -> list[float | None]:
+        """Return the score of each molecule, by a pool if the score travels: then one that crashes, hangs or takes too
+        much memory has none. Errors as for a call."""
+        if not self.travels:
+            return self(molecules)
+        found = pool.map_items(self._of_bytes, map(to_bytes, molecules), chunk=CHUNK, timeout_s=DEADLINE_S)
+        return [None if isinstance(score, Lost) else score for score in found]
+
+    def _of_bytes(self, stored: bytes) -> float | None:
+        return self([from_bytes(stored)])[0]
 
     def __call__(self, molecules: Sequence[Chem.Mol]) -> list[float | None]:
         """Return the score of each molecule, finite or None.
@@ -91,66 +108,98 @@ class Score:
         )
 
 
-def property_score(name: str, wanted: Callable[[float], float] | None = None) -> ScoreFunction:
-    """Return the score that is an RDKit property, or minus its distance from what is wanted.
+@dataclass(frozen=True)
+class PropertyScore:
+    """The score that is an RDKit property, or minus its distance from what is wanted.
 
-    Args:
+    Attributes:
         name: one of `moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`.
         wanted: value -> distance.
     """
 
-    def score(molecules: list[Chem.Mol]) -> list[float | None]:
-        return [_towards(compute(mol, [name])[name], wanted) for mol in molecules]
+    name: str
+    wanted: Callable[[float], float] | None = None
 
-    return score
-
-
-def gfn2_score(name: str, wanted: Callable[[float], float] | None = None) -> ScoreFunction:
-    """Return the score that is a GFN2-xTB property, or minus its distance from what is wanted; None where the
-    calculation fails. Arguments as for `property_score`, names from `moldiff.chem.descriptors.xtb.GFN2_PROPERTIES`."""
-
-    def score(molecules: list[Chem.Mol]) -> list[float | None]:
-        return [_towards(gfn2_properties(mol).get(name), wanted) for mol in molecules]
-
-    return score
+    def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
+        return [_towards(compute(mol, [self.name])[self.name], self.wanted) for mol in molecules]
 
 
-def smarts_score(pattern: str) -> ScoreFunction:
-    """Return the score 1 for a molecule with a match of a SMARTS pattern and 0 without; MoldiffError if it is none."""
+@dataclass(frozen=True)
+class Gfn2Score:
+    """The score that is a GFN2-xTB property, or minus its distance from what is wanted; None where the calculation
+    fails.
+
+    Attributes:
+        name: one of `moldiff.chem.descriptors.xtb.GFN2_PROPERTIES`.
+        wanted: value -> distance.
+    """
+
+    name: str
+    wanted: Callable[[float], float] | None = None
+
+    def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
+        return [_towards(gfn2_properties(mol).get(self.name), self.wanted) for mol in molecules]
+
+
+@dataclass(frozen=True)
+class SmartsScore:
+    """The score 1 for a molecule with a match of a SMARTS pattern and 0 without; MoldiffError if it is none.
+
+    Attributes:
+        pattern: SMARTS.
+    """
+
+    pattern: str
+
+    def __post_init__(self) -> None:
+        if _query(self.pattern) is None:
+            raise MoldiffError(f"score smarts:{self.pattern}: RDKit cannot read this SMARTS pattern")
+
+    def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
+        return [float(mol.HasSubstructMatch(_query(self.pattern))) for mol in molecules]
+
+
+@cache
+def _query(pattern: str) -> Chem.Mol | None:
     with rdBase.BlockLogs():
         query = Chem.MolFromSmarts(pattern)
-    if query is None or not query.GetNumAtoms():
-        raise MoldiffError(f"score smarts:{pattern}: RDKit cannot read this SMARTS pattern")
-
-    def score(molecules: list[Chem.Mol]) -> list[float | None]:
-        return [float(mol.HasSubstructMatch(query)) for mol in molecules]
-
-    return score
+    return query if query is not None and query.GetNumAtoms() else None
 
 
-def similarity_score(smiles: str) -> ScoreFunction:
-    """Return the Tanimoto similarity (ECFP4, 0 to 1) to a reference molecule.
+@dataclass(frozen=True)
+class SimilarityScore:
+    """The Tanimoto similarity (ECFP4, 0 to 1) to a reference molecule. MoldiffError if its text is no SMILES, or that
+    of a molecule that `moldiff.chem.filters.hazards` withholds.
 
-    Raises:
-        MoldiffError: the text is no SMILES, or that of a molecule that `moldiff.chem.filters.hazards` withholds.
+    Attributes:
+        smiles: of the reference.
     """
-    with rdBase.BlockLogs():
-        reference = Chem.MolFromSmiles(smiles)
-    if reference is None or not reference.GetNumAtoms():
-        raise MoldiffError(f"score similarity:{smiles}: RDKit cannot read this SMILES")
-    if STANDARD_GATE(reference):
-        raise MoldiffError(
-            "score similarity: nothing is drawn towards a molecule that would be withheld", argument="score"
-        )
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
-    wanted = generator.GetFingerprint(reference)
 
-    def score(molecules: list[Chem.Mol]) -> list[float | None]:
+    smiles: str
+
+    def __post_init__(self) -> None:
+        with rdBase.BlockLogs():
+            reference = Chem.MolFromSmiles(self.smiles)
+        if reference is None or not reference.GetNumAtoms():
+            raise MoldiffError(f"score similarity:{self.smiles}: RDKit cannot read this SMILES")
+        if STANDARD_GATE(reference):
+            raise MoldiffError(
+                "score similarity: nothing is drawn towards a molecule that would be withheld", argument="score"
+            )
+
+    def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
+        generator, wanted = _fingerprints(self.smiles)
         with rdBase.BlockLogs():
             prints = [generator.GetFingerprint(Chem.RemoveHs(mol)) for mol in molecules]
         return list(DataStructs.BulkTanimotoSimilarity(wanted, prints))
 
-    return score
+
+@cache
+def _fingerprints(smiles: str) -> tuple[Any, Any]:
+    """Return what makes fingerprints, and that of a reference."""
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    with rdBase.BlockLogs():
+        return generator, generator.GetFingerprint(Chem.MolFromSmiles(smiles))
 
 
 def imported_score(text: str) -> ScoreFunction:

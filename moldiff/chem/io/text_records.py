@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from moldiff.chem.io.capped import MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, smiles_record
+from moldiff.chem.io.capped import MAX_BLANK, MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, smiles_record
 from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv, read_parquet
@@ -94,11 +94,16 @@ def _read_smi(path: Path) -> Iterator[TextRecord]:
     """Read lines "SMILES [name]", parted by blanks, a comma or a semicolon; blank lines, lines that start with "#" and
     a header line are no records."""
     with open_text(path) as handle:
-        index = 0
+        index = skipped = 0
         for number, line in enumerate(capped_lines(path, handle)):
             found = _SMILES_LINE.fullmatch(line.strip())
             if found is None or found[1].startswith("#") or (number == 0 and found[1].lower() in SMILES_COLUMNS):
+                skipped += 1
+                if skipped > MAX_BLANK:
+                    told = f"more than {MAX_BLANK} lines without a SMILES in a row"
+                    raise MoldiffError(f"{path}: {told}, up to line {number + 1}")
                 continue
+            skipped = 0
             yield smiles_record(index, found[1] + (found[2] or ""), found[3], {})
             index += 1
 

@@ -12,13 +12,13 @@ from moldiff.chem.descriptors import score_functions
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.score_functions import (
+    Gfn2Score,
+    PropertyScore,
     Score,
     ScoreError,
-    gfn2_score,
+    SimilarityScore,
+    SmartsScore,
     imported_score,
-    property_score,
-    similarity_score,
-    smarts_score,
 )
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
@@ -87,41 +87,41 @@ def test_a_function_that_spoils_its_molecules_spoils_copies() -> None:
 
 def test_properties() -> None:
     values = [compute(mol, ["logp"])["logp"] for mol in MOLECULES]
-    assert property_score("logp")(MOLECULES) == values
-    assert property_score("logp", lambda value: abs(value - 1))(MOLECULES) == [-abs(value - 1) for value in values]
+    assert PropertyScore("logp")(MOLECULES) == values
+    assert PropertyScore("logp", lambda value: abs(value - 1))(MOLECULES) == [-abs(value - 1) for value in values]
 
 
 def test_a_property_that_cannot_be_computed_is_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score_functions, "compute", lambda mol, names: dict.fromkeys(names, float("nan")))
-    assert property_score("logp")(MOLECULES) == [None] * 3
-    assert property_score("logp", abs)(MOLECULES) == [None] * 3
+    assert PropertyScore("logp")(MOLECULES) == [None] * 3
+    assert PropertyScore("logp", abs)(MOLECULES) == [None] * 3
 
 
 def test_a_pattern_matches_or_does_not() -> None:
-    assert smarts_score("[OX2H]")(MOLECULES) == [1.0, 0.0, 0.0]
+    assert SmartsScore("[OX2H]")(MOLECULES) == [1.0, 0.0, 0.0]
     with pytest.raises(MoldiffError, match=r"smarts:\[O: RDKit cannot read this SMARTS"):
-        smarts_score("[O")
+        SmartsScore("[O")
 
 
 def test_similarity_to_a_reference() -> None:
-    found = similarity_score("OCC")(MOLECULES)
+    found = SimilarityScore("OCC")(MOLECULES)
     assert found[0] == 1.0
     np.testing.assert_allclose(found, nearest_similarity(["CCO", "c1ccccc1", "CC(N)=O"], ["CCO"]))
     with pytest.raises(MoldiffError, match="similarity:C1: RDKit cannot read this SMILES"):
-        similarity_score("C1")
+        SimilarityScore("C1")
     with pytest.raises(MoldiffError, match="would be withheld"):
-        similarity_score("ClCCSc1ccccc1")
+        SimilarityScore("ClCCSc1ccccc1")
 
 
 def test_electronic_properties() -> None:
     pytest.importorskip("tblite")
-    gaps = gfn2_score("gfn2_gap_eV")(MOLECULES)
+    gaps = Gfn2Score("gfn2_gap_eV")(MOLECULES)
     assert all(gap is not None and 1 < gap < 20 for gap in gaps)
     flat = Chem.MolFromSmiles("[H][H]")
     flat = Chem.AddHs(flat)
     conformer = Chem.Conformer(2)  # two atoms at one place
     flat.AddConformer(conformer)
-    assert gfn2_score("gfn2_gap_eV")([flat]) == [None]
+    assert Gfn2Score("gfn2_gap_eV")([flat]) == [None]
 
 
 SOURCE = """

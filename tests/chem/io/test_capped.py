@@ -99,6 +99,16 @@ def test_blank_lines_without_end_are_refused(
         list(read_texts(path))
 
 
+def test_comments_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_records, "MAX_BLANK", 500)
+    path = tmp_path / "a.smi"
+    path.write_text("C\n" + "# note\n" * 500 + "CC\n" + "#\n" * 500)
+    assert [text.text for text in read_texts(path)] == ["C", "CC"]
+    path.write_text("C\n" + "# note\n" * 501)
+    with pytest.raises(MoldiffError, match=r"more than 500 lines without a SMILES in a row, up to line 502"):
+        list(read_texts(path))
+
+
 def test_columns_that_all_bear_one_name_take_no_time_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("smiles" + ",x" * 5000 + ",x (7)\nC" + ",1" * 5001 + "\n")

@@ -1,0 +1,34 @@
+"""Numbers of a molecule that targets ask for, by the calculators that there are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+logger = logging.getLogger(__name__)
+
+
+def measured_numbers(mol: Mol, known: Mapping[str, float], names: Collection[str]) -> dict[str, float]:
+    """Return what is known of a sanitised molecule, other RDKit properties that are named, and those of GFN2-xTB if one
+    is named and tblite is there.
+
+    Args:
+        mol: with a conformer.
+        known: numbers that need not be computed again.
+        names: of properties.
+    """
+    values = dict(known) | compute(mol, [name for name in names if name in PROPERTIES and name not in known])
+    if not is_installed() or not set(names) & set(GFN2_PROPERTIES):
+        return values
+    try:
+        return values | gfn2_properties(mol)
+    except Exception:  # foreign code: no calculator ends a run
+        logger.debug("GFN2-xTB of a molecule", exc_info=True)
+        return values
