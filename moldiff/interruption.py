@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -19,6 +19,7 @@ ENDING = tuple(
     if hasattr(signal, name)  # no SIGHUP on Windows
 )
 """Signals that ask a program to end; Ctrl-C is one of its own."""
+_LOOK_S = 0.5  # between looks for a signal
 
 
 class _Now(BaseException):
@@ -80,10 +81,14 @@ def awaited(future: Future[T]) -> T:
     """Return the result of a future; in the main thread a signal ends the waiting for it.
 
     RDKit's substructure search takes Ctrl-C over and puts Python's handler back in the way of C's ``signal``, after
-    which a wait goes on as if no signal had come.
+    which a wait goes on as if no signal had come. A signal may also come just before the wait begins. So it is a
+    sequence of short ones: between two of them, Python looks for signals.
     """
-    if threading.current_thread() is threading.main_thread() and callable(signal.getsignal(signal.SIGINT)):
-        _let_wake(signal.SIGINT)
+    if threading.current_thread() is threading.main_thread():
+        if callable(signal.getsignal(signal.SIGINT)):
+            _let_wake(signal.SIGINT)
+        while not wait([future], timeout=_LOOK_S).done:
+            pass
     return future.result()
 
 

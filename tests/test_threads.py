@@ -1,13 +1,18 @@
 """Workers: order kept, errors passed on, threads of PyTorch given back, nothing begun that nobody waits for."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 
 import pytest
 import torch
 
+from moldiff.interruption import awaited
 from moldiff.threads import INLINE, stop_if_unwanted, workers_for
 
 CPU = torch.device("cpu")
@@ -125,3 +130,31 @@ def test_ctrl_c_ends_the_waiting_after_a_substructure_search() -> None:
     command = [sys.executable, "-c", INTERRUPTED]
     process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     assert float(process.stdout) < 10
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="there are no such signals")
+def test_a_signal_that_wakes_nobody_ends_a_wait_all_the_same() -> None:
+    """It may come just before the wait begins, or where system calls are begun anew behind it."""
+
+    def handle(number: int, frame: object) -> None:
+        raise InterruptedError
+
+    future: Future[int] = Future()
+    before = signal.signal(signal.SIGUSR1, handle)
+    signal.siginterrupt(signal.SIGUSR1, False)
+    timers = [
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR1)),
+        threading.Timer(10.0, future.set_result, (7,)),  # so that a failure has an end
+    ]
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(InterruptedError):
+            awaited(future)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        for timer in timers:
+            timer.cancel()
+    assert time.monotonic() - started < 5
