@@ -27,7 +27,7 @@ def draw_calibration(
     """Return a PNG with a panel for each target that was measured; None if none was.
 
     Where draws were conditioned on several values, every molecule is a point over its own; with a single wanted value,
-    the measured ones form a histogram. What counts as wanted is shaded.
+    or none (the nearest wanted one stands for it), the measured ones form a histogram. What counts as wanted is shaded.
 
     Args:
         targets: what was wanted.
@@ -48,17 +48,16 @@ def draw_calibration(
     for ax, target in zip(axes, shown, strict=False):
         row = statistics[target.name]
         pairs, (low, high) = np.array(measured[target.name], dtype=float), target.band(row.std)
-        _panel(ax, target, pairs, (low, high))
+        counted = _is_counted(target, pairs)
+        _panel(ax, target, pairs, (low, high), counted)
         within = int(((pairs[:, 1] >= low) & (pairs[:, 1] <= high)).sum())
         unit = "" if row.unit in ("", "1") else f", {row.unit}"
         ax.set_title(f"{target.name}{target.text}", fontsize=10, loc="left", fontweight="bold")
         ax.set_title(f"{within} of {len(pairs)} as wanted", fontsize=9, loc="right")
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-        (ax.set_xlabel if target.is_value else ax.set_ylabel)(f"measured{unit}", fontsize=9)
-        (ax.set_ylabel if target.is_value else ax.set_xlabel)(
-            "molecules" if target.is_value else f"wanted{unit}", fontsize=9
-        )
+        (ax.set_xlabel if counted else ax.set_ylabel)(f"measured{unit}", fontsize=9)
+        (ax.set_ylabel if counted else ax.set_xlabel)("molecules" if counted else f"wanted{unit}", fontsize=9)
     for ax in axes[len(shown) :]:
         ax.set_axis_off()
     buffer = io.BytesIO()
@@ -66,20 +65,26 @@ def draw_calibration(
     return buffer.getvalue()
 
 
-def _panel(ax: Axes, target: Target, pairs: np.ndarray, band: tuple[float, float]) -> None:
+def _is_counted(target: Target, pairs: np.ndarray) -> bool:
+    """Return whether no molecule had a wanted value of its own: the (wanted, measured) pairs make a histogram."""
+    return target.is_value or all(wanted == target.nearest(found) for wanted, found in pairs.tolist())
+
+
+def _panel(ax: Axes, target: Target, pairs: np.ndarray, band: tuple[float, float], counted: bool) -> None:
     """Draw the (wanted, measured) pairs (n, 2) of one target, and what counts as wanted."""
     from matplotlib.ticker import MaxNLocator
 
     wanted, found = pairs.T
     low, high = (end if math.isfinite(end) else None for end in band)
-    ends = [*found, *wanted, *(end for end in (low, high) if end is not None)]
+    ends = [*found, *([] if counted else wanted), *(end for end in (low, high) if end is not None)]
     margin = 0.05 * (max(ends) - min(ends)) or 1.0
     span = min(ends) - margin, max(ends) + margin
     inside = span[0] if low is None else low, span[1] if high is None else high
-    if target.is_value:
+    if counted:
         ax.axvspan(*inside, color=_WANTED, lw=0)
-        ax.axvline(target.low, color="0.4", lw=1)
-        whole = bool((found == np.round(found)).all() and target.low == round(target.low))
+        if target.is_value:
+            ax.axvline(target.low, color="0.4", lw=1)
+        whole = bool((found == np.round(found)).all() and target.is_value and target.low == round(target.low))
         if whole:
             span = math.floor(span[0]) - 0.5, math.ceil(span[1]) + 0.5
         count = round(span[1] - span[0]) if whole else max(8, math.isqrt(len(found)) * 2)

@@ -62,6 +62,19 @@ def test_a_bound_is_open_at_one_end(drawn: list) -> None:
     assert high == 2.0
 
 
+def test_a_range_that_no_draw_had_a_value_in_shows_a_histogram(drawn: list) -> None:
+    """Then the nearest wanted value stands for the wanted one, and points would lie on a line."""
+    pairs = [(2.0, 3.0), (1.5, 1.5), (-1.0, -1.0)]
+    assert draw_calibration([parse_target("logp<2")], {"logp": pairs}, STATISTICS)
+    (values,) = next(arguments for name, arguments in drawn if name == "hist")
+    assert values.tolist() == [3.0, 1.5, -1.0]
+    low, high = next(arguments for name, arguments in drawn if name == "axvspan")
+    assert low < -1.0
+    assert high == 2.0
+    assert ("set_xlabel", ("measured",)) in drawn
+    assert ("set_ylabel", ("molecules",)) in drawn
+
+
 def test_the_same_molecules_give_the_same_bytes_and_none_give_no_picture() -> None:
     targets = [parse_target("logp=2.5"), parse_target("gfn2_gap_eV=6..8")]
     found = {"logp": [(2.5, 2.5)], "gfn2_gap_eV": [(6.0, 7.0)]}
