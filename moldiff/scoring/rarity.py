@@ -30,13 +30,10 @@ def weakest_bond(mol: Mol, tables: RarityTables) -> float:
     return tables.weakest_bond(mol).association
 
 
-_SCORES: dict[str, Callable[[Mol, RarityTables], float]] = {"known_rings": known_rings, "weakest_bond": weakest_bond}
-
-
 def rarity_score(name: str, tables: RarityTables) -> Score:
     """Return a score of `BY_TABLES` by the tables of a run's model."""
-    score = _SCORES[name]
-    return Score(name, lambda molecules: [score(mol, tables) for mol in molecules])
+    score = rarity_calculators(tables)[name]
+    return Score(name, lambda molecules: [score(mol) for mol in molecules])
 
 
 def rarity_calculators(tables: RarityTables) -> dict[str, Callable[[Mol], float]]:
@@ -51,7 +48,7 @@ def _no_tables(molecules: list[Mol]) -> list[float | None]:
     raise MoldiffError("scores of rarity are only known together with the tables of a model or a file")
 
 
-BY_TABLES = {name: Score(name, _no_tables) for name in _SCORES}
+BY_TABLES = {name: Score(name, _no_tables) for name in ("known_rings", "weakest_bond")}
 """Stand for the scores of rarity, until the tables of a run are known; see `rarity_score`."""
 
 RARITY_STATISTICS = {

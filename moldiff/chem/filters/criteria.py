@@ -112,8 +112,8 @@ class Criteria:
             ),
             known=None if known is None else known_check(known),
         )
-        taken = {*PROPERTIES, *(measure.name for measure in GEOMETRY_MEASURES), "similarity", "shape", "colour"}
-        taken |= {Docking.name}
+        own = (*(measure.name for measure in GEOMETRY_MEASURES), "similarity", "shape", "colour", Docking.name)
+        taken = {*PROPERTIES, *own}
         if twice := sorted(taken & set(commands)):
             raise MoldiffError(f"commands '{twice[0]}': a property has that name", argument="commands")
         criteria.checks()  # whatever is unknown shows now

@@ -105,11 +105,12 @@ class SteeringOptions:
             MoldiffError: a text or a value is none of its kind, or two contradict each other.
         """
         check_flag(familiar, "familiar")
+        wanted = read_targets(targets)
         if formula is not None:
             check_text(formula, "formula")
         return cls(
             n_atoms=size_range(n_atoms, "n_atoms"),
-            targets=_with_familiar(read_targets(targets)) if familiar else read_targets(targets),
+            targets=_with_familiar(wanted) if familiar else wanted,
             target_method=None if target_method is None else choice(target_method, TargetMethod, "target_method"),
             target_moves=None if target_moves is None else whole_number(target_moves, "target_moves"),
             guidance=read_guidance(guidance),
