@@ -19,10 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from rdkit import Chem, DataStructs, rdBase
-from rdkit.Chem import rdFingerprintGenerator
 
 from moldiff.chem.convert import from_bytes, to_bytes
-from moldiff.chem.descriptors.fingerprints import BITS, RADIUS
+from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
@@ -188,18 +187,16 @@ class SimilarityScore:
             )
 
     def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
-        generator, wanted = _fingerprints(self.smiles)
         with rdBase.BlockLogs():
-            prints = [generator.GetFingerprint(Chem.RemoveHs(mol)) for mol in molecules]
-        return list(DataStructs.BulkTanimotoSimilarity(wanted, prints))
+            prints = [fingerprint(Chem.RemoveHs(mol)) for mol in molecules]
+        return list(DataStructs.BulkTanimotoSimilarity(_reference_print(self.smiles), prints))
 
 
 @cache
-def _fingerprints(smiles: str) -> tuple[Any, Any]:
-    """Return what makes fingerprints, and that of a reference."""
-    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+def _reference_print(smiles: str) -> Any:
+    """Return the fingerprint of a reference."""
     with rdBase.BlockLogs():
-        return generator, generator.GetFingerprint(Chem.MolFromSmiles(smiles))
+        return fingerprint(Chem.MolFromSmiles(smiles))
 
 
 def imported_score(text: str) -> ScoreFunction:
