@@ -27,7 +27,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "cli/show_report.py": "evaluation/test_evaluate.py",
     "datasets/rows.py": "datasets/test_workers.py",
     "diffusion/inpainting.py": "sampling/test_fragments.py",
-    "evaluation/report.py": "evaluation/test_evaluate.py",
+    "evaluation/findings.py": "evaluation/test_evaluate.py",
     "generation/decoding/integer_program.py": "generation/decoding/test_structured.py",
     "generation/from_records.py": "generation/test_vary.py",
     "generation/options/composition.py": "sampling/test_constraints.py",

@@ -14,6 +14,7 @@ from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
 from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess_file
 from moldiff.evaluation.compare import compare
+from moldiff.evaluation.findings import IN_MEMORY
 from moldiff.evaluation.load_reference import load_reference
 from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.memorisation import memorisation
@@ -21,7 +22,7 @@ from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.posebusters import run_posebusters
 from moldiff.evaluation.rarity import RarityReport, load_tables, measure_rarity
 from moldiff.evaluation.reference import Reference
-from moldiff.evaluation.report import IN_MEMORY, EvaluationReport
+from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
 from moldiff.files import sha256_of
 from moldiff.provenance import header

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.histograms import property_histograms
-from moldiff.evaluation.report import EvaluationReport
 from moldiff.pages.report import MOST_CARDS, MOST_FAILED, Card, Report, Stage
 
 _HEADLINES = ("valid", "molecule_stability", "unique", "novel", "posebusters")
 
 
-def report_page(report: EvaluationReport) -> Report:
+def report_page(report: Findings) -> Report:
     """Return the content of the page of an evaluation."""
     valid = [row for row in report.rows if row.valid]
     others = [row for row in report.rows if not row.valid]
@@ -40,7 +40,7 @@ def report_page(report: EvaluationReport) -> Report:
     )
 
 
-def _funnel(report: EvaluationReport) -> list[Stage]:
+def _funnel(report: Findings) -> list[Stage]:
     counts = report.counts()
     stages = [
         Stage("requested", counts["requested"]),
@@ -52,7 +52,7 @@ def _funnel(report: EvaluationReport) -> list[Stage]:
     return stages + [Stage(name, report.metrics[name].count) for name in ("unique", "novel") if name in report.metrics]
 
 
-def _rates(report: EvaluationReport) -> list[tuple[str, str]]:
+def _rates(report: Findings) -> list[tuple[str, str]]:
     """Return name and percentage of the rates that stand below the title."""
     found = [(name, report.metrics[name].value) for name in _HEADLINES if name in report.metrics]
     return [(name, f"{100 * value:.1f} %") for name, value in found if value is not None]

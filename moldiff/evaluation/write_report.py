@@ -8,9 +8,9 @@ from pathlib import Path
 
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.filters.validity import mark_duplicates
+from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.metrics import known
 from moldiff.evaluation.plots import draw, draw_rarity, draw_similarity
-from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.report_page import report_page
 from moldiff.files import atomic_writer, write_json, write_text
 from moldiff.folders import Ours, new_folder, refuse_folder
@@ -34,7 +34,7 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     refuse_folder(out, OURS, overwrite)
 
 
-def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False) -> None:
+def write_report(report: Findings, out: Path, *, overwrite: bool = False) -> None:
     """Write the files into the folder ``out``, which appears when all of them are there.
 
     Raises:
@@ -54,7 +54,7 @@ def write_report(report: EvaluationReport, out: Path, *, overwrite: bool = False
         write_json(folder / REPORT_FILE, report.to_json())
 
 
-def molecules_csv(report: EvaluationReport) -> str:
+def molecules_csv(report: Findings) -> str:
     """Return one row per requested molecule, all its columns in `COLUMNS`.
 
     ``smiles`` carries stereo; ``duplicate_of`` is the index of the first molecule of the same SMILES without stereo;
@@ -81,7 +81,7 @@ def molecules_csv(report: EvaluationReport) -> str:
     return buffer.getvalue()
 
 
-def _rarity(report: EvaluationReport, index: int) -> list[object]:
+def _rarity(report: Findings, index: int) -> list[object]:
     """Return the cells of `RARITY_COLUMNS`."""
     if report.rarity is None or index not in report.rarity.by_index:
         return [""] * len(RARITY_COLUMNS)

@@ -1,16 +1,12 @@
-"""Identity of a run: what its molecules follow from, as plain data and as a short key for their ids."""
+"""Identity of draws: what they follow from, and the short key of it in their ids."""
 
 from __future__ import annotations
 
-import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-from moldiff.run_record import digest, versions
-
-if TYPE_CHECKING:
-    from moldiff.generation.options.output import OutputOptions
-    from moldiff.generation.run import Run
+from moldiff.run_record import digest
 
 # of options: said by a hash, or without effect on a molecule
 _WITHOUT_EFFECT = frozenset(
@@ -22,36 +18,21 @@ _OF_THE_SET = frozenset(
 _LONGEST_NAME = 24
 
 
-def identity_of(run: Run) -> dict[str, Any]:
-    """Return all that the draws of a run follow from, plain JSON."""
-    options = {k: v for k, v in run.request.record(run.sampler).items() if k not in _WITHOUT_EFFECT}
-    return {
-        "task": run.task,
-        "model": run.folder.sha256,
-        "property network": None if run.guide is None else run.guide.folder.sha256,
-        "precision": run.precision,
-        **options,
-        **run.identity(),
-    }
+def without_effects(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that a draw may depend on."""
+    return {name: value for name, value in options.items() if name not in _WITHOUT_EFFECT}
 
 
-def request_of(run: Run, output: OutputOptions) -> dict[str, Any]:
-    """Return what must be the same where one run goes on with the results of another, plain JSON."""
-    here = {"device": run.device.type, "confidence": output.confidence, **versions()}
-    return json_of(identity_of(run) | {"shard": run.request.record(run.sampler).get("shard")} | here)
-
-
-def key_of(run: Run) -> str:
+def key_of(model: str, facts: Mapping[str, Any], own: frozenset[str]) -> str:
     """Return the name of a model and 8 hexadecimal digits: the same for two draws of one seed and number only if they
-    are the same molecule. Which draws are asked for, and which of them pass, is no part of it."""
-    whole = identity_of(run)
-    kept = {name: value for name, value in whole.items() if name not in _OF_THE_SET - run.own_options}
+    are the same molecule. Which draws are asked for, and which of them pass, is no part of it.
+
+    Args:
+        model: its name.
+        facts: all that the draws follow from.
+        own: options that tell which draws are asked for elsewhere, and that a single draw depends on here.
+    """
+    kept = {name: value for name, value in facts.items() if name not in _OF_THE_SET - own}
     kept.pop("seed", None)
-    name = re.sub(r"[^A-Za-z0-9_.]", "_", run.folder.name)[:_LONGEST_NAME]
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", model)[:_LONGEST_NAME]
     return f"{name}-{digest(kept)[:8]}"
-
-
-def json_of(value: dict[str, Any]) -> dict[str, Any]:
-    """Return a value as JSON reads it again."""
-    result: dict[str, Any] = json.loads(json.dumps(value, default=str))
-    return result

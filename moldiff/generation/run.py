@@ -1,36 +1,22 @@
-"""A run: a model loaded, results made one by one and counted, handed over as molecules or written down."""
+"""A run: results made one by one and counted, handed over as molecules or written down."""
 
 from __future__ import annotations
 
 import itertools
 import logging
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
 
 from moldiff.chem.descriptors.score_functions import ScoreError
-from moldiff.choices import Precision
-from moldiff.config import MethodConfig, SamplingConfig
-from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
+from moldiff.generation.base_run import BaseRun
 from moldiff.generation.entries import from_entry, to_entry
-from moldiff.generation.identity import key_of
-from moldiff.generation.molecule_result import Gate, MoleculeResult
-from moldiff.generation.options.output import OutputOptions
-from moldiff.generation.options.property_guide import PropertyGuide
-from moldiff.generation.options.run_options import RunOptions
-from moldiff.generation.result_counts import ResultCounts
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid
-from moldiff.generation.writer import check_outputs, finished, run_files, run_journal
+from moldiff.generation.writer import finished, run_files, run_journal
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.journal import Journal
-from moldiff.models.loaded import at_hand
-from moldiff.processes import standing_pool
-from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 
 logger = logging.getLogger(__name__)
@@ -38,84 +24,11 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int], None]
 
 
-class Run(ABC):
-    """A request under way. Every molecule that leaves the package is one of its `results`.
+class Run(BaseRun):
+    """A request under way. Every molecule that leaves the package is one of its `results`."""
 
-    Args:
-        options: of the request.
-        gate: see `moldiff.generation.molecule_result.assess`; None = that of the options.
-        pictured: whether there will be a picture beside the SDF.
-        first: number of the first draw.
-
-    Attributes:
-        request: the options.
-        started: `time.monotonic` at the request.
-        folder, model, device, precision, sampler: what the options name, loaded and resolved.
-        counts: of all results so far.
-        columns: of the CSV.
-        guide: a property network that takes part.
-        tag_names: of the data fields of input files, which are carried on.
-        earlier: results that were taken over from a run that was cut short.
-        pool: does the chemistry.
-    """
-
-    task: ClassVar[str]
-    own_options: ClassVar[frozenset[str]] = frozenset()  # that a single draw depends on here, see `key_of`
-    columns: tuple[str, ...]
-    guide: PropertyGuide | None = None
-    tag_names: tuple[str, ...] = ()
     tells_results = False  # progress is told by results, not by draws
     unit = "molecules"  # of what is asked for
-
-    def __init__(self, options: RunOptions, gate: Gate | None = None, pictured: bool = False, first: int = 0) -> None:
-        self.request, self.started, self.pictured = options, time.monotonic(), pictured
-        self.gate: Gate = options.hazards if gate is None else gate
-        if options.output is not None:
-            check_outputs(options.output, pictured)
-        self.pool = standing_pool(options.workers)
-        sampler = options.sampler
-        loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)
-        self.folder, self.model, self.device = loaded.folder, loaded.model, loaded.device
-        if options.heavy_only and self.model.vocabulary.explicit_hydrogens:
-            raise MoldiffError(
-                f"heavy_only is for models of heavy atoms; {self.folder.name} makes hydrogens itself",
-                argument="heavy_only",
-            )
-        self.precision = name_of(loaded.precision)
-        if loaded is options.model:  # the record says what it runs on, since the options need not
-            sampler = replace(sampler, device=str(self.device), precision=Precision(self.precision))
-        self.sampler = sampler.resolved(self.defaults(loaded.sampling))
-        self.counts = ResultCounts(first, self.id_of)
-        self.earlier = 0
-
-    @cached_property
-    def key(self) -> str:
-        """A hash of all that molecules follow from but the seed and their number, behind the model's name."""
-        return key_of(self)
-
-    def id_of(self, number: int) -> str:
-        """Return the ``moldiff_id`` of a draw: no draw of another seed, model or request has it."""
-        return f"{self.key}-{self.request.sampler.seed}-{number}"
-
-    @staticmethod
-    def defaults(sampling: SamplingConfig) -> MethodConfig:
-        """Return what of a model's defaults stands where the options leave the sampler open."""
-        return sampling
-
-    @property
-    @abstractmethod
-    def requested(self) -> int:
-        """Number of molecules that are asked for."""
-
-    @property
-    def done(self) -> int:
-        """Number of these that are there."""
-        return self.counts.drawn
-
-    @property
-    def evaluations(self) -> int:
-        """Of the network, so far."""
-        return self.counts.evaluations
 
     @abstractmethod
     def _made(
@@ -175,7 +88,7 @@ class Run(ABC):
         """Return after how many of the first results one can go on, ``count`` at most."""
         return count
 
-    def note(self, result: MoleculeResult) -> None:  # noqa: B027 - few runs have something to note
+    def note(self, result: MoleculeResult) -> None:
         """Take note of a result, for the summary."""
 
     def told(self, result: MoleculeResult) -> MoleculeResult:
@@ -187,32 +100,8 @@ class Run(ABC):
         """No more results are wanted, although there may be more."""
         return False
 
-    def problem(self) -> str:
-        """Return why a run that ended by itself is not what was asked for; "" if it is."""
-        if self.counts.drawn < self.requested:
-            return f"only {self.counts.drawn} of {self.requested} draws came out"
-        if 0 < self.counts.drawn == self.counts.by_status[Status.FAILED]:
-            return f"all {self.counts.drawn} draws failed; the first: {self.counts.first_reason}"
-        return ""
-
-    def details(self) -> list[str]:
-        """Return lines that tell more than the counts do, after the results."""
-        return []
-
-    def extra_results(self) -> dict[str, Any]:
-        """Return what else the run record tells, as plain JSON."""
-        return {"targets": [], "score": None}
-
-    def identity(self) -> dict[str, Any]:
-        """Return what else a molecule follows from, beside options and models; plain JSON."""
-        return {}
-
-    def extra_files(self, output: OutputOptions, interrupted: bool) -> dict[Path, str | bytes]:
-        """Return further files with their content, after the results; after an interruption, only quick ones."""
-        return {}
-
     def write(self, progress: Progress | None = None) -> Summary:
-        """Write the files that the options name.
+        """Make the results and write the files that the options name.
 
         Raises:
             MoldiffError: they cannot be written; or fewer molecules than were asked for, or none at all, or a score

@@ -7,16 +7,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moldiff.choices import Decoding
+from moldiff.generation.base_run import BaseRun
+from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.result_counts import ResultCounts
 from moldiff.run_record import run_record
 from moldiff.status import Status
-
-if TYPE_CHECKING:
-    from moldiff.generation.options.output import OutputOptions
-    from moldiff.generation.run import Run
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +110,7 @@ class Summary:
         }
 
 
-def summary_of(run: Run, problem: str, output: Path | None = None) -> Summary:
+def summary_of(run: BaseRun, problem: str, output: Path | None = None) -> Summary:
     """Return the summary of a run that has ended.
 
     Args:
@@ -134,7 +132,7 @@ def summary_of(run: Run, problem: str, output: Path | None = None) -> Summary:
     )
 
 
-def record_of(run: Run, output: OutputOptions, summary: Summary, output_sha256: str) -> dict[str, Any]:
+def record_of(run: BaseRun, output: OutputOptions, summary: Summary, output_sha256: str) -> dict[str, Any]:
     """Return the run record of a run that has ended, written to some files."""
     guide = run.guide
     return run_record(

@@ -3,60 +3,35 @@ written as it comes, in the order of the numbers."""
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import Any
 
 from moldiff.chem.io.outputs import CsvRows
 from moldiff.chem.io.tags import apart
-from moldiff.errors import MoldiffError
-from moldiff.files import FileSet, claimed, file_set, refuse_existing_file
-from moldiff.generation.identity import request_of
+from moldiff.files import FileSet, claimed, file_set
+from moldiff.generation.base_run import BaseRun
 from moldiff.generation.molecule_result import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.summary import Summary, record_of
-from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
-from moldiff.run_record import digest, old_record, record_left, record_path
+from moldiff.journal import Journal, journal_of, journal_path
+from moldiff.run_record import digest, old_record, record_left, record_path, versions
 from moldiff.status import Status
 
-if TYPE_CHECKING:
-    from moldiff.generation.run import Run
 
-
-def check_outputs(output: OutputOptions, pictured: bool) -> None:
-    """Raise MoldiffError if a file of the run is in the way, or what a run left that was cut short.
-
-    Args:
-        output: names them.
-        pictured: whether there will be a picture of targets.
-    """
-    refuse_unfinished(output.path, resume=output.resume, overwrite=output.overwrite)
-    _check_files(output, pictured)
-
-
-def _check_files(output: OutputOptions, pictured: bool) -> None:
-    record = record_path(output.path)
-    others = [output.picture] if pictured else []
-    others += [] if output.report is None else [output.report]
-    # left by a run that may be the same; `finished` looks again when the model is there
-    may_be_ours = output.resume and (
-        record_left(record, output.path) is not None or (not record.exists() and is_unfinished(output.path))
+def request_of(run: BaseRun, output: OutputOptions) -> dict[str, Any]:
+    """Return what must be the same where one run goes on with the results of another, as JSON reads it again."""
+    here = {"device": run.device.type, "confidence": output.confidence, **versions()}
+    request: dict[str, Any] = json.loads(
+        json.dumps(run.facts() | {"shard": run.request.record(run.sampler).get("shard")} | here, default=str)
     )
-    for path in (output.path, output.table, record, *output.trajectories, *others):
-        try:
-            refuse_existing_file(path, output.overwrite or may_be_ours)
-        except MoldiffError as error:
-            if os.path.isfile(path) and not record.exists() and old_record(output.path) is None:
-                raise MoldiffError(
-                    f"{error} (it has no run record: unfinished, or from elsewhere)", argument=error.argument
-                ) from error
-            raise
+    return request
 
 
-def finished(run: Run, output: OutputOptions) -> Summary | None:
+def finished(run: BaseRun, output: OutputOptions) -> Summary | None:
     """Return the summary of the run that is to be resumed if it has ended already, its files whole.
 
     Raises:
@@ -65,7 +40,7 @@ def finished(run: Run, output: OutputOptions) -> Summary | None:
     if not output.resume or (record := record_left(record_path(output.path), output.path)) is None:
         return None
     if record.get("request_sha256") != digest(request_of(run, output)):
-        _check_files(replace(output, resume=False), run.pictured)
+        replace(output, resume=False).refuse_files(pictured=run.pictured)
         return None
     if not record.get("complete"):
         return None
@@ -81,7 +56,7 @@ class ResultSheet:
         confidence: write how sure the model was of each atom.
     """
 
-    def __init__(self, run: Run, *, confidence: bool = False) -> None:
+    def __init__(self, run: BaseRun, *, confidence: bool = False) -> None:
         self._run, self._confidence = run, confidence
         self._carried = apart(run.tag_names, run.columns)
         self.headings = (*run.columns, *self._carried.values())
@@ -111,7 +86,7 @@ class RunFiles:
         output: names the files.
     """
 
-    def __init__(self, files: FileSet, run: Run, output: OutputOptions) -> None:
+    def __init__(self, files: FileSet, run: BaseRun, output: OutputOptions) -> None:
         self._files, self._run, self._output = files, run, output
         self._page = None if output.report is None else RunPage(run.columns, run.folder.references)
         sheet = ResultSheet(run, confidence=output.confidence)
@@ -154,30 +129,30 @@ class RunFiles:
 
 
 @contextmanager
-def run_files(run: Run, output: OutputOptions) -> Iterator[RunFiles]:
+def run_files(run: BaseRun, output: OutputOptions) -> Iterator[RunFiles]:
     """Give the `RunFiles` of a run; without `RunFiles.finish`, nothing is left of them.
 
     Raises:
         MoldiffError: they could not be written completely, or another run writes them.
     """
     with claimed(output.path), file_set(record_path(output.path)) as files:
-        _check_files(output, False)  # another run may have ended since the request
+        output.refuse_files()  # another run may have ended since the request
         yield RunFiles(files, run, output)
 
 
-def run_journal(run: Run, output: OutputOptions) -> AbstractContextManager[Journal]:
+def run_journal(run: BaseRun, output: OutputOptions) -> AbstractContextManager[Journal]:
     """Give the journal of a run, whose files are open."""
     request = request_of(run, output)
     return journal_of(output.path, request, resume=output.resume, overwrite=output.overwrite)
 
 
-def write_results(run: Run, output: OutputOptions, results: Sequence[MoleculeResult], summary: Summary) -> None:
+def write_results(run: BaseRun, output: OutputOptions, results: Sequence[MoleculeResult], summary: Summary) -> None:
     """Write the files of a run that has ended, with all its results.
 
     Raises:
         MoldiffError: a file is in the way, or cannot be written.
     """
-    check_outputs(output, run.pictured)
+    output.refuse_existing(pictured=run.pictured)
     with run_files(run, output) as files:
         for result in results:
             files.add(result)

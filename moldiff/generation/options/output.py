@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.outputs import Kind, kind_of
 from moldiff.errors import MoldiffError
+from moldiff.files import refuse_existing_file
 from moldiff.generation.trajectory import check_suffix
+from moldiff.journal import is_unfinished, refuse_unfinished
+from moldiff.run_record import old_record, record_left, record_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +68,34 @@ class OutputOptions:
     def _beside(self, suffix: str) -> Path:
         stem = self.kind.stem(self.path)
         return stem.with_name(f"{stem.name}{suffix}")
+
+    def refuse_existing(self, *, pictured: bool = False) -> None:
+        """Raise MoldiffError if a file of the run is in the way, or what a run left that was cut short.
+
+        Args:
+            pictured: whether there will be a picture of targets.
+        """
+        refuse_unfinished(self.path, resume=self.resume, overwrite=self.overwrite)
+        self.refuse_files(pictured=pictured)
+
+    def refuse_files(self, *, pictured: bool = False) -> None:
+        """Raise MoldiffError if a file of the run is in the way."""
+        record = record_path(self.path)
+        others = [self.picture] if pictured else []
+        others += [] if self.report is None else [self.report]
+        # left by a run that may be the same; who goes on looks again when the model is there
+        may_be_ours = self.resume and (
+            record_left(record, self.path) is not None or (not record.exists() and is_unfinished(self.path))
+        )
+        for path in (self.path, self.table, record, *self.trajectories, *others):
+            try:
+                refuse_existing_file(path, self.overwrite or may_be_ours)
+            except MoldiffError as error:
+                if os.path.isfile(path) and not record.exists() and old_record(self.path) is None:
+                    raise MoldiffError(
+                        f"{error} (it has no run record: unfinished, or from elsewhere)", argument=error.argument
+                    ) from error
+                raise
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""
