@@ -91,6 +91,8 @@ def test_a_copy_of_what_a_cheap_check_left_out_is_left_out_for_the_same_reason()
     result = moldiff.filter(["CCCCCCCC", "CCCCCCCC", "CCO", "OCC"], where="mw<100")
     assert list(result.table["status"]) == ["filtered", "filtered", "valid", "duplicate"]
     assert list(result.table["inchikey"][:2]) == ["", ""]
+    every = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], where="mw<100", all_checks=True)
+    assert list(every.table["status"]) == ["filtered", "filtered"]
     dear = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], alerts="pains", where="qed>0.9", dedup=False)
     assert list(dear.table["status"]) == ["filtered", "filtered"]
     after = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], where="qed>0.9")
