@@ -7,18 +7,15 @@ forked: forking a process with torch's threads can deadlock. They end when their
 
 from __future__ import annotations
 
-import importlib
 import itertools
-import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing import get_context
 from multiprocessing.util import Finalize
@@ -28,11 +25,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited
-
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+from moldiff.worker_process import ALARM, NOWHERE, apply, each, load, set_up
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,8 +35,7 @@ ATTEMPTS = 2  # pools in a row that may break before they have done anything
 MEMORY_MB = 4096  # of a worker's own data: what needs more is no molecule that anybody waits for
 DEADLINE_S = 60.0  # for the chemistry of one molecule, which takes milliseconds; decoding anew may take 20 s
 GRACE_S = 2.0  # until a worker that does not heed its own alarm is killed
-
-_ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
+_SLOTS = 1024  # batches at once of which is known which item they are at
 
 
 @dataclass(frozen=True)
@@ -81,8 +73,8 @@ class Pool:
     def map_batches(
         self, function: Callable[[Iterable[Item]], Result], batches: Iterable[Sequence[Item]], *, timeout_s: float
     ) -> Iterator[tuple[Sequence[Item], Result | Lost]]:
-        """Yield (batch, ``function(batch)``) in order. A batch that kills its worker is tried again item by item: then
-        come batches of one, and `Lost` for the item that is to blame.
+        """Yield (batch, ``function(batch)``) in order. A batch that kills its worker is tried again in parts, at worst
+        item by item: then come smaller batches, and `Lost` for the item that is to blame.
 
         Args:
             function: a function of a module. It takes the items of its batch one after the other, and only once.
@@ -114,10 +106,13 @@ class WorkerPool(Pool):
     def __init__(self, workers: int, memory_mb: int = MEMORY_MB) -> None:
         self._workers, self.memory_mb = workers, memory_mb
         self._broken = 0  # times in a row
+        self._places = get_context("spawn").RawArray("q", _SLOTS)  # slot -> place of the item that a batch is at
+        self._slots = deque(range(_SLOTS))  # that no batch has
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:
-        return ProcessPool(self._workers, initializer=_set_up, initargs=(self.memory_mb,), context=get_context("spawn"))
+        started_with = (self.memory_mb, self._places)
+        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=get_context("spawn"))
 
     def __enter__(self) -> Self:
         return self
@@ -134,14 +129,14 @@ class WorkerPool(Pool):
         """Start the processes, without waiting for them, and let them import modules ("package.module") and call
         functions without arguments ("package.module:function"): their first item does not wait for it."""
         for _ in range(self._workers):
-            self._pool.schedule(_load, args=names)
+            self._pool.schedule(load, args=names)
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
     ) -> Iterator[Result | Lost]:
         source = iter(items)
         batches = iter(lambda: list(itertools.islice(source, chunk)), [])
-        for _, found in self.map_batches(partial(_each, function), batches, timeout_s=timeout_s):
+        for _, found in self.map_batches(partial(each, function), batches, timeout_s=timeout_s):
             if isinstance(found, Lost):
                 yield found
             else:
@@ -161,20 +156,33 @@ class WorkerPool(Pool):
         finally:
             line.cancel()
 
-    def submit(self, arguments: Sequence[object], limit: float) -> tuple[ProcessPool, ProcessFuture]:
-        """Have `_apply` called; return by which pool, and its result to come."""
+    def submit(self, batch: _Batch[Item], function: Callable[[Iterable[Item]], Result], timeout_s: float) -> None:
+        """Have a function called with a batch, which then knows its pool, slot and result to come."""
+        if len(batch.items) > 1 and self._slots:
+            batch.slot = self._slots.popleft()
+            self._places[batch.slot] = NOWHERE
+        batch.pool, limit = self._pool, timeout_s * len(batch.items) + GRACE_S
         try:
-            return self._pool, self._pool.schedule(_apply, args=arguments, timeout=limit)
+            arguments = [function, batch.items, timeout_s, batch.slot]
+            batch.future = self._pool.schedule(apply, args=arguments, timeout=limit)
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
-            broken: ProcessFuture = ProcessFuture()
-            broken.set_exception(BrokenProcessPool(str(error)))
-            return self._pool, broken
+            batch.future = ProcessFuture()
+            batch.future.set_exception(BrokenProcessPool(str(error)))
+
+    def place(self, batch: _Batch[Item]) -> int | None:
+        """Take back the slot of a batch that nobody works on any more; return at which item that ended, if that is
+        known."""
+        if batch.slot == NOWHERE:
+            return None
+        found = self._places[batch.slot]
+        self._slots.append(batch.slot)
+        return None if found == NOWHERE else int(found)
 
     def worked(self) -> None:
         """Take note that the processes have done something."""
         self._broken = 0
 
-    def replace(self, broken: ProcessPool) -> None:
+    def replace(self, broken: ProcessPool | None) -> None:
         """Start anew, unless that was done; MoldiffError if processes broke before without having done anything."""
         if broken is not self._pool:
             return
@@ -188,6 +196,23 @@ class WorkerPool(Pool):
         self._pool = self._started()
 
 
+@dataclass
+class _Batch(Generic[Item]):
+    """Items that are sent together.
+
+    Attributes:
+        items: of the batch.
+        pool: it was sent to.
+        future: its result to come.
+        slot: where its worker writes down which item it is at; `NOWHERE` = it does not.
+    """
+
+    items: Sequence[Item]
+    pool: ProcessPool | None = None
+    future: ProcessFuture = field(default_factory=ProcessFuture)
+    slot: int = NOWHERE
+
+
 class _Line(Generic[Item, Result]):
     """Batches that wait for their turn, in order.
 
@@ -197,49 +222,69 @@ class _Line(Generic[Item, Result]):
         timeout_s: for an item.
 
     Attributes:
-        waiting: each with the pool it was sent to, and its result to come.
+        waiting: sent already.
     """
 
     def __init__(self, pool: WorkerPool, function: Callable[[Iterable[Item]], Result], timeout_s: float) -> None:
         self._pool, self._function, self._timeout_s = pool, function, timeout_s
-        self.waiting: deque[tuple[Sequence[Item], ProcessPool, ProcessFuture]] = deque()
+        self.waiting: deque[_Batch[Item]] = deque()
 
     def append(self, items: Sequence[Item]) -> None:
         self.waiting.append(self._sent(items))
 
-    def _sent(self, items: Sequence[Item]) -> tuple[Sequence[Item], ProcessPool, ProcessFuture]:
-        limit = self._timeout_s * len(items) + GRACE_S
-        return items, *self._pool.submit([self._function, items, self._timeout_s], limit)
+    def _sent(self, items: Sequence[Item]) -> _Batch[Item]:
+        batch = _Batch(items)
+        self._pool.submit(batch, self._function, self._timeout_s)
+        return batch
 
     def first(self) -> Iterator[tuple[Sequence[Item], Result | Lost]]:
         """Take the first batch off the line; yield it with its result, or put its items into its place."""
-        items, pool, future = self.waiting.popleft()
+        batch = self.waiting.popleft()
         try:
-            found: Result = awaited(future)
+            found: Result = awaited(batch.future)
         except (BrokenProcessPool, CancelledError):
-            self._pool.replace(pool)
-            again = [items, *(batch for batch, *_ in self.waiting)]
+            self._pool.replace(batch.pool)
+            again = [batch.items, *(other.items for other in self.waiting)]
             self.waiting = deque(map(self._sent, again))
         except (ProcessExpired, TimeoutError, MemoryError) as error:
-            if len(items) == 1:
-                yield items, Lost(self._reason(error))
+            place = self._pool.place(batch)
+            if len(batch.items) == 1:
+                yield batch.items, Lost(self._reason(error))
             else:
-                self.waiting.extendleft(self._sent([item]) for item in reversed(items))
+                self.waiting.extendleft(reversed(self._parts(batch.items, place, error)))
         else:
+            self._pool.place(batch)
             self._pool.worked()
-            yield items, found
+            yield batch.items, found
+
+    def _parts(self, items: Sequence[Item], place: int | None, error: Exception) -> list[_Batch[Item]]:
+        """Return smaller batches, in order: where the worker ended is known, what stands before and behind stays
+        together. What took too long has had its time; what crashed is tried once more, alone."""
+        if place is None:
+            return [self._sent([item]) for item in items]
+        parts = [items[:place], items[place : place + 1], items[place + 1 :]]
+        if not self._is_timeout(error):
+            return [self._sent(part) for part in parts if part]
+        lost = _Batch(parts[1])
+        lost.future.set_exception(error)
+        return [lost if part is parts[1] else self._sent(part) for part in parts if part]
 
     def cancel(self) -> None:
         """Give up what nobody waits for any more; its workers are ended."""
-        for *_, future in self.waiting:
-            future.cancel()
+        for batch in self.waiting:  # their slots stay taken: a worker may still write there
+            batch.future.cancel()
+
+    @staticmethod
+    def _is_timeout(error: Exception) -> bool:
+        code = int(error.exitcode or 0) if isinstance(error, ProcessExpired) else 0
+        return isinstance(error, TimeoutError) or (ALARM is not None and code == -ALARM)
 
     def _reason(self, error: ProcessExpired | TimeoutError | MemoryError) -> str:
         if isinstance(error, MemoryError):
             return f"memory: more than {self._pool.memory_mb} MiB"
-        code = 0 if isinstance(error, TimeoutError) else int(error.exitcode or 0)
-        if isinstance(error, TimeoutError) or (_ALARM is not None and code == -_ALARM):
+        if isinstance(error, TimeoutError) or self._is_timeout(error):
             return f"timeout: not done within {self._timeout_s:g} s"
+        code = int(error.exitcode or 0)
         try:
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         except ValueError:
@@ -274,52 +319,3 @@ def _standing(parent: int, workers: int) -> WorkerPool:
     # before multiprocessing ends what it knows of: while it waits for that, the pool would replace it
     Finalize(pool, pool.stop, exitpriority=10)
     return pool
-
-
-def _load(*names: str) -> None:
-    for name in names:
-        module, _, function = name.partition(":")
-        found = importlib.import_module(module)
-        if function:
-            getattr(found, function)()
-
-
-def _each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    return [function(item) for item in items]
-
-
-def _apply(function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float) -> Result:
-    """Work on a batch. Runs in a worker."""
-    if _ALARM is None:
-        return function(items)
-    try:
-        return function(_timed(items, timeout_s))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _timed(items: Sequence[Item], timeout_s: float) -> Iterator[Item]:
-    """Yield items; the process ends if the next one is not asked for in time, whatever holds the interpreter."""
-    for item in items:
-        signal.setitimer(signal.ITIMER_REAL, timeout_s)
-        yield item
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-
-
-def _set_up(memory_mb: int) -> None:
-    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
-    if resource is not None:
-        limit = memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if _ALARM is not None:
-        signal.signal(_ALARM, signal.SIG_DFL)  # ends the process
-    os.environ["OMP_NUM_THREADS"] = "1"
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

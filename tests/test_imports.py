@@ -18,9 +18,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
     "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
-    "threads",
-    "processes", "arguments", "interruption", "provenance", "run_record", "arrays", "reading", "hash_sums",
-    "folders", "foreign_text", "deprecations", "status", "sections", "choices", "conditions", "data_frames", "journal",
+    "threads", "processes", "worker_process", "arguments", "interruption", "provenance", "run_record", "arrays",
+    "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
+    "choices", "conditions", "data_frames", "journal",
 }  # fmt: skip
 LAYERS = [
     BASE,

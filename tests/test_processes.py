@@ -4,11 +4,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from poison import total, work, worker_number
+from poison import noted, total, work, worker_number
 
 import moldiff
 from moldiff.processes import Lost, pool_of, standing_pool
@@ -65,6 +67,20 @@ def test_batches_that_cost_their_worker_come_back_one_by_one() -> None:
         found = list(pool.map_batches(total, batches, timeout_s=60.0))
     assert [batch for batch, _ in found] == [[1, 2], [3], ["crash"], [4], [5]]
     assert [result for _, result in found if not isinstance(result, Lost)] == [6, 6, 8, 10]
+
+
+@pytest.mark.parametrize(("deed", "times"), [("hang", 1), ("crash", 2), ("greedy", 2)])
+def test_of_a_batch_the_one_to_blame_is_known(deed: str, times: int, tmp_path: Path) -> None:
+    """What took too long is not given the same time again, what crashed is; nothing else is tried one by one."""
+    seen = tmp_path / "seen"
+    items = [*range(4), deed, *range(5, 20)]
+    results = list(map_items(partial(noted, seen), items, workers=1, chunk=20, timeout_s=2.0))
+    assert isinstance(results.pop(4), Lost)
+    assert results == [2 * n for n in range(20) if n != 4]
+    counted = Counter(seen.read_text().split())
+    assert counted[deed] == times
+    assert [counted[str(n)] for n in range(4)] == [2] * 4
+    assert [counted[str(n)] for n in range(5, 20)] == [1] * 15
 
 
 def test_one_worker_can_be_this_process() -> None:

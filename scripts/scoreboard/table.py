@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.scoreboard import folders, fuzz, runs
+from scripts.scoreboard import folders, fuzz, learning, runs
 from scripts.scoreboard.findings import Row
 
 ROWS = (
@@ -277,7 +277,8 @@ ROWS = (
         "learns",
         "16 molecules by heart: loss down 90 %, 95 % of samples one of them, below 3 min on a CPU",
         tests=("training/test_train.py::test_training_lowers_the_loss",),
-        lacking="16 molecules by heart",
+        measures=(learning.measure,),
+        cause="of a molecule in much noise many are likely, so that a share of the loss is left whatever is learnt",
     ),
     Row(
         "R23",

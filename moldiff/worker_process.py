@@ -1,0 +1,85 @@
+"""Work inside a worker process of `moldiff.processes`: its limits, its alarm, and which item it is at."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from typing import TypeVar
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
+NOWHERE = -1
+
+_places: MutableSequence[int] = []  # slot -> place of the item that a batch is at; shared with the parent
+
+
+def load(*names: str) -> None:
+    """Import modules ("package.module") and call functions without arguments ("package.module:function")."""
+    for name in names:
+        module, _, function = name.partition(":")
+        found = importlib.import_module(module)
+        if function:
+            getattr(found, function)()
+
+
+def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Return what a function makes of each item."""
+    return [function(item) for item in items]
+
+
+def apply(function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float, slot: int) -> Result:
+    """Return what a function makes of a batch, whose items have so many seconds each; see `_at` for the slot."""
+    if ALARM is None:
+        return function(items)
+    try:
+        return function(_timed(items, timeout_s, slot))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _timed(items: Sequence[Item], timeout_s: float, slot: int) -> Iterator[Item]:
+    """Yield items; the process ends if the next one is not asked for in time, whatever holds the interpreter."""
+    for place, item in enumerate(items):
+        _at(slot, place)
+        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        yield item
+    _at(slot, NOWHERE)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+
+
+def _at(slot: int, place: int) -> None:
+    """Write down which item of a batch this worker is at; its parent reads it if the worker ends there."""
+    if slot != NOWHERE:
+        _places[slot] = place
+
+
+def set_up(memory_mb: int, places: MutableSequence[int]) -> None:
+    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
+    global _places
+    _places = places
+    if resource is not None:
+        limit = memory_mb * 2**20
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if ALARM is not None:
+        signal.signal(ALARM, signal.SIG_DFL)  # ends the process
+    os.environ["OMP_NUM_THREADS"] = "1"
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
