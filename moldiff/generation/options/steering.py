@@ -166,7 +166,7 @@ def steer(
     unconditioned = [target.name for target in targets if target in pursued or target.name not in model.conditions]
     estimators = {} if guide is None else guide.estimators
     tracker = TargetTracker(targets, known, model.conditions, unconditioned, estimators, calculators)
-    certain = _certain(options.formula, model, targets)
+    certain = _certain(options.formula, model)
     free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
     if not targets:
         return Steering(
@@ -185,12 +185,10 @@ def steer(
     return Steering(tracker, told, guidance, constraints, sizes, options.n_atoms, fragment, resample, gradient)
 
 
-def _certain(formula: Mapping[str, int] | None, model: MoleculeModel, targets: tuple[Target, ...]) -> dict[str, float]:
-    """Return the model's properties that a formula fixes and no target names, with their values, as far as the model
-    has seen such values."""
+def _certain(formula: Mapping[str, int] | None, model: MoleculeModel) -> dict[str, float]:
+    """Return the model's properties that a formula fixes, with their values, as far as the model has seen such
+    values."""
     if formula is None or HEAVY_ATOM_COUNT not in model.conditions:
-        return {}
-    if any(target.name == HEAVY_ATOM_COUNT for target in targets):
         return {}
     count = sum(count for symbol, count in formula.items() if symbol != "H")
     row = model.statistics.properties[HEAVY_ATOM_COUNT]

@@ -202,6 +202,7 @@ def test_the_model_is_told_how_many_heavy_atoms_a_formula_has(counting: Molecule
     assert steer(free, counting, {}, "model").guidance is None, "plain conditioning: one evaluation"
     np.testing.assert_equal(condition_of(wishes(), counting), [np.nan, np.nan])
     np.testing.assert_equal(condition_of(wishes("heavy_atom_count=3", formula="C2H6O"), counting), [np.nan, 3])
+    np.testing.assert_equal(condition_of(wishes("heavy_atom_count=2..6", formula="C2H6O"), counting), [np.nan, 3])
     np.testing.assert_equal(condition_of(wishes(formula="C9H2O"), counting), [np.nan, np.nan])
 
 
