@@ -65,13 +65,15 @@ def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecor
 
 def _guarded(path: Path, reader: Callable[[Path], Iterator[TextRecord]]) -> Iterator[TextRecord]:
     count = empty = 0
+    noted: set[str] = set()
     try:
         for record in reader(path):
             count += 1
             empty = 0 if record.text.strip() or not _is_empty(record) else empty + 1
             if empty > MAX_EMPTY:
                 raise MoldiffError(f"{path}: more than {MAX_EMPTY} empty records in a row, up to record {count}")
-            if record.note:
+            if record.note and record.note not in noted:
+                noted.add(record.note)
                 tell_once(f"{path}, record {count}: {record.note} (more such records are not named)")
             yield record
     except (EOFError, zlib.error, gzip.BadGzipFile, tarfile.TarError, csv.Error) as error:

@@ -124,3 +124,11 @@ def test_smiles_files_of_any_separator(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.smi"
     path.write_text(f"smiles,name\n{line}\n")
     assert found(path) == [("a", "CCO")]
+
+
+def test_what_was_taken_out_is_told_of_the_first_record_of_a_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "three.smi").write_text("C\u200bO a\nC\u200bN b\nC\u200bC c\n", encoding="utf-8")
+    assert len(list(read_texts(tmp_path / "three.smi"))) == 3
+    assert [line.split(":")[0].rpartition(", ")[2] for line in caplog.messages] == ["record 1"]
