@@ -8,6 +8,7 @@ from typing import TypeVar
 Cell = TypeVar("Cell")
 
 _FORMULA = re.compile(r"'*(?!'|[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$)[=+\-@\t\r＝＋－＠]", re.IGNORECASE)
+_FIRST = frozenset("'=+-@＝＋－＠")  # letters that the text of a formula may begin with, of those that can be seen
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -19,6 +20,8 @@ def safe_cell(value: Cell) -> Cell | str:
     it is. Control characters, which could only garble what shows the table, become question marks.
     """
     if not isinstance(value, str):
+        return value
+    if value.isprintable() and value[:1] not in _FIRST:
         return value
     text = _CONTROL.sub("?", value)
     return f"'{text}" if _FORMULA.match(text) else text

@@ -29,7 +29,8 @@ _EVEN = 0.006  # relative spread of lengths that are drawn, not measured
 _MEASURED, _STRETCHED = 0.15, 0.05  # relative difference to radii: most of a molecule's, and of a drawing's mean
 _KINDS_DIFFER = 1.04  # ratio of lengths that differ in any molecule
 _DRAWN_ANGLE = (118.5, 121.5)  # degrees; a chain of single bonds has 109 to 116
-_SHORTENING = {2.0: 0.87, 3.0: 0.79, 1.5: 0.92}  # by bond order; 1.5 is aromatic
+_SHORTENING = np.ones(4 * 10)  # by four times the order of a bond
+_SHORTENING[[8, 12, 6]] = 0.87, 0.79, 0.92  # double, triple, aromatic
 _TETRAHEDRAL = frozenset({5, 6, 7, 14, 15})  # B, C, N, Si, P: with four neighbours never flat
 
 
@@ -45,7 +46,7 @@ def coordinates_problem(mol: Chem.Mol) -> str:
         return ""
     ends, expected = expected_lengths(mol)
     lengths = np.linalg.norm(pos[ends[:, 0]] - pos[ends[:, 1]], axis=1)
-    ratio = float(np.median(lengths / expected)) if len(ends) else 0.0
+    ratio = _median(lengths / expected) if len(ends) else 0.0
     if ratio < LENGTH_RANGE[0] / 10 and float(np.ptp(pos, axis=0).max()) < _EXTENT:
         return f"{COINCIDENT}: all lie on one point"
     if len(ends):
@@ -59,15 +60,21 @@ def coordinates_problem(mol: Chem.Mol) -> str:
 def expected_lengths(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
     """Return (m, 2) the ends of the bonds and (m,) the lengths that radii and orders give them, angstrom."""
     # matrices, as a loop over RDKit's bonds takes ten times as long
-    first, second = np.nonzero(np.triu(Chem.GetAdjacencyMatrix(mol, force=True)))
     orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
-    shortening = np.ones(len(first))
-    for order, factor in _SHORTENING.items():
-        shortening[orders[first, second] == order] = factor
+    first, second = np.nonzero(np.triu(orders))
+    if len(first) < mol.GetNumBonds():  # some have the order 0
+        first, second = np.nonzero(np.triu(Chem.GetAdjacencyMatrix(mol, force=True)))
+    shortening = _SHORTENING[(4.0 * orders[first, second]).astype(np.int64)]
     atom = mol.GetAtomWithIdx
     radii = _radii()[[atom(index).GetAtomicNum() for index in range(mol.GetNumAtoms())]]
     lengths = np.maximum(radii[first] + radii[second], 0.5) * shortening  # two dummy atoms have no radii
     return np.stack([first, second], axis=1), lengths
+
+
+def _median(values: np.ndarray) -> float:
+    """Return the median, as `np.median` does in five times the time."""
+    ordered, middle = np.sort(values), len(values) // 2
+    return float(ordered[middle] if len(values) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
 
 
 @functools.cache
@@ -132,6 +139,8 @@ def _is_drawn_chain(atom: Chem.Atom, pos: np.ndarray) -> bool:
 def _length_problem(mol: Chem.Mol, ends: np.ndarray, lengths: np.ndarray, expected: np.ndarray) -> str:
     """Return which bond is furthest beyond `LENGTH_RANGE`."""
     ratios = lengths / expected
+    if LENGTH_RANGE[0] <= ratios.min() and ratios.max() <= LENGTH_RANGE[1]:
+        return ""
     worst = int(np.abs(np.log(np.maximum(ratios, 1e-9))).argmax())
     if LENGTH_RANGE[0] <= ratios[worst] <= LENGTH_RANGE[1]:
         return ""

@@ -21,7 +21,8 @@ def canonical_smiles(mol: Chem.Mol, *, stereo: bool) -> str:
     """Return the canonical SMILES of a sanitised molecule without hydrogens, with or without stereo and isotopes."""
     with rdBase.BlockLogs():
         if stereo:
-            return str(Chem.MolToSmiles(without_hydrogens(mol)))
+            bare = mol.GetNumHeavyAtoms() == mol.GetNumAtoms()
+            return str(Chem.MolToSmiles(mol if bare else without_hydrogens(mol)))
         flat = Chem.Mol(mol)
         # before the hydrogens: one that defines an imine's stereo would stay and make the text depend on the geometry
         Chem.RemoveStereochemistry(flat)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from moldiff.chem.filters.checks import Subject
 from moldiff.chem.filters.hazards import ReleaseCheck
@@ -28,12 +29,12 @@ class Sheet:
     own_texts: frozenset[str]
     tags: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def headings(self) -> tuple[str, ...]:
         """The names of all columns. A data field whose name is one of ours has ``input_`` before it."""
         return (*self.columns, *apart(self.tags, self.columns).values())
 
-    @property
+    @cached_property
     def texts(self) -> frozenset[str]:
         """All columns that hold texts."""
         return self.own_texts | set(apart(self.tags, self.columns).values())
@@ -45,7 +46,7 @@ class Sheet:
 
     def cells(self, row: Row) -> list[object]:
         """Return the cells of a row, None where there is nothing."""
-        return [*row.cells(self.columns).values(), *(row.tags.get(tag) for tag in self.tags)]
+        return [*row.in_order(self.columns), *map(row.tags.get, self.tags)]
 
     def line(self, row: Row) -> tuple[str, ...]:
         """Return SMILES and name, behind them the mark of what may be handed out with care alone; what has no name has

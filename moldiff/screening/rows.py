@@ -69,7 +69,12 @@ class Row:
 
     def cells(self, columns: Sequence[str]) -> dict[str, object]:
         """Return the row as values by column, numbers as numbers; None where there is none."""
-        own: dict[str, object] = {
+        return dict(zip(columns, self.in_order(columns), strict=True))
+
+    def in_order(self, columns: Sequence[str]) -> list[object]:
+        """Return the values of some columns, see `cells`."""
+        found: dict[str, object] = {
+            **self.values,
             "record": self.number,
             "file": self.file,
             "name": self.name,
@@ -82,8 +87,7 @@ class Row:
             "smiles": self.smiles,
             "inchikey": self.inchikey,
         }
-        found = {**self.values, **own}
-        return {name: found.get(name) for name in columns}
+        return list(map(found.get, columns))
 
 
 class FirstRecords(Protocol):

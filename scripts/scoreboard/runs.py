@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from rdkit import Chem
 
-from moldiff.chem.io.records import read_records
 from moldiff.models.equivariance import equivariance_errors
 from moldiff.models.folder import list_models, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from scripts.benchmarks.enumerated import write_library
 from scripts.benchmarks.hazards import hits_of
 from scripts.benchmarks.kills import TABLES, kill_runs
+from scripts.benchmarks.watched import watch
 from scripts.scoreboard.commands import run_moldiff, run_python
 from scripts.scoreboard.findings import Finding, Share
 from scripts.scoreboard.named_tests import ROOT, run_tests
@@ -31,6 +27,9 @@ DRAW = ("generate", "--model", "qm9_fast", "--device", "cpu", "--seed", "5", "--
 _RESUMED = "integration/test_resume.py::test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes"
 _TRAINED = "training/test_train.py::test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit"
 _GENERATING = 5  # of the commands of that test: generate in four ways, and vary
+SCREEN = ("--where", "mw<500", "--where", "logp<5", "--where", "tpsa<140", "--rules", "lipinski,veber")
+"""What R18 asks of molecules."""
+SHARD = 2000  # records of a shard, by default
 _LIMITS = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 
@@ -136,51 +135,22 @@ def measure_memory(share: Share) -> Iterator[Finding]:
     count = share.of(1_000_000)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _library(folder / "library.smi", count)
-        words = [sys.executable, "-m", "moldiff", "screen", "library.smi", "--where", "mw<500", "--top", "1"]
-        words += ["--workers", "1", "-o", "run"]
-        process = subprocess.Popen(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        main, most = list[float](), 0.0
-        while process.poll() is None:
-            sizes = {number: _resident_mb(number) for number in (process.pid, *_children(process.pid))}
-            main.append(sizes[process.pid])
-            most = max(most, *sizes.values())
-            time.sleep(1.0)
-    later = np.array([size for size in main[len(main) // 4 :] if size])
-    # the file is gone through at an even pace
-    slope = float(np.polyfit(np.linspace(0.25, 1.0, len(later)) * count / 1e5, later, 1)[0]) if len(later) > 2 else 0.0
-    figure = f"{count:,} molecules: at most {most:.0f} MB a process, slope {slope:+.2f} MB for 100,000"
-    if process.returncode:
-        figure += f", status {process.returncode}"
-    yield Finding(figure, holds=process.returncode == 0 and most <= 600 and slope <= 1.0, whole=share.whole)
-
-
-def _library(path: Path, count: int) -> None:
-    """Write a library of different molecules: the real ones behind chains and linkers."""
-    ends = [Chem.MolToSmiles(Chem.RemoveHs(record.mol)) for record in read_records(SAMPLE) if record.mol is not None]
-    linkers = ("", "C(=O)N", "OC", "C(F)", "N", "S", "C#C", "C(=O)O")
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(count):
-            rest, end = divmod(number, len(ends))
-            chain, linker = divmod(rest, len(linkers))
-            file.write(f"C{'C' * (chain % 25)}{'N' * (chain // 25)}{linkers[linker]}{ends[end]} m{number}\n")
-
-
-def _children(process: int) -> list[int]:
-    try:
-        text = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="utf-8")
-    except OSError:
-        return []
-    return [int(word) for word in text.split()]
-
-
-def _resident_mb(process: int) -> float:
-    """Return the resident memory of a process; 0 once it has ended."""
-    try:
-        pages = int(Path(f"/proc/{process}/statm").read_text(encoding="utf-8").split()[1])
-    except (OSError, IndexError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+        write_library(folder / "library.smi", count)
+        words = ["screen", "library.smi", *SCREEN, "--top", "1", "--workers", "1", "-o", "run"]
+        seen = watch(words, folder, lambda: len(list(folder.glob("run/rows/*/*.parquet"))))
+    shards = -(-count // SHARD)
+    slopes = [seen.slope(memory, shards) / count * 1e5 for memory in (seen.main, seen.worker)]
+    figure = (
+        f"{count:,} molecules: at most {seen.main.max():.0f} MB in the main process and {seen.worker.max():.0f} MB "
+    )
+    figure += (
+        f"in the worker, slope {slopes[0]:+.2f} and {slopes[1]:+.2f} MB for 100,000; {seen.seconds / 3600:.2f} h, "
+    )
+    figure += f"{1000 * seen.cpu / count:.2f} ms of processor time each"
+    if seen.status:
+        figure += f", status {seen.status}"
+    holds = seen.status == 0 and seen.most <= 600 and max(slopes) <= 1.0
+    yield Finding(figure, holds=holds, whole=share.whole)
 
 
 def measure_false_blocks(share: Share) -> Iterator[Finding]:

@@ -7,7 +7,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
-from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
+from moldiff.chem import coordinates
+from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem, expected_lengths
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
 
@@ -114,3 +115,23 @@ def test_no_and_not_finite_coordinates() -> None:
     helium = Chem.MolFromSmiles("[He]")
     helium.AddConformer(Chem.Conformer(1))
     assert coordinates_problem(helium) == ""
+
+
+def test_every_bond_has_the_length_of_its_radii_and_order() -> None:
+    mol = Chem.RWMol(Chem.MolFromSmiles("C#CC=Cc1ccccc1.[Na]"))
+    mol.AddBond(0, mol.GetNumAtoms() - 1, Chem.BondType.ZERO)
+    factors = {"SINGLE": 1.0, "DOUBLE": 0.87, "TRIPLE": 0.79, "AROMATIC": 0.92, "ZERO": 1.0}
+    radius = Chem.GetPeriodicTable().GetRcovalent
+    expected = {
+        (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()): factors[str(bond.GetBondType())]
+        * (radius(bond.GetBeginAtom().GetAtomicNum()) + radius(bond.GetEndAtom().GetAtomicNum()))
+        for bond in mol.GetBonds()
+    }
+    ends, lengths = expected_lengths(mol)
+    found = dict(zip(map(tuple, ends.tolist()), lengths.tolist(), strict=True))
+    assert found == pytest.approx({tuple(sorted(pair)): length for pair, length in expected.items()})
+
+
+def test_the_median_is_that_of_numpy() -> None:
+    values = np.random.default_rng(0).normal(size=30)
+    assert [coordinates._median(values[:n]) for n in range(1, 31)] == [np.median(values[:n]) for n in range(1, 31)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import Score, imported_score
@@ -80,16 +80,22 @@ class MeasureCheck:
     def cost(self) -> float:
         return self.measure.cost
 
+    @cached_property
+    def _limit(self) -> str:
+        """All conditions."""
+        return " and ".join(one.limit for one in self.conditions)
+
     def __call__(self, subject: Subject) -> CheckResult:
         """Return the result; its value is the number, its limit the condition that does not hold, or all of them."""
         found = self.measure(subject)
+        name = self.measure.name
         value = None if math.isnan(found.value) else found.value
         broken = next((condition for condition in self.conditions if not condition.holds(found.value)), None)
         if broken is None:
-            return CheckResult(self.name, True, value, "", " and ".join(one.limit for one in self.conditions))
+            return CheckResult(name, True, value, "", self._limit)
         told = "not known" if value is None else f"{value:.6g}"
         more = f" ({found.detail})" if found.detail else ""
-        return CheckResult(self.name, False, value, f"{told}{more}, must be {broken.limit}", broken.limit)
+        return CheckResult(name, False, value, f"{told}{more}, must be {broken.limit}", broken.limit)
 
 
 def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = "where") -> Measure:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ MAX_SMILES = 10_000
 SHOWN = 60  # characters of a text that a reason quotes
 MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
 MAX_BLANK = 1_000_000  # lines without a word in a row
+_RETURNS = re.compile(r"\r+\n")
 
 
 @dataclass(frozen=True)
@@ -41,25 +43,79 @@ class TextRecord:
     note: str = ""
 
 
-def capped_lines(path: Path, handle: io.TextIOBase) -> Iterator[str]:
-    """Yield lines; what is longer than a record may be is cut just behind that length, and never kept.
+def capped_lines(path: Path, text: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of `capped_pieces`."""
+    for piece in capped_pieces(path, text):
+        yield from io.StringIO(piece, newline="\n")
+
+
+def capped_pieces(path: Path, text: Iterable[str]) -> Iterator[str]:
+    """Yield a text in pieces of whole lines, many at once; a line that is longer than a record may be is a piece of its
+    own, cut just behind that length, and never kept.
+
+    Args:
+        path: named in messages.
+        text: in pieces of any ends, each shorter than a record may be.
 
     Raises:
         MoldiffError: a line of more than `MAX_LINE` characters (a file of zeros, a packed bomb), or more than
             `MAX_BLANK` blank ones in a row.
     """
-    number = blank = 0
-    while line := handle.readline(MAX_RECORD + 2):
-        number, size, rest = number + 1, len(line), line
-        blank = blank + 1 if line.isspace() else 0
-        if blank > MAX_BLANK:
-            raise MoldiffError(f"{path}: more than {MAX_BLANK} blank lines in a row, up to line {number}")
-        while size > MAX_RECORD and not rest.endswith("\n") and rest:
-            rest = handle.readline(MAX_RECORD)
-            size += len(rest)
+    lines, rest, size = _LineCount(path), "", 0  # of the last line so far: what is kept of it, and its length
+    for piece in text:
+        first = piece.find("\n") + 1
+        end = first or len(piece)
+        if size + end > MAX_RECORD:
+            rest, size = rest + piece[:end][: max(0, MAX_RECORD + 2 - len(rest))], size + end
             if size > MAX_LINE:
-                raise MoldiffError(f"{path}: line {number} has more than {MAX_LINE} characters")
-        yield line.rstrip("\r\n") + "\n" if line.endswith("\r\n") else line
+                raise MoldiffError(f"{path}: line {lines.number + 1} has more than {MAX_LINE} characters")
+            if not first:
+                continue
+            yield lines.counted(rest)
+            rest, piece = "", piece[first:]
+        if last := piece.rfind("\n") + 1:
+            yield lines.counted(rest + piece[:last])
+            rest = piece[last:]
+        else:
+            rest += piece
+        size = len(rest)
+    if rest:
+        yield lines.counted(rest)
+
+
+class _LineCount:
+    """Counts the lines of pieces, and those without a word.
+
+    Args:
+        path: named in messages.
+
+    Attributes:
+        number: of the last line, from 1.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.number = 0
+        self._path, self._blank = path, 0
+
+    def counted(self, piece: str) -> str:
+        """Return a piece with plain ends of lines; MoldiffError if there are more blank lines in a row than there may
+        be. Those in the midst of a piece are too few, and not looked at."""
+        lines = piece.count("\n") + (not piece.endswith("\n"))
+        if piece.isspace():
+            self._see(self._blank + lines, self.number + lines)
+        else:
+            first = piece[: len(piece) - len(piece.lstrip())].count("\n")
+            self._see(self._blank + first, self.number + first)
+            self._see(max(0, piece[len(piece.rstrip()) :].count("\n") - 1), self.number + lines)
+        self.number += lines
+        return _RETURNS.sub("\n", piece) if "\r" in piece else piece
+
+    def _see(self, blank: int, last: int) -> None:
+        """Take note of so many blank lines in a row, up to a line."""
+        if blank > MAX_BLANK:
+            told = f"more than {MAX_BLANK} blank lines in a row, up to line {last - blank + MAX_BLANK + 1}"
+            raise MoldiffError(f"{self._path}: {told}")
+        self._blank = blank
 
 
 def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> TextRecord:

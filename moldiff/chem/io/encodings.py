@@ -9,14 +9,16 @@ import io
 import logging
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from moldiff.reading import open_regular
 
 logger = logging.getLogger(__name__)
 
 _HEAD = 4096  # bytes that tell the encoding
+_PIECE = 1 << 16  # bytes that are read at once
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no text has
 _GZIP = b"\x1f\x8b"
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
@@ -43,7 +45,36 @@ def tell_once(message: str) -> None:
     logger.warning("%s", message)
 
 
-def open_text(path: Path) -> io.TextIOWrapper:
+class ForeignText:
+    """An open text file, as a context; see `open_text`.
+
+    Args:
+        handle: bytes, from the beginning.
+        encoding: of them; what it cannot read is Windows-1252.
+        translate: any end of line becomes a line feed.
+    """
+
+    def __init__(self, handle: Any, encoding: str, *, translate: bool) -> None:
+        self._handle = handle
+        decoder = codecs.getincrementaldecoder(encoding)(_ERRORS)
+        self._decoder = io.IncrementalNewlineDecoder(decoder, translate) if translate else decoder
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.close()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the text in pieces of at most `_PIECE` characters, as they come."""
+        while data := self._handle.read1(_PIECE):
+            if piece := self._decoder.decode(data):
+                yield piece
+        if piece := self._decoder.decode(b"", True):
+            yield piece
+
+
+def open_text(path: Path) -> ForeignText:
     """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252."""
     with open_regular(path) as plain:
         packed = path.name.lower().endswith(".gz") or plain.read(2) == _GZIP
@@ -55,8 +86,7 @@ def open_text(path: Path) -> io.TextIOWrapper:
     elif not _is_utf8(head) and not _CONTROL.search(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
-    newline = "\n" if b"\r\r\n" in head else None
-    return io.TextIOWrapper(handle, encoding=encoding, errors=_ERRORS, newline=newline)
+    return ForeignText(handle, encoding, translate=b"\r\r\n" not in head)
 
 
 def _encoding(head: bytes) -> str:

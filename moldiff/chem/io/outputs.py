@@ -131,17 +131,12 @@ class ParquetRows(Output[Item]):
 
         self._sheet = sheet
         self._schema = pyarrow.schema([(name, kind(name)) for name in sheet.headings])
+        self._is_text = [name in sheet.texts for name in sheet.headings]
         self._writer = pyarrow.parquet.ParquetWriter(handle, self._schema)
-        self._rows: list[dict[str, object]] = []
+        self._rows: list[Sequence[object]] = []
 
     def add(self, item: Item) -> None:
-        row = dict(zip(self._sheet.headings, self._sheet.cells(item), strict=True))
-        for name, value in row.items():
-            if value is not None and name in self._sheet.texts:
-                row[name] = str(cell(value))
-            elif isinstance(value, str):  # a number as a text file has it
-                row[name] = float(value)
-        self._rows.append(row)
+        self._rows.append(self._sheet.cells(item))
         if len(self._rows) == PARQUET_ROWS:
             self._flush()
 
@@ -152,8 +147,21 @@ class ParquetRows(Output[Item]):
     def _flush(self) -> None:
         import pyarrow
 
-        self._writer.write_table(pyarrow.Table.from_pylist(self._rows, schema=self._schema))
+        columns = zip(*self._rows, strict=True) if self._rows else ((),) * len(self._schema)
+        arrays = [
+            pyarrow.array(list(map(_text if is_text else _number, values)), field.type)
+            for field, is_text, values in zip(self._schema, self._is_text, columns, strict=True)
+        ]
+        self._writer.write_table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
         self._rows = []
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or type(value) is str else str(cell(value))
+
+
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, str) else value  # a number as a text file has it
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TextRecord, capped_lines
+from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TextRecord, capped_pieces
 from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
 
 LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
 
 _END = "M  END"
+_SEPARATOR = re.compile(r"\$\$\$\$.*\n?")
 _TAG = re.compile(r"^>(?:\s+[^<]*|)<(.+)>\s*(?:\([^()]*\))?\s*$")
 _NUMBERED_TAG = re.compile(r"^>(?:\s*|\s+(DT\d+)\s*)$")
 _COUNTS = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$")
@@ -22,8 +23,8 @@ _HEADER = 3  # lines of a mol block in front of its counts
 
 def read_sdf(path: Path) -> Iterator[TextRecord]:
     """Hold records back until one has a mol block, so that a file that is no SDF gives one error and no records."""
-    with open_text(path) as handle:
-        parts = itertools.chain.from_iterable(map(_records, _blocks(capped_lines(path, handle))))
+    with open_text(path) as text:
+        parts = itertools.chain.from_iterable(map(_records, _blocks(capped_pieces(path, text))))
         records = (_numbered(index, part) for index, part in enumerate(parts))
         head: list[TextRecord] = []
         for record in itertools.islice(records, LOOK_AHEAD):
@@ -41,22 +42,31 @@ def _numbered(index: int, record: TextRecord) -> TextRecord:
     return TextRecord(index, record.kind, record.name, record.text, record.tags, record.reason, record.note)
 
 
-def _blocks(handle: Iterable[str]) -> Iterator[list[str] | None]:
-    """Yield the lines between one "$$$$" and the next; None for a record that is too long to keep."""
-    lines: list[str] = []
-    size = 0
-    for line in handle:
-        if line.startswith("$$$$"):
-            yield lines if size <= MAX_RECORD else None
-            lines, size = [], 0
-            continue
-        size += len(line)
-        if size <= MAX_RECORD:
-            lines.append(line.rstrip("\r\n"))
+def _blocks(pieces: Iterable[str]) -> Iterator[list[str] | None]:
+    """Yield the lines between one "$$$$" and the next, from pieces of whole lines; None for a record that is too long
+    to keep."""
+    kept, size = list[str](), 0
+    for piece in pieces:
+        start = 0
+        for separator in _SEPARATOR.finditer(piece):
+            end = separator.start()
+            if end and piece[end - 1] != "\n":
+                continue
+            yield _lines([*kept, piece[start:end]]) if size + end - start <= MAX_RECORD else None
+            kept, size, start = [], 0, separator.end()
+        size += len(piece) - start
+        kept = [*kept, piece[start:]] if size <= MAX_RECORD else []
     if size > MAX_RECORD:
         yield None
-    elif any(line.strip() for line in lines):
-        yield lines
+    elif any(map(str.strip, kept)):
+        yield _lines(kept)
+
+
+def _lines(pieces: Sequence[str]) -> list[str]:
+    """Return lines without their ends."""
+    text = "".join(pieces)
+    lines = text.removesuffix("\n").split("\n") if text else []
+    return [line.rstrip("\r") for line in lines] if "\r" in text else lines
 
 
 def _records(lines: list[str] | None) -> Iterator[TextRecord]:
@@ -79,13 +89,20 @@ def _failure(reason: str) -> TextRecord:
 def _record(lines: list[str], start: int) -> tuple[TextRecord, list[str], int | None]:
     """Return the record that begins at a line, lines behind it that are neither tags nor another record, and where that
     one begins, None if there is none."""
-    end = next((k + 1 for k in range(start, len(lines)) if lines[k].startswith(_END)), len(lines))
+    end = _end_of_block(lines, start)
     following = _next_start(lines, end)
     stop = len(lines) if following is None else following
     tags, strays, doubled = _tags(lines[end:stop])
     note = f"tag '{doubled}' comes more than once" if doubled else ""
     name = lines[start].strip() if start < len(lines) else ""
     return TextRecord(0, "sdf", name, _block(lines[start:end]), tags, note=note), strays, following
+
+
+def _end_of_block(lines: list[str], start: int) -> int:
+    """Return the line behind a mol block that begins at a line; of one without an end, the number of lines."""
+    text = "\n".join(["", *lines[start:]])
+    place = text.find(f"\n{_END}")
+    return len(lines) if place < 0 else start + text.count("\n", 0, place) + 1
 
 
 def _next_start(lines: list[str], end: int) -> int | None:
@@ -107,12 +124,16 @@ def _is_quoted(lines: list[str], blank: int) -> bool:
 def _block(lines: list[str]) -> str:
     """Return a mol block without the blank lines that some editors leave between its atoms, its bonds and its end."""
     counts = next((k for k, line in enumerate(lines) if _COUNTS.match(line)), len(lines))
-    body = [line for line in lines[counts:] if line.strip()]
-    return "\n".join([*lines[:counts], *body]) + "\n"
+    body = lines[counts:]
+    if not all(map(str.strip, body)):
+        lines = [*lines[:counts], *(line for line in body if line.strip())]
+    return "\n".join(lines) + "\n"
 
 
 def _tag_name(line: str) -> str:
     """Return the name of a tag's header, "" if the line is none."""
+    if not line.startswith(">"):
+        return ""
     if found := _TAG.match(line):
         return found.group(1).strip() or "no name"
     numbered = _NUMBERED_TAG.match(line)

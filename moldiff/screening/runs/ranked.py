@@ -61,8 +61,11 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     sheet = kept_sheet(records, plan.tags)
     worth = (COLUMN,) if isinstance(order, Desirability) else ()
     sheet = replace(sheet, columns=(RANK, PICK, *worth, *sheet.columns))
-    entries = _entries_of(run, plan, {row.number for row in rows})
-    ranked = [replace(row, tags=entries[row.number].tags) for row in _placed(plan, order, rows)]
+    placed = list(_placed(plan, order, rows))
+    # without data fields, the inputs are only needed for the top
+    numbers = {row.number for row in placed if plan.tags or PICK in row.values}
+    entries = _entries_of(run, plan, numbers)
+    ranked = [replace(row, tags=entries[row.number].tags) if row.number in numbers else row for row in placed]
     with_all = (
         ParquetRows(files.open(run / RANKED, binary=True), sheet),
         CsvRows(files.open(run / RANKED_CSV, binary=True), sheet),

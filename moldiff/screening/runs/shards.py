@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
@@ -75,6 +77,11 @@ class ShardTables:
                 table.add(row)
             table.close()
 
+    @cached_property
+    def _found(self) -> tuple[str, ...]:
+        """Columns of what the checks found."""
+        return tuple(name for name in self.sheet.columns if name not in COLUMNS)
+
     def read(self, shard: int) -> list[Row]:
         """Return the rows of a shard.
 
@@ -88,11 +95,7 @@ class ShardTables:
         return ((str(cells["status"]), str(cells["stage"])) for cells in _cells(self.path(shard), ["status", "stage"]))
 
     def _row(self, cells: dict[str, object]) -> Row:
-        values = {
-            name: value
-            for name in self.sheet.columns
-            if name not in COLUMNS and isinstance(value := cells[name], float | str)
-        }
+        values: dict[str, Any] = {name: value for name in self._found if (value := cells[name]) is not None}
         stage, number = str(cells["stage"]), cells["record"]
         assert isinstance(number, int)
         row = Row(

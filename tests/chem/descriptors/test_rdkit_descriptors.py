@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
+from rdkit.Chem import QED
 
 from moldiff.chem.descriptors import rdkit_descriptors
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, Property, compute
@@ -59,6 +60,16 @@ def test_explicit_hydrogens_change_nothing() -> None:
             compute(Chem.MolFromSmiles(record.tags["smiles"]), graph), abs=1e-9
         )
         assert all(math.isfinite(value) for value in with_hydrogens.values())
+
+
+def test_qed_is_that_of_rdkit() -> None:
+    odd = ["CS(=O)(=O)O", "O=C1C=CC(=O)C=C1", "c1ccc2c(c1)[nH]cc2CC1CCCC1", "[Na+].[Cl-]", "C", "N#CCC(=O)OCC1CO1"]
+    molecules = [Chem.MolFromSmiles(smiles) for smiles in odd]
+    for path in (DRUGS, DRUGS.parents[2] / "data" / "sample.sdf"):
+        molecules += [record.mol for record in read_records(path)]
+    assert len(molecules) > 200
+    for mol in molecules:
+        assert compute(mol, ["qed"])["qed"] == QED.qed(Chem.Mol(mol)), Chem.MolToSmiles(mol)
 
 
 def test_order_and_choice_follow_the_request() -> None:

@@ -99,6 +99,25 @@ def test_blank_lines_without_end_are_refused(
         list(read_texts(path))
 
 
+def test_lines_are_the_same_however_a_text_comes_in_pieces() -> None:
+    lengths = (0, 3, MAX_RECORD, MAX_RECORD + 1, MAX_RECORD + 2, 2 * MAX_RECORD, 5)
+    text = "".join(" " * (length % 7) + "x" * (length - length % 7) + "\n" for length in lengths) + "  \n\n end"
+    cut = [line if len(line) <= MAX_RECORD + 2 else line[: MAX_RECORD + 2] for line in text.splitlines(keepends=True)]
+    for size in (1 << 16, 99_999, 999_999):
+        pieces = (text[place : place + size] for place in range(0, len(text), size))
+        assert list(capped.capped_lines(Path("a"), pieces)) == cut
+    assert list(capped.capped_lines(Path("a"), "C\r\r\nN\r\nO\rF\n")) == ["C\n", "N\n", "O\rF\n"]
+
+
+def test_blank_lines_are_counted_over_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capped, "MAX_BLANK", 5)
+    text = "C\n" + " \n" * 5 + " N\n" + "\n" * 5 + "O\n \n\n\n\n\n\n"
+    for size in (1, 2, 3, 4):
+        pieces = [text[place : place + size] for place in range(0, len(text), size)]
+        with pytest.raises(MoldiffError, match="more than 5 blank lines in a row, up to line 19"):
+            list(capped.capped_lines(Path("a"), pieces))
+
+
 def test_comments_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_records, "MAX_BLANK", 500)
     path = tmp_path / "a.smi"

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from moldiff.chem.io import encodings
 from moldiff.chem.io.records import read_records, read_texts
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample.sdf"
@@ -73,3 +74,14 @@ def test_blank_lines_and_ends_of_lines_that_were_translated_twice(tmp_path: Path
     assert names(path) == titles(BLOCKS)
     path.write_bytes(whole.replace("\n", "\r").encode())
     assert names(path) == titles(BLOCKS)
+
+
+def test_records_are_the_same_however_the_file_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.sdf"
+    path.write_text(f"{BLOCKS[0]}>  <price>\n5 $$$$\n\n$$$$\n{BLOCKS[1]}$$$$ and more\n$$$$\n{BLOCKS[2]}$$$$")
+    found = list(read_texts(path))
+    assert [text.name for text in found] == [titles(BLOCKS)[0], titles(BLOCKS)[1], "", titles(BLOCKS)[2]]
+    assert found[0].tags == {"price": "5 $$$$"}
+    for size in (1, 2, 5, 64, 999):
+        monkeypatch.setattr(encodings, "_PIECE", size)
+        assert list(read_texts(path)) == found
