@@ -106,7 +106,7 @@ def parse_target(text: str) -> Target:
     ``name=2.5`` is a value, ``name=6..8`` a range, ``name<60`` and ``name>60`` are bounds (<= and >= say the same).
     """
     found = parse_condition(text, "target")
-    said = "".join(text.split())[len(found.name) :]
+    said = "".join(text.strip()[len(found.name) :].split())
     return Target(found.name, low=found.low, high=found.high, text=said)
 
 

@@ -19,7 +19,9 @@ COLUMN = "desirability"
 """Column of tables of ranked molecules."""
 
 _INF = math.inf
-_FORM = re.compile(r"(?P<name>.+):(?P<shape>max|min|target|range):(?P<numbers>[^*]+)(?:\*(?P<weight>.+))?")
+_FORM = re.compile(
+    r"\s*(?P<name>.*\S)\s*:\s*(?P<shape>max|min|target|range)\s*:(?P<numbers>[^*]+)(?:\*(?P<weight>.+))?"
+)
 _SHAPE = re.compile(r":\s*(max|min|target|range)\s*:")
 _NUMBERS = {"max": 2, "min": 2, "target": 3, "range": 4}
 _ENDS: dict[str, Callable[[list[float]], tuple[tuple[float, float], tuple[float, float]]]] = {
@@ -100,7 +102,7 @@ def parse_wish(text: str, others: Iterable[Measure] = ()) -> Wish:
     Raises:
         MoldiffError: it is none of these, or no such number is known.
     """
-    match = _FORM.fullmatch(text.replace(" ", ""))
+    match = _FORM.fullmatch(text)
     if match is None:
         raise MoldiffError(
             f"rank '{text}': expected NAME:max:0.2..0.9, NAME:min:2..6, NAME:target:0..2.5..5 or "

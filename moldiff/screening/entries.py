@@ -23,6 +23,7 @@ class Entry:
         text: the record, not parsed yet; None for such a molecule.
         given: name, molecule as bytes (None if there is none) and why there is none, of such a molecule.
         known: name -> result of checks that were asked before.
+        fields: data fields of such a molecule.
         judged: status and reason of a record without a molecule, from whoever made it; None = it is to be read.
     """
 
@@ -31,6 +32,7 @@ class Entry:
     text: TextRecord | None = None
     given: tuple[str, bytes | None, str] = ("", None, "")
     known: Mapping[str, CheckResult] = field(default_factory=dict)
+    fields: Mapping[str, str] = field(default_factory=dict)
     judged: tuple[Status, str] | None = None
 
     @property
@@ -39,9 +41,9 @@ class Entry:
         return self.given[0] if self.text is None else self.text.name
 
     @property
-    def tags(self) -> dict[str, str]:
+    def tags(self) -> Mapping[str, str]:
         """The record's data fields."""
-        return {} if self.text is None else self.text.tags
+        return self.fields if self.text is None else self.text.tags
 
     def read(self) -> Record:
         """Return the parsed record; bad chemistry gives a reason, never an exception."""
@@ -75,7 +77,7 @@ class Library:
             return
         for number, record in enumerate(records_of(self.molecules)):
             data = None if record.mol is None else to_bytes(record.mol)
-            yield Entry(number, "", given=(record.name, data, record.reason))
+            yield Entry(number, "", given=(record.name, data, record.reason), fields=record.tags)
 
     def tag_names(self) -> tuple[str, ...]:
         """Return the names of all data fields in the order in which they come, from a pass over the files."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -66,10 +66,10 @@ class FilterWork:
             logger.debug("record %d", entry.number, exc_info=True)
             return replace(row, reason=error_reason(error))
 
-    def subject(self, mol: Mol) -> tuple[Subject | None, str]:
-        """Return what is looked at of a molecule, or None and the reason."""
+    def subject(self, mol: Mol, tags: Mapping[str, str]) -> tuple[Subject | None, str]:
+        """Return what is looked at of a molecule with its data fields, or None and the reason."""
         form, problem = standardised(mol) if self.standardise else (mol, "")
-        return (None, problem) if form is None else (Subject(form, self.seed), "")
+        return (None, problem) if form is None else (Subject(form, self.seed, tags), "")
 
     def _row(self, entry: Entry, row: Row) -> Row:
         if entry.judged is not None:
@@ -83,7 +83,7 @@ class FilterWork:
         if record.mol is None:
             status = Status.FAILED if record.raw is None else Status.INVALID
             return replace(row, status=status, reason=record.reason)
-        subject, problem = self.subject(record.mol)
+        subject, problem = self.subject(record.mol, entry.tags)
         if subject is None:
             return replace(row, stage=STANDARDISE, reason=problem)
         if subject.mol is not seen and self.gate(subject.mol):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from rdkit import Chem, rdBase
@@ -55,10 +56,11 @@ class Subject:
     Args:
         mol: hydrogens explicit or not, with coordinates or without.
         seed: of coordinates, where there are none; they are a function of molecule and seed.
+        tags: data fields of the record that it comes from.
     """
 
-    def __init__(self, mol: Chem.Mol, seed: int = 0) -> None:
-        self.mol, self.seed = mol, seed
+    def __init__(self, mol: Chem.Mol, seed: int = 0, tags: Mapping[str, str] = MappingProxyType({})) -> None:
+        self.mol, self.seed, self.tags = mol, seed, tags
         self.pose: Chem.Mol | None = None  # in a receptor, once it was docked
         self._values: dict[str, float] = {}
         self._found: dict[str, Any] = {}

@@ -14,6 +14,9 @@ from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_inst
 from moldiff.conditions import Condition
 from moldiff.errors import MoldiffError, nearest_name
 
+TAG = "tag:"  # before the name of a data field
+_SHOWN = 40  # characters of what is no number
+
 
 @dataclass(frozen=True)
 class Descriptor:
@@ -60,6 +63,29 @@ def _function(name: str) -> Score:
 
 
 @dataclass(frozen=True)
+class TagMeasure:
+    """A data field of the record (an SDF tag, a column) that is a number.
+
+    Attributes:
+        name: `TAG` and the name of the field.
+    """
+
+    name: str
+    cost = 0.001
+    whole = True  # a field may be asked for exactly
+
+    def __call__(self, subject: Subject) -> Measured:
+        text = subject.tags.get(self.name.removeprefix(TAG))
+        if text is None:
+            return Measured(math.nan, "the record has no such field")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        return Measured(value) if math.isfinite(value) else Measured(math.nan, f"'{text[:_SHOWN]}' is no number")
+
+
+@dataclass(frozen=True)
 class MeasureCheck:
     """Passes what has a number as wanted; without a condition everything passes, and has the number in its table.
 
@@ -99,8 +125,8 @@ class MeasureCheck:
 
 
 def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = "where") -> Measure:
-    """Return the measure of a name: one of ``others``, of the table of properties, of `GEOMETRY_MEASURES`, or a user's
-    function.
+    """Return the measure of a name: one of ``others``, of the table of properties, of `GEOMETRY_MEASURES`, a
+    data field, or a user's function.
 
     Args:
         name: that a user wrote.
@@ -115,11 +141,14 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
     if name in known:
         check_installed(name)
         return known[name]
-    if ":" in name:
+    if name.startswith(TAG) and name != TAG:
+        return TagMeasure(name)
+    if ":" in name and name != TAG:
         _function(name)
         return FunctionMeasure(name)
     raise MoldiffError(
-        f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)} and module:function",
+        f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, "
+        "tag:NAME of a data field and module:function",
         argument=argument,
     )
 

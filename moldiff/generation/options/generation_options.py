@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moldiff.arguments import WHOLE, Part, check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.chem.filters.measures import TAG
 from moldiff.choices import Decoding, Sampler, TargetMethod, Until, listed
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
@@ -67,6 +68,9 @@ class GenerationOptions(RunOptions):
             raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
         if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
             raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
+        for condition in self.criteria.where:
+            if condition.name.startswith(TAG):
+                raise MoldiffError(f"where '{condition}': what is drawn has no data fields", argument="where")
         check_flag(self.rarity, "rarity")
         if self.target_method is TargetMethod.MCMC:
             self._check_moves()

@@ -129,7 +129,7 @@ def _finished(
     try:
         mol = entry.read().mol
         assert mol is not None, "it was valid before"
-        subject, problem = work.subject(mol)
+        subject, problem = work.subject(mol, entry.tags)
         if subject is None:
             return None, None, problem
         if docking is not None:
