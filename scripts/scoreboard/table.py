@@ -29,7 +29,7 @@ ROWS = (
             f"seconds lost by a {deed} beyond its deadline, {chunk} sent at once": 1.0
             for deed, chunk in (("crash", 1), ("crash", 20), ("hang", 1), ("hang", 20), ("greedy", 20))
         },
-        cause="a worker process that ended is started anew, and what was sent together with the item to blame is done again",
+        cause="a worker that ended is started anew, and what was sent together with the item to blame is done again",
     ),
     Row(
         "R3",
