@@ -38,6 +38,13 @@ RATES = {
     "novel": "novel, of the unique",
     "valid_unique_novel": "valid, unique and novel",
     "posebusters": "PoseBusters (mol_fast)",
+    "posebusters_of_valid": "PoseBusters (mol_fast), of the valid",
+}
+ODD = {  # shares of report.json's rarity
+    ("rarest_ring", "unseen"): "a ring system that no training molecule has",
+    ("rarest_ring", "rare"): "a ring system that fewer than 5 training molecules have",
+    ("weakest_bond", "unseen"): "a bond between surroundings never seen bonded",
+    ("weakest_bond", "weak"): "a bond whose ends meet 19 times less often than by chance",
 }
 BONDS = ("C-H", "C-C", "C=O")
 
@@ -61,10 +68,10 @@ def evaluated(file: Path, n: int, reference: str) -> dict[str, Any]:
     return dict(json.loads((report / "report.json").read_text(encoding="utf-8")))
 
 
-def write_held_out(data: Path, n: int, out: Path) -> None:
-    """Write n molecules of the test split, drawn with seed 0, as an SDF."""
+def write_held_out(data: Path, n: int, seed: int, out: Path) -> None:
+    """Write n molecules of the test split, drawn with the seed, as an SDF."""
     dataset = PreparedDataset.open(data)
-    rows = np.sort(np.random.default_rng(0).choice(dataset.indices("test"), n, replace=False))
+    rows = np.sort(np.random.default_rng(seed).choice(dataset.indices("test"), n, replace=False))
     molecules = [decode(dataset.molecule(int(row)), dataset.vocabulary).mol for row in rows]
     write_sdf(
         out, [mol_to_sdf_record(mol, dataset.name(int(row)), {}) for mol, row in zip(molecules, rows, strict=True)]
@@ -77,6 +84,16 @@ def cell(rate: dict[str, Any] | None) -> str:
         return "-"
     error = f" ± {100 * rate['standard_error']:.1f}" if rate["standard_error"] is not None else ""
     return f"{100 * rate['value']:.1f}{error}"
+
+
+def oddities(report: dict[str, Any]) -> dict[str, str]:
+    """Return the rows of what is odd in the valid molecules, where the model carries counts to tell."""
+    found = report["rarity"]
+    if found is None:
+        return {}
+    shares = {label: found[part][share] for (part, share), label in ODD.items()}
+    errors = {label: (share * (1 - share) / found["n"]) ** 0.5 for label, share in shares.items()}
+    return {label: cell({"value": share, "standard_error": errors[label]}) for label, share in shares.items()}
 
 
 def distances(report: dict[str, Any]) -> dict[str, str]:
@@ -100,6 +117,7 @@ def main() -> None:
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--familiar", action="store_true", help="draw with the option of this name")
     parser.add_argument("--data", type=Path, help="prepared data set: adds a column of real molecules")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_model"), help="folder of the files made")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
@@ -107,6 +125,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
 
     common = ["--model", arguments.model, "--seed", str(arguments.seed), "--keep-invalid", "--overwrite"]
+    common += ["--familiar"] if arguments.familiar else []
     cold, cold_memory = measured(["generate", "-n", "100", "-o", str(arguments.work / "first.sdf"), *common])
     generated = arguments.work / "generated.sdf"
     seconds, memory = measured(["generate", "-n", str(arguments.n), "-o", str(generated), *common])
@@ -114,10 +133,11 @@ def main() -> None:
     columns = {"generated": evaluated(generated, arguments.n, arguments.model)}
     if arguments.data is not None:
         held_out = arguments.work / "held_out.sdf"
-        write_held_out(arguments.data, arguments.n, held_out)
+        write_held_out(arguments.data, arguments.n, arguments.seed, held_out)
         columns["held-out data"] = evaluated(held_out, arguments.n, arguments.model)
 
     command = f"python -m scripts.benchmarks.model {Path(arguments.model).name} -n {arguments.n}"
+    command += f" --seed {arguments.seed}{' --familiar' if arguments.familiar else ''}"
     lines = [
         f"# The model {Path(arguments.model).name}, measured",
         "",
@@ -134,7 +154,7 @@ def main() -> None:
         lines.append(
             f"| {label} | " + " | ".join(cell(report["metrics"].get(name)) for report in columns.values()) + " |"
         )
-    tables = [distances(report) for report in columns.values()]
+    tables = [oddities(report) | distances(report) for report in columns.values()]
     lines += [f"| {label} | " + " | ".join(table.get(label, "-") for table in tables) + " |" for label in tables[0]]
     lines += [
         "",

@@ -126,8 +126,8 @@ def run_cell(cell: dict[str, str], arguments: argparse.Namespace, reference: Ref
 
 def run_held_out(cell: dict[str, str], arguments: argparse.Namespace, reference: Reference) -> dict[str, Any]:
     """Evaluate as many molecules of the test split; return their row."""
-    out = arguments.work / f"held_out_{cell['n']}.sdf"
-    write_held_out(arguments.data, int(cell["n"]), out)
+    out = arguments.work / f"held_out_{cell['n']}_{cell['seed']}.sdf"
+    write_held_out(arguments.data, int(cell["n"]), int(cell["seed"]), out)
     report = evaluate(out, reference, requested=int(cell["n"]), hydrogens="explicit", posebusters=0)
     known = {"evaluations": "0", "seconds_per_1000": "0", "device": "", "date": str(datetime.date.today())}
     return {**cell, **measured(report, reference), **known}
