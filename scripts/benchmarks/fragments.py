@@ -130,7 +130,8 @@ class Tally:
         if cut is not None:
             own = canonical_smiles(cut.mol, stereo=False)
             kept = graph(cut.mol).positions[cut.kept]
-            for mol in Chem.SDMolSupplier(str(out), removeHs=False):
+            # RDKit calls a file without a molecule invalid
+            for mol in Chem.SDMolSupplier(str(out), removeHs=False) if good else ():
                 self.same += canonical_smiles(mol, stereo=False) == own
                 away = np.abs(mol.GetConformer().GetPositions()[: len(kept)] - kept).max()
                 self.deviation = max(self.deviation, float(away))

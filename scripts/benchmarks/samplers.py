@@ -175,7 +175,8 @@ def text(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, referenc
     lines = [
         f"# Samplers of the model {name}",
         "",
-        f"`python -m scripts.benchmarks.samplers {name} -n {arguments.n} --seed {arguments.seed}`, "
+        f"`python -m scripts.benchmarks.samplers {name} -n {arguments.n} --seed {arguments.seed} --samplers "
+        f"{' '.join(arguments.samplers)} --evaluations {' '.join(map(str, arguments.evaluations))}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, "
         f"network in {network}, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`. Argmax decoding, no retries, no filters; all requested molecules count. "
