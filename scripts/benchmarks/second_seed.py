@@ -144,7 +144,8 @@ def report(pairs: Sequence[tuple[str, str, str]], notes: str) -> str:
         "Made by `python -m scripts.benchmarks.second_seed` of the pages in this folder and those of the same names in "
         "[second_seed/](second_seed). Each figure was measured again with another seed (other noise, and where "
         "held-out molecules are asked for, others of them); commands, dates and hardware stand in both pages. First "
-        "is the larger sample where they are not the same, whichever is older. The difference is second less first, in standard errors of the difference; a figure repeats if it is "
+        "is the larger sample where they are not the same, whichever is older. The difference is second less first, in "
+        "standard errors of the difference; a figure repeats if it is "
         f"{LIMIT:g} at most. Both: the mean, each counted by its number of molecules (cuts, seeds).",
         "",
         f"{len(apart)} figures, {far} farther apart than {LIMIT:g}. {moving} differ at all; of as many that are the "
