@@ -33,12 +33,13 @@ from moldiff.generation.conformers import conformers
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from scripts.benchmarks.cells import Cells
+from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
 THRESHOLDS = (0.25, 0.5)  # angstrom
 WALKS = ("ddpm:uniform:25", "ddpm:uniform:50", "dpmpp:uniform:25")
 KEY = ("model_sha256", "method", "molecules", "k", "seed")
 FIGURES = ("made", "single", "best", *(f"covered_{limit:g}" for limit in THRESHOLDS), "torsions")
-COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "seconds", "date")
+COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "parts", "seconds", "date")
 Method = Callable[[list[Chem.Mol], int, int], list[list[Chem.Mol]]]
 
 
@@ -124,8 +125,8 @@ def measure(
     }
     row = {"seconds": f"{seconds / (k * len(molecules)):.6g}", "date": str(datetime.date.today())}
     for name, values in per_molecule.items():
-        row[name] = f"{values.mean():.6g}" if len(values) else "nan"
-        row[f"{name}_se"] = f"{values.std(ddof=1) / np.sqrt(len(values)):.6g}" if len(values) > 1 else "nan"
+        row[name], row[f"{name}_se"] = (f"{value:.6g}" for value in mean_and_error(values))
+    row["parts"] = " ".join(f"{value:.6g}" for value in means_of_parts(per_molecule["best"]))
     return [row]
 
 
@@ -159,6 +160,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
         cells += [figure(row, "torsions", 1, 3)]
         cells += [figure(row, f"covered_{limit:g}", 100, 1) for limit in THRESHOLDS]
         lines.append(f"| {row['method']} | {' | '.join(cells)} | {float(row['seconds']):.4f} |")
+    parts = [(row["method"], [float(value) for value in row["parts"].split()], float(row["best_se"])) for row in rows]
+    lines += ["", f"RMSD of the best of {arguments.k}, angstrom, in {PARTS} disjoint parts of the molecules. Their "
+              "scatter should be about what the error bar has (1.0).", "", *parts_table(parts, 3)]  # fmt: skip
     return "\n".join([*lines, ""])
 
 

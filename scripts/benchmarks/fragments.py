@@ -42,10 +42,11 @@ from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from scripts.benchmarks.cells import Cells
+from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
 GROW, LINK, FREE = "growing", "linking", "unconditional"
 KEY = ("model_sha256", "task", "cuts", "draws", "steps", "resample", "sizes", "seed")
-COLUMNS = (*KEY, "evaluations", "valid", "valid_se", "unique", "same", "deviation", "date")
+COLUMNS = (*KEY, "evaluations", "valid", "valid_se", "parts", "unique", "same", "deviation", "date")
 
 
 class Cut(NamedTuple):
@@ -95,10 +96,10 @@ def choices(mol: Chem.Mol, task: str) -> list[list[int]]:
     return [sorted(a | b) for a, b in pairs]
 
 
-def cuts(data: PreparedDataset, task: str, count: int) -> Iterator[Cut]:
-    """Yield the first cuts of test molecules, in an order shuffled once and for all."""
+def cuts(data: PreparedDataset, task: str, count: int, seed: int) -> Iterator[Cut]:
+    """Yield the first cuts of test molecules, in an order that the seed shuffles."""
     rows = data.indices("test")
-    for number, row in enumerate(rows[np.random.default_rng(0).permutation(len(rows))].tolist()):
+    for number, row in enumerate(rows[np.random.default_rng(seed).permutation(len(rows))].tolist()):
         mol = decode(data.molecule(row), data.vocabulary).mol
         possible = [] if mol is None else choices(mol, task)
         if mol is not None and possible:
@@ -129,18 +130,20 @@ class Tally:
         if cut is not None:
             own = canonical_smiles(cut.mol, stereo=False)
             kept = graph(cut.mol).positions[cut.kept]
-            for mol in Chem.SDMolSupplier(str(out), removeHs=False):
+            # RDKit calls a file without a molecule invalid
+            for mol in Chem.SDMolSupplier(str(out), removeHs=False) if good else ():
                 self.same += canonical_smiles(mol, stereo=False) == own
                 away = np.abs(mol.GetConformer().GetPositions()[: len(kept)] - kept).max()
                 self.deviation = max(self.deviation, float(away))
 
     def row(self) -> dict[str, str]:
         """Return the figures; the standard error is that of cuts, because draws of one cut are alike."""
-        error = np.std(self.shares, ddof=1) / np.sqrt(len(self.shares)) if len(self.shares) > 1 else np.nan
+        mean, error = mean_and_error(self.shares)
         return {
             "evaluations": f"{np.mean(self.evaluations):g}",
-            "valid": f"{np.mean(self.shares):.6g}",
+            "valid": f"{mean:.6g}",
             "valid_se": f"{error:.6g}",
+            "parts": " ".join(f"{value:.6g}" for value in means_of_parts(self.shares)),
             "unique": f"{self.unique / max(self.valid, 1):.6g}",
             "same": f"{self.same / max(self.valid, 1):.6g}",
             "deviation": f"{self.deviation:.2g}",
@@ -166,7 +169,7 @@ def measure(task: str, resample: int, arguments: argparse.Namespace) -> list[dic
     if task == FREE:
         run(arguments.cuts * arguments.draws, None, None)
         return [tally.row()]
-    for cut in cuts(PreparedDataset.open(arguments.data), task, arguments.cuts):
+    for cut in cuts(PreparedDataset.open(arguments.data), task, arguments.cuts, arguments.seed):
         grow = cut.new if arguments.sizes == "cut" else None
         fragment = Fragment(cut.mol, fixed_atoms=cut.kept, grow=grow, resample=resample)
         run(arguments.draws, fragment, cut)
@@ -201,6 +204,12 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
             f"{100 * float(row['valid_se']):.1f} | {ratio} | {100 * float(row['unique']):.0f} | "
             + ("- | - |" if row["task"] == FREE else f"{100 * float(row['same']):.0f} | {row['deviation']} |")
         )
+    parts = [
+        (row["task"], [100 * float(value) for value in row["parts"].split()], 100 * float(row["valid_se"]))
+        for row in rows
+    ]
+    lines += ["", f"Valid & connected, %, in {PARTS} disjoint parts. Their scatter should be about what the error bar "
+              "has (1.0).", "", *parts_table(parts, 1)]  # fmt: skip
     return "\n".join([*lines, ""])
 
 

@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,13 @@ RATES = {
     "novel": "novel, of the unique",
     "valid_unique_novel": "valid, unique and novel",
     "posebusters": "PoseBusters (mol_fast)",
+    "posebusters_of_valid": "PoseBusters (mol_fast), of the valid",
+}
+ODD = {  # shares of report.json's rarity
+    ("rarest_ring", "unseen"): "a ring system that no training molecule has",
+    ("rarest_ring", "rare"): "a ring system that fewer than 5 training molecules have",
+    ("weakest_bond", "unseen"): "a bond between surroundings never seen bonded",
+    ("weakest_bond", "weak"): "a bond whose ends meet 19 times less often than by chance",
 }
 BONDS = ("C-H", "C-C", "C=O")
 
@@ -61,10 +69,10 @@ def evaluated(file: Path, n: int, reference: str) -> dict[str, Any]:
     return dict(json.loads((report / "report.json").read_text(encoding="utf-8")))
 
 
-def write_held_out(data: Path, n: int, out: Path) -> None:
-    """Write n molecules of the test split, drawn with seed 0, as an SDF."""
+def write_held_out(data: Path, n: int, seed: int, out: Path) -> None:
+    """Write n molecules of the test split, drawn with the seed, as an SDF."""
     dataset = PreparedDataset.open(data)
-    rows = np.sort(np.random.default_rng(0).choice(dataset.indices("test"), n, replace=False))
+    rows = np.sort(np.random.default_rng(seed).choice(dataset.indices("test"), n, replace=False))
     molecules = [decode(dataset.molecule(int(row)), dataset.vocabulary).mol for row in rows]
     write_sdf(
         out, [mol_to_sdf_record(mol, dataset.name(int(row)), {}) for mol, row in zip(molecules, rows, strict=True)]
@@ -77,6 +85,16 @@ def cell(rate: dict[str, Any] | None) -> str:
         return "-"
     error = f" ± {100 * rate['standard_error']:.1f}" if rate["standard_error"] is not None else ""
     return f"{100 * rate['value']:.1f}{error}"
+
+
+def oddities(report: dict[str, Any]) -> dict[str, str]:
+    """Return the rows of what is odd in the valid molecules, where the model carries counts to tell."""
+    found = report["rarity"]
+    if found is None:
+        return {}
+    shares = {label: found[part][share] for (part, share), label in ODD.items()}
+    errors = {label: (share * (1 - share) / found["n"]) ** 0.5 for label, share in shares.items()}
+    return {label: cell({"value": share, "standard_error": errors[label]}) for label, share in shares.items()}
 
 
 def distances(report: dict[str, Any]) -> dict[str, str]:
@@ -94,57 +112,79 @@ def distances(report: dict[str, Any]) -> dict[str, str]:
     return rows
 
 
-def main() -> None:
-    """Read the arguments, generate, evaluate, write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="built-in model or model folder")
-    parser.add_argument("-n", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data", type=Path, help="prepared data set: adds a column of real molecules")
-    parser.add_argument("--work", type=Path, default=Path("runs/benchmark_model"), help="folder of the files made")
-    parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
+def page(
+    columns: dict[str, dict[str, Any]],
+    record: dict[str, Any],
+    costs: Sequence[tuple[str, float, float]],
+    arguments: argparse.Namespace,
+) -> str:
+    """Return the Markdown page.
 
-    common = ["--model", arguments.model, "--seed", str(arguments.seed), "--keep-invalid", "--overwrite"]
-    cold, cold_memory = measured(["generate", "-n", "100", "-o", str(arguments.work / "first.sdf"), *common])
-    generated = arguments.work / "generated.sdf"
-    seconds, memory = measured(["generate", "-n", str(arguments.n), "-o", str(generated), *common])
-    record = json.loads((arguments.work / "generated.run.json").read_text(encoding="utf-8"))
-    columns = {"generated": evaluated(generated, arguments.n, arguments.model)}
-    if arguments.data is not None:
-        held_out = arguments.work / "held_out.sdf"
-        write_held_out(arguments.data, arguments.n, held_out)
-        columns["held-out data"] = evaluated(held_out, arguments.n, arguments.model)
-
-    command = f"python -m scripts.benchmarks.model {Path(arguments.model).name} -n {arguments.n}"
+    Args:
+        columns: head -> report of what was evaluated, the model's first.
+        record: the run record of the generation.
+        costs: what was generated, wall seconds, GiB; empty where they mean nothing.
+        arguments: of the command line.
+    """  # fmt: skip
+    name = Path(arguments.model).name
+    command = f"python -m scripts.benchmarks.model {name} -n {arguments.n} --seed {arguments.seed}"
+    command += "".join(f" --{word}" for word in ("familiar", "untimed") if getattr(arguments, word))
     lines = [
-        f"# The model {Path(arguments.model).name}, measured",
+        f"# The model {name}, measured",
         "",
         f"`{command}`, {datetime.date.today()}, {hardware(torch.device('cpu'))}, {os.cpu_count()} cores, "
-        f"Python {platform.python_version()}, torch {torch.__version__}. Sampler {record['request']['sampler']}, "
-        f"{record['request']['steps']} network evaluations, seed {arguments.seed}, model hash "
+        f"Python {platform.python_version()}, torch {torch.__version__}. Sampler {record['options']['sampler']}, "
+        f"{record['options']['evaluations']} network evaluations, seed {arguments.seed}, model hash "
         f"`{record['model_sha256'][:16]}`. All {arguments.n} requested molecules count; argmax decoding, no "
         "retries, no filters. Rates in %, ± standard error. Floor: the distance of as many real training molecules.",
         "",
         f"| | {' | '.join(columns)} |",
         "|---" * (len(columns) + 1) + "|",
     ]
-    for name, label in RATES.items():
-        lines.append(
-            f"| {label} | " + " | ".join(cell(report["metrics"].get(name)) for report in columns.values()) + " |"
-        )
-    tables = [distances(report) for report in columns.values()]
-    lines += [f"| {label} | " + " | ".join(table.get(label, "-") for table in tables) + " |" for label in tables[0]]
-    lines += [
-        "",
-        "| generation | wall, s | peak memory, GiB |",
-        "|---|---|---|",
-        f"| 100 molecules, cold start | {cold:.1f} | {cold_memory:.2f} |",
-        f"| {arguments.n} molecules | {seconds:.1f} | {memory:.2f} |",
-        "",
-    ]
-    text = "\n".join(lines)
+    for key, label in RATES.items():
+        cells = [cell(report["metrics"].get(key)) for report in columns.values()]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    tables = [oddities(report) | distances(report) for report in columns.values()]
+    lines += [f"| {label} | {' | '.join(table.get(label, '-') for table in tables)} |" for label in tables[0]]
+    if costs:
+        lines += ["", "| generation | wall, s | peak memory, GiB |", "|---|---|---|"]
+        lines += [f"| {what} | {seconds:.1f} | {memory:.2f} |" for what, seconds, memory in costs]
+    return "\n".join([*lines, ""])
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="built-in model or model folder")
+    parser.add_argument("-n", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--familiar", action="store_true", help="draw with the option of this name")
+    parser.add_argument("--untimed", action="store_true", help="leave seconds out: other work runs beside")
+    parser.add_argument("--data", type=Path, help="prepared data set: adds a column of real molecules")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark_model"), help="folder of the files made")
+    parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Generate, evaluate, write the table."""
+    arguments = parse()
+    arguments.work.mkdir(parents=True, exist_ok=True)
+
+    common = ["--model", arguments.model, "--seed", str(arguments.seed), "--keep-invalid", "--overwrite"]
+    common += ["--familiar"] if arguments.familiar else []
+    costs, first, generated = [], arguments.work / "first.sdf", arguments.work / "generated.sdf"
+    if not arguments.untimed:
+        costs.append(("100 molecules, cold start", *measured(["generate", "-n", "100", "-o", str(first), *common])))
+    cost = measured(["generate", "-n", str(arguments.n), "-o", str(generated), *common])
+    costs += [] if arguments.untimed else [(f"{arguments.n} molecules", *cost)]
+    record = json.loads((arguments.work / "generated.run.json").read_text(encoding="utf-8"))
+    columns = {"generated": evaluated(generated, arguments.n, arguments.model)}
+    if arguments.data is not None:
+        held_out = arguments.work / "held_out.sdf"
+        write_held_out(arguments.data, arguments.n, arguments.seed, held_out)
+        columns["held-out data"] = evaluated(held_out, arguments.n, arguments.model)
+    text = page(columns, record, costs, arguments)
     print(text)
     if arguments.out is not None:
         write_text(arguments.out, text)

@@ -126,8 +126,8 @@ def run_cell(cell: dict[str, str], arguments: argparse.Namespace, reference: Ref
 
 def run_held_out(cell: dict[str, str], arguments: argparse.Namespace, reference: Reference) -> dict[str, Any]:
     """Evaluate as many molecules of the test split; return their row."""
-    out = arguments.work / f"held_out_{cell['n']}.sdf"
-    write_held_out(arguments.data, int(cell["n"]), out)
+    out = arguments.work / f"held_out_{cell['n']}_{cell['seed']}.sdf"
+    write_held_out(arguments.data, int(cell["n"]), int(cell["seed"]), out)
     report = evaluate(out, reference, requested=int(cell["n"]), hydrogens="explicit", posebusters=0)
     known = {"evaluations": "0", "seconds_per_1000": "0", "device": "", "date": str(datetime.date.today())}
     return {**cell, **measured(report, reference), **known}
@@ -175,7 +175,8 @@ def text(rows: Sequence[dict[str, str]], arguments: argparse.Namespace, referenc
     lines = [
         f"# Samplers of the model {name}",
         "",
-        f"`python -m scripts.benchmarks.samplers {name} -n {arguments.n} --seed {arguments.seed}`, "
+        f"`python -m scripts.benchmarks.samplers {name} -n {arguments.n} --seed {arguments.seed} --samplers "
+        f"{' '.join(arguments.samplers)} --evaluations {' '.join(map(str, arguments.evaluations))}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, "
         f"network in {network}, Python {platform.python_version()}, torch {torch.__version__}; model hash "
         f"`{rows[0]['model_sha256'][:16]}`. Argmax decoding, no retries, no filters; all requested molecules count. "

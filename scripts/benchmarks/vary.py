@@ -34,11 +34,12 @@ from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import DEFAULT_SOLVER
 from scripts.benchmarks.cells import Cells
+from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
 STRENGTHS = (0.1, 0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 0.9)
 KEY = ("model_sha256", "strength", "steps", "seeds", "n", "seed")
 FIGURES = ("valid", "similarity", SAME, STEREOISOMER, "similarity_other")
-COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "date")
+COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "parts", "date")
 
 
 def held_out(data: Path, count: int, seed: int) -> tuple[list[Mol], float]:
@@ -59,33 +60,30 @@ def held_out(data: Path, count: int, seed: int) -> tuple[list[Mol], float]:
     return seeds, float(np.mean(pairs))
 
 
-def mean(values: Sequence[float]) -> tuple[float, float]:
-    """Return the mean and its standard error."""
-    if len(values) < 2:
-        return (float(np.mean(values)) if len(values) else np.nan), np.nan
-    return float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values)))
-
-
 def measure(seeds: list[Mol], strength: float, arguments: argparse.Namespace) -> list[dict[str, str]]:
-    """Return the row of one strength."""
+    """Return the row of one strength; errors are over seeds, because the variations of one are alike."""
     made = vary(
         seeds, arguments.n, strength=strength, model=arguments.model, evaluations=arguments.evaluations,
         sampler=arguments.sampler, seed=arguments.seed, device=arguments.device,
     )  # fmt: skip
+    records = [mol.GetIntProp("record") for mol in made]
+    counts = np.bincount(np.array(records, int), minlength=len(seeds))
     similarity = [mol.GetDoubleProp("similarity") for mol in made]
     same = [mol.GetProp("same_molecule") for mol in made]
+    other = [place for place, word in enumerate(same) if word == OTHER]
     found = {
-        "valid": mean([1.0] * len(made) + [0.0] * (len(seeds) * arguments.n - len(made))),
-        "similarity": mean(similarity),
-        SAME: mean([float(word == SAME) for word in same]),
-        STEREOISOMER: mean([float(word == STEREOISOMER) for word in same]),
-        "similarity_other": mean([value for value, word in zip(similarity, same, strict=True) if word == OTHER]),
+        "valid": mean_and_error((counts / arguments.n).tolist()),
+        "similarity": mean_and_error(similarity, records),
+        SAME: mean_and_error([float(word == SAME) for word in same], records),
+        STEREOISOMER: mean_and_error([float(word == STEREOISOMER) for word in same], records),
+        "similarity_other": mean_and_error([similarity[k] for k in other], [records[k] for k in other]),
     }
     row = {
         f"{name}{end}": f"{value:.6g}"
         for name, pair in found.items()
         for end, value in zip(("", "_se"), pair, strict=True)
     }
+    row["parts"] = " ".join(f"{value:.6g}" for value in means_of_parts(similarity, records))
     return [row | {"date": str(datetime.date.today())}]
 
 
@@ -109,7 +107,7 @@ def page(rows: Sequence[dict[str, str]], floor: float, arguments: argparse.Names
         f"every strength; {arguments.sampler}, {arguments.evaluations} evaluations, argmax decoding, no retries, no "
         f"filters. "
         f"Similarity: Tanimoto, Morgan fingerprints of radius 2, 2048 bits, over valid variations. Different held-out "
-        f"molecules of the same size have {floor:.3f} on average. ± is one standard error over draws.",
+        f"molecules of the same size have {floor:.3f} on average. ± is one standard error over seeds.",
         "",
         f"![similarity to the seed against strength]({arguments.out.with_suffix('.png').name})",
         "",
@@ -123,6 +121,11 @@ def page(rows: Sequence[dict[str, str]], floor: float, arguments: argparse.Names
             f"| {figure(row, SAME, 100, 1)} | {figure(row, STEREOISOMER, 100, 1)} "
             f"| {figure(row, 'similarity_other', 1, 3)} |"
         )
+    parts = [
+        (row["strength"], [float(value) for value in row["parts"].split()], float(row["similarity_se"])) for row in rows
+    ]
+    lines += ["", f"Similarity to the seed in {PARTS} disjoint parts of the seeds, by strength. Their scatter should "
+              "be about what the error bar has (1.0).", "", *parts_table(parts, 3)]  # fmt: skip
     return "\n".join([*lines, ""])
 
 
