@@ -118,5 +118,7 @@ def visible(text: str) -> str:
 
 def foreign_character(text: str) -> str:
     """Return the first character of a text that is not ASCII, in words; "" if there is none."""
-    letter = next((letter for letter in text if not letter.isascii()), "")
-    return letter and f"'{letter}' (U+{ord(letter):04X}, {unicodedata.name(letter, 'no name').lower()})"
+    if text.isascii():
+        return ""
+    letter = next(letter for letter in text if not letter.isascii())
+    return f"'{letter}' (U+{ord(letter):04X}, {unicodedata.name(letter, 'no name').lower()})"

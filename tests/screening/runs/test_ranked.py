@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyarrow.parquet
+import pytest
 from rdkit import Chem
 
 import moldiff
@@ -33,3 +34,13 @@ def test_a_pick_without_coordinates_is_told(tmp_path: Path) -> None:
     written = [record.name for record in read_records(run.top)]
     assert {row["name"] for row in rows} >= set(written)
     assert "light" in written
+
+
+@pytest.mark.parametrize("column", ["", ",dose"])
+def test_the_data_fields_of_all_that_are_ranked_stand_in_the_tables(tmp_path: Path, column: str) -> None:
+    rows = [f"{'C' * size}O,alcohol_{size}" + (f",{10 * size}" if column else "") for size in range(1, 5)]
+    (tmp_path / "a.csv").write_text("\n".join([f"smiles,name{column}", *rows, ""]))
+    run = moldiff.screen(tmp_path / "a.csv", tmp_path / "run", where="mw<70", rank="mw", top=1)
+    assert run is not None
+    assert list(run.ranked["name"]) == ["alcohol_3", "alcohol_2", "alcohol_1"]
+    assert not column or list(map(str, run.ranked["dose"])) == ["30", "20", "10"]
