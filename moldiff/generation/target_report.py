@@ -45,6 +45,7 @@ class TargetResult:
         mean_distance_from_range: of these, 0 within a wanted range or bound; None if a value is wanted.
         in_band: valid molecules within the band.
         note: why nothing could be measured.
+        estimated: what tells the values where moldiff has no calculator, and how well; "" = they are measured.
     """
 
     name: str
@@ -57,6 +58,7 @@ class TargetResult:
     mean_distance_from_range: float | None
     in_band: int
     note: str = ""
+    estimated: str = ""
 
     def line(self) -> str:
         """Return the line for the terminal."""
@@ -71,6 +73,7 @@ class TargetResult:
         return (
             f"{self.name}{self.asked}: {miss} over {self.measured} valid molecules; "
             f"{self.in_band} of {self.draws} draws ({share:.1%}) valid and within {low}..{high}"
+            + (f"; {self.estimated}" if self.estimated else "")
         )
 
 
@@ -86,6 +89,7 @@ class TargetTracker:
             no draw has a value of its own.
         estimators: of properties without a calculator, by name.
         calculators: of properties that only this run can tell, by name.
+        errors: of the estimators on held-out molecules, mean and absolute, by name, as far as they are known.
         met: draws so far that meet every target.
     """
 
@@ -95,6 +99,7 @@ class TargetTracker:
     pursued: Collection[str] = ()
     estimators: Mapping[str, Estimator] = field(default_factory=dict)
     calculators: Mapping[str, Calculator] = field(default_factory=dict)
+    errors: Mapping[str, float] = field(default_factory=dict)
     met: int = 0
     _draws: int = 0
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -124,7 +129,7 @@ class TargetTracker:
             result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
-        values = self._values(result, self.targets)
+        values = self._values(result, self.known)
         found: dict[str, float] = {}
         for target in self.targets:
             value = values.get(target.name, math.nan)
@@ -148,10 +153,6 @@ class TargetTracker:
         None if one of its values is not known."""
         targets = self.known
         values = self._values(result, targets)
-        for target in targets:
-            if target.name not in values and result.mol is not None:
-                estimate = self.estimators[target.name](result.mol)
-                values |= {} if estimate is None else {target.name: estimate}
         found = [target.distance(values.get(target.name, math.nan)) for target in targets]
         stds = [self.statistics[target.name].std for target in targets]
         if not all(map(math.isfinite, found)):
@@ -209,7 +210,8 @@ class TargetTracker:
                     mean if target.is_value else None,
                     None if target.is_value else mean,
                     self._in_band.get(target.name, 0),
-                    self._note(target),
+                    "" if self._is_estimated(target) else self._note(target),
+                    self._estimated(target),
                 )
             )
         return tuple(results)
@@ -220,7 +222,20 @@ class TargetTracker:
         if mol is None or not values:
             return values
         own = [target.name for target in targets if target.name in self.calculators]
-        return values | {name: self.calculators[name](mol) for name in own}
+        values = values | {name: self.calculators[name](mol) for name in own}
+        told = {one.name: self.estimators[one.name](mol) for one in targets if self._is_estimated(one)}
+        return values | {name: value for name, value in told.items() if value is not None}
+
+    def _is_estimated(self, target: Target) -> bool:
+        return target.name in self.estimators and bool(self._note(target))
+
+    def _estimated(self, target: Target) -> str:
+        """Return what tells the values of a target that nothing measures, and how well."""
+        if not self._is_estimated(target):
+            return ""
+        error = self.errors.get(target.name)
+        known = "not on record" if error is None else f"{error:.3g} on average for held-out molecules"
+        return f"values as the property network estimates them, its error: {known}"
 
     def _note(self, target: Target) -> str:
         return "" if target.name in self.calculators else _note(target.name)

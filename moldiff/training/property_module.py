@@ -101,6 +101,10 @@ class PropertyErrors:
             for number in range(len(self.nll))
         ]
 
+    def least_noise(self) -> dict[str, float]:
+        """Return each property's mean absolute error where noise is least, natural units."""
+        return {name: float(f"{float(self.mae[0, column]):.4g}") for column, name in enumerate(self.properties)}
+
     def summary(self) -> str:
         """Return each property's error over all bins, and where noise is least."""
         parts = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -31,6 +33,7 @@ class PropertyRun(Run):
     config: PropertyTrainConfig
     model: PropertyModel
     validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
+    held_out_errors: Mapping[str, float] = MappingProxyType({})  # as last validated, of molecules that nothing learnt
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         self.guided = load_model(config.guided_model, device="cpu", precision="float32")
@@ -66,7 +69,10 @@ class PropertyRun(Run):
     def _validate(self, task: TrainingTask) -> PropertyErrors:
         assert isinstance(task.averaged, PreconditionedPredictor)
         rows, sizes = self.validation_rows()
-        return validate_predictor(task.averaged, self.model, self.arrays, sizes, rows)
+        found = validate_predictor(task.averaged, self.model, self.arrays, sizes, rows)
+        if len(self.dataset.indices("validation")):
+            self.held_out_errors = found.least_noise()
+        return found
 
     def _plot(self) -> None:
         output = self.config.output
@@ -74,7 +80,8 @@ class PropertyRun(Run):
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
     def _provenance(self, step: int) -> dict[str, Any]:
-        return {**super()._provenance(step), "guided_model_sha256": self.guided.sha256}
+        told = {"guided_model_sha256": self.guided.sha256, "held_out_errors": self.held_out_errors}
+        return {**super()._provenance(step), **told}
 
     def _card(self, provenance: dict[str, Any]) -> str:
         return property_card(provenance, self.model, self.guided.name)

@@ -104,6 +104,25 @@ def test_an_estimator_tells_what_no_calculator_does() -> None:
     assert made.distances(methanol) is None
 
 
+def test_what_is_estimated_counts_and_says_by_what_and_how_well() -> None:
+    made = tracker("colour=3", pursued=("colour",))
+    made.estimators, made.errors = {"colour": lambda mol: float(mol.GetNumAtoms())}, {"colour": 0.25}
+    for number, smiles in enumerate(("CCO", "CCCCO")):
+        mol = MolFromSmiles(smiles)
+        drawn = made.measure(
+            MoleculeResult(number, Status.VALID, mol=mol, properties={"logp": 2.0}), condition(3.0, 0.0)
+        )
+        made.note(drawn, True)
+        assert drawn.targets["colour"] == mol.GetNumAtoms()
+    assert made.met == 1
+    (found,) = made.results()
+    assert (found.measured, found.in_band, found.mean_absolute_error) == (2, 1, 1.0)
+    end = "; values as the property network estimates them, its error: "
+    assert found.line().endswith(end + "0.25 on average for held-out molecules")
+    made.errors = {}
+    assert made.results()[0].line().endswith(end + "not on record")
+
+
 def test_draws_that_meet_every_target_are_counted() -> None:
     made = tracker("logp=1", "tpsa<40")
     for logp, tpsa, sound in ((1.1, 30.0, True), (1.1, 50.0, True), (3.0, 30.0, True), (1.1, 30.0, False)):

@@ -83,6 +83,8 @@ def test_a_run_leaves_a_property_network_for_the_model_that_it_names(
     log = list(csv.DictReader((tmp_path / "run" / "validation.csv").open()))
     assert {(row["step"], row["property"]) for row in log} == {(s, p) for s in "36" for p in ("gfn2_gap_eV", "logp")}
     assert {row["bin"] for row in log} == {str(number) for number in range(10)}
+    least = {row["property"]: float(row["mae"]) for row in log if (row["step"], row["bin"]) == ("6", "0")}
+    assert folder.config["training"]["held_out_errors"] == pytest.approx(least, rel=1e-3)
     metrics = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert [float(metrics[-1][name]) > 0 for name in ("gfn2_gap_eV", "logp")] == [True, True]
     for plot in ("metrics.png", "validation.png"):

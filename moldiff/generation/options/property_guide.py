@@ -71,6 +71,12 @@ class PropertyGuide:
         """From a molecule to each property that it knows; None where it cannot read the molecule."""
         return {name: partial(predicted_value, self.model, name) for name in self.model.properties}
 
+    @property
+    def errors(self) -> dict[str, float]:
+        """Its mean absolute error on held-out molecules, by property, as far as that is on record."""
+        found = self.folder.config.get("training", {}).get("held_out_errors", {})
+        return {name: float(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+
     def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Return the targets that it pursues; MoldiffError if there is none."""
         pursued = tuple(target for target in targets if target.name in self.model.properties)

@@ -165,7 +165,8 @@ def steer(
     pursued = () if guide is None else guide.pursued(targets)
     unconditioned = [target.name for target in targets if target in pursued or target.name not in model.conditions]
     estimators = {} if guide is None else guide.estimators
-    tracker = TargetTracker(targets, known, model.conditions, unconditioned, estimators, calculators)
+    errors = {} if guide is None else guide.errors
+    tracker = TargetTracker(targets, known, model.conditions, unconditioned, estimators, calculators, errors)
     certain = _certain(options.formula, model)
     free: ConditionSampler = UnconditionalSampler(model.statistics.size_counts, sizes, len(model.conditions))
     if not targets:
