@@ -11,7 +11,7 @@ import itertools
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -106,8 +106,11 @@ class WorkerPool(Pool):
     def __init__(self, workers: int, memory_mb: int = MEMORY_MB) -> None:
         self._workers, self.memory_mb = workers, memory_mb
         self._broken = 0  # times in a row
-        self._places = get_context("spawn").RawArray("q", _SLOTS)  # slot -> place of the item that a batch is at
-        self._slots = deque(range(_SLOTS))  # that no batch has
+        try:
+            self._places: MutableSequence[int] = get_context("spawn").RawArray("q", _SLOTS)  # slot -> place of its item
+        except OSError:  # no room for memory that is shared: then items are tried one by one
+            self._places = []
+        self._slots = deque(range(len(self._places)))  # that no batch has
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:

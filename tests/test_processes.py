@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -81,6 +82,14 @@ def test_of_a_batch_the_one_to_blame_is_known(deed: str, times: int, tmp_path: P
     assert counted[deed] == times
     assert [counted[str(n)] for n in range(4)] == [2] * 4
     assert [counted[str(n)] for n in range(5, 20)] == [1] * 15
+
+
+def test_without_room_for_shared_memory_items_are_tried_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    context = type(multiprocessing.get_context("spawn"))
+    monkeypatch.setattr(context, "RawArray", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    results = list(map_items(work, [1, "crash", 2], workers=1, chunk=3))
+    assert (results[0], results[2]) == (2, 4)
+    assert isinstance(results[1], Lost)
 
 
 def test_one_worker_can_be_this_process() -> None:

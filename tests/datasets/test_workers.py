@@ -49,7 +49,7 @@ def test_one_worker_of_its_own_gives_the_same_folder(sample_sdf: Path, tmp_path:
 
 def test_workers_that_cannot_even_start_are_one_error(sample_sdf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a script without its main guard: no record is to blame, so none is hunted down."""
-    monkeypatch.setattr("moldiff.processes._set_up", os.abort)
+    monkeypatch.setattr("moldiff.processes.set_up", os.abort)
     chunks = [Chunk("a.sdf", list(read_texts(sample_sdf))[:4])]
     with pytest.raises(MoldiffError, match="before they see a molecule"):
         list(convert_chunks(chunks, OPTIONS, workers=2))
