@@ -12,7 +12,8 @@ from moldiff.arguments import refusal
 from moldiff.errors import MoldiffError
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_NAME = r"\s*(?P<name>tag:[^=<>]*[^=<>\s]|[^=<>\s]+)\s*"  # names of data fields may hold blanks
+TAG = "tag:"  # before the name of a data field of a record
+_NAME = rf"\s*(?P<name>{TAG}[^=<>]*[^=<>\s]|[^=<>\s]+)\s*"  # names of data fields may hold blanks
 _FORMS = re.compile(
     rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
     rf"|<(?P<most_equal>=?)\s*(?P<most>{_NUMBER})\s*|>(?P<least_equal>=?)\s*(?P<least>{_NUMBER})\s*)",

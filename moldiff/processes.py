@@ -285,9 +285,9 @@ class _Line(Generic[Item, Result]):
     def _reason(self, error: ProcessExpired | TimeoutError | MemoryError) -> str:
         if isinstance(error, MemoryError):
             return f"memory: more than {self._pool.memory_mb} MiB"
-        if isinstance(error, TimeoutError) or self._is_timeout(error):
+        if self._is_timeout(error):
             return f"timeout: not done within {self._timeout_s:g} s"
-        code = int(error.exitcode or 0)
+        code = int(error.exitcode or 0) if isinstance(error, ProcessExpired) else 0
         try:
             how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
         except ValueError:

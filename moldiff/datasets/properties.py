@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.conditions import TAG
 from moldiff.datasets.rows import Part
 from moldiff.datasets.sources import Source, tag_names
 from moldiff.errors import MoldiffError, nearest_name
 
 logger = logging.getLogger(__name__)
 
-TAG, RDKIT = "tag:", "rdkit:"
+RDKIT = "rdkit:"
 Unusable = tuple[int, str]
 """How many values of a tag are no finite numbers, and the first of them."""
 

@@ -160,7 +160,7 @@ def _text(value: float) -> str:
 
 def mean_of(rows: Sequence[Mapping[str, str]], name: str, factor: float = 1.0) -> str:
     """Return the mean of a column with its standard error over wishes."""
-    return _with_error(factor * np.array([float(row[name]) for row in rows]), 1 if factor > 1 else 3)
+    return with_error(factor * np.array([float(row[name]) for row in rows]), 1 if factor > 1 else 3)
 
 
 def ratio_of(rows: Sequence[Mapping[str, str]], name: str) -> str:
@@ -168,10 +168,11 @@ def ratio_of(rows: Sequence[Mapping[str, str]], name: str) -> str:
     bound = np.mean([float(row["bound"]) for row in rows])
     if not bound:
         return "-"
-    return _with_error(np.array([float(row[name]) for row in rows]) / bound, 3)
+    return with_error(np.array([float(row[name]) for row in rows]) / bound, 3)
 
 
-def _with_error(values: np.ndarray, digits: int) -> str:
+def with_error(values: np.ndarray, digits: int) -> str:
+    """Return the mean of values with its standard error."""
     error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else ""
     return f"{values.mean():.{digits}f}{error}"
 

@@ -25,7 +25,7 @@ from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.provenance import hardware
 from moldiff.scoring.targets import VALUE_BAND, parse_target
-from scripts.benchmarks.targets import Pool, wishes
+from scripts.benchmarks.targets import Pool, wishes, with_error
 
 
 def measure(
@@ -67,15 +67,10 @@ def page(rows: np.ndarray, arguments: argparse.Namespace) -> str:
         "",
         "| wishes | draws | error | within, % | valid & connected, % | evaluations per different molecule |",
         "|---|---|---|---|---|---|",
-        f"| {len(rows)} values | {len(rows) * arguments.n} | {_mean(share, 3)} | {_mean(100 * within, 1)} "
-        f"| {_mean(100 * valid, 1)} | {evaluations.mean():.0f} |",
+        f"| {len(rows)} values | {len(rows) * arguments.n} | {with_error(share, 3)} | {with_error(100 * within, 1)} "
+        f"| {with_error(100 * valid, 1)} | {evaluations.mean():.0f} |",
     ]
     return "\n".join([*lines, ""])
-
-
-def _mean(values: np.ndarray, digits: int) -> str:
-    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{error}"
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import Score, imported_score
 from moldiff.chem.filters.checks import CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
-from moldiff.conditions import Condition
+from moldiff.conditions import TAG, Condition
 from moldiff.errors import MoldiffError, nearest_name
 
-TAG = "tag:"  # before the name of a data field
 _SHOWN = 40  # characters of what is no number
 
 

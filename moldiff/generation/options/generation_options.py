@@ -8,8 +8,8 @@ from pathlib import Path
 
 from moldiff.arguments import WHOLE, Part, check_flag, whole_number
 from moldiff.chem.filters.criteria import Criteria
-from moldiff.chem.filters.measures import TAG
 from moldiff.choices import Decoding, Sampler, TargetMethod, Until, listed
+from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler
