@@ -106,7 +106,7 @@ class Summary:
             "problem": self.problem,
             "earlier": self.earlier,
             "network_evaluations_per_molecule": round(self.evaluations / max(self.drawn, 1), 3),
-            "seconds": round(self.seconds, 2),
+            "seconds": self.seconds,
         }
 
 
@@ -123,7 +123,7 @@ def summary_of(run: BaseRun, problem: str, output: Path | None = None) -> Summar
         requested=run.requested,
         results=run.counts,
         evaluations=run.evaluations,
-        seconds=time.monotonic() - run.started,
+        seconds=round(time.monotonic() - run.started, 2),  # as it is recorded, so that it is told the same again
         output="" if output is None else str(output),
         details=(*run.details(), *taken_over),
         extra=run.extra_results(),

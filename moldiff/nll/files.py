@@ -131,7 +131,8 @@ def score_file(
             for row in scoring.rows(records, told):
                 journal.add(row, time.monotonic() - started)
             write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
-            summary.output, summary.seconds = str(out), time.monotonic() - started
+            # rounded as it is recorded, so that a run that had ended tells the same
+            summary.output, summary.seconds = str(out), round(time.monotonic() - started, 2)
             if not summary.scored:
                 logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
             write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
@@ -313,6 +314,6 @@ def _run_record(
         "scored": summary.scored,
         "not_scored": summary.reasons,
         "sums": {"nats": summary.nats, "atoms": summary.atoms, "records": summary.bounded},
-        "seconds": round(summary.seconds, 2),
+        "seconds": summary.seconds,
         **header(device),
     }
