@@ -85,17 +85,9 @@ def awaited(future: Future[T]) -> T:
     sequence of short ones: between two of them, Python looks for signals.
     """
     if threading.current_thread() is threading.main_thread():
-        if callable(signal.getsignal(signal.SIGINT)):
-            _let_wake(signal.SIGINT)
         while not wait([future], timeout=_LOOK_S).done:
             pass
     return future.result()
-
-
-def _let_wake(number: int) -> None:
-    """Let a signal interrupt system calls, as Python has it; Windows knows no other way."""
-    if hasattr(signal, "siginterrupt"):
-        signal.siginterrupt(number, True)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
 from moldiff.chem.topology import topology_of
+from moldiff.config import DEFAULT_SAMPLING
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
@@ -282,6 +283,16 @@ def test_a_conformer_hangs_on_its_record_and_number_alone(packed: Path, tmp_path
         place = mol.GetProp("record"), mol.GetProp("draw")
         if place[1] != "2":
             assert np.allclose(mol.GetConformer().GetPositions(), by_place[place], atol=1e-4)
+
+
+def test_where_nobody_says_conformers_are_drawn_as_the_model_has_it_for_them(
+    run: Callable[..., Any], packed: Path, wanted: Path, tmp_path: Path
+) -> None:
+    options = ["--model", packed, "-n", "1", "--keep-invalid", "--evaluations", "2", "-o", tmp_path / "c.sdf"]
+    run("conformers", wanted, *options)
+    found = json.loads((tmp_path / "c.run.json").read_text())["options"]
+    own, usual = DEFAULT_SAMPLING.conformers, DEFAULT_SAMPLING
+    assert (found["sampler"], found["grid"]) == (own.sampler, own.grid) != (usual.sampler, usual.grid)
 
 
 def test_bad_requests_are_one_line(run: Callable[..., Any], packed: Path, wanted: Path, tmp_path: Path) -> None:

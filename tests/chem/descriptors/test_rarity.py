@@ -83,6 +83,15 @@ def test_what_the_reference_holds_is_known_and_what_it_lacks_is_not(
     assert tables.weakest_bond(mol("C")).association == 1.0
 
 
+def test_atoms_are_named_by_their_places_among_all_hydrogens_included(tables: RarityTables) -> None:
+    whole = Chem.AddHs(mol("C1=CC=CC1NOCC1CC1"))
+    turned = Chem.RenumberAtoms(whole, list(reversed(range(whole.GetNumAtoms()))))
+    weakest = tables.weakest_bond(turned)
+    ends = [turned.GetAtomWithIdx(place).GetSymbol() for place in weakest.atoms]
+    assert turned.GetBondBetweenAtoms(*weakest.atoms) is not None and "H" not in ends
+    assert weakest.name.startswith(f"{ends[0]}{weakest.atoms[0]}")
+
+
 def test_association_is_the_share_of_bonds_against_chance() -> None:
     # two ethanes and a methanol: three bonds, whose ends are five methyls and one hydroxyl
     counts = RarityTables.of([mol("CC"), mol("CC"), mol("CO")])
