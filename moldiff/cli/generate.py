@@ -120,9 +120,9 @@ def generate(
     ] = None,
     charge: Annotated[int | None, typer.Option(help="The total charge. Exact.")] = None,
     fragment: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            metavar="SDF",
+            metavar="SDF|SMILES",
             help="Keep these atoms, bonds and geometry, and grow them at their open valences; two parts are linked.",
         ),
     ] = None,
@@ -270,7 +270,7 @@ def generate(
 
 
 def _fragment(
-    fragment: Path | None,
+    fragment: str | None,
     fixed_atoms: str | None,
     keep_smarts: str | None,
     attach_at: str | None,
@@ -285,7 +285,7 @@ def _fragment(
         names = ("--fixed-atoms", "--keep-smarts", "--attach-at", "--grow", "--resample", "--add-hydrogens")
         for name, value in zip(names, given, strict=True):
             if value is not None:
-                raise MoldiffError(f"{name} needs --fragment, the file that it speaks of")
+                raise MoldiffError(f"{name} needs --fragment, the molecule that it speaks of")
         return None
     return Fragment.of(
         fragment,

@@ -363,9 +363,29 @@ def test_the_command_line(methanol: Path, model: Path, tmp_path: Path, run: Call
         "give one of them"
     )
     run(*command, "--fragment", tmp_path / "none.sdf").assert_refused("cannot be read")
+    run(*command, "--fragment", "neither").assert_refused("--fragment 'neither'", "neither a SMILES")
+    run(*command, "--fragment", "CO.CN").assert_refused("CO.CN: how parts to link lie to each other", "give an SDF")
     smiles = tmp_path / "a.smi"
-    smiles.write_text("CO\n")
-    run(*command, "--fragment", smiles).assert_refused("give an SDF")
+    smiles.write_text("CO\nCN\n")
+    run(*command, "--fragment", smiles).assert_refused("how parts to link lie to each other", "give an SDF")
+
+
+def test_a_smiles_is_given_coordinates_and_kept(run: Callable[..., Any], packed: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.smi"
+    file.write_text("CO methanol\n")
+    found = []
+    for fragment in ("CO", file):
+        out = tmp_path / f"{len(found)}.sdf"
+        command = ["generate", "--model", packed, "-n", "1", "--evaluations", "2", "--keep-invalid", "-o", out]
+        run(*command, "--fragment", fragment, "--attach-at", "0", "--grow", "6")
+        found.append(Chem.SDMolSupplier(str(out), removeHs=False, sanitize=False)[0])
+        assert json.loads(out.with_suffix(".run.json").read_text())["options"]["fragment"] == str(fragment)
+    first, second = (mol.GetConformer().GetPositions()[:5] for mol in found)
+    np.testing.assert_array_equal(first, second)
+    assert [atom.GetSymbol() for atom in found[0].GetAtoms()][:5] == ["C", "O", "H", "H", "H"]
+    assert np.linalg.norm(first[0] - first[1]) == pytest.approx(1.4, abs=0.05)
+    with pytest.raises(MoldiffError, match="C4C567: embedding: no conformer found"):
+        Fragment("C1C2C3C1C23C45C6C7C4C567")
 
 
 def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture) -> None:

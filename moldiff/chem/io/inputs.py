@@ -29,10 +29,10 @@ _EXPECTED = "a molecule file, an RDKit molecule, a SMILES, or a list, column or 
 _MISSING = "missing: there is no molecule"
 
 
-def file_of(molecules: object) -> Path | None:
+def file_of(molecules: object, argument: str = "molecules") -> Path | None:
     """Return the file that is meant; None if molecules are given themselves.
 
-    A `Path` is a file; so is a text that ends like one. Another text is a SMILES.
+    A `Path` is a file; so is a text that ends like one. Another text is a SMILES. ``argument`` names it in messages.
 
     Raises:
         MoldiffError: a text is neither, or could be both.
@@ -47,16 +47,16 @@ def file_of(molecules: object) -> Path | None:
     there = bool(molecules.strip()) and _exists(molecules)
     if is_smiles and there:
         raise MoldiffError(
-            f"molecules '{molecules}': a SMILES, and there is a file of that name; give a Path or a list of SMILES",
-            argument="molecules",
+            f"{argument} '{molecules}': a SMILES, and there is a file of that name; give a Path or a list of SMILES",
+            argument=argument,
         )
     if there:
         return Path(molecules)
     if not is_smiles:
         known = ", ".join(SUFFIXES)
         raise MoldiffError(
-            f"molecules '{molecules[:60]}': neither a SMILES that RDKit can read nor a molecule file ({known})",
-            argument="molecules",
+            f"{argument} '{molecules[:60]}': neither a SMILES that RDKit can read nor a molecule file ({known})",
+            argument=argument,
         )
     return None
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
-from moldiff.chem.io.text_records import read_texts
+from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of, placed_block
+from moldiff.chem.io.inputs import file_of
+from moldiff.chem.io.text_records import TextRecord, read_texts
 from moldiff.deprecations import renamed_attribute
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
@@ -27,12 +28,13 @@ logger = logging.getLogger(__name__)
 DEFAULT_RESAMPLE = 1
 MOST_RESAMPLE = 1000
 _MOST_RECORDS = 8
+_NO_SOURCE = "fragment"  # a molecule that came without a file
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?", flags=re.ASCII)
 
 
 @dataclass(frozen=True, init=False)
 class Fragment:
-    """Part of a molecule that is kept, and what is to become of it: a file or a molecule with a 3D conformer.
+    """Part of a molecule that is kept, and what is to become of it: a file, a molecule with a 3D conformer, a SMILES.
 
     Lists and ranges may be texts as on the command line: "0-11", "3,7", "4..10".
 
@@ -45,8 +47,9 @@ class Fragment:
     (4, 10)
 
     Args:
-        fragment: an SDF (several records are taken together, to be linked) or an RDKit molecule. Atoms are numbered
-            from 0, through all records.
+        fragment: an SDF (several records are taken together, to be linked), an RDKit molecule, or one SMILES or a
+            file with one, which is given coordinates (ETKDGv3, MMFF94s). Atoms are numbered from 0, through all
+            records; hydrogens of a SMILES come behind its atoms.
         fixed_atoms: the atoms that are kept, with their hydrogens; None = all.
         keep_smarts: keep what this SMARTS matches, with its hydrogens.
         attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
@@ -57,7 +60,7 @@ class Fragment:
         resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
 
     Attributes:
-        source: the file, for messages.
+        source: the file or the SMILES, for messages.
         blocks: mol blocks of its records.
         smarts: ``keep_smarts``; see `moldiff.chem.fragments.cut_fragment`.
 
@@ -86,13 +89,13 @@ class Fragment:
         resample: int = DEFAULT_RESAMPLE,
         add_hydrogens: bool = False,
     ) -> None:
-        source = str(fragment) if isinstance(fragment, str | Path) else "fragment"
+        source = str(fragment) if isinstance(fragment, str | Path) else _NO_SOURCE
+        blocks = _blocks(fragment)
         atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
         if keep_smarts is not None:
             check_text(keep_smarts, "keep_smarts")
         attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
         resample = whole_number(resample, "resample")
-        blocks = _blocks(Path(fragment)) if isinstance(fragment, str | Path) else (block_of(fragment),)
         if add_hydrogens:
             blocks = tuple(completed_block(block, source) for block in blocks)
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
@@ -132,7 +135,7 @@ class Fragment:
     def record(self) -> dict[str, object]:
         """Return the options by their public names; a molecule that came without a file as its mol blocks."""
         return {
-            "fragment": self.source if Path(self.source).suffix else list(self.blocks),
+            "fragment": list(self.blocks) if self.source == _NO_SOURCE else self.source,
             "fixed_atoms": None if self.fixed_atoms is None else list(self.fixed_atoms),
             "keep_smarts": self.smarts,
             "attach_at": list(self.attach_at),
@@ -251,18 +254,24 @@ def check_together(
             )
 
 
-def _blocks(path: Path) -> tuple[str, ...]:
+def _blocks(fragment: str | Path | Mol) -> tuple[str, ...]:
+    """Return the mol blocks of a fragment as it is given."""
+    if not isinstance(fragment, str | Path):
+        return (block_of(fragment),)
+    path = file_of(fragment, "fragment")
+    if path is None:
+        return (placed_block(TextRecord(0, "smiles", "", str(fragment)), str(fragment)),)
     records = list(itertools.islice(read_texts(path), _MOST_RECORDS + 1))
     if len(records) > _MOST_RECORDS:
         raise MoldiffError(
             f"{path} holds more than {_MOST_RECORDS} records: a fragment is one molecule, or parts to link"
         )
     for record in records:
-        if record.kind != "sdf":
-            raise MoldiffError(f"{path}: a fragment needs bonds and 3D coordinates: give an SDF")
         if record.reason:
             raise MoldiffError(f"{path}, record {record.index + 1}: {record.reason}")
-    return tuple(record.text for record in records)
+        if record.kind != "sdf" and len(records) > 1:
+            raise MoldiffError(f"{path}: how parts to link lie to each other needs 3D coordinates: give an SDF")
+    return tuple(record.text if record.kind == "sdf" else placed_block(record, str(path)) for record in records)
 
 
 def __getattr__(name: str) -> Any:
