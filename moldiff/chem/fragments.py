@@ -19,11 +19,9 @@ from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
-from moldiff.chem.isomers import placed
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
-PLACING_S = 60  # for the coordinates of a SMILES
 _CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of each other
 
 
@@ -164,22 +162,6 @@ def block_of(mol: Chem.Mol) -> str:
         return str(Chem.MolToMolBlock(mol))
     except (ValueError, RuntimeError) as error:
         raise MoldiffError(f"fragment: {str(error).splitlines()[0][:80]}") from error
-
-
-def placed_block(record: TextRecord, source: str) -> str:
-    """Return a record without coordinates as a mol block with some, hydrogens behind its atoms.
-
-    Raises:
-        MoldiffError: it cannot be read, has several parts, or no coordinates are found.
-    """
-    mol, reason = (parsed := parse(record)).mol, parsed.reason
-    if mol is not None and len(parts_of(mol)) > 1:
-        raise MoldiffError(f"{source}: how parts to link lie to each other needs 3D coordinates: give an SDF")
-    if mol is not None:
-        mol, reason = placed(mol, seed=0, timeout_s=PLACING_S)
-    if mol is None:
-        raise MoldiffError(f"{source}: {reason}")
-    return block_of(mol)
 
 
 def completed_block(block: str, source: str) -> str:

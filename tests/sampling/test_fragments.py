@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -386,6 +387,25 @@ def test_a_smiles_is_given_coordinates_and_kept(run: Callable[..., Any], packed:
     assert np.linalg.norm(first[0] - first[1]) == pytest.approx(1.4, abs=0.05)
     with pytest.raises(MoldiffError, match="C4C567: embedding: no conformer found"):
         Fragment("C1C2C3C1C23C45C6C7C4C567")
+
+
+def test_a_star_says_where_a_fragment_grows(run: Callable[..., Any], packed: Path, tmp_path: Path) -> None:
+    assert [Fragment(text).points for text in ("*C1CO1", "C1CO1", "c1cc[n]([1*])c1", "[*:1]C([*:2])N")] == [
+        (0,), (), (3,), (0, 0),
+    ]  # fmt: skip
+    assert Fragment("*CO").record()["attach_at"] == [], "the SMILES says it again"
+    # the hydrogen in the place of a * has its place in the order of the neighbours as well
+    for text in ("*[C@](F)(Cl)N", "F[C@](*)(Cl)N", "Cl[C@@](F)(N)*"):
+        found = Chem.MolToSmiles(Chem.MolFromMolBlock(Fragment(text).blocks[0]))
+        assert found == Chem.MolToSmiles(Chem.MolFromSmiles(text.replace("*", "[H]"))), text
+    for text in ("*", "**", "C*C", "C=*"):
+        with pytest.raises(MoldiffError, match=re.escape(f"{text}: a * is where the fragment grows")):
+            Fragment(text)
+    command = ["generate", "--model", packed, "-n", "1", "--evaluations", "2", "--keep-invalid", "--grow", "6"]
+    run(*command, "--fragment", "*CO", "-o", tmp_path / "star.sdf")
+    run(*command, "--fragment", "CO", "--attach-at", "0", "-o", tmp_path / "named.sdf")
+    star, named = ((tmp_path / f"{name}.sdf").read_text() for name in ("star", "named"))
+    assert star.replace(star.splitlines()[0], named.splitlines()[0]) == named, "all but its id"
 
 
 def test_isotopes_are_not_kept_and_told(tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of, placed_block
+from moldiff.chem.fragment_smiles import placed_block
+from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
 from moldiff.chem.io.inputs import file_of
 from moldiff.chem.io.text_records import TextRecord, read_texts
 from moldiff.deprecations import renamed_attribute
@@ -49,7 +50,8 @@ class Fragment:
     Args:
         fragment: an SDF (several records are taken together, to be linked), an RDKit molecule, or one SMILES or a
             file with one, which is given coordinates (ETKDGv3, MMFF94s). Atoms are numbered from 0, through all
-            records; hydrogens of a SMILES come behind its atoms.
+            records; hydrogens of a SMILES come behind its atoms. A ``*`` of a SMILES is no atom: it says where to grow,
+            as ``attach_at`` does.
         fixed_atoms: the atoms that are kept, with their hydrogens; None = all.
         keep_smarts: keep what this SMARTS matches, with its hydrogens.
         attach_at: atoms that may get a new bond: each loses a hydrogen for each time that it is named, unless it
@@ -62,6 +64,7 @@ class Fragment:
     Attributes:
         source: the file or the SMILES, for messages.
         blocks: mol blocks of its records.
+        points: atoms that the ``*`` of a SMILES hang on.
         smarts: ``keep_smarts``; see `moldiff.chem.fragments.cut_fragment`.
 
     Raises:
@@ -74,6 +77,7 @@ class Fragment:
     fixed_atoms: tuple[int, ...] | None
     smarts: str | None
     attach_at: tuple[int, ...]
+    points: tuple[int, ...]
     grow: tuple[int, int] | None
     resample: int
     add_hydrogens: bool
@@ -90,7 +94,7 @@ class Fragment:
         add_hydrogens: bool = False,
     ) -> None:
         source = str(fragment) if isinstance(fragment, str | Path) else _NO_SOURCE
-        blocks = _blocks(fragment)
+        blocks, points = _blocks(fragment)
         atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
         if keep_smarts is not None:
             check_text(keep_smarts, "keep_smarts")
@@ -104,7 +108,7 @@ class Fragment:
             raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
         own = {
             "source": source, "blocks": blocks, "fixed_atoms": atoms, "smarts": keep_smarts, "attach_at": attached,
-            "grow": sizes, "resample": resample, "add_hydrogens": add_hydrogens,
+            "points": points, "grow": sizes, "resample": resample, "add_hydrogens": add_hydrogens,
         }  # fmt: skip
         for name, value in own.items():
             object.__setattr__(self, name, value)
@@ -146,7 +150,8 @@ class Fragment:
 
     def cut(self, vocabulary: Vocabulary) -> MolFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
-        cut = cut_fragment(self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, self.attach_at)
+        attach_at = (*self.attach_at, *self.points)
+        cut = cut_fragment(self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, attach_at)
         parts = parts_of(cut.mol)
         for number, part in enumerate(parts, start=1):
             if not cut.open_valences[part].any():
@@ -254,14 +259,15 @@ def check_together(
             )
 
 
-def _blocks(fragment: str | Path | Mol) -> tuple[str, ...]:
-    """Return the mol blocks of a fragment as it is given."""
+def _blocks(fragment: str | Path | Mol) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Return the mol blocks of a fragment as it is given, and atoms that it says are open."""
     if not isinstance(fragment, str | Path):
-        return (block_of(fragment),)
+        return (block_of(fragment),), ()
     path = file_of(fragment, "fragment")
     if path is None:
-        return (placed_block(TextRecord(0, "smiles", "", str(fragment)), str(fragment)),)
-    records = list(itertools.islice(read_texts(path), _MOST_RECORDS + 1))
+        records = [TextRecord(0, "smiles", "", str(fragment))]
+    else:
+        records = list(itertools.islice(read_texts(path), _MOST_RECORDS + 1))
     if len(records) > _MOST_RECORDS:
         raise MoldiffError(
             f"{path} holds more than {_MOST_RECORDS} records: a fragment is one molecule, or parts to link"
@@ -271,7 +277,10 @@ def _blocks(fragment: str | Path | Mol) -> tuple[str, ...]:
             raise MoldiffError(f"{path}, record {record.index + 1}: {record.reason}")
         if record.kind != "sdf" and len(records) > 1:
             raise MoldiffError(f"{path}: how parts to link lie to each other needs 3D coordinates: give an SDF")
-    return tuple(record.text if record.kind == "sdf" else placed_block(record, str(path)) for record in records)
+    if len(records) == 1 and records[0].kind != "sdf":
+        block, points = placed_block(records[0], str(fragment))
+        return (block,), points
+    return tuple(record.text for record in records), ()
 
 
 def __getattr__(name: str) -> Any:

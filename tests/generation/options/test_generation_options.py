@@ -109,7 +109,7 @@ def test_texts_of_a_fragment() -> None:
         ({"where": "mww<5"}, "unknown property 'mww'"),
         ({"alerts": "pain"}, "unknown alerts 'pain'"),
         ({"keep_invalid": 1}, "keep_invalid must be True or False"),
-        ({"fragment": 5}, "fragment must be a file or an RDKit molecule, not int"),
+        ({"fragment": 5}, "fragment must be a file, a SMILES or an RDKit molecule, not int"),
         ({"score": "qed", "score_weight": "1"}, "score_weight must be a number, not '1'"),
         ({"score": "qed", "score_weight": 1, "particles": 2.5}, "particles must be a whole number, not 2.5"),
     ],
