@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-DEFAULT_BATCH_SIZE = 512  # draws at a time
-
 
 class Sampler(StrEnum):
     """Rules that step between two noise levels; keys of `moldiff.sampling.solvers.SOLVERS`."""

@@ -20,8 +20,9 @@ Padded entries are zero in every field; of a prediction they mean nothing.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from torch import Tensor
 from moldiff.arrays import MolArrays
 
 FIELDS = ("pos", "atom_type", "charge", "bond_type")
+Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
 
 
 @dataclass(frozen=True)
@@ -192,3 +194,21 @@ def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolB
         properties=torch.full((count, properties), torch.nan, dtype=torch.float32),
         ids=ids.to(torch.int64),
     )
+
+
+def map_tensors(function: Callable[..., Tensor], table: Table, *others: Table) -> Table:
+    """Return what a function makes of every tensor of a dataclass, and of those in the same place of others.
+
+    Args:
+        function: of one tensor, or of one of each table.
+        table: a dataclass of tensors, None, and such dataclasses.
+        others: alike.
+    """
+    fields: dict[str, object] = {}
+    for field in dataclasses.fields(table):  # type: ignore[arg-type]
+        values = [getattr(one, field.name) for one in (table, *others)]
+        if isinstance(values[0], Tensor):
+            fields[field.name] = function(*values)
+        else:
+            fields[field.name] = None if values[0] is None else map_tensors(function, *values)
+    return type(table)(**fields)

@@ -154,8 +154,8 @@ TRAINING_STEP_BITS = 31
 SEED_BITS, ON_POLICY_BIT = 64, 40
 
 
-def walk_counter(step: int, part: int = 0, walk: int = 0) -> int:
-    """Return the counter of a sampler's noise.
+def walk_counter(step: int | Tensor, part: int = 0, walk: int | Tensor = 0) -> int | Tensor:
+    """Return the counter of a sampler's noise, of which a tensor makes a tensor.
 
     Args:
         step: of the walk; 0 = the prior.
@@ -163,6 +163,8 @@ def walk_counter(step: int, part: int = 0, walk: int = 0) -> int:
             level (`moldiff.sampling.solvers`).
         walk: 0, or the k-th walk of the same molecules.
     """
+    if isinstance(step, Tensor) or isinstance(walk, Tensor):
+        return step | part << STEP_BITS | walk << STEP_BITS + PART_BITS
     return _packed(("step of a walk", step, STEP_BITS), ("part of a step", part, PART_BITS), ("walk", walk, WALK_BITS))
 
 

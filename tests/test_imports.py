@@ -20,7 +20,7 @@ BASE = {
     "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
     "threads", "processes", "worker_process", "arguments", "interruption", "provenance", "run_record", "arrays",
     "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
-    "choices", "conditions", "data_frames", "journal",
+    "choices", "conditions", "data_frames", "device_graphs", "journal",
 }  # fmt: skip
 LAYERS = [
     BASE,

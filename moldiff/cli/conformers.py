@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.choices import CONFORMER_DEFAULTS, DEFAULT_BATCH_SIZE, Precision, Sampler, TimeGrid, listed
+from moldiff.choices import CONFORMER_DEFAULTS, Precision, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
@@ -72,7 +72,7 @@ def conformers(
     name_column: NameColumn = None,
     delimiter: Delimiter = None,
     seed: Seed = 0,
-    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
+    batch_size: BatchSize = None,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, TargetMethod, Until
+from moldiff.choices import Decoding, Precision, TargetMethod, Until
 from moldiff.cli.option_files import SteeringConfig
 from moldiff.cli.shared import (
     AddHydrogens,
@@ -157,7 +157,7 @@ def generate(
         int | None, typer.Option(help="Draws that compete by their scores, 16 by default; more are more exact.")
     ] = None,
     seed: Seed = 0,
-    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
+    batch_size: BatchSize = None,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     until: Annotated[

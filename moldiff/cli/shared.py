@@ -56,7 +56,7 @@ GridOption = Annotated[
     TimeGrid | None,
     typer.Option(metavar="NAME", help=f"Where steps fall: {listed(TimeGrid)}; {DEFAULTS.grid} by default."),
 ]
-BatchSize = Annotated[int, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
 Where = Annotated[
     list[str] | None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.choices import Decoding, Precision
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     AddHydrogens,
@@ -58,7 +58,7 @@ def vary(
     ] = Decoding.ARGMAX,
     add_hydrogens: AddHydrogens = False,
     seed: Seed = 0,
-    batch_size: BatchSize = DEFAULT_BATCH_SIZE,
+    batch_size: BatchSize = None,
     device: Device = "auto",
     precision: PrecisionOption = Precision.AUTO,
     heavy_only: HeavyOnly = False,

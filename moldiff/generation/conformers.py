@@ -27,7 +27,7 @@ from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
 from moldiff.chem.relax import Method
 from moldiff.chem.topology import Topology, topology_of
-from moldiff.choices import DEFAULT_BATCH_SIZE, Precision
+from moldiff.choices import Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import whatever_the_default
@@ -274,7 +274,7 @@ def conformers(
     evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = Precision.AUTO,
     keep_invalid: bool = False,

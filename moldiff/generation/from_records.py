@@ -164,7 +164,7 @@ class RecordRun(Run, Generic[Item]):
             pool=self.pool,
         )  # fmt: skip
         asks, tally = self._asks(records), _Tally(progress, self.counts.drawn)
-        while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.options.batch_size))):
+        while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
             tally.add(len(chunk) - len(ready))
             found = {ask.number: MoleculeResult(ask.number, Status.FAILED, ask.reason) for ask in chunk if not ask.item}

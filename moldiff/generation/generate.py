@@ -11,7 +11,7 @@ from moldiff.chem.descriptors.score_functions import ScoreFunction
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision, Until
+from moldiff.choices import Decoding, Precision, Until
 from moldiff.conditions import Conditions
 from moldiff.devices import whatever_the_default
 from moldiff.generation.generate_run import GenerateRun
@@ -39,7 +39,7 @@ def generate(
     evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = Precision.AUTO,
     until: str | None = None,
@@ -99,7 +99,7 @@ def generate(
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
         seed: 0 <= seed < 2^64.
-        batch_size: draws at a time.
+        batch_size: draws at a time; None = what suits the device. The result does not depend on it.
         device: auto, cpu, cuda, cuda:<number> or mps.
         precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
             molecules on processors with and without bfloat16 need "float32".

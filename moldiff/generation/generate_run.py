@@ -260,7 +260,7 @@ class GenerateRun(Run):
         Args:
             rows: draws that cost as much as one.
         """
-        n, size = self.options.n, self.sampler.options.batch_size
+        n, size = self.options.n, self.sampler.batch_size
         limit = self.options.first + self.options.most_draws
         first = self.options.first + self.counts.drawn
         while first < limit:

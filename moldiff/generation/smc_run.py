@@ -240,7 +240,7 @@ class GroupRun(GenerateRun):
         limit = self.options.most_draws
         while first * size < limit and interruption.number is None:
             missing = math.ceil((self.requested - self.done) / size)
-            groups = range(first, first + min(missing, max(1, self.sampler.options.batch_size // size)))
+            groups = range(first, first + min(missing, max(1, self.sampler.batch_size // size)))
             made = (self.measured(result, wanted) for result, wanted in draws.results(groups))
             for result in interruption.until(itertools.islice(made, 1)):  # the work is done before the first
                 yield result

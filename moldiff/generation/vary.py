@@ -21,7 +21,7 @@ from torch import Tensor
 from moldiff.arguments import check_flag, choice, number, refusal
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
-from moldiff.choices import DEFAULT_BATCH_SIZE, Decoding, Precision
+from moldiff.choices import Decoding, Precision
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import DECODERS
@@ -188,7 +188,7 @@ def vary(
     evaluations: int | None = None,
     sampler: str | None = None,
     seed: int = 0,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     device: str = "auto",
     precision: str = Precision.AUTO,
     keep_invalid: bool = False,

@@ -13,6 +13,8 @@ from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream, walk_counter
 
+Number = int | Tensor  # of a step or a walk; a () int64 where a step is captured
+
 
 @dataclass(frozen=True)
 class SolverState:
@@ -47,19 +49,19 @@ class SamplerContext:
     schedule: NoiseSchedule
     condition: Tensor
     source: NoiseSource
-    attempt: int = 0
+    attempt: Number = 0
 
     def denoise(self, molecules: MolBatch, previous: MolPrediction | None, at: Levels) -> MolPrediction:
         """Evaluate the network once, without a gradient tape."""
         with torch.no_grad():
             return self.denoiser(molecules, at, self.condition, previous)
 
-    def noise(self, molecules: MolBatch, step: int, part: int = 0) -> JointNoise:
+    def noise(self, molecules: MolBatch, step: Number, part: int = 0) -> JointNoise:
         """Return fresh noise for every field: a function of the seed, each molecule's id, the step (0 = the prior) and
         the part. Different parts of a step are independent."""
         return draw_noise(self.source, molecules.ids, walk_counter(step, part, self.attempt), molecules.mask.shape[1])
 
-    def pos_noise(self, molecules: MolBatch, step: int, part: int) -> Tensor:
+    def pos_noise(self, molecules: MolBatch, step: Number, part: int) -> Tensor:
         """Return the coordinates' share of `noise` alone, (B, N, 3) standard normal."""
         return self.source.normal(
             molecules.ids, walk_counter(step, part, self.attempt), Stream.POS, molecules.mask.shape[1]

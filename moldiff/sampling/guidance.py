@@ -18,6 +18,7 @@ import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -84,8 +85,7 @@ class GuidedDenoiser:
     ) -> MolPrediction:
         parts = []
         for coefficient, given in self.guidance.terms:
-            kept = torch.tensor(given, dtype=torch.bool, device=condition.device)
-            shown = torch.where(kept, condition, torch.nan)
+            shown = torch.where(_flags(given, condition.device), condition, torch.nan)
             parts.append((coefficient, self.denoiser(batch, levels, shown, previous)))
         if len(parts) == 1:  # its coefficient is 1
             return parts[0][1]
@@ -96,6 +96,12 @@ class GuidedDenoiser:
             for field in FIELDS
         }
         return MolPrediction(**fields)
+
+
+@lru_cache(maxsize=64)
+def _flags(given: tuple[bool, ...], device: torch.device) -> Tensor:
+    """Return flags (P,) on a device. Copied there once: what a CUDA graph captures may copy nothing."""
+    return torch.tensor(given, dtype=torch.bool, device=device)
 
 
 def parse_guidance(text: str) -> float | dict[str, float]:

@@ -7,7 +7,8 @@ which company it comes.
 On a CPU these are the multiples of four: measured on the built-in models at all their widths, the same bits at 4, 8, 12
 and 16 rows in float32 and bfloat16, others at 1, 2 and some odd numbers in float32. A test asks the processor that it
 runs on (`tests/sampling/test_microbatches.py`). On other devices nothing is taken for granted, and a micro-batch always
-has its full number of rows.
+has its full number of rows: as many as have a given number of pairs of atoms, so that a card is as busy with small
+molecules as with large ones.
 """
 
 from __future__ import annotations
@@ -24,16 +25,11 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-# Rows of a micro-batch, at most, by device and number type of the network.
-# A model whose configuration says otherwise (`sampling.rows`, of a CPU in float32) has as many times more or less.
-ROWS = {
-    ("cpu", torch.float32): 8,
-    ("cpu", torch.bfloat16): 16,
-    ("cuda", torch.float32): 256,
-    ("cuda", torch.bfloat16): 256,
-    ("mps", torch.float32): 64,
-    ("mps", torch.bfloat16): 64,
-}
+# Rows of a micro-batch on a CPU, at most, by number type of the network.
+# A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less.
+ROWS = {torch.float32: 8, torch.bfloat16: 16}
+PAIRS = {"cuda": 1 << 18, "mps": 1 << 16}  # of padded atoms, of a micro-batch on another device, at most
+USUAL_WIDTH = 32  # padded atoms
 
 CPU_ROWS = 4  # a micro-batch on a CPU has a multiple of it: missing rows are made in vain
 
@@ -47,12 +43,12 @@ class MicroBatches:
     Args:
         device: that the network is on.
         workers: run the micro-batches.
-        rows: of a micro-batch on this device; None = by the next two.
+        rows: of a micro-batch, whatever its width; None = what suits the device.
         precision: number type of the network's matrix products.
         cpu_rows: of a micro-batch on a CPU in float32.
 
     Attributes:
-        rows: at most; halved when memory does not suffice.
+        budget: rows, at most, or pairs of padded atoms where ``by_pairs``; halved when memory does not suffice.
     """
 
     def __init__(
@@ -61,10 +57,23 @@ class MicroBatches:
         workers: Workers = INLINE,
         rows: int | None = None,
         precision: torch.dtype = torch.float32,
-        cpu_rows: int = ROWS["cpu", torch.float32],
+        cpu_rows: int = ROWS[torch.float32],
     ) -> None:
         self.device, self.workers = device, workers
-        self.rows = rows or ROWS[device.type, precision] * cpu_rows // ROWS["cpu", torch.float32]
+        self.by_pairs = rows is None and device.type != "cpu"
+        if self.by_pairs:
+            self.budget = PAIRS[device.type]
+        else:
+            self.budget = rows or ROWS[precision] * cpu_rows // ROWS[torch.float32]
+
+    @property
+    def rows(self) -> int:
+        """Rows of a micro-batch of molecules of usual size, at most."""
+        return self.rows_of(USUAL_WIDTH, self.budget)
+
+    def rows_of(self, width: int, budget: int) -> int:
+        """Return the rows of a micro-batch of a padded width, at most, at least 1."""
+        return max(1, budget // width**2) if self.by_pairs else budget
 
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]
@@ -83,17 +92,17 @@ class MicroBatches:
         members: dict[int, list[int]] = {}
         for place, width in enumerate(widths):
             members.setdefault(width, []).append(place)
-        rows = self.rows
-        parts = _parts(members, rows)
-        begun = self.workers.map(work, [self._filled(items, places, rows) for _, places in parts])
-        return self._placed(items, parts, begun, rows, work)
+        budget = self.budget
+        parts = self._parts(members, budget)
+        begun = self.workers.map(work, self._filled(items, parts, budget))
+        return self._placed(items, parts, begun, budget, work)
 
     def _placed(
         self,
         items: Sequence[Item],
         parts: list[tuple[int, list[int]]],
         begun: Iterator[Sequence[Result]],
-        rows: int,
+        budget: int,
         work: Callable[[list[Item]], Sequence[Result]],
     ) -> Iterator[tuple[int, Result]]:
         """Yield (place, result) of parts that were begun; where memory does not suffice, of smaller ones instead."""
@@ -105,7 +114,7 @@ class MicroBatches:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if rows == 1:
+                if self.rows_of(width, budget) == 1:
                     raise MoldiffError(
                         f"memory does not suffice for one molecule of up to {width} atoms on {self.device}; "
                         "ask for smaller ones"
@@ -114,37 +123,41 @@ class MicroBatches:
                 yield from zip(places, found, strict=False)  # the rest repeats the last
                 done += 1
                 continue
-            self._halve(rows)
+            self._halve(budget, width)
             left: dict[int, list[int]] = {}
             for width, places in parts[done:]:
                 left.setdefault(width, []).extend(places)
-            rows, done = self.rows, 0
-            parts = _parts(left, rows)
-            begun = self.workers.map(work, [self._filled(items, places, rows) for _, places in parts])
+            budget, done = self.budget, 0
+            parts = self._parts(left, budget)
+            begun = self.workers.map(work, self._filled(items, parts, budget))
 
-    def _filled(self, items: Sequence[Item], places: list[int], rows: int) -> list[Item]:
-        """Return the items of a part, the last one repeated as often as the device needs it."""
-        some = [items[place] for place in places]
-        whole = -(-len(some) // CPU_ROWS) * CPU_ROWS if self.device.type == "cpu" else rows
-        return some + some[-1:] * (min(whole, rows) - len(some))
+    def _parts(self, members: Mapping[int, list[int]], budget: int) -> list[tuple[int, list[int]]]:
+        """Return (width, places) of parts of so many rows at most."""
+        return [
+            (width, some[first : first + rows])
+            for width, some in sorted(members.items())
+            for rows in (self.rows_of(width, budget),)
+            for first in range(0, len(some), rows)
+        ]
 
-    def _halve(self, rows: int) -> None:
+    def _filled(
+        self, items: Sequence[Item], parts: Sequence[tuple[int, list[int]]], budget: int
+    ) -> Iterator[list[Item]]:
+        """Yield the items of each part, the last one repeated as often as the device needs it."""
+        for width, places in parts:
+            rows, some = self.rows_of(width, budget), [items[place] for place in places]
+            whole = -(-len(some) // CPU_ROWS) * CPU_ROWS if self.device.type == "cpu" else rows
+            yield some + some[-1:] * (min(whole, rows) - len(some))
+
+    def _halve(self, budget: int, width: int) -> None:
         """Go on with fewer rows than did not fit, unless others have seen to that meanwhile, and free what can be."""
-        if self.rows == rows:
-            self.rows = rows // 2
-            logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", self.rows)
+        if self.budget == budget:
+            self.budget = budget // 2
+            left = self.rows_of(width, self.budget)
+            logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", left)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-
-def _parts(members: Mapping[int, list[int]], rows: int) -> list[tuple[int, list[int]]]:
-    """Return (width, places) of parts of so many at most."""
-    return [
-        (width, some[first : first + rows])
-        for width, some in sorted(members.items())
-        for first in range(0, len(some), rows)
-    ]
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -19,6 +19,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
 from moldiff.randomness import ATTEMPT_BITS, DRAW_BITS, NoiseSource, Stream
+from moldiff.sampling.captured_solver import CapturedSolver
 from moldiff.sampling.conditions import ConditionSampler, UnconditionalSampler
 from moldiff.sampling.constraints import ConstrainedDenoiser, Constraint
 from moldiff.sampling.guidance import Guidance
@@ -61,6 +62,8 @@ class MoleculeSampler:
         constraints: what every molecule must obey.
         workers: run the micro-batches.
         gradient: of a property network, on top of the guidance.
+        graphs: steps go through the buffers of CUDA graphs, see `moldiff.sampling.captured_solver`; None = on a CUDA
+            device. Never with constraints or a gradient, which do not compute on the device alone.
 
     Attributes:
         denoiser: guided and constrained. One call takes ``evaluations_per_call`` network evaluations.
@@ -81,12 +84,17 @@ class MoleculeSampler:
         constraints: tuple[Constraint, ...] = (),
         workers: Workers = INLINE,
         gradient: PropertyGradient | None = None,
+        graphs: bool | None = None,
     ) -> None:
         self.keep_predictions = keep_predictions
-        self.model, self.solver, self.source = model, solver, NoiseSource(seed)
+        self.model, self.source = model, NoiseSource(seed)
         guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
         guided = guided if gradient is None else gradient.wrap(guided)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
+        captures = model.device.type == "cuda" if graphs is None else graphs
+        self.solver: Solver = solver
+        if captures and not constraints and gradient is None:
+            self.solver = CapturedSolver(solver, self.denoiser, model.diffusion)
         self.constraints = constraints
         self.evaluations_per_call = 1 if guidance is None else guidance.evaluations
         steps = steps_within(solver, max(1, evaluations // self.evaluations_per_call))

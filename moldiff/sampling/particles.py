@@ -13,14 +13,13 @@ from torch import Tensor
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
 from moldiff.diffusion.schedule import NoiseSchedule
-from moldiff.molecules import MolBatch
+from moldiff.molecules import MolBatch, Table, map_tensors
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext
 from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.sampler import Sample, SamplerState, finish, run_steps, start, times_of
 from moldiff.sampling.solvers import Solver
 
-Table = TypeVar("Table")  # a dataclass of tensors with a row for each molecule, and of such dataclasses
 Before = TypeVar("Before")
 After = TypeVar("After")
 
@@ -109,11 +108,4 @@ def rows_of(table: Table) -> list[Table]:
 
 def stacked(tables: Sequence[Table]) -> Table:
     """Return the rows of several tables of one width as one table."""
-    fields: dict[str, object] = {}
-    for field in dataclasses.fields(tables[0]):  # type: ignore[arg-type]
-        values = [getattr(table, field.name) for table in tables]
-        if isinstance(values[0], Tensor):
-            fields[field.name] = torch.cat(values)
-        elif values[0] is not None:
-            fields[field.name] = stacked(values)
-    return type(tables[0])(**fields)
+    return map_tensors(lambda *columns: torch.cat(columns), *tables)

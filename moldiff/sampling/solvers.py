@@ -20,7 +20,7 @@ from moldiff.choices import Sampler
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
 from moldiff.molecules import MolPrediction
-from moldiff.sampling.context import SamplerContext, SolverState
+from moldiff.sampling.context import Number, SamplerContext, SolverState
 
 _CHURN_LIMIT = math.sqrt(2) - 1  # Karras et al. 2022, algorithm 2: never double the variance of the noise
 _CHURN, _CORRECTOR = 1, 2  # parts of a step's noise; a corrector's k-th move has part _CORRECTOR + k
@@ -40,11 +40,11 @@ class Solver(Protocol):
         """Coordinates are drawn, so that two walks from one state part."""
         ...
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         """Return the state at the cleaner time s.
 
         Args:
-            walk: model, condition and noise.
+            context: model, condition and noise.
             state: at time t.
             number: of the step, from 1; keys its noise.
             t, s: (B,) float64, s < t.
@@ -74,7 +74,7 @@ class Ancestral:
     def is_stochastic(self) -> bool:
         return self.eta > 0
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         at, to = context.schedule.levels(t), context.schedule.levels(s)
         prediction = context.denoise(state.molecules, state.prediction, at)
         estimate = prediction.replace(pos=_extrapolated(state, prediction, at, to)) if self.second_order else prediction
@@ -98,7 +98,7 @@ class EulerMaruyama:
     evaluations: ClassVar[int] = 1
     is_stochastic: ClassVar[bool] = True
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         at, to = context.schedule.levels(t), context.schedule.levels(s)
         noisy, noise = state.molecules, context.noise(state.molecules, number)
         prediction = context.denoise(noisy, state.prediction, at)
@@ -136,7 +136,7 @@ class Heun:
     def is_stochastic(self) -> bool:
         return self.churn > 0
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         if self.churn:
             state, t = self._raised(context, state, number, t, s)
         at, to = context.schedule.levels(t), context.schedule.levels(s)
@@ -151,7 +151,7 @@ class Heun:
         return SolverState(euler.replace(pos=pos), second, to)
 
     def _raised(
-        self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor
+        self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor
     ) -> tuple[SolverState, Tensor]:
         """Return the state with more noise, and its time."""
         at, to = context.schedule.levels(t), context.schedule.levels(s)
@@ -196,7 +196,7 @@ class Corrected:
     def is_stochastic(self) -> bool:
         return self.predictor.is_stochastic or (self.moves > 0 and self.share > 0)
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         at = context.schedule.levels(t)
         for move in range(self.moves):
             state = self._move(context, state, at, context.pos_noise(state.molecules, number, _CORRECTOR + move))
@@ -242,11 +242,11 @@ class RePaint:
     def is_stochastic(self) -> bool:
         return self.times > 1 or self.solver.is_stochastic
 
-    def step(self, context: SamplerContext, state: SolverState, number: int, t: Tensor, s: Tensor) -> SolverState:
+    def step(self, context: SamplerContext, state: SolverState, number: Number, t: Tensor, s: Tensor) -> SolverState:
         at, to = context.schedule.levels(t), context.schedule.levels(s)
         first = (number - 1) * self.times + 1  # every repetition has a number, and so noise, of its own
         state = self.solver.step(context, state, first, t, s)
-        for repetition in range(first + 1, first + self.times):
+        for repetition in (first + k for k in range(1, self.times)):
             noise = context.noise(state.molecules, repetition, _AGAIN)
             molecules = context.diffusion.noise_further(state.molecules, to, at, noise)
             state = self.solver.step(context, SolverState(molecules, state.prediction, at), repetition, t, s)

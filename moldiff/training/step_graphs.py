@@ -1,7 +1,6 @@
 """Training steps by replaying what was captured once: a CUDA graph for each kind and width of a batch.
 
-A step of a small network is a thousand short kernels, and a card waits for the processor that launches them one by one.
-A graph launches all of them at once. What it reads lies in buffers that stay where they are; a step only fills these.
+What a graph reads lies in buffers that stay where they are; a step only fills these. See `moldiff.device_graphs`.
 """
 
 from __future__ import annotations
@@ -9,11 +8,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor
 
-_WARM_UPS = 2  # PyTorch's libraries set themselves up, and its compiler compiles, outside of a capture
+from moldiff.device_graphs import captured
 
 
 class Kind(enum.Enum):
@@ -118,19 +118,10 @@ class StepGraphs:
 
     def _captured(self, inputs: StepInputs) -> torch.cuda.CUDAGraph:
         """Return the graph of a step; all is as before, as a capture runs nothing and the warm-up is undone."""
+        others = [slot.graph for slot in self._slots.values() if slot.graph is not None]
         before = Snapshot(self._state())
-        stream = torch.cuda.Stream(self._device)
-        stream.wait_stream(torch.cuda.current_stream(self._device))
-        with torch.cuda.stream(stream):
-            for _ in range(_WARM_UPS):
-                self._work(inputs)
-        torch.cuda.current_stream(self._device).wait_stream(stream)
-        before.restore()
-        graph, others = torch.cuda.CUDAGraph(), [slot.graph for slot in self._slots.values() if slot.graph is not None]
-        # graphs run one after another, so that they share their memory
-        with torch.cuda.graph(graph, pool=others[0].pool() if others else None):
-            self._work(inputs)
-        return graph
+        work = partial(self._work, inputs)
+        return captured(work, self._device, beside=others[0] if others else None, undo=before.restore)[0]
 
 
 def _copied(inputs: StepInputs) -> StepInputs:

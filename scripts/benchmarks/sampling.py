@@ -34,7 +34,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
 from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
-from moldiff.sampling.microbatches import ROWS
+from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 
@@ -123,7 +123,7 @@ def main() -> None:
     device = resolve_device(arguments.device)
     precision = resolve_precision(arguments.precision, device)
     model = load_model(arguments.model, device=device, precision=precision).model
-    rows, threads = ROWS[device.type, precision], torch.get_num_threads()
+    rows, threads = MicroBatches(device, precision=precision).rows, torch.get_num_threads()
     speed = molecules_per_second(arguments.model, arguments.device, arguments.precision, arguments.n)
     torch.set_num_threads(1)
 

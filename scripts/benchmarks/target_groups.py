@@ -110,7 +110,8 @@ class TargetGroups:
         arguments = self.arguments
         sampler = SamplerOptions.of(evaluations=arguments.steps, sampler=arguments.sampler, seed=arguments.seed)
         steering = steer(wanted, self.model, self.folder.references, str(self.folder.path), guide)
-        return steering.molecule_sampler(self.model, sampler.resolved(sampling_of_model(self.folder)), True, workers)
+        resolved = sampler.resolved(sampling_of_model(self.folder), self.model.device)
+        return steering.molecule_sampler(self.model, resolved, True, workers)
 
     def _judge(self, target: Target) -> Score:
         """Return minus the distance of the true value from a target, in standard deviations."""

@@ -14,10 +14,13 @@ import numpy as np
 import torch
 
 from moldiff.arrays import RawSample
+from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.joint import draw_noise
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
+from moldiff.sampling.captured_solver import STEPS_BEFORE, CapturedSolver
+from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler, draws_of
 from moldiff.sampling.sampler import sample
 from moldiff.sampling.solvers import SOLVERS
@@ -30,8 +33,14 @@ ROWS_OF_AN_EVALUATION = 8
 FEW, MOST = 256, 50_000  # molecules of a generation
 
 
-def sampler_of(model: MoleculeModel, setting: Setting) -> MoleculeSampler:
-    """Return what draws molecules of a model's most frequent size, in the way that is the model's own."""
+def sampler_of(model: MoleculeModel, setting: Setting, graphs: bool | None = None) -> MoleculeSampler:
+    """Return what draws molecules of a model's most frequent size, in the way that is the model's own.
+
+    Args:
+        model: on the device.
+        setting: of the check.
+        graphs: steps are captured and replayed; None = as the package does by itself.
+    """
     method, size = model.sampling, common_size(model.statistics)
     return MoleculeSampler(
         model,
@@ -40,6 +49,7 @@ def sampler_of(model: MoleculeModel, setting: Setting) -> MoleculeSampler:
         SEED,
         sizes=(size, size),
         grid=GRIDS[method.grid],
+        graphs=graphs,
     )
 
 
@@ -81,7 +91,11 @@ def repeated(setting: Setting, seconds: float) -> Iterator[Figure]:
         both = {number: draw for number, draw in drawn(first).items() if number in once}
         same = sum(same_draw(once[number], draw) for number, draw in both.items())
         yield Figure(f"molecules that are the same {what}", f"{same} of {len(both)}", note=note)
-    yield Figure("molecules by graph as eagerly", "no graph", note="drawing captures none in this version")
+    eagerly, by_graph = (sampler_of(setting.model(name), setting, graphs) for graphs in (False, True))
+    _warm(by_graph, n)
+    drawn_by_graph = {draw.number: draw for draw in by_graph.draw(0, n)}
+    same = sum(same_draw(drawn_by_graph[draw.number], draw) for draw in eagerly.draw(0, n))
+    yield Figure("molecules by graph as eagerly", f"{same} of {n}", note=note)
 
 
 def by_rows(setting: Setting, seconds: float) -> Iterator[Figure]:
@@ -91,7 +105,7 @@ def by_rows(setting: Setting, seconds: float) -> Iterator[Figure]:
     size, warm = common_size(model.statistics), False
     for rows in setting.rows:
         sampler = sampler_of(model, setting)
-        sampler.micro_batches.rows = rows
+        sampler.micro_batches = MicroBatches(sampler.device, rows=rows)
         if not warm:
             warm = bool(_piece(sampler, rows, 0))
         setting.forget_peak()
@@ -109,16 +123,25 @@ def _piece(sampler: MoleculeSampler, count: int, number: int) -> int:
     return len(list(sampler.draw(number * count, count)))
 
 
+def _warm(sampler: MoleculeSampler, rows: int) -> None:
+    """Draw until all steps of a shape are captured, if any are."""
+    captures = isinstance(sampler.solver, CapturedSolver) and sampler.device.type == "cuda"
+    for number in range(STEPS_BEFORE + 1 if captures else 1):
+        _piece(sampler, rows, number)
+
+
 def by_model(setting: Setting, seconds: float) -> Iterator[Figure]:
     """Measure how many molecules are drawn a second from each model, without RDKit."""
     for name in setting.models:
         model = setting.model(name)
-        sampler = sampler_of(model, setting)
-        _piece(sampler, sampler.rows, 0)
-        rate = setting.rate(partial(_piece, sampler, sampler.rows), seconds / len(setting.models) / 2)
         size = common_size(model.statistics)
-        note = f"{size} atoms, {sampler.evaluations} evaluations, {sampler.rows} rows, without RDKit"
-        yield Figure(name, rate, "molecules/s", note)
+        for graphs in (False, True):
+            sampler = sampler_of(model, setting, graphs)
+            rows = sampler.micro_batches.rows_of(bucket_width(size), sampler.micro_batches.budget)
+            _warm(sampler, rows)
+            rate = setting.rate(partial(_piece, sampler, rows), seconds / len(setting.models) / 4)
+            note = f"{size} atoms, {sampler.evaluations} evaluations, {rows} rows, without RDKit"
+            yield Figure(f"{name}, {'by graph' if graphs else 'eagerly'}", rate, "molecules/s", note)
 
 
 def parts(setting: Setting, seconds: float) -> Iterator[Figure]:

@@ -14,10 +14,12 @@ from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.loaded import Scales, load_model, load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
-from moldiff.sampling.microbatches import ROWS, MicroBatches
+from moldiff.sampling.microbatches import PAIRS, ROWS, MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
 from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+
+CPU = torch.device("cpu")
 
 
 def saved(path: Path, model: MoleculeModel, drop: tuple[str, ...] = ()) -> Path:
@@ -82,25 +84,33 @@ def test_what_is_asked_for_wins(tmp_path: Path, tiny_model: MoleculeModel) -> No
     folder = saved(tmp_path / "m", dataclasses.replace(tiny_model, sampling=sampling))
     model = load_model(folder, device="cpu")
     assert model.sampling == sampling
-    assert method(SamplerOptions().resolved(model.sampling)) == (8, "dpmpp_sde", "window")
+    assert method(SamplerOptions().resolved(model.sampling, CPU)) == (8, "dpmpp_sde", "window")
     asked = SamplerOptions.of(evaluations=4, sampler="ddim", grid="karras")
-    assert method(asked.resolved(model.sampling)) == (4, "ddim", "karras")
-    assert method(SamplerOptions().resolved(model.sampling.conformers)) == (25, "ode", "uniform")
-    assert method(SamplerOptions.of(grid="karras").resolved(model.sampling.conformers)) == (25, "ode", "karras")
+    assert method(asked.resolved(model.sampling, CPU)) == (4, "ddim", "karras")
+    assert method(SamplerOptions().resolved(model.sampling.conformers, CPU)) == (25, "ode", "uniform")
+    assert method(SamplerOptions.of(grid="karras").resolved(model.sampling.conformers, CPU)) == (25, "ode", "karras")
+
+
+def test_draws_at_a_time_suit_the_device_where_nobody_says() -> None:
+    sizes = {kind: SamplerOptions().resolved(DEFAULT_SAMPLING, torch.device(kind)).batch_size for kind in PAIRS}
+    assert all(size > 2000 for size in sizes.values())
+    assert SamplerOptions().resolved(DEFAULT_SAMPLING, CPU).batch_size == 512
+    assert SamplerOptions(batch_size=7).resolved(DEFAULT_SAMPLING, torch.device("cuda")).batch_size == 7
 
 
 def test_defaults_are_those_of_the_samplers_own_tables() -> None:
     assert (DEFAULT_SAMPLING.sampler, DEFAULT_SAMPLING.grid) == (DEFAULT_SOLVER, DEFAULT_GRID)
     assert DEFAULT_SAMPLING.conformers.sampler in SOLVERS
     assert DEFAULT_SAMPLING.conformers.grid in GRIDS
-    assert DEFAULT_SAMPLING.rows == ROWS["cpu", torch.float32]
+    assert DEFAULT_SAMPLING.rows == ROWS[torch.float32]
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(8, ROWS), (2, {key: rows // 4 for key, rows in ROWS.items()})])
-def test_rows_follow_the_model_on_every_device(rows: int, expected: dict[tuple[str, torch.dtype], int]) -> None:
-    for (device, precision), wanted in expected.items():
-        assert MicroBatches(torch.device(device), precision=precision, cpu_rows=rows).rows == wanted
-    assert MicroBatches(torch.device("cpu"), rows=3, cpu_rows=rows).rows == 3
+def test_rows_follow_the_model_on_a_cpu(rows: int, expected: dict[torch.dtype, int]) -> None:
+    for precision, wanted in expected.items():
+        assert MicroBatches(CPU, precision=precision, cpu_rows=rows).rows == wanted
+    assert MicroBatches(CPU, rows=3, cpu_rows=rows).rows == 3
+    assert MicroBatches(torch.device("cuda"), rows=3, cpu_rows=rows).rows == 3
 
 
 def test_a_drawer_reads_rows_and_the_start_of_its_window_from_the_model(tiny_model: MoleculeModel) -> None:

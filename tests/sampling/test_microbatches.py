@@ -5,10 +5,11 @@ import torch
 
 import moldiff
 from moldiff.datasets.batching import bucket_width
+from moldiff.errors import MoldiffError
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext
-from moldiff.sampling.microbatches import CPU_ROWS
+from moldiff.sampling.microbatches import CPU_ROWS, PAIRS, USUAL_WIDTH, MicroBatches
 
 SIZES = {"qm9": (9, 15, 18, 22, 27), "drugs": (14, 22, 30)}
 
@@ -34,3 +35,40 @@ def test_a_row_does_not_depend_on_the_number_of_rows(name: str, size: int, preci
             found = predicted(rows)
             for field in FIELDS:
                 assert torch.equal(getattr(found, field), getattr(full, field)[:rows]), (rows, field)
+
+
+def test_on_a_card_rows_follow_from_pairs_and_are_always_full() -> None:
+    batches = MicroBatches(torch.device("cuda"))
+    assert batches.rows == PAIRS["cuda"] // USUAL_WIDTH**2
+    batches.budget = 500
+    seen: list[list[int]] = []
+
+    def work(items: list[int]) -> list[int]:
+        seen.append(items)
+        return [10 * item for item in items]
+
+    found = list(batches.run(list(range(8)), [10] * 6 + [15, 30], work))
+    assert sorted(found) == [(place, 10 * place) for place in range(8)]
+    # 5 rows of 10 atoms, 2 of 15; 30 atoms are more than there should be, and one at a time
+    assert seen == [[0, 1, 2, 3, 4], [5] * 5, [6, 6], [7]]
+
+
+def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogCaptureFixture) -> None:
+    batches = MicroBatches(torch.device("mps"))
+    batches.budget, seen = 400, list[list[int]]()
+
+    def work(items: list[int]) -> list[int]:
+        if len(items) > 2:
+            raise torch.OutOfMemoryError
+        seen.append(items)
+        return items
+
+    assert [place for place, _ in batches.run(list(range(5)), [10] * 5, work)] == [0, 1, 2, 3, 4]
+    assert (seen, batches.budget) == ([[0, 1], [2, 3], [4, 4]], 200)
+    assert "going on with 2 molecules at a time" in caplog.text
+
+    def never(items: list[int]) -> list[int]:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(MoldiffError, match="one molecule of up to 10 atoms on mps"):
+        list(batches.run([0], [10], never))

@@ -8,12 +8,10 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from foreigners import Foreigners
 
 from moldiff.config import OptimizerConfig, PaceConfig, load_config
 from moldiff.datasets.prepared import DeviceArrays
@@ -138,7 +136,7 @@ def test_the_steps_before_a_capture_are_undone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, capture_error_mode: contextlib.nullcontext())
     state, taken = torch.zeros(2), []
 
     def work(given: StepInputs) -> None:
@@ -159,20 +157,6 @@ def test_by_itself_it_captures_on_one_cuda_device_alone() -> None:
     assert not wants_graphs(PaceConfig(graphs=False), CUDA)
     with pytest.raises(MoldiffError, match=r"set training.devices=1 or training.graphs=false"):
         wants_graphs(PaceConfig(graphs=True, devices=2), CUDA)
-
-
-class Foreigners(TorchDispatchMode):
-    """Notes the operations that a tensor of the CPU goes into."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.operations: list[str] = []
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for value in tree_leaves((args, kwargs)):
-            if isinstance(value, torch.Tensor) and value.device.type == "cpu":
-                self.operations.append(str(func))
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("kind", [Kind.DATA, Kind.SELF_CONDITIONED])

@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, choice, whole_number
-from moldiff.choices import DEFAULT_BATCH_SIZE, Precision, Sampler, TimeGrid
+from moldiff.choices import Precision, Sampler, TimeGrid
 from moldiff.deprecations import renamed_argument
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
+    import torch
+
     from moldiff.config import MethodConfig
+
+# Draws at a time, by device. On a card a micro-batch always has its full number of rows: of a few draws, most are made
+# in vain.
+BATCH_SIZES = {"cpu": 512, "cuda": 8192, "mps": 2048}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +28,7 @@ class SamplerOptions:
         evaluations: of the network for each molecule, at most; None = the model's own number.
         sampler, grid: None = the model's own.
         seed: 0 <= seed < 2^64.
-        batch_size: draws at a time.
+        batch_size: draws at a time; None = what suits the device.
         device: auto, cpu, cuda, cuda:<number> or mps.
         precision: number type of the network's matrix products.
 
@@ -34,7 +40,7 @@ class SamplerOptions:
     sampler: Sampler | None = None
     grid: TimeGrid | None = None
     seed: int = 0
-    batch_size: int = DEFAULT_BATCH_SIZE
+    batch_size: int | None = None
     device: str = "auto"
     precision: Precision = Precision.AUTO
 
@@ -54,7 +60,7 @@ class SamplerOptions:
         sampler: str | None = None,
         grid: str | None = None,
         seed: int = 0,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
         device: str = "auto",
         precision: str = Precision.AUTO,
         steps: int | None = None,
@@ -71,13 +77,14 @@ class SamplerOptions:
             precision=choice(precision, Precision, "precision"),
         )
 
-    def resolved(self, defaults: MethodConfig) -> ResolvedSampler:
-        """Return the options with a model's defaults where they leave something open: the one place where that is
-        done."""
+    def resolved(self, defaults: MethodConfig, device: torch.device) -> ResolvedSampler:
+        """Return the options with a model's defaults, and what suits a device, where they leave something open: the one
+        place where that is done."""
         return ResolvedSampler(
             evaluations=self.evaluations or defaults.evaluations,
             sampler=self.sampler or defaults.sampler,
             grid=self.grid or defaults.grid,
+            batch_size=self.batch_size or BATCH_SIZES[device.type],
             options=self,
         )
 
@@ -87,13 +94,14 @@ class ResolvedSampler:
     """Sampler options with nothing left open.
 
     Attributes:
-        evaluations, sampler, grid: see `SamplerOptions`.
+        evaluations, sampler, grid, batch_size: see `SamplerOptions`.
         options: the others.
     """
 
     evaluations: int
     sampler: Sampler
     grid: TimeGrid
+    batch_size: int
     options: SamplerOptions
 
     def record(self) -> dict[str, object]:
@@ -101,5 +109,5 @@ class ResolvedSampler:
         rest = self.options
         return {
             "evaluations": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid), "seed": rest.seed,
-            "batch_size": rest.batch_size, "device": rest.device, "precision": str(rest.precision),
+            "batch_size": self.batch_size, "device": rest.device, "precision": str(rest.precision),
         }  # fmt: skip

@@ -1,0 +1,44 @@
+"""CUDA graphs: a sequence of kernels that is captured once, and then launched all at once.
+
+A small network is a thousand short kernels, and a card waits for the processor that launches them one by one. What a
+graph reads and writes lies in buffers that stay where they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+_WARM_UPS = 2  # PyTorch's libraries set themselves up, and its compiler compiles, outside of a capture
+
+
+def captured(
+    work: Callable[[], Result],
+    device: torch.device,
+    beside: torch.cuda.CUDAGraph | None = None,
+    undo: Callable[[], None] = lambda: None,
+) -> tuple[torch.cuda.CUDAGraph, Result]:
+    """Return a graph of some work, and what the work returned: tensors that every replay fills anew.
+
+    Args:
+        work: nothing in it may wait for the device, or copy from the memory of the processor.
+        device: a CUDA device.
+        beside: another graph, which never runs at the same time: both share their memory.
+        undo: called after the runs before the capture, which itself runs nothing.
+    """
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM_UPS):
+            work()
+    torch.cuda.current_stream(device).wait_stream(stream)
+    undo()
+    graph = torch.cuda.CUDAGraph()
+    # only calls of this thread can spoil the capture
+    with torch.cuda.graph(graph, None if beside is None else beside.pool(), capture_error_mode="thread_local"):
+        result = work()
+    return graph, result

@@ -1,0 +1,256 @@
+"""Steps through the buffers of graphs are those of the solver itself, bit by bit, whatever comes in between.
+
+On a CPU nothing is captured, all else is the same code; with a CUDA device the graphs are replayed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from foreigners import Foreigners
+
+from moldiff import device_graphs
+from moldiff.arrays import RawSample
+from moldiff.choices import Sampler
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS, MolBatch, empty_batch, map_tensors
+from moldiff.randomness import NoiseSource, walk_counter
+from moldiff.sampling import captured_solver
+from moldiff.sampling.captured_solver import STEPS_BEFORE, CapturedSolver
+from moldiff.sampling.constraints import ElementMask
+from moldiff.sampling.context import SamplerContext, SolverState
+from moldiff.sampling.guidance import Guidance, _flags
+from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.sampling.partial_walks import PartialWalks
+from moldiff.sampling.solvers import SOLVERS
+
+DEVICES = [torch.device("cpu"), *([torch.device("cuda", 0)] if torch.cuda.is_available() else [])]
+
+
+@pytest.fixture(params=DEVICES, ids=str)
+def placed(request: pytest.FixtureRequest, tiny_model: MoleculeModel) -> MoleculeModel:
+    denoiser = copy.deepcopy(tiny_model.denoiser).to(request.param)
+    return replace(tiny_model, denoiser=denoiser, diffusion=tiny_model.diffusion.to(request.param))
+
+
+class Graph:
+    """In the place of a graph: replays by calling the work again and filling what it returned first."""
+
+    made = 0
+
+    def __init__(self, work: Any, result: Any) -> None:
+        self.work, self.result = work, result
+        Graph.made += 1
+
+    def replay(self) -> None:
+        map_tensors(torch.Tensor.copy_, self.result, self.work())
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The way through a capture, with a stand-in for the graph that a CPU has not."""
+
+    def captured(work: Any, device: torch.device, beside: Any = None) -> tuple[Graph, Any]:
+        result = map_tensors(torch.clone, work())
+        return Graph(work, result), result
+
+    monkeypatch.setattr(captured_solver, "captured", captured)
+    monkeypatch.setattr(captured_solver, "_captures", lambda t: True)
+    Graph.made = 0
+    yield
+
+
+def sampler_of(model: MoleculeModel, graphs: bool, solver: str = Sampler.DPMPP_SDE, **further: Any) -> MoleculeSampler:
+    return MoleculeSampler(model, SOLVERS[solver], 6, seed=3, graphs=graphs, **further)
+
+
+def assert_same(found: list[RawSample], expected: list[RawSample]) -> None:
+    assert [draw.number for draw in found] == [draw.number for draw in expected]
+    for one, other in zip(found, expected, strict=True):
+        assert one.failed_at == other.failed_at
+        assert one.arrays is not None and other.arrays is not None
+        for name in (*FIELDS[:3], "bonds"):
+            assert np.array_equal(getattr(one.arrays, name), getattr(other.arrays, name)), name
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_draws_are_those_step_by_step(placed: MoleculeModel, solver: str) -> None:
+    plain, through = (sampler_of(placed, graphs, solver) for graphs in (False, True))
+    assert isinstance(through.solver, CapturedSolver) and not isinstance(plain.solver, CapturedSolver)
+    assert (through.evaluations, through.solver.is_stochastic) == (plain.evaluations, plain.solver.is_stochastic)
+    for first in (0, 9):  # the buffers are used again
+        assert_same(list(through.draw(first, 9)), list(plain.draw(first, 9)))
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """Draws of one size, which ask for as much as their number."""
+
+    size: int = 9
+
+    def draw(self, numbers: torch.Tensor, source: NoiseSource) -> tuple[np.ndarray, np.ndarray]:
+        return np.full(len(numbers), self.size), numbers[:, None].numpy().astype(np.float32)
+
+
+def test_so_are_guided_draws_and_walks_that_begin_with_draws(placed: MoleculeModel) -> None:
+    further = {"condition_sampler": Numbered(), "guidance": Guidance.of([2.0])}
+    plain, through = (sampler_of(placed, graphs, **further) for graphs in (False, True))
+    assert_same(list(through.draw(40, 6)), list(plain.draw(40, 6)))
+    drawn = list(plain.draw(0, 6))
+    assert_same(list(through.draw(0, 6)), drawn)
+    for walk in (1, 2):  # the number of a walk keys its noise
+        moved = [list(PartialWalks.evenly(one, 0.6, 4).run(drawn, walk)) for one in (through, plain)]
+        assert_same(*moved)
+        assert not np.array_equal(moved[0][0].arrays.pos, drawn[0].arrays.pos)
+    assert isinstance(through.solver, CapturedSolver)
+    assert through.solver._slots
+
+
+def test_what_came_out_stays_when_the_buffers_are_filled_again(pretended: None, placed: MoleculeModel) -> None:
+    plain, through = (sampler_of(placed, graphs) for graphs in (False, True))
+    for _ in range(STEPS_BEFORE):
+        through.watch(0, lambda _, state, prediction: None)
+    assert Graph.made
+    found, expected = list[MolBatch](), list[MolBatch]()
+    through.watch(0, lambda _, state, prediction: found.append(state))
+    plain.watch(0, lambda _, state, prediction: expected.append(state))
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(getattr(one, name), getattr(other, name)) for name in FIELDS)
+
+
+def test_walks_of_another_diffusion_and_constrained_ones_are_left_alone(tiny_model: MoleculeModel) -> None:
+    through = sampler_of(tiny_model, True)
+    solver = through.solver
+    assert isinstance(solver, CapturedSolver)
+    list(through.draw(0, 2))
+    slots = len(solver._slots)
+    assert slots
+    other = copy.deepcopy(tiny_model.denoiser)
+    for parameter in other.parameters():
+        parameter.mul_(1.5)
+    for changed in (
+        replace(tiny_model, denoiser=other),
+        replace(tiny_model, diffusion=copy.copy(tiny_model.diffusion)),
+    ):
+        stranger = MoleculeSampler(changed, solver, 6, seed=3)
+        assert_same(list(stranger.draw(0, 2)), list(sampler_of(changed, False).draw(0, 2)))
+    assert len(solver._slots) == slots
+    elements = tiny_model.vocabulary.elements
+    mask = ElementMask(elements, (True,) * len(elements))
+    assert not isinstance(sampler_of(tiny_model, True, constraints=(mask,)).solver, CapturedSolver)
+
+
+def test_counters_of_tensors_are_those_of_numbers() -> None:
+    for step, part, walk in ((1, 0, 0), (999, 61, 63), (1 << 19, 3, 1)):
+        found = walk_counter(torch.tensor(step), part, torch.tensor(walk))
+        assert int(found) == walk_counter(step, part, walk)
+        assert int(walk_counter(torch.tensor(step), part, walk)) == walk_counter(step, part, walk)
+
+
+@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_a_step_reads_nothing_back_and_brings_nothing_along(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch, solver: str, guided: bool
+) -> None:
+    """On tensors without values a look at one of them fails; a tensor of the CPU is seen where it comes in. A capture
+    fails at both."""
+    meta = torch.device("meta")
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    denoiser, diffusion = copy.deepcopy(tiny_model.denoiser).to(meta), copy.deepcopy(tiny_model.diffusion)
+    diffusion.position_std = diffusion.position_std.to(meta)
+    for process in diffusion.categories.values():
+        process.limit = process.limit.to(meta)
+    asked = Guidance.of([2.0]).wrap(denoiser) if guided else denoiser
+    context = SamplerContext(asked, diffusion, tiny_model.schedule, torch.zeros(2, 1, device=meta), NoiseSource(0))
+    molecules = empty_batch(torch.tensor([5, 9]), torch.arange(2), 10, 1).to(meta)
+    times = [torch.full((2,), t, dtype=torch.float64, device=meta) for t in (0.9, 0.6, 0.5)]
+    through = CapturedSolver(SOLVERS[solver], asked, diffusion)
+    state = through.step(context, SolverState(molecules), 1, *times[:2])  # flags of the guidance are there now
+    through.step(context, state, 2, *times[1:])
+    slots = list(through._slots.values())
+    assert len(slots) == 2
+    with Foreigners() as seen:
+        for slot in slots:
+            through._taken(slot)
+    assert seen.operations == []
+    assert _flags((True,), meta) is _flags((True,), meta), "copied there once"
+    with Foreigners() as seen:
+        sampler_of(tiny_model, True, solver).draw(0, 1).__next__()
+    assert seen.operations != []
+
+
+def test_a_shape_is_captured_once_it_has_come_often_enough(pretended: None, tiny_model: MoleculeModel) -> None:
+    plain, through = (sampler_of(tiny_model, graphs, sizes=(9, 9)) for graphs in (False, True))
+    assert isinstance(through.solver, CapturedSolver)
+    per_walk = through.evaluations - 2  # a first step without a prediction, a last one that decodes
+    for walk in range(12):
+        assert_same(list(through.draw(walk, 1)), list(plain.draw(walk, 1)))
+        later = (walk + 1) * per_walk > STEPS_BEFORE
+        first = walk + 1 > STEPS_BEFORE
+        assert Graph.made == later + first
+
+
+def test_where_a_capture_fails_steps_are_taken_all_the_same(
+    pretended: None, monkeypatch: pytest.MonkeyPatch, tiny_model: MoleculeModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    monkeypatch.setattr(captured_solver, "captured", fails)
+    plain, through = (sampler_of(tiny_model, graphs) for graphs in (False, True))
+    for first in (0, 9, 18):
+        assert_same(list(through.draw(first, 9)), list(plain.draw(first, 9)))
+    assert [record.getMessage() for record in caplog.records] == [
+        "no graph of a step: operation not permitted when stream is capturing; steps are taken one operation at a time"
+    ]
+
+
+def test_a_capture_that_memory_does_not_suffice_for_gives_back_what_others_hold(
+    pretended: None, monkeypatch: pytest.MonkeyPatch, tiny_model: MoleculeModel
+) -> None:
+    through = sampler_of(tiny_model, True)
+    solver = through.solver
+    assert isinstance(solver, CapturedSolver)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(captured_solver, "captured", fails)
+    slot = SimpleNamespace(inputs=SimpleNamespace(t=torch.zeros(1)))
+    solver._slots["some"] = slot  # type: ignore[assignment]
+    slot.graph = None
+    with pytest.raises(torch.OutOfMemoryError):
+        solver._capture(slot)  # type: ignore[arg-type]
+    assert not solver._slots
+
+
+def test_what_runs_before_a_capture_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order of things, on a machine without streams."""
+    told: list[str] = []
+    stream = SimpleNamespace(wait_stream=lambda other: told.append("wait"))
+
+    class Made:
+        def pool(self) -> str:
+            return "pool"
+
+    for name, value in {
+        "Stream": lambda device: stream,
+        "current_stream": lambda device: stream,
+        "stream": lambda stream: nullcontext(),
+        "CUDAGraph": Made,
+        "graph": lambda graph, pool, capture_error_mode: told.append(f"capture in {pool}") or nullcontext(),
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, value)
+    graph, result = device_graphs.captured(
+        lambda: told.append("work"), torch.device("cpu"), beside=Made(), undo=lambda: told.append("undo")
+    )
+    assert told == ["wait", "work", "work", "wait", "undo", "capture in pool", "work"]
+    assert isinstance(graph, Made) and result is None
