@@ -42,9 +42,11 @@ class PartialWalks:
 
         Args:
             sampler: made the draws.
-            start: latest time at which a walk starts; it starts at the sampler's last time before that.
+            start: latest time at which a walk starts, of the whole schedule where the sampler's own is an end of it; it
+                starts at the sampler's last time before that.
         """
-        late = sampler.grid[sampler.grid <= start]
+        times = [sampler.model.schedule.time_in_origin(t) for t in sampler.grid.tolist()]
+        late = sampler.grid[torch.tensor(times, dtype=sampler.grid.dtype) <= start]
         return cls(sampler, late if len(late) > 1 else sampler.grid[-2:])
 
     @classmethod

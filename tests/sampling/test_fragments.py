@@ -506,3 +506,18 @@ def test_moves_around_a_fragment_take_as_much_noise_as_anywhere(
         assert float(levels[-1].pos[-2]) == pytest.approx(float(own.pos), rel=1e-6)
     assert [float(one.pos[0]) for one in levels] == [float(levels[0].pos[0])] * 2
     assert [float(one.bond_type[0]) for one in levels] == [float(levels[0].bond_type[0])] * 2
+
+
+def test_failed_draws_around_a_fragment_begin_anew_at_as_much_noise_as_anywhere(
+    tiny_model: MoleculeModel, grown: FixedFragment
+) -> None:
+    free, around = (
+        MoleculeSampler(model, SOLVERS["ddpm"], 40, 0) for model in (tiny_model, with_fragment(tiny_model, grown))
+    )
+    for start in (0.2, 0.4):
+        noise = [
+            float(sampler.model.schedule.levels(PartialWalks.late(sampler, start).grid[:1]).sigma)
+            for sampler in (free, around)
+        ]
+        at = float(tiny_model.schedule.levels(torch.tensor([start], dtype=torch.float64)).sigma)
+        assert all(0.7 * at < one <= at for one in noise), (start, noise, at)
