@@ -33,6 +33,7 @@ STANDS = {  # page -> where its figures are quoted
     "samplers.md": "docs/generate.md, docs/training.md",
     "targets_qm9.md": "docs/steering.md",
     "targets_drugs.md": "docs/steering.md",
+    "steering.md": "docs/steering.md",
     "anomaly.md": "docs/likelihood.md",
 }
 SIZES = ("--cuts", "--seeds", "-n")  # options that say how many a page is about, the first that is there
@@ -103,9 +104,11 @@ def figures(text: str, n: int) -> dict[str, Figure]:
 
 
 def compared(first: dict[str, Figure], second: dict[str, Figure]) -> Iterator[tuple[str, Figure, Figure]]:
-    """Yield name, first and second value of the figures that both pages have, but for those of real molecules."""
+    """Yield name, first and second value of the figures that both pages have, but for those of real molecules, and for
+    distances of distributions of unlike numbers: they are the larger, the fewer molecules they are of."""
     for name, figure in first.items():
-        if name in second and "held-out data" not in name:
+        alike = name in second and ("W1" not in name or figure.n == second[name].n)
+        if alike and "held-out data" not in name:
             yield name.removesuffix(": generated"), figure, second[name]
 
 
@@ -146,7 +149,8 @@ def report(pairs: Sequence[tuple[str, str, str]], notes: str) -> str:
         "held-out molecules are asked for, others of them); commands, dates and hardware stand in both pages. First "
         "is the larger sample where they are not the same, whichever is older. The difference is second less first, in "
         "standard errors of the difference; a figure repeats if it is "
-        f"{LIMIT:g} at most. Both: the mean, each counted by its number of molecules (cuts, seeds).",
+        f"{LIMIT:g} at most. Both: the mean, each counted by its number of molecules (cuts, seeds). Distances of "
+        "distributions (W1) grow with a smaller sample: they are compared where both samples are as large.",
         "",
         f"{len(apart)} figures, {far} farther apart than {LIMIT:g}. {moving} differ at all; of as many that are the "
         f"same by law, {0.0455 * moving:.1f} would be so far apart (they are not independent: the columns of a row are "

@@ -57,6 +57,14 @@ def test_a_difference_is_told_in_its_own_standard_errors() -> None:
     assert figure(100, 0, "").away(figure(99, 0, "")) == -math.inf, "two that are sure cannot differ"
 
 
+def test_distances_of_distributions_of_unlike_numbers_are_not_compared() -> None:
+    figure = second_seed.Figure
+    first = {"x: W1": figure(1, 1, "", 100), "x: valid": figure(1, 1, "", 100)}
+    for n, names in ((100, ["x: W1", "x: valid"]), (50, ["x: valid"])):
+        second = {name: figure(2, 1, "", n) for name in first}
+        assert [name for name, _, _ in second_seed.compared(first, second)] == names
+
+
 def test_a_rate_of_all_is_not_surer_than_its_number_allows() -> None:
     all_of_50, most_of_200 = second_seed.Figure(100, 0, "100.0 ± 0.0", 50), second_seed.Figure(97, 1.2, "", 200)
     assert all_of_50.error_beside(most_of_200) == 2.4
