@@ -6,8 +6,9 @@
 Every ``sh`` and ``python`` block of a page runs, in order, in one new folder for the page; all that lies in it are
 copies of scripts/ and of data/sample.sdf, as in a clone. A block without a language that follows is what
 must come out: the same words, line by line. Numbers may differ (molecules depend on the processor's number types, times
-on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ. A line
-``...`` in the output stands for any lines. Comments of Markdown in front of a block steer it:
+on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ, and lines
+that tell how far a command is come where it is slow: they are left out. A line ``...`` in the output stands for any
+lines. Comments of Markdown in front of a block steer it:
 
     <!-- long -->            runs only with --long
     <!-- skip: reason -->    never runs
@@ -39,6 +40,7 @@ LANGUAGES = ("sh", "python")
 _FENCE = re.compile(r"^```(\S*)\s*$")
 _MARK = re.compile(r"^<!--\s*(long|skip:\s*(?P<reason>.*?))\s*-->\s*$")
 _SECONDS = re.compile(r"\b\d+(?:\.\d+)? (?:s|seconds)(?= left|\b)|\b\d+ molecules/s")
+_PROGRESS = re.compile(r"info: \d+ (?:of \d+ )?[\w ]+ in \d+ (?:s|min|h)\b.*")
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|\d+(?:\.\d+)?")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _ANY_LINES = "..."
@@ -134,6 +136,7 @@ def matches(expected: Sequence[str], found: Sequence[str]) -> bool:
 
 def compared(expected: str, found: str) -> tuple[str, str]:
     """Return the status and the difference of an output."""
+    found = "\n".join(line for line in found.splitlines() if not _PROGRESS.fullmatch(line))
     if matches(words(expected, numbers=True), words(found, numbers=True)):
         return "ok", ""
     status = "numbers differ" if matches(words(expected), words(found)) else "words differ"
