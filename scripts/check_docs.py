@@ -6,8 +6,8 @@
 Every ``sh`` and ``python`` block of a page runs, in order, in one new folder for the page; all that lies in it are
 copies of scripts/ and of data/sample.sdf, as in a clone. A block without a language that follows is what
 must come out: the same words, line by line. Numbers may differ (molecules depend on the processor's number types, times
-on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ, and lines
-that tell how far a command is come where it is slow: they are left out. A line ``...`` in the output stands for any
+on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ, and
+lines that tell how far a command is come where it is slow are left out. A line ``...`` in the output stands for any
 lines. Comments of Markdown in front of a block steer it:
 
     <!-- long -->            runs only with --long
