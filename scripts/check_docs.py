@@ -34,7 +34,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("scripts", "data/sample.sdf", "tests/fixtures/drugs.sdf")
+COPIED = (
+    "scripts",
+    "data/sample.sdf",
+    *(f"tests/fixtures/{name}" for name in ("drugs.sdf", "guests.smi", "cb7.pdbqt")),
+)
 LANGUAGES = ("sh", "python")
 
 _FENCE = re.compile(r"^```(\S*)\s*$")

@@ -94,7 +94,7 @@ def figures(text: str, n: int) -> dict[str, Figure]:
             heads = heads or cells
             continue
         first = next((place for place, cell in enumerate(cells) if _FIGURE.fullmatch(cell)), len(cells))
-        name = ", ".join(cell for cell in cells[:first] if cell)
+        name = ", ".join(cell for head, cell in zip(heads[:first], cells[:first], strict=True) if cell and head != "n")
         own = dict(zip(heads, cells, strict=True)).get("n", n)
         for head, cell in zip(heads[first:], cells[first:], strict=True):
             if match := _FIGURE.fullmatch(cell):

@@ -37,6 +37,8 @@ def test_figures_are_those_of_the_first_table_that_have_an_error() -> None:
 def test_a_row_may_have_its_own_number() -> None:
     text = "| a | valid | n |\n|---|---|---|\n| x | 5.0 ± 1.0 | 7 |\n"
     assert second_seed.figures(text, 100)["x: valid"].n == 7
+    text = "| a | n | valid |\n|---|---|---|\n| x | 7 | 5.0 ± 1.0 |\n"
+    assert second_seed.figures(text, 100)["x: valid"].n == 7, "its number is no part of its name"
 
 
 def test_a_page_is_about_the_cuts_or_seeds_or_molecules_of_its_command() -> None:
