@@ -34,7 +34,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = (
+FIXTURES = ("drugs.sdf", "guests.smi", "cb7.pdbqt")
+COPIED = ("scripts", "data/sample.sdf", *(f"tests/fixtures/{name}" for name in FIXTURES))
     "scripts",
     "data/sample.sdf",
     *(f"tests/fixtures/{name}" for name in ("drugs.sdf", "guests.smi", "cb7.pdbqt")),
