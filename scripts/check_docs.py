@@ -36,10 +36,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ("drugs.sdf", "guests.smi", "cb7.pdbqt")
 COPIED = ("scripts", "data/sample.sdf", *(f"tests/fixtures/{name}" for name in FIXTURES))
-    "scripts",
-    "data/sample.sdf",
-    *(f"tests/fixtures/{name}" for name in ("drugs.sdf", "guests.smi", "cb7.pdbqt")),
-)
 LANGUAGES = ("sh", "python")
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
