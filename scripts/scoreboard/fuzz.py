@@ -175,7 +175,12 @@ def _graph(chance: random.Random, folder: Path) -> list[str]:
     is_valid_and_connected(conversion)
     assert (conversion.mol is None) == bool(conversion.reason), "neither a molecule nor a reason"
     if (writable := conversion.mol or conversion.raw) is not None:
-        assert "nan" not in mol_to_sdf_record(writable, "x", {}).lower(), "NaN in a record"
+        try:
+            record = mol_to_sdf_record(writable, "x", {})
+        except ValueError:  # RDKit cannot write all that is invalid, and has an error for it
+            assert conversion.mol is None, "a molecule that cannot be written"
+            return [REFUSED]
+        assert "nan" not in record.lower(), "NaN in a record"
     return [READ if conversion.mol is not None else REFUSED]
 
 
