@@ -135,11 +135,9 @@ class CapturedSolver:
 
     def _capture(self, slot: _Slot) -> None:
         """Capture the steps of a slot; where that fails, there are no graphs any more."""
-        others = [other.graph for other in self._slots.values() if other.graph is not None]
+        other = next((one.graph for one in self._slots.values() if one.graph is not None), None)
         try:
-            slot.graph, slot.result = captured(
-                lambda: self._taken(slot), slot.inputs.t.device, beside=others[0] if others else None
-            )
+            slot.graph, slot.result = captured(lambda: self._taken(slot), slot.inputs.t.device, beside=other)
         except torch.OutOfMemoryError:
             self._slots.clear()  # their memory is not given back otherwise
             raise

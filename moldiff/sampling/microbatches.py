@@ -69,10 +69,13 @@ class MicroBatches:
     @property
     def rows(self) -> int:
         """Rows of a micro-batch of molecules of usual size, at most."""
-        return self.rows_of(USUAL_WIDTH, self.budget)
+        return self.rows_of(USUAL_WIDTH)
 
-    def rows_of(self, width: int, budget: int) -> int:
+    def rows_of(self, width: int) -> int:
         """Return the rows of a micro-batch of a padded width, at most, at least 1."""
+        return self._rows(width, self.budget)
+
+    def _rows(self, width: int, budget: int) -> int:
         return max(1, budget // width**2) if self.by_pairs else budget
 
     def run(
@@ -114,7 +117,7 @@ class MicroBatches:
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                if self.rows_of(width, budget) == 1:
+                if self._rows(width, budget) == 1:
                     raise MoldiffError(
                         f"memory does not suffice for one molecule of up to {width} atoms on {self.device}; "
                         "ask for smaller ones"
@@ -136,7 +139,7 @@ class MicroBatches:
         return [
             (width, some[first : first + rows])
             for width, some in sorted(members.items())
-            for rows in (self.rows_of(width, budget),)
+            for rows in (self._rows(width, budget),)
             for first in range(0, len(some), rows)
         ]
 
@@ -145,7 +148,7 @@ class MicroBatches:
     ) -> Iterator[list[Item]]:
         """Yield the items of each part, the last one repeated as often as the device needs it."""
         for width, places in parts:
-            rows, some = self.rows_of(width, budget), [items[place] for place in places]
+            rows, some = self._rows(width, budget), [items[place] for place in places]
             whole = -(-len(some) // CPU_ROWS) * CPU_ROWS if self.device.type == "cpu" else rows
             yield some + some[-1:] * (min(whole, rows) - len(some))
 
@@ -153,7 +156,7 @@ class MicroBatches:
         """Go on with fewer rows than did not fit, unless others have seen to that meanwhile, and free what can be."""
         if self.budget == budget:
             self.budget = budget // 2
-            left = self.rows_of(width, self.budget)
+            left = self.rows_of(width)
             logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", left)
         gc.collect()
         if self.device.type == "cuda":

@@ -156,7 +156,7 @@ class MoleculeSampler:
     def watch(self, number: int, after_step: Callable[[int, MolBatch, MolPrediction], None]) -> None:
         """Make draw ``number`` again; ``after_step`` is called as in `sample`, and its first row is that draw."""
         size = int(self.size(torch.tensor([number]))[0])
-        self._micro_batch([(number, size)] * self.rows, after_step)
+        self._micro_batch([(number, size)] * self.micro_batches.rows_of(bucket_width(size)), after_step)
 
     def _micro_batch(
         self,

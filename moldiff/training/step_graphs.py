@@ -118,10 +118,10 @@ class StepGraphs:
 
     def _captured(self, inputs: StepInputs) -> torch.cuda.CUDAGraph:
         """Return the graph of a step; all is as before, as a capture runs nothing and the warm-up is undone."""
-        others = [slot.graph for slot in self._slots.values() if slot.graph is not None]
+        other = next((slot.graph for slot in self._slots.values() if slot.graph is not None), None)
         before = Snapshot(self._state())
         work = partial(self._work, inputs)
-        return captured(work, self._device, beside=others[0] if others else None, undo=before.restore)[0]
+        return captured(work, self._device, beside=other, undo=before.restore)[0]
 
 
 def _copied(inputs: StepInputs) -> StepInputs:

@@ -137,7 +137,7 @@ def by_model(setting: Setting, seconds: float) -> Iterator[Figure]:
         size = common_size(model.statistics)
         for graphs in (False, True):
             sampler = sampler_of(model, setting, graphs)
-            rows = sampler.micro_batches.rows_of(bucket_width(size), sampler.micro_batches.budget)
+            rows = sampler.micro_batches.rows_of(bucket_width(size))
             _warm(sampler, rows)
             rate = setting.rate(partial(_piece, sampler, rows), seconds / len(setting.models) / 4)
             note = f"{size} atoms, {sampler.evaluations} evaluations, {rows} rows, without RDKit"
@@ -149,7 +149,7 @@ def parts(setting: Setting, seconds: float) -> Iterator[Figure]:
     name = setting.models[0]
     model = setting.model(name)
     size, sampler = common_size(model.statistics), sampler_of(model, setting)
-    rows, evaluations = sampler.rows, sampler.evaluations
+    rows, evaluations = sampler.micro_batches.rows_of(bucket_width(size)), sampler.evaluations
     batch, levels = noisy_batch(model, size, rows, setting.device)
     width = batch.mask.shape[1]
     with torch.no_grad():

@@ -6,10 +6,13 @@ import torch
 import moldiff
 from moldiff.datasets.batching import bucket_width
 from moldiff.errors import MoldiffError
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext
 from moldiff.sampling.microbatches import CPU_ROWS, PAIRS, USUAL_WIDTH, MicroBatches
+from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.sampling.solvers import SOLVERS
 
 SIZES = {"qm9": (9, 15, 18, 22, 27), "drugs": (14, 22, 30)}
 
@@ -72,3 +75,15 @@ def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogC
 
     with pytest.raises(MoldiffError, match="one molecule of up to 10 atoms on mps"):
         list(batches.run([0], [10], never))
+
+
+def test_a_draw_that_is_watched_is_made_in_as_many_rows_as_at_first(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 3, 0, sizes=(9, 9))
+    sampler.micro_batches = MicroBatches(torch.device("cuda"))
+    made: list[int] = []
+    monkeypatch.setattr(sampler, "_micro_batch", lambda items, after_step=None: made.append(len(items)) or items)
+    list(sampler.draw(0, 1))
+    sampler.watch(0, lambda *_: None)
+    assert made[0] == made[1] == PAIRS["cuda"] // bucket_width(9) ** 2
