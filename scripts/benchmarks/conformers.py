@@ -1,11 +1,13 @@
 """Measure conformers against RDKit's: how often a held-out molecule's DFT geometry is among k of them, and how closely.
 
     python -m scripts.benchmarks.conformers qm9 --data data/qm9 -o scripts/benchmarks/results/conformers.md
+    python -m scripts.benchmarks.conformers drugs --crystal -o scripts/benchmarks/results/conformers_crystal.md
 
-Each method gets the graph and the stereo of a held-out molecule and makes k conformers. RMSD is over heavy atoms, best
-over rotations and over the symmetry of the graph, to the one reference geometry. A draw that fails has no RMSD and
-covers nothing. Seconds are CPU time (on a GPU wall time), all of a method's own checks and retries included. A finished
-method is a row of cells.csv in the working folder; started again, the script goes on where it was.
+Each method gets the graph and the stereo of a held-out molecule and makes k conformers; with --crystal the molecules
+are ligands of the Protein Data Bank and their geometries those of crystals (needs `pip install biotite`). RMSD is over
+heavy atoms, best over rotations and over the symmetry of the graph, to the one reference geometry. A draw that fails
+has no RMSD and covers nothing. Seconds are CPU time (on a GPU wall time), all of a method's own checks and retries
+included. A finished method is a row of cells.csv in the working folder; started again, the script goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,16 +32,19 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
 from moldiff.generation.conformers import conformers
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import ModelFolder, load_model_folder
+from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.references import References
 from moldiff.provenance import hardware
 from scripts.benchmarks.cells import Cells
 from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
 THRESHOLDS = (0.25, 0.5)  # angstrom
 WALKS = ("ddpm:uniform:25", "ddpm:uniform:50", "dpmpp:uniform:25")
-KEY = ("model_sha256", "method", "molecules", "k", "seed")
+KEY = ("model_sha256", "method", "source", "molecules", "k", "seed")
+COMPARED = "ETKDGv3 + MMFF94s"
 FIGURES = ("made", "single", "best", *(f"covered_{limit:g}" for limit in THRESHOLDS), "torsions")
-COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "parts", "seconds", "date")
+COLUMNS = (*KEY, *(f"{name}{end}" for name in FIGURES for end in ("", "_se")), "parts", "bests", "seconds", "date")
 Method = Callable[[list[Chem.Mol], int, int], list[list[Chem.Mol]]]
 
 
@@ -99,6 +104,25 @@ def held_out(data: Path, count: int, seed: int) -> list[Chem.Mol]:
     return found
 
 
+_TEST_SPLIT = "molecules of the test split against the one geometry of the data set"
+_CRYSTAL = "ligands of the Protein Data Bank against their geometry in a crystal"
+
+
+def _title(arguments: argparse.Namespace) -> str:
+    return "ligands in crystals" if arguments.crystal else f"held-out molecules of {arguments.data.name}"
+
+
+def asked_molecules(arguments: argparse.Namespace, folder: ModelFolder) -> list[Chem.Mol]:
+    """Return the molecules whose geometry is looked for."""
+    if not arguments.crystal:
+        return held_out(arguments.data, arguments.n, arguments.seed)
+    from scripts.benchmarks.crystal_ligands import crystal_ligands
+
+    model = MoleculeModel.from_folder(folder)
+    trained = set(References(folder.references, arguments.model).training_keys.graph.tolist())
+    return crystal_ligands(arguments.n, arguments.seed, model.vocabulary, set(model.statistics.size_counts), trained)
+
+
 def distances(made: list[Chem.Mol], reference: Chem.Mol) -> np.ndarray:
     """Return (k,) RMSD of heavy atoms to the reference, angstrom."""
     target = Chem.RemoveAllHs(reference)
@@ -127,7 +151,28 @@ def measure(
     for name, values in per_molecule.items():
         row[name], row[f"{name}_se"] = (f"{value:.6g}" for value in mean_and_error(values))
     row["parts"] = " ".join(f"{value:.6g}" for value in means_of_parts(per_molecule["best"]))
+    row["bests"] = " ".join(f"{value:.6g}" for value in best)
     return [row]
+
+
+def paired(rows: Sequence[dict[str, str]], k: int) -> list[str]:
+    """Return the table of medians and of differences to RDKit's relaxed conformers, molecule by molecule."""
+    bests = {row["method"]: np.array([float(value) for value in row["bests"].split()]) for row in rows}
+    if COMPARED not in bests:
+        return []
+    lines = [
+        f"Medians, and differences to {COMPARED}, molecule by molecule, where both have a conformer:",
+        "",
+        f"| method | median RMSD of the best of {k} | molecules | mean difference | nearer than {COMPARED}, % |",
+        "|---" * 5 + "|",
+    ]
+    for method, values in bests.items():
+        both = np.isfinite(values) & np.isfinite(bests[COMPARED])
+        change = values[both] - bests[COMPARED][both]
+        mean, error = mean_and_error(change)
+        nearer = "" if method == COMPARED else f"{100 * (change < 0).mean():.0f}"
+        lines.append(f"| {method} | {np.median(values):.3f} | {both.sum()} | {mean:+.3f} ± {error:.3f} | {nearer} |")
+    return [*lines, ""]
 
 
 def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
@@ -142,15 +187,15 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
     head = ["conformers made, %", "RMSD of one", f"RMSD of the best of {arguments.k}", "the same, flexible molecules"]
     head += [f"within {limit:g} angstrom, %" for limit in THRESHOLDS]
     lines = [
-        f"# Conformers of held-out QM9 molecules: the model {name} and RDKit",
+        f"# Conformers of {_title(arguments)}: the model {name} and RDKit",
         "",
         f"`python -m scripts.benchmarks.conformers {name} -n {arguments.n} -k {arguments.k} --seed {arguments.seed} "
-        f"--walks {' '.join(arguments.walks)}`, "
+        f"--walks {' '.join(arguments.walks)}{' --crystal' * arguments.crystal}`, "
         f"{max(row['date'] for row in rows)}, {hardware(device)}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, torch {torch.__version__}; model hash `{rows[0]['model_sha256'][:16]}`. "
-        f"{arguments.n} molecules of the test split, {arguments.k} draws each. RMSD in angstrom over "
-        "heavy atoms, symmetry-aware, to the one DFT geometry of the data set; a draw that fails has "
-        "none and covers nothing. Flexible: at least one rotatable bond. ± is one standard error over molecules.",
+        f"{arguments.n} {_CRYSTAL if arguments.crystal else _TEST_SPLIT}; {arguments.k} draws each. RMSD in angstrom "
+        "over heavy atoms, symmetry-aware; a draw that fails has none and covers nothing. Flexible: at least one "
+        "rotatable bond. ± is one standard error over molecules.",
         "",
         "| method | " + " | ".join(head) + f" | {clock}, s per draw |",
         "|---" * (len(head) + 2) + "|",
@@ -161,8 +206,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
         cells += [figure(row, f"covered_{limit:g}", 100, 1) for limit in THRESHOLDS]
         lines.append(f"| {row['method']} | {' | '.join(cells)} | {float(row['seconds']):.4f} |")
     parts = [(row["method"], [float(value) for value in row["parts"].split()], float(row["best_se"])) for row in rows]
-    lines += ["", f"RMSD of the best of {arguments.k}, angstrom, in {PARTS} disjoint parts of the molecules. Their "
-              "scatter should be about what the error bar has (1.0).", "", *parts_table(parts, 3)]  # fmt: skip
+    scatter = f"RMSD of the best of {arguments.k}, angstrom, in {PARTS} disjoint parts of the molecules. Their scatter "
+    scatter += "should be about what the error bar has (1.0)."
+    lines += ["", *paired(rows, arguments.k), scatter, "", *parts_table(parts, 3)]
     return "\n".join([*lines, ""])
 
 
@@ -171,6 +217,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("--data", type=Path, default=Path("data/qm9"), help="prepared set whose test split is used")
+    parser.add_argument("--crystal", action="store_true", help="ligands in crystals instead, none of the training set")
     parser.add_argument("-n", type=int, default=100, help="molecules")
     parser.add_argument("-k", type=int, default=10, help="conformers of each")
     parser.add_argument("--walks", nargs="+", default=list(WALKS), metavar="SAMPLER:GRID:EVALUATIONS")
@@ -185,16 +232,18 @@ def main() -> None:
     """Run the methods that are missing, and write the table after each."""
     arguments = parse()
     cells = Cells(arguments.work / "cells.csv", COLUMNS, KEY)
-    methods: dict[str, Method] = {"ETKDGv3": Etkdg(False), "ETKDGv3 + MMFF94s": Etkdg(True)}
+    methods: dict[str, Method] = {"ETKDGv3": Etkdg(False), COMPARED: Etkdg(True)}
     for words in arguments.walks:
         sampler, grid, steps = words.split(":")
         label = f"moldiff, {sampler}, {grid} grid, {steps} evaluations"
         methods[label] = Walk(arguments.model, sampler, grid, int(steps), arguments.device)
     text, clock = "", time.process_time if arguments.device == "cpu" else time.monotonic
     try:
-        shared = {"model_sha256": load_model_folder(arguments.model).sha256, "molecules": str(arguments.n)}
+        folder = load_model_folder(arguments.model)
+        source = "crystal" if arguments.crystal else str(arguments.data)
+        shared = {"model_sha256": folder.sha256, "source": source, "molecules": str(arguments.n)}
         shared |= {"k": str(arguments.k), "seed": str(arguments.seed)}
-        molecules = held_out(arguments.data, arguments.n, arguments.seed)
+        molecules = asked_molecules(arguments, folder)
         asked = [
             ({"method": label}, partial(measure, method, molecules, arguments.k, arguments.seed, clock))
             for label, method in methods.items()

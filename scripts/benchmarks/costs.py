@@ -1,4 +1,4 @@
-"""Measure what molecules cost on one core: CPU seconds and memory against their size and their number.
+"""Measure what molecules cost on one core: CPU seconds and memory against their size and number; how many are valid.
 
     nice python -m scripts.benchmarks.costs -o scripts/benchmarks/results/costs.md
 
@@ -24,9 +24,11 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from moldiff.errors import MoldiffError
+from moldiff.evaluation.rates import Rate
 from moldiff.files import atomic_writer, write_text
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
@@ -104,6 +106,12 @@ def slope(rows: Sequence[Mapping[str, str]], name: str = "cpu") -> float:
     return (float(many[name]) - float(few[name])) / max(1, int(many["n"]) - int(few["n"]))
 
 
+def valid_rate(rows: Sequence[Mapping[str, str]]) -> Rate:
+    """Return the share of valid molecules of the most that were drawn; fewer ones are the first of them."""
+    most = max(rows, key=lambda row: int(row["n"]))
+    return Rate(int(most["valid"]), int(most["n"]))
+
+
 def by_size(rows: Sequence[Mapping[str, str]], model: str) -> dict[int, list[Mapping[str, str]]]:
     """Return size -> the rows of a model at it, those of two numbers at least, ascending in size."""
     found: dict[int, list[Mapping[str, str]]] = {}
@@ -124,15 +132,17 @@ def size_table(rows: Sequence[Mapping[str, str]], model: str) -> list[str]:
     lines = [
         f"## Size: {model}",
         "",
-        "| heavy atoms | CPU s a molecule | molecules: CPU s | valid | memory, GiB |",
+        "| heavy atoms | CPU s a molecule | molecules: CPU s | valid, 95 % interval | memory, GiB |",
         "|---" * 5 + "|",
     ]
     for size, some in by_size(rows, model).items():
         some = sorted(some, key=lambda row: int(row["n"]))
         each = ", ".join(f"{row['n']}: {float(row['cpu']):.1f}" for row in some)
-        valid, drawn = (sum(int(row[name]) for row in some) for name in ("valid", "n"))
+        rate = valid_rate(some)
+        low, high = rate.interval or (0.0, 1.0)
+        valid = f"{rate.count} of {rate.n}, {100 * low:.0f} to {100 * high:.0f} %"
         memory = max(float(row["memory"]) for row in some)
-        lines.append(f"| {size} | {slope(some):.3g} | {each} | {valid} of {drawn} | {memory:.2f} |")
+        lines.append(f"| {size} | {slope(some):.3g} | {each} | {valid} | {memory:.2f} |")
     return [*lines, ""]
 
 
@@ -180,7 +190,7 @@ def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> st
         "are those of the command and its worker process, the least of the repeats. All of it was taken while other "
         "jobs ran on the same machine: wall seconds say little, CPU seconds are rather too many. Memory: the sum of "
         "the peaks of both processes. CPU seconds a molecule, by size: between the two numbers of molecules, so that "
-        "the start does not count.",
+        "the start does not count. Valid: of the larger number, plain draws (argmax, no retries).",
         "",
         f"![cost against size and number]({arguments.out.with_suffix('.png').name})",
         "",
@@ -198,17 +208,22 @@ def _sha(rows: Sequence[Mapping[str, str]], model: str) -> str:
 
 
 def plot(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> None:
-    """Draw CPU seconds and memory against size and number."""
+    """Draw CPU seconds, memory and valid molecules against size, the first two against number too."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, 2, figsize=(7.5, 5.0))
+    figure, axes = pyplot.subplots(2, 3, figsize=(10.5, 5.0))
     for model in arguments.by_size:
         sizes = by_size(rows, model)
         axes[0, 0].plot(list(sizes), [slope(some) for some in sizes.values()], "o-", label=model)
         axes[1, 0].plot(list(sizes), [max(float(row["memory"]) for row in some) for some in sizes.values()], "o-")
+        rates = [valid_rate(some) for some in sizes.values()]
+        shares = 100 * np.array([rate.value or 0.0 for rate in rates])
+        ends = 100 * np.array([rate.interval or (0.0, 1.0) for rate in rates]).reshape(-1, 2)
+        reach = np.abs(ends.T - shares)
+        axes[0, 2].errorbar(list(sizes), shares, yerr=reach, fmt="o-", capsize=3, label=model)
     for model in arguments.by_number:
         some = by_number(rows, model)
         numbers = [int(row["n"]) for row in some]
@@ -227,6 +242,8 @@ def plot(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> No
         axes[1, row].set_ylabel("memory, GiB")
         axes[row, 0].set_ylim(bottom=0)
     axes[1, 1].set_ylim(bottom=0)
+    axes[0, 2].set(xlabel="heavy atoms", ylabel="valid, % (95 % interval)", ylim=(0, 102))
+    axes[1, 2].axis("off")
     figure.tight_layout()
     with atomic_writer(arguments.out.with_suffix(".png"), binary=True) as handle:
         figure.savefig(handle, format="png", dpi=90, metadata={"Software": None})

@@ -18,8 +18,8 @@ def row(model: str, n_atoms: str, n: int, cpu: float, **changes: str) -> dict[st
 
 
 ROWS = [
-    row("drugs", "10", 16, 6.0),
-    row("drugs", "10", 48, 22.0, memory="0.75"),
+    row("drugs", "10", 16, 6.0, valid="12"),
+    row("drugs", "10", 48, 22.0, memory="0.75", valid="36"),
     row("drugs", "20", 16, 9.0),
     row("qm9", "all", 100, 9.0, wall="12.4"),
     row("qm9", "all", 10, 4.5),
@@ -61,7 +61,7 @@ def test_the_start_does_not_count_in_what_a_molecule_more_costs() -> None:
     assert costs.slope(costs.by_number(ROWS, "qm9")) == pytest.approx(0.05)
     assert {size: costs.slope(some) for size, some in costs.by_size(ROWS, "drugs").items()} == {10: 0.5}
     assert [line for line in costs.size_table(ROWS, "drugs") if line.startswith("| 10")] == [
-        "| 10 | 0.5 | 16: 6.0, 48: 22.0 | 2 of 64 | 0.75 |"
+        "| 10 | 0.5 | 16: 6.0, 48: 22.0 | 36 of 48, 61 to 85 % | 0.75 |"
     ]
     assert costs.number_table(ROWS, "qm9")[4:] == [
         "| 10 | 4.5 | 0.45 | 1 | 1 | 0.50 |",
