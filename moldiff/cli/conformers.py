@@ -60,7 +60,9 @@ def conformers(
     grid: Annotated[
         TimeGrid | None, typer.Option(metavar="NAME", help=f"{listed(TimeGrid)}; {CONFORMER_DEFAULTS.grid} by default.")
     ] = None,
-    redraws: Annotated[int, typer.Option(min=0, help="Draws of a wrong diastereomer are made anew so often.")] = 10,
+    redraws: Annotated[
+        int, typer.Option(min=0, help="Draws of wrong stereo or odd geometry are redone so often.")
+    ] = 10,
     rms: Annotated[
         float | None,
         typer.Option(metavar="ANGSTROM", help="Leave out conformers so close to one of lower energy (heavy atoms)."),

@@ -20,13 +20,12 @@ from moldiff.generation.decoding.hydrogens import with_hydrogens
 from moldiff.generation.molecule_result import CHUNK, Gate, MoleculeResult, assess, failed
 from moldiff.models.folder import ModelFolder
 from moldiff.processes import DEADLINE_S, Lost, Pool
+from moldiff.status import Status
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
 RARE_WIDENING = 0.2  # angstrom beyond the lengths of a kind of bond that training had few of
-WRONG_STEREO = "stereo"
-"""Code word of the reason of a wrong diastereomer."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ConformerDecoder:
             mol = self.item.place(pos)
         conversion = Conversion(with_stereo_of_geometry(mol), None, "")
         if not (match.right or match.mirrored):
-            geometry = f"{WRONG_STEREO}: {match.problem}"
+            geometry = f"stereo: {match.problem}"
         else:
             arrays = replace(self.item.arrays, pos=pos)
             length = (
@@ -76,9 +75,9 @@ def assess_conformer(
     return assess(draw, decoder, gate, properties=())
 
 
-def stereo_is_wrong(result: MoleculeResult) -> bool:
-    """Return whether a draw is a wrong diastereomer."""
-    return result.reason.partition(":")[0] == WRONG_STEREO
+def is_wrong(result: MoleculeResult) -> bool:
+    """Return whether a draw is no conformer of its graph: a wrong diastereomer, odd bond lengths, atoms that clash."""
+    return result.status == Status.INVALID  # the graph is given and sound: what is wrong is the geometry
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def assess_attempts(
     work: Callable[[tuple[RawSample, Topology]], MoleculeResult],
     pool: Pool,
 ) -> Iterator[tuple[Attempt, MoleculeResult]]:
-    """Yield what came of the first attempt at each draw, of the second where that was a wrong diastereomer, and so on.
+    """Yield what came of the first attempt at each draw, of the second where that was wrong, and so on.
 
     Args:
         attempts: those at one draw in order.
@@ -116,7 +115,7 @@ def assess_attempts(
         first: dict[int, Attempt] = {}
         later = []
         for one in attempts:
-            if one.number not in found or stereo_is_wrong(found[one.number]):
+            if one.number not in found or is_wrong(found[one.number]):
                 later += [one] if one.number in first else []
                 first.setdefault(one.number, one)
         pairs = [(replace(one.made, number=one.number), one.item) for one in first.values() if one.item is not None]

@@ -1,7 +1,8 @@
 """Conformers: the graph of a molecule is given, its coordinates are sampled.
 
 Mirror images are equally likely to the model, and it knows no stereo. So what comes out with all centres inverted is
-mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number of times; both are told.
+mirrored, and a wrong diastereomer is thrown away and drawn anew, up to a number of times, and so is a geometry with odd
+bond lengths or clashes; both are told.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ from moldiff.generation.conformer_checks import (
     assess_attempts,
     assess_conformer,
     in_order,
+    is_wrong,
     seen_lengths,
-    stereo_is_wrong,
 )
 from moldiff.generation.decoding.hydrogens import hydrogen_columns
 from moldiff.generation.fitting_model import fitting_model
@@ -75,7 +76,7 @@ class ConformerOptions(RecordOptions):
     """Options of `conformers`.
 
     Attributes:
-        redraws: how often at most a draw that is a wrong diastereomer is made anew.
+        redraws: how often at most a draw that is a wrong diastereomer, or whose geometry is odd, is made anew.
         rms: conformers of a molecule that lie within this root mean square distance of heavy atoms (angstrom) of one of
             lower energy are duplicates; None = all are kept.
         energy: by which conformers of a molecule are compared.
@@ -197,15 +198,13 @@ class ConformerRun(RecordRun[Topology]):
                 # a signal ends the wait for a molecule, but what was drawn before it came is still looked at
                 for one, result in judged if interruption.number is not None else interruption.until(judged):
                     found[one.number], attempts[one.number] = result, one.attempt
-                    if not stereo_is_wrong(result) or one.attempt == self.options.redraws:
+                    if not is_wrong(result) or one.attempt == self.options.redraws:
                         settled.add(one.number)
                         done()
             if interruption.number is not None:
                 break
             pending = [
-                ask
-                for ask in pending
-                if stereo_is_wrong(found[ask.number]) and attempts[ask.number] < self.options.redraws
+                ask for ask in pending if is_wrong(found[ask.number]) and attempts[ask.number] < self.options.redraws
             ]
         for ask in asks:
             if ask.number in settled:
@@ -248,7 +247,7 @@ class ConformerRun(RecordRun[Topology]):
         """Return one line."""
         return [
             f"{len(self.answered)} of {self.records} molecules have a conformer; {self.mirrored} conformers "
-            f"mirrored; {self.redrawn} draws of wrong diastereomers made anew",
+            f"mirrored; {self.redrawn} draws of wrong stereo or odd geometry made anew",
             f"{self.different} of {self.valid} valid conformers are different, by {self.options.rms or DIFFERENT:g} "
             f"angstrom or more (heavy atoms); energies by {self.options.energy}, above the lowest of each molecule",
         ]
@@ -307,7 +306,7 @@ def conformers(
         model: None = the built-in model that the first molecules fit
             (`moldiff.generation.fitting_model.fitting_model`).
         seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists, workers: as there.
-        redraws: how often at most a draw that is a wrong diastereomer is made anew.
+        redraws: how often at most a draw that is a wrong diastereomer, or whose geometry is odd, is made anew.
         rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
             energy are duplicates and left out. Which ones depends on n.
         energy: "mmff94s" or "gfn2" (extra ``xtb``), at the conformer's own coordinates. In the table,

@@ -134,7 +134,7 @@ def test_mirror_images_are_mirrored_and_diastereomers_made_anew(
     smiles = Chem.CanonSmiles(WANTED)
     assert [row["smiles"] == smiles for row in rows] == [True, True, True, False, False]
     assert told.details[0] == (
-        "1 of 1 molecules have a conformer; 2 conformers mirrored; 6 draws of wrong diastereomers made anew"
+        "1 of 1 molecules have a conformer; 2 conformers mirrored; 6 draws of wrong stereo or odd geometry made anew"
     )
     assert told.details[1].startswith("2 of 3 valid conformers are different, by 0.5 angstrom or more")
     kept = list(Chem.SDMolSupplier(str(tmp_path / "c.sdf"), removeHs=False))
@@ -168,13 +168,13 @@ def test_redraws_are_bounded(
 def test_bad_geometry_keeps_its_row_and_reason(
     follow: Callable[[Script], None], packed: Path, wanted: Path, tmp_path: Path
 ) -> None:
-    follow(scripted([["stretched"], ["right"]]))
-    conformer_files(wanted, tmp_path / "c.sdf", n=2, model=str(packed), keep_invalid=True)
+    follow(scripted([["stretched"], ["right"], ["stretched", "wrong", "right"]]))
+    conformer_files(wanted, tmp_path / "c.sdf", n=3, model=str(packed), keep_invalid=True, redraws=3)
     rows = rows_of(tmp_path / "c.csv")
-    assert [row["status"] for row in rows] == ["invalid", "valid"]
+    assert [row["status"] for row in rows] == ["invalid", "valid", "valid"]
     assert rows[0]["reason"].startswith("length: single C-H of 1.388")
-    assert rows[0]["redraws"] == "0"
-    assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 2
+    assert [row["redraws"] for row in rows] == ["3", "0", "2"]
+    assert len(Chem.SDMolSupplier(str(tmp_path / "c.sdf"))) == 3
 
 
 def test_atoms_that_clash_are_found(follow: Callable[[Script], None], packed: Path, tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_the_command(
         "3 requested = 2 valid + 1 invalid + 0 filtered + 0 duplicate + 0 withheld + 0 failed; 1 unique; "
     )
     assert second == (
-        "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong diastereomers made anew"
+        "1 of 1 molecules have a conformer; 1 conformers mirrored; 2 draws of wrong stereo or odd geometry made anew"
     )
     request = json.loads((tmp_path / "c.run.json").read_text())["options"]
     assert {name: request[name] for name in ("n", "evaluations", "sampler", "grid", "redraws", "seed")} == {
