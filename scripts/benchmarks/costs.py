@@ -179,9 +179,9 @@ def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> st
         "# Cost against size and number, measured",
         "",
         f"`python -m scripts.benchmarks.costs --by-size {' '.join(arguments.by_size)} --sizes "
-        f"{' '.join(map(str, arguments.sizes))} --each {' '.join(map(str, arguments.each))} --by-number "
-        f"{' '.join(arguments.by_number)} --numbers {' '.join(map(str, arguments.numbers))} --repeats "
-        f"{arguments.repeats} --seed {arguments.seed}`, "
+        f"{' '.join(map(str, arguments.sizes))} --each {' '.join(map(str, arguments.each))} --by-number"
+        f"{''.join(f' {name}' for name in arguments.by_number)}{_numbers(arguments)} "
+        f"--repeats {arguments.repeats} --seed {arguments.seed}`, "
         f"{max(row['date'] for row in rows)}, {hardware(torch.device('cpu')).split(',')[0]}, one thread, network in "
         f"{first['precision']}, Python {platform.python_version()}, torch {torch.__version__}, rdkit "
         f"{version('rdkit')}; models {', '.join(f'{name} `{_sha(rows, name)}`' for name in names)}.",
@@ -200,6 +200,10 @@ def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> st
     for model in arguments.by_number:
         lines += number_table(rows, model)
     return "\n".join(lines)
+
+
+def _numbers(arguments: argparse.Namespace) -> str:
+    return f" --numbers {' '.join(map(str, arguments.numbers))}" if arguments.by_number else ""
 
 
 def _sha(rows: Sequence[Mapping[str, str]], model: str) -> str:
@@ -238,12 +242,14 @@ def plot(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> No
     for row in (0, 1):
         axes[row, 0].set_xlabel("heavy atoms")
         axes[row, 1].set_xlabel("molecules")
-        axes[0, row].legend(fontsize=7)
+        if axes[0, row].has_data():
+            axes[0, row].legend(fontsize=7)
         axes[1, row].set_ylabel("memory, GiB")
         axes[row, 0].set_ylim(bottom=0)
     axes[1, 1].set_ylim(bottom=0)
     axes[0, 2].set(xlabel="heavy atoms", ylabel="valid, % (95 % interval)", ylim=(0, 102))
-    axes[1, 2].axis("off")
+    for axis in (axes[1, 2], *(() if arguments.by_number else axes[:, 1])):
+        axis.axis("off")
     figure.tight_layout()
     with atomic_writer(arguments.out.with_suffix(".png"), binary=True) as handle:
         figure.savefig(handle, format="png", dpi=90, metadata={"Software": None})
