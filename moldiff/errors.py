@@ -22,6 +22,7 @@ class MoldiffError(Exception):
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, whatever its case, or an empty string."""
+    by_fold = {one.casefold(): one for one in known}
+    close = difflib.get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.5)
+    return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""

@@ -124,7 +124,8 @@ def _parsing_message(error: Exception) -> str:
     """Return one line for an unknown option or a bad value, with the command whose help tells more."""
     context = getattr(error, "ctx", None)
     where = f" (see {context.command_path} --help)" if context is not None else ""
-    return str(getattr(error, "format_message", error.__str__)()).rstrip(".") + where
+    message = str(getattr(error, "format_message", error.__str__)()).rstrip(".")
+    return message.replace(": Value error, ", ": ") + where  # words of pydantic, through which typer has values checked
 
 
 def _version(wanted: bool) -> None:

@@ -163,7 +163,7 @@ def _extras(report: EvaluationReport) -> list[str]:
 def _reference_share(name: str, own: Rate | None) -> str:
     """Return the reference's own value beside a rate."""
     if own is None:
-        return "not asked" if name.startswith("posebusters") else "0"
+        return "not asked" if name.startswith("posebusters") else "-"
     return "-" if own.value is None else f"{own.value:.2%}"
 
 

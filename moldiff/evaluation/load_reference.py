@@ -68,12 +68,12 @@ def reference_from_sdf(path: Path, *, hydrogens: HydrogenChoice = "auto", seed: 
     source = f"{len(valid)} valid molecules of {path.name}"
     measured = Measurements.gathered(row.measured for row in valid if row.measured is not None)
     reference = build_reference(source, measured, None, keys, smiles=smiles, seed=seed)
-    return replace(reference, rates=_own_rates(rows))
+    return replace(reference, rates=_own_rates(rows, keys))
 
 
-def _own_rates(rows: Sequence[Assessment]) -> dict[str, Rate]:
-    """Return what the molecules of a reference come to where a sample's are judged."""
-    return validity(rows) | stability(rows) | diversity(rows, None)
+def _own_rates(rows: Sequence[Assessment], keys: TrainingKeys) -> dict[str, Rate]:
+    """Return what the molecules of a reference come to where a sample's are judged, novel against the same keys."""
+    return validity(rows) | stability(rows) | diversity(rows, keys)
 
 
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
@@ -108,7 +108,7 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     reference = build_reference(source, Measurements.of(molecules), training, keys, smiles=smiles, seed=seed)
     hydrogens: HydrogenChoice = "explicit" if dataset.vocabulary.explicit_hydrogens else "implicit"
     rows = [assess(mol, place, "", hydrogens=hydrogens) for place, mol in enumerate(molecules[:_MOST_RATED])]
-    return replace(reference, training_smiles=training_smiles, rates=_own_rates(rows))
+    return replace(reference, training_smiles=training_smiles, rates=_own_rates(rows, keys))
 
 
 def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

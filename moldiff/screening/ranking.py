@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
+from moldiff.errors import MoldiffError
 from moldiff.scoring.targets import parse_target
 from moldiff.screening.rows import Row
 
@@ -75,6 +77,12 @@ def parse_rank(text: str, others: Iterable[Measure] = ()) -> Rank:
     name, _, end = text.rpartition(":")
     if end not in _ENDS or not name:
         name, end = text, "high"
+        if (first := text.partition(":")[0].strip()) in PROPERTIES and first != name:
+            raise MoldiffError(
+                f"rank '{text}': expected {first}:high, {first}:low or {first}=VALUE; screen also takes wishes such as "
+                f"{first}:max:LOW..HIGH",
+                argument="rank",
+            )
     return Rank(text, measure_named(name, others, argument="rank"), _ENDS[end])
 
 

@@ -300,6 +300,12 @@ def test_the_references_own_values_stand_beside_the_samples(real: EvaluationRepo
     text = table(real)
     line = next(line for line in text.splitlines() if "stable molecules (EDM" in line)
     assert line.split()[-1] == f"{reference.rates['edm_molecule_stability'].value:.2%}"
+    line = next(line for line in text.splitlines() if line.strip().startswith("novel, of the unique"))
+    assert line.split()[-1] == "0.00%", "an SDF is compared with itself"
+    unknown = {name: rate for name, rate in reference.rates.items() if "novel" not in name}
+    text = table(replace(real, reference=replace(reference, rates=unknown)))
+    line = next(line for line in text.splitlines() if line.strip().startswith("novel, of the unique"))
+    assert line.split()[-1] == "-", "what is not known is no number"
     early = replace(reference, rates={})
     assert "does not carry its own rates" in table(replace(real, reference=early))
 

@@ -212,6 +212,7 @@ def test_from_a_prepared_set_it_is_the_held_out_molecules(prepared: Path) -> Non
     assert 0 < reference.molecules == held_out < 60
     assert reference.keys is not None
     assert len(reference.keys.graph) == len(dataset.indices("train"))
+    assert reference.rates["novel"].value == 1.0, "no held-out molecule is in the training split"
     train = dataset.indices("train")[0]
     assert dataset.arrays["keys"][train, 0] in reference.keys.graph
     assert reference.averages["bond"].sizes == (30, 100)

@@ -16,7 +16,7 @@ from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.commands import command_measures
 from moldiff.chem.filters.docking import EXHAUSTIVENESS, Docking, docking_of
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES
-from moldiff.chem.filters.measures import MeasureCheck, condition_checks
+from moldiff.chem.filters.measures import BROUGHT, MeasureCheck, condition_checks
 from moldiff.chem.filters.patterns import PatternCheck, Patterns, pattern_check
 from moldiff.chem.filters.reference_measures import KnownCheck, known_check, overlays_on, similarity_to
 from moldiff.chem.filters.rules import RuleCheck
@@ -112,7 +112,7 @@ class Criteria:
             ),
             known=None if known is None else known_check(known),
         )
-        own = (*(measure.name for measure in GEOMETRY_MEASURES), "similarity", "shape", "colour", Docking.name)
+        own = (*(measure.name for measure in GEOMETRY_MEASURES), *BROUGHT)
         taken = {*PROPERTIES, *own}
         if twice := sorted(taken & set(commands)):
             raise MoldiffError(f"commands '{twice[0]}': a property has that name", argument="commands")

@@ -14,6 +14,9 @@ from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_inst
 from moldiff.conditions import TAG, Condition
 from moldiff.errors import MoldiffError, nearest_name
 
+BROUGHT = {"similarity": "similar_to", "shape": "shape_of", "colour": "shape_of", "vina_kcal_mol": "dock"}
+"""Numbers against what a user brings along, and the argument that brings it."""
+
 _SHOWN = 40  # characters of what is no number
 
 
@@ -145,6 +148,8 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
     if ":" in name and name != TAG:
         _function(name)
         return FunctionMeasure(name)
+    if name in BROUGHT:
+        raise MoldiffError(f"'{name}' needs {BROUGHT[name]}, which filter and screen take", argument=argument)
     raise MoldiffError(
         f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, "
         "tag:NAME of a data field and module:function",

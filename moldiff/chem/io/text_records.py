@@ -47,7 +47,8 @@ def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecor
     """
     reader = next((reader for suffix, reader in _READERS.items() if path.name.lower().endswith(suffix)), None)
     if reader is None:
-        raise MoldiffError(f"{path} has an unknown suffix; known are {', '.join(SUFFIXES)}")
+        hint = "" if path.exists() else "; a SMILES is read from a file, such as .smi"
+        raise MoldiffError(f"{path} has an unknown suffix; known are {', '.join(SUFFIXES)}{hint}")
     if columns is not None:
         if reader not in (read_csv, read_parquet):
             raise MoldiffError(f"{path} is no table: it has no columns to choose", argument=columns.first)

@@ -132,7 +132,7 @@ def _check_possible(
         raise MoldiffError(f"formula {formula}: the model makes heavy atoms, and there is none")
     for symbol in made:
         if symbol not in vocabulary.elements:
-            raise MoldiffError(f"formula {formula}: the model does not know {symbol}, but {vocabulary.elements}")
+            raise MoldiffError(f"formula {formula}: the model knows {' '.join(vocabulary.elements)}, not {symbol}")
         if mask is not None and not mask.allowed[mask.elements.index(symbol)]:
             raise MoldiffError(f"formula {formula} contradicts the allowed elements: it holds {symbol}")
     if len(made) == len(counts) and not vocabulary.explicit_hydrogens:

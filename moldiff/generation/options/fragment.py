@@ -157,7 +157,8 @@ class Fragment:
             if not cut.open_valences[part].any():
                 where = f"part {number} of {len(parts)} of {self.source}" if len(parts) > 1 else self.source
                 raise MoldiffError(
-                    f"attach_at must name an atom: {where} has no open valence to attach to", argument="attach_at"
+                    f"attach_at must name an atom: {where} has no open valence to attach to (a * in a SMILES is one)",
+                    argument="attach_at",
                 )
         return cut
 
