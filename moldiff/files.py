@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,8 +49,11 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise MoldiffError(f"{path} cannot be written: no permission to write into {parent}")
 
 
-def refuse_existing_file(path: Path, overwrite: bool) -> None:
-    """Like `refuse_existing`, and refuse a folder even with ``overwrite``: a file cannot take its place."""
+def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Like `refuse_existing`, and refuse even with ``overwrite`` a folder, whose place a file cannot take, and one of
+    ``inputs``: overwriting is for what a run made, and what it began with would be gone."""
+    if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in inputs):
+        raise MoldiffError(f"{path} would be written over, but it is an input; choose another name for the output")
     refuse_existing(path, overwrite)
     if path.is_dir():
         raise MoldiffError(f"{path} is a folder, not a file; choose another name")

@@ -106,6 +106,18 @@ def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
     return f"rdkit: {short_message(error)}"
 
 
+def bond_refusal(mol: Chem.Mol) -> str:
+    """Return why a sanitised molecule's bonds are no bonds of one molecule, or an empty string: RDKit accepts the "any"
+    of a query, and an aromatic bond outside a ring, and counts hydrogens and masses as if they had an order."""
+    for bond in mol.GetBonds():
+        kind = bond.GetBondType()
+        if kind == Chem.BondType.UNSPECIFIED:
+            return "bond type: unspecified"
+        if kind == Chem.BondType.AROMATIC and not bond.GetIsAromatic():
+            return "kekulize: aromatic bonds without a Kekule form"
+    return ""
+
+
 def smiles_words(text: str) -> str:
     """Return what RDKit says of a SMILES that it cannot read: "unclosed ring"; "" if it says nothing. It says so to its
     log, which is as before afterwards."""

@@ -135,9 +135,10 @@ def relax_files(
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
     record = record_path(out)
     ended = record_left(record, out) if resume else None
+    inputs = [Path(file) for file in files]
     for path in (out, table, record):
-        refuse_existing_file(path, overwrite or ended is not None or (resume and is_unfinished(out)))
-    sources = find_sources([Path(file) for file in files], columns)
+        refuse_existing_file(path, overwrite or ended is not None or (resume and is_unfinished(out)), inputs)
+    sources = find_sources(inputs, columns)
     hashes = [entry for source in sources for entry in source.hashes()]
     request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
     if ended is not None and ended.get("request_sha256") == digest(request):

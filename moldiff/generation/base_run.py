@@ -41,6 +41,7 @@ class BaseRun(ABC):
         columns: of the CSV.
         guide: a property network that takes part.
         tag_names: of the data fields of input files, which are carried on.
+        inputs: files that it begins with.
         earlier: results that were taken over from a run that was cut short.
         pool: does the chemistry.
     """
@@ -50,12 +51,13 @@ class BaseRun(ABC):
     columns: tuple[str, ...]
     guide: PropertyGuide | None = None
     tag_names: tuple[str, ...] = ()
+    inputs: tuple[Path, ...] = ()
 
     def __init__(self, options: RunOptions, gate: Gate | None = None, pictured: bool = False, first: int = 0) -> None:
         self.request, self.started, self.pictured = options, time.monotonic(), pictured
         self.gate: Gate = options.hazards if gate is None else gate
         if options.output is not None:
-            options.output.refuse_existing(pictured=pictured)
+            options.output.refuse_existing(pictured=pictured, inputs=self.inputs)
         self.pool = standing_pool(options.workers)
         sampler = options.sampler
         loaded = at_hand(options.model, device=sampler.device, precision=sampler.precision)

@@ -118,6 +118,7 @@ class RecordRun(Run, Generic[Item]):
         files = files_of(molecules)  # what is neither file nor molecule shows before the model is loaded
         self._span = None
         if files is not None:
+            self.inputs = files
             total, self.tag_names = survey(files, options.columns)
             self._span = options.shard.span(total)
             if total and not self._span:

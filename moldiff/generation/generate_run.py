@@ -78,6 +78,8 @@ class GenerateRun(Run):
     task = "generate"
 
     def __init__(self, options: GenerationOptions, gate: Gate | None = None) -> None:
+        fragment = options.steering.fragment
+        self.inputs = () if fragment is None else (Path(fragment.source),)
         super().__init__(options, gate, pictured=bool(options.steering.targets), first=options.first)
         self.options, wanted = options, options.steering
         source, references = str(self.folder.path), self.folder.references

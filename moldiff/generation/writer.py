@@ -152,7 +152,7 @@ def write_results(run: BaseRun, output: OutputOptions, results: Sequence[Molecul
     Raises:
         MoldiffError: a file is in the way, or cannot be written.
     """
-    output.refuse_existing(pictured=run.pictured)
+    output.refuse_existing(pictured=run.pictured, inputs=run.inputs)
     with run_files(run, output) as files:
         for result in results:
             files.add(result)

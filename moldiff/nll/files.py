@@ -102,11 +102,12 @@ def score_file(
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}")
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
+    inputs = files if calibration is None else (*files, calibration)
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
     ended = record_left(record_file, out) if resume else None
     replace_files = overwrite or ended is not None or (resume and is_unfinished(out))
     for written in (out, record_file):
-        refuse_existing_file(written, replace_files)
+        refuse_existing_file(written, replace_files, inputs)
     total, tags = survey(files)  # a missing file shows before the model is loaded
     if not (wanted := shard.span(total)) and total:
         raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")

@@ -63,7 +63,7 @@ class LikelihoodResult:
         out = Path(path)
         record = beside(out)
         for written in (out, record):
-            refuse_existing_file(written, overwrite)
+            refuse_existing_file(written, overwrite, self._files or ())
         write_table(out, self._sheet, self._rows)
         write_json(record, self._scoring.record(out, self._files))
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from moldiff.chem.io.outputs import CsvRows, Output, kind_of
@@ -22,10 +23,10 @@ def records_path(out: Path) -> Path:
     return stem.with_name(f"{stem.name}.records.csv")
 
 
-def check_outputs(out: Path, overwrite: bool) -> None:
-    """Raise MoldiffError if a file of the pass is in the way, or of an unknown kind."""
+def check_outputs(out: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+    """Raise MoldiffError if a file of the pass is in the way, or an input, or of an unknown kind."""
     for path in (out, records_path(out), record_path(out)):
-        refuse_existing_file(path, overwrite)
+        refuse_existing_file(path, overwrite, inputs)
 
 
 def write_filtered(
@@ -43,12 +44,12 @@ def write_filtered(
     Raises:
         MoldiffError: a file cannot be read, is in the way, or cannot be written; nothing is left then.
     """
-    check_outputs(out, overwrite)
+    check_outputs(out, overwrite, library.files)
     kind = kind_of(out)
     run = FilterRun(library, options, pack_of(kind), coordinates=kind.has_coordinates)
     sheet = run.kept_sheet(library.tag_names() if kind.is_table else ())
     with claimed(out), file_set(record_path(out)) as files:
-        check_outputs(out, overwrite)  # another run may have ended since
+        check_outputs(out, overwrite, library.files)  # another run may have ended since
         output = kind.opened(files, out, sheet)
         table = CsvRows(files.open(records_path(out), binary=True), run.sheet)
         kept = _write(run, output, table, progress)

@@ -107,9 +107,9 @@ class FilterResult(Sequence["Mol"]):
                 molecule cannot be given coordinates.
         """
         out = Path(path)
-        check_outputs(out, overwrite)
-        kind = kind_of(out)
         library = self._run.library
+        check_outputs(out, overwrite, library.files)
+        kind = kind_of(out)
         with file_set(record_path(out)) as files:
             output = kind.opened(files, out, self._run.kept_sheet(library.tag_names() if kind.is_table else ()))
             table = CsvRows(files.open(records_path(out), binary=True), self._run.sheet)

@@ -152,6 +152,31 @@ def test_places_where_nothing_can_be_written_show_at_once(run: Run, monkeypatch:
     assert sorted(os.listdir()) == before
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["filter", "a.sdf", "-o", "a.sdf"],
+        ["filter", "a.records.csv", "-o", "a.smi"],
+        ["vary", "a.sdf", "-o", "a.sdf"],
+        ["vary", "a.sdf", "b.sdf", "-o", "./b.sdf"],
+        ["conformers", "c.csv", "-o", "c.sdf"],
+        ["likelihood", "a.sdf", "--calibrate", "b.csv", "-o", "b.csv"],
+        ["data", "relax", "c.csv", "-o", "c.sdf"],
+        ["generate", "--fragment", "a.sdf", "-o", "a.sdf"],
+    ],
+)
+def test_what_a_run_begins_with_is_not_written_over(run: Run, command: list[str]) -> None:
+    """Neither by the molecules nor by the table beside them, whose name nobody gave; ``--overwrite`` is for outputs."""
+    for name in ("a.sdf", "b.sdf"):
+        put(name, RECORDS[0])
+    for name in ("b.csv", "c.csv", "a.records.csv"):
+        put(name, "smiles\nCCO\n")
+    before = {path.name: path.read_bytes() for path in Path().iterdir()}
+    for options in ([], ["--overwrite"]):
+        run(*command, *options).assert_refused("is an input; choose another name")
+    assert {path.name: path.read_bytes() for path in Path().iterdir()} == before
+
+
 def test_a_folder_in_the_place_of_the_output_shows_before_the_work(run: Run, model: Path) -> None:
     Path("new.sdf").mkdir()
     options = ["--model", model, "-n", "2", "--evaluations", "1", "--n-atoms", "5", "--overwrite"]

@@ -286,6 +286,19 @@ def test_references_known_molecules_and_commands(tmp_path: Path, capsys: pytest.
     assert options["similar_to"] == ["Oc1ccccc1"]
 
 
+def test_known_records_that_leave_out_nothing_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    known = tmp_path / "known.smi"
+    known.write_text("NCC\nC1CC ring\nOCC\nnonsense\n")
+    result = moldiff.filter(["CCN", "CCO", "CCC"], known=known)
+    assert list(result.table["status"]) == ["filtered", "filtered", "valid"]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("known.smi: 2 records leave out nothing; the first, record 1: smiles: RDKit cannot read")
+    caplog.clear()
+    known.write_text("NCC\n")
+    moldiff.filter(["CCN"], known=known)
+    assert not caplog.records
+
+
 def test_globs_and_files_that_are_not_there(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / f"{name}.smi").write_text("C\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +19,10 @@ from moldiff.chem.identity import canonical_smiles, inchikey, text_key
 from moldiff.chem.io.inputs import Molecules, records_of
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.isomers import placed
+from moldiff.chem.sanitize import short_message
 from moldiff.errors import MoldiffError
+
+logger = logging.getLogger(__name__)
 
 OVERLAY_BALANCE = 0.5  # of shape and colour in the overlay that is looked for
 
@@ -150,21 +154,24 @@ def overlays_on(references: Molecules, seed: int = 0) -> tuple[Measure, Measure]
 
 
 def known_check(molecules: Molecules) -> KnownCheck:
-    """Return the check that leaves out what is known; records that cannot be read are known to nobody.
+    """Return the check that leaves out what is known. Records that cannot be read leave out nothing, which is said.
 
     Raises:
         MoldiffError: the file cannot be read, or none of its molecules.
     """
-    found = set()
+    found, unread = set[int](), list[str]()
+    source = Path(molecules).name if isinstance(molecules, str | Path) else "the known molecules"
     for record in records_of(molecules):
-        if record.mol is not None:
-            try:
-                found.add(text_key(inchikey(record.mol)))
-            except ValueError:
-                continue
+        try:
+            if record.mol is None:
+                raise ValueError(record.reason)
+            found.add(text_key(inchikey(record.mol)))
+        except ValueError as error:
+            unread.append(f"record {record.index}: {short_message(error)}")
     if not found:
         raise MoldiffError("known: there is no molecule with an InChIKey", argument="known")
-    source = Path(molecules).name if isinstance(molecules, str | Path) else "the known molecules"
+    if unread:
+        logger.warning("%s: %d records leave out nothing; the first, %s", source, len(unread), unread[0])
     return KnownCheck(np.array(sorted(found), dtype="<u8").tobytes(), source)
 
 

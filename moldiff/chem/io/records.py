@@ -28,6 +28,7 @@ from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import (
+    bond_refusal,
     coordinate_refusal,
     count_refusal,
     mol_refusal,
@@ -65,7 +66,7 @@ _ATOM_LISTS = (
 )  # a value an atom
 _LINE = 200  # characters
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
-_UNUSUAL = re.compile(r"[|*]|\+[+\d]|\[H\]")  # extensions, dummies, charges that an element may not bear, hydrogens
+_UNUSUAL = re.compile(r"[|*~:]|\+[+\d]|\[H\]")  # extensions, dummies, odd bonds and charges, hydrogens
 
 
 @dataclass(frozen=True)
@@ -126,6 +127,8 @@ def parse(text: TextRecord) -> Record:
         try:
             with rdBase.BlockLogs():
                 mol, reason = _finished(text, raw)
+            if mol is not None and (reason := bond_refusal(mol)):
+                mol = None
         except Exception as error:  # noqa: BLE001 - RDKit has many, and not only for bad chemistry
             reason = sanitize_reason(error, raw)
     return Record(text.index, text.name, mol, text.tags, reason, raw if mol is None else None)

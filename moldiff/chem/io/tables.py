@@ -132,9 +132,10 @@ def read_csv(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]
 
 
 def _rows(reader: Iterator[list[str]], budget: _RowBudget) -> Iterator[list[str] | str]:
-    """Yield the cells of every row that is not empty, or why it cannot be read."""
+    """Yield the cells of every row that is not empty, or why it cannot be read: a quote that is not closed has taken in
+    all rows behind it."""
     while True:
-        budget.used = 0
+        budget.used, before = 0, budget.taken
         try:
             cells = next(reader)
         except StopIteration:
@@ -142,7 +143,9 @@ def _rows(reader: Iterator[list[str]], budget: _RowBudget) -> Iterator[list[str]
         except csv.Error as error:
             yield f"row: {error}"
         else:
-            if cells:
+            if budget.ended:  # the reader returns a whole row before it asks for another line
+                yield f"row: a quote is not closed; it takes in the {budget.taken - before} lines up to the file's end"
+            elif cells:
                 yield cells
 
 
@@ -169,17 +172,19 @@ def _distinct(path: Path, header: Sequence[str]) -> list[str]:
 
 
 class _RowBudget:
-    """Lines for a reader of rows, which may span several of them."""
+    """Lines for a reader of rows, which may span several of them: characters of a row, lines so far, and the end."""
 
     def __init__(self, path: Path, lines: Iterator[str]) -> None:
-        self.path, self.lines, self.used = path, lines, 0
+        self.path, self.lines, self.used, self.taken, self.ended = path, lines, 0, 0, False
 
     def __iter__(self) -> Iterator[str]:
         for line in self.lines:
+            self.taken += 1
             self.used += len(line)
             if self.used > MAX_RECORD:
                 raise MoldiffError(f"{self.path}: a row of more than {MAX_RECORD} characters")
             yield line
+        self.ended = True
 
 
 def read_parquet(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:

@@ -69,17 +69,18 @@ class OutputOptions:
         stem = self.kind.stem(self.path)
         return stem.with_name(f"{stem.name}{suffix}")
 
-    def refuse_existing(self, *, pictured: bool = False) -> None:
+    def refuse_existing(self, *, pictured: bool = False, inputs: Sequence[Path] = ()) -> None:
         """Raise MoldiffError if a file of the run is in the way, or what a run left that was cut short.
 
         Args:
             pictured: whether there will be a picture of targets.
+            inputs: files that the run begins with, which are never written over.
         """
         refuse_unfinished(self.path, resume=self.resume, overwrite=self.overwrite)
-        self.refuse_files(pictured=pictured)
+        self.refuse_files(pictured=pictured, inputs=inputs)
 
-    def refuse_files(self, *, pictured: bool = False) -> None:
-        """Raise MoldiffError if a file of the run is in the way."""
+    def refuse_files(self, *, pictured: bool = False, inputs: Sequence[Path] = ()) -> None:
+        """Raise MoldiffError if a file of the run is in the way, see `refuse_existing`."""
         record = record_path(self.path)
         others = [self.picture] if pictured else []
         others += [] if self.report is None else [self.report]
@@ -89,7 +90,7 @@ class OutputOptions:
         )
         for path in (self.path, self.table, record, *self.trajectories, *others):
             try:
-                refuse_existing_file(path, self.overwrite or may_be_ours)
+                refuse_existing_file(path, self.overwrite or may_be_ours, inputs)
             except MoldiffError as error:
                 if os.path.isfile(path) and not record.exists() and old_record(self.path) is None:
                     raise MoldiffError(

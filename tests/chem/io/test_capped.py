@@ -147,6 +147,18 @@ def test_a_csv_row_over_many_lines_ends_somewhere(tmp_path: Path) -> None:
         list(read_texts(path))
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_quote_that_is_not_closed_is_said(tmp_path: Path, end: str) -> None:
+    """It would give the record a name of many lines, and the molecules in them would be gone unseen."""
+    path = tmp_path / "a.csv"
+    path.write_text('smiles,name\nC,"a\nb"\nCCO,"c\nCCN,d\nCCC,e' + end)
+    first, last = read_texts(path)
+    assert (first.text, first.name, first.reason) == ("C", "a\nb", "")
+    assert last.reason == "row: a quote is not closed; it takes in the 3 lines up to the file's end"
+    path.write_text('smiles,name\nC,"a"\nCC,"b"' + end)
+    assert [(record.text, record.reason) for record in read_texts(path)] == [("C", ""), ("CC", "")]
+
+
 @pytest.mark.parametrize("store_schema", [True, False])
 def test_a_parquet_of_few_bytes_cannot_unpack_to_gigabytes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store_schema: bool
