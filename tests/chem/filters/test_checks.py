@@ -190,7 +190,7 @@ def test_a_bad_pattern_is_one_line_with_its_place(tmp_path: Path, text: str, wor
     [
         ({"where": "mww<4"}, r"unknown property 'mww' \(did you mean 'mw'\?\)"),
         ({"where": "MW<4"}, r"unknown property 'MW' \(did you mean 'mw'\?\)"),
-        ({"where": "similarity>0.3"}, "^'similarity' needs similar_to, which filter and screen take"),
+        ({"where": "similarity>0.3"}, "^'similarity' needs the argument similar_to, which filter and screen take"),
         ({"alerts": "PAINS"}, r"unknown alerts 'PAINS' \(did you mean 'pains'\?\)"),
         ({"where": "logp=2"}, r"hardly a molecule has exactly this logp; write a range such as logp=1\.5\.\.2\.5"),
         ({"alerts": "pain"}, r"unknown alerts 'pain' \(did you mean 'pains'\?\)"),
