@@ -149,7 +149,9 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
         _function(name)
         return FunctionMeasure(name)
     if name in BROUGHT:
-        raise MoldiffError(f"'{name}' needs the argument {BROUGHT[name]}, which filter and screen take", argument=argument)
+        raise MoldiffError(
+            f"'{name}' needs the argument {BROUGHT[name]}, which filter and screen take", argument=argument
+        )
     raise MoldiffError(
         f"unknown property '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, "
         "tag:NAME of a data field and module:function",

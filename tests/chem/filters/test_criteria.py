@@ -38,7 +38,11 @@ def test_checks_come_in_order_of_cost_and_each_number_once() -> None:
         ({"alerts": "pains,pains"}, "alerts", "'pains' is named twice"),
         ({"commands": {"mw": "cat {sdf}"}}, "commands", "a property has that name"),
         ({"commands": {"vina_kcal_mol": "cat {sdf}"}}, "commands", "a property has that name"),
-        ({"where": "vina_kcal_mol<-5"}, "where", "'vina_kcal_mol' needs the argument dock, which filter and screen take"),
+        (
+            {"where": "vina_kcal_mol<-5"},
+            "where",
+            "'vina_kcal_mol' needs the argument dock, which filter and screen take",
+        ),
     ],
 )
 def test_words_that_mean_nothing_together(words: dict[str, Any], argument: str, message: str) -> None:
