@@ -21,6 +21,8 @@ _SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|
 _PLACE = re.compile(r"around position (\d+)")
 _VALENCE = re.compile(r", (\d+), is greater")
 
+_NO_KEKULE_FORM = "kekulize: aromatic bonds without a Kekule form"
+
 
 def count_refusal(n_atoms: int, n_bonds: int) -> str:
     """Return why RDKit should not see a graph of so many atoms and bonds, or an empty string.
@@ -100,7 +102,7 @@ def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
         found = _VALENCE.search(str(error))
         return f"valence: {label} with {found.group(1)} bonds" if found else f"valence: {label}"
     if isinstance(error, Chem.KekulizeException | Chem.AtomKekulizeException):
-        return "kekulize: aromatic bonds without a Kekule form"
+        return _NO_KEKULE_FORM
     if isinstance(error, Chem.MolSanitizeException):
         return f"sanitize: {type(error).__name__}"
     return f"rdkit: {short_message(error)}"
@@ -114,7 +116,7 @@ def bond_refusal(mol: Chem.Mol) -> str:
         if kind == Chem.BondType.UNSPECIFIED:
             return "bond type: unspecified"
         if kind == Chem.BondType.AROMATIC and not bond.GetIsAromatic():
-            return "kekulize: aromatic bonds without a Kekule form"
+            return _NO_KEKULE_FORM
     return ""
 
 

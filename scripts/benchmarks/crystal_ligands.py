@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import QED
-from rdkit.Geometry import Point3D
 
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.vocabulary import Vocabulary
@@ -104,8 +103,7 @@ def _molecule(
             return None
         mol.AddBond(index[first], index[second], _ORDERS[order])
     conformer = Chem.Conformer(len(symbols))
-    for place, xyz in enumerate(pos.tolist()):
-        conformer.SetAtomPosition(place, Point3D(*xyz))
+    conformer.SetPositions(np.ascontiguousarray(pos))
     mol.AddConformer(conformer)
     try:
         Chem.SanitizeMol(mol)  # before the hydrogens go: without them, valences that are full would look open
