@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing import get_context
+from multiprocessing.context import SpawnContext
+from multiprocessing.synchronize import RLock
 from multiprocessing.util import Finalize
 from typing import Generic, Self, TypeVar
 
@@ -115,7 +117,7 @@ class WorkerPool(Pool):
 
     def _started(self) -> ProcessPool:
         started_with = (self.memory_mb, self._places)
-        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=get_context("spawn"))
+        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=_LastingLocks())
 
     def __enter__(self) -> Self:
         return self
@@ -197,6 +199,22 @@ class WorkerPool(Pool):
                 "(a script that starts several needs its: if __name__ == '__main__')"
             )
         self._pool = self._started()
+
+
+class _LastingLocks(SpawnContext):
+    """The way to start processes, which keeps the locks that it makes as long as itself.
+
+    A pool that is stopped gives up its locks before it ends its workers: one that has hardly begun looks for them by
+    name, and complains.
+    """
+
+    def __init__(self) -> None:
+        self._locks: list[RLock] = []
+
+    def RLock(self) -> RLock:
+        lock = super().RLock()
+        self._locks.append(lock)
+        return lock
 
 
 @dataclass

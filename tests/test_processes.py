@@ -246,3 +246,26 @@ def test_so_does_a_process_of_multiprocessing_whose_workers_have_hardly_begun(tm
     )
     out, err = process.communicate(timeout=120)
     assert (out, err) == ("0 0 0 ", "")
+
+
+def test_workers_that_have_hardly_begun_say_nothing_when_their_pool_is_stopped(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        import time
+        import pebble.pool.process as pebble
+        from moldiff.processes import WorkerPool
+        end = pebble.stop_process
+        def end_late(worker):
+            time.sleep(2)
+            end(worker)
+        if __name__ != "__main__":
+            time.sleep(1)
+        else:
+            pebble.stop_process = end_late
+            with WorkerPool(2) as pool:
+                pool.load("moldiff.chem.convert")
+        """,
+    )
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out, err) == (0, "", "")
