@@ -7,10 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from moldiff.nn.linear import Linear
+
 _FINE_SPACING = 0.08  # angstrom: a C-C single and double bond differ by 0.2
 _FINE_END = 2.6
 _COARSE_END = 12.0
 _COARSE_COUNT = 16
+_NOTHING = -80.0  # the logarithm of a Gaussian that is zero for any purpose
 _ORDINARY = 4.0  # standard deviations
 
 
@@ -36,7 +39,8 @@ class RadialBasis(nn.Module):
 
     def forward(self, distance: Tensor) -> Tensor:
         z = (distance[..., None] - self.centers.to(distance.dtype)) * self.inverse_widths.to(distance.dtype)
-        return torch.exp(-0.5 * z * z)
+        # beyond, the numbers would be denormal, which cost a processor many times as much
+        return torch.exp((-0.5 * z * z).clamp(min=_NOTHING))
 
 
 class FourierFeatures(nn.Module):
@@ -85,10 +89,10 @@ class GlobalEmbedding(nn.Module):
         self.register_buffer("property_mean", property_mean.float())
         self.register_buffer("property_std", property_std.float())
         self.fourier = FourierFeatures(8, 0.1, 4.0)
-        self.levels = nn.Linear(4 * 17, width)
-        self.size = nn.Linear(2, width)
-        self.properties = nn.Linear(2 * len(property_mean), width, bias=False) if len(property_mean) else None
-        self.output = nn.Sequential(nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.levels = Linear(4 * 17, width)
+        self.size = Linear(2, width)
+        self.properties = Linear(2 * len(property_mean), width, bias=False) if len(property_mean) else None
+        self.output = nn.Sequential(nn.SiLU(), Linear(width, width), nn.SiLU())
 
     def forward(self, levels: Tensor, n_atoms: Tensor, condition: Tensor, self_conditioned: bool) -> Tensor:
         """Return (B, width) from levels (B, 4), n_atoms (B,), condition (B, P) with NaN = not given."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from moldiff.config import LayersConfig
 from moldiff.nn.embedding import RadialBasis
+from moldiff.nn.linear import Linear, linear
 from moldiff.nn.products import MatrixProducts, PairProducts
 
 
@@ -84,10 +85,11 @@ class ChannelMatrices(nn.Module):
 
 
 class EquivariantLinear(nn.Module):
-    """e3nn's equivariant linear map between channels, on the layout (B, N, V, 3) for l = 1, (..., 5) for l = 2.
+    """e3nn's equivariant linear map between channels, on the layout (B, N, 3, V) for l = 1, (..., 5, V) for l = 2.
 
-    Equivariant features are kept as one tensor (..., V, M) whose last axis concatenates the degrees; e3nn's own layout
-    flattens each degree separately. The map is a matrix between channels for each degree, without generated code.
+    Equivariant features are kept as one tensor (..., M, V) whose last axis but one concatenates the degrees; e3nn's own
+    layout flattens each degree separately. The map is a matrix between channels for each degree, without generated
+    code.
     """
 
     def __init__(self, channels_in: int, channels_out: int, l_max: int) -> None:
@@ -103,14 +105,13 @@ class EquivariantLinear(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         mapped, first = [], 0
         for width, matrix in zip(self.widths, self.linear().unbind(), strict=True):
-            part = features[..., first : first + width]
-            mapped.append(torch.einsum("...vm,vw->...wm", part, matrix))
+            mapped.append(linear(features[..., first : first + width, :], matrix.t()))
             first += width
-        return mapped[0] if len(mapped) == 1 else torch.cat(mapped, dim=-1)
+        return mapped[0] if len(mapped) == 1 else torch.cat(mapped, dim=-2)
 
 
 class EquivariantNorm(nn.Module):
-    """Divide by the root mean square over channels and components, per atom: (B, N, V, M) -> same."""
+    """Divide by the root mean square over channels and components, per atom: (B, N, M, V) -> same."""
 
     def forward(self, features: Tensor) -> Tensor:
         return features * torch.rsqrt((features**2).mean((-2, -1), keepdim=True) + 1e-4)
@@ -122,14 +123,14 @@ class PairMessages(nn.Module):
     def __init__(self, config: LayersConfig, radial_size: int) -> None:
         super().__init__()
         hidden, self.angular = config.pair_hidden, config.vectors // 2
-        self.from_nodes = nn.Linear(config.node_width, 2 * hidden)
+        self.from_nodes = Linear(config.node_width, 2 * hidden)
         self.norm = nn.LayerNorm(config.pair_width)
-        self.from_pair = nn.Linear(config.pair_width + radial_size + 2 * self.angular, hidden, bias=False)
+        self.from_pair = Linear(config.pair_width + radial_size + 2 * self.angular, hidden, bias=False)
         self.project = EquivariantLinear(config.vectors, 2 * self.angular, config.l_max)
-        self.hidden = nn.Linear(hidden, hidden)
+        self.hidden = Linear(hidden, hidden)
         self.sizes = [config.pair_width, config.heads, config.vectors, config.vectors]
         # without a bias, a masked message reads out as zero
-        self.output = nn.Linear(hidden, sum(self.sizes), bias=False)
+        self.output = Linear(hidden, sum(self.sizes), bias=False)
 
     def forward(
         self,
@@ -145,13 +146,13 @@ class PairMessages(nn.Module):
         All of them are zero where there is no pair of two different real atoms.
         """
         sender, receiver = self.from_nodes(nodes).chunk(2, dim=-1)
-        near, far = self.project(vectors).chunk(2, dim=-2)
+        near, far = self.project(vectors).chunk(2, dim=-1)
         # projections of both atoms' vectors on the direction between them: what a distance cannot say about angles
         angles = products.angles(near, far, geometry.directions)
         # joined in the precision of the matrix products: half the memory traffic under autocast
         joined = torch.cat([self.norm(pairs).to(angles.dtype), geometry.radial.to(angles.dtype), angles], dim=-1)
         message = self.from_pair(joined) + receiver[:, :, None] + sender[:, None]
-        message = nn.functional.silu(self.hidden(nn.functional.silu(message)))
+        message = self.hidden.activated(nn.functional.silu(message))
         message = message * pair_mask[..., None].to(message.dtype)
         update, attention, directions, vectors_weight = self.output(message).split(self.sizes, dim=-1)
         return message, update, attention, directions, vectors_weight
@@ -167,23 +168,23 @@ class EquivariantLayer(nn.Module):
         self.products: PairProducts = MatrixProducts()
         # sums over atoms are divided by a constant of this order: a count must stay a count
         self.sum_scale = math.sqrt(config.typical_atoms)
-        self.modulate = nn.Linear(config.global_width, 4 * width)
+        self.modulate = Linear(config.global_width, 4 * width)
         self.norm_nodes, self.norm_mixed = (nn.LayerNorm(width, elementwise_affine=False) for _ in range(2))
         self.norm_vectors = EquivariantNorm()
         self.messages = PairMessages(config, radial_size)
-        self.value = nn.Linear(width, width)
-        self.gather = nn.Linear(width + config.pair_hidden, width)
+        self.value = Linear(width, width)
+        self.gather = Linear(width + config.pair_hidden, width)
         self.gather_vectors = EquivariantLinear(vectors, vectors, config.l_max)
         self.mix_vectors = EquivariantLinear(vectors, 2 * vectors, config.l_max)
-        self.expand = nn.Linear(width + vectors, 2 * width)
-        self.contract = nn.Linear(2 * width, width + vectors)
+        self.expand = Linear(width + vectors, 2 * width)
+        self.contract = Linear(2 * width, width + vectors)
         nn.init.zeros_(self.modulate.weight)
         nn.init.zeros_(self.modulate.bias)
 
     def forward(
         self, nodes: Tensor, vectors: Tensor, pairs: Tensor, geometry: PairGeometry, context: Tensor, pair_mask: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return new nodes (B, N, D), vectors (B, N, V, M), pairs (B, N, N, E); context (B, G) modulates the norms."""
+        """Return new nodes (B, N, D), vectors (B, N, M, V), pairs (B, N, N, E); context (B, G) modulates the norms."""
         scale1, shift1, scale2, shift2 = self.modulate(context)[:, None].chunk(4, dim=-1)
         normed = self.norm_nodes(nodes) * (1 + scale1) + shift1
         directed = self.norm_vectors(vectors)
@@ -192,10 +193,10 @@ class EquivariantLayer(nn.Module):
         )
 
         pairs = pairs + update
-        attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
-        weights = torch.softmax(attention.masked_fill(~pair_mask[..., None], -1e9), dim=2)
-        values = self.value(normed).unflatten(-1, (self.heads, -1))
-        attended = torch.einsum("bijh,bjhc->bihc", weights.to(values.dtype), values).flatten(-2)
+        attention = attention.to(torch.promote_types(attention.dtype, torch.float32)).permute(0, 3, 1, 2).contiguous()
+        weights = torch.softmax(attention.masked_fill(~pair_mask[:, None], -1e9), dim=-1)
+        values = self.value(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        attended = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(-2)
         # an atom alone in its molecule has nothing to attend to; its softmax would average the padding
         attended = attended * pair_mask.any(2)[..., None].to(attended.dtype)
         # a softmax average cannot count bonds, a plain sum can
@@ -208,9 +209,9 @@ class EquivariantLayer(nn.Module):
 
     def _update_nodes(self, nodes: Tensor, vectors: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         """Mix scalars with the inner products of vectors, gate the vectors by scalars; atom by atom."""
-        left, right = self.mix_vectors(self.norm_vectors(vectors)).chunk(2, dim=-2)
-        invariants = (left * right).sum(-1)
+        left, right = self.mix_vectors(self.norm_vectors(vectors)).chunk(2, dim=-1)
+        invariants = (left * right).sum(-2)
         normed = self.norm_mixed(nodes) * (1 + scale) + shift
-        hidden = nn.functional.silu(self.expand(torch.cat([normed, invariants.to(normed.dtype)], dim=-1)))
-        change, gate = self.contract(hidden).split([nodes.shape[-1], vectors.shape[-2]], dim=-1)
-        return nodes + change, vectors + gate[..., None] * left
+        hidden = self.expand.activated(torch.cat([normed, invariants.to(normed.dtype)], dim=-1))
+        change, gate = self.contract(hidden).split([nodes.shape[-1], vectors.shape[-1]], dim=-1)
+        return nodes + change, vectors + gate[..., None, :] * left

@@ -9,6 +9,7 @@ from moldiff.config import NetworkConfig
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.nn.embedding import GlobalEmbedding
 from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures
+from moldiff.nn.linear import Linear
 
 
 class EquivariantNetwork(nn.Module):
@@ -32,21 +33,19 @@ class EquivariantNetwork(nn.Module):
         width, pair = config.node_width, config.pair_width
         atoms = classes["atom_type"] + classes["charge"]
         self.context = GlobalEmbedding(config.global_width, property_mean, property_std, config.size_unit)
-        self.embed_nodes = nn.Linear(2 * atoms + config.global_width, width)
+        self.embed_nodes = Linear(2 * atoms + config.global_width, width)
         self.geometry = GeometryFeatures(config.l_max)
-        self.embed_pairs = nn.Linear(2 * classes["bond_type"] + self.geometry.radial.size, pair)
+        self.embed_pairs = Linear(2 * classes["bond_type"] + self.geometry.radial.size, pair)
         self.embed_vectors = EquivariantLinear(2, config.vectors, 1)
         self.layers = nn.ModuleList(EquivariantLayer(config, self.geometry.radial.size) for _ in range(config.layers))
         coordinates = [EquivariantLinear(config.vectors, 1, 1) for _ in range(config.layers)]
         for linear in coordinates:
             linear.scale_weights(0.1)  # the first estimate is the preconditioner's, c_skip x
         self.to_coordinates = nn.ModuleList(coordinates)
-        self.read_nodes = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, atoms)
-        )
-        self.pair_from_nodes = nn.Linear(width, pair)
+        self.read_nodes = nn.Sequential(nn.LayerNorm(width), Linear(width, width), nn.SiLU(), Linear(width, atoms))
+        self.pair_from_nodes = Linear(width, pair)
         self.read_pairs = nn.Sequential(
-            nn.LayerNorm(pair), nn.Linear(pair, pair), nn.SiLU(), nn.Linear(pair, classes["bond_type"])
+            nn.LayerNorm(pair), Linear(pair, pair), nn.SiLU(), Linear(pair, classes["bond_type"])
         )
 
     def forward(
@@ -70,7 +69,7 @@ class EquivariantNetwork(nn.Module):
                 geometry = self.geometry(anchor + scale * raw)
             nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pair_mask)
             vectors = vectors * atom_mask[..., None]
-            raw = raw + to_coordinates(vectors[..., :3])[..., 0, :].to(raw.dtype) * atom_mask
+            raw = raw + to_coordinates(vectors[..., :3, :])[..., 0].to(raw.dtype) * atom_mask
         return self._read_out(raw, nodes, pairs)
 
     def _embed(
@@ -82,7 +81,7 @@ class EquivariantNetwork(nn.Module):
         context: Tensor,
         previous: MolPrediction | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the initial nodes (B, N, D), vectors (B, N, V, M) and pairs (B, N, N, E)."""
+        """Return the initial nodes (B, N, D), vectors (B, N, M, V) and pairs (B, N, N, E)."""
         dtype, n = anchor.dtype, anchor.shape[1]
         one_hot = {
             field: nn.functional.one_hot(getattr(batch, field), count).to(dtype)
@@ -102,9 +101,9 @@ class EquivariantNetwork(nn.Module):
         atoms = [one_hot["atom_type"], one_hot["charge"], believed["atom_type"], believed["charge"]]
         nodes = self.embed_nodes(torch.cat([*atoms, context[:, None].expand(-1, n, -1)], dim=-1))
         pairs = self.embed_pairs(torch.cat([one_hot["bond_type"], believed["bond_type"], radial], dim=-1))
-        vectors = self.embed_vectors(torch.stack([scaled, step], dim=-2) * batch.mask[..., None, None])
+        vectors = self.embed_vectors(torch.stack([scaled, step], dim=-1) * batch.mask[..., None, None])
         if self.l_max > 1:
-            vectors = nn.functional.pad(vectors, (0, 5))
+            vectors = nn.functional.pad(vectors, (0, 0, 0, 5))
         # contiguous, as between layers: a compiler takes a view for another kind of input
         return nodes.to(dtype), vectors.to(dtype).contiguous(), pairs.to(dtype)
 

@@ -20,18 +20,18 @@ class PairProducts(Protocol):
         """Return (B, N, N, 2 A): the vectors of both atoms of a pair along the direction between them.
 
         Args:
-            near, far: (B, N, A, M) vectors of the receiving and of the sending atom.
+            near, far: (B, N, M, A) vectors of the receiving and of the sending atom.
             directions: (B, N, N, M).
         """
         ...
 
     def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
-        """Return (B, N, V, M): sums over neighbours of directions and of their vectors.
+        """Return (B, N, M, V): sums over neighbours of directions and of their vectors.
 
         Args:
             to_direction, to_vectors: (B, N, N, V) weights.
             directions: (B, N, N, M).
-            vectors: (B, N, V, M) of the neighbours.
+            vectors: (B, N, M, V) of the neighbours.
         """
         ...
 
@@ -41,15 +41,14 @@ class MatrixProducts:
 
     def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
         """Return (B, N, N, 2 A), see `PairProducts.angles`."""
-        here = near @ directions.transpose(-1, -2)
-        there = far @ directions.transpose(1, 2).transpose(-1, -2)
-        return torch.cat([here.transpose(-1, -2), there.permute(0, 3, 1, 2)], dim=-1)
+        there = directions.transpose(1, 2).contiguous() @ far
+        return torch.cat([directions @ near, there.transpose(1, 2)], dim=-1)
 
     def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
-        """Return (B, N, V, M), see `PairProducts.gathered`."""
+        """Return (B, N, M, V), see `PairProducts.gathered`."""
         dtype = to_direction.dtype
-        toward = to_direction.transpose(-1, -2) @ directions.to(dtype)
-        return toward + torch.einsum("bijv,bjvm->bivm", to_vectors, vectors.to(dtype))
+        toward = directions.to(dtype).transpose(-1, -2).contiguous() @ to_direction
+        return toward + torch.einsum("bijv,bjmv->bimv", to_vectors, vectors.to(dtype))
 
 
 class SummedProducts:
@@ -57,11 +56,11 @@ class SummedProducts:
 
     def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
         """Return (B, N, N, 2 A), see `PairProducts.angles`."""
-        along = directions[:, :, :, None]
-        here, there = (near[:, :, None] * along).sum(-1), (far[:, None] * along).sum(-1)
+        along = directions[..., None]
+        here, there = (near[:, :, None] * along).sum(-2), (far[:, None] * along).sum(-2)
         return torch.cat([here, there], dim=-1).to(near.dtype)
 
     def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
-        """Return (B, N, V, M), see `PairProducts.gathered`."""
-        toward = (to_direction[..., None].to(directions.dtype) * directions[:, :, :, None]).sum(2)
-        return toward + (to_vectors[..., None].to(vectors.dtype) * vectors[:, None]).sum(2)
+        """Return (B, N, M, V), see `PairProducts.gathered`."""
+        toward = (to_direction[..., None, :].to(directions.dtype) * directions[..., None]).sum(2)
+        return toward + (to_vectors[..., None, :].to(vectors.dtype) * vectors[:, None]).sum(2)

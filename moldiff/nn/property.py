@@ -9,6 +9,7 @@ from moldiff.config import LayersConfig
 from moldiff.molecules import PropertyPrediction, SoftBatch, pair_mask
 from moldiff.nn.embedding import GlobalEmbedding
 from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures
+from moldiff.nn.linear import Linear
 
 _WIDEST = 8.0  # the logarithm of a variance lies within +- this, so that no likelihood explodes
 
@@ -30,15 +31,15 @@ class PropertyNetwork(nn.Module):
         self.typical_atoms, self.l_max = config.typical_atoms, config.l_max
         width, context = config.node_width, config.global_width
         self.context = GlobalEmbedding(context, torch.zeros(0), torch.ones(0), config.size_unit)
-        self.embed_nodes = nn.Linear(classes["atom_type"] + classes["charge"] + context, width)
+        self.embed_nodes = Linear(classes["atom_type"] + classes["charge"] + context, width)
         self.geometry = GeometryFeatures(config.l_max)
-        self.embed_pairs = nn.Linear(classes["bond_type"], config.pair_width)
+        self.embed_pairs = Linear(classes["bond_type"], config.pair_width)
         self.embed_vectors = EquivariantLinear(1, config.vectors, 1)
         self.layers = nn.ModuleList(EquivariantLayer(config, self.geometry.radial.size) for _ in range(config.layers))
-        self.atoms = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU())
+        self.atoms = nn.Sequential(nn.LayerNorm(width), Linear(width, width), nn.SiLU())
         self.moments = EquivariantLinear(config.vectors, config.vectors, config.l_max)
-        self.pooled = nn.Sequential(nn.Linear(2 * width + config.vectors + context, width), nn.SiLU())
-        self.read = nn.Linear(width, 2 * properties)
+        self.pooled = nn.Sequential(Linear(2 * width + config.vectors + context, width), nn.SiLU())
+        self.read = Linear(width, 2 * properties)
         nn.init.zeros_(self.read.weight)  # at first, every molecule is the mean of the data, give or take their spread
         nn.init.zeros_(self.read.bias)
 
@@ -50,9 +51,9 @@ class PropertyNetwork(nn.Module):
         classes = [batch.atom_type, batch.charge, context[:, None].expand(-1, n, -1)]
         nodes = self.embed_nodes(torch.cat(classes, dim=-1)).to(dtype)
         pairs = self.embed_pairs(batch.bond_type).to(dtype)
-        vectors = self.embed_vectors(scaled[..., None, :] * atom_mask[..., None])
+        vectors = self.embed_vectors(scaled[..., None] * atom_mask[..., None])
         if self.l_max > 1:
-            vectors = nn.functional.pad(vectors, (0, 5))
+            vectors = nn.functional.pad(vectors, (0, 0, 0, 5))
         vectors, geometry = vectors.to(dtype).contiguous(), self.geometry(anchor)
         for layer in self.layers:
             nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pairs_mask)
@@ -65,7 +66,7 @@ class PropertyNetwork(nn.Module):
         total = atoms.sum(1)
         moments = self.moments(vectors).sum(1) / self.typical_atoms
         # the softening keeps the gradient finite where vectors cancel
-        lengths = torch.sqrt((moments**2).sum(-1) + 1e-4)
+        lengths = torch.sqrt((moments**2).sum(-2) + 1e-4)
         mean = total / batch.n_atoms[:, None].to(total.dtype)
         pooled = torch.cat([mean, total / self.typical_atoms, lengths.to(total.dtype), context.to(total.dtype)], dim=-1)
         expected, spread = self.read(self.pooled(pooled)).to(nodes.dtype).chunk(2, dim=-1)

@@ -140,8 +140,8 @@ def test_the_scales_reach_noise_and_network(tiny_model: MoleculeModel) -> None:
 
     batch = empty_batch(torch.tensor([9]), torch.arange(1), 9, 1).replace(pos=torch.linspace(-2, 2, 27).view(1, 9, 3))
     levels = tiny_model.schedule.levels(half)
-    plain = tiny_model.denoiser(batch, levels, batch.properties, None).atom_type
     with torch.no_grad():
+        plain = tiny_model.denoiser(batch, levels, batch.properties, None).atom_type
         for scales in ({"typical_atoms": 40.0}, {"size_unit": 40.0}):
             other = built(tiny_model.curve_config, **scales).denoiser(batch, levels, batch.properties, None).atom_type
             assert not torch.allclose(plain, other, atol=1e-4), scales

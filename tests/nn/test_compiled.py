@@ -59,8 +59,8 @@ def test_products_term_by_term_are_the_products_of_matrices(
 
 def test_both_forms_give_the_same_number_type() -> None:
     generator = torch.Generator().manual_seed(0)
-    near, far = (torch.randn(2, 5, 4, 3, generator=generator).bfloat16() for _ in range(2))
-    directions, vectors = torch.randn(2, 5, 5, 3, generator=generator), torch.randn(2, 5, 6, 3, generator=generator)
+    near, far = (torch.randn(2, 5, 3, 4, generator=generator).bfloat16() for _ in range(2))
+    directions, vectors = torch.randn(2, 5, 5, 3, generator=generator), torch.randn(2, 5, 3, 6, generator=generator)
     weights = [torch.randn(2, 5, 5, 6, generator=generator).bfloat16() for _ in range(2)]
     with torch.autocast("cpu", torch.bfloat16):
         one, other = (products.angles(near, far, directions) for products in (MatrixProducts(), SummedProducts()))

@@ -18,12 +18,12 @@ def components(l_max: int) -> list[int]:
 
 
 def by_e3nn(linear: o3.Linear, features: Tensor, l_max: int) -> Tensor:
-    """Map features (..., V, M) by e3nn's forward, on e3nn's layout."""
+    """Map features (..., M, V) by e3nn's forward, on e3nn's layout."""
     widths = components(l_max)
-    mapped = linear(torch.cat([part.flatten(-2) for part in features.split(widths, dim=-1)], dim=-1))
+    mapped = linear(torch.cat([part.mT.flatten(-2) for part in features.split(widths, dim=-2)], dim=-1))
     channels = mapped.shape[-1] // sum(widths)
     parts = mapped.split([channels * width for width in widths], dim=-1)
-    return torch.cat([part.unflatten(-1, (channels, -1)) for part in parts], dim=-1)
+    return torch.cat([part.unflatten(-1, (channels, -1)).mT for part in parts], dim=-2)
 
 
 @pytest.mark.parametrize("l_max", [1, 2])
@@ -35,8 +35,8 @@ def test_the_linear_map_is_that_of_e3nn_and_so_are_its_gradients(
     linear = EquivariantLinear(channels_in, channels_out, l_max).double()
     theirs = o3.Linear(irreps(channels_in, l_max), irreps(channels_out, l_max)).double()
     theirs.load_state_dict(linear.linear.state_dict())
-    features = torch.randn(2, 5, channels_in, sum(components(l_max)), dtype=torch.float64, requires_grad=True)
-    toward = torch.randn(2, 5, channels_out, sum(components(l_max)), dtype=torch.float64)
+    features = torch.randn(2, 5, sum(components(l_max)), channels_in, dtype=torch.float64, requires_grad=True)
+    toward = torch.randn(2, 5, sum(components(l_max)), channels_out, dtype=torch.float64)
     found, expected = linear(features), by_e3nn(theirs, features, l_max)
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
     ours = torch.autograd.grad((found * toward).sum(), (features, linear.linear.weight))

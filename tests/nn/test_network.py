@@ -179,7 +179,7 @@ def test_a_single_atom_is_finite_and_ignores_the_padding(
     model: MoleculeModel, make_inputs: Make, width: int, previous: bool
 ) -> None:
     one = MolBatch(
-        pos=torch.tensor([[[3.0, -1.0, 2.0]]]),
+        pos=torch.tensor([[[3.0, -1.0, 2.0]]], dtype=torch.float64),
         atom_type=torch.ones(1, 1, dtype=torch.int64),
         charge=torch.ones(1, 1, dtype=torch.int64),
         bond_type=torch.zeros(1, 1, 1, dtype=torch.int64),
@@ -189,16 +189,16 @@ def test_a_single_atom_is_finite_and_ignores_the_padding(
     )
     sizes = model.vocabulary.sizes
     guess = MolPrediction(
-        torch.zeros(1, 1, 3), *(torch.zeros(1, 1, sizes[field]) for field in FIELDS[1:3]),
-        torch.zeros(1, 1, 1, sizes["bond_type"]),
+        torch.zeros(1, 1, 3).double(), *(torch.zeros(1, 1, sizes[field]).double() for field in FIELDS[1:3]),
+        torch.zeros(1, 1, 1, sizes["bond_type"]).double(),
     )  # fmt: skip
-    alone = dataclasses.replace(make_inputs(model, torch.float32).rows(slice(0, 1)), batch=one, previous=guess)
+    alone = dataclasses.replace(make_inputs(model, torch.float64).rows(slice(0, 1)), batch=one, previous=guess)
     expected = denoise(model, alone, previous)
     found = denoise(model, alone.widened(width - 1), previous)
     assert not found.pos.any()  # its centre of mass is all the position it has
     for field in ("atom_type", "charge"):
         assert bool(torch.isfinite(getattr(found, field)[:, :1]).all())
-        torch.testing.assert_close(getattr(found, field)[:, :1], getattr(expected, field), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(getattr(found, field)[:, :1], getattr(expected, field), rtol=1e-12, atol=1e-12)
 
 
 def test_two_atoms_in_one_place_are_finite(model: MoleculeModel, make_inputs: Make) -> None:
