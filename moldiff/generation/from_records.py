@@ -60,6 +60,11 @@ class RecordOptions(RunOptions):
             raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
 
 
+# Atoms that a record may have: so many, or so many times those of the largest molecule of the training data. Time and
+# memory grow with the square of the number, and what comes of a molecule so far from the data is noise.
+_ALWAYS_TAKEN, _BEYOND = 100, 4
+
+
 class Prepared(Protocol):
     """A record that a model can begin with."""
 
@@ -217,12 +222,15 @@ class RecordRun(Run, Generic[Item]):
     def _asks(self, records: Iterable[Ready[Item]]) -> Iterator[RecordTask[Item]]:
         """Yield the draws that are still to be made, record by record."""
         sizes, warned = self.model.statistics.size_counts, False
+        most = max(_ALWAYS_TAKEN, _BEYOND * max(sizes))
         there = self.counts.drawn
         for ready in records:
             self._asked += self._n
             if self._asked <= there:
                 continue
             record, item, reason = ready.record, ready.item, ready.reason
+            if item is not None and (n := len(item.arrays.atom_type)) > most:
+                item, reason = None, f"too large: {n} {self.model.vocabulary.atoms}, more than {most}"
             if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
                 warned = True
                 logger.warning(

@@ -31,6 +31,7 @@ ROWS = {torch.float32: 8, torch.bfloat16: 16}
 PAIRS = {"cuda": 1 << 18, "mps": 1 << 16}  # of padded atoms, of a micro-batch on another device, at most
 USUAL_WIDTH = 32  # padded atoms
 
+_WIDE = 128  # padded atoms; a molecule that is wider than that has a micro-batch of its own on a CPU
 CPU_ROWS = 4  # a micro-batch on a CPU has a multiple of it: missing rows are made in vain
 
 Item = TypeVar("Item")
@@ -76,7 +77,9 @@ class MicroBatches:
         return self._rows(width, self.budget)
 
     def _rows(self, width: int, budget: int) -> int:
-        return max(1, budget // width**2) if self.by_pairs else budget
+        if self.by_pairs:
+            return max(1, budget // width**2)
+        return budget if width <= _WIDE else 1
 
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]

@@ -239,19 +239,21 @@ def test_unreadable_records_keep_their_rows(
     follow: Callable[[Script], None], packed: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     follow(scripted([["right"]] * 2))
-    (tmp_path / "m.csv").write_text(f"smiles,id\nC(C,bad\n{WANTED},good\nCCCl,chlorine\nC.C,two\n,none\n")
+    chain = "C" * 33
+    (tmp_path / "m.csv").write_text(f"smiles,id\nC(C,bad\n{WANTED},good\nCCCl,chlorine\nC.C,two\n,none\n{chain},long\n")
     told = conformer_files(tmp_path / "m.csv", tmp_path / "c.sdf", n=2, model=str(packed))
     rows = rows_of(tmp_path / "c.csv")
-    assert [row["name"] for row in rows[::2]] == ["bad", "good", "chlorine", "two", "none"]
+    assert [row["name"] for row in rows[::2]] == ["bad", "good", "chlorine", "two", "none", "long"]
     assert [row["reason"] for row in rows[1::2]] == [
         "smiles: RDKit cannot read it: extra open parentheses at position 2: 'C(C'",
         "",
         "element Cl is outside the vocabulary",
         "more than one fragment",
         "empty: no SMILES",
+        "too large: 101 atoms, more than 100",
     ]
-    assert nonzero(told.counts) == {"valid": 2, "failed": 8}
-    assert told.details[0].startswith("1 of 5 molecules have a conformer")
+    assert nonzero(told.counts) == {"valid": 2, "failed": 10}
+    assert told.details[0].startswith("1 of 6 molecules have a conformer")
     assert "16 atoms, outside the training data's 5..15" in caplog.text
 
 

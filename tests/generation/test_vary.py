@@ -287,6 +287,17 @@ def test_elements_outside_the_vocabulary_and_unusual_sizes(
     ]
 
 
+def test_what_is_far_larger_than_the_training_data_costs_itself_alone(
+    identity: list[Task], model: Path, tmp_path: Path
+) -> None:
+    sizes = {name: embedded(name) for name in ("CCCC", "C" * 32, "C" * 33)}
+    write_sdf(tmp_path / "s.sdf", [record(mol, name) for name, mol in sizes.items()])
+    vary_files(tmp_path / "s.sdf", tmp_path / "v.sdf", n=2, model=str(model))
+    rows = rows_of(tmp_path / "v.csv")
+    assert [row["status"] for row in rows] == ["valid"] * 4 + ["failed"] * 2
+    assert rows[4]["reason"] == rows[5]["reason"] == "too large: 101 atoms, more than 100"
+
+
 def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path, seeds: Path, tmp_path: Path) -> None:
     options = ["-n", "2", "--strength", ".25..0.5", "--evaluations", "9", "--sampler", "dpmpp", "--seed", "4"]
     result = run("vary", seeds, *options, "--model", model, "-o", tmp_path / "v.sdf")

@@ -56,6 +56,19 @@ def test_on_a_card_rows_follow_from_pairs_and_are_always_full() -> None:
     assert seen == [[0, 1, 2, 3, 4], [5] * 5, [6, 6], [7]]
 
 
+def test_on_a_cpu_a_very_wide_molecule_has_a_micro_batch_of_its_own() -> None:
+    batches, seen = MicroBatches(torch.device("cpu")), list[list[int]]()
+
+    def work(items: list[int]) -> list[int]:
+        seen.append(items)
+        return items
+
+    found = list(batches.run([0, 1, 2, 3], [128, 128, 144, 144], work))
+    assert found == [(0, 0), (1, 1), (2, 2), (3, 3)]
+    assert seen == [[0, 1, 1, 1], [2], [3]]
+    assert [batches.rows_of(width) for width in (8, 128, 144)] == [8, 8, 1]
+
+
 def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogCaptureFixture) -> None:
     batches = MicroBatches(torch.device("mps"))
     batches.budget, seen = 400, list[list[int]]()
