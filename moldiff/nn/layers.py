@@ -193,7 +193,8 @@ class EquivariantLayer(nn.Module):
         )
 
         pairs = pairs + update
-        attention = attention.to(torch.promote_types(attention.dtype, torch.float32)).permute(0, 3, 1, 2).contiguous()
+        attention = attention.permute(0, 3, 1, 2).contiguous()
+        attention = attention.to(torch.promote_types(attention.dtype, torch.float32))
         weights = torch.softmax(attention.masked_fill(~pair_mask[:, None], -1e9), dim=-1)
         values = self.value(normed).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         attended = (weights.to(values.dtype) @ values).transpose(1, 2).flatten(-2)
