@@ -55,11 +55,18 @@ def peaks(pid: int) -> Iterator[tuple[int, int]]:
         yield from peaks(int(child))
 
 
-def measured(words: Sequence[str]) -> dict[str, str]:
-    """Return CPU seconds, wall seconds and memory, GiB, of a command; SystemExit if it fails."""
+def measured(words: Sequence[str], checkout: Path | None = None) -> dict[str, str]:
+    """Return CPU seconds, wall seconds and memory, GiB, of a command; SystemExit if it fails.
+
+    Args:
+        words: behind ``moldiff``.
+        checkout: folder whose package is meant; None = the one that is installed.
+    """
     started, seen = time.perf_counter(), dict[int, int]()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-m", "moldiff", *words], env=environment)
+    if checkout is not None:
+        environment["PYTHONPATH"] = str(checkout)
+    process = subprocess.Popen([sys.executable, "-m", "moldiff", *words], env=environment, cwd=checkout)
     pid = 0
     while not pid:
         seen |= dict(peaks(process.pid))
@@ -67,7 +74,8 @@ def measured(words: Sequence[str]) -> dict[str, str]:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"moldiff {' '.join(words)} ended with status {process.returncode}")
+        where = "" if checkout is None else f"{checkout}: "
+        raise SystemExit(f"{where}moldiff {' '.join(words)} ended with status {process.returncode}")
     # what rusage calls the largest size begins with that of this process, which the command is a copy of at first
     memory = sum(seen.values()) or usage.ru_maxrss
     return {
