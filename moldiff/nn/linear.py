@@ -7,16 +7,22 @@ applies SiLU on the way.
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.backends import mkldnn
 from torch.nn import functional
 
-# What PyTorch's own compiler calls on CPUs: x W^T + b and what follows it. Not every build of PyTorch has it.
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if torch.backends.mkldnn.is_available() else None
-_PRECISIONS = (torch.float32, torch.bfloat16)
+# What PyTorch's own compiler calls on CPUs: x W^T + b and what follows it. Not every build of PyTorch has it, and on
+# processors of other makes nobody has measured whether it is faster.
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _IS_X86 and mkldnn.is_available() else None
+# bfloat16 takes instructions that not every processor has: PyTorch's own products do without.
+_HAS_BFLOAT16 = _ONEDNN is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+_PRECISIONS = (torch.float32, torch.bfloat16) if _HAS_BFLOAT16 else (torch.float32,)
 
 
 class Linear(nn.Linear):

@@ -1,5 +1,11 @@
 """Linear maps by oneDNN against PyTorch's own."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -107,6 +113,27 @@ def test_a_pytorch_without_onednn_computes_alike(monkeypatch: pytest.MonkeyPatch
         found = one(x), one.activated(x)
         assert torch.equal(found[0], functional.linear(x, one.weight, one.bias))
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@needs_onednn
+def test_a_processor_without_bfloat16_computes_alike(tmp_path: Path) -> None:
+    program = """
+        import torch
+        from torch.nn import functional
+        from moldiff.nn import linear as module
+        one, x = module.Linear(5, 6), torch.randn(4, 5)
+        assert module._PRECISIONS == (torch.float32,), module._PRECISIONS
+        with torch.no_grad():
+            torch.testing.assert_close(one.activated(x), functional.silu(functional.linear(x, one.weight, one.bias)))
+            with torch.autocast("cpu", torch.bfloat16):
+                found, expected = one.activated(x), functional.silu(functional.linear(x, one.weight, one.bias))
+        assert found.dtype == torch.bfloat16
+        torch.testing.assert_close(found, expected, rtol=2e-2, atol=1e-2)
+    """
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    words = [sys.executable, "-c", textwrap.dedent(program)]
+    ended = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_map_without_memory_has_shapes_alone() -> None:
