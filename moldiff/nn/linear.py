@@ -61,7 +61,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activate: b
 
 
 def _knows(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can map these: not empty, of one number type, of which it has products."""
+    """Return True for what oneDNN can map: not empty, of one number type, of which it has products."""
     return _ONEDNN is not None and x.device.type == "cpu" and x.dtype == weight.dtype in _PRECISIONS and x.numel() > 0
 
 

@@ -18,6 +18,7 @@ from moldiff.models.equivariance import TOLERANCE, equivariance_errors
 from moldiff.models.folder import list_models, load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
+from moldiff.nn import linear
 
 Make = Callable[[MoleculeModel, torch.dtype], Any]
 DTYPES = [torch.float32, torch.float64]
@@ -150,6 +151,15 @@ def test_what_stands_in_the_padding_changes_no_bit(model: MoleculeModel, make_in
         ),
     )
     assert_same(real(denoise(model, garbage), batch), real(denoise(model, inputs), batch))
+
+
+def test_what_computes_linear_maps_is_only_rounding(
+    model: MoleculeModel, make_inputs: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = make_inputs(model, torch.float32)
+    found = denoise(model, inputs)
+    monkeypatch.setattr(linear, "_ONEDNN", None)
+    assert_same(real(denoise(model, inputs), inputs.batch), real(found, inputs.batch), 3e-5)
 
 
 @every_precision
