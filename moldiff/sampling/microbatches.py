@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -25,9 +26,11 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-# Rows of a micro-batch on a CPU, at most, by number type of the network.
-# A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less.
+# Rows of a micro-batch on a CPU, at most, by number type of the network, and pairs of padded atoms beyond which there are
+# fewer rows: what no longer fits into the cache is slower, row by row. Measured on the built-in models.
+# A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less of both.
 ROWS = {torch.float32: 8, torch.bfloat16: 16}
+CPU_PAIRS = {torch.float32: 6300, torch.bfloat16: 10400}
 PAIRS = {"cuda": 1 << 18, "mps": 1 << 16}  # of padded atoms, of a micro-batch on another device, at most
 USUAL_WIDTH = 32  # padded atoms
 
@@ -62,6 +65,7 @@ class MicroBatches:
     ) -> None:
         self.device, self.workers = device, workers
         self.by_pairs = rows is None and device.type != "cpu"
+        self._cpu_pairs = math.inf if rows else CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
         if self.by_pairs:
             self.budget = PAIRS[device.type]
         else:
@@ -79,7 +83,10 @@ class MicroBatches:
     def _rows(self, width: int, budget: int) -> int:
         if self.by_pairs:
             return max(1, budget // width**2)
-        return budget if width <= _WIDE else 1
+        if width > _WIDE:
+            return 1
+        whole = self._cpu_pairs // (CPU_ROWS * width**2) * CPU_ROWS
+        return int(min(budget, max(whole, CPU_ROWS)))
 
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]

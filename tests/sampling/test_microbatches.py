@@ -66,7 +66,17 @@ def test_on_a_cpu_a_very_wide_molecule_has_a_micro_batch_of_its_own() -> None:
     found = list(batches.run([0, 1, 2, 3], [128, 128, 144, 144], work))
     assert found == [(0, 0), (1, 1), (2, 2), (3, 3)]
     assert seen == [[0, 1, 1, 1], [2], [3]]
-    assert [batches.rows_of(width) for width in (8, 128, 144)] == [8, 8, 1]
+
+
+def test_on_a_cpu_wider_molecules_have_fewer_rows_multiples_of_four() -> None:
+    cpu, widths = torch.device("cpu"), (8, 24, 28, 32, 36, 64, 128, 144)
+    assert [MicroBatches(cpu).rows_of(width) for width in widths] == [8, 8, 8, 4, 4, 4, 4, 1]
+    half = MicroBatches(cpu, precision=torch.bfloat16)
+    assert [half.rows_of(width) for width in widths] == [16, 16, 12, 8, 8, 4, 4, 1]
+    assert [MicroBatches(cpu, cpu_rows=16).rows_of(width) for width in widths] == [16, 16, 16, 12, 8, 4, 4, 1]
+    assert [MicroBatches(cpu, rows=6).rows_of(width) for width in widths] == [6] * 7 + [1], "as it is asked for"
+    half.budget = 2  # memory does not suffice for more
+    assert [half.rows_of(width) for width in widths] == [2] * 7 + [1]
 
 
 def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogCaptureFixture) -> None:
