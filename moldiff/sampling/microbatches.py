@@ -26,8 +26,8 @@ from moldiff.threads import INLINE, Workers
 
 logger = logging.getLogger(__name__)
 
-# Rows of a micro-batch on a CPU, at most, by number type of the network, and pairs of padded atoms beyond which there are
-# fewer rows: what no longer fits into the cache is slower, row by row. Measured on the built-in models.
+# Rows of a micro-batch on a CPU, at most, by number type of the network, and pairs of padded atoms beyond which there
+# are fewer rows: what no longer fits into the cache is slower, row by row. Measured on the built-in models.
 # A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less of both.
 ROWS = {torch.float32: 8, torch.bfloat16: 16}
 CPU_PAIRS = {torch.float32: 6300, torch.bfloat16: 10400}
