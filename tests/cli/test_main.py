@@ -15,6 +15,7 @@ import torch
 import moldiff.datasets.prepare
 import moldiff.devices
 import moldiff.evaluation.evaluate
+from moldiff.__main__ import main as program
 from moldiff.cli import main as cli
 from moldiff.errors import MoldiffError
 from moldiff.models import folder as model_folder
@@ -228,3 +229,12 @@ def test_ctrl_c_while_the_program_is_read_is_one_line() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
+def test_the_code_of_few_shapes_is_kept_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+    monkeypatch.setattr(sys, "argv", ["moldiff", "--version"])
+    monkeypatch.setenv(name, "7")
+    assert (program(), os.environ[name]) == (0, "7")
+    monkeypatch.delenv(name)
+    assert program() == 0 and 128 <= int(os.environ[name]) <= 1024
