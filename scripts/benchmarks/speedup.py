@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import platform
+import shlex
 import statistics
 import tempfile
 from collections.abc import Sequence
@@ -74,12 +75,12 @@ def timed(run: str, checkouts: tuple[Path, Path], rounds: int, options: Sequence
 
 def page(found: Sequence[Timed], arguments: argparse.Namespace) -> str:
     """Return the Markdown page."""
-    options = "".join(f" {word}" for word in arguments.options)
+    options = f" --options '{arguments.options}'" if arguments.options else ""
     lines = [
         "# Two versions side by side, measured",
         "",
         f"`python -m scripts.benchmarks.speedup OLD NEW --runs {' '.join(arguments.runs)} --rounds {arguments.rounds}"
-        f"{f' --options{options}' if options else ''}`, {datetime.date.today()}, "
+        f"{options}`, {datetime.date.today()}, "
         f"{hardware(torch.device('cpu')).split(',')[0]}, one thread, Python {platform.python_version()}, torch "
         f"{torch.__version__}. {arguments.note}".rstrip(),
         "",
@@ -100,7 +101,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("new", type=Path)
     parser.add_argument("--runs", nargs="+", default=["qm9:1", "qm9:300"], metavar="MODEL:NUMBER")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--options", nargs="*", default=[], help="further ones of generate, for both sides")
+    parser.add_argument("--options", default="", help="further ones of generate, for both sides: '--precision float32'")
     parser.add_argument("--note", default="", help="a sentence for the page: which versions these are")
     parser.add_argument("-o", "--out", type=Path, default=Path("speedup.md"))
     arguments = parser.parse_args(words)
@@ -119,7 +120,7 @@ def main(words: Sequence[str] | None = None) -> None:
     checkouts = arguments.old.resolve(), arguments.new.resolve()
     found = []
     for run in arguments.runs:
-        found.append(timed(run, checkouts, arguments.rounds, arguments.options))
+        found.append(timed(run, checkouts, arguments.rounds, shlex.split(arguments.options)))
         text = page(found, arguments)
         write_text(arguments.out, text)
     print(text)

@@ -237,4 +237,4 @@ def test_the_code_of_few_shapes_is_kept_unless_the_user_says_otherwise(monkeypat
     monkeypatch.setenv(name, "7")
     assert (program(), os.environ[name]) == (0, "7")
     monkeypatch.delenv(name)
-    assert program() == 0 and 128 <= int(os.environ[name]) <= 1024
+    assert program() == 0 and 64 <= int(os.environ[name]) <= 1024
