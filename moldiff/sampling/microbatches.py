@@ -65,7 +65,8 @@ class MicroBatches:
     ) -> None:
         self.device, self.workers = device, workers
         self.by_pairs = rows is None and device.type != "cpu"
-        self._cpu_pairs = math.inf if rows else CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
+        is_free = rows is not None or device.type != "cpu"
+        self._cpu_pairs = math.inf if is_free else CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
         if self.by_pairs:
             self.budget = PAIRS[device.type]
         else:

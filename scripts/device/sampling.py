@@ -30,6 +30,7 @@ from scripts.device.setting import Figure, Setting, common_size
 
 SEED = 0
 ROWS_OF_AN_EVALUATION = 8
+FEWEST_REPEATED = 8  # molecules that are drawn again
 FEW, MOST = 256, 50_000  # molecules of a generation
 
 
@@ -81,7 +82,7 @@ def repeated(setting: Setting, seconds: float) -> Iterator[Figure]:
     """Draw the same molecules again, and half of them in other company."""
     name = setting.models[-1]
     sampler = sampler_of(setting.model(name), setting)
-    n, note = sampler.rows, f"{name}, {setting.precision_name}, bit by bit"
+    n, note = max(sampler.rows, FEWEST_REPEATED), f"{name}, {setting.precision_name}, bit by bit"
 
     def drawn(first: int) -> dict[int, RawSample]:
         return {draw.number: draw for draw in sampler.draw(first, n)}

@@ -108,7 +108,7 @@ def test_defaults_are_those_of_the_samplers_own_tables() -> None:
 @pytest.mark.parametrize(("rows", "expected"), [(8, ROWS), (2, {key: rows // 4 for key, rows in ROWS.items()})])
 def test_rows_follow_the_model_on_a_cpu(rows: int, expected: dict[torch.dtype, int]) -> None:
     for precision, wanted in expected.items():
-        assert MicroBatches(CPU, precision=precision, cpu_rows=rows).rows == wanted
+        assert MicroBatches(CPU, precision=precision, cpu_rows=rows).rows_of(12) == wanted
     assert MicroBatches(CPU, rows=3, cpu_rows=rows).rows == 3
     assert MicroBatches(torch.device("cuda"), rows=3, cpu_rows=rows).rows == 3
 
