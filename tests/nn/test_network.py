@@ -127,7 +127,8 @@ def test_a_molecule_alone_is_the_same(
     for row in range(len(inputs.batch)):
         alone = inputs.rows(slice(row, row + 1))
         expected = MolPrediction(*(getattr(together, field)[row : row + 1] for field in FIELDS))
-        tolerance = {torch.float32: 3e-5, torch.float64: 1e-12}[dtype]
+        # a molecule alone has other shapes, and so another order of sums; what doctor calls rounding is the bound
+        tolerance = {torch.float32: TOLERANCE[torch.float32], torch.float64: 1e-12}[dtype]
         found = assert_same(real(denoise(model, alone), alone.batch), real(expected, alone.batch), tolerance)
         worst = max(worst, found)
     record_property(f"alone or in a batch, {str(dtype)[6:]}", worst)
