@@ -8,14 +8,16 @@ _SHAPES = 40  # of products of a thread, which works on one micro-batch after th
 
 def main() -> int:
     """Run the command line and return its exit status."""
-    # oneDNN keeps the code that it made for the last 1,024 shapes, 100 MiB that nobody comes back to
-    shapes = min(1024, max(64, _SHAPES * (os.cpu_count() or 1)))
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(shapes))
     try:
         from moldiff.cli.main import main as run
+        from moldiff.devices import usable_cores
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return 130
+    # oneDNN, which no command has loaded yet, keeps the code that it made for the last 1,024 shapes: 100 MiB that
+    # nobody comes back to
+    shapes = min(1024, max(64, _SHAPES * usable_cores()))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(shapes))
     return run()
 
 

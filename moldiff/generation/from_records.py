@@ -229,14 +229,15 @@ class RecordRun(Run, Generic[Item]):
             if self._asked <= there:
                 continue
             record, item, reason = ready.record, ready.item, ready.reason
-            if item is not None and (n := len(item.arrays.atom_type)) > most:
+            n = 0 if item is None else len(item.arrays.atom_type)
+            if n > most:
                 item, reason = None, f"too large: {n} {self.model.vocabulary.atoms}, more than {most}"
-            if item is not None and not warned and not min(sizes) <= len(item.arrays.atom_type) <= max(sizes):
+            if item is not None and not warned and not min(sizes) <= n <= max(sizes):
                 warned = True
                 logger.warning(
                     "record %d (%s) has %d %s, outside the training data's %d..%d; expect more failures "
                     "(more such records are not named)",
-                    record.index, record.name or "no name", len(item.arrays.atom_type),
+                    record.index, record.name or "no name", n,
                     self.model.vocabulary.atoms, min(sizes), max(sizes),
                 )  # fmt: skip
             for draw in range(max(0, self._n - (self._asked - there)), self._n):

@@ -53,11 +53,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activate: b
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     if torch.compiler.is_compiling() or not _knows(x, weight) or (autocast and gradients):
         mapped = functional.linear(x, weight, bias)
-        return functional.silu(mapped) if activate else mapped
-    if gradients:
+    elif gradients:
         mapped = _Product.apply(x, weight, bias)
-        return functional.silu(mapped) if activate else mapped
-    return _product(x, weight, bias, "swish" if activate else "none")
+    else:
+        return _product(x, weight, bias, "swish" if activate else "none")
+    return functional.silu(mapped) if activate else mapped
 
 
 def _knows(x: Tensor, weight: Tensor) -> bool:

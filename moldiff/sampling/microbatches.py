@@ -65,12 +65,14 @@ class MicroBatches:
     ) -> None:
         self.device, self.workers = device, workers
         self.by_pairs = rows is None and device.type != "cpu"
-        is_free = rows is not None or device.type != "cpu"
-        self._cpu_pairs = math.inf if is_free else CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
+        self._cpu_pairs = math.inf
         if self.by_pairs:
             self.budget = PAIRS[device.type]
+        elif rows is not None:
+            self.budget = rows
         else:
-            self.budget = rows or ROWS[precision] * cpu_rows // ROWS[torch.float32]
+            self.budget = ROWS[precision] * cpu_rows // ROWS[torch.float32]
+            self._cpu_pairs = CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
 
     @property
     def rows(self) -> int:
@@ -84,6 +86,8 @@ class MicroBatches:
     def _rows(self, width: int, budget: int) -> int:
         if self.by_pairs:
             return max(1, budget // width**2)
+        if self.device.type != "cpu":
+            return budget
         if width > _WIDE:
             return 1
         whole = self._cpu_pairs // (CPU_ROWS * width**2) * CPU_ROWS

@@ -75,6 +75,7 @@ def test_on_a_cpu_wider_molecules_have_fewer_rows_multiples_of_four() -> None:
     assert [half.rows_of(width) for width in widths] == [16, 16, 12, 8, 8, 4, 4, 1]
     assert [MicroBatches(cpu, cpu_rows=16).rows_of(width) for width in widths] == [16, 16, 16, 12, 8, 4, 4, 1]
     assert [MicroBatches(cpu, rows=6).rows_of(width) for width in widths] == [6] * 7 + [1], "as it is asked for"
+    assert MicroBatches(torch.device("cuda"), rows=6).rows_of(144) == 6
     half.budget = 2  # memory does not suffice for more
     assert [half.rows_of(width) for width in widths] == [2] * 7 + [1]
 
