@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, Sampler, TimeGrid
+from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, LEAST_TEMPERATURE, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
 from moldiff.deprecations import renamed_key, renamed_keys, told
 from moldiff.errors import MoldiffError, nearest_name
@@ -25,6 +25,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Atoms = Annotated[float, Field(gt=0, le=10_000)]
 Angstrom = Annotated[float, Field(gt=0, le=10_000)]
 Exponent = Annotated[float, Field(gt=0, le=100)]
+Temperature = Annotated[float, Field(ge=LEAST_TEMPERATURE, le=10)]
 Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
 Switch = Literal["auto"] | bool
 
@@ -105,6 +106,7 @@ class MethodConfig(Section):
     evaluations: Evaluations = DEFAULTS.evaluations
     sampler: Sampler = DEFAULTS.sampler
     grid: TimeGrid = DEFAULTS.grid
+    temperature: Temperature = 1.0
 
 
 class ConformersConfig(MethodConfig):
@@ -119,7 +121,7 @@ class SamplingConfig(MethodConfig):
     """Defaults of a model's sampling: new molecules, variations, conformers.
 
     Attributes:
-        evaluations, sampler, grid: for new molecules and variations.
+        evaluations, sampler, grid, temperature: for new molecules and variations.
         conformers: for conformers.
         rows: molecules of a micro-batch on a CPU in float32; `moldiff.sampling.microbatches` has the others.
         window_start: coordinate noise at which the grid "window" begins, in units of the spread of the largest

@@ -32,6 +32,7 @@ from moldiff.cli.shared import (
     Seed,
     Shard,
     Smarts,
+    TemperatureOption,
     Where,
     echo,
     load_chemistry,
@@ -53,6 +54,7 @@ def generate(
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
+    temperature: TemperatureOption = None,
     decode: Annotated[
         Decoding,
         typer.Option(
@@ -230,6 +232,7 @@ def generate(
         evaluations=evaluations,
         sampler=sampler,
         grid=grid,
+        temperature=temperature,
         seed=seed,
         batch_size=batch_size,
         device=device,

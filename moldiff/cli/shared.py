@@ -56,6 +56,14 @@ GridOption = Annotated[
     TimeGrid | None,
     typer.Option(metavar="NAME", help=f"Where steps fall: {listed(TimeGrid)}; {DEFAULTS.grid} by default."),
 ]
+TemperatureOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="T",
+        help="At which atoms and bonds are drawn: below 1 molecules are more usual, above 1 more varied; the "
+        "model's own by default.",
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Molecules at a time; the result does not depend on it.")]
 KeepInvalid = Annotated[bool, typer.Option("--keep-invalid", help="Also write failed ones, with the reason.")]
 Where = Annotated[

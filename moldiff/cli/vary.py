@@ -29,6 +29,7 @@ from moldiff.cli.shared import (
     SamplerOption,
     Seed,
     Shard,
+    TemperatureOption,
     echo,
     load_chemistry,
     progress_bar,
@@ -53,6 +54,7 @@ def vary(
     evaluations: Evaluations = None,
     sampler: SamplerOption = None,
     grid: GridOption = None,
+    temperature: TemperatureOption = None,
     decode: Annotated[
         Decoding, typer.Option(help="As in 'moldiff generate': what becomes of an invalid molecule.")
     ] = Decoding.ARGMAX,
@@ -85,6 +87,7 @@ def vary(
         evaluations=evaluations,
         sampler=sampler,
         grid=grid,
+        temperature=temperature,
         seed=seed,
         batch_size=batch_size,
         device=device,

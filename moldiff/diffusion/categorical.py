@@ -8,6 +8,8 @@ the limit of many steps: one factorised step errs by 1/K^2, so K steps err by 1/
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 
@@ -36,6 +38,12 @@ class CategoricalProcess:
         if not bool((limit > 0).all()) or abs(float(limit.double().sum()) - 1) > 1e-6:
             raise ValueError(f"a limit distribution is positive and sums to 1, not {limit.tolist()}")
         self.limit = limit.double()
+
+    def to(self, device: torch.device) -> CategoricalProcess:
+        """Return the process with its limit on a device."""
+        moved = copy.copy(self)
+        moved.limit = self.limit.to(device)
+        return moved
 
     def marginal(self, x_0: Tensor, abar: Tensor) -> Tensor:
         """Return q(x_t | x_0) as probabilities (B, ..., K), float64."""

@@ -42,7 +42,7 @@ class CoordinateDiffusion(JointDiffusion):
     def __init__(self, position_std: Tensor) -> None:
         self.pos = GaussianProcess()
         self.categories = {}
-        self.position_std = position_std
+        self.position_std, self.temperature = position_std, 1.0
 
     def decode(self, noisy: MolBatch, prediction: MolPrediction) -> MolBatch:
         """Return the graph as it is, with the predicted coordinates."""

@@ -156,6 +156,7 @@ class PartialDiffusion(JointDiffusion):
 
     def __init__(self, whole: JointDiffusion, known: FixedPart, placement: Placement, redraw_exponent: float) -> None:
         self.pos, self.categories, self.position_std = whole.pos, whole.categories, whole.position_std
+        self.temperature = whole.temperature
         self.known, self.placement, self.redraw_exponent = known, placement, redraw_exponent
 
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
@@ -43,17 +44,27 @@ class JointDiffusion:
     Args:
         limits: limit distribution of each categorical field, by field name.
         position_std: (n_max + 1,) sigma_data of a molecule of n atoms, angstrom, indexed by n.
+        temperature: T > 0; on the way back, categories are drawn from the predicted p(x_0)^(1/T), normalised. 1 draws
+            from the prediction itself, less prefers what is probable.
     """
 
-    def __init__(self, limits: dict[str, Tensor], position_std: Tensor) -> None:
+    def __init__(self, limits: dict[str, Tensor], position_std: Tensor, temperature: float = 1.0) -> None:
         self.pos = GaussianProcess()
         self.categories = {field: CategoricalProcess(limits[field]) for field in CATEGORIES}
-        self.position_std = position_std
+        self.position_std, self.temperature = position_std, temperature
 
     def to(self, device: torch.device) -> JointDiffusion:
         """Return the process with its tables on a device, so that nothing is copied there at a step."""
-        limits = {field: process.limit.to(device) for field, process in self.categories.items()}
-        return JointDiffusion(limits, self.position_std.to(device))
+        moved = copy.copy(self)
+        moved.categories = {field: process.to(device) for field, process in self.categories.items()}
+        moved.position_std = self.position_std.to(device)
+        return moved
+
+    def at_temperature(self, temperature: float) -> JointDiffusion:
+        """Return the process at another temperature."""
+        other = copy.copy(self)
+        other.temperature = temperature
+        return other
 
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
         """Return pure noise with the template's mask, ids and properties; ``levels`` are those of t = 1."""
@@ -99,7 +110,7 @@ class JointDiffusion:
         """
         fields = {}
         for field, process in self.categories.items():
-            probabilities = torch.softmax(getattr(prediction, field).double(), dim=-1)
+            probabilities = torch.softmax(getattr(prediction, field).double() / self.temperature, dim=-1)
             drawn = process.reverse_step(
                 getattr(noisy, field), probabilities, at.abar(field), to.abar(field), getattr(noise, field), redraw
             )

@@ -71,6 +71,7 @@ class BaseRun(ABC):
         if loaded is options.model:  # the record says what it runs on, since the options need not
             sampler = replace(sampler, device=str(self.device), precision=Precision(self.precision))
         self.sampler = sampler.resolved(self.defaults(loaded.sampling), self.device)
+        self.model = self.model.at_temperature(self.sampler.temperature)
         self.counts = ResultCounts(first, self.id_of)
         self.earlier = 0
 

@@ -53,6 +53,7 @@ def generate(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    temperature: float | None = None,
     renoise: int = 0,
     targets: Targets = (),
     familiar: bool = False,
@@ -98,6 +99,8 @@ def generate(
         evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
             takes as many steps as fit; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
+        temperature: at which types, charges and bonds are drawn on the way, 0.05 to 10: less makes more usual
+            molecules, more often valid, and fewer kinds of them; None = the model's own.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time; None = what suits the device. The result does not depend on it.
         device: auto, cpu, cuda, cuda:<number> or mps.
@@ -179,6 +182,7 @@ def generate(
         steps=steps,
         sampler=sampler,
         grid=grid,
+        temperature=temperature,
         seed=seed,
         batch_size=batch_size,
         device=device,

@@ -80,6 +80,7 @@ class Model(LoadedModel):
             "evaluations": sampling.evaluations,
             "sampler": str(sampling.sampler),
             "grid": str(sampling.grid),
+            "temperature": sampling.temperature,
         }
 
     def __repr__(self) -> str:

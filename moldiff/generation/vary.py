@@ -194,6 +194,7 @@ def vary(
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
+    temperature: float | None = None,
     heavy_only: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
     workers: int = 0,
@@ -222,7 +223,7 @@ def vary(
         add_hydrogens: place the hydrogens that molecules leave out, such as docked poses with polar ones alone.
         model: None = the built-in model that the first molecules fit
             (`moldiff.generation.fitting_model.fitting_model`).
-        evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, heavy_only,
+        evaluations, sampler, seed, batch_size, device, precision, keep_invalid, decode, grid, temperature, heavy_only,
             hazard_lists, workers: as in `moldiff.generation.generate.generate`. All steps fall between the strength and
             0.
 
@@ -236,6 +237,7 @@ def vary(
         steps=steps,
         sampler=sampler,
         grid=grid,
+        temperature=temperature,
         seed=seed,
         batch_size=batch_size,
         device=device,

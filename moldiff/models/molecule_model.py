@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,7 +90,8 @@ class MoleculeModel:
     def _of(cls, said: Description[NetworkConfig], denoiser: PreconditionedDenoiser) -> MoleculeModel:
         return cls(
             denoiser=denoiser,
-            diffusion=diffusion_of(said.statistics),
+            # its tables too: what is copied from main memory within a step cannot be captured as a CUDA graph
+            diffusion=diffusion_of(said.statistics, said.sampling.temperature).to(next(denoiser.parameters()).device),
             schedule=schedule_from_config(said.curve),
             vocabulary=said.vocabulary,
             statistics=said.statistics,
@@ -99,6 +100,12 @@ class MoleculeModel:
             curve_config=said.curve,
             sampling=said.sampling,
         )
+
+    def at_temperature(self, temperature: float) -> MoleculeModel:
+        """Return the model with categories drawn at another temperature, see `JointDiffusion`."""
+        if temperature == self.diffusion.temperature:
+            return self
+        return replace(self, diffusion=self.diffusion.at_temperature(temperature))
 
     @property
     def device(self) -> torch.device:
@@ -129,9 +136,10 @@ def _denoiser(said: Description[NetworkConfig]) -> PreconditionedDenoiser:
     return PreconditionedDenoiser(network, position_std_table(said.statistics.position_std))
 
 
-def diffusion_of(statistics: DatasetStatistics) -> JointDiffusion:
-    """Return the noise process of data with these statistics."""
-    return JointDiffusion(limit_distributions(statistics.marginals), position_std_table(statistics.position_std))
+def diffusion_of(statistics: DatasetStatistics, temperature: float = 1.0) -> JointDiffusion:
+    """Return the noise process of data with these statistics; ``temperature``: see `JointDiffusion`."""
+    limits = limit_distributions(statistics.marginals)
+    return JointDiffusion(limits, position_std_table(statistics.position_std), temperature)
 
 
 def schedule_from_config(config: CurveConfig) -> NoiseSchedule:

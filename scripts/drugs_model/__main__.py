@@ -2,29 +2,33 @@
 
     moldiff data prepare drugs.sdf.gz -o mmff --hydrogens implicit --properties logp,tpsa,qed,...
     moldiff data prepare data/drugs_gfn2/*.parquet -o gfn2 --hydrogens implicit --vocabulary-of drugs --properties ...
-    python -m scripts.drugs_model drugs --mmff mmff --gfn2 gfn2 --stages scripts/drugs_model/stages.json -o runs/drugs
+    python -m scripts.drugs_model drugs --mmff mmff --gfn2 gfn2 --stages scripts/drugs_model/third_revision.json -o OUT
 
 A stage of kind "train" trains on the data sets that its ``mix`` names; where coordinates of force-field molecules are
 coarse (``fine`` below 1), they teach graphs alone at low noise. A stage of kind "round" makes ``draws``, judges them by
-RDKit in other processes while training goes on, weights them (`moldiff.training.on_policy.labels`) and trains on their
+RDKit in other processes while training goes on, lets walks that end badly leave at an earlier state and go on with
+other noise (``repairs`` times), weights what is valid (`moldiff.training.on_policy.labels`) and trains on all their
 states too. After each stage the averaged weights stand in ``-o`` as STAGE.safetensors, beside log.jsonl and run.json;
 ``--weights`` goes on from such a file. With ``--device cpu`` and ``"steps"`` in the stages, all of it runs without a
-card, slowly. The stages of stages.json made the second revision of ``drugs`` on an H200 in 14
-minutes, compilation and a round that had too few draws to count among them: 11,000 to 12,800 molecules/s trained,
-1,400 draws/s at 20 evaluations.
+card, slowly. The stages of second_revision.json made the second revision of ``drugs`` on an H200 in 14 minutes (by a
+forerunner of this script: 11,000 to 12,800 molecules/s trained, 1,400 draws/s at 20 evaluations). Those of
+third_revision.json, with ``--temperature 0.6 --seconds 560``, made the third on an H200 in 575 s by this script: 115 s
+until all was compiled and captured, then 12,500 to 13,500 molecules/s trained, 1,650 draws/s; its time was over when
+two rounds and "s1" were done, and s1.safetensors is what became of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import gzip
 import json
 import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import resolve_device, usable_cores
@@ -49,7 +54,7 @@ from moldiff.training.on_policy.labels import Traits, label_log_weights
 from moldiff.training.references import rarity_tables
 from moldiff.training.validation import validate_denoiser
 from scripts.drugs_model.judging import Judges, Verdict
-from scripts.drugs_model.own_draws import OwnStates, Walker, Walks, Wanted
+from scripts.drugs_model.own_draws import OwnStates, Walker, Walks, Wanted, joined
 from scripts.drugs_model.trainer import COARSE_GEOMETRY, WEIGHTS, Trainer
 
 logger = logging.getLogger("drugs_model")
@@ -74,7 +79,10 @@ class Stage:
         warm: steps in which the rates rise.
         fine: weight of force-field coordinates where the noise is below COARSE_GEOMETRY.
         draws, evaluations: of a round.
+        repairs: how often walks to what is not usual are walked anew from a state of theirs; what comes of it counts
+            if it is usual.
         known, strength: see `label_log_weights`.
+        until: the stage is taken again while fewer seconds than this have passed since the start; 0 = once.
     """
 
     name: str
@@ -89,8 +97,15 @@ class Stage:
     fine: float = 0.0
     draws: int = 16384
     evaluations: int = 20
+    repairs: int = 0
     known: float = 0.8
     strength: float = 1.0
+    until: float = 0.0
+
+
+def _is_usual(verdict: Verdict) -> bool:
+    """Return True for what is valid, of ring systems and bonds that the data has."""
+    return verdict.is_valid and verdict.traits.ring > 0 and verdict.traits.bond >= 0.05
 
 
 class Batches:
@@ -119,11 +134,13 @@ class Training:
     """All that the stages share."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        self.options, self.out, self.rows = options, options.out, options.batch
+        self.options, self.out, self.rows, self.started = options, options.out, options.batch, time.monotonic()
         self.device = resolve_device(options.device)
         self.cuda = self.device.type == "cuda"
         folder = load_model_folder(options.model)
         self.model = MoleculeModel.from_folder(folder, self.device)
+        if options.temperature is not None:
+            self.model = self.model.at_temperature(options.temperature)
         if options.weights is not None:
             load_weights(self.model.denoiser, load_file(options.weights, str(self.device)), str(options.weights))
         self.sets = {MMFF: PreparedDataset.open(options.mmff), GFN2: PreparedDataset.open(options.gfn2)}
@@ -134,8 +151,7 @@ class Training:
             options.workers, self.model.vocabulary, chemistry, tables.to_tensors(), self.model.conditions
         )
         like = np.random.default_rng(options.seed).permutation(self.sets[MMFF].indices("train"))[: options.like]
-        logger.info("traits of %d training molecules", len(like))
-        self.like = [Traits.of(mol, tables, counted=True) for mol in molecules_of(self.sets[MMFF], like)]
+        self.like = self._traits(like, tables)
         self.trainer = Trainer(self.model, self.rows, (MMFF, GFN2, OWN), options.ema, graphs=self.cuda)
         self.walker, self.own = Walker(self.trainer, WIDTHS), None  # type: tuple[Walker, OwnStates | None]
         self.generator = np.random.default_rng(options.seed + 100)
@@ -147,6 +163,29 @@ class Training:
         }
         self.steps, self.safe = 0, [value.clone() for value in self.trainer.average]
         self.log = open(self.out / "log.jsonl", "a", encoding="utf-8")  # noqa: SIM115 - as long as the process
+
+    @property
+    def passed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time of the whole is."""
+        return self.passed >= self.options.seconds
+
+    def _traits(self, rows: np.ndarray, tables: RarityTables) -> list[Traits]:
+        """Return traits of training molecules; made once for all runs where a file is given to keep them."""
+        kept = self.options.traits
+        if kept is not None and kept.exists():
+            with gzip.open(kept, "rt", encoding="utf-8") as lines:
+                return [Traits(*json.loads(line)) for line in lines]
+        logger.info("traits of %d training molecules", len(rows))
+        traits = [Traits.of(mol, tables, counted=True) for mol in molecules_of(self.sets[MMFF], rows)]
+        if kept is not None:
+            with gzip.open(kept, "wt", encoding="utf-8") as lines:
+                lines.writelines(json.dumps([one.motifs, one.ring, one.bond]) + "\n" for one in traits)
+        return traits
 
     def _arrays(self, data: PreparedDataset) -> DeviceArrays:
         model = self.model
@@ -177,7 +216,7 @@ class Training:
         number, rates, every = 0, stage.rates, 250 if self.cuda else 10
         while True:
             share = max((time.monotonic() - begun) / stage.seconds, number / (stage.steps or math.inf))
-            if share >= 1:
+            if share >= 1 or self.is_over:
                 break
             high, low = stage.factor
             fall = math.sqrt(max(0.0, share - stage.hold) / (1 - stage.hold))
@@ -233,11 +272,22 @@ class Training:
     def round(self, stage: Stage) -> None:
         """Draw with the average, choose labels, train on them."""
         self.trainer.to_average()
+        generator = np.random.default_rng(self.options.seed + self.steps)
         walks = self.draw(stage.draws, stage.evaluations, NO_WISH, True, self.options.seed + self.steps)
         without = dict(stage.mix) if self.own else {name: share for name, share in stage.mix.items() if name != OWN}
         high = (stage.rates[0] * stage.factor[0], stage.rates[1] * stage.factor[0])
         meanwhile = None if not self.cuda else lambda: self.step(without, high, stage.fine)
         verdicts = self.judge(walks, stage.name, True, meanwhile)
+        unusual = {key for key, verdict in verdicts.items() if not _is_usual(verdict)}
+        for _ in range(stage.repairs):
+            walks, origins = self.walked_anew(walks, unusual, stage.evaluations, generator)
+            found = self.judges.verdicts(
+                [one for width, some in walks.items() for one in some.draws(width) if one.key in origins], meanwhile
+            )
+            usual = {key: verdict for key, verdict in found.items() if _is_usual(verdict)}
+            logger.info("%d of %d walked anew are usual", len(usual), len(origins))
+            verdicts |= usual
+            unusual -= {origins[key] for key in usual}
         keys = [key for key, verdict in verdicts.items() if verdict.is_valid]
         traits = [verdicts[key].traits for key in keys]
         weights = label_log_weights(traits, self.like, strength=stage.strength, known=stage.known)
@@ -251,6 +301,19 @@ class Training:
         self.own = OwnStates(walks, grid, verdicts, counted, properties, self.options.seed)
         self.train(stage)
 
+    def walked_anew(
+        self, walks: dict[int, Walks], keys: Collection[Any], evaluations: int, generator: np.random.Generator
+    ) -> tuple[dict[int, Walks], dict[Any, Any]]:
+        """Return the walks and behind them new ones that leave some of them, and which left which, by key."""
+        rows = {width: np.array(sorted(row for at, row in keys if at == width)) for width in walks}
+        left = self.walker.walk_anew(walks, {w: some for w, some in rows.items() if len(some)}, evaluations, generator)
+        origins = {
+            (width, len(walks[width].n_atoms) + number): (width, int(row))
+            for width in left
+            for number, row in enumerate(rows[width])
+        }
+        return {w: joined([some, left[w]] if w in left else [some]) for w, some in walks.items()}, origins
+
     def validate(self, stage: Stage) -> None:
         """Tell the package's validation losses of the average."""
         weights = dict(zip(FIELDS, WEIGHTS, strict=True))
@@ -262,22 +325,29 @@ class Training:
             found = validate_denoiser(denoiser, self.model, self.arrays[name], sizes, rows, weights, self.cuda)
             logger.info("%s, validation molecules of %s: %s", stage.name, name, found.summary())
 
+    def take(self, stage: Stage) -> None:
+        """Take one stage."""
+        if stage.kind == "train":
+            self.train(stage)
+        elif stage.kind == "round":
+            self.round(stage)
+        elif stage.kind == "validate":
+            self.validate(stage)
+        elif stage.kind == "evaluate":
+            walks = self.draw(stage.draws, stage.evaluations, 1.0, False, 7)
+            self.judge(walks, f"{stage.name}, unconditional, {stage.evaluations} evaluations", False)
+        else:
+            raise SystemExit(f"stage {stage.name}: unknown kind {stage.kind}")
+        if stage.kind in ("train", "round"):
+            save_file(dict(self.trainer.weights_of_average()), self.out / f"{stage.name}.safetensors")
+
     def run(self, stages: list[Stage]) -> None:
         """Take the stages one by one."""
         for stage in stages:
-            if stage.kind == "train":
-                self.train(stage)
-            elif stage.kind == "round":
-                self.round(stage)
-            elif stage.kind == "validate":
-                self.validate(stage)
-            elif stage.kind == "evaluate":
-                walks = self.draw(stage.draws, stage.evaluations, 1.0, False, 7)
-                self.judge(walks, f"{stage.name}, unconditional, {stage.evaluations} evaluations", False)
-            else:
-                raise SystemExit(f"stage {stage.name}: unknown kind {stage.kind}")
-            if stage.kind in ("train", "round"):
-                save_file(dict(self.trainer.weights_of_average()), self.out / f"{stage.name}.safetensors")
+            name, number = stage.name, 0
+            while not self.is_over and (not number or self.passed < stage.until):
+                number += 1
+                self.take(replace(stage, name=f"{name}-{number}") if stage.until else stage)
         self.judges.close()
         self.log.close()
 
@@ -296,16 +366,20 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=max(1, usable_cores() - 2))
     parser.add_argument("--like", type=int, default=20_000, help="training molecules whose proportions draws get")
+    parser.add_argument("--traits", type=Path, help="file to keep these molecules' traits in, for the next run")
+    parser.add_argument("--temperature", type=float, help="that own draws are made at; the model's own by default")
+    parser.add_argument("--seconds", type=float, default=1e9, help="after which everything ends")
+    parser.add_argument("--eager", action="store_true", help="do not compile the layers")
     parser.add_argument("--device", default="auto")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     stages = [Stage(**stage) for stage in json.loads(options.stages.read_text(encoding="utf-8"))]
     options.out.mkdir(parents=True)
     torch.manual_seed(options.seed)
-    started = time.monotonic()
     training = Training(options)
     if training.cuda:
         torch.set_float32_matmul_precision("high")
+    if training.cuda and not options.eager:
         compile_layers(training.model.denoiser)
     training.run(stages)
     record = {
@@ -315,7 +389,7 @@ def main() -> None:
         "data": {name: str(data.info["data_hash"]) for name, data in training.sets.items()},
         "loss_weights": WEIGHTS,
         "coarse_geometry": COARSE_GEOMETRY,
-        "seconds": round(time.monotonic() - started),
+        "seconds": round(training.passed),
         **header(training.device),
     }
     write_json(options.out / "run.json", record)

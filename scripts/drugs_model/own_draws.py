@@ -25,6 +25,7 @@ class Walks:
 
     Attributes:
         n_atoms: (D,).
+        conditions: (D, P) that were asked for.
         pos: (D, N, 3), the end.
         classes: types, charges (D, N), bonds (D, N, N), uint8.
         logits: of the last prediction, float16.
@@ -32,6 +33,7 @@ class Walks:
     """
 
     n_atoms: np.ndarray
+    conditions: np.ndarray
     pos: Tensor
     classes: list[Tensor]
     logits: list[Tensor]
@@ -95,25 +97,74 @@ class Walker:
                     part = members[start : start + self.trainer.rows]
                     asked = Wanted(wanted.sizes[part], wanted.conditions[part])
                     found.setdefault(width, []).append(self._walk(asked, width, grid, keep_states))
-        return {width: _joined(parts) for width, parts in found.items()}
+        return {width: joined(parts) for width, parts in found.items()}
+
+    def walk_anew(
+        self,
+        walks: Mapping[int, Walks],
+        rows: Mapping[int, np.ndarray],
+        evaluations: int,
+        generator: np.random.Generator,
+    ) -> dict[int, Walks]:
+        """Return walks that leave others' at a state and go on with other noise; they hold the states before it, too.
+
+        Args:
+            walks: with their states.
+            rows: those to be left, by padded width; each batch of them at a state of its own.
+            evaluations: of the walks.
+            generator: chooses the states: between a tenth and two thirds of the way.
+        """
+        grid, found = self.grid(evaluations), dict[int, list[Walks]]()
+        states = len(grid) - 2
+        with self.trainer.averaged():
+            for width, members in rows.items():
+                for start in range(0, len(members), self.trainer.rows):
+                    part = members[start : start + self.trainer.rows]
+                    state = int(generator.integers(max(1, states // 10), max(2, 2 * states // 3)))
+                    found.setdefault(width, []).append(self._walk_from(walks[width], part, width, grid, state))
+        return {width: joined(parts) for width, parts in found.items()}
 
     def _walk(self, wanted: Wanted, width: int, grid: list[float], keep_states: bool) -> Walks:
-        trainer, model, count = self.trainer, self.model, len(wanted.sizes)
-        inputs, device = trainer.inputs(width), trainer.device
-        rows = np.resize(np.arange(count), trainer.rows)  # the rest repeats the first
-        sizes = torch.from_numpy(wanted.sizes[rows]).to(device)
-        blank = Inputs(model, trainer.rows, width, device).clean
-        template = blank.replace(
-            mask=torch.arange(width, device=device)[None] < sizes[:, None],
-            properties=torch.from_numpy(wanted.conditions[rows]).to(device),
-        )
-        start = torch.full((trainer.rows,), grid[0], dtype=torch.float64, device=device)
+        trainer, model = self.trainer, self.model
+        template, inputs = self._template(wanted, width), trainer.inputs(width)
+        start = torch.full((trainer.rows,), grid[0], dtype=torch.float64, device=trainer.device)
         with torch.no_grad():
             put(
                 inputs.noisy, model.diffusion.sample_prior(template, model.schedule.levels(start), trainer.noise(width))
             )
-        states = []
-        for number in range(1, len(grid) - 1):
+        return self._go_on(wanted, width, grid, 1, [], keep_states)
+
+    def _walk_from(self, walks: Walks, rows: np.ndarray, width: int, grid: list[float], state: int) -> Walks:
+        trainer, inputs = self.trainer, self.trainer.inputs(width)
+        wanted = Wanted(walks.n_atoms[rows], walks.conditions[rows])
+        chosen = torch.from_numpy(rows).to(trainer.device)
+        filled = chosen[torch.arange(trainer.rows, device=trainer.device) % len(rows)]
+        pos, *others = (values[state, filled] for values in walks.states)
+        met = dict(zip(CATEGORIES, (one.long() for one in others[:3]), strict=True))
+        with torch.no_grad():
+            put(inputs.noisy, self._template(wanted, width).replace(pos=pos, **met))
+            put(inputs.previous, MolPrediction(*(one.float() for one in others[3:])))
+            inputs.t.fill_(grid[state])
+            inputs.last.copy_(self.model.schedule.levels(inputs.t).pos)
+        before = [[values[number, chosen] for values in walks.states] for number in range(state + 1)]
+        return self._go_on(wanted, width, grid, state + 2, before, True)
+
+    def _template(self, wanted: Wanted, width: int) -> MolBatch:
+        """Return a batch without molecules: sizes and conditions; where there are too few, the first ones again."""
+        trainer = self.trainer
+        rows = np.resize(np.arange(len(wanted.sizes)), trainer.rows)
+        sizes = torch.from_numpy(wanted.sizes[rows]).to(trainer.device)
+        return Inputs(self.model, trainer.rows, width, trainer.device).clean.replace(
+            mask=torch.arange(width, device=trainer.device)[None] < sizes[:, None],
+            properties=torch.from_numpy(wanted.conditions[rows]).to(trainer.device),
+        )
+
+    def _go_on(
+        self, wanted: Wanted, width: int, grid: list[float], first: int, states: list[list[Tensor]], keep_states: bool
+    ) -> Walks:
+        """Take the steps from number ``first`` on, of the walks that stand in the width's inputs."""
+        trainer, model, inputs, count = self.trainer, self.model, self.trainer.inputs(width), len(wanted.sizes)
+        for number in range(first, len(grid) - 1):
             inputs.t.fill_(grid[number - 1])
             inputs.s.fill_(grid[number])
             after, prediction = trainer.run(("walk", width, number == 1), partial(self._step, inputs, number == 1), 1)
@@ -128,7 +179,8 @@ class Walker:
         end = model.diffusion.decode(inputs.noisy, prediction)
         pos, *classes = _packed(end, count, torch.uint8)
         kept = [torch.stack(values) for values in zip(*states, strict=True)]
-        return Walks(wanted.sizes, pos, classes, _packed(prediction, count, torch.float16)[1:], kept)
+        logits = _packed(prediction, count, torch.float16)[1:]
+        return Walks(wanted.sizes, wanted.conditions, pos, classes, logits, kept)
 
     def _step(self, inputs: Inputs, first: bool) -> tuple[MolBatch, MolPrediction]:
         """Return one step of `moldiff.sampling.solvers.Ancestral` with eta 1, of second order but for the first."""
@@ -156,12 +208,15 @@ def _packed(values: MolBatch | MolPrediction, count: int, dtype: torch.dtype) ->
     return [values.pos[:count].float().clone(), *(getattr(values, name)[:count].to(dtype) for name in CATEGORIES)]
 
 
-def _joined(parts: list[Walks]) -> Walks:
+def joined(parts: list[Walks]) -> Walks:
+    """Return walks of one width as one."""
+
     def cat(rows: list[list[Tensor]], dim: int = 0) -> list[Tensor]:
         return [torch.cat(values, dim) for values in zip(*rows, strict=True)]
 
     return Walks(
         np.concatenate([part.n_atoms for part in parts]),
+        np.concatenate([part.conditions for part in parts]),
         torch.cat([part.pos for part in parts]),
         cat([part.classes for part in parts]),
         cat([part.logits for part in parts]),

@@ -78,9 +78,6 @@ class Trainer:
         self.model, self.rows, self.kinds, self.ema, self.graphs = model, rows, kinds, ema, graphs
         self.device = device = model.device
         model.denoiser.requires_grad_(True).train()
-        for process in model.diffusion.categories.values():
-            process.limit = process.limit.to(device)  # a copy from main memory cannot be captured
-        model.diffusion.position_std = model.diffusion.position_std.to(device)
         self.density = TrainingDensity(**DensityConfig().model_dump())
         # rates of 1: the share that a step takes of them is its rate
         self.optimizers = build_optimizers(

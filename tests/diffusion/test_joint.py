@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from moldiff.diffusion.inpainting import FixedPart, PartialDiffusion, Placement
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, JointNoise, draw_noise
 from moldiff.diffusion.levels import Levels
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
@@ -195,3 +196,39 @@ def test_noise_of_different_fields_is_independent() -> None:
     correlation = torch.corrcoef(columns.T) - torch.eye(columns.shape[1])
     assert float(correlation.abs().max()) < 5 / 2000**0.5
     assert [field.name for field in dataclasses.fields(JointNoise)] == list(FIELDS)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+def test_categories_are_drawn_from_the_predictions_power(temperature: float) -> None:
+    """From pure noise to clean in one step, the posterior is the prediction: its share of every class is known."""
+    rows, law = 20_000, torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    process = JointDiffusion(LIMITS, SIGMA_DATA).at_temperature(temperature)
+    even = (torch.arange(rows) + 0.5) / rows
+    pairs = even[:, None, None].expand(-1, 2, 2)
+    noise = JointNoise(torch.zeros(rows, 2, 3), *(even[:, None].expand(-1, 2) for _ in range(2)), pairs)
+    batch = molecules(torch.full((rows,), 2), 2)
+    logits = law.log().expand(rows, 2, 3)
+    guess = MolPrediction(batch.pos, logits, logits, law.log().expand(rows, 2, 2, 3))
+    at, to = (levels(rows, logits=(logit,) * 3) for logit in (-40.0, 40.0))
+    drawn = process.reverse_step(batch, guess, at, to, noise)
+    expected = law ** (1 / temperature) / (law ** (1 / temperature)).sum()
+    for field in CATEGORIES:
+        values = getattr(drawn, field)[:, 0] if field != "bond_type" else drawn.bond_type[:, 0, 1]
+        shares = torch.bincount(values, minlength=3) / rows
+        torch.testing.assert_close(shares.double(), expected, atol=2 / rows, rtol=0)
+    assert torch.equal(process.decode(batch, guess).atom_type, torch.zeros(rows, 2, dtype=torch.int64))
+
+
+def test_a_temperature_stays_where_the_process_goes(diffusion: JointDiffusion) -> None:
+    cooler = diffusion.at_temperature(0.5)
+    assert (diffusion.temperature, cooler.temperature, cooler.to(torch.device("cpu")).temperature) == (1.0, 0.5, 0.5)
+    known = FixedPart(torch.zeros(1, 3), *(torch.zeros(1, dtype=torch.int64) for _ in range(2)),
+                      torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, 3), torch.zeros(1, 3),
+                      torch.zeros(1, dtype=torch.int64))  # fmt: skip
+    assert PartialDiffusion(cooler, known, Placement(), 15.0).temperature == 0.5
+    clean, source = molecules(), NoiseSource(3)
+    noise, guess = draw_noise(source, clean.ids, 1, WIDTH), prediction(clean)
+    at, to = levels(3), levels(3, 0.2, (1.5, 1.0, 0.5))
+    warm, cool = (process.reverse_step(clean, guess, at, to, noise) for process in (diffusion, cooler))
+    assert torch.equal(warm.pos, cool.pos)
+    assert not torch.equal(warm.bond_type, cool.bond_type)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 import moldiff.models
 from moldiff.config import DEFAULT_SAMPLING, CurveConfig, MethodConfig, SamplingConfig
@@ -70,6 +71,7 @@ def test_a_folder_without_the_keys_has_the_numbers_of_the_first_models(
     assert method(old.sampling) == (20, "dpmpp_sde", "window")
     assert method(old.sampling.conformers) == (25, "ddpm", "uniform")
     assert (old.sampling.rows, old.sampling.window_start, old.sampling.fragment_redraw) == (8, 1.35, 15)
+    assert old.sampling.temperature == old.model.diffusion.temperature == 1
 
 
 def test_the_built_in_models_have_the_numbers_that_they_were_trained_with() -> None:
@@ -89,6 +91,24 @@ def test_what_is_asked_for_wins(tmp_path: Path, tiny_model: MoleculeModel) -> No
     assert method(asked.resolved(model.sampling, CPU)) == (4, "ddim", "karras")
     assert method(SamplerOptions().resolved(model.sampling.conformers, CPU)) == (25, "ode", "uniform")
     assert method(SamplerOptions.of(grid="karras").resolved(model.sampling.conformers, CPU)) == (25, "ode", "karras")
+
+
+def test_a_temperature_is_the_models_unless_one_is_asked_for(tmp_path: Path, tiny_model: MoleculeModel) -> None:
+    sampling = SamplingConfig.model_validate({"temperature": 0.5})
+    model = load_model(saved(tmp_path / "m", dataclasses.replace(tiny_model, sampling=sampling)), device="cpu")
+    assert model.model.diffusion.temperature == 0.5
+    for asked, expected in ((None, 0.5), (2, 2.0)):
+        resolved = SamplerOptions.of(temperature=asked).resolved(model.sampling, CPU)
+        assert resolved.temperature == resolved.record()["temperature"] == expected
+        assert model.model.at_temperature(expected).diffusion.temperature == expected
+    assert model.model.at_temperature(0.5) is model.model
+    for wrong in (0, -1, 0.04, 11, float("nan"), "hot", True):
+        with pytest.raises(MoldiffError, match="temperature") as caught:
+            SamplerOptions.of(temperature=wrong)  # type: ignore[arg-type]
+        assert caught.value.argument == "temperature"
+    for wrong in (0, 11):
+        with pytest.raises(ValidationError, match="temperature"):
+            SamplingConfig.model_validate({"temperature": wrong})
 
 
 def test_draws_at_a_time_suit_the_device_where_nobody_says() -> None:

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,7 @@ from foreigners import Foreigners
 from moldiff import device_graphs
 from moldiff.arrays import RawSample
 from moldiff.choices import Sampler
+from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, empty_batch, map_tensors
 from moldiff.randomness import NoiseSource, walk_counter
@@ -158,16 +160,18 @@ def test_counters_of_tensors_are_those_of_numbers() -> None:
 @pytest.mark.parametrize("guided", [False, True])
 @pytest.mark.parametrize("solver", sorted(SOLVERS))
 def test_a_step_reads_nothing_back_and_brings_nothing_along(
-    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch, solver: str, guided: bool
+    tiny_model: MoleculeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, solver: str, guided: bool
 ) -> None:
     """On tensors without values a look at one of them fails; a tensor of the CPU is seen where it comes in. A capture
     fails at both."""
     meta = torch.device("meta")
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    denoiser, diffusion = copy.deepcopy(tiny_model.denoiser).to(meta), copy.deepcopy(tiny_model.diffusion)
-    diffusion.position_std = diffusion.position_std.to(meta)
-    for process in diffusion.categories.values():
-        process.limit = process.limit.to(meta)
+    weights = tiny_model.denoiser.state_dict()
+    save_model_folder(
+        tmp_path / "m", weights=weights, config=tiny_model.config_json(), references={}, card="", half=False
+    )
+    loaded = MoleculeModel.from_folder(load_model_folder(tmp_path / "m"), meta)
+    denoiser, diffusion = loaded.denoiser, loaded.diffusion
     asked = Guidance.of([2.0]).wrap(denoiser) if guided else denoiser
     context = SamplerContext(asked, diffusion, tiny_model.schedule, torch.zeros(2, 1, device=meta), NoiseSource(0))
     molecules = empty_batch(torch.tensor([5, 9]), torch.arange(2), 10, 1).to(meta)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, choice, whole_number
-from moldiff.choices import Precision, Sampler, TimeGrid
+from moldiff.arguments import check_text, choice, number, whole_number
+from moldiff.choices import LEAST_TEMPERATURE, Precision, Sampler, TimeGrid
 from moldiff.deprecations import renamed_argument
 from moldiff.errors import MoldiffError
 
@@ -27,6 +27,8 @@ class SamplerOptions:
     Attributes:
         evaluations: of the network for each molecule, at most; None = the model's own number.
         sampler, grid: None = the model's own.
+        temperature: at which categories are drawn (`moldiff.diffusion.joint.JointDiffusion`), 0.05 to 10; None = the
+            model's own.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time; None = what suits the device.
         device: auto, cpu, cuda, cuda:<number> or mps.
@@ -39,6 +41,7 @@ class SamplerOptions:
     evaluations: int | None = None
     sampler: Sampler | None = None
     grid: TimeGrid | None = None
+    temperature: float | None = None
     seed: int = 0
     batch_size: int | None = None
     device: str = "auto"
@@ -48,6 +51,9 @@ class SamplerOptions:
         for name, value in (("evaluations", self.evaluations), ("batch_size", self.batch_size)):
             if value is not None and whole_number(value, name) < 1:
                 raise MoldiffError(f"{name} must be at least 1, not {value}", argument=name)
+        if self.temperature is not None and not LEAST_TEMPERATURE <= number(self.temperature, "temperature") <= 10:
+            expected = f"a temperature is between {LEAST_TEMPERATURE:g} and 10"
+            raise MoldiffError(f"{expected}, not {self.temperature:g}", argument="temperature")
         if not 0 <= whole_number(self.seed, "seed") < 1 << 64:
             raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {self.seed}", argument="seed")
         check_text(self.device, "device")
@@ -59,6 +65,7 @@ class SamplerOptions:
         evaluations: int | None = None,
         sampler: str | None = None,
         grid: str | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         batch_size: int | None = None,
         device: str = "auto",
@@ -71,6 +78,7 @@ class SamplerOptions:
             evaluations=renamed_argument("steps", steps, "evaluations", evaluations),
             sampler=None if sampler is None else choice(sampler, Sampler, "sampler"),
             grid=None if grid is None else choice(grid, TimeGrid, "grid"),
+            temperature=temperature,
             seed=seed,
             batch_size=batch_size,
             device=device,
@@ -84,6 +92,7 @@ class SamplerOptions:
             evaluations=self.evaluations or defaults.evaluations,
             sampler=self.sampler or defaults.sampler,
             grid=self.grid or defaults.grid,
+            temperature=defaults.temperature if self.temperature is None else float(self.temperature),
             batch_size=self.batch_size or BATCH_SIZES[device.type],
             options=self,
         )
@@ -94,13 +103,14 @@ class ResolvedSampler:
     """Sampler options with nothing left open.
 
     Attributes:
-        evaluations, sampler, grid, batch_size: see `SamplerOptions`.
+        evaluations, sampler, grid, temperature, batch_size: see `SamplerOptions`.
         options: the others.
     """
 
     evaluations: int
     sampler: Sampler
     grid: TimeGrid
+    temperature: float
     batch_size: int
     options: SamplerOptions
 
@@ -108,6 +118,7 @@ class ResolvedSampler:
         """Return the options by their public names."""
         rest = self.options
         return {
-            "evaluations": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid), "seed": rest.seed,
-            "batch_size": self.batch_size, "device": rest.device, "precision": str(rest.precision),
+            "evaluations": self.evaluations, "sampler": str(self.sampler), "grid": str(self.grid),
+            "temperature": self.temperature, "seed": rest.seed, "batch_size": self.batch_size,
+            "device": rest.device, "precision": str(rest.precision),
         }  # fmt: skip
