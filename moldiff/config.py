@@ -190,7 +190,7 @@ class PaceConfig(Section):
     devices: Annotated[int, Field(ge=1, le=4096)] = 1
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     compile: Switch = False
-    graphs: Switch = False
+    graphs: Switch = "auto"
 
 
 class TrainingConfig(PaceConfig):

@@ -146,6 +146,27 @@ def test_the_network_computes_in_the_precision_asked_for(
     assert (record["precision"], record["options"]["precision"]) == (precision, precision)
 
 
+def test_a_temperature_is_told_and_changes_the_molecules(model: Path, tmp_path: Path) -> None:
+    def made(name: str, **asked: float) -> tuple[str, dict[str, Any], str]:
+        summary = generate_files(tmp_path / name, n=6, model=str(model), evaluations=5, keep_invalid=True, **asked)
+        options = json.loads((tmp_path / name).with_suffix(".run.json").read_text())["options"]
+        rows = list(csv.DictReader((tmp_path / name).with_suffix(".csv").open()))
+        assert summary.drawn == 6
+        return (tmp_path / name).read_text(), options, rows[0]["moldiff_id"]
+
+    plain, told, number = made("plain.sdf")
+    assert told["temperature"] == 1
+    assert made("one.sdf", temperature=1) == (plain, told, number)
+    _, told, other = made("cool.sdf", temperature=0.3)
+    assert told["temperature"] == 0.3
+    assert other != number
+    blocks = [
+        [Chem.MolToXYZBlock(mol).split("\n")[2:] for mol in Chem.SDMolSupplier(str(tmp_path / name), False, False)]
+        for name in ("plain.sdf", "one.sdf", "cool.sdf")
+    ]
+    assert blocks[0] == blocks[1] != blocks[2]
+
+
 @pytest.mark.parametrize("batch_size", [1, 5, 512])
 def test_until_valid_ends_at_the_same_draw(scripted: None, model: Path, tmp_path: Path, batch_size: int) -> None:
     out = tmp_path / f"{batch_size}.sdf"

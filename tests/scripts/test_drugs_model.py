@@ -1,14 +1,17 @@
 """Training of the built-in model on a card: its steps, its law of conditions."""
 
 import copy
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
 from script import load_script
 
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import MolBatch, empty_batch
 
-trainer = load_script("drugs_model/trainer")
+trainer, own_draws = load_script("drugs_model/trainer"), load_script("drugs_model/own_draws")
 
 
 def noisy(model: MoleculeModel, rows: int = 3, width: int = 12) -> MolBatch:
@@ -56,3 +59,47 @@ def test_conditions_are_none_few_or_many(tiny_model: MoleculeModel) -> None:
     wanted[0] += 0.4
     wanted[1:3] += 0.15
     torch.testing.assert_close(counts, wanted, rtol=0, atol=0.015)
+
+
+def test_a_walk_left_at_a_state_has_its_states_before_and_others_behind(tiny_model: MoleculeModel) -> None:
+    torch.manual_seed(0)
+    training = trainer.Trainer(copy.deepcopy(tiny_model), 3, ("a",), ema=0.9, graphs=False)
+    walker = own_draws.Walker(training, (12,))
+    sizes = np.array([5, 9, 12, 7, 11])
+    walks = walker.walk(own_draws.Wanted(sizes, np.full((5, 1), np.nan, dtype=np.float32)), 8, True)
+    rows = np.array([4, 1, 3, 0])
+    anew = walker.walk_anew(walks, {12: rows}, 8, np.random.default_rng(1))[12]
+    assert anew.n_atoms.tolist() == sizes[rows].tolist()
+    before = walks[12]
+    assert [len(values) for values in anew.states] == [len(values) for values in before.states]
+    for number, row in enumerate(rows):
+        same = [
+            torch.equal(one[:, number], other[:, row]) for one, other in zip(anew.states, before.states, strict=True)
+        ]
+        assert not all(same)
+        kept = [torch.equal(anew.states[0][k, number], before.states[0][k, row]) for k in range(len(before.states[0]))]
+        left = kept.index(False)
+        assert left >= 1 and not any(kept[left:])
+        assert not torch.equal(anew.pos[number], before.pos[row])
+    together = own_draws.joined([before, anew])
+    assert len(together.n_atoms) == len(together.pos) == together.states[0].shape[1] == 9
+
+
+def test_a_walk_left_at_a_state_goes_on_as_the_walk_itself_with_its_noise(
+    tiny_model: MoleculeModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = trainer.Trainer(copy.deepcopy(tiny_model), 3, ("a",), ema=0.9, graphs=False)
+    walker, noise, step = own_draws.Walker(training, (12,)), list[torch.Tensor](), own_draws.Walker._step
+
+    def watched(self: Any, *arguments: Any) -> Any:
+        noise.append(torch.get_rng_state())
+        return step(self, *arguments)
+
+    monkeypatch.setattr(own_draws.Walker, "_step", watched)
+    wanted = own_draws.Wanted(np.array([5, 9, 12]), np.full((3, 1), np.nan, dtype=np.float32))
+    walks = walker.walk(wanted, 8, True)[12]
+    for left in (0, 2, 4):
+        torch.set_rng_state(noise[left + 1])
+        again = walker._walk_from(walks, np.arange(3), 12, walker.grid(8), left)
+        for one, other in zip([again.pos, *again.states], [walks.pos, *walks.states], strict=True):
+            torch.testing.assert_close(one, other, atol=5e-3, rtol=5e-3)  # logits are kept in half precision

@@ -1,4 +1,4 @@
-"""Text of other people's files: packed or not, in UTF-8, UTF-16 or an 8-bit encoding, with any ends of lines."""
+"""Text of other people's files: packed or not, in UTF-8, UTF-16, UTF-32 or an 8-bit encoding, with any ends of lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _HEAD = 4096  # bytes that tell the encoding
 _PIECE = 1 << 16  # bytes that are read at once
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no text has
 _GZIP = b"\x1f\x8b"
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MARKS = {  # those of UTF-32 first: one of them begins with one of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 _ERRORS = "moldiff-8-bit"
 _SPACES = "\u00a0\u2007\u202f"  # blanks that do not break
 
@@ -81,8 +84,8 @@ def open_text(path: Path) -> ForeignText:
     handle: Any = (gzip.open if packed else open)(path, "rb")
     head = handle.peek(_HEAD)[:_HEAD]
     encoding = _encoding(head)
-    if encoding.startswith("utf-16"):
-        tell_once(f"{path} is read as UTF-16")
+    if encoding.startswith(("utf-16", "utf-32")):
+        tell_once(f"{path} is read as {encoding[:6].upper()}")
     elif not _is_utf8(head) and not _CONTROL.search(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice

@@ -40,6 +40,15 @@ def test_a_packed_file_under_a_plain_name(tmp_path: Path) -> None:
     assert found(path) == [("a", "CCO")]
 
 
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_a_mark_of_four_bytes_is_none_of_two(tmp_path: Path, order: str, caplog: pytest.LogCaptureFixture) -> None:
+    encodings.tell_once.cache_clear()
+    path = tmp_path / "a.csv"
+    path.write_bytes("\ufeffsmiles,name\nCCO,Äthanol\n".encode(f"utf-32-{order}"))
+    assert found(path) == [("Äthanol", "CCO")]
+    assert f"{path} is read as UTF-32" in caplog.text
+
+
 @pytest.mark.parametrize("letter", ["\u200b", "\ufeff", "\u200d", "\u2060", "\u00ad", "\u00a0"])
 def test_characters_that_nobody_sees_are_taken_out_and_said(
     tmp_path: Path, letter: str, caplog: pytest.LogCaptureFixture
