@@ -16,6 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,10 +50,25 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         raise MoldiffError(f"{path} cannot be written: no permission to write into {parent}")
 
 
+_KEPT_SAFE: ContextVar[tuple[Path, ...]] = ContextVar("kept safe", default=())
+
+
+@contextlib.contextmanager
+def kept_safe(files: Iterable[Path]) -> Iterator[None]:
+    """Let no output take the place of one of these files in the work within."""
+    token = _KEPT_SAFE.set((*_KEPT_SAFE.get(), *files))
+    try:
+        yield
+    finally:
+        _KEPT_SAFE.reset(token)
+
+
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Like `refuse_existing`, and refuse even with ``overwrite`` a folder, whose place a file cannot take, and one of
-    ``inputs``: overwriting is for what a run made, and what it began with would be gone."""
-    if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in inputs):
+    ``inputs`` or of those that are `kept_safe`: overwriting is for what a run made, and what it began with would be
+    gone."""
+    begun_with = (*inputs, *_KEPT_SAFE.get())
+    if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
         raise MoldiffError(f"{path} would be written over, but it is an input; choose another name for the output")
     refuse_existing(path, overwrite)
     if path.is_dir():

@@ -32,7 +32,7 @@ from moldiff.cli import (
     train,
     vary,
 )
-from moldiff.cli.shared import LogFormatter, echo, in_options
+from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, in_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
 from moldiff.interruption import ENDING, orderly_end
@@ -169,26 +169,26 @@ def group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-data_app.command("prepare")(data.prepare)
-data_app.command("relax")(data.relax)
-data_app.command("info")(data.info)
-app.command("train")(train.train)
-app.command("configs")(configs.configs)
-app.command("generate")(generate.generate)
-app.command("vary")(vary.vary)
-app.command("conformers")(conformers.conformers)
-app.command("filter")(filter.filter_files)
-app.command("describe")(filter.filter_files)
-app.command("hazard-list")(hazard_list.hazard_list)
-app.command("evaluate")(evaluate.evaluate)
-app.command("likelihood")(likelihood.likelihood)
-app.command("show")(picture.show)
-models_app.command("list")(models.show_list)
-models_app.command("info")(models.info)
-models_app.command("verify")(models.verify)
-models_app.command("pack")(models.pack)
-models_app.command("average")(models.average)
-app.command("doctor")(models.doctor)
+data_app.command("prepare", cls=CarefulCommand)(data.prepare)
+data_app.command("relax", cls=CarefulCommand)(data.relax)
+data_app.command("info", cls=CarefulCommand)(data.info)
+app.command("train", cls=CarefulCommand)(train.train)
+app.command("configs", cls=CarefulCommand)(configs.configs)
+app.command("generate", cls=CarefulCommand)(generate.generate)
+app.command("vary", cls=CarefulCommand)(vary.vary)
+app.command("conformers", cls=CarefulCommand)(conformers.conformers)
+app.command("filter", cls=CarefulCommand)(filter.filter_files)
+app.command("describe", cls=CarefulCommand)(filter.filter_files)
+app.command("hazard-list", cls=CarefulCommand)(hazard_list.hazard_list)
+app.command("evaluate", cls=CarefulCommand)(evaluate.evaluate)
+app.command("likelihood", cls=CarefulCommand)(likelihood.likelihood)
+app.command("show", cls=CarefulCommand)(picture.show)
+models_app.command("list", cls=CarefulCommand)(models.show_list)
+models_app.command("info", cls=CarefulCommand)(models.info)
+models_app.command("verify", cls=CarefulCommand)(models.verify)
+models_app.command("pack", cls=CarefulCommand)(models.pack)
+models_app.command("average", cls=CarefulCommand)(models.average)
+app.command("doctor", cls=CarefulCommand)(models.doctor)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -14,6 +14,7 @@ from moldiff.cli.option_files import ScreenConfig
 from moldiff.cli.shared import (
     Alerts,
     AllChecks,
+    CarefulCommand,
     Command,
     Dock,
     DockBox,
@@ -79,7 +80,7 @@ def group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@app.command(RUN)
+@app.command(RUN, cls=CarefulCommand)
 def run(
     files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
@@ -193,7 +194,7 @@ def run(
     _show(done, out, shard)
 
 
-@app.command()
+@app.command(cls=CarefulCommand)
 def resume(
     folder: Folder,
     shard: Shard = None,
@@ -218,7 +219,7 @@ def resume(
     _show(done, folder, shard)
 
 
-@app.command()
+@app.command(cls=CarefulCommand)
 def status(folder: Folder) -> None:
     """Tell how far a run has come."""
     from moldiff.screening.runs.run import status_of
@@ -227,7 +228,7 @@ def status(folder: Folder) -> None:
         echo(line)
 
 
-@app.command()
+@app.command(cls=CarefulCommand)
 def report(folder: Folder) -> None:
     """Tell what became of all records of a run that is done."""
     from moldiff.screening.screen import screening_of
@@ -236,7 +237,7 @@ def report(folder: Folder) -> None:
         echo(line)
 
 
-@app.command()
+@app.command(cls=CarefulCommand)
 def merge(
     folders: Annotated[
         list[Path],

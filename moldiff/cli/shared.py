@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
 from moldiff.durations import duration
+from moldiff.files import kept_safe
 from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
@@ -165,6 +168,22 @@ _ARGUMENTS = re.compile(
     r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|dock_box|all_checks|add_hydrogens|smiles_column|"
     r"name_column|release_hazards)\b"
 )
+
+
+OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
+
+
+class CarefulCommand(TyperCommand):
+    """A command that writes over none of the files that it is given, whichever option names them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        named: list[Any] = []
+        for name, value in ctx.params.items():
+            if name not in OUTPUTS:
+                named += value if isinstance(value, (list, tuple)) else [value]
+        files = [Path(value) for value in named if isinstance(value, (str, Path)) and os.path.isfile(value)]
+        with kept_safe(files):
+            return super().invoke(ctx)
 
 
 def in_options(error: MoldiffError) -> str:

@@ -163,6 +163,10 @@ def test_places_where_nothing_can_be_written_show_at_once(run: Run, monkeypatch:
         ["likelihood", "a.sdf", "--calibrate", "b.csv", "-o", "b.csv"],
         ["data", "relax", "c.csv", "-o", "c.sdf"],
         ["generate", "--fragment", "a.sdf", "-o", "a.sdf"],
+        ["filter", "a.sdf", "--similar-to", "b.sdf", "-o", "b.sdf"],
+        ["filter", "b.sdf", "--known", "a.records.csv", "-o", "a.smi"],
+        ["describe", "a.sdf", "--shape-of", "b.sdf", "-o", "b.sdf"],
+        ["generate", "--rarity", "--ring-table", "c.csv", "-o", "c.sdf"],
     ],
 )
 def test_what_a_run_begins_with_is_not_written_over(run: Run, command: list[str]) -> None:

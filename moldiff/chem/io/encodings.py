@@ -1,4 +1,4 @@
-"""Text of other people's files: packed or not, in UTF-8, UTF-16, UTF-32 or an 8-bit encoding, with any ends of lines."""
+"""Text of other people's files: packed or not, in UTF-8, -16 or -32 or in 8 bits, with any ends of lines."""
 
 from __future__ import annotations
 
