@@ -165,6 +165,7 @@ def test_places_where_nothing_can_be_written_show_at_once(run: Run, monkeypatch:
         ["generate", "--fragment", "a.sdf", "-o", "a.sdf"],
         ["filter", "a.sdf", "--similar-to", "b.sdf", "-o", "b.sdf"],
         ["filter", "b.sdf", "--known", "a.records.csv", "-o", "a.smi"],
+        ["filter", "a.sdf", "--smarts", "odd.records.csv", "-o", "odd.smi"],
         ["describe", "a.sdf", "--shape-of", "b.sdf", "-o", "b.sdf"],
         ["generate", "--rarity", "--ring-table", "c.csv", "-o", "c.sdf"],
     ],
@@ -175,6 +176,7 @@ def test_what_a_run_begins_with_is_not_written_over(run: Run, command: list[str]
         put(name, RECORDS[0])
     for name in ("b.csv", "c.csv", "a.records.csv"):
         put(name, "smiles\nCCO\n")
+    put("odd.records.csv", "[Br] bromine\n")
     before = {path.name: path.read_bytes() for path in Path().iterdir()}
     for options in ([], ["--overwrite"]):
         run(*command, *options).assert_refused("is an input; choose another name")
