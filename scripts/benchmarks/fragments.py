@@ -101,6 +101,8 @@ def cuts(data: PreparedDataset, task: str, count: int, seed: int) -> Iterator[Cu
     rows = data.indices("test")
     for number, row in enumerate(rows[np.random.default_rng(seed).permutation(len(rows))].tolist()):
         mol = decode(data.molecule(row), data.vocabulary).mol
+        if mol is not None and not data.vocabulary.explicit_hydrogens:
+            mol = Chem.RemoveHs(mol)  # atoms are counted, and kept, as the model has them
         possible = [] if mol is None else choices(mol, task)
         if mol is not None and possible:
             kept = possible[number % len(possible)]
