@@ -14,7 +14,7 @@ card, slowly. The stages of second_revision.json made the second revision of ``d
 forerunner of this script: 11,000 to 12,800 molecules/s trained, 1,400 draws/s at 20 evaluations). Those of
 third_revision.json, with ``--temperature 0.6 --seconds 560``, made the third on an H200 in 575 s by this script: 115 s
 until all was compiled and captured, then 12,500 to 13,500 molecules/s trained, 1,650 draws/s; its time was over when
-two rounds and "s1" were done, and s1.safetensors is what became of it.
+the rounds r-1, r-2 and s1 were done, and the average of r-2 and s1 (`moldiff models average`) is what became of it.
 """
 
 from __future__ import annotations
