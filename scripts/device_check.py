@@ -85,18 +85,18 @@ def measurements() -> tuple[Measurement, ...]:
     from scripts.device import cost, sampling, training
 
     return (
-        Measurement("ceilings", 4, cost.ceilings),
-        Measurement("one evaluation", 6, sampling.agreement),
-        Measurement("draws repeated", 8, sampling.repeated),
-        Measurement("trainings compared", 20, training.equality),
+        Measurement("ceilings", 3, cost.ceilings),
+        Measurement("one evaluation", 4, sampling.agreement),
+        Measurement("draws repeated", 7, sampling.repeated),
+        Measurement("trainings compared", 17, training.equality),
         Measurement("training, eager", 10, partial(training.speed, graphs=False)),
-        Measurement("training, by graph", 12, partial(training.speed, graphs=True)),
-        Measurement("parts of a training step", 8, training.parts),
-        Measurement("drawing by rows", 30, sampling.by_rows),
-        Measurement("drawing by model", 14, sampling.by_model),
-        Measurement("parts of drawing", 14, sampling.parts),
-        Measurement("drawing, end to end", 28, sampling.end_to_end, ("rdkit", "pydantic", "yaml")),
-        Measurement("training, compiled", 70, training.compiled),
+        Measurement("training, by graph", 10, partial(training.speed, graphs=True)),
+        Measurement("parts of a training step", 6, training.parts),
+        Measurement("drawing by rows", 20, sampling.by_rows),
+        Measurement("drawing by model", 24, sampling.by_model),
+        Measurement("parts of drawing", 10, sampling.parts),
+        Measurement("drawing, end to end", 17, sampling.end_to_end, ("rdkit", "pydantic", "yaml")),
+        Measurement("training, compiled", 102, training.compiled),
     )
 
 
