@@ -17,8 +17,6 @@ from moldiff.version import VERSION
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from moldiff.config import MethodConfig
-
 PACKAGES = (
     "torch", "rdkit", "e3nn", "numpy", "scipy", "pytorch-lightning", "torch-geometric", "safetensors", "pydantic",
     "posebusters", "pyarrow", "tblite", "fcd",
@@ -85,13 +83,10 @@ def _methods(model: ModelFolder) -> dict[str, str]:
     """Return how a model is sampled by default."""
     sampling = sampling_of_model(model)
     return {
-        name: f"{method.evaluations} evaluations by {method.sampler}, grid {method.grid}{_temperature(method)}"
+        name: f"{method.evaluations} evaluations by {method.sampler}, grid {method.grid}, "
+        f"temperature {method.temperature:g}"
         for name, method in (("sampling", sampling), ("conformers", sampling.conformers))
     }
-
-
-def _temperature(method: MethodConfig) -> str:
-    return "" if method.temperature == 1 else f", temperature {method.temperature:g}"
 
 
 def render_doctor(console: Console) -> bool:

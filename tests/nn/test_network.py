@@ -168,7 +168,7 @@ def test_more_padding_is_only_rounding(model: MoleculeModel, make_inputs: Make, 
     inputs = make_inputs(model, dtype)
     wide = inputs.widened(4)
     expected, found = denoise(model, inputs), denoise(model, wide)
-    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    tolerance = {torch.float32: 3e-5, torch.float64: 1e-12}[dtype]  # a larger network makes more of rounding
     assert_same(real(found, wide.batch), real(expected, inputs.batch), tolerance)
     assert not found.pos[~wide.batch.mask].any()
 

@@ -152,7 +152,7 @@ def test_by_itself_it_captures_on_one_cuda_device_alone() -> None:
     assert wants_graphs(PaceConfig(graphs="auto"), CUDA)
     assert not wants_graphs(PaceConfig(graphs="auto"), CPU)
     assert not wants_graphs(PaceConfig(graphs="auto", devices=2), CUDA)
-    assert not wants_graphs(PaceConfig(), CUDA)
+    assert wants_graphs(PaceConfig(), CUDA)
     assert wants_graphs(PaceConfig(graphs=True), CPU)
     assert not wants_graphs(PaceConfig(graphs=False), CUDA)
     with pytest.raises(MoldiffError, match=r"set training.devices=1 or training.graphs=false"):
