@@ -7,9 +7,12 @@ import os
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import Pool
 
 
 @dataclass(frozen=True)
@@ -112,16 +115,21 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 class Judges:
-    """Worker processes that judge draws; arguments as `StructuredDecoder`, `RarityTables` and a model have them."""
+    """Worker processes that judge draws; arguments as `StructuredDecoder`, `RarityTables` and a model have them.
+
+    They begin with the first draws: before that, the cores are the compiler's.
+    """
 
     def __init__(
         self, workers: int, vocabulary: Any, seen: Any, tables: Mapping[str, np.ndarray], conditions: Sequence[str]
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pool = context.Pool(workers, _prepare, (vocabulary, seen, tables, tuple(conditions)))
+        self._workers, self._tools = workers, (vocabulary, seen, tables, tuple(conditions))
+        self._pool: Pool | None = None
 
     def verdicts(self, draws: Sequence[Drawn], meanwhile: Callable[[], None] | None = None) -> dict[Hashable, Verdict]:
         """Return the verdict of every draw by its key; ``meanwhile`` is called again and again until they are there."""
+        if self._pool is None:
+            self._pool = multiprocessing.get_context("spawn").Pool(self._workers, _prepare, self._tools)
         waiting = self._pool.map_async(judge, draws, chunksize=16)
         while not waiting.ready():
             if meanwhile is None:
@@ -132,4 +140,5 @@ class Judges:
 
     def close(self) -> None:
         """End the processes."""
-        self._pool.terminate()
+        if self._pool is not None:
+            self._pool.terminate()
