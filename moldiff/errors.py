@@ -17,7 +17,8 @@ class MoldiffError(Exception):
     """
 
     def __init__(self, message: str, *, argument: str = "") -> None:
-        super().__init__(message)
+        # what it quotes, a key of a foreign file say, may have line breaks of its own
+        super().__init__(" ".join(message.split()) if len(message.splitlines()) > 1 else message)
         self.argument = argument
 
 
