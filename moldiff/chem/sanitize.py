@@ -15,7 +15,8 @@ MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
-_UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},#0&+]")  # crowded, or a charge to be looked at
+_UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+]")  # crowded, or a charge to be looked at
+_MOST_CHARGE = 15  # of an atom, either way
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|:|\n)")
 _PLACE = re.compile(r"around position (\d+)")
@@ -75,7 +76,7 @@ def mol_refusal(mol: Chem.Mol) -> str:
         return reason
     for atom in mol.GetAtoms():
         charge = atom.GetFormalCharge()
-        if charge > 0 and (reason := charge_refusal(charge, atom.GetAtomicNum(), atom.GetSymbol())):
+        if charge and (reason := charge_refusal(charge, atom.GetAtomicNum(), atom.GetSymbol())):
             return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
 
@@ -90,7 +91,11 @@ def _is_plain(mol: Chem.Mol) -> bool:
 
 def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
     """Return why an atom cannot have this charge, or an empty string. (RDKit looks up an element without electrons.)"""
-    return f"charge: {symbol}{charge:+d} has lost more electrons than it has" if charge > max(atomic_number, 0) else ""
+    if charge > max(atomic_number, 0):
+        return f"charge: {symbol}{charge:+d} has lost more electrons than it has"
+    if abs(charge) > _MOST_CHARGE:
+        return f"charge: {symbol}{charge:+d} is beyond the {_MOST_CHARGE} that a mol file holds"
+    return ""
 
 
 def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:

@@ -1,9 +1,16 @@
 """Molecules that RDKit sanitises and that are none."""
 
+import re
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from moldiff.chem.io.records import parse
+from moldiff.arrays import MolArrays
+from moldiff.chem.convert import decode
+from moldiff.chem.io.records import parse, read_records
 from moldiff.chem.io.text_records import TextRecord
+from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 
 @pytest.mark.parametrize(("order", "reason"), [(0, "bond type"), (4, "kekulize"), (5, "bond type"), (8, "bond type")])
@@ -29,3 +36,20 @@ def test_a_smiles_with_a_bond_without_an_order_is_refused(smiles: str) -> None:
     assert record.reason.startswith(("bond type", "kekulize"))
     assert parse(TextRecord(0, "smiles", "", "c1ccccc1-c1ccccc1")).mol is not None
     assert parse(TextRecord(0, "smiles", "", "C1:C:C:C:C:C1")).mol is not None
+
+
+@pytest.mark.parametrize("smiles", ["[I-16]", "[Br-98].CCO", "C[I-99]", "[Og+16]"])
+def test_a_charge_that_no_file_holds_is_refused(smiles: str, tmp_path: Path) -> None:
+    """RDKit takes some of them for sound, and then cannot write them."""
+    path = tmp_path / "a.smi"
+    path.write_text(f"{smiles} a\n[Cl-15] b\nCCO c\n", encoding="utf-8")
+    first, *others = read_records(path)
+    assert first.mol is None
+    assert re.fullmatch(r"charge: [A-Z][a-z]?[+-]\d+ is beyond the 15 that a mol file holds", first.reason)
+    assert [record.name for record in others if record.mol is not None] == ["b", "c"]
+
+
+def test_so_is_that_of_a_drawn_molecule() -> None:
+    vocabulary = Vocabulary(("C", "I"), (-99, 0), BOND_ORDERS)
+    drawn = MolArrays(np.zeros((1, 3)), np.array([1]), np.array([0]), np.zeros((0, 3), dtype=np.int64))
+    assert decode(drawn, vocabulary).reason == "charge: I-99 is beyond the 15 that a mol file holds"
