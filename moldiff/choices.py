@@ -126,7 +126,7 @@ class SamplingDefaults:
     grid: TimeGrid
 
 
-LEAST_TEMPERATURE = 0.05  # of categories; further down, every draw takes the same turn
+TEMPERATURES = (0.05, 10.0)  # of categories; further down, every draw takes the same turn
 DEFAULTS = SamplingDefaults(20, Sampler.DPMPP_SDE, TimeGrid.WINDOW)
 CONFORMER_DEFAULTS = SamplingDefaults(25, Sampler.DDPM, TimeGrid.UNIFORM)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, LEAST_TEMPERATURE, Sampler, TimeGrid
+from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
 from moldiff.deprecations import renamed_key, renamed_keys, told
 from moldiff.errors import MoldiffError, nearest_name
@@ -25,7 +25,7 @@ Width = Annotated[int, Field(ge=1, le=4096)]
 Atoms = Annotated[float, Field(gt=0, le=10_000)]
 Angstrom = Annotated[float, Field(gt=0, le=10_000)]
 Exponent = Annotated[float, Field(gt=0, le=100)]
-Temperature = Annotated[float, Field(ge=LEAST_TEMPERATURE, le=10)]
+Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
 Switch = Literal["auto"] | bool
 

@@ -14,7 +14,6 @@ from moldiff.cli.option_files import ScreenConfig
 from moldiff.cli.shared import (
     Alerts,
     AllChecks,
-    CarefulCommand,
     Command,
     Dock,
     DockBox,
@@ -80,7 +79,7 @@ def group(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@app.command(RUN, cls=CarefulCommand)
+@app.command(RUN)
 def run(
     files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
@@ -194,7 +193,7 @@ def run(
     _show(done, out, shard)
 
 
-@app.command(cls=CarefulCommand)
+@app.command()
 def resume(
     folder: Folder,
     shard: Shard = None,
@@ -219,7 +218,7 @@ def resume(
     _show(done, folder, shard)
 
 
-@app.command(cls=CarefulCommand)
+@app.command()
 def status(folder: Folder) -> None:
     """Tell how far a run has come."""
     from moldiff.screening.runs.run import status_of
@@ -228,7 +227,7 @@ def status(folder: Folder) -> None:
         echo(line)
 
 
-@app.command(cls=CarefulCommand)
+@app.command()
 def report(folder: Folder) -> None:
     """Tell what became of all records of a run that is done."""
     from moldiff.screening.screen import screening_of
@@ -237,7 +236,7 @@ def report(folder: Folder) -> None:
         echo(line)
 
 
-@app.command(cls=CarefulCommand)
+@app.command()
 def merge(
     folders: Annotated[
         list[Path],

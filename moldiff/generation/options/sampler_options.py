@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, choice, number, whole_number
-from moldiff.choices import LEAST_TEMPERATURE, Precision, Sampler, TimeGrid
+from moldiff.choices import TEMPERATURES, Precision, Sampler, TimeGrid
 from moldiff.deprecations import renamed_argument
 from moldiff.errors import MoldiffError
 
@@ -51,8 +51,9 @@ class SamplerOptions:
         for name, value in (("evaluations", self.evaluations), ("batch_size", self.batch_size)):
             if value is not None and whole_number(value, name) < 1:
                 raise MoldiffError(f"{name} must be at least 1, not {value}", argument=name)
-        if self.temperature is not None and not LEAST_TEMPERATURE <= number(self.temperature, "temperature") <= 10:
-            expected = f"a temperature is between {LEAST_TEMPERATURE:g} and 10"
+        least, most = TEMPERATURES
+        if self.temperature is not None and not least <= number(self.temperature, "temperature") <= most:
+            expected = f"a temperature is between {least:g} and {most:g}"
             raise MoldiffError(f"{expected}, not {self.temperature:g}", argument="temperature")
         if not 0 <= whole_number(self.seed, "seed") < 1 << 64:
             raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {self.seed}", argument="seed")
