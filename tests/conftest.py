@@ -27,7 +27,7 @@ from moldiff.vocabulary import Vocabulary
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compiler", action="store_true", help="Really compile layers in tests/nn, which takes minutes.")
-    parser.addoption("--kills", type=int, default=1, help="Kills of each command that is killed at random moments.")
+    parser.addoption("--kills", type=int, default=2, help="Kills of each command that is killed at random moments.")
 
 
 @pytest.fixture

@@ -43,7 +43,7 @@ def measure_kills(share: Share) -> Iterator[Finding]:
     if outcome is None:
         yield Finding("killed commands: their test cannot run", holds=None)
     else:
-        figure = f"{each} kills of each of {outcome.passed + len(outcome.failed)} commands ({_GENERATING} generate), "
+        figure = f"at least {each} kills of each of {outcome.passed + len(outcome.failed)} commands ({_GENERATING} generate), "
         figure += f"files differ in {', '.join(outcome.failed)}" if outcome.failed else "all files the same bytes"
         yield Finding(figure, holds=not outcome.failed, whole=share.whole)
     found, _ = kill_runs(SAMPLE, share.of(200), workers=1)
@@ -58,7 +58,7 @@ def measure_training_kills(share: Share) -> Iterator[Finding]:
     if not share.long:
         yield Finding("kills at many moments (--long)", holds=None)
         return
-    count = max(2, share.of(100))
+    count = max(4, share.of(100))
     outcome = run_tests([_TRAINED], ["--kills", str(count)]).get(_TRAINED)
     if outcome is None or not outcome.passed + len(outcome.failed):
         yield Finding("killed trainings: their test cannot run", holds=None)
