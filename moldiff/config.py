@@ -131,7 +131,7 @@ class SamplingConfig(MethodConfig):
     """
 
     conformers: ConformersConfig = ConformersConfig()
-    rows: Annotated[int, Field(ge=1, le=1024)] = 8
+    rows: Annotated[int, Field(ge=1, le=1024)] = 32
     window_start: Annotated[float, Field(gt=0, le=100)] = 1.35
     fragment_redraw: Annotated[float, Field(ge=0, le=1000)] = 15.0
 

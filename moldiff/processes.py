@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from concurrent.futures import CancelledError
@@ -27,6 +28,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited
+from moldiff.pauses import Pauses
 from moldiff.worker_process import ALARM, NOWHERE, apply, each, load, set_up
 
 Item = TypeVar("Item")
@@ -103,6 +105,7 @@ class WorkerPool(Pool):
 
     Attributes:
         memory_mb: see above.
+        pauses: of this process, in which deadlines pass that mean nothing.
     """
 
     def __init__(self, workers: int, memory_mb: int = MEMORY_MB) -> None:
@@ -116,6 +119,7 @@ class WorkerPool(Pool):
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:
+        self.pauses = Pauses()
         started_with = (self.memory_mb, self._places)
         return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=_LastingLocks())
 
@@ -127,6 +131,7 @@ class WorkerPool(Pool):
 
     def stop(self) -> None:
         """End the processes."""
+        self.pauses.stop()
         self._pool.stop()
         self._pool.join()
 
@@ -223,13 +228,14 @@ class _Batch(Generic[Item]):
 
     Attributes:
         items: of the batch.
-        pool: it was sent to.
+        pool, sent: where it was sent to, and when, in seconds since the epoch.
         future: its result to come.
         slot: where its worker writes down which item it is at; `NOWHERE` = it does not.
     """
 
     items: Sequence[Item]
     pool: ProcessPool | None = None
+    sent: float = field(default_factory=time.time)
     future: ProcessFuture = field(default_factory=ProcessFuture)
     slot: int = NOWHERE
 
@@ -269,7 +275,9 @@ class _Line(Generic[Item, Result]):
             self.waiting = deque(map(self._sent, again))
         except (ProcessExpired, TimeoutError, MemoryError) as error:
             place = self._pool.place(batch)
-            if len(batch.items) == 1:
+            if self._is_timeout(error) and self._pool.pauses.since(batch.sent):
+                self.waiting.appendleft(self._sent(batch.items))  # nobody knows how long it really had
+            elif len(batch.items) == 1:
                 yield batch.items, Lost(self._reason(error))
             else:
                 self.waiting.extendleft(reversed(self._parts(batch.items, place, error)))

@@ -38,9 +38,13 @@ class RadialBasis(nn.Module):
         self.size = len(centers)
 
     def forward(self, distance: Tensor) -> Tensor:
-        z = (distance[..., None] - self.centers.to(distance.dtype)) * self.inverse_widths.to(distance.dtype)
+        z = distance[..., None] - self.centers.to(distance.dtype)
         # beyond, the numbers would be denormal, which cost a processor many times as much
-        return torch.exp((-0.5 * z * z).clamp(min=_NOTHING))
+        if torch.is_grad_enabled():
+            z = z * self.inverse_widths.to(distance.dtype)
+            return torch.exp((-0.5 * z * z).clamp(min=_NOTHING))
+        z.mul_(self.inverse_widths.to(distance.dtype))
+        return (-0.5 * z).mul_(z).clamp_(min=_NOTHING).exp_()
 
 
 class FourierFeatures(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from moldiff.config import LayersConfig
 from moldiff.nn.embedding import RadialBasis
-from moldiff.nn.linear import Linear, linear
+from moldiff.nn.linear import Linear, linear, plus
 from moldiff.nn.products import MatrixProducts, PairProducts
 
 
@@ -148,12 +148,14 @@ class PairMessages(nn.Module):
         sender, receiver = self.from_nodes(nodes).chunk(2, dim=-1)
         near, far = self.project(vectors).chunk(2, dim=-1)
         # projections of both atoms' vectors on the direction between them: what a distance cannot say about angles
-        angles = products.angles(near, far, geometry.directions)
-        # joined in the precision of the matrix products: half the memory traffic under autocast
-        joined = torch.cat([self.norm(pairs).to(angles.dtype), geometry.radial.to(angles.dtype), angles], dim=-1)
-        message = self.from_pair(joined) + receiver[:, :, None] + sender[:, None]
-        message = self.hidden.activated(nn.functional.silu(message))
-        message = message * pair_mask[..., None].to(message.dtype)
+        here, there = products.angles(near, far, geometry.directions)
+        # joined in the precision of the matrix products, half the memory traffic under autocast; and all at once: what
+        # is joined out of a transposed tensor is in an order of memory that is slow to join again
+        joined = torch.cat([self.norm(pairs).to(here.dtype), geometry.radial.to(here.dtype), here, there], dim=-1)
+        message = plus(plus(self.from_pair(joined), receiver[:, :, None]), sender[:, None])
+        message = self.hidden.activated(nn.functional.silu(message, inplace=not torch.is_grad_enabled()))
+        mask = pair_mask[..., None].to(message.dtype)
+        message = message * mask if torch.is_grad_enabled() else message.mul_(mask)
         update, attention, directions, vectors_weight = self.output(message).split(self.sizes, dim=-1)
         return message, update, attention, directions, vectors_weight
 

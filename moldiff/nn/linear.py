@@ -60,6 +60,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, activate: b
     return functional.silu(mapped) if activate else mapped
 
 
+def plus(x: Tensor, y: Tensor) -> Tensor:
+    """Return x + y, of x's number type; x, of which nobody else may know, is lost where there are no gradients."""
+    return x + y if torch.is_grad_enabled() else x.add_(y)
+
+
 def _knows(x: Tensor, weight: Tensor) -> bool:
     """Return True for what oneDNN can map: not empty, of one number type, of which it has products."""
     return _ONEDNN is not None and x.device.type == "cpu" and x.dtype == weight.dtype in _PRECISIONS and x.numel() > 0

@@ -16,8 +16,8 @@ from torch import Tensor
 class PairProducts(Protocol):
     """The two products of vectors and directions."""
 
-    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
-        """Return (B, N, N, 2 A): the vectors of both atoms of a pair along the direction between them.
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, N, N, A) twice: the vectors of each atom of a pair along the direction between them.
 
         Args:
             near, far: (B, N, M, A) vectors of the receiving and of the sending atom.
@@ -39,10 +39,10 @@ class PairProducts(Protocol):
 class MatrixProducts:
     """As products of matrices: best where every operation is run by itself."""
 
-    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
-        """Return (B, N, N, 2 A), see `PairProducts.angles`."""
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, N, N, A) twice, see `PairProducts.angles`."""
         there = directions.transpose(1, 2).contiguous() @ far
-        return torch.cat([directions @ near, there.transpose(1, 2)], dim=-1)
+        return directions @ near, there.transpose(1, 2)
 
     def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
         """Return (B, N, M, V), see `PairProducts.gathered`."""
@@ -54,11 +54,11 @@ class MatrixProducts:
 class SummedProducts:
     """Term by term, sums in the precision of the directions: for a compiler. Uncompiled, slow and large."""
 
-    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> Tensor:
-        """Return (B, N, N, 2 A), see `PairProducts.angles`."""
+    def angles(self, near: Tensor, far: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, N, N, A) twice, see `PairProducts.angles`."""
         along = directions[..., None]
         here, there = (near[:, :, None] * along).sum(-2), (far[:, None] * along).sum(-2)
-        return torch.cat([here, there], dim=-1).to(near.dtype)
+        return here.to(near.dtype), there.to(near.dtype)
 
     def gathered(self, to_direction: Tensor, to_vectors: Tensor, directions: Tensor, vectors: Tensor) -> Tensor:
         """Return (B, N, M, V), see `PairProducts.gathered`."""

@@ -4,11 +4,11 @@ A micro-batch has molecules of one padded width, which follows from a molecule's
 the arithmetic of a row does not depend on it. So what makes a molecule does not depend on how many are asked for or in
 which company it comes.
 
-On a CPU these are the multiples of four: measured on the built-in models at all their widths, the same bits at 4, 8, 12
-and 16 rows in float32 and bfloat16, others at 1, 2 and some odd numbers in float32. A test asks the processor that it
-runs on (`tests/sampling/test_microbatches.py`). On other devices nothing is taken for granted, and a micro-batch always
-has its full number of rows: as many as have a given number of pairs of atoms, so that a card is as busy with small
-molecules as with large ones.
+On a CPU these are the multiples of four: measured on the built-in models at all their widths, the same bits at every
+multiple up to 48 in float32 and bfloat16, others at 1, 2 and some odd numbers in float32. A test asks the processor
+that it runs on (`tests/sampling/test_microbatches.py`). On other devices nothing is taken for granted, and a
+micro-batch always has its full number of rows: as many as have a given number of pairs of atoms, so that a card is as
+busy with small molecules as with large ones.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import gc
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -27,14 +28,18 @@ from moldiff.threads import INLINE, Workers
 logger = logging.getLogger(__name__)
 
 # Rows of a micro-batch on a CPU, at most, by number type of the network, and pairs of padded atoms beyond which there
-# are fewer rows: what no longer fits into the cache is slower, row by row. Measured on the built-in models.
+# are fewer rows: what no longer fits into the cache is slower, row by row. Measured on the built-in models, with memory
+# as `_keep_freed_memory` leaves it; without, there were half as many.
 # A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less of both.
-ROWS = {torch.float32: 8, torch.bfloat16: 16}
-CPU_PAIRS = {torch.float32: 6300, torch.bfloat16: 10400}
+ROWS = {torch.float32: 32, torch.bfloat16: 48}
+CPU_PAIRS = {torch.float32: 10400, torch.bfloat16: 18500}
 PAIRS = {"cuda": 1 << 18, "mps": 1 << 16}  # of padded atoms, of a micro-batch on another device, at most
 USUAL_WIDTH = 32  # padded atoms
 
 _WIDE = 128  # padded atoms; a molecule that is wider than that has a micro-batch of its own on a CPU
+_LARGEST_MAPPED = (32 << 20) - (
+    64 << 10
+)  # bytes: glibc looks at 32 MiB at most, its own and PyTorch's margins included
 CPU_ROWS = 4  # a micro-batch on a CPU has a multiple of it: missing rows are made in vain
 
 Item = TypeVar("Item")
@@ -63,6 +68,8 @@ class MicroBatches:
         precision: torch.dtype = torch.float32,
         cpu_rows: int = ROWS[torch.float32],
     ) -> None:
+        if device.type == "cpu":
+            _keep_freed_memory()
         self.device, self.workers = device, workers
         self.by_pairs = rows is None and device.type != "cpu"
         self._cpu_pairs = math.inf
@@ -96,7 +103,8 @@ class MicroBatches:
     def run(
         self, items: Sequence[Item], widths: Sequence[int], work: Callable[[list[Item]], Sequence[Result]]
     ) -> Iterator[tuple[int, Result]]:
-        """Return (place, result) of every item: grouped by width, those of one width in order. Workers begin at once.
+        """Return (place, result) of every item: those of one width in order. Workers begin at once, with what costs
+        most, so that they end at about the same time.
 
         Args:
             items: what to work on.
@@ -150,13 +158,14 @@ class MicroBatches:
             begun = self.workers.map(work, self._filled(items, parts, budget))
 
     def _parts(self, members: Mapping[int, list[int]], budget: int) -> list[tuple[int, list[int]]]:
-        """Return (width, places) of parts of so many rows at most."""
-        return [
+        """Return (width, places) of parts of so many rows at most, those with the most pairs of atoms first."""
+        parts = [
             (width, some[first : first + rows])
             for width, some in sorted(members.items())
             for rows in (self._rows(width, budget),)
             for first in range(0, len(some), rows)
         ]
+        return sorted(parts, key=lambda part: -(part[0] ** 2) * len(part[1]))
 
     def _filled(
         self, items: Sequence[Item], parts: Sequence[tuple[int, list[int]]], budget: int
@@ -171,11 +180,24 @@ class MicroBatches:
         """Go on with fewer rows than did not fit, unless others have seen to that meanwhile, and free what can be."""
         if self.budget == budget:
             self.budget = budget // 2
+            if self.device.type == "cpu" and self.budget > CPU_ROWS:
+                self.budget -= self.budget % CPU_ROWS
             left = self.rows_of(width)
             logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", left)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep what is freed for what is asked for next, for which it takes the size of freed blocks as a sign.
+
+    It gives freed memory back beyond twice the largest block that was mapped for itself and freed. In a network that is
+    a few MiB, soon reached, and every page that is asked for anew costs a fault: half as much time again. So a block of
+    the largest size that counts is freed, no page of which was touched. Elsewhere this does nothing.
+    """
+    torch.empty(_LARGEST_MAPPED, dtype=torch.uint8)  # freed at once
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -124,7 +124,7 @@ class MoleculeSampler:
         return self.micro_batches.rows
 
     def draw(self, first: int, count: int) -> Iterator[RawSample]:
-        """Return draws first .. first + count - 1, grouped by width, not in order; workers begin with them at once."""
+        """Return draws first .. first + count - 1, not in order; workers begin with them at once."""
         items, widths = self._items(first, count)
         return (draw for _, draw in self.micro_batches.run(items, widths, self._micro_batch))
 
@@ -252,7 +252,7 @@ class TaskRunner:
         self.sampler, self.walk = sampler, walk
 
     def run(self, tasks: Sequence[Task]) -> Iterator[RawSample]:
-        """Return a draw for each task, its number the task's key; grouped by width, those of one width in order."""
+        """Return a draw for each task, its number the task's key; those of one width in order."""
         widths = [bucket_width(len(task.arrays.atom_type)) for task in tasks]
         return (draw for _, draw in self.sampler.micro_batches.run(tasks, widths, self._micro_batch))
 

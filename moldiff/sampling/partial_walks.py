@@ -68,7 +68,7 @@ class PartialWalks:
         return cls(sampler, torch.cat([times, torch.zeros(1, dtype=torch.float64)]), own.origin)
 
     def run(self, draws: Sequence[RawSample], walk: int, keys: Sequence[int] | None = None) -> Iterator[RawSample]:
-        """Yield a new draw for each draw that has arrays, grouped by width.
+        """Yield a new draw for each draw that has arrays, not in order.
 
         It is a function of the draw, its key and the walk's number, not of its batch.
 

@@ -4,14 +4,15 @@
 
 Each cell is one `moldiff generate` as a user types it, all options at their default, on one thread of PyTorch: start,
 drawing, chemistry, files. CPU seconds are those of the command and of the worker process that it starts. Other work on
-the machine adds to them, though less than to wall seconds: the least of some repeats counts. Memory is the sum of the
-peaks of both processes, as Linux counts them. A finished cell is a row of cells.csv in the working folder; started
-again, the script goes on where it was.
+the machine adds to them, though less than to wall seconds: the least of some repeats counts. Memory is the most that
+both processes hold at a time, pages that they share counted once. A finished cell is a row of cells.csv in the working
+folder; started again, the script goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import json
 import os
@@ -19,7 +20,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -42,17 +44,39 @@ LOOK_EVERY = 0.2  # seconds
 KIB = 2**20  # of one GiB
 
 
-def peaks(pid: int) -> Iterator[tuple[int, int]]:
-    """Yield process and peak of its memory so far, KiB, of a process and all that it started and that are there."""
+def processes(pid: int) -> Iterator[int]:
+    """Yield a process and all that it started, those that are there."""
     folder = Path("/proc") / str(pid)
-    try:
-        status = (folder / "status").read_text(encoding="utf-8")
-        children = [text for path in folder.glob("task/*/children") for text in path.read_text().split()]
-    except OSError:  # it has ended
-        return
-    yield from ((pid, int(line.split()[1])) for line in status.splitlines() if line.startswith("VmHWM:"))
-    for child in children:
-        yield from peaks(int(child))
+    if folder.exists():
+        yield pid
+        with contextlib.suppress(OSError):  # it has ended
+            for path in list(folder.glob("task/*/children")):
+                for child in path.read_text(encoding="utf-8").split():
+                    yield from processes(int(child))
+
+
+def held(pids: Iterable[int]) -> int:
+    """Return the memory that processes hold together, KiB. Pages of a file that they share, a library say, count once:
+    as many as the process holds that holds most of them."""
+    own, of_files = 0, dict[str, int]()
+    for pid in pids:
+        try:
+            lines = (Path("/proc") / str(pid) / "smaps").read_text(encoding="utf-8").splitlines()
+        except OSError:  # it has ended, or there is no such thing
+            continue
+        here: Counter[str] = Counter()
+        name = ""
+        for line in lines:
+            key, _, rest = line.partition(" ")
+            if key == "Rss:":
+                here[name] += int(rest.split()[0])
+            elif key == "Anonymous:":
+                here[name] -= int(rest.split()[0])
+                own += int(rest.split()[0])
+            elif not key.endswith(":"):
+                name = line.split(maxsplit=5)[5] if line.count("/") else ""
+        of_files |= {name: max(size, of_files.get(name, 0)) for name, size in here.items()}
+    return own + sum(of_files.values())
 
 
 def measured(words: Sequence[str], checkout: Path | None = None) -> dict[str, str]:
@@ -62,14 +86,14 @@ def measured(words: Sequence[str], checkout: Path | None = None) -> dict[str, st
         words: behind ``moldiff``.
         checkout: folder whose package is meant; None = the one that is installed.
     """
-    started, seen = time.perf_counter(), dict[int, int]()
+    started, memory = time.perf_counter(), 0
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     if checkout is not None:
         environment["PYTHONPATH"] = str(checkout)
     process = subprocess.Popen([sys.executable, "-m", "moldiff", *words], env=environment, cwd=checkout)
     pid = 0
     while not pid:
-        seen |= dict(peaks(process.pid))
+        memory = max(memory, held(processes(process.pid)))
         time.sleep(LOOK_EVERY)
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -77,7 +101,7 @@ def measured(words: Sequence[str], checkout: Path | None = None) -> dict[str, st
         where = "" if checkout is None else f"{checkout}: "
         raise SystemExit(f"{where}moldiff {' '.join(words)} ended with status {process.returncode}")
     # what rusage calls the largest size begins with that of this process, which the command is a copy of at first
-    memory = sum(seen.values()) or usage.ru_maxrss
+    memory = memory or usage.ru_maxrss
     return {
         "cpu": f"{usage.ru_utime + usage.ru_stime:.2f}",
         "wall": f"{time.perf_counter() - started:.2f}",
@@ -196,8 +220,9 @@ def page(rows: Sequence[Mapping[str, str]], arguments: argparse.Namespace) -> st
         "",
         "Each row is a whole `moldiff generate` with default options: start, drawing, chemistry, files. CPU seconds "
         "are those of the command and its worker process, the least of the repeats. All of it was taken while other "
-        "jobs ran on the same machine: wall seconds say little, CPU seconds are rather too many. Memory: the sum of "
-        "the peaks of both processes. CPU seconds a molecule, by size: between the two numbers of molecules, so that "
+        "jobs ran on the same machine: wall seconds say little, CPU seconds are rather too many. Memory: the most "
+        "that both hold at a time, shared pages counted once. CPU seconds a molecule, by size: between the two numbers "
+        "of molecules, so that "
         "the start does not count. Valid: of the larger number, plain draws (argmax, no retries).",
         "",
         f"![cost against size and number]({arguments.out.with_suffix('.png').name})",

@@ -85,7 +85,8 @@ def page(found: Sequence[Timed], arguments: argparse.Namespace) -> str:
         f"{torch.__version__}. {arguments.note}".rstrip(),
         "",
         "CPU seconds of whole `moldiff generate` runs, start and files included, median of the rounds; ratios of "
-        "neighbouring runs, median and range; memory: the sum of the peaks of the command and its worker.",
+        "neighbouring runs, median and range; memory: the most that the command and its worker hold at a time, "
+        "shared pages counted once.",
         "",
         "| model | molecules | old, CPU s | new, CPU s | times as fast | old, GiB | new, GiB |",
         "|---" * 7 + "|",

@@ -43,7 +43,8 @@ def measure_kills(share: Share) -> Iterator[Finding]:
     if outcome is None:
         yield Finding("killed commands: their test cannot run", holds=None)
     else:
-        figure = f"at least {each} kills of each of {outcome.passed + len(outcome.failed)} commands ({_GENERATING} generate), "
+        commands = outcome.passed + len(outcome.failed)
+        figure = f"at least {each} kills of each of {commands} commands ({_GENERATING} generate), "
         figure += f"files differ in {', '.join(outcome.failed)}" if outcome.failed else "all files the same bytes"
         yield Finding(figure, holds=not outcome.failed, whole=share.whole)
     found, _ = kill_runs(SAMPLE, share.of(200), workers=1)

@@ -70,7 +70,7 @@ def test_a_folder_without_the_keys_has_the_numbers_of_the_first_models(
     assert old.scales == Scales(1.3, 18, 20)
     assert method(old.sampling) == (20, "dpmpp_sde", "window")
     assert method(old.sampling.conformers) == (25, "ddpm", "uniform")
-    assert (old.sampling.rows, old.sampling.window_start, old.sampling.fragment_redraw) == (8, 1.35, 15)
+    assert (old.sampling.rows, old.sampling.window_start, old.sampling.fragment_redraw) == (32, 1.35, 15)
     assert old.sampling.temperature == old.model.diffusion.temperature == 1
 
 
@@ -125,7 +125,7 @@ def test_defaults_are_those_of_the_samplers_own_tables() -> None:
     assert DEFAULT_SAMPLING.rows == ROWS[torch.float32]
 
 
-@pytest.mark.parametrize(("rows", "expected"), [(8, ROWS), (2, {key: rows // 4 for key, rows in ROWS.items()})])
+@pytest.mark.parametrize(("rows", "expected"), [(32, ROWS), (8, {key: rows // 4 for key, rows in ROWS.items()})])
 def test_rows_follow_the_model_on_a_cpu(rows: int, expected: dict[torch.dtype, int]) -> None:
     for precision, wanted in expected.items():
         assert MicroBatches(CPU, precision=precision, cpu_rows=rows).rows_of(12) == wanted

@@ -65,8 +65,9 @@ def test_both_forms_give_the_same_number_type() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         one, other = (products.angles(near, far, directions) for products in (MatrixProducts(), SummedProducts()))
         sums = [products.gathered(*weights, directions, vectors) for products in (MatrixProducts(), SummedProducts())]
-    assert one.dtype == other.dtype == torch.bfloat16
-    torch.testing.assert_close(one, other, rtol=0.03, atol=0.03)
+    for matrices, terms in zip(one, other, strict=True):
+        assert matrices.dtype == terms.dtype == torch.bfloat16
+        torch.testing.assert_close(matrices, terms, rtol=0.03, atol=0.03)
     torch.testing.assert_close(sums[0].float(), sums[1].float(), rtol=0.03, atol=0.1)
 
 

@@ -35,6 +35,16 @@ def test_radial_functions_are_dense_where_bonds_are() -> None:
     assert bool((centers.diff() > 0).all())
 
 
+def test_radial_functions_are_the_same_with_gradients_and_without() -> None:
+    basis, distance = RadialBasis(), torch.linspace(0, 20, 2001)
+    before = distance.clone()
+    with torch.no_grad():
+        without = basis(distance)
+    assert torch.equal(without, basis(distance)) and torch.equal(distance, before)
+    z = (distance[:, None] - basis.centers) * basis.inverse_widths
+    torch.testing.assert_close(without, torch.exp(-0.5 * z**2), rtol=1e-5, atol=1e-30)
+
+
 def test_every_distance_is_seen_and_told_from_its_neighbours() -> None:
     basis = RadialBasis().double()
     distance = torch.linspace(0, 12, 2401, dtype=torch.float64)

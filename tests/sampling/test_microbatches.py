@@ -1,5 +1,9 @@
 """Rows of a micro-batch on a CPU: at multiples of four, what comes of a molecule is the same to the last bit."""
 
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -10,7 +14,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext
-from moldiff.sampling.microbatches import CPU_ROWS, PAIRS, USUAL_WIDTH, MicroBatches
+from moldiff.sampling.microbatches import CPU_ROWS, PAIRS, ROWS, USUAL_WIDTH, MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 
@@ -21,7 +25,7 @@ SIZES = {"qm9": (9, 15, 18, 22, 27), "drugs": (14, 22, 30)}
 @pytest.mark.parametrize(("name", "size"), [(name, size) for name, sizes in SIZES.items() for size in sizes])
 def test_a_row_does_not_depend_on_the_number_of_rows(name: str, size: int, precision: str) -> None:
     """The built-in models, twice (the second time with self-conditioning), half-way down."""
-    model, most = moldiff.load(name, device="cpu", precision=precision).model, 16
+    model, most = moldiff.load(name, device="cpu", precision=precision).model, max(ROWS.values())
     template = empty_batch(torch.full((most,), size), torch.arange(most), bucket_width(size), len(model.conditions))
     levels = model.schedule.levels(torch.full((most,), 0.5, dtype=torch.float64))
     context = SamplerContext(model.denoiser, model.diffusion, model.schedule, template.properties, NoiseSource(0))
@@ -52,8 +56,8 @@ def test_on_a_card_rows_follow_from_pairs_and_are_always_full() -> None:
 
     found = list(batches.run(list(range(8)), [10] * 6 + [15, 30], work))
     assert sorted(found) == [(place, 10 * place) for place in range(8)]
-    # 5 rows of 10 atoms, 2 of 15; 30 atoms are more than there should be, and one at a time
-    assert seen == [[0, 1, 2, 3, 4], [5] * 5, [6, 6], [7]]
+    # 5 rows of 10 atoms, 2 of 15; 30 atoms are more than there should be, and one at a time; the most work first
+    assert seen == [[7], [0, 1, 2, 3, 4], [6, 6], [5] * 5]
 
 
 def test_on_a_cpu_a_very_wide_molecule_has_a_micro_batch_of_its_own() -> None:
@@ -70,10 +74,10 @@ def test_on_a_cpu_a_very_wide_molecule_has_a_micro_batch_of_its_own() -> None:
 
 def test_on_a_cpu_wider_molecules_have_fewer_rows_multiples_of_four() -> None:
     cpu, widths = torch.device("cpu"), (8, 24, 28, 32, 36, 64, 128, 144)
-    assert [MicroBatches(cpu).rows_of(width) for width in widths] == [8, 8, 8, 4, 4, 4, 4, 1]
+    assert [MicroBatches(cpu).rows_of(width) for width in widths] == [32, 16, 12, 8, 8, 4, 4, 1]
     half = MicroBatches(cpu, precision=torch.bfloat16)
-    assert [half.rows_of(width) for width in widths] == [16, 16, 12, 8, 8, 4, 4, 1]
-    assert [MicroBatches(cpu, cpu_rows=16).rows_of(width) for width in widths] == [16, 16, 16, 12, 8, 4, 4, 1]
+    assert [half.rows_of(width) for width in widths] == [48, 32, 20, 16, 12, 4, 4, 1]
+    assert [MicroBatches(cpu, cpu_rows=64).rows_of(width) for width in widths] == [64, 36, 24, 20, 16, 4, 4, 1]
     assert [MicroBatches(cpu, rows=6).rows_of(width) for width in widths] == [6] * 7 + [1], "as it is asked for"
     assert MicroBatches(torch.device("cuda"), rows=6).rows_of(144) == 6
     half.budget = 2  # memory does not suffice for more
@@ -111,3 +115,34 @@ def test_a_draw_that_is_watched_is_made_in_as_many_rows_as_at_first(
     list(sampler.draw(0, 1))
     sampler.watch(0, lambda *_: None)
     assert made[0] == made[1] == PAIRS["cuda"] // bucket_width(9) ** 2
+
+
+def test_after_a_shortage_rows_are_still_a_multiple_of_four() -> None:
+    batches, seen = MicroBatches(torch.device("cpu"), precision=torch.bfloat16), list[int]()
+
+    def work(items: list[int]) -> list[int]:
+        seen.append(len(items))
+        if len(items) > 4:
+            raise MemoryError
+        return items
+
+    assert sorted(place for place, _ in batches.run(range(48), [12] * 48, work)) == list(range(48))
+    assert seen[:4] == [48, 24, 12, 4] and set(seen[4:]) == {4}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_memory_that_was_freed_is_used_again() -> None:
+    code = (
+        "import resource, torch\n"
+        "from moldiff.sampling.microbatches import MicroBatches\n"
+        "def faults():\n    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "def work():\n    return [torch.ones(5 << 18) for _ in range(4)]\n"  # 5 MiB each
+        "torch.set_num_threads(1)\n"
+        "MicroBatches(torch.device('cpu'))\n"
+        "del_ = [work() and None for _ in range(3)]\n"
+        "first = faults()\n"
+        "del_ = [work() and None for _ in range(20)]\n"
+        "print(faults() - first)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(ran.stdout) < 5000, "20 MiB are 5120 pages"

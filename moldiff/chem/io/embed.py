@@ -19,8 +19,8 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
     Args:
         mol: sanitised molecule; existing coordinates are ignored.
         seed: seed of ETKDGv3; the same seed gives the same conformer.
-        timeout_s: limit of the embedding in whole seconds (0 = none). RDKit checks it between its attempts; the set-up
-            before them grows with the cube of the size, to about 7 s for 900 atoms.
+        timeout_s: limit of the embedding in whole seconds of processor time (0 = none). RDKit looks at the clock
+            between its attempts; the set-up before them grows with the cube of the size, to about 7 s for 900 atoms.
 
     Returns:
         (molecule, "") or (None, reason). A molecule without MMFF94s parameters is relaxed with UFF.
@@ -44,19 +44,25 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
 
 
 def _place(mol: Chem.Mol, seed: int, timeout_s: int) -> bool:
-    """Embed in place; large flexible molecules often need random starting coordinates, so these are tried second."""
-    deadline = time.monotonic() + timeout_s
-    for random_start in (False, True):
-        left = math.ceil(deadline - time.monotonic())
+    """Embed in place; large flexible molecules often need random starting coordinates, so these are tried second. The
+    limit is one of processor time: RDKit looks at the clock, which also goes on while the process is stopped."""
+    begun = time.thread_time()
+    starts = [True, False]
+    while starts:
+        left = math.ceil(timeout_s - (time.thread_time() - begun))
         if timeout_s and left <= 0:
             break
         parameters = rdDistGeom.ETKDGv3()
         parameters.randomSeed = seed
         parameters.timeout = left if timeout_s else 0
         parameters.numThreads = 1
-        parameters.useRandomCoords = random_start
+        parameters.useRandomCoords = starts[-1]
+        clock, used = time.monotonic(), time.thread_time()
         if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
             return True
+        waited, used = time.monotonic() - clock, time.thread_time() - used
+        if not timeout_s or waited < left or used > waited / 2:
+            starts.pop()
     return False
 
 

@@ -36,7 +36,7 @@ from moldiff.generation.decoding.integer_program import AtomStates, Choices, Int
 from moldiff.sampling.demands import NO_CONSTRAINTS, DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
-_OPTIMAL, _INFEASIBLE = 0, 2  # scipy's status codes
+_OPTIMAL, _LIMIT, _INFEASIBLE = 0, 1, 2  # scipy's status codes
 FIRST_COST = 4.0  # nats; choices dearer than this are tried only if a molecule needs them
 _COST_FACTOR = 2.0
 _ROUNDING = 1e-9
@@ -49,7 +49,7 @@ class Limits:
     Attributes:
         floor: a bond less probable than this is never formed.
         nodes: branch-and-bound nodes over all solves. The same on every machine.
-        seconds: wall time over all solves, a safety net: a molecule that meets it may be decoded on a faster machine.
+        seconds: processor time over all solves, a safety net: what meets it may be decoded on a faster machine.
     """
 
     floor: float = 1e-8
@@ -129,7 +129,7 @@ class _Search:
     ) -> None:
         self.choices, self.explicit, self.total_charge, self.limits = choices, explicit_hydrogens, total_charge, limits
         self.constraints = constraints
-        self.deadline = time.monotonic() + limits.seconds
+        self.deadline = time.thread_time() + limits.seconds
         self.nodes = 0
         self.fragments: list[np.ndarray] = []  # (n,) bool each: a bond must leave these atoms
         self.stopped = ""
@@ -152,8 +152,11 @@ class _Search:
         """Return the integer values of the optimum, None if there is none or a limit was met."""
         from scipy.optimize import Bounds, LinearConstraint, milp
 
-        nodes_left, seconds_left = self.limits.nodes - self.nodes, self.deadline - time.monotonic()
-        if nodes_left > 0 and seconds_left > 0:
+        while True:
+            nodes_left, seconds_left = self.limits.nodes - self.nodes, self.deadline - time.thread_time()
+            if nodes_left <= 0 or seconds_left <= 0:
+                break
+            clock = time.monotonic()
             result = milp(
                 programme.costs,
                 integrality=np.ones(len(programme.costs)),
@@ -167,13 +170,17 @@ class _Search:
                     "time_limit": seconds_left,
                 },
             )
+            waited, used = time.monotonic() - clock, seconds_left - (self.deadline - time.thread_time())
+            if result.status == _LIMIT and waited >= seconds_left and used < waited / 2:
+                continue  # the clock went on while the process was stopped
             self.nodes += int(result.mip_node_count or 0)
             if result.status == _OPTIMAL:
                 values: np.ndarray = np.rint(result.x).astype(np.int64)
                 return values
             if result.status == _INFEASIBLE:
                 return None
-        late = time.monotonic() >= self.deadline
+            break
+        late = self.nodes < self.limits.nodes
         self.stopped = f"time limit of {self.limits.seconds:g} s" if late else f"limit of {self.limits.nodes} nodes"
         return None
 

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from moldiff.chem.filters.validity import check
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io import embed as module
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.records import read_records
@@ -91,3 +93,35 @@ def test_xyz_text() -> None:
     assert geometry.symbols == ("H", "H") and geometry.pos[1, 2] == 0.74 and geometry.smiles == ""
     for text in ("", "2\n\nH 0 0 0\n", "x\n\n", "1\n\nH 0 0\n", "1\n\nH a b c\n", "0\n\n"):
         assert parse_xyz(text) == "xyz: not an atom count followed by that many atoms"
+
+
+class StoppedClock:
+    """A clock of the wall that jumps, and processor time that does not."""
+
+    def __init__(self) -> None:
+        self.jumped = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.jumped
+
+    thread_time = staticmethod(time.thread_time)
+
+
+def test_an_embedding_during_which_the_process_was_stopped_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, starts = StoppedClock(), list[bool]()
+    place = rdDistGeom.EmbedMolecule
+
+    def stopped(mol: Chem.Mol, parameters: rdDistGeom.EmbedParameters) -> int:
+        starts.append(parameters.useRandomCoords)
+        if len(starts) == 1:  # RDKit sees that its time is over, and gives up
+            clock.jumped = 100.0
+            return -1
+        return int(place(mol, parameters))
+
+    mol, expected = Chem.MolFromSmiles("CCO"), embed(Chem.MolFromSmiles("CCO"), 7, 30)[0]
+    assert expected is not None
+    monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(module.rdDistGeom, "EmbedMolecule", stopped)
+    found, reason = embed(mol, 7, 30)
+    assert (starts, reason) == ([False, False], "")
+    assert found is not None and Chem.MolToMolBlock(found) == Chem.MolToMolBlock(expected)

@@ -1,10 +1,13 @@
 """The integer programme: against brute force on small molecules, and on real molecules whose prediction is spoilt."""
 
 import itertools
+import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import scipy.optimize
 from rdkit import Chem
 
 from moldiff.arrays import LogProbabilities, MolArrays
@@ -531,6 +534,26 @@ def test_meeting_a_limit_is_a_reason() -> None:
     assert (late.solution, late.reason) == (None, "time limit of 0.01 s")
     far = decode_structured(beliefs, FULL, states_of(FULL), 0, Limits(nodes=1))
     assert (far.solution, far.reason) == (None, "limit of 1 nodes")
+
+
+def test_a_search_during_which_the_process_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    beliefs, calls = random_beliefs(5, FULL, 0), 0
+    expected = decode_structured(beliefs, FULL, states_of(FULL), 0)
+    solve, monotonic = scipy.optimize.milp, time.monotonic
+
+    def stopped(*arguments: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls > 1:
+            return solve(*arguments, **options)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 100)  # HiGHS sees that its time is over
+        return SimpleNamespace(status=1, x=None, mip_node_count=5)
+
+    monkeypatch.setattr(scipy.optimize, "milp", stopped)
+    found = decode_structured(beliefs, FULL, states_of(FULL), 0)
+    assert calls > 1 and expected.solution is not None and found.solution is not None
+    assert found.reason == expected.reason
+    assert np.array_equal(found.solution.bonds, expected.solution.bonds)
 
 
 def test_what_is_not_a_number_is_a_reason() -> None:
