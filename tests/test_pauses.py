@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import moldiff
 from moldiff import pauses as module
 from moldiff.pauses import Pauses
 
@@ -92,7 +93,13 @@ def test_what_was_stopped_and_goes_on_loses_nothing(work: str, count: int, deadl
     """As by Ctrl-Z, for longer than an item may take."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT) % (work, count, deadline))
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(moldiff.__file__).parents[1])},
+    )
     assert process.stdout is not None and process.stdout.readline() == "begun\n"
     time.sleep(3.0)
     os.killpg(process.pid, signal.SIGSTOP)
