@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -39,7 +40,10 @@ def measure_kills(share: Share) -> Iterator[Finding]:
         yield Finding("kills at many moments (--long)", holds=None)
         return
     each = -(-share.of(200) // _GENERATING)
-    outcome = run_tests([_RESUMED], ["--kills", str(each)]).get(_RESUMED)
+    with ThreadPoolExecutor(1) as beside:  # both wait for processes, one at a time each
+        screening = beside.submit(kill_runs, SAMPLE, share.of(200), workers=1)
+        outcome = run_tests([_RESUMED], ["--kills", str(each)]).get(_RESUMED)
+        found, _ = screening.result()
     if outcome is None:
         yield Finding("killed commands: their test cannot run", holds=None)
     else:
@@ -47,7 +51,6 @@ def measure_kills(share: Share) -> Iterator[Finding]:
         figure = f"at least {each} kills of each of {commands} commands ({_GENERATING} generate), "
         figure += f"files differ in {', '.join(outcome.failed)}" if outcome.failed else "all files the same bytes"
         yield Finding(figure, holds=not outcome.failed, whole=share.whole)
-    found, _ = kill_runs(SAMPLE, share.of(200), workers=1)
     same = sum(one.same == len(TABLES) for one in found)
     yield Finding(
         f"{same} of {len(found)} killed screening runs: all tables the same bytes", same == len(found), share.whole
