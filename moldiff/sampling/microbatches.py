@@ -149,7 +149,7 @@ class MicroBatches:
                 yield from zip(places, found, strict=False)  # the rest repeats the last
                 done += 1
                 continue
-            self._halve(budget, width)
+            self._halve(budget, width, len(places))
             left: dict[int, list[int]] = {}
             for width, places in parts[done:]:
                 left.setdefault(width, []).extend(places)
@@ -173,20 +173,26 @@ class MicroBatches:
         """Yield the items of each part, the last one repeated as often as the device needs it."""
         for width, places in parts:
             rows, some = self._rows(width, budget), [items[place] for place in places]
-            whole = -(-len(some) // CPU_ROWS) * CPU_ROWS if self.device.type == "cpu" else rows
+            whole = _whole(len(some)) if self.device.type == "cpu" else rows
             yield some + some[-1:] * (min(whole, rows) - len(some))
 
-    def _halve(self, budget: int, width: int) -> None:
+    def _halve(self, budget: int, width: int, count: int) -> None:
         """Go on with fewer rows than did not fit, unless others have seen to that meanwhile, and free what can be."""
         if self.budget == budget:
-            self.budget = budget // 2
-            if self.device.type == "cpu" and self.budget > CPU_ROWS:
+            on_cpu = self.device.type == "cpu"
+            self.budget = (min(budget, _whole(count)) if on_cpu else budget) // 2
+            if on_cpu and self.budget > CPU_ROWS:
                 self.budget -= self.budget % CPU_ROWS
             left = self.rows_of(width)
             logger.warning("out of memory: going on with %d molecules at a time (last digits may differ)", left)
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
+
+
+def _whole(count: int) -> int:
+    """Return the rows that a CPU takes for so many molecules."""
+    return -(-count // CPU_ROWS) * CPU_ROWS
 
 
 @cache

@@ -228,7 +228,7 @@ def test_what_was_done_before_memory_ran_out_stands() -> None:
         return [10 * item for item in items]
 
     batches = MicroBatches(torch.device("cpu"), rows=4)
-    found = list(batches.run(list(range(11)), [1] * 8 + [2] * 3, work))
+    found = list(batches.run(list(range(11)), [2] * 8 + [1] * 3, work))
     assert found == [(place, 10 * place) for place in range(11)]
     assert done == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9], [10, 10]]
     assert batches.rows == 2
