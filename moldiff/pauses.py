@@ -12,6 +12,11 @@ _TICK_S = 0.5
 _LONG_S = 2.0  # between two ticks: more than a busy machine makes of them
 
 
+def stood_still(waited: float, used: float) -> bool:
+    """Return True if, by its processor time, work cannot have been at it for most of the seconds that it took."""
+    return used < waited / 2
+
+
 class Pauses:
     """A thread that looks at the clock again and again, and so sees when it could not.
 

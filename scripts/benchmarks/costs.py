@@ -12,7 +12,6 @@ folder; started again, the script goes on where it was.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
 import json
 import os
@@ -35,6 +34,7 @@ from moldiff.files import atomic_writer, write_text
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from scripts.benchmarks.cells import Cells
+from scripts.benchmarks.watched import children
 
 KEY = ("model", "model_sha256", "seed", "n_atoms", "n", "repeat")
 COLUMNS = (*KEY, "cpu", "wall", "memory", "valid", "evaluations", "precision", "date")
@@ -46,13 +46,10 @@ KIB = 2**20  # of one GiB
 
 def processes(pid: int) -> Iterator[int]:
     """Yield a process and all that it started, those that are there."""
-    folder = Path("/proc") / str(pid)
-    if folder.exists():
+    if (Path("/proc") / str(pid)).exists():
         yield pid
-        with contextlib.suppress(OSError):  # it has ended
-            for path in list(folder.glob("task/*/children")):
-                for child in path.read_text(encoding="utf-8").split():
-                    yield from processes(int(child))
+        for child in children(pid):
+            yield from processes(child)
 
 
 def held(pids: Iterable[int]) -> int:

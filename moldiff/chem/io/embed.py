@@ -9,6 +9,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
 from moldiff.chem.sanitize import MAX_ATOMS, short_message
+from moldiff.pauses import stood_still
 
 MMFF_ITERATIONS = 1000
 
@@ -61,7 +62,7 @@ def _place(mol: Chem.Mol, seed: int, timeout_s: int) -> bool:
         if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
             return True
         waited, used = time.monotonic() - clock, time.thread_time() - used
-        if not timeout_s or waited < left or used > waited / 2:
+        if not timeout_s or waited < left or not stood_still(waited, used):
             starts.pop()
     return False
 

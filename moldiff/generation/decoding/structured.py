@@ -33,6 +33,7 @@ import numpy as np
 
 from moldiff.arrays import LogProbabilities
 from moldiff.generation.decoding.integer_program import AtomStates, Choices, IntegerProgram, Solution
+from moldiff.pauses import stood_still
 from moldiff.sampling.demands import NO_CONSTRAINTS, DecodingConstraints
 from moldiff.vocabulary import Vocabulary
 
@@ -171,7 +172,7 @@ class _Search:
                 },
             )
             waited, used = time.monotonic() - clock, seconds_left - (self.deadline - time.thread_time())
-            if result.status == _LIMIT and waited >= seconds_left and used < waited / 2:
+            if result.status == _LIMIT and waited >= seconds_left and stood_still(waited, used):
                 continue  # the clock went on while the process was stopped
             self.nodes += int(result.mip_node_count or 0)
             if result.status == _OPTIMAL:
