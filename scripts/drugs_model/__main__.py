@@ -135,12 +135,13 @@ class Training:
             data, self.device, properties=model.conditions, vocabulary=model.vocabulary, absent_as_unknown=True
         )
 
-    def step(self, mix: Mapping[str, float], rates: tuple[float, float], fine: float) -> None:
-        """Take one step on a batch of a source that is drawn by its share."""
+    def step(self, stage: Stage, mix: Mapping[str, float], rates: tuple[float, float]) -> None:
+        """Take one step of a stage on a batch of a source that is drawn by its share."""
         names = [name for name in mix if name != OWN or self.own is not None]
         shares = np.array([mix[name] for name in names])
         name = names[self.generator.choice(len(names), p=shares / shares.sum())]
-        self.trainer.set_step(name, rates, fine if name == MMFF else 1.0)
+        positions = {MMFF: (1.0, stage.fine), GFN2: (1.0, 1.0), OWN: (stage.own_positions, stage.own_positions)}
+        self.trainer.set_step(name, rates, positions[name])
         if name == OWN:
             assert self.own is not None
             self.trainer.step_on_states(*self.own.batch(self.rows))
@@ -163,7 +164,7 @@ class Training:
             high, low = stage.factor
             fall = math.sqrt(max(0.0, share - stage.hold) / (1 - stage.hold))
             factor = (high + (low - high) * fall) * min(1.0, (number + 1) / stage.warm)
-            self.step(stage.mix, (rates[0] * factor, rates[1] * factor), stage.fine)
+            self.step(stage, stage.mix, (rates[0] * factor, rates[1] * factor))
             number += 1
             if number % every:
                 continue
@@ -218,7 +219,7 @@ class Training:
         walks = self.draw(stage.draws, stage.evaluations, NO_WISH, True, self.options.seed + self.steps)
         without = dict(stage.mix) if self.own else {name: share for name, share in stage.mix.items() if name != OWN}
         high = (stage.rates[0] * stage.factor[0], stage.rates[1] * stage.factor[0])
-        meanwhile = None if not self.cuda else lambda: self.step(without, high, stage.fine)
+        meanwhile = None if not self.cuda else lambda: self.step(stage, without, high)
         verdicts = self.judge(walks, stage.name, True, meanwhile)
         unusual = {key for key, verdict in verdicts.items() if not _is_usual(verdict)}
         for _ in range(stage.repairs):

@@ -87,7 +87,7 @@ class Trainer:
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         self.weights = torch.tensor(WEIGHTS, device=device)
         self.kind = torch.zeros(len(kinds), device=device)
-        self.fine = torch.ones((), device=device)  # weight of the coordinates' loss below COARSE_GEOMETRY
+        self.positions = torch.ones(2, device=device)  # weights of coordinates' losses: above COARSE_GEOMETRY, below
         self.sums = torch.zeros(len(kinds), len(FIELDS) + 2, device=device)  # losses, gradient norm, steps
         self._inputs: dict[int, Inputs] = {}
         self._captured: dict[tuple[Any, ...], tuple[Any, Any]] = {}
@@ -135,11 +135,18 @@ class Trainer:
             pairs + pairs.mT,
         )
 
-    def set_step(self, kind: str, rates: tuple[float, float], fine: float) -> None:
-        """Say what the next step is of: its source, the rates of AdamW and Muon, the weight of fine coordinates."""
+    def set_step(self, kind: str, rates: tuple[float, float], positions: tuple[float, float]) -> None:
+        """Say what the next step is of.
+
+        Args:
+            kind: its source.
+            rates: of AdamW and Muon.
+            positions: weights of the coordinates' loss where the noise is at least COARSE_GEOMETRY, and below.
+        """
         self.kind.zero_()
         self.kind[self.kinds.index(kind)] = 1.0
-        self.fine.fill_(fine)
+        for place, weight in enumerate(positions):
+            self.positions[place].fill_(weight)
         for optimizer, rate in zip(self.optimizers, rates, strict=True):
             set_learning_rates([optimizer], rate)
 
@@ -196,9 +203,10 @@ class Trainer:
 
     def _update(self, clean: MolBatch, levels: Levels, prediction: MolPrediction) -> None:
         losses = self.model.diffusion.loss(clean, levels, prediction)
-        fine = torch.where(levels.sigma < COARSE_GEOMETRY, self.fine, torch.ones_like(self.fine)).float()
-        means = torch.stack([(losses[field] * (fine if field == "pos" else 1.0)).mean() for field in FIELDS])
-        (means * self.weights).sum().backward()
+        positions = torch.where(levels.sigma < COARSE_GEOMETRY, self.positions[1], self.positions[0])
+        means = torch.stack([losses[field].mean() for field in FIELDS])
+        taught = torch.stack([(losses[field] * (positions if field == "pos" else 1.0)).mean() for field in FIELDS])
+        (taught * self.weights).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
         for optimizer in self.optimizers:
             optimizer.step()

@@ -36,7 +36,7 @@ def test_steps_lower_the_loss_and_count_by_source(tiny_model: MoleculeModel) -> 
     clean = noisy(model)
     losses = []
     for number in range(60):
-        training.set_step("a" if number % 2 else "b", (3e-3, 3e-3), 1.0)
+        training.set_step("a" if number % 2 else "b", (3e-3, 3e-3), (1.0, 1.0))
         training.step_on_data(clean, bool(number % 3))
         if number % 20 == 19:
             found = training.read()
@@ -46,6 +46,24 @@ def test_steps_lower_the_loss_and_count_by_source(tiny_model: MoleculeModel) -> 
     with training.averaged():
         assert torch.equal(training.parameters[0], training.average[0])
     assert not torch.equal(training.parameters[0], training.average[0])
+
+
+def test_coordinates_of_no_weight_teach_nothing(tiny_model: MoleculeModel) -> None:
+    after = {}
+    for shift in (0.0, 1.0):
+        for positions in ((0.0, 0.0), (1.0, 1.0)):
+            torch.manual_seed(0)
+            training = trainer.Trainer(copy.deepcopy(tiny_model), 3, ("a",), ema=0.9, graphs=False)
+            clean = noisy(tiny_model)
+            moved = clean.replace(pos=clean.pos + shift * clean.pos.roll(1, 1) * clean.mask[..., None])
+            levels = training.model.schedule.levels(torch.full((3,), 0.5))
+            prediction = training.model.denoiser(clean, levels, clean.properties, None)
+            training.set_step("a", (3e-3, 3e-3), positions)
+            training.step_on_states(moved, clean, torch.full((3,), 0.5).double(), prediction)
+            after[shift, positions] = torch.cat([value.flatten() for value in training.parameters])
+            assert training.read()["a"][0] > 0
+    assert torch.equal(after[0.0, (0.0, 0.0)], after[1.0, (0.0, 0.0)])
+    assert not torch.equal(after[0.0, (1.0, 1.0)], after[1.0, (1.0, 1.0)])
 
 
 def test_conditions_are_none_few_or_many(tiny_model: MoleculeModel) -> None:
