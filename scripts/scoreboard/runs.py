@@ -19,6 +19,7 @@ from scripts.benchmarks.enumerated import write_library
 from scripts.benchmarks.hazards import hits_of
 from scripts.benchmarks.kills import TABLES, kill_runs
 from scripts.benchmarks.watched import watch
+from scripts.scoreboard import suite
 from scripts.scoreboard.commands import run_moldiff, run_python
 from scripts.scoreboard.findings import Finding, Share
 from scripts.scoreboard.named_tests import ROOT, run_tests
@@ -176,6 +177,11 @@ def measure_mutants(share: Share) -> Iterator[Finding]:
     killed, known, left = map(int, found.groups())
     figure = f"by results/mutants.md {killed} of {known} mutants killed, {left} not run"
     yield Finding(figure, holds=killed >= 0.95 * known, whole=not left)
+
+
+def measure_suite(share: Share) -> Iterator[Finding]:
+    """R24: the runs of the whole suite that were kept."""
+    yield from suite.findings_of(suite.read_runs(suite.RESULTS))
 
 
 def measure_start(share: Share) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT))  # behind an installed package
 
-from scripts.scoreboard import folders, fuzz, mutated  # noqa: E402
+from scripts.scoreboard import folders, fuzz, mutated, suite  # noqa: E402
 from scripts.scoreboard.__main__ import main, measured  # noqa: E402
 from scripts.scoreboard.findings import (  # noqa: E402
     IN_PART,
@@ -149,3 +149,46 @@ def test_the_table_can_be_written_without_a_measurement(tmp_path: Path) -> None:
     assert "26 not measured" in (tmp_path / "page.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit):
         main(["--long", "--part", "0"])
+
+
+def a_run(**values: object) -> suite.Run:
+    one = {"passed": 9, "skipped": 0, "failed": [], "seconds": 1.0, "lines": None, "branches": None}
+    said = {"date": "2026-01-01", "commit": "c", "machine": "m", "versions": "v"}
+    return suite.Run(**{**one, **said, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("runs", "state", "words"),
+    [
+        ([], NOT_MEASURED, "not measured: coverage"),
+        ([a_run()] * 19, IN_PART, "19 runs"),
+        ([a_run(lines=91.0, branches=85.0)] * 19, IN_PART, "19 runs"),
+        ([a_run(failed=["t.py::f"]), *[a_run(lines=91.0, branches=85.0)] * 20], PASSED, "20 runs"),
+        ([a_run(lines=91.0, branches=84.9)] * 20, MISSED, "branch coverage 84.9 %"),
+        ([a_run(lines=89.9, branches=90.0), *[a_run()] * 20], MISSED, "line coverage 89.9 %"),
+        ([*[a_run(lines=91.0, branches=85.0)] * 20, a_run(failed=["t.py::f[1]"])], MISSED, "t.py::f[1] fails"),
+    ],
+)
+def test_runs_of_the_suite_are_told(runs: list[suite.Run], state: str, words: str) -> None:
+    findings = suite.findings_of(runs)
+    assert state_of(findings, "") == (state if runs else IN_PART)
+    assert words in figure_of(findings, "", "")
+
+
+def test_a_run_of_the_suite_is_kept_with_what_failed_and_what_was_reached(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    tests = tmp_path / "tests"
+    tests.mkdir()
+    code = "import subprocess, sys\ndef test_a():\n    subprocess.run([sys.executable, '-c', 'import moldiff.version'])"
+    (tests / "test_one.py").write_text(f"{code}\ndef test_b():\n    assert 0\n")
+    monkeypatch.setattr(suite, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    results = tmp_path / "suite.json"
+    assert suite.main(["--results", str(results)]) == 1
+    (run,) = suite.read_runs(results)
+    assert (run.passed, run.failed) == (1, ["test_one.py::test_b"])
+    assert run.versions.startswith("Python 3.")
+    (tests / "test_one.py").write_text("import nothing_of_that_name\n")
+    assert suite.main(["--results", str(results)]) == 1
+    assert [len(one.failed) for one in suite.read_runs(results)] == [1, 1]

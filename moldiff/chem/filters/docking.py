@@ -87,8 +87,9 @@ def docking_of(receptor: str | Path, box: object, exhaustiveness: int = EXHAUSTI
     Raises:
         MoldiffError: Vina or Meeko is not installed, the file is no receptor, or no atom of it lies in the box.
     """
-    if not all(importlib.util.find_spec(name) for name in _NEEDED):
-        raise MoldiffError("dock needs Vina and Meeko: pip install 'moldiff[dock]'", argument="dock")
+    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
+        how = "pip install 'moldiff[dock]', on Python 3.11 or 3.12, for which Vina comes built"
+        raise MoldiffError(f"dock needs {' and '.join(missing)}: {how}", argument="dock")
     if not 1 <= whole_number(exhaustiveness, "exhaustiveness") <= 1000:
         raise MoldiffError(f"exhaustiveness must be in 1 .. 1000, not {exhaustiveness}", argument="exhaustiveness")
     path = Path(receptor)

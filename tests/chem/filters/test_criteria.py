@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
@@ -49,3 +50,12 @@ def test_words_that_mean_nothing_together(words: dict[str, Any], argument: str, 
     with pytest.raises(MoldiffError, match=message) as caught:
         Criteria.of(**words)
     assert caught.value.argument == argument
+
+
+def test_docking_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in ("vina", "gemmi") else find(name))
+    with pytest.raises(
+        MoldiffError, match=r"^dock needs vina and gemmi: pip install 'moldiff\[dock\]', on Python 3\.11"
+    ):
+        Criteria.of(dock="receptor.pdbqt", dock_box="0,0,0,9,9,9")
