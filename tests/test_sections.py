@@ -80,12 +80,12 @@ def test_what_is_refused_in_one_line(text: str, words: str) -> None:
 
 def test_many_keys_take_no_time_of_their_own() -> None:
     text = "\n".join(f"k{number}: 1" for number in range(4000))
-    began = time.monotonic()
+    began = time.thread_time()
     assert len(parse_yaml(text, "here")) == 4000
-    once = time.monotonic() - began
-    began = time.monotonic()
+    once = time.thread_time() - began
+    began = time.thread_time()
     parse_yaml(text + "\n" + text.replace("k", "l") + "\n" + text.replace("k", "m"), "here")
-    assert time.monotonic() - began < 6 * once + 0.5
+    assert time.thread_time() - began < 6 * once + 0.5
 
 
 @pytest.mark.parametrize(

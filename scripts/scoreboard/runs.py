@@ -15,6 +15,7 @@ import torch
 from moldiff.models.equivariance import equivariance_errors
 from moldiff.models.folder import list_models, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from scripts.benchmarks.costs import measured
 from scripts.benchmarks.enumerated import write_library
 from scripts.benchmarks.hazards import hits_of
 from scripts.benchmarks.kills import TABLES, kill_runs
@@ -33,6 +34,24 @@ SCREEN = ("--where", "mw<500", "--where", "logp<5", "--where", "tpsa<140", "--ru
 """What R18 asks of molecules."""
 SHARD = 2000  # records of a shard, by default
 _LIMITS = {torch.float32: 1e-5, torch.float64: 1e-10}
+
+
+def measure_isolation(share: Share) -> Iterator[Finding]:
+    """R2: what it costs that chemistry is done elsewhere: CPU seconds of further molecules, in turns."""
+    if not share.long:
+        yield Finding("what a worker costs (--long)", holds=None)
+        return
+    few, rounds, further = 100, 3, share.of(1000)
+    spent: dict[str, list[float]] = {"0": [], "1": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(rounds):
+            for workers, seconds in spent.items():
+                words = [*DRAW, "--workers", workers, "-o", f"{folder}/made.csv", "--overwrite", "-n"]
+                costs = [float(measured([*words, str(n)])["cpu"]) for n in (few, few + further)]
+                seconds.append(costs[1] - costs[0])
+    more = sorted(one / none - 1 for none, one in zip(*spent.values(), strict=True))[rounds // 2]
+    figure = f"CPU seconds of {further:,} further molecules of qm9_fast with a worker {100 * more:+.1f} %, median of "
+    yield Finding(f"{figure}{rounds} rounds", holds=more <= 0.05, whole=share.whole)
 
 
 def measure_kills(share: Share) -> Iterator[Finding]:

@@ -48,22 +48,22 @@ def _place(mol: Chem.Mol, seed: int, timeout_s: int) -> bool:
     """Embed in place; large flexible molecules often need random starting coordinates, so these are tried second. The
     limit is one of processor time: RDKit looks at the clock, which also goes on while the process is stopped."""
     begun = time.thread_time()
-    starts = [True, False]
-    while starts:
-        left = math.ceil(timeout_s - (time.thread_time() - begun))
-        if timeout_s and left <= 0:
-            break
-        parameters = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed
-        parameters.timeout = left if timeout_s else 0
-        parameters.numThreads = 1
-        parameters.useRandomCoords = starts[-1]
-        clock, used = time.monotonic(), time.thread_time()
-        if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
-            return True
-        waited, used = time.monotonic() - clock, time.thread_time() - used
-        if not timeout_s or waited < left or not stood_still(waited, used):
-            starts.pop()
+    for from_random in (False, True):
+        stopped = True
+        while stopped:  # what was stopped for longer than the limit begins again
+            left = math.ceil(timeout_s - (time.thread_time() - begun))
+            if timeout_s and left <= 0:
+                return False
+            parameters = rdDistGeom.ETKDGv3()
+            parameters.randomSeed = seed
+            parameters.timeout = left if timeout_s else 0
+            parameters.numThreads = 1
+            parameters.useRandomCoords = from_random
+            clock, used = time.monotonic(), time.thread_time()
+            if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
+                return True
+            waited, used = time.monotonic() - clock, time.thread_time() - used
+            stopped = bool(timeout_s) and waited >= left and stood_still(waited, used)
     return False
 
 

@@ -131,9 +131,9 @@ def test_comments_without_end_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
 def test_columns_that_all_bear_one_name_take_no_time_of_their_own(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("smiles" + ",x" * 5000 + ",x (7)\nC" + ",1" * 5001 + "\n")
-    began = time.monotonic()
+    began = time.thread_time()
     (text,) = read_texts(path)
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 2
     assert len(text.tags) == 5001 and "x (7) (2)" in text.tags
     path.write_text("smiles" + ",x" * 20_000 + "\nC\n")
     with pytest.raises(MoldiffError, match="has 20001 columns, more than 20000"):
