@@ -80,6 +80,13 @@ def whole_number(value: object, name: str) -> int:
     return int(value)
 
 
+def seed_number(value: object) -> int:
+    """Return a seed: a whole number from 0 to 2^64 - 1."""
+    if not 0 <= whole_number(value, "seed") < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {value}", argument="seed")
+    return whole_number(value, "seed")
+
+
 def number(value: object, name: str) -> float:
     """Return an argument that is a number, of Python or NumPy; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, Real):

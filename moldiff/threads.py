@@ -66,6 +66,30 @@ def _results(waiting: deque[Future[Result]]) -> Iterator[Result]:
 INLINE = Workers(None, 1)
 
 
+class _SingleThreads:
+    """PyTorch's operations on one thread each while anybody, in any thread of the caller, is in this context."""
+
+    def __init__(self) -> None:
+        self._lock, self._users, self._before = threading.Lock(), 0, 1
+
+    def __enter__(self) -> int:
+        """Return how many threads PyTorch has without."""
+        with self._lock:
+            if not self._users:
+                self._before = torch.get_num_threads()
+            self._users += 1
+            torch.set_num_threads(1)
+            return self._before
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            torch.set_num_threads(self._before)
+
+
+_SINGLE = _SingleThreads()
+
+
 @contextmanager
 def workers_for(device: torch.device) -> Iterator[Workers]:
     """Give the threads that suit a device: on a CPU as many as PyTorch has, elsewhere a single one that keeps the
@@ -73,14 +97,17 @@ def workers_for(device: torch.device) -> Iterator[Workers]:
 
     Until they are given back, an operation of this process's PyTorch uses one CPU thread.
     """
-    threads = torch.get_num_threads()
-    count = threads if device.type == "cpu" else 1
     given_back = threading.Event()
-    executor = ThreadPoolExecutor(count, "moldiff", initializer=lambda: setattr(_THREAD, "given_back", given_back))
-    torch.set_num_threads(1)
-    try:
-        yield Workers(executor, count)
-    finally:
-        given_back.set()
-        executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+
+    def begin() -> None:
+        _THREAD.given_back = given_back
+        torch.set_num_threads(1)  # each thread has a number of its own, and others may be given back meanwhile
+
+    with _SINGLE as threads:
+        count = threads if device.type == "cpu" else 1
+        executor = ThreadPoolExecutor(count, "moldiff", initializer=begin)
+        try:
+            yield Workers(executor, count)
+        finally:
+            given_back.set()
+            executor.shutdown(cancel_futures=True)

@@ -5,7 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from moldiff.arguments import check_flag, check_text, name_list, number, parse_range, size_range, texts, whole_number
+from moldiff.arguments import (
+    check_flag,
+    check_text,
+    name_list,
+    number,
+    parse_range,
+    seed_number,
+    size_range,
+    texts,
+    whole_number,
+)
 from moldiff.errors import MoldiffError
 
 
@@ -66,3 +76,10 @@ def test_a_long_value_is_cut_to_one_short_line() -> None:
         number(np.zeros((40, 40)), "this")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 120
+
+
+@pytest.mark.parametrize("value", [-1, 1 << 64, np.int64(-5)])
+def test_other_numbers_are_no_seed(value: int) -> None:
+    assert seed_number(0) == 0 and seed_number((1 << 64) - 1) == (1 << 64) - 1
+    with pytest.raises(MoldiffError, match=r"seed must be in 0 .. 2\^64 - 1, not "):
+        seed_number(value)

@@ -62,6 +62,32 @@ def test_a_cpu_gets_a_worker_for_each_thread_and_each_computes_on_one(three_thre
     assert torch.get_num_threads() == 3
 
 
+def test_who_comes_last_gives_the_threads_back(three_threads: None) -> None:
+    """Two callers that overlap, each in a thread of its own: the second sees, and leaves, what the first found."""
+    inside, first_is_out = threading.Event(), threading.Event()
+    seen: list[int] = []
+
+    def second() -> None:
+        with workers_for(CPU) as workers:
+            inside.set()
+            assert first_is_out.wait(10)
+            seen.append(workers.count)
+            seen.extend(workers.map(lambda _: torch.get_num_threads(), range(6)))
+
+    other = threading.Thread(target=second)
+    with workers_for(CPU):
+        other.start()
+        assert inside.wait(10)
+    first_is_out.set()
+    other.join()
+    assert seen == [3, *[1] * 6]
+    fresh: list[int] = []
+    late = threading.Thread(target=lambda: fresh.append(torch.get_num_threads()))
+    late.start()
+    late.join()
+    assert (torch.get_num_threads(), fresh) == (3, [3])
+
+
 def test_another_device_gets_one_worker(three_threads: None) -> None:
     with workers_for(torch.device("meta")) as workers:
         assert workers.count == 1

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from moldiff.arguments import seed_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -162,8 +163,7 @@ def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, s
         raise MoldiffError(f"workers must be at least 1, not {workers}")
     if timeout_s < 1:
         raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
-    if not 0 <= seed < 2**31:
-        raise MoldiffError(f"the seed must lie in 0 .. 2147483647, not {seed}")
+    seed_number(seed)
 
 
 def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:

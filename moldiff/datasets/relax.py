@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from moldiff.arguments import seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
@@ -130,14 +131,15 @@ def relax_files(
         KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. What is done stays in ``<out>.unfinished``, for ``resume``.
     """
     out = Path(out)
-    options = _Options(_method(method), seed, _suffix(out))
-    table = out.with_name(out.name.removesuffix(".gz")).with_suffix(".csv")
+    options = _Options(_method(method), seed_number(seed), _suffix(out))
+    table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
     record = record_path(out)
     ended = record_left(record, out) if resume else None
     inputs = [Path(file) for file in files]
+    replaces = overwrite or ended is not None or (resume and is_unfinished(out))
     for path in (out, table, record):
-        refuse_existing_file(path, overwrite or ended is not None or (resume and is_unfinished(out)), inputs)
+        refuse_existing_file(path, replaces, inputs)
     sources = find_sources(inputs, columns)
     hashes = [entry for source in sources for entry in source.hashes()]
     request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
@@ -147,11 +149,14 @@ def relax_files(
         return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
     if ended is not None and not overwrite and not is_unfinished(out):
         refuse_existing_file(out, False)
-    with claimed(out), journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
-        _relax_sources(sources, journal, options, workers, timeout_s, progress)
-        report = _join(out, table, sources, journal)
-        write_json(record, _record(report, request))
-        journal.remove()
+    with claimed(out):
+        for path in (out, table, record):
+            refuse_existing_file(path, replaces)  # another run may have ended since
+        with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
+            _relax_sources(sources, journal, options, workers, timeout_s, progress)
+            report = _join(out, table, sources, journal)
+            write_json(record, _record(report, request))
+            journal.remove()
     return report
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from moldiff.arguments import seed_number
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
@@ -97,6 +98,7 @@ def evaluate(
         if reference is None:
             raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
     clock = _Clock(progress)
+    seed_number(seed)
     # The file before the reference: its errors show at once, a reference can take half a minute.
     rows, convention = assess_file(
         molecules,

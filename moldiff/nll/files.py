@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moldiff.arguments import WHOLE, Part
+from moldiff.arguments import WHOLE, Part, seed_number
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
@@ -98,8 +98,7 @@ def score_file(
     started = time.monotonic()
     chain_steps = renamed_argument("steps", steps, "chain_steps", chain_steps)
     settings = BoundSettings(BoundSettings.steps if chain_steps is None else chain_steps, evaluations, repeats)
-    if not 0 <= seed < 1 << 64:
-        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}")
+    seed_number(seed)
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
     inputs = files if calibration is None else (*files, calibration)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from moldiff.arguments import whole_number
+from moldiff.arguments import seed_number, whole_number
 from moldiff.chem.io.inputs import Molecules, files_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import refuse_existing_file, write_json
+from moldiff.files import claimed, refuse_existing_file, write_json
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
 from moldiff.nll.files import Scoring
@@ -64,8 +64,11 @@ class LikelihoodResult:
         record = beside(out)
         for written in (out, record):
             refuse_existing_file(written, overwrite, self._files or ())
-        write_table(out, self._sheet, self._rows)
-        write_json(record, self._scoring.record(out, self._files))
+        with claimed(out):
+            for written in (out, record):
+                refuse_existing_file(written, overwrite)  # another run may have ended since
+            write_table(out, self._sheet, self._rows)
+            write_json(record, self._scoring.record(out, self._files))
         return out
 
     def __len__(self) -> int:
@@ -124,8 +127,7 @@ def likelihood(
         whole_number(chain_steps, "chain_steps"), whole_number(evaluations, "evaluations"),
         whole_number(repeats, "repeats"),
     )  # fmt: skip
-    if not 0 <= whole_number(seed, "seed") < 1 << 64:
-        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {seed}", argument="seed")
+    seed_number(seed)
     files = files_of(molecules)
     scoring = Scoring.of(
         _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)

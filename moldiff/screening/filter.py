@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from moldiff.arguments import check_text, number, whole_number
+from moldiff.arguments import check_text, number
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
@@ -110,7 +110,7 @@ def filter(
         all_checks=all_checks,
         dedup=dedup,
         standardise=standardise,
-        seed=whole_number(seed, "seed"),
+        seed=seed,
         hazards=HazardGate.of(hazard_lists, release_hazards),
         workers=workers,
         isolated=isolated,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.outputs import CsvRows, Output, kind_of
@@ -29,6 +31,55 @@ def check_outputs(out: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
         refuse_existing_file(path, overwrite, inputs)
 
 
+@dataclass(frozen=True)
+class FilterFiles:
+    """The open files of a pass.
+
+    Attributes:
+        molecules: of those that are kept, in the order in which they are added.
+        records: of all rows.
+    """
+
+    run: FilterRun
+    out: Path
+    molecules: Output[Row]
+    records: Output[Row]
+    files: FileSet
+
+    def end(self, kept: int) -> FilterSummary:
+        """Let the files appear, with the run record; return the summary of a pass that kept so many."""
+        self.molecules.close()
+        summary = self.run.summary(kept, self.out)
+        self.files.sync()
+        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in self.run.library.files]
+        self.files.commit(
+            run_record(
+                task="filter",
+                options=self.run.options.record(),
+                output=self.out.name,
+                output_sha256=self.files.sha256(self.out),
+                made_by={"inputs": inputs},
+                results=summary.record(),
+            )
+        )
+        return summary
+
+
+@contextmanager
+def filter_files(run: FilterRun, out: Path, *, overwrite: bool) -> Iterator[FilterFiles]:
+    """Open the files of a pass; without `FilterFiles.end` nothing is left of them.
+
+    Raises:
+        MoldiffError: one is in the way, or another run writes them.
+    """
+    library, kind = run.library, kind_of(out)
+    check_outputs(out, overwrite, library.files)
+    with claimed(out), file_set(record_path(out)) as files:
+        check_outputs(out, overwrite, library.files)  # another run may have ended since
+        molecules = kind.opened(files, out, run.kept_sheet(library.tag_names() if kind.is_table else ()))
+        yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)
+
+
 def write_filtered(
     library: Library, options: FilterOptions, out: Path, *, overwrite: bool = False, progress: Progress | None = None
 ) -> FilterSummary:
@@ -44,46 +95,15 @@ def write_filtered(
     Raises:
         MoldiffError: a file cannot be read, is in the way, or cannot be written; nothing is left then.
     """
-    check_outputs(out, overwrite, library.files)
     kind = kind_of(out)
     run = FilterRun(library, options, pack_of(kind), coordinates=kind.has_coordinates)
-    sheet = run.kept_sheet(library.tag_names() if kind.is_table else ())
-    with claimed(out), file_set(record_path(out)) as files:
-        check_outputs(out, overwrite, library.files)  # another run may have ended since
-        output = kind.opened(files, out, sheet)
-        table = CsvRows(files.open(records_path(out), binary=True), run.sheet)
-        kept = _write(run, output, table, progress)
-        output.close()
-        summary = run.summary(kept, out)
-        commit(files, library, options, out, summary)
-    return summary
-
-
-def _write(run: FilterRun, output: Output[Row], table: Output[Row], progress: Progress | None) -> int:
-    """Write all rows, and those that are kept; return how many these are. Without a choice among them they are written
-    as they come."""
-    best = Best(run.options.rank, run.options.n)
-    streamed = run.options.rank is None and run.options.n is None
-    for row in run.rows(progress):
-        table.add(row)
-        if row.status == Status.VALID:
-            (output if streamed else best).add(row)
-    for row in best:
-        output.add(row)
-    return run.counts.valid if streamed else len(best)
-
-
-def commit(files: FileSet, library: Library, options: FilterOptions, out: Path, summary: FilterSummary) -> None:
-    """Let the files of a pass appear, with its run record."""
-    files.sync()
-    inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in library.files]
-    files.commit(
-        run_record(
-            task="filter",
-            options=options.record(),
-            output=out.name,
-            output_sha256=files.sha256(out),
-            made_by={"inputs": inputs},
-            results=summary.record(),
-        )
-    )
+    best = Best(options.rank, options.n)
+    streamed = options.rank is None and options.n is None  # without a choice among them they are written as they come
+    with filter_files(run, out, overwrite=overwrite) as files:
+        for row in run.rows(progress):
+            files.records.add(row)
+            if row.status == Status.VALID:
+                (files.molecules if streamed else best).add(row)
+        for row in best:
+            files.molecules.add(row)
+        return files.end(run.counts.valid if streamed else len(best))

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, overload
 
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import Subject
-from moldiff.chem.io.outputs import CsvRows, cell, kind_of
+from moldiff.chem.io.outputs import cell, kind_of
 from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
-from moldiff.files import file_set
-from moldiff.run_record import record_path
-from moldiff.screening.filter_files import check_outputs, commit, records_path
+from moldiff.screening.filter_files import filter_files
 from moldiff.screening.filter_run import FilterRun
 from moldiff.screening.outputs import pack_of
 from moldiff.screening.ranking import Best
@@ -107,18 +105,12 @@ class FilterResult(Sequence["Mol"]):
                 molecule cannot be given coordinates.
         """
         out = Path(path)
-        library = self._run.library
-        check_outputs(out, overwrite, library.files)
-        kind = kind_of(out)
-        with file_set(record_path(out)) as files:
-            output = kind.opened(files, out, self._run.kept_sheet(library.tag_names() if kind.is_table else ()))
-            table = CsvRows(files.open(records_path(out), binary=True), self._run.sheet)
+        with filter_files(self._run, out, overwrite=overwrite) as files:
             for row in self._rows:
-                table.add(row)
+                files.records.add(row)
             for row in self._kept:
-                output.add(row.with_packed(self._packed(row, out)))
-            output.close()
-            commit(files, library, self._run.options, out, self._run.summary(len(self._kept), out))
+                files.molecules.add(row.with_packed(self._packed(row, out)))
+            files.end(len(self._kept))
         return out
 
     def _packed(self, row: Row, out: Path) -> str | bytes | None:

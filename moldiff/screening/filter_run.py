@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moldiff.arguments import check_flag, whole_number
+from moldiff.arguments import check_flag, seed_number, whole_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
@@ -64,6 +64,7 @@ class FilterOptions:
     def __post_init__(self) -> None:
         if self.n is not None and whole_number(self.n, "n") < 1:
             raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
+        seed_number(self.seed)
         if whole_number(self.workers, "workers") < 1:
             raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
         if not self.timeout_s > 0:

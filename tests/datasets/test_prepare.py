@@ -220,7 +220,7 @@ def test_bad_files(sample_sdf: Path, tmp_path: Path, name: str, content: str | N
         ({"bonds": "aromatics"}, "aromatic or kekule"),
         ({"hydrogens": "none"}, "explicit or implicit"),
         ({"workers": 0}, "workers must be at least 1"),
-        ({"seed": -1}, "the seed must lie in"),
+        ({"seed": -1}, "seed must be in 0"),
         ({"timeout_s": 0}, "timeout must be at least 1"),
     ],
 )

@@ -12,6 +12,7 @@ from moldiff.chem.sanitize import MAX_ATOMS, short_message
 from moldiff.pauses import stood_still
 
 MMFF_ITERATIONS = 1000
+_RDKIT_SEEDS = 1 << 31  # that RDKit tells apart; those from there on begin again
 
 
 def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, str]:
@@ -55,7 +56,7 @@ def _place(mol: Chem.Mol, seed: int, timeout_s: int) -> bool:
             if timeout_s and left <= 0:
                 return False
             parameters = rdDistGeom.ETKDGv3()
-            parameters.randomSeed = seed
+            parameters.randomSeed = seed % _RDKIT_SEEDS
             parameters.timeout = left if timeout_s else 0
             parameters.numThreads = 1
             parameters.useRandomCoords = from_random

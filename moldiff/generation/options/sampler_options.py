@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, choice, number, whole_number
+from moldiff.arguments import check_text, choice, number, seed_number, whole_number
 from moldiff.choices import TEMPERATURES, Precision, Sampler, TimeGrid
 from moldiff.deprecations import renamed_argument
 from moldiff.errors import MoldiffError
@@ -55,8 +55,7 @@ class SamplerOptions:
         if self.temperature is not None and not least <= number(self.temperature, "temperature") <= most:
             expected = f"a temperature is between {least:g} and {most:g}"
             raise MoldiffError(f"{expected}, not {self.temperature:g}", argument="temperature")
-        if not 0 <= whole_number(self.seed, "seed") < 1 << 64:
-            raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {self.seed}", argument="seed")
+        seed_number(self.seed)
         check_text(self.device, "device")
 
     @classmethod

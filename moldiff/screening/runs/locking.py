@@ -15,6 +15,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"
+PLANNING = "lock.plan"
 
 
 class Lock:
@@ -34,23 +35,21 @@ class Lock:
         Raises:
             MoldiffError: somebody else works on it, and ``wait`` is false.
         """
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            raise MoldiffError(f"another process works in {self._run}; wait for it, or end it") from error
+        if fcntl is not None:
+            self._take(fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
-    def shared(self, *, wait: bool = True) -> None:
+    def shared(self) -> None:
         """Hold the run beside others who share it.
 
         Raises:
-            MoldiffError: somebody holds it alone, and ``wait`` is false.
+            MoldiffError: somebody holds it alone.
         """
-        if fcntl is None:
-            return
+        if fcntl is not None:
+            self._take(fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+    def _take(self, how: int) -> None:
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_SH | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(self._handle, how)
         except OSError as error:
             raise MoldiffError(f"another process works in {self._run}; wait for it, or end it") from error
 

@@ -11,7 +11,7 @@
 | report.html        | funnel, distributions, the top, failures, how it was made                           |
 | funnel.json        | how many came to each stage                                                         |
 | ranked.run.json    | the run record                                                                      |
-| lock, lock.I-of-N  | held by the processes that work on the run                                          |
+| lock, lock.*       | held by the processes that work on the run                                          |
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.draws import DRAWS, draws_path
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import Funnel
-from moldiff.screening.runs.locking import LOCK, Lock, run_lock
+from moldiff.screening.runs.locking import LOCK, PLANNING, Lock, run_lock
 from moldiff.screening.runs.plan import PLAN, Plan, read_plan, write_plan
 from moldiff.screening.runs.report_page import reference_of
 from moldiff.screening.runs.shards import ShardTables
@@ -130,13 +130,13 @@ def _hold(run: Path, lock: Lock, plan: Plan, part: Part | None) -> Iterator[None
         return
     with run_lock(run, f"lock.{part.index}-of-{part.count}") as own:
         own.exclusive()
-        lock.shared()
-        if not (run / PLAN).exists():
-            lock.exclusive(wait=True)  # others of the run that begin at the same time wait here
-        elif read_plan(run).options != plan.options:
-            lock.exclusive()
-        _agree(run, plan)
-        lock.shared()
+        with run_lock(run, PLANNING) as planning:
+            planning.exclusive(wait=True)  # others of the run that begin at the same time wait here
+            lock.shared()
+            if (run / PLAN).exists() and read_plan(run).options != plan.options:
+                lock.exclusive()
+            _agree(run, plan)
+            lock.shared()
         yield
 
 

@@ -37,6 +37,14 @@ def test_the_seed_decides() -> None:
     assert flexible.GetNumConformers() == 0 and flexible.GetNumAtoms() == 8
 
 
+def test_any_seed_gives_a_conformer_of_its_own_each_time() -> None:
+    flexible, seeds = Chem.MolFromSmiles("CCCCO"), (3_000_000_000, (1 << 64) - 1)
+    found = [
+        [embed(flexible, seed=seed, timeout_s=20)[0].GetConformer().GetPositions() for seed in seeds] for _ in "12"
+    ]
+    assert np.array_equal(found[0], found[1]) and not np.allclose(found[0][0], found[0][1], atol=0.1)
+
+
 def test_embedding_failures_have_reasons() -> None:
     assert embed(Chem.Mol(), seed=1, timeout_s=5) == (None, "embedding: no atoms")
     assert embed(Chem.MolFromSmiles("C" * 400), seed=1, timeout_s=5) == (None, "embedding: too large, 1202 atoms")

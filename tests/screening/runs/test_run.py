@@ -219,8 +219,9 @@ def test_two_processes_do_not_work_in_one_folder(library: Path, tmp_path: Path) 
     run = tmp_path / "run"
     with run_lock(run) as lock:
         lock.exclusive()
-        with pytest.raises(MoldiffError, match="another process works in"):
-            moldiff.screen(library, run, **WORDS)
+        for words in ({}, {"shard": "1/2"}):
+            with pytest.raises(MoldiffError, match="another process works in"):
+                moldiff.screen(library, run, **words, **WORDS)
     moldiff.screen(library, run, shard="1/2", **WORDS)
     with run_lock(run) as lock:
         lock.shared()  # as another part does
