@@ -18,15 +18,28 @@ def without_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 
 
 def canonical_smiles(mol: Chem.Mol, *, stereo: bool) -> str:
-    """Return the canonical SMILES of a sanitised molecule without hydrogens, with or without stereo and isotopes."""
+    """Return the canonical SMILES of a sanitised molecule without hydrogens, with or without stereo and isotopes.
+
+    Numbers that a reaction gave its atoms (``[CH3:1]``) are no part of it.
+    """
     with rdBase.BlockLogs():
-        if stereo:
-            bare = mol.GetNumHeavyAtoms() == mol.GetNumAtoms()
-            return str(Chem.MolToSmiles(mol if bare else without_hydrogens(mol)))
-        flat = Chem.Mol(mol)
-        # before the hydrogens: one that defines an imine's stereo would stay and make the text depend on the geometry
-        Chem.RemoveStereochemistry(flat)
-        return str(Chem.MolToSmiles(without_hydrogens(flat), isomericSmiles=False))
+        smiles = _smiles(mol, stereo)
+        if ":" not in smiles:  # which RDKit writes for nothing else
+            return smiles
+        plain = Chem.Mol(mol)
+        for atom in plain.GetAtoms():
+            atom.SetAtomMapNum(0)
+        return _smiles(plain, stereo)
+
+
+def _smiles(mol: Chem.Mol, stereo: bool) -> str:
+    if stereo:
+        bare = mol.GetNumHeavyAtoms() == mol.GetNumAtoms()
+        return str(Chem.MolToSmiles(mol if bare else without_hydrogens(mol)))
+    flat = Chem.Mol(mol)
+    # before the hydrogens: one that defines an imine's stereo would stay and make the text depend on the geometry
+    Chem.RemoveStereochemistry(flat)
+    return str(Chem.MolToSmiles(without_hydrogens(flat), isomericSmiles=False))
 
 
 def inchikey_block(mol: Chem.Mol) -> str:

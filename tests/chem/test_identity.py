@@ -30,6 +30,21 @@ def test_atom_order_and_hydrogens_do_not_matter() -> None:
         assert inchikey_block(bare) == inchikey_block(record.mol)
 
 
+@pytest.mark.parametrize(
+    "smiles", ["CCO", "C[C@H](N)C(=O)O", "F/C=C/Cl", "[2H]OC", "c1cc[nH]c1", "[H][H]", "C[N+](C)(C)C"]
+)
+def test_numbers_of_atoms_are_no_part_of_a_molecule(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    mapped = Chem.Mol(mol)
+    for atom in mapped.GetAtoms():
+        atom.SetAtomMapNum(mapped.GetNumAtoms() - atom.GetIdx())
+    for one in (mapped, Chem.MolFromSmiles(Chem.MolToSmiles(mapped)), Chem.AddHs(mapped)):
+        numbers = [atom.GetAtomMapNum() for atom in one.GetAtoms()]
+        for stereo in (True, False):
+            assert canonical_smiles(one, stereo=stereo) == canonical_smiles(mol, stereo=stereo)
+        assert numbers == [atom.GetAtomMapNum() for atom in one.GetAtoms()], "the caller's molecule is as it was"
+
+
 def test_stereo_is_kept_or_left_out() -> None:
     left, right = Chem.MolFromSmiles("C[C@H](N)C(=O)O"), Chem.MolFromSmiles("C[C@@H](N)C(=O)O")
     assert canonical_smiles(left, stereo=True) != canonical_smiles(right, stereo=True)
