@@ -10,7 +10,7 @@ ROWS = (
         "R1",
         "hostile input",
         "1,000,000 SMILES, 500,000 SDF records, 100,000 YAML files, 50,000 model folders and checkpoints, 100,000 "
-        "garbage graphs, all mutated: no crash, hang or traceback",
+        "garbage graphs, all mutated (of one record several may come): no crash, hang or traceback",
         measures=(fuzz.measure, fuzz.measure_commands),
     ),
     Row(
