@@ -290,7 +290,7 @@ def _fragment(
             if value is not None:
                 raise MoldiffError(f"{name} needs --fragment, the molecule that it speaks of")
         return None
-    return Fragment.of(
+    return Fragment(
         fragment,
         fixed_atoms=fixed_atoms,
         keep_smarts=keep_smarts,

@@ -72,11 +72,6 @@ class BatchPlan:
         self._epoch = lru_cache(maxsize=2)(self._epoch_schedule)
 
     @property
-    def steps_per_epoch(self) -> float:
-        """Batches in which as many rows are drawn as there are molecules."""
-        return float(self._counts.sum()) / self.batch_size
-
-    @property
     def widths(self) -> list[int]:
         """The padded widths that occur, ascending."""
         return list(self._widths)

@@ -244,7 +244,7 @@ class ConformerRun(RecordRun[Topology]):
             self.different += "same_as" not in result.facts
 
     def details(self) -> list[str]:
-        """Return one line."""
+        """Return the lines behind the counts."""
         return [
             f"{len(self.answered)} of {self.records} molecules have a conformer; {self.mirrored} conformers "
             f"mirrored; {self.redrawn} draws of wrong stereo or odd geometry made anew",

@@ -1,4 +1,4 @@
-"""Results of draws: `assess` says what a molecule is, `ResultCounts` counts it."""
+"""Results of draws: `assess` says what a draw came to."""
 
 from __future__ import annotations
 

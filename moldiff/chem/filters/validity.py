@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from rdkit import Chem, rdBase
 
@@ -132,12 +130,6 @@ def no_clashes(mol: Chem.Mol) -> CheckResult:
 
 CHEMISTRY = (one_fragment, no_radicals, no_open_valences, sanitises_without_hydrogens, no_small_aromatic_rings)
 GEOMETRY = (finite_coordinates, bond_lengths_plausible, no_clashes)
-CHECKS: tuple[Callable[[Chem.Mol], CheckResult], ...] = (*CHEMISTRY, *GEOMETRY)
-
-
-def check(mol: Chem.Mol) -> list[CheckResult]:
-    """Return the result of every check of a sanitised molecule, in the order of `CHECKS`."""
-    return [function(mol) for function in CHECKS]
 
 
 def geometry_problem(mol: Chem.Mol) -> str:

@@ -59,7 +59,7 @@ class Fragment:
         add_hydrogens: place the hydrogens that the file leaves out; without, they are open valences to grow at.
         grow: number of new atoms, or an inclusive range; None = as in the training data. Hydrogens are counted unless
             the model makes heavy atoms alone.
-        resample: take every step so many times, see `moldiff.sampling.solvers.Resampled`.
+        resample: take every step so many times, see `moldiff.sampling.solvers.RePaint`.
 
     Attributes:
         source: the file or the SMILES, for messages.
