@@ -34,6 +34,11 @@ _SHORTENING[[8, 12, 6]] = 0.87, 0.79, 0.92  # double, triple, aromatic
 _TETRAHEDRAL = frozenset({5, 6, 7, 14, 15})  # B, C, N, Si, P: with four neighbours never flat
 
 
+def has_conformer(mol: Chem.Mol) -> bool:
+    """Return whether a molecule has a 3D conformer, of whatever worth."""
+    return mol.GetNumConformers() > 0 and bool(mol.GetConformer().Is3D())
+
+
 def coordinates_problem(mol: Chem.Mol) -> str:
     """Return why the conformer of a molecule, sanitised or not, is none in angstrom: a code word, a colon and detail;
     "" where it may be one."""

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 
+from moldiff.chem.coordinates import has_conformer
+
 logger = logging.getLogger(__name__)
 
 _PIXELS = 180  # width and height of one drawing
@@ -49,9 +51,7 @@ def _drawn(mol: Chem.Mol, drawer: Any) -> str | bytes | None:
 
 def has_coordinates(mol: Chem.Mol) -> bool:
     """Return whether a molecule has a 3D conformer of finite coordinates."""
-    if not mol.GetNumConformers() or not mol.GetConformer().Is3D():
-        return False
-    return bool(np.isfinite(mol.GetConformer().GetPositions()).all())
+    return has_conformer(mol) and bool(np.isfinite(mol.GetConformer().GetPositions()).all())
 
 
 def plain_model(mol: Chem.Mol) -> dict[str, object] | None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from rdkit import Chem, rdBase
 
+from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, without_explicit_hydrogens
 from moldiff.chem.identity import inchikey
 from moldiff.chem.isomers import placed
@@ -83,7 +84,7 @@ class Subject:
     @property
     def has_coordinates(self) -> bool:
         """True if the molecule came with a 3D conformer."""
-        return self.mol.GetNumConformers() > 0 and self.mol.GetConformer().Is3D()
+        return has_conformer(self.mol)
 
     @cached_property
     def inchikey(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from rdkit import Chem
 
 from moldiff.arguments import number, whole_number
+from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.sanitize import error_reason
@@ -147,7 +148,7 @@ def _around(path: Path) -> tuple[list[float], list[float]]:
     """Return center and size of the box of the first molecule of a file."""
     record = next(iter(records_of(path)), None)
     mol = None if record is None else record.mol
-    if mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+    if mol is None or not has_conformer(mol):
         raise MoldiffError(f"dock_box: the first molecule of {path} has no 3D coordinates", argument="dock_box")
     pos = mol.GetConformer().GetPositions()
     low, high = pos.min(0) - AROUND, pos.max(0) + AROUND

@@ -13,6 +13,7 @@ import numpy as np
 from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdShapeAlign
 
+from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.filters.checks import EMBEDDING_S, CheckResult, Measure, Measured, Subject
 from moldiff.chem.identity import canonical_smiles, inchikey, text_key
@@ -145,8 +146,7 @@ def overlays_on(references: Molecules, seed: int = 0) -> tuple[Measure, Measure]
     """
     blocks = []
     for mol in _molecules(references, "shape_of"):
-        has_coordinates = mol.GetNumConformers() > 0 and mol.GetConformer().Is3D()
-        found, reason = (mol, "") if has_coordinates else placed(mol, seed, EMBEDDING_S)
+        found, reason = (mol, "") if has_conformer(mol) else placed(mol, seed, EMBEDDING_S)
         if found is None:
             raise MoldiffError(f"shape_of: a reference has no coordinates ({reason})", argument="shape_of")
         blocks.append(mol_to_sdf_record(found, "", {}).split("M  END")[0] + "M  END\n")

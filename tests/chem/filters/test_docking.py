@@ -181,5 +181,5 @@ def test_words_that_do_not_go_together(
     run(*files, "--dock", tmp_path / "no.pdbqt", "--dock-box", BOX).assert_refused("cannot read")
     run(*files, "--where", "vina_kcal_mol<-4").assert_refused("'vina_kcal_mol' needs the argument dock")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    run(*files, "--dock", receptor, "--dock-box", BOX).assert_refused("needs Vina and Meeko")
+    run(*files, "--dock", receptor, "--dock-box", BOX).assert_refused("needs vina and meeko and gemmi: pip install")
     assert not list(tmp_path.iterdir())
