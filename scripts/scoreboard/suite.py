@@ -40,7 +40,6 @@ _COVERAGE = """[run]
 branch = true
 parallel = true
 patch = subprocess
-sigterm = true
 source_pkgs = moldiff
 data_file = {folder}/coverage
 
