@@ -15,12 +15,13 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 
 try:
     import fcntl
@@ -78,6 +79,27 @@ def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = (
     clear_leftovers(path)
 
 
+def refuse_the_same(paths: Iterable[Path]) -> None:
+    """Raise MoldiffError if two of the files that a run writes are one."""
+    places = set[str]()
+    for path in paths:
+        if (place := _place(path)) in places:
+            raise MoldiffError(f"{path} would be written twice; choose another name for one of the outputs")
+        places.add(place)
+
+
+def refuse_existing_files(paths: Sequence[Path], overwrite: bool, inputs: Sequence[Path] = ()) -> None:
+    """Do `refuse_the_same` for all files of a run, and `refuse_existing_file` for each."""
+    refuse_the_same(paths)
+    for path in paths:
+        refuse_existing_file(path, overwrite, inputs)
+
+
+def _place(path: Path) -> str:
+    """Return what is the same for all names of a file that may not be there yet."""
+    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
+
+
 @contextlib.contextmanager
 def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """Open a file for writing that appears under ``path`` only when the block ends without an error.
@@ -111,7 +133,9 @@ class FileSet:
         self._aside: dict[Path, tuple[Path, IO[Any]]] = {}
 
     def open(self, path: Path, *, binary: bool = False) -> IO[Any]:
-        """Return a handle to write a file of the set with; it stays open until `commit`."""
+        """Return a handle to write a file of the set with; it stays open until `commit`. ValueError: it is open."""
+        if _place(path) in map(_place, self._aside):
+            raise ValueError(f"{path} is being written already")
         temporary = _beside(path)
         self._aside[path] = temporary, _opened(temporary, binary)
         return self._aside[path][1]
@@ -128,6 +152,11 @@ class FileSet:
         """Make durable what was written aside so far."""
         for _, handle in self._aside.values():
             _sync(handle)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of the set so far."""
+        return tuple(self._aside)
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file of the set, after `sync`."""
@@ -232,9 +261,7 @@ def write_json(path: Path, value: object) -> None:
 
 
 def _json(value: object) -> str:
-    # bytes of a file's name that are no text are halves of characters in Python, which are no JSON
-    text = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
-    return text.encode("utf-8", errors="replace").decode("utf-8")
+    return readable(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
 
 
 def sha256_of(path: Path) -> str:

@@ -32,6 +32,11 @@ def plain_cell(text: str) -> str:
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
+def readable(name: str) -> str:
+    """Return the name of a file with a "?" for each of its bytes that is no text, as files can hold it."""
+    return name.encode("utf-8", errors="replace").decode("utf-8")
+
+
 def printable(text: str) -> str:
     """Return a text for a terminal: what could move its cursor, change its colours or title, or turn the direction of
     writing becomes a question mark; line breaks and tabs stay."""

@@ -6,6 +6,7 @@
 | task, command                    | generate, vary, conformers or filter; the command line                        |
 | options                          | what was asked for, by the names that users give it, nothing left open        |
 | output, output_sha256            | name and hash of the SDF or table                                             |
+| beside                           | not of filter: name and sha256 of each other file, null for a page with times |
 | inputs                           | of filter: name and sha256 of each molecule file                              |
 | stages                           | of filter: stage -> records that it cost                                      |
 | model_sha256, property_model     | of the model; null, or sha256 and scale of a property network                 |
@@ -27,7 +28,7 @@ import json
 import platform
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from typing import Any
 
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.foreign_text import readable
 from moldiff.reading import read_json
 from moldiff.version import VERSION
 
@@ -60,6 +62,43 @@ def record_left(record: Path, output: Path) -> dict[str, Any] | None:
         return dict(value) if value["output_sha256"] == sha256_of(output) else None
     except (MoldiffError, KeyError, TypeError, OSError):
         return None
+
+
+def entry_beside(path: Path, sha256: str | None) -> dict[str, str | None]:
+    """Return the entry of a file under ``beside``."""
+    return {"file": readable(path.name), "sha256": sha256}
+
+
+def lost_beside(record: Mapping[str, Any], asked: Iterable[Path]) -> str:
+    """Return in words which of the files that are asked for beside an output is not as the run left it; "" = none.
+
+    An old record lists none: then a file that is there counts as whole.
+    """
+    listed = record.get("beside")
+    for path in asked:
+        if not path.is_file():
+            return f"{path} is not there"
+        if listed is not None and not any(
+            entry in listed for entry in (entry_beside(path, None), entry_beside(path, sha256_of(path)))
+        ):
+            return f"{path} is not what that run wrote"
+    return ""
+
+
+def begins_anew(output: Path, lost: str, overwrite: bool) -> bool:
+    """Return whether a run that has ended is made again; MoldiffError if something is lost of it, and may not be.
+
+    Args:
+        output: of the run, which is whole.
+        lost: see `lost_beside`.
+        overwrite: it may.
+    """
+    if lost and not overwrite:
+        raise MoldiffError(
+            f"{output} is whole, but {lost}; pass overwrite to make all of it again, or choose another name",
+            argument="overwrite",
+        )
+    return bool(lost)
 
 
 def is_output(path: Path) -> bool:

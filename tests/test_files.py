@@ -13,8 +13,10 @@ from moldiff.errors import MoldiffError
 from moldiff.files import (
     atomic_writer,
     claimed,
+    file_set,
     refuse_existing,
     refuse_existing_file,
+    refuse_existing_files,
     sha256_of,
     write_json,
     write_text,
@@ -160,3 +162,20 @@ def test_names_that_are_no_text_are_written_as_json_all_the_same(tmp_path: Path)
     path = tmp_path / "a.json"
     write_json(path, {"files": [os.fsdecode(b"n\xff.sdf"), "größe.sdf"]})
     assert read_json(path) == {"files": ["n?.sdf", "größe.sdf"]}
+
+
+def test_two_outputs_are_not_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in ("g.html", "sub/../g.html", str(tmp_path / "g.html"), "link/g.html"):
+        (tmp_path / "sub").mkdir(exist_ok=True)
+        with pytest.raises(MoldiffError, match=r"g\.html would be written twice"):
+            refuse_existing_files([Path("g.html"), Path("m.sdf"), Path(other)], overwrite=True)
+    refuse_existing_files([Path("g.html"), Path("sub/g.html"), Path("g.htm")], overwrite=False)
+
+
+def test_a_set_holds_each_file_once(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="being written already"), file_set(tmp_path / "m.run.json") as files:
+        files.add(tmp_path / "g.html", "one")
+        files.add(tmp_path / "." / "g.html", "two")
+    assert list(tmp_path.iterdir()) == []

@@ -27,12 +27,12 @@ from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, refuse_existing_file, sha256_of, write_json
+from moldiff.files import atomic_writer, claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
 from moldiff.foreign_text import safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.processes import Lost, pool_of
-from moldiff.run_record import digest, record_left, record_path
+from moldiff.run_record import begins_anew, digest, entry_beside, lost_beside, record_left, record_path
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -138,20 +138,19 @@ def relax_files(
     ended = record_left(record, out) if resume else None
     inputs = [Path(file) for file in files]
     replaces = overwrite or ended is not None or (resume and is_unfinished(out))
-    for path in (out, table, record):
-        refuse_existing_file(path, replaces, inputs)
+    refuse_existing_files((out, table, record), replaces, inputs)
     sources = find_sources(inputs, columns)
     hashes = [entry for source in sources for entry in source.hashes()]
     request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
     if ended is not None and ended.get("request_sha256") == digest(request):
-        journal_path(out).unlink(missing_ok=True)  # killed after the last moment
-        read, relaxed = ended["read"], ended["relaxed"]
-        return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
-    if ended is not None and not overwrite and not is_unfinished(out):
+        if not begins_anew(out, lost_beside(ended, [table]), overwrite or is_unfinished(out)):
+            journal_path(out).unlink(missing_ok=True)  # killed after the last moment
+            read, relaxed = ended["read"], ended["relaxed"]
+            return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
+    elif ended is not None and not overwrite and not is_unfinished(out):
         refuse_existing_file(out, False)
     with claimed(out):
-        for path in (out, table, record):
-            refuse_existing_file(path, replaces)  # another run may have ended since
+        refuse_existing_files((out, table, record), replaces)  # another run may have ended since
         with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
             _relax_sources(sources, journal, options, workers, timeout_s, progress)
             report = _join(out, table, sources, journal)
@@ -164,6 +163,7 @@ def _record(report: RelaxReport, request: dict[str, Any]) -> dict[str, Any]:
     """Return the run record, plain JSON types."""
     return {
         "format": "moldiff-relax", "version": 1, "output": report.out.name, "output_sha256": sha256_of(report.out),
+        "beside": [entry_beside(report.table, sha256_of(report.table))],
         "request": request, "request_sha256": digest(request), "read": report.read, "relaxed": report.relaxed,
         "dropped": report.dropped, "median_kcal_mol": report.median,
     }  # fmt: skip

@@ -12,13 +12,23 @@ from typing import Any
 from moldiff.chem.io.outputs import CsvRows
 from moldiff.chem.io.tags import apart
 from moldiff.files import FileSet, claimed, file_set
+from moldiff.foreign_text import readable
 from moldiff.generation.base_run import BaseRun
 from moldiff.generation.molecule_result import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.summary import Summary, record_of
-from moldiff.journal import Journal, journal_of, journal_path
-from moldiff.run_record import digest, old_record, record_left, record_path, versions
+from moldiff.journal import Journal, is_unfinished, journal_of, journal_path
+from moldiff.run_record import (
+    begins_anew,
+    digest,
+    entry_beside,
+    lost_beside,
+    old_record,
+    record_left,
+    record_path,
+    versions,
+)
 from moldiff.status import Status
 
 
@@ -35,7 +45,8 @@ def finished(run: BaseRun, output: OutputOptions) -> Summary | None:
     """Return the summary of the run that is to be resumed if it has ended already, its files whole.
 
     Raises:
-        MoldiffError: there is the output of another run.
+        MoldiffError: there is the output of another run; or something that is asked for is not there, and cannot be
+            made but by another run.
     """
     if not output.resume or (record := record_left(record_path(output.path), output.path)) is None:
         return None
@@ -44,8 +55,24 @@ def finished(run: BaseRun, output: OutputOptions) -> Summary | None:
         return None
     if not record.get("complete"):
         return None
+    if begins_anew(output.path, _lost(record, output), output.overwrite or is_unfinished(output.path)):
+        return None
     journal_path(output.path).unlink(missing_ok=True)  # killed after the last moment
     return Summary.of_record(record, str(output.path))
+
+
+def _lost(record: dict[str, Any], output: OutputOptions) -> str:
+    """Return in words what of an output that is asked for a run has not left; "" = nothing."""
+    then, listed = record.get("options", {}), {entry["file"] for entry in record.get("beside", ())}
+    kept = bool(then.get("keep_invalid"))
+    if kept != output.keep_invalid and not output.kind.is_table:
+        return "what is not valid is in it" if kept else "what is not valid was not kept in it"
+    asked = [output.table] if output.report is None else [output.table, output.report]
+    asked += [output.picture] if readable(output.picture.name) in listed else []
+    for path in output.trajectories:  # one that was asked for then, and did not come, had no molecule to show
+        if readable(path.name) in listed or readable(str(path)) not in then.get("trajectory", ()):
+            asked.append(path)
+    return lost_beside(record, asked)
 
 
 class ResultSheet:
@@ -121,8 +148,12 @@ class RunFiles:
             "complete": complete,
             "request_sha256": digest(request_of(self._run, self._output)),
         }
-        if self._page is not None and self._output.report is not None:
-            self._files.add(self._output.report, self._page.html(summary, record))
+        output = self._output
+        hashes = {path: self._files.sha256(path) for path in self._files.paths if path != output.path}
+        record["beside"] = [entry_beside(path, sha256) for path, sha256 in hashes.items()]
+        if self._page is not None and output.report is not None:
+            self._files.add(output.report, self._page.html(summary, record))
+            record["beside"].append(entry_beside(output.report, None))
         if (old := old_record(self._output.path)) is not None:
             old.unlink(missing_ok=True)
         self._files.commit(record)

@@ -25,7 +25,7 @@ from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import claimed, refuse_existing_file, sha256_of, write_json
+from moldiff.files import claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
 from moldiff.journal import is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
@@ -105,8 +105,7 @@ def score_file(
     refuse_unfinished(out, resume=resume, overwrite=overwrite)
     ended = record_left(record_file, out) if resume else None
     replace_files = overwrite or ended is not None or (resume and is_unfinished(out))
-    for written in (out, record_file):
-        refuse_existing_file(written, replace_files, inputs)
+    refuse_existing_files((out, record_file), replace_files, inputs)
     total, tags = survey(files)  # a missing file shows before the model is loaded
     if not (wanted := shard.span(total)) and total:
         raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
@@ -114,8 +113,7 @@ def score_file(
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
     with claimed(out):
-        for written in (out, record_file):
-            refuse_existing_file(written, replace_files)  # another run may have ended since
+        refuse_existing_files((out, record_file), replace_files)  # another run may have ended since
         request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
         request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
         if ended is not None and ended.get("request_sha256") == digest(request):

@@ -17,7 +17,7 @@ from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import claimed, refuse_existing_file, write_json
+from moldiff.files import claimed, refuse_existing_files, write_json
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
 from moldiff.nll.files import Scoring
@@ -62,11 +62,9 @@ class LikelihoodResult:
         """
         out = Path(path)
         record = beside(out)
-        for written in (out, record):
-            refuse_existing_file(written, overwrite, self._files or ())
+        refuse_existing_files((out, record), overwrite, self._files or ())
         with claimed(out):
-            for written in (out, record):
-                refuse_existing_file(written, overwrite)  # another run may have ended since
+            refuse_existing_files((out, record), overwrite)  # another run may have ended since
             write_table(out, self._sheet, self._rows)
             write_json(record, self._scoring.record(out, self._files))
         return out

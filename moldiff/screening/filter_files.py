@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.outputs import CsvRows, Output, kind_of
-from moldiff.files import FileSet, claimed, file_set, refuse_existing_file, sha256_of
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_files, sha256_of
 from moldiff.run_record import record_path, run_record
 from moldiff.screening.entries import Library
 from moldiff.screening.filter_run import FilterOptions, FilterRun, Progress
@@ -25,10 +25,9 @@ def records_path(out: Path) -> Path:
     return stem.with_name(f"{stem.name}.records.csv")
 
 
-def check_outputs(out: Path, overwrite: bool, inputs: Iterable[Path]) -> None:
+def check_outputs(out: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
     """Raise MoldiffError if a file of the pass is in the way, or an input, or of an unknown kind."""
-    for path in (out, records_path(out), record_path(out)):
-        refuse_existing_file(path, overwrite, inputs)
+    refuse_existing_files((out, records_path(out), record_path(out)), overwrite, inputs)
 
 
 @dataclass(frozen=True)

@@ -179,3 +179,17 @@ def test_a_run_that_has_ended_is_not_done_again(files: list[Path], tmp_path: Pat
     with pytest.raises(MoldiffError, match=r"r\.sdf exists already"):
         relax_files(files, out, method="mmff94s", resume=True)
     assert out.read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [None, "x"])
+def test_a_run_whose_table_is_lost_has_not_ended_whole(files: list[Path], tmp_path: Path, content: str | None) -> None:
+    out, table = tmp_path / "r.sdf", tmp_path / "r.csv"
+    relax_files(files, out, method="mmff94s")
+    before = table.read_bytes()
+    table.unlink()
+    if content is not None:
+        table.write_text(content)
+    with pytest.raises(MoldiffError, match=r"r\.sdf is whole, but .*r\.csv is not .*; pass overwrite"):
+        relax_files(files, out, method="mmff94s", resume=True)
+    relax_files(files, out, method="mmff94s", resume=True, overwrite=True)
+    assert table.read_bytes() == before

@@ -3,10 +3,14 @@
 import json
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killed import start_killed
+
+Run = Callable[..., Any]
 
 REPOSITORY = Path(__file__).parents[2]
 SAMPLE = REPOSITORY / "data" / "sample.sdf"
@@ -82,3 +86,66 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes(name: str,
     assert landed >= kills or kills < 4, f"{landed} of {kills} kills came before the run was over"
     # results of one batch come together: of few kills none may come after the first of them
     assert earlier or kills < 40, "the kills came too early or too late to show anything"
+
+
+ENDED = ["generate", "-n", "3", *FAST.split(), "--n-atoms", "12..14", "--resume"]
+
+
+@pytest.fixture
+def ended(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a run that has ended: a.sdf, its report r.html and a trajectory t.xyz."""
+    monkeypatch.chdir(tmp_path)
+    asked = ["-o", "a.sdf", "--report", "r.html", "--trajectory", "t.xyz"]
+    assert run(*ENDED, *asked).status == 0
+    whole = run(*ENDED, *asked)
+    assert whole.status == 0 and "nothing is left to do" in whole.out
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "lost"),
+    [
+        ("--report other.html", "other.html is not there"),
+        ("--trajectory t.html", "t.html is not there"),
+        ("--trajectory t.xyz --trajectory u.xyz", "u.xyz is not there"),
+        ("--keep-invalid", "what is not valid was not kept in it"),
+    ],
+)
+def test_a_run_that_has_ended_has_not_made_what_is_asked_for_now(
+    run: Run, ended: Path, options: str, lost: str
+) -> None:
+    before = sorted(path.name for path in ended.iterdir())
+    run(*ENDED, "-o", "a.sdf", *options.split()).assert_refused(f"a.sdf is whole, but {lost}; pass --overwrite")
+    assert sorted(path.name for path in ended.iterdir()) == before
+    assert "nothing is left" not in run(*ENDED, "-o", "a.sdf", *options.split(), "--overwrite").out
+    assert "nothing is left" in run(*ENDED, "-o", "a.sdf", *options.split()).out
+
+
+@pytest.mark.parametrize("name", ["a.csv", "r.html", "t.xyz"])
+@pytest.mark.parametrize("content", [None, "x"])
+def test_a_file_of_a_run_that_has_ended_is_missed(run: Run, ended: Path, name: str, content: str | None) -> None:
+    (ended / name).unlink()
+    if content is not None:
+        (ended / name).write_text(content)
+    done = run(*ENDED, "-o", "a.sdf", "--report", "r.html", "--trajectory", "t.xyz")
+    if name == "r.html" and content is not None:
+        assert done.status == 0, "a page tells of times: it is not compared"
+        return
+    done.assert_refused(name, "is not there" if content is None else "is not what that run wrote")
+
+
+def test_a_record_without_hashes_of_other_files_counts_where_they_are_there(run: Run, ended: Path) -> None:
+    record = json.loads((ended / "a.run.json").read_text())
+    assert {entry["file"] for entry in record.pop("beside")} == {"a.csv", "r.html", "t.xyz"}
+    (ended / "a.run.json").write_text(json.dumps(record))
+    (ended / "a.csv").write_text("x")
+    assert "nothing is left to do" in run(*ENDED, "-o", "a.sdf", "--trajectory", "t.xyz").out
+    (ended / "a.csv").unlink()
+    run(*ENDED, "-o", "a.sdf").assert_refused("a.csv is not there")
+
+
+def test_no_two_outputs_are_one(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for options in ("--report g.html --trajectory g.html", "--trajectory t.xyz --trajectory ./t.xyz"):
+        run(*ENDED, "-o", "a.sdf", *options.split()).assert_refused("would be written twice")
+    assert list(tmp_path.iterdir()) == []

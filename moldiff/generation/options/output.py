@@ -9,9 +9,9 @@ from pathlib import Path
 
 from moldiff.chem.io.outputs import Kind, kind_of
 from moldiff.errors import MoldiffError
-from moldiff.files import refuse_existing_file
+from moldiff.files import refuse_existing_file, refuse_the_same
 from moldiff.generation.trajectory import check_suffix
-from moldiff.journal import is_unfinished, refuse_unfinished
+from moldiff.journal import is_unfinished, journal_path, refuse_unfinished
 from moldiff.run_record import old_record, record_left, record_path
 
 
@@ -84,11 +84,14 @@ class OutputOptions:
         record = record_path(self.path)
         others = [self.picture] if pictured else []
         others += [] if self.report is None else [self.report]
+        beside = [] if self.kind.is_table else [self.table]
+        written = (self.path, *beside, record, *self.trajectories, *others)
+        refuse_the_same((*written, journal_path(self.path)))
         # left by a run that may be the same; who goes on looks again when the model is there
         may_be_ours = self.resume and (
             record_left(record, self.path) is not None or (not record.exists() and is_unfinished(self.path))
         )
-        for path in (self.path, self.table, record, *self.trajectories, *others):
+        for path in written:
             try:
                 refuse_existing_file(path, self.overwrite or may_be_ours, inputs)
             except MoldiffError as error:
