@@ -18,6 +18,8 @@ from moldiff.errors import MoldiffError, nearest_name
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
+LONGEST_S = 366 * 86_400.0  # a year
+LEAST_MIB, MOST_MIB = 256, 1 << 32
 _MOST_SHOWN = 60  # letters of a value in a message
 
 
@@ -95,6 +97,22 @@ def number(value: object, name: str) -> float:
         return float(value)
     except OverflowError:
         raise MoldiffError(f"{name} is too large a number", argument=name) from None
+
+
+def seconds(value: object, name: str = "timeout_s", least: float = 0.0) -> float:
+    """Return an argument that is a time limit: above zero, and no longer than clocks and timers of processes count."""
+    found = number(value, name)
+    if not least <= found <= LONGEST_S or not found:
+        low = f"at least {least:g}" if least else "more than 0"
+        raise MoldiffError(f"{name} must be {low} and at most {LONGEST_S:.0f} seconds, not {found:g}", argument=name)
+    return found
+
+
+def mebibytes(value: object, name: str = "memory_mb") -> int:
+    """Return an argument that is a limit of memory in MiB: enough for a process to start, no more than there can be."""
+    if not LEAST_MIB <= (found := whole_number(value, name)) <= MOST_MIB:
+        raise MoldiffError(f"{name} must be in {LEAST_MIB} .. {MOST_MIB} MiB, not {found}", argument=name)
+    return found
 
 
 def check_flag(value: object, name: str) -> None:

@@ -1,22 +1,32 @@
 """Values as users write them, and arguments that are texts, values, or of a wrong type."""
 
+import math
+import sys
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
 from moldiff.arguments import (
+    LONGEST_S,
     check_flag,
     check_text,
+    mebibytes,
     name_list,
     number,
     parse_range,
+    seconds,
     seed_number,
     size_range,
     texts,
     whole_number,
 )
+from moldiff.chem.filters.checks import Subject
+from moldiff.chem.filters.commands import command_measures
+from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
+from moldiff.processes import pool_of
 
 
 @pytest.mark.parametrize(
@@ -83,3 +93,29 @@ def test_other_numbers_are_no_seed(value: int) -> None:
     assert seed_number(0) == 0 and seed_number((1 << 64) - 1) == (1 << 64) - 1
     with pytest.raises(MoldiffError, match=r"seed must be in 0 .. 2\^64 - 1, not "):
         seed_number(value)
+
+
+@pytest.mark.parametrize(
+    "value", [0, -1.0, math.inf, -math.inf, math.nan, 1e300, 10**400, LONGEST_S + 1, True, "60", None]
+)
+def test_other_values_are_no_time_limit(value: object) -> None:
+    assert (seconds(1e-3), seconds(LONGEST_S), seconds(np.float32(2))) == (1e-3, LONGEST_S, 2.0)
+    with pytest.raises(MoldiffError, match=r"^timeout_s ") as caught:
+        seconds(value)
+    assert caught.value.argument == "timeout_s"
+
+
+@pytest.mark.parametrize("value", [0, 255, 1 << 40, 512.0, True])
+def test_other_values_are_no_limit_of_memory(value: object) -> None:
+    assert mebibytes(256) == 256
+    with pytest.raises(MoldiffError, match=r"^memory_mb must be ") as caught:
+        mebibytes(value)
+    assert caught.value.argument == "memory_mb"
+
+
+def test_no_clock_or_timer_overflows_at_the_longest_time() -> None:
+    with pool_of(1) as pool:
+        assert list(pool.map_items(abs, [-1, -2], chunk=2, timeout_s=LONGEST_S)) == [1, 2]
+    (measure,) = command_measures({"one": f"{sys.executable} -c 'print(1)' {{smiles}}"}, LONGEST_S)
+    assert measure(Subject(Chem.MolFromSmiles("CCO"))).value == 1
+    assert embed(Chem.MolFromSmiles("CCO"), 0, int(LONGEST_S))[1] == ""

@@ -162,7 +162,14 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 
 # others are spelled like their arguments, with dashes
-_OPTIONS = {"n": "--number", "hazard_lists": "--hazard-list", "targets": "--target", "commands": "--command"}
+_OPTIONS = {
+    "n": "--number",
+    "hazard_lists": "--hazard-list",
+    "targets": "--target",
+    "commands": "--command",
+    "timeout_s": "--timeout",
+    "memory_mb": "--memory",
+}
 _ARGUMENTS = re.compile(
     r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
     r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|dock_box|all_checks|add_hydrogens|smiles_column|"

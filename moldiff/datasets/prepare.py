@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff.arguments import seed_number
+from moldiff.arguments import seconds, seed_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -161,8 +161,7 @@ def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, s
         raise MoldiffError(f"hydrogens must be explicit or implicit, not '{hydrogens}'")
     if workers < 1:
         raise MoldiffError(f"workers must be at least 1, not {workers}")
-    if timeout_s < 1:
-        raise MoldiffError(f"the timeout must be at least 1 second, not {timeout_s}")
+    seconds(timeout_s, least=1)
     seed_number(seed)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from moldiff.arguments import check_text, number
+from moldiff.arguments import check_text, seconds
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
@@ -87,6 +87,7 @@ def filter(
     Raises:
         MoldiffError: an argument that means nothing, a file that is missing or damaged, or no molecules at all.
     """
+    seconds(timeout_s)
     if rank is not None:
         check_text(rank, "rank")
     criteria = Criteria.of(
@@ -114,7 +115,7 @@ def filter(
         hazards=HazardGate.of(hazard_lists, release_hazards),
         workers=workers,
         isolated=isolated,
-        timeout_s=number(timeout_s, "timeout_s"),
+        timeout_s=float(timeout_s),
     )
     run = FilterRun(_library(molecules), options, packed_molecule)
     return FilterResult(run, list(run.rows()))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moldiff.arguments import check_flag, seed_number, whole_number
+from moldiff.arguments import check_flag, seconds, seed_number, whole_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
@@ -67,8 +67,7 @@ class FilterOptions:
         seed_number(self.seed)
         if whole_number(self.workers, "workers") < 1:
             raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
-        if not self.timeout_s > 0:
-            raise MoldiffError(f"timeout must be positive, not {self.timeout_s}", argument="timeout")
+        seconds(self.timeout_s)
         check_flag(self.all_checks, "all_checks")
         check_flag(self.dedup, "dedup")
         check_flag(self.standardise, "standardise")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections import Counter
 from pathlib import Path
 
@@ -221,7 +222,8 @@ def test_bad_files(sample_sdf: Path, tmp_path: Path, name: str, content: str | N
         ({"hydrogens": "none"}, "explicit or implicit"),
         ({"workers": 0}, "workers must be at least 1"),
         ({"seed": -1}, "seed must be in 0"),
-        ({"timeout_s": 0}, "timeout must be at least 1"),
+        ({"timeout_s": 0}, "timeout_s must be at least 1"),
+        ({"timeout_s": math.inf}, "timeout_s must be at least 1 and at most 31622400 seconds, not inf"),
     ],
 )
 def test_bad_arguments(sample_sdf: Path, tmp_path: Path, arguments: dict, message: str) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import moldiff
 from moldiff.datasets.prepare import prepare
+from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder, save_model_folder
 
 Run = Callable[..., Any]
@@ -278,3 +280,28 @@ def test_outputs_are_inputs(run: Callable[..., Any], model: Path, tmp_path: Path
     assert out.stat().st_size == 0, "random weights make nothing valid"
     report = run("evaluate", out, "--posebusters", "0")
     assert report.status == 0 and "3 molecules = 0 valid + 3 invalid" in report.out
+
+
+@pytest.mark.parametrize("value", ["inf", "1e300"])
+@pytest.mark.parametrize("command", ["filter", "describe", "screen", "data relax"])
+def test_a_time_that_no_clock_counts_is_refused_at_once(run: Run, here: Path, command: str, value: str) -> None:
+    put("x.smi", "CCO a\nCCN b\n")
+    out = {"screen": "run", "data relax": "o.sdf"}.get(command, "o.csv")
+    run(*command.split(), "x.smi", "-o", out, "--timeout", value).assert_refused("--timeout must be more than 0")
+    assert [path.name for path in here.iterdir()] == ["x.smi"]
+
+
+def test_a_time_or_memory_that_nothing_has_is_refused_at_once(run: Run, here: Path) -> None:
+    put("x.smi", "CCO a\nCCN b\n")
+    year = "--timeout must be at least 1 and at most"
+    run("data", "prepare", "x.smi", "-o", "set", "--timeout", "99999999999").assert_refused(year)
+    memory = "--memory must be in 256"
+    run("screen", "x.smi", "-o", "run", "--memory", "99999999999999").assert_refused(memory)
+    for words, name in (({"timeout_s": 0}, "timeout_s"), ({"memory_mb": 10}, "memory_mb")):
+        with pytest.raises(MoldiffError, match=f"^{name} ") as caught:
+            moldiff.screen("x.smi", "run", **words)
+        assert caught.value.argument == name
+    with pytest.raises(MoldiffError, match=r"^timeout_s must be a number") as caught:
+        moldiff.filter(["CCO"], timeout_s="soon")
+    assert caught.value.argument == "timeout_s"
+    assert [path.name for path in here.iterdir()] == ["x.smi"]

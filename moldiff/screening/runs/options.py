@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from moldiff.arguments import mebibytes, seconds
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.screening.desirability import read_ranking
@@ -65,8 +66,8 @@ class ScreenOptions(Section):
     all_checks: bool = False
     dedup: bool = True
     shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
-    timeout: Annotated[float, Field(gt=0)] = 60.0
-    memory: Annotated[int, Field(ge=256)] = 4_096
+    timeout: Annotated[float, BeforeValidator(seconds)] = 60.0
+    memory: Annotated[int, BeforeValidator(mebibytes)] = 4_096
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
     def filter_options(self) -> FilterOptions:
