@@ -71,13 +71,18 @@ def _unreadable(path: Path, error: Exception) -> MoldiffError:
     return MoldiffError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, halves: bool = False) -> Any:
     """Read a JSON file; MoldiffError names the file when it cannot be read or is not JSON."""
-    return parse_json(read_whole(path, MOST_JSON), str(path))
+    return parse_json(read_whole(path, MOST_JSON), str(path), halves=halves)
 
 
-def parse_json(data: bytes | str, source: str) -> Any:
+def parse_json(data: bytes | str, source: str, *, halves: bool = False) -> Any:
     """Parse JSON in UTF-8; what only Python takes for JSON (NaN, halves of characters) is refused.
+
+    Args:
+        data: the text.
+        source: names it in messages.
+        halves: take halves of characters, of which names of files may consist.
 
     Raises:
         MoldiffError: it is no JSON, or nested too deep; the message names ``source``.
@@ -85,7 +90,8 @@ def parse_json(data: bytes | str, source: str) -> Any:
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
         value = json.loads(text, parse_constant=_no_number)
-        if "\\ud" in text.lower():  # an escape that may be half a character, which no file could be written with
+        # an escape that may be half a character, which no file could be written with
+        if not halves and "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise MoldiffError(f"{source} is not valid JSON ({str(error)[:100]})") from error

@@ -105,7 +105,7 @@ def is_output(path: Path) -> bool:
     """Return whether a run record beside a file says that moldiff wrote it."""
     try:
         record = read_json(record_path(path))
-        return bool(record["format"] == FORMAT and record["output"] == path.name)
+        return bool(record["format"] == FORMAT and record["output"] == readable(path.name))
     except (MoldiffError, KeyError, TypeError):
         return False
 
@@ -114,7 +114,7 @@ def old_record(output: Path) -> Path | None:
     """Return where moldiff 0.1 and older left the record of an SDF, ``run.json``; None if it is not there."""
     path = output.with_name("run.json")
     try:
-        return path if read_json(path)["output"] == output.name else None
+        return path if read_json(path)["output"] == readable(output.name) else None
     except (MoldiffError, KeyError, TypeError):
         return None
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from moldiff.chem.io.records import read_texts
 from moldiff.cli import shared
 from moldiff.cli.shared import LogFormatter, console, echo
-from moldiff.foreign_text import plain_cell, printable, safe_cell
+from moldiff.foreign_text import plain_cell, printable, readable, safe_cell
 
 FORMULAS = [
     "=1+1",
@@ -108,3 +109,8 @@ def test_text_meets_the_terminal_in_one_place() -> None:
             told = [line for line in lines if re.search(r"typer\.echo|Console\(|std(out|err)\.write|print\(", line)]
             told = [line for line in told if not re.search(r"get_help\(\)|VERSION|\"(terminated|interrupted)\"", line)]
             assert [line for line in told if not line.startswith("console.print(")] == [], path.name
+
+
+def test_bytes_that_are_no_text_are_question_marks() -> None:
+    assert readable(os.fsdecode(b"caf\xe9 \xff.smi")) == "caf? ?.smi"
+    assert readable("größe 日本 😀.sdf") == "größe 日本 😀.sdf"

@@ -96,3 +96,11 @@ def test_pipes_in_a_prepared_folder(sample_folder: Path, tmp_path: Path, name: s
     pipe(tmp_path / name)
     with pytest.raises(MoldiffError, match=name.partition(".")[0]):
         PreparedDataset.open(tmp_path).names()
+
+
+def test_halves_of_characters_are_json_where_names_of_files_are_meant(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('["n\\udcff"]')
+    assert read_json(path, halves=True) == ["n\udcff"]
+    with pytest.raises(MoldiffError, match="is not valid JSON"):
+        read_json(path)

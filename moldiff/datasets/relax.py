@@ -28,7 +28,7 @@ from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
-from moldiff.foreign_text import safe_cell
+from moldiff.foreign_text import readable, safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.processes import Lost, pool_of
@@ -268,7 +268,7 @@ def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -
         _write_parquet(out, list(contents))
     else:
         write_sdf(out, contents)
-    places = ((source.path.name, record.index) for source in sources for record in source.texts())
+    places = ((readable(source.path.name), record.index) for source in sources for record in source.texts())
     with atomic_writer(table) as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)

@@ -14,6 +14,7 @@ from moldiff.chem.io.records import TextRecord, read_texts
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.foreign_text import readable
 from moldiff.reading import check_regular, read_whole
 
 CHUNK_RECORDS = 256
@@ -80,7 +81,7 @@ def chunks(sources: Sequence[Source]) -> Iterator[Chunk]:
     for source in sources:
         texts = source.texts()
         while records := list(itertools.islice(texts, CHUNK_RECORDS)):
-            yield Chunk(source.path.name, records)
+            yield Chunk(readable(source.path.name), records)
 
 
 def tag_names(sources: Sequence[Source], *, thorough: bool) -> list[str]:

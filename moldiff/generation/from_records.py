@@ -22,6 +22,7 @@ from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.foreign_text import readable
 from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.run import Progress, Run
@@ -191,7 +192,7 @@ class RecordRun(Run, Generic[Item]):
         """Return a result with the facts of its record."""
         record = ask.record
         facts = {
-            "file": Path(record.file).name,
+            "file": readable(Path(record.file).name),
             "record": record.index,
             "name": record.name,
             "draw": ask.draw,

@@ -26,6 +26,7 @@ from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
+from moldiff.foreign_text import readable
 from moldiff.journal import is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
@@ -266,8 +267,8 @@ def _encoded(ready: Ready[MolArrays], atoms: str) -> MolArrays | str:
 
 def _row(record: Record, score: LikelihoodBound | None, reason: str, reference: LikelihoodReference | None) -> Row:
     """Return the row of a record; "tags" and "bound" are no columns."""
-    row: Row = {"index": record.index, "file": Path(record.file).name, "name": record.name, "tags": record.tags}
-    row |= {"reason": reason, "status": NOT_SCORED}
+    row: Row = {"index": record.index, "file": readable(Path(record.file).name), "name": record.name}
+    row |= {"tags": record.tags, "reason": reason, "status": NOT_SCORED}
     if score is None:
         return row
     row |= {"status": "scored", "n_atoms": score.n_atoms}

@@ -10,6 +10,7 @@ from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, files_named, records_of, texts_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
+from moldiff.foreign_text import readable
 from moldiff.status import Status
 
 
@@ -72,7 +73,7 @@ class Library:
             MoldiffError: a file is missing, empty, damaged, of an unknown kind or not what its suffix says.
         """
         if self.molecules is None:
-            pairs = ((str(path), text) for path in self.files for text in read_texts(path))
+            pairs = ((readable(str(path)), text) for path in self.files for text in read_texts(path))
             yield from (Entry(number, file, text) for number, (file, text) in enumerate(pairs))
             return
         for number, record in enumerate(records_of(self.molecules)):

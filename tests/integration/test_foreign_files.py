@@ -1,14 +1,20 @@
 """What each command answers to a drawing, another unit, coincident atoms; and to hydrogens in part."""
 
+import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from moldiff.chem.io.embed import embed
+from moldiff.run_record import is_output
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 
 ALCOHOL = "CC(O)C#N"
 STATES = {"flat": "flat drawing", "bohr": "looks like bohr", "point": "coincident atoms", "sound": ""}
@@ -89,3 +95,54 @@ def test_hydrogens_are_told_of_each_record(run: Callable[..., Any], model: Path,
         assert ("hydrogens without coordinates" in told) == (name != "all" and command != "vary") or command == "vary"
         full = run(*arguments, "--add-hydrogens", "--overwrite")
         assert full.status == 0 and "hydrogens without coordinates" not in full.out + full.err
+
+
+def test_names_that_are_no_text_are_shown_with_a_question_mark(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every table with a column of files, of every command."""
+    monkeypatch.chdir(tmp_path)
+    latin, sdf, patterns = (os.fsdecode(name) for name in (b"caf\xe9.smi", b"s\xe9.sdf", b"p\xe9.smarts"))
+    Path(latin).write_text("CCO a\nCCN b\nCCC c\n")
+    Path("x.smi").write_text("CO d\n")
+    Path(patterns).write_text("CCO ethanol\n")
+    records = SAMPLE.read_text().split("$$$$\n")
+    Path(sdf).write_text(f"{records[0]}$$$$\n")
+    Path("b.sdf").write_text(f"{records[1]}$$$$\n")
+    words = ["--known", latin, "--smarts", patterns]
+    fast = ["--model", "qm9_fast", "--evaluations"]
+    for command in (
+        ["filter", latin, "x.smi", "-o", "f.csv"],
+        ["filter", latin, "x.smi", "-o", "g.parquet", *words],
+        ["likelihood", sdf, "b.sdf", "-o", "l.csv", "--repeats", "2", *fast, "2"],
+        ["likelihood", sdf, "b.sdf", "-o", "m.parquet", "--repeats", "2", *fast, "2"],
+        ["data", "relax", latin, "x.smi", "-o", "r.sdf", "--method", "mmff94s", "--workers", "1"],
+        ["data", "prepare", latin, sdf, "-o", "set"],
+        ["conformers", latin, "x.smi", "-n", "1", "-o", "c.sdf", *fast, "4"],
+        ["screen", latin, "x.smi", "-o", "run", *words],
+        ["screen", "resume", "run"],
+        ["screen", latin, "x.smi", "-o", "run", *words],
+        ["screen", "report", "run"],
+    ):
+        done = run(*command)
+        assert done.status == 0, (command, done.err)
+    for table, column, name in (
+        ("f.records.csv", "file", "caf?.smi"), ("l.csv", "file", "s?.sdf"), ("r.csv", "source", "caf?.smi"),
+        ("c.csv", "file", "caf?.smi"),
+    ):  # fmt: skip
+        with open(table, newline="") as handle:
+            assert next(csv.DictReader(handle))[column] == name, table
+    names = pyarrow.parquet.read_table("run/records.parquet")["file"].to_pylist()
+    assert names == ["caf?.smi"] * 3 + ["x.smi"]
+    assert {path.name for path in tmp_path.glob("r.*")} == {"r.sdf", "r.csv", "r.run.json"}
+
+
+def test_an_output_whose_name_is_no_text_is_known_as_ours(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, page = os.fsdecode(b"g\xe9.sdf"), os.fsdecode(b"g\xe9.html")
+    command = ["generate", "-n", "1", "--model", "qm9_fast", "-o", out, "--report", page]
+    assert run(*command).status == 0
+    assert is_output(Path(out))
+    assert "nothing is left to do" in run(*command, "--resume").out

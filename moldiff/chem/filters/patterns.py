@@ -14,6 +14,7 @@ from moldiff.chem.filters.checks import CheckResult, Subject
 from moldiff.chem.io.capped import capped_lines
 from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 
 Patterns = str | Path | Mapping[str, str]
 """A file of patterns, or name -> SMARTS."""
@@ -76,7 +77,7 @@ def pattern_check(patterns: Patterns) -> PatternCheck:
     if not isinstance(patterns, str | Path):
         raise refusal("smarts", "a file of patterns or a mapping of names to patterns", patterns)
     path = Path(patterns)
-    return PatternCheck(f"smarts:{path.name}", _read(path), str(path))
+    return PatternCheck(f"smarts:{readable(path.name)}", _read(path), str(path))
 
 
 def _read(path: Path) -> tuple[tuple[str, str], ...]:

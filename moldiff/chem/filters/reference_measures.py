@@ -22,6 +22,7 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.isomers import placed
 from moldiff.chem.sanitize import short_message
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def known_check(molecules: Molecules) -> KnownCheck:
         MoldiffError: the file cannot be read, or none of its molecules.
     """
     found, unread = set[int](), list[str]()
-    source = Path(molecules).name if isinstance(molecules, str | Path) else "the known molecules"
+    source = readable(Path(molecules).name) if isinstance(molecules, str | Path) else "the known molecules"
     for record in records_of(molecules):
         try:
             if record.mol is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from typing import Any
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of, write_json
+from moldiff.files import sha256_of, write_text
+from moldiff.foreign_text import readable
 from moldiff.reading import read_json
 from moldiff.screening.entries import Entry, library_of
 from moldiff.screening.runs.draws import Draws, drawn, draws_path
@@ -131,7 +133,7 @@ class Plan:
         number = first
         for number, text in enumerate(read_texts(self.path(one)), start=first):
             if number // self.options.shard_size in shards:
-                yield Entry(number, one.file, text)
+                yield Entry(number, readable(one.file), text)
         if number + 1 - first != one.records:
             raise MoldiffError(f"{one.file} has changed since the run was planned")
 
@@ -195,8 +197,10 @@ def make_plan(
 
 
 def write_plan(run: Path, plan: Plan) -> None:
-    """Write the plan of a run folder."""
-    write_json(run / PLAN, plan.record())
+    """Write the plan of a run folder. Bytes of a file's name that are no text, halves of characters in Python, stand
+    there as JSON's escapes: the file is to be found again."""
+    text = json.dumps(plan.record(), indent=1, allow_nan=False, ensure_ascii=False) + "\n"
+    write_text(run / PLAN, text.encode("utf-8", errors="backslashreplace").decode("utf-8"))
 
 
 def read_plan(run: Path) -> Plan:
@@ -207,7 +211,7 @@ def read_plan(run: Path) -> Plan:
     """
     if not (run / PLAN).is_file():
         raise MoldiffError(f"{run} is no screening run: it has no {PLAN}")
-    value = read_json(run / PLAN)
+    value = read_json(run / PLAN, halves=True)
     if not isinstance(value, Mapping) or value.get("format") != FORMAT or value.get("version") != FORMAT_VERSION:
         raise MoldiffError(f"{run / PLAN} is not a plan of version {FORMAT_VERSION}, which this moldiff reads")
     try:

@@ -3,6 +3,7 @@ ranked. One shard is in memory at a time."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet, file_set
+from moldiff.foreign_text import readable
 from moldiff.reading import read_json
 from moldiff.run_record import record_path, run_record
 from moldiff.screening.ranking import Best
@@ -121,5 +123,6 @@ def forget_tables(run: Path) -> None:
 
 
 def _options_of(plan: Plan) -> dict[str, object]:
-    """Return the options by their names, of files of patterns the patterns."""
-    return {**plan.options.model_dump(mode="json"), "smarts": plan.options.filter_options().record()["smarts"]}
+    """Return the options by their names, of files of patterns the patterns, as the record has them."""
+    options = {**plan.options.model_dump(mode="json"), "smarts": plan.options.filter_options().record()["smarts"]}
+    return dict(json.loads(readable(json.dumps(options, ensure_ascii=False))))
