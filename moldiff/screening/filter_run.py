@@ -17,12 +17,13 @@ from moldiff.chem.filters.measures import Descriptor, MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, pool_of
+from moldiff.screening.desirability import COLUMN as DESIRABILITY
 from moldiff.screening.entries import Library
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.ranking import Ranking
-from moldiff.screening.rows import COLUMNS, Row, RowCounts
+from moldiff.screening.rows import COLUMNS, DUPLICATES, WHOLE, Row, RowCounts
 from moldiff.screening.summary import FilterSummary
-from moldiff.screening.worker import FilterWork, Pack, lost, nothing
+from moldiff.screening.worker import STAGES, FilterWork, Pack, lost, nothing
 
 Progress = Callable[[int], None]
 
@@ -31,6 +32,9 @@ TIMEOUT_S = 60.0
 COMMAND_SHARE = 0.8  # of that time, for a command: it is ended before its worker is
 CHUNK = 32  # records sent to a worker at once
 KEPT_COLUMNS = ("record", "file", "name", "smiles", "inchikey")
+_NAMES = frozenset(
+    {*COLUMNS, *WHOLE, DESIRABILITY, DUPLICATES, *STAGES}
+)  # of columns and stages, not of a user's numbers
 _TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit", "smiles", "inchikey"})
 
 
@@ -68,6 +72,7 @@ class FilterOptions:
         if whole_number(self.workers, "workers") < 1:
             raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
         seconds(self.timeout_s)
+        self.criteria.refuse_names(_NAMES, "a column of the tables")
         check_flag(self.all_checks, "all_checks")
         check_flag(self.dedup, "dedup")
         check_flag(self.standardise, "standardise")
@@ -139,6 +144,7 @@ class FilterRun:
     def __init__(
         self, library: Library, options: FilterOptions, pack: Pack = nothing, *, coordinates: bool = False
     ) -> None:
+        options.criteria.refuse_missing_programs()
         self.library, self.options, self.started = library, options, time.monotonic()
         self.counts = RowCounts(options.dedup)
         checks = options.checks(coordinates=coordinates)

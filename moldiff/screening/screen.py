@@ -288,6 +288,8 @@ def _done(
     run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
     check_flag(retry, "retry")
+    if engines.scheduler is None:  # else the programs of commands are needed where its workers are
+        plan.options.filter_options().criteria.refuse_missing_programs()
     part = None if shard is None else parse_part(shard)
     funnel = work_on(run, plan, part=part, engines=engines, retry=retry, progress=progress)
     return None if funnel is None else Screening(run, funnel.record())

@@ -25,8 +25,9 @@ logger = logging.getLogger(__name__)
 
 Pack = Callable[[Subject, Row], str | bytes | None]
 """From a molecule that passed and its row to what an output wants of it."""
-DRAW, READ, STANDARDISE, WORKER = "draw", "read", "standardise", "worker"
-"""Stages of what came out of a model as no molecule, is none, has no standard form, or cost its worker process."""
+DRAW, READ, HAZARDS, STANDARDISE, WORKER = STAGES = ("draw", "read", "hazards", "standardise", "worker")
+"""Stages of what came out of a model as no molecule, is none, is withheld, has no standard form, or cost its worker
+process: they come before the checks."""
 
 
 def nothing(subject: Subject, row: Row) -> None:

@@ -3,6 +3,8 @@ everywhere; and what a user brings along for them: references, known molecules, 
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +15,13 @@ from moldiff.arguments import choice, name_list
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.alerts import AlertCheck
 from moldiff.chem.filters.checks import Check, Measure, by_cost
-from moldiff.chem.filters.commands import command_measures
+from moldiff.chem.filters.commands import PLACES, CommandMeasure, command_measures
 from moldiff.chem.filters.docking import EXHAUSTIVENESS, Docking, docking_of
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES
+from moldiff.chem.filters.hazards import ReleaseCheck
 from moldiff.chem.filters.measures import BROUGHT, MeasureCheck, condition_checks
 from moldiff.chem.filters.patterns import PatternCheck, Patterns, pattern_check
+from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.chem.filters.reference_measures import KnownCheck, known_check, overlays_on, similarity_to
 from moldiff.chem.filters.rules import RuleCheck
 from moldiff.chem.io.inputs import Molecules
@@ -26,6 +30,8 @@ from moldiff.conditions import Condition, Conditions, read_conditions
 from moldiff.errors import MoldiffError
 
 COMMAND_S = 50.0  # a little less than a molecule has in a worker
+_CHECKS = (InchikeyCheck, CoordinatesCheck, KnownCheck, ReleaseCheck)
+_COLUMNS = (*(check.name for check in _CHECKS), "smarts", *RuleName, *AlertFamily)
 
 
 class BroughtMeasure(Measure, Protocol):
@@ -113,9 +119,8 @@ class Criteria:
             known=None if known is None else known_check(known),
         )
         own = (*(measure.name for measure in GEOMETRY_MEASURES), *BROUGHT)
-        taken = {*PROPERTIES, *own}
-        if twice := sorted(taken & set(commands)):
-            raise MoldiffError(f"commands '{twice[0]}': a property has that name", argument="commands")
+        criteria.refuse_names({*PROPERTIES, *own}, "a property")
+        criteria.refuse_names(_COLUMNS, "a column of the tables")
         criteria.checks()  # whatever is unknown shows now
         return criteria
 
@@ -123,6 +128,40 @@ class Criteria:
     def docking(self) -> Docking | None:
         """The docking that is asked for, if any."""
         return next((measure for measure in self.measures if isinstance(measure, Docking)), None)
+
+    @property
+    def commands(self) -> tuple[CommandMeasure, ...]:
+        """The commands that are asked for."""
+        return tuple(measure for measure in self.measures if isinstance(measure, CommandMeasure))
+
+    def refuse_names(self, taken: Iterable[str], owner: str) -> None:
+        """Raise MoldiffError if a command has a name that is taken, or that of a data field or of patterns, which have
+        a colon.
+
+        Args:
+            taken: the names.
+            owner: has them, in words.
+        """
+        names = set(taken)
+        for command in self.commands:
+            if command.name in names:
+                raise MoldiffError(f"commands '{command.name}': {owner} has that name", argument="commands")
+            if ":" in command.name:
+                raise MoldiffError(f"commands '{command.name}': a plain name has no colon", argument="commands")
+
+    def refuse_missing_programs(self) -> None:
+        """Raise MoldiffError if the program of a command is not on this machine."""
+        for command in self.commands:
+            program = command.words[0]
+            if any(place in program for place in PLACES):
+                continue
+            if os.path.dirname(program) and not os.path.isabs(program):
+                why = "it runs in a folder of its own: give the whole path of its program"
+            elif shutil.which(program) is None:
+                why = "there is no such program here"
+            else:
+                continue
+            raise MoldiffError(f"commands '{command.name}': '{program[:60]}': {why}", argument="commands")
 
     def __bool__(self) -> bool:
         return bool(self.where or self.rules or self.alerts or self.smarts or self.known)

@@ -19,13 +19,11 @@ from typing import Any
 from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
-from moldiff.screening.worker import DRAW, READ, STANDARDISE, WORKER
+from moldiff.screening.worker import HAZARDS, STAGES
 from moldiff.status import Status
 
 FORMAT, FORMAT_VERSION = "moldiff-funnel", 1
 MOST_LOST = 100
-HAZARDS = "hazards"
-"""Stage of what is withheld; its rows do not name it."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +95,14 @@ class Funnel:
 def stages_of(chain: Chain, counts: RowCounts, *, dedup: bool) -> tuple[Stage, ...]:
     """Return the stages of a chain with the counts of its rows. Copies are looked for behind the InChIKey, and what
     cost a worker process is told of before the checks, as nobody knows which of them it was."""
-    names = [DRAW, READ, HAZARDS, STANDARDISE, WORKER]
+    names = [*STAGES]
     for link in chain.links:
         names.append(link.name)
         if dedup and link.name == InchikeyCheck.name:
             names.append(DUPLICATES)
     left, found = counts.requested, []
     for name in dict.fromkeys(names):
+        # rows of what is withheld name no stage
         cost = counts.by_status[Status.WITHHELD] if name == HAZARDS else counts.by_stage.get(name, 0)
         found.append(Stage(name, left, cost))
         left -= cost

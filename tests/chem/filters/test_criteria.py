@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +62,40 @@ def test_docking_names_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) ->
         MoldiffError, match=r"^dock needs vina and gemmi: pip install 'moldiff\[dock\]', on Python 3\.11"
     ):
         Criteria.of(dock="receptor.pdbqt", dock_box="0,0,0,9,9,9")
+
+
+@pytest.mark.parametrize(
+    "name", ["inchikey", "coordinates", "known", "hazards_released", "smarts", "lipinski", "pains", "tag:x", "smarts:a"]
+)
+def test_a_command_has_no_name_of_our_columns(name: str) -> None:
+    with pytest.raises(MoldiffError, match=re.escape(f"commands '{name}': ")) as caught:
+        Criteria.of(commands={name: "echo 5 {smiles}"})
+    assert caught.value.argument == "commands"
+    assert [check.name for check in Criteria.of(commands={"lipinski_like": "echo 5 {smiles}"}).checks()] == [
+        "lipinski_like"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        ("no_such_program_here", "there is no such program here"),
+        ("/no/such/program", "there is no such program here"),
+        ("/tmp", "there is no such program here"),
+        ("./mine.sh", "give the whole path"),
+        ("'a b/mine.sh'", "give the whole path"),
+    ],
+)
+def test_a_program_that_is_not_there_is_refused_before_the_work(
+    program: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    script = tmp_path / "mine.sh"
+    script.write_text("#!/bin/sh\necho 5\n")
+    script.chmod(0o755)
+    criteria = Criteria.of(commands={"k": f"{program} {{smiles}}"})  # whoever looks at a run needs no programs
+    with pytest.raises(MoldiffError, match=message) as caught:
+        criteria.refuse_missing_programs()
+    assert caught.value.argument == "commands"
+    for there in ("echo", shlex.quote(str(script)), "{sdf}"):
+        Criteria.of(commands={"k": f"{there} {{smiles}}"}).refuse_missing_programs()

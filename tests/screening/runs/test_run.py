@@ -17,7 +17,10 @@ from rdkit import Chem
 import moldiff
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.errors import MoldiffError
+from moldiff.screening.runs.estimate import estimate
 from moldiff.screening.runs.locking import run_lock
+from moldiff.screening.runs.options import screen_options
+from moldiff.screening.runs.plan import make_plan
 from moldiff.screening.runs.run import status_of
 from moldiff.screening.screen import merge_screens, resume_screen
 
@@ -243,6 +246,44 @@ def test_the_programs_of_a_plan_run_only_when_allowed(library: Path, tmp_path: P
     assert not mark.exists()
     resume_screen(run, allow_commands=True)
     assert mark.exists()
+
+
+def test_a_command_has_the_name_of_no_column_or_stage(library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    known = tmp_path / "known.smi"
+    known.write_text("CCO\n")
+    done(moldiff.screen(library, run, **{**WORDS, "rules": "veber", "known": known}))
+    names = {name for path in run.glob("*.parquet") for name in pyarrow.parquet.read_table(path).column_names}
+    stages = {stage["stage"] for stage in json.loads((run / "funnel.json").read_text())["stages"]}
+    assert {"rank", "pick", "desirability", "inchikey", "veber", "brenk", "known", "mw"} <= names
+    assert {"read", "duplicates", "hazards", "worker"} <= stages
+    for name in names | stages:
+        with pytest.raises(MoldiffError, match=f"^commands '{name}': .* has that name") as caught:
+            moldiff.screen(library, tmp_path / "other", commands={name: "echo 5 {smiles}"})
+        assert caught.value.argument == "commands"
+    for name in ("status", "smiles", "duplicate_of"):
+        with pytest.raises(MoldiffError, match="a column of the tables has that name"):
+            moldiff.filter(["CCO"], commands={name: "echo 5 {smiles}"})
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_program_that_is_missing_shows_before_a_run_but_not_to_who_looks_at_it(
+    library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = {"commands": {"k": "no_such_program_here {smiles}"}}
+    with pytest.raises(MoldiffError, match="there is no such program here"):
+        moldiff.screen(library, tmp_path / "run", **missing)
+    with pytest.raises(MoldiffError, match="there is no such program here"):
+        moldiff.filter(["CCO"], **missing)
+    with pytest.raises(MoldiffError, match="there is no such program here"):
+        estimate(make_plan([library], screen_options(missing)), 1)
+    assert not (tmp_path / "run").exists()
+    run, program = tmp_path / "run", tmp_path / "mine.sh"
+    program.write_text("#!/bin/sh\necho 5\n")
+    program.chmod(0o755)
+    done(moldiff.screen(library, run, commands={"k": f"{program} {{smiles}}"}))
+    program.unlink()
+    assert status_of(run).has_tables
 
 
 def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path) -> None:
