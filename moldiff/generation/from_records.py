@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from moldiff.arguments import WHOLE, Part
 from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
-from moldiff.chem.io.inputs import Molecules, files_of, kept, sha256_of_molecules, survey
+from moldiff.chem.io.inputs import Molecules, fields_of, files_of, kept, sha256_of_molecules, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
@@ -121,6 +121,7 @@ class RecordRun(Run, Generic[Item]):
     """
 
     def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
+        molecules = kept(molecules)
         files = files_of(molecules)  # what is neither file nor molecule shows before the model is loaded
         self._span = None
         if files is not None:
@@ -129,8 +130,10 @@ class RecordRun(Run, Generic[Item]):
             self._span = options.shard.span(total)
             if total and not self._span:
                 raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
+        else:
+            self.tag_names = fields_of(molecules)
         super().__init__(options, gate, first=0 if self._span is None else self._span.start * options.n)
-        self._n, self._molecules, self._files = options.n, kept(molecules), files
+        self._n, self._molecules, self._files = options.n, molecules, files
         self._columns, self._add_hydrogens = options.columns, options.add_hydrogens
         self._asked = 0  # draws, as far as the records have been read
         self.records, self.answered = 0, set[int]()  # of results so far

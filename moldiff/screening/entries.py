@@ -81,7 +81,7 @@ class Library:
             yield Entry(number, "", given=(record.name, data, record.reason), fields=record.tags)
 
     def tag_names(self) -> tuple[str, ...]:
-        """Return the names of all data fields in the order in which they come, from a pass over the files."""
+        """Return the names of all data fields of files in the order in which they come, from a pass over them."""
         return tuple(dict.fromkeys(name for path in self.files for text in read_texts(path) for name in text.tags))
 
 

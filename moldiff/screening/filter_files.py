@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,14 @@ class FilterFiles:
 
 
 @contextmanager
-def filter_files(run: FilterRun, out: Path, *, overwrite: bool) -> Iterator[FilterFiles]:
+def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable[str] = ()) -> Iterator[FilterFiles]:
     """Open the files of a pass; without `FilterFiles.end` nothing is left of them.
+
+    Args:
+        run: the pass.
+        out: its suffix says what is written.
+        overwrite: replace older files.
+        fields: names of the data fields of molecules that were given themselves.
 
     Raises:
         MoldiffError: one is in the way, or another run writes them.
@@ -75,7 +81,7 @@ def filter_files(run: FilterRun, out: Path, *, overwrite: bool) -> Iterator[Filt
     check_outputs(out, overwrite, library.files)
     with claimed(out), file_set(record_path(out)) as files:
         check_outputs(out, overwrite, library.files)  # another run may have ended since
-        molecules = kind.opened(files, out, run.kept_sheet(library.tag_names() if kind.is_table else ()))
+        molecules = kind.opened(files, out, run.kept_sheet((*library.tag_names(), *fields) if kind.is_table else ()))
         yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)
 
 

@@ -105,7 +105,9 @@ class FilterResult(Sequence["Mol"]):
                 molecule cannot be given coordinates.
         """
         out = Path(path)
-        with filter_files(self._run, out, overwrite=overwrite) as files:
+        given = not self._run.library.files
+        fields = dict.fromkeys(name for row in self._rows for name in row.tags if given)
+        with filter_files(self._run, out, overwrite=overwrite, fields=fields) as files:
             for row in self._rows:
                 files.records.add(row)
             for row in self._kept:

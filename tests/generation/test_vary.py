@@ -315,3 +315,21 @@ def test_the_command(run: Callable[..., Any], identity: list[Task], model: Path,
         "n": 2, "evaluations": 9, "sampler": "dpmpp", "strength": [0.25, 0.5], "seed": 4,
     }  # fmt: skip
     assert {task.start for task in identity} == {0.25, 0.5}
+
+
+def test_molecules_in_memory_keep_their_fields_as_those_of_a_file_do(tmp_path: Path) -> None:
+    mol, _ = embed(Chem.MolFromSmiles("CCO"), seed=1, timeout_s=20)
+    mol.SetProp("_Name", "mine")
+    mol.SetProp("series", "A")
+    path = tmp_path / "in.sdf"
+    with Chem.SDWriter(str(path)) as writer:
+        writer.write(mol)
+    for call in (moldiff.vary, moldiff.conformers):
+        tables = [
+            call(source, n=1, model="qm9_fast", device="cpu", seed=1).table
+            for source in (path, mol, [mol], iter([mol]))
+        ]
+        assert list(tables[0]["series"]) == ["A"]
+        for table in tables[1:]:
+            assert list(table["series"]) == ["A"]
+            assert set(table.columns) == set(tables[0].columns)

@@ -329,3 +329,26 @@ def test_it_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "2\n"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".sdf"])
+def test_molecules_in_memory_keep_their_fields_as_those_of_a_file_do(tmp_path: Path, suffix: str) -> None:
+    records = list(read_records(DRUGS))[:3]
+    molecules = [record.mol for record in records]
+    for number, mol in enumerate(molecules):
+        mol.SetProp("_Name", f"drug {number}")
+        mol.SetProp("series" if number else "batch", f"=A{number}")
+        mol.SetProp("status", "fine")
+    path = tmp_path / "in.sdf"
+    with Chem.SDWriter(str(path)) as writer:
+        for mol in molecules:
+            writer.write(mol)
+    found = []
+    for name, source in (("file", path), ("list", molecules), ("generator", (mol for mol in molecules))):
+        out = moldiff.filter(source, where="mw<1000").save(tmp_path / f"{name}{suffix}")
+        found.append([record.tags for record in read_records(out)])
+    assert found[1] == found[2]
+    names = {name for tags in found[0] for name in tags} - {"file"}
+    for given, of_file in zip(found[1], found[0], strict=True):
+        assert {name: given.get(name) for name in names} == {name: of_file.get(name) for name in names}
+    assert {"batch", "status"} <= set(found[1][0])

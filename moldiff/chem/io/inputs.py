@@ -116,6 +116,13 @@ def survey(files: Sequence[Path], columns: Columns | None = None) -> tuple[int, 
     return count, tuple(tags)
 
 
+def fields_of(molecules: Molecules) -> tuple[str, ...]:
+    """Return the names of all data fields of molecules that were given themselves and can be read more than once, in
+    the order in which they come."""
+    items = (molecules,) if is_molecule(molecules) or not isinstance(molecules, Iterable) else molecules
+    return tuple(dict.fromkeys(name for item in items if is_molecule(item) for name in item.GetPropsAsDict()))  # type: ignore[union-attr]
+
+
 def kept(molecules: Molecules) -> Molecules:
     """Return molecules that can be read more than once: what a generator or a supplier yields as a list."""
     if isinstance(molecules, str | Path) or is_molecule(molecules) or not isinstance(molecules, Iterable):
