@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import moldiff
-from moldiff.cli.shared import in_options
+from moldiff.cli.main import in_options
 from moldiff.deprecations import OPTIONS
 from moldiff.errors import MoldiffError
 from moldiff.files import refuse_existing

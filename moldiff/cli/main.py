@@ -10,8 +10,11 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import typer
@@ -32,7 +35,7 @@ from moldiff.cli import (
     train,
     vary,
 )
-from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, in_options
+from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, options_of, with_options
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
 from moldiff.interruption import ENDING, orderly_end
@@ -63,6 +66,21 @@ models_app = typer.Typer(help="List the built-in models; describe or check any m
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 app.add_typer(screen.app, name="screen")
+
+
+@cache
+def options_by_argument() -> Mapping[str, str]:
+    """Return argument of a Python function -> option, of all commands."""
+    return options_of(typer.main.get_command(app))
+
+
+def in_options(error: MoldiffError) -> str:
+    """Return the message of an error with options where it speaks of the arguments of a Python function."""
+    if not error.argument:
+        return str(error)
+    option = options_by_argument().get(error.argument, error.argument)
+    message = re.sub(rf"(?<![\w-]){re.escape(error.argument)}(?!\w)", option, str(error), count=1)
+    return with_options(message, options_by_argument())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,7 +167,7 @@ def root(
     [bold]moldiff generate -n 100 -o molecules.sdf[/bold] makes 100 molecules with the built-in model.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(LogFormatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(LogFormatter("%(levelname)s: %(message)s", options_of(context.command)))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.addLevelName(logging.WARNING, "warning")
     logging.addLevelName(logging.INFO, "info")

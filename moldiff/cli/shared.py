@@ -8,8 +8,9 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -22,8 +23,6 @@ from moldiff.foreign_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from moldiff.errors import MoldiffError
 
 logger = logging.getLogger(__name__)
 
@@ -161,20 +160,11 @@ ChemistryWorkers = Annotated[
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
 
-# others are spelled like their arguments, with dashes
-_OPTIONS = {
-    "n": "--number",
-    "hazard_lists": "--hazard-list",
-    "targets": "--target",
-    "commands": "--command",
-    "timeout_s": "--timeout",
-    "memory_mb": "--memory",
-}
-_ARGUMENTS = re.compile(
-    r"\b(n_atoms|batch_size|until_valid|max_draws|property_model|property_scale|exclude_elements|heavy_only|ring_table|"
-    r"score_weight|fixed_atoms|keep_smarts|attach_at|similar_to|shape_of|dock_box|all_checks|add_hydrogens|smiles_column|"
-    r"name_column|release_hazards)\b"
-)
+_OTHER_WORDS = {
+    "n": "number", "hazard_lists": "hazard_list", "commands": "command", "timeout_s": "timeout", "memory_mb": "memory",
+    "trajectories": "trajectory", "set": "overrides",
+}  # fmt: skip
+"""Argument of a Python function -> parameter of a command, where they differ."""
 
 
 OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
@@ -193,13 +183,24 @@ class CarefulCommand(TyperCommand):
             return super().invoke(ctx)
 
 
-def in_options(error: MoldiffError) -> str:
-    """Return the message of an error with options where it speaks of the arguments of a Python function."""
-    if not error.argument:
-        return str(error)
-    option = _OPTIONS.get(error.argument, f"--{error.argument.replace('_', '-')}")
-    message = re.sub(rf"(?<![\w-]){re.escape(error.argument)}(?!\w)", option, str(error), count=1)
-    return _ARGUMENTS.sub(lambda match: f"--{match[0].replace('_', '-')}", message)
+def options_of(command: Any) -> Mapping[str, str]:
+    """Return argument of a Python function -> option, from the parameters of a command and of all commands below it."""
+    found: dict[str, str] = {}
+    commands = [command]
+    for one in commands:
+        commands += getattr(one, "commands", {}).values()
+        for parameter in one.params:
+            if option := next((word for word in parameter.opts if word.startswith("--")), None):
+                found.setdefault(parameter.name, option)
+    return found | {argument: found[parameter] for argument, parameter in _OTHER_WORDS.items() if parameter in found}
+
+
+def with_options(text: str, options: Mapping[str, str]) -> str:
+    """Return a text with options for the arguments whose names are no words of a language; in quotes and in paths they
+    are something else."""
+    if not (names := "|".join(name for name in options if "_" in name)):
+        return text
+    return re.sub(rf"(?<![\w/.:'\"-])({names})(?![\w/'\"-]|[.:]\w)", lambda match: options[match[0]], text)
 
 
 def echo(text: str, *, err: bool = False) -> None:
@@ -208,10 +209,19 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 class LogFormatter(logging.Formatter):
-    """Formats messages of the log like `echo`."""
+    """Formats messages of the log like `echo`, with options for arguments.
+
+    Args:
+        form: of a line.
+        options: see `options_of`.
+    """
+
+    def __init__(self, form: str, options: Mapping[str, str] = MappingProxyType({})) -> None:
+        super().__init__(form)
+        self._options = options
 
     def format(self, record: logging.LogRecord) -> str:
-        return printable(super().format(record))
+        return printable(with_options(super().format(record), self._options))
 
 
 def console() -> Console:

@@ -72,7 +72,7 @@ class LikelihoodEstimator:
         self, model: MoleculeModel, settings: BoundSettings, seed: int = 0, batch_size: int | None = None
     ) -> None:
         if batch_size is not None and batch_size < 1:
-            raise MoldiffError(f"batch_size must be at least 1, not {batch_size}")
+            raise MoldiffError(f"batch_size must be at least 1, not {batch_size}", argument="batch_size")
         self.model, self.settings, self.source = model, settings, NoiseSource(seed)
         self.device = model.device
         self.batch_size = batch_size or ROWS[self.device.type]

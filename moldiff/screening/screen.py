@@ -223,8 +223,10 @@ def source_of(
     model: str | Path | None, n: int | None, seed: int, targets: Sequence[str] = (), familiar: bool = False
 ) -> Draws | None:
     """Return the draws that a user asks for; MoldiffError if there are a model or a number alone, or wishes alone."""
-    if (model is None) != (n is None):
-        raise MoldiffError("from_model and n go together: so many draws of that model", argument="from_model")
+    if model is None and n is not None:
+        raise MoldiffError("n goes with from_model: so many draws of which model?", argument="n")
+    if model is not None and n is None:
+        raise MoldiffError("n is missing: how many draws of from_model?", argument="n")
     if model is None and (targets or familiar):
         argument = "targets" if targets else "familiar"
         raise MoldiffError(f"{argument}: only draws of a model (from_model) can be asked for that", argument=argument)

@@ -1,10 +1,23 @@
-"""Parts that commands share: progress where there is no terminal."""
+"""Parts that commands share: progress where there is no terminal, options in messages."""
 
+import ast
+import inspect
 import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from moldiff.cli.shared import ProgressLines, progress_bar
+import moldiff
+from moldiff.cli.main import in_options, options_by_argument
+from moldiff.cli.shared import LogFormatter, ProgressLines, progress_bar
+from moldiff.datasets.prepare import prepare
+from moldiff.datasets.relax import relax_files
+from moldiff.errors import MoldiffError
+from moldiff.nll.files import score_file
+
+PACKAGE = Path(moldiff.__file__).parent
 
 
 class Clock:
@@ -46,3 +59,59 @@ def test_a_short_run_says_nothing(caplog: pytest.LogCaptureFixture, capsys: pyte
             tell(done)
     assert not caplog.records
     assert capsys.readouterr() == ("", "")
+
+
+SUBJECTS, PYTHON_ONLY = (
+    {"molecules", "files", "path", "model_or_path", "value", "low"},
+    {"progress", "isolated", "dedup"},
+)
+NO_OPTION = SUBJECTS | PYTHON_ONLY | {"vocabulary", "steps"}
+"""Arguments of Python functions that are no option: what a command is about, what only Python has, old words."""
+
+
+def test_every_argument_that_a_user_gives_has_its_option() -> None:
+    """Those of the public functions, and those that errors blame."""
+    functions = [getattr(moldiff, name) for name in ("generate", "vary", "conformers", "filter", "screen", "evaluate")]
+    functions += [moldiff.likelihood, moldiff.load, relax_files, prepare, score_file]
+    asked = {name for function in functions for name in inspect.signature(function).parameters}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.keyword) and node.arg == "argument" and isinstance(node.value, ast.Constant):
+                asked.add(node.value.value)
+    options = options_by_argument()
+    assert asked - options.keys() - NO_OPTION == {""} & asked
+    assert {name: options[name] for name in ("n", "target_method", "property_scale", "timeout_s", "hazard_lists")} == {
+        "n": "--number", "target_method": "--target-method", "property_scale": "--property-scale",
+        "timeout_s": "--timeout", "hazard_lists": "--hazard-list",
+    }  # fmt: skip
+    assert options["calibration"] == "--calibrate", "as it is spelled, not as it could be"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("target_method mcmc meets them", "--target-method mcmc meets them"),
+        ("a network (property_model), property_scale=3", "a network (--property-model), --property-scale=3"),
+        ("'target_moves' is no column", "'target_moves' is no column"),
+        ("data/add_hydrogens/x.sdf and add_hydrogens.sdf", "data/add_hydrogens/x.sdf and add_hydrogens.sdf"),
+        ("on_policy.batch_size, my_n_atoms", "on_policy.batch_size, my_n_atoms"),
+        ("score, targets and n stay", "score, targets and n stay"),
+    ],
+)
+def test_a_line_of_the_log_speaks_of_options(text: str, shown: str) -> None:
+    record = logging.LogRecord("moldiff", logging.INFO, "", 0, "%s", (text,), None)
+    assert LogFormatter("%(message)s", options_by_argument()).format(record) == shown
+    assert in_options(MoldiffError(f"{text}; pass overwrite", argument="overwrite")) == f"{shown}; pass --overwrite"
+
+
+def test_a_model_without_a_number_is_told_by_its_options(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("screen", "--from-model", "qm9").assert_refused("--number is missing: how many draws of --from-model?")
+    run("screen", "x.smi", "-n", "3").assert_refused("--number goes with --from-model: ")
+
+
+def test_the_log_of_a_command_speaks_of_options(run: Callable[..., Any], tmp_path: Path) -> None:
+    asked = ["-n", "1", "--target", "logp=1", "--guidance", "2", "--model", "qm9_fast", "-o", tmp_path / "m.sdf"]
+    assert "info: the model is told the targets, and no more; --target-method mcmc" in run("generate", *asked).err

@@ -120,7 +120,8 @@ class RarityTables:
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise MoldiffError(
                 f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again, or "
-                "name others (ring_table)"
+                "name others (ring_table)",
+                argument="ring_table",
             ) from error
 
     def rarest_ring(self, mol: Chem.Mol) -> RarestRing:

@@ -14,7 +14,7 @@ import moldiff
 import moldiff.errors
 from moldiff.chem.io.embed import embed
 from moldiff.choices import Decoding, Sampler, TimeGrid
-from moldiff.cli.shared import in_options
+from moldiff.cli.main import in_options
 from moldiff.errors import MoldiffError
 from moldiff.generation import generate as module
 from moldiff.generation.decoding.decoders import DECODERS
@@ -177,7 +177,7 @@ def test_vary_and_conformers_refuse_wrong_types(
 
 @pytest.mark.parametrize("package", ["moldiff/generation", "moldiff/scoring", "moldiff/chem/fragments.py"])
 def test_the_library_speaks_of_arguments_not_of_options(package: str) -> None:
-    """No text in the source has an option of the command line; `moldiff.cli.shared.in_options` puts it there."""
+    """No text in the source has an option of the command line; `moldiff.cli.main.in_options` puts it there."""
     place = Path(moldiff.errors.__file__).parents[1] / package
     for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):

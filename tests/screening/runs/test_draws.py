@@ -95,7 +95,7 @@ def test_wishes_are_checked_before_a_run_begins(tmp_path: Path) -> None:
 
 
 def test_what_does_not_go_together_is_told(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(MoldiffError, match="from_model and n go together"):
+    with pytest.raises(MoldiffError, match="n is missing: how many draws of from_model"):
         moldiff.screen([], tmp_path / "run", from_model=model)
     with pytest.raises(MoldiffError, match="n must be at least 1"):
         moldiff.screen([], tmp_path / "run", from_model=model, n=0)
