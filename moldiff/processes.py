@@ -12,13 +12,12 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from multiprocessing.synchronize import RLock
 from multiprocessing.util import Finalize
@@ -26,10 +25,11 @@ from typing import Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from moldiff.batch_slots import Slot, Slots
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited
 from moldiff.pauses import Pauses
-from moldiff.worker_process import ALARM, NOWHERE, apply, each, load, set_up
+from moldiff.worker_process import ALARM, apply, each, load, set_up
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,7 +39,6 @@ ATTEMPTS = 2  # pools in a row that may break before they have done anything
 MEMORY_MB = 4096  # of a worker's own data: what needs more is no molecule that anybody waits for
 DEADLINE_S = 60.0  # for the chemistry of one molecule, which takes milliseconds; decoding anew may take 20 s
 GRACE_S = 2.0  # until a worker that does not heed its own alarm is killed
-_SLOTS = 1024  # batches at once of which is known which item they are at
 
 
 @dataclass(frozen=True)
@@ -106,21 +105,18 @@ class WorkerPool(Pool):
     Attributes:
         memory_mb: see above.
         pauses: of this process, in which deadlines pass that mean nothing.
+        slots: of its batches.
     """
 
     def __init__(self, workers: int, memory_mb: int = MEMORY_MB) -> None:
         self._workers, self.memory_mb = workers, memory_mb
         self._broken = 0  # times in a row
-        try:
-            self._places: MutableSequence[int] = get_context("spawn").RawArray("q", _SLOTS)  # slot -> place of its item
-        except OSError:  # no room for memory that is shared: then items are tried one by one
-            self._places = []
-        self._slots = deque(range(len(self._places)))  # that no batch has
+        self.slots = Slots()
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:
         self.pauses = Pauses()
-        started_with = (self.memory_mb, self._places)
+        started_with = (self.memory_mb, self.slots.numbers)
         return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=_LastingLocks())
 
     def __enter__(self) -> Self:
@@ -164,13 +160,11 @@ class WorkerPool(Pool):
             while line.waiting:
                 yield from line.first()
         finally:
-            line.cancel()
+            line.cancel(line.waiting)
 
     def submit(self, batch: _Batch[Item], function: Callable[[Iterable[Item]], Result], timeout_s: float) -> None:
         """Have a function called with a batch, which then knows its pool, slot and result to come."""
-        if len(batch.items) > 1 and self._slots:
-            batch.slot = self._slots.popleft()
-            self._places[batch.slot] = NOWHERE
+        batch.slot = self.slots.take(len(batch.items))
         batch.pool, limit = self._pool, timeout_s * len(batch.items) + GRACE_S
         try:
             arguments = [function, batch.items, timeout_s, batch.slot]
@@ -178,15 +172,6 @@ class WorkerPool(Pool):
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             batch.future = ProcessFuture()
             batch.future.set_exception(BrokenProcessPool(str(error)))
-
-    def place(self, batch: _Batch[Item]) -> int | None:
-        """Take back the slot of a batch that nobody works on any more; return at which item that ended, if that is
-        known."""
-        if batch.slot == NOWHERE:
-            return None
-        found = self._places[batch.slot]
-        self._slots.append(batch.slot)
-        return None if found == NOWHERE else int(found)
 
     def worked(self) -> None:
         """Take note that the processes have done something."""
@@ -230,14 +215,14 @@ class _Batch(Generic[Item]):
         items: of the batch.
         pool, sent: where it was sent to, and when, in seconds since the epoch.
         future: its result to come.
-        slot: where its worker writes down which item it is at; `NOWHERE` = it does not.
+        slot: where its worker writes down which item it is at; None = it does not.
     """
 
     items: Sequence[Item]
     pool: ProcessPool | None = None
     sent: float = field(default_factory=time.time)
     future: ProcessFuture = field(default_factory=ProcessFuture)
-    slot: int = NOWHERE
+    slot: Slot | None = None
 
 
 class _Line(Generic[Item, Result]):
@@ -270,19 +255,24 @@ class _Line(Generic[Item, Result]):
         try:
             found: Result = awaited(batch.future)
         except (BrokenProcessPool, CancelledError):
+            again = [batch, *self.waiting]
+            self.cancel(again)
+            self.waiting.clear()
             self._pool.replace(batch.pool)
-            again = [batch.items, *(other.items for other in self.waiting)]
-            self.waiting = deque(map(self._sent, again))
+            self.waiting.extend(self._sent(one.items) for one in again)
         except (ProcessExpired, TimeoutError, MemoryError) as error:
-            place = self._pool.place(batch)
+            place = self._pool.slots.give_back(batch.slot)
             if self._is_timeout(error) and self._pool.pauses.since(batch.sent):
                 self.waiting.appendleft(self._sent(batch.items))  # nobody knows how long it really had
             elif len(batch.items) == 1:
                 yield batch.items, Lost(self._reason(error))
             else:
                 self.waiting.extendleft(reversed(self._parts(batch.items, place, error)))
+        except BaseException:  # of the function, or of who waits
+            self.cancel([batch])
+            raise
         else:
-            self._pool.place(batch)
+            self._pool.slots.give_back(batch.slot)
             self._pool.worked()
             yield batch.items, found
 
@@ -298,10 +288,11 @@ class _Line(Generic[Item, Result]):
         lost.future.set_exception(error)
         return [lost if part is parts[1] else self._sent(part) for part in parts if part]
 
-    def cancel(self) -> None:
+    def cancel(self, batches: Iterable[_Batch[Item]]) -> None:
         """Give up what nobody waits for any more; its workers are ended."""
-        for batch in self.waiting:  # their slots stay taken: a worker may still write there
+        for batch in batches:
             batch.future.cancel()
+            self._pool.slots.give_back(batch.slot)
 
     @staticmethod
     def _is_timeout(error: Exception) -> bool:

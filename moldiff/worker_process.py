@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
 from typing import TypeVar
 
+from moldiff.batch_slots import NOWHERE, Slot
+
 try:
     import resource
 except ImportError:  # Windows
@@ -19,9 +21,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
-NOWHERE = -1
 
-_places: MutableSequence[int] = []  # slot -> place of the item that a batch is at; shared with the parent
+_numbers: MutableSequence[int] = []  # of `Slots`, shared with the parent
 
 
 def load(*names: str) -> None:
@@ -38,7 +39,9 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
     return [function(item) for item in items]
 
 
-def apply(function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float, slot: int) -> Result:
+def apply(
+    function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float, slot: Slot | None
+) -> Result:
     """Return what a function makes of a batch, whose items have so many seconds each; see `_at` for the slot."""
     if ALARM is None:
         return function(items)
@@ -48,7 +51,7 @@ def apply(function: Callable[[Iterable[Item]], Result], items: Sequence[Item], t
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def _timed(items: Sequence[Item], timeout_s: float, slot: int) -> Iterator[Item]:
+def _timed(items: Sequence[Item], timeout_s: float, slot: Slot | None) -> Iterator[Item]:
     """Yield items; the process ends if the next one is not asked for in time, whatever holds the interpreter."""
     for place, item in enumerate(items):
         _at(slot, place)
@@ -58,16 +61,16 @@ def _timed(items: Sequence[Item], timeout_s: float, slot: int) -> Iterator[Item]
     signal.setitimer(signal.ITIMER_REAL, timeout_s)
 
 
-def _at(slot: int, place: int) -> None:
+def _at(slot: Slot | None, place: int) -> None:
     """Write down which item of a batch this worker is at; its parent reads it if the worker ends there."""
-    if slot != NOWHERE:
-        _places[slot] = place
+    if slot is not None:
+        slot.write(_numbers, place)
 
 
-def set_up(memory_mb: int, places: MutableSequence[int]) -> None:
+def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
     """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
-    global _places
-    _places = places
+    global _numbers
+    _numbers = numbers
     if resource is not None:
         limit = memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))

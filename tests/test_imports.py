@@ -18,7 +18,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
     "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
-    "threads", "pauses", "processes", "worker_process", "arguments", "interruption", "provenance", "run_record",
+    "threads", "pauses", "processes", "worker_process", "batch_slots", "arguments", "interruption", "provenance",
+    "run_record",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
     "choices", "conditions", "data_frames", "device_graphs", "journal",
 }  # fmt: skip

@@ -1,3 +1,4 @@
+import itertools
 import multiprocessing
 import os
 import signal
@@ -7,6 +8,7 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 from poison import noted, total, work, worker_number
 
 import moldiff
+from moldiff import batch_slots, processes
 from moldiff.processes import Lost, pool_of, standing_pool
 
 
@@ -269,3 +272,27 @@ def test_workers_that_have_hardly_begun_say_nothing_when_their_pool_is_stopped(t
     )
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_maps_that_are_given_up_or_fail_keep_no_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a pool that lives on, whatever became of the maps before: the item to blame is known."""
+    monkeypatch.setattr(batch_slots, "_SLOTS", 20)
+    seen, items = tmp_path / "seen", [*range(4), "crash", *range(5, 20)]
+    with pool_of(2) as pool:
+        for _ in range(4):
+            given_up = pool.map_items(work, itertools.count(), chunk=5, timeout_s=60.0)
+            assert next(given_up) == 0
+            given_up.close()
+            with pytest.raises(KeyError):
+                list(pool.map_items(work, [*range(9), "raise", *range(90)], chunk=5, timeout_s=60.0))
+        with monkeypatch.context() as patch:
+            ends = iter([BrokenProcessPool(), KeyboardInterrupt()])
+            patch.setattr(processes, "awaited", lambda future: (_ for _ in ()).throw(next(ends)))
+            with pytest.raises(KeyboardInterrupt):
+                list(pool.map_items(work, range(100), chunk=5, timeout_s=60.0))
+        results = list(pool.map_items(partial(noted, seen), items, chunk=20, timeout_s=60.0))
+        assert len(list(iter(lambda: pool.slots.take(2), None))) == 20
+    assert isinstance(results.pop(4), Lost)
+    counted = Counter(seen.read_text().split())
+    assert counted["crash"] == 2
+    assert [counted[str(n)] for n in range(5, 20)] == [1] * 15, "not tried one by one"

@@ -1,0 +1,66 @@
+"""Slots: numbers in memory that worker processes share with their parent, of which item of a batch they are at."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import MutableSequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+NOWHERE = -1
+_SLOTS = 1024  # batches at once of which that is known
+_PLACE_BITS = 20  # of a number; the others are the batch
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A slot that a batch has.
+
+    Attributes:
+        index: of its number.
+        batch: number of the batch. It stands beside the place: who was given up and still writes says so by it.
+    """
+
+    index: int
+    batch: int
+
+    def write(self, numbers: MutableSequence[int], place: int) -> None:
+        """Write down at which item of the batch its worker is; `NOWHERE` = at none."""
+        numbers[self.index] = NOWHERE if place == NOWHERE else self.batch << _PLACE_BITS | place
+
+
+class Slots:
+    """All slots of some workers.
+
+    Attributes:
+        numbers: their memory.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self.numbers: MutableSequence[int] = get_context("spawn").RawArray("q", _SLOTS)
+        except OSError:  # no room for memory that is shared: then items are tried one by one
+            self.numbers = []
+        self._free = deque(range(len(self.numbers)))
+        self._batches = itertools.count()
+
+    def take(self, items: int) -> Slot | None:
+        """Return a slot for a batch of so many items; None if it needs none, is too long for one, or none is left."""
+        if not 1 < items <= 1 << _PLACE_BITS:
+            return None
+        try:
+            slot = Slot(self._free.popleft(), next(self._batches))
+        except IndexError:
+            return None
+        slot.write(self.numbers, NOWHERE)
+        return slot
+
+    def give_back(self, slot: Slot | None) -> int | None:
+        """Take back the slot of a batch that nobody waits for any more; return at which item its worker was, if that is
+        known."""
+        if slot is None:
+            return None
+        batch, place = divmod(self.numbers[slot.index], 1 << _PLACE_BITS)
+        self._free.append(slot.index)
+        return place if batch == slot.batch else None
