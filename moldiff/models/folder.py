@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.files import atomic_writer
 from moldiff.folders import Ours, new_folder, refuse_folder, standing
+from moldiff.foreign_text import readable
 from moldiff.hash_sums import parse_sums, sums_text
 from moldiff.models.packing import (
     pack_config,
@@ -82,7 +83,7 @@ class ModelFolder:
     @property
     def name(self) -> str:
         """The folder's own name; of a built-in model, the name it is asked for by."""
-        return self.path.resolve().name
+        return readable(self.path.resolve().name)
 
     @property
     def kind(self) -> str:

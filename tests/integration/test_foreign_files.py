@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
 from moldiff.chem.io.embed import embed
+from moldiff.models.folder import pretrained_folder
 from moldiff.run_record import is_output
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
@@ -145,4 +147,9 @@ def test_an_output_whose_name_is_no_text_is_known_as_ours(
     command = ["generate", "-n", "1", "--model", "qm9_fast", "-o", out, "--report", page]
     assert run(*command).status == 0
     assert is_output(Path(out))
+    folder = os.fsdecode(b"m\xe9")
+    shutil.copytree(pretrained_folder() / "qm9_fast", folder)
+    for words in (["generate", "-n", "1", "--model", folder], ["screen", "--from-model", folder, "-n", "2"]):
+        assert run(*words, "-o", f"{words[0]}.sdf").status == 0
+    assert "\nm?\n" in Path("generate.sdf").read_text(), "the model's name"
     assert "nothing is left to do" in run(*command, "--resume").out

@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError
-from moldiff.interruption import watched_signals
+from moldiff.interruption import Interruption, watched_signals
 from moldiff.screening.filter_run import FilterOptions, Progress
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.processes_engine import ProcessesEngine
@@ -81,8 +81,10 @@ class DaskEngine:
         if not wanted:
             return
         with watched_signals() as interruption, self._client() as client:
-            for future in interruption.until(_finished(self._draws(client, wanted))):
+            draws = self._draws(client, wanted)
+            for future in interruption.until(_finished(draws)):
                 _result(future)
+            _end_if_interrupted(interruption, client, draws)
             waiting = {
                 client.submit(
                     work_on_shards, self._plan, self._tables, self._asked, part, retry, pure=False, retries=0
@@ -94,9 +96,7 @@ class DaskEngine:
                 done += sum(self._plan.size(shard) for shard in waiting[future])
                 if self._progress is not None:
                     self._progress(done)
-            if interruption.number is not None:
-                client.cancel(list(waiting), force=True)
-                interruption.end()
+            _end_if_interrupted(interruption, client, list(waiting))
 
     def _draws(self, client: Client, wanted: Sequence[int]) -> list[Any]:
         """Let workers that have a GPU make the draws of a model; without any, whoever needs draws makes them."""
@@ -177,6 +177,13 @@ def work_on_shards(plan: Plan, tables: ShardTables, asked: FilterOptions, shards
     if not tables.folder.is_dir():
         raise MoldiffError(f"{tables.folder} is not there on a worker; all machines must see the folder of the run")
     ProcessesEngine(plan, tables, asked, workers=1).work(shards, retry=retry)
+
+
+def _end_if_interrupted(interruption: Interruption, client: Client, futures: Sequence[Any]) -> None:
+    """End the run after a signal, and the tasks that it still waits for."""
+    if interruption.number is not None:
+        client.cancel(futures, force=True)
+        interruption.end()
 
 
 def _finished(futures: Sequence[Any]) -> Iterator[Any]:

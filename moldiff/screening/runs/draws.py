@@ -18,6 +18,7 @@ from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
+from moldiff.foreign_text import readable
 from moldiff.reading import parse_json
 from moldiff.screening.entries import Entry
 from moldiff.status import Status
@@ -52,7 +53,7 @@ class Draws:
     @property
     def file(self) -> str:
         """The input's name in tables."""
-        return f"model {self.model}"
+        return f"model {readable(self.model)}"
 
     def make(self, path: Path, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> None:
         """Write some of the draws; a draw is the same in whatever range it is made.

@@ -205,14 +205,9 @@ def status_of(run: Path) -> RunState:
         MoldiffError: it is none, or a shard is damaged.
     """
     plan = read_plan(run)
-    chain = Chain.of(plan.options.filter_options())
-    folder = run / ROWS / chain.key
-    done: set[int] = set()
-    counts: dict[str, int] = {}
-    if folder.is_dir():
-        tables = ShardTables.opened(run / ROWS, chain)
-        done = tables.numbers()
-        for shard in sorted(done):
-            for status, _ in tables.counts(shard):
-                counts[status] = counts.get(status, 0) + 1
+    tables = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options()))
+    done, counts = tables.numbers(), dict[str, int]()
+    for shard in sorted(done):
+        for status, _ in tables.counts(shard):
+            counts[status] = counts.get(status, 0) + 1
     return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))

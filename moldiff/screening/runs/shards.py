@@ -40,10 +40,15 @@ class ShardTables:
     @classmethod
     def opened(cls, folder: Path, chain: Chain) -> ShardTables:
         """Return the tables of a chain in a folder of all tables, which is made if it is not there."""
-        own = folder / chain.key
-        if not (own / CHAIN).is_file():
-            write_json(own / CHAIN, chain.record())
-        return cls(own, chain, _sheet(chain))
+        tables = cls.seen(folder, chain)
+        if not (tables.folder / CHAIN).is_file():
+            write_json(tables.folder / CHAIN, chain.record())
+        return tables
+
+    @classmethod
+    def seen(cls, folder: Path, chain: Chain) -> ShardTables:
+        """Return the tables of a chain for somebody who only looks; see `opened`."""
+        return cls(folder / chain.key, chain, _sheet(chain))
 
     @classmethod
     def others(cls, folder: Path, chain: Chain) -> list[ShardTables]:

@@ -1,5 +1,6 @@
 """Dask as the engine: the tables of the processes of one machine, byte for byte, also where a worker is killed."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -158,3 +159,38 @@ def test_what_is_wrong_is_told_in_one_line(
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
     with pytest.raises(MoldiffError, match="without a nanny"):
         dask_engine.work_on_shards(None, None, None, [0], False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("when", ["draws", "shards"])
+def test_after_a_signal_nothing_more_is_handed_out(
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    calls = list[tuple[str, Any]]()
+
+    class Client:
+        def submit(self, function: Any, *arguments: Any, **options: Any) -> str:
+            calls.append(("submit", function.__name__))
+            return f"task {len(calls)}"
+
+        def cancel(self, futures: Any, *, force: bool) -> None:
+            calls.append(("cancel", list(futures)))
+
+        def scheduler_info(self) -> dict[str, Any]:
+            return {"workers": {"one": {"resources": {}}}}
+
+    def finished(futures: list[Any]) -> Iterator[Any]:
+        if (when == "draws") == (futures == ["draw"]):
+            os.kill(os.getpid(), signal.SIGINT)
+        yield from futures
+
+    monkeypatch.setattr(dask_engine.DaskEngine, "_client", lambda self: contextlib.nullcontext(Client()))
+    monkeypatch.setattr(dask_engine.DaskEngine, "_draws", lambda self, client, wanted: ["draw"])
+    monkeypatch.setattr(dask_engine, "_finished", finished)
+    monkeypatch.setattr(dask_engine, "_result", lambda future: None)
+    with pytest.raises(KeyboardInterrupt):
+        moldiff.screen(DRUGS, tmp_path / "run", engine="dask", **words)
+    if when == "draws":
+        assert calls == [("cancel", ["draw"])]
+    else:
+        assert [kind for kind, _ in calls] == ["submit"] * 3 + ["cancel"]
+        assert calls[-1][1] == ["task 1", "task 2", "task 3"]

@@ -286,6 +286,17 @@ def test_a_program_that_is_missing_shows_before_a_run_but_not_to_who_looks_at_it
     assert status_of(run).has_tables
 
 
+def test_a_look_at_a_run_writes_nothing(library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    moldiff.screen(library, run, shard="1/3", **WORDS)
+    for path in run.rglob("chain.json"):
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    monkeypatch.setattr(os, "replace", None)
+    assert status_of(run).shards_done == 2
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
 def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(MoldiffError, match="no screening run"):
