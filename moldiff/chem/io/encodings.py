@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import codecs
-import functools
 import gzip
 import io
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from moldiff.reading import open_regular
 
 logger = logging.getLogger(__name__)
+Kept = TypeVar("Kept")
 
 _HEAD = 4096  # bytes that tell the encoding
 _PIECE = 1 << 16  # bytes that are read at once
@@ -26,6 +27,7 @@ _MARKS = {  # those of UTF-32 first: one of them begins with one of UTF-16
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 _ERRORS = "moldiff-8-bit"
+_MOST = 1000  # warnings, and files, that are remembered
 _SPACES = "\u00a0\u2007\u202f"  # blanks that do not break
 
 
@@ -42,10 +44,33 @@ def _as_windows(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_ERRORS, _as_windows)
 
 
-@functools.cache
+_told: dict[str, None] = {}
+_versions: dict[str, tuple[int, int, int]] = {}  # path -> what tells a file from the one that stood there before
+
+
 def tell_once(message: str) -> None:
-    """Log a warning about a file once, however often the file is read."""
-    logger.warning("%s", message)
+    """Log a warning about a file, whose path it begins with, once, however often the file is read; of a file that has
+    changed, again."""
+    if message not in _told:
+        _kept(_told, message, None)
+        logger.warning("%s", message)
+
+
+def _look_again(path: Path, handle: Any) -> None:
+    """Forget what was told of an open file if it is another one than before."""
+    found = os.fstat(handle.fileno())
+    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    if _versions.get(str(path)) != version:
+        _kept(_versions, str(path), version)
+        for message in [message for message in _told if message.startswith(str(path))]:
+            del _told[message]
+
+
+def _kept(known: dict[str, Kept], key: str, value: Kept) -> None:
+    """Put something into a dictionary that never holds more than `_MOST` keys: the oldest goes."""
+    if len(known) >= _MOST:
+        del known[next(iter(known))]
+    known[key] = value
 
 
 class ForeignText:
@@ -53,12 +78,13 @@ class ForeignText:
 
     Args:
         handle: bytes, from the beginning.
+        file: that they come from.
         encoding: of them; what it cannot read is Windows-1252.
         translate: any end of line becomes a line feed.
     """
 
-    def __init__(self, handle: Any, encoding: str, *, translate: bool) -> None:
-        self._handle = handle
+    def __init__(self, handle: Any, file: IO[bytes], encoding: str, *, translate: bool) -> None:
+        self._handle, self._file = handle, file
         decoder = codecs.getincrementaldecoder(encoding)(_ERRORS)
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate) if translate else decoder
 
@@ -67,6 +93,7 @@ class ForeignText:
 
     def __exit__(self, *error: object) -> None:
         self._handle.close()
+        self._file.close()  # which one that unpacks leaves open
 
     def __iter__(self) -> Iterator[str]:
         """Yield the text in pieces of at most `_PIECE` characters, as they come."""
@@ -79,17 +106,22 @@ class ForeignText:
 
 def open_text(path: Path) -> ForeignText:
     """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252."""
-    with open_regular(path) as plain:
-        packed = path.name.lower().endswith(".gz") or plain.read(2) == _GZIP
-    handle: Any = (gzip.open if packed else open)(path, "rb")
-    head = handle.peek(_HEAD)[:_HEAD]
+    file: Any = open_regular(path)
+    try:
+        packed = path.name.lower().endswith(".gz") or file.peek(2)[:2] == _GZIP
+        handle = gzip.GzipFile(fileobj=file, mode="rb") if packed else file
+        head = handle.peek(_HEAD)[:_HEAD]
+        _look_again(path, file)
+    except BaseException:
+        file.close()
+        raise
     encoding = _encoding(head)
     if encoding.startswith(("utf-16", "utf-32")):
         tell_once(f"{path} is read as {encoding[:6].upper()}")
     elif not _is_utf8(head) and not _CONTROL.search(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
-    return ForeignText(handle, encoding, translate=b"\r\r\n" not in head)
+    return ForeignText(handle, file, encoding, translate=b"\r\r\n" not in head)
 
 
 def _encoding(head: bytes) -> str:

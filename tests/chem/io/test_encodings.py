@@ -1,7 +1,9 @@
 """Text files of any encoding, packed or not; tables of any delimiter; what a parser cannot read is quoted."""
 
 import gzip
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rdkit import Chem
@@ -42,7 +44,6 @@ def test_a_packed_file_under_a_plain_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("order", ["le", "be"])
 def test_a_mark_of_four_bytes_is_none_of_two(tmp_path: Path, order: str, caplog: pytest.LogCaptureFixture) -> None:
-    encodings.tell_once.cache_clear()
     path = tmp_path / "a.csv"
     path.write_bytes("\ufeffsmiles,name\nCCO,Äthanol\n".encode(f"utf-32-{order}"))
     assert found(path) == [("Äthanol", "CCO")]
@@ -53,7 +54,6 @@ def test_a_mark_of_four_bytes_is_none_of_two(tmp_path: Path, order: str, caplog:
 def test_characters_that_nobody_sees_are_taken_out_and_said(
     tmp_path: Path, letter: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    encodings.tell_once.cache_clear()
     path = tmp_path / "a.csv"
     path.write_text(f"smiles,name\nCC{letter}O,x\n" if letter != "\u00a0" else "smiles,name\n\u00a0CCO,x\n", "utf-8")
     assert found(path) == [("x", "CCO")]
@@ -120,7 +120,6 @@ def test_a_bad_row_costs_one_record(tmp_path: Path) -> None:
 
 
 def test_columns_that_come_twice_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    encodings.tell_once.cache_clear()
     path = tmp_path / "a.csv"
     path.write_text("smiles,dose,dose\nC,1,2\n")
     (text,) = read_texts(path)
@@ -141,3 +140,66 @@ def test_what_was_taken_out_is_told_of_the_first_record_of_a_file(
     (tmp_path / "three.smi").write_text("C\u200bO a\nC\u200bN b\nC\u200bC c\n", encoding="utf-8")
     assert len(list(read_texts(tmp_path / "three.smi"))) == 3
     assert [line.split(":")[0].rpartition(", ")[2] for line in caplog.messages] == ["record 1"]
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_was_looked_at_is_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: bool) -> None:
+    """Another file that takes the place of one meanwhile, a pipe say, is not opened."""
+    path = tmp_path / ("a.smi.gz" if packed else "a.smi")
+    path.write_bytes(gzip.compress(b"CCO a\n") if packed else b"CCO a\n")
+    real, opened = encodings.open_regular, list[Any]()
+
+    def swapped(asked: Path) -> Any:
+        opened.append(real(asked))
+        asked.unlink()
+        os.mkfifo(asked)
+        return opened[-1]
+
+    monkeypatch.setattr(encodings, "open_regular", swapped)
+    with encodings.open_text(path) as text:
+        assert "".join(text) == "CCO a\n"
+    assert [handle.closed for handle in opened] == [True]
+
+
+@pytest.mark.parametrize("content", [b"no gzip at all", b"\x1f\x8b\x08\x00", gzip.compress(b"CCO a\n" * 99)[:-20]])
+def test_a_damaged_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    path = tmp_path / "a.smi.gz"
+    path.write_bytes(content)
+    real, opened = encodings.open_regular, list[Any]()
+
+    def watched(asked: Path) -> Any:
+        opened.append(real(asked))
+        return opened[-1]
+
+    monkeypatch.setattr(encodings, "open_regular", watched)
+    with pytest.raises((OSError, EOFError)), encodings.open_text(path) as text:
+        list(text)
+    assert [handle.closed for handle in opened] == [True]
+    with pytest.raises(MoldiffError, match=r"a\.smi\.gz"):
+        found(path)
+
+
+def test_a_file_that_has_changed_is_warned_of_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, other = tmp_path / "a.csv", tmp_path / "b.csv"
+    for file in (path, other):
+        file.write_text("smiles,dose,dose\nC,1,2\n")
+    for _ in "123":
+        assert len(found(path)) == len(found(other)) == 1
+    assert caplog.text.count("more than one column 'dose'") == 2
+    path.write_text("smiles,dose,dose\nC,1,2\nCC,1,2\n")
+    for _ in "123":
+        assert len(found(path)) == 2
+        assert len(found(other)) == 1
+    assert caplog.text.count("more than one column 'dose'") == 3
+
+
+def test_what_was_told_is_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(encodings, "_MOST", 10)
+    for known in ("_told", "_versions"):
+        monkeypatch.setattr(encodings, known, {})
+    for number in range(30):
+        path = tmp_path / f"{number}.smi"
+        path.write_bytes(b"C\xe9\n")
+        with encodings.open_text(path):
+            pass
+    assert len(encodings._told) == len(encodings._versions) == 10
