@@ -1,4 +1,4 @@
-"""Molecule files: reading any of the known kinds as `Record`s and writing SDF.
+"""Molecule files: reading any of the known kinds as `Record`s.
 
 Every record of a file is yielded, also one that cannot be read: then without a molecule, but with a reason. `judge`
 holds an unsanitised record to the rules of decoded molecules.
@@ -6,10 +6,8 @@ holds an unsanitised record to the rules of decoded molecules.
 
 from __future__ import annotations
 
-import gzip
 import re
-import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,11 +23,11 @@ from moldiff.chem.io.embed import embed
 from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
+from moldiff.chem.io.sdf_writer import mol_to_sdf_record, write_sdf
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import (
     bond_refusal,
-    coordinate_refusal,
     count_refusal,
     mol_refusal,
     sanitize_reason,
@@ -39,7 +37,6 @@ from moldiff.chem.sanitize import (
     unreadable_reason,
 )
 from moldiff.chem.vocabulary import BOND_NAMES
-from moldiff.files import atomic_writer
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 __all__ = [
@@ -56,15 +53,6 @@ __all__ = [
     "write_sdf",
 ]
 
-_ATOM_LISTS = (
-    "atom.prop.",
-    "atom.iprop.",
-    "atom.dprop.",
-    "atom.bprop.",
-    "moldiff_type_",
-    "moldiff_bond_",
-)  # a value an atom
-_LINE = 200  # characters
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
 _UNUSUAL = re.compile(r"[|*~:]|\+[+\d]|\[H\]")  # extensions, dummies, odd bonds and charges, hydrogens
 
@@ -236,73 +224,6 @@ def _placed(text: str) -> tuple[Chem.Mol | None, str]:
         return None, reason
     _assign_stereo(mol)
     return mol, ""
-
-
-def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
-    """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
-
-    Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
-    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and
-    "$$$$" in them cannot end the record early.
-
-    Raises:
-        ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that
-            RDKit cannot write.
-    """
-    if mol.GetNumConformers() == 0:
-        raise ValueError("no conformer to write")
-    if reason := coordinate_refusal(mol.GetConformer().GetPositions()):
-        raise ValueError(reason)
-    try:
-        with rdBase.BlockLogs():
-            block = _mol_block(mol)
-    except Exception as error:
-        raise ValueError(short_message(error)) from error
-    lines = [_one_line(name)[:80], *block.splitlines()[1:]]
-    for tag, value in tags.items():
-        clean = _one_line(tag).replace("<", "").replace(">", "")
-        lines += [f">  <{clean}>", *_value_lines(clean, value), ""]
-    return "\n".join([*lines, "$$$$", ""])
-
-
-def _mol_block(mol: Chem.Mol) -> str:
-    """Return a mol block. Its chiral flag says that marks are absolute; without, other readers see a racemate."""
-    if any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()):
-        mol = Chem.Mol(mol)
-        mol.SetIntProp("_MolFileChiralFlag", 1)
-    try:
-        return str(Chem.MolToMolBlock(mol, kekulize=True))
-    except (Chem.KekulizeException, Chem.AtomKekulizeException):
-        return str(Chem.MolToMolBlock(mol, kekulize=False, includeStereo=False))
-
-
-def _value_lines(tag: str, value: str) -> list[str]:
-    """Return a tag's value as one line; a list of atom properties in lines of the length that the format allows."""
-    line = _one_line(value)
-    return textwrap.wrap(line, _LINE) if tag.startswith(_ATOM_LISTS) else [line]
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split()).replace("$$$$", "$$$")
-
-
-def write_sdf(path: Path, records: Iterable[str]) -> int:
-    """Write records from `mol_to_sdf_record` to ``path`` (compressed if it ends in .gz), atomically; return how many.
-
-    Raises:
-        MoldiffError: the file could not be written completely; nothing is left under ``path`` then.
-    """
-    count = 0
-    with atomic_writer(path, binary=True) as handle:
-        compress = path.name.lower().endswith(".gz")
-        # no file name and no time in the header: the same molecules give the same bytes
-        out = gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) if compress else handle
-        for record in records:
-            out.write(record.encode("utf-8"))
-            count += 1
-        if compress:
-            out.close()
-    return count
 
 
 def without_implied_hydrogens(mol: Chem.Mol) -> Chem.Mol:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TextRecord, capped_pieces
@@ -12,10 +12,12 @@ from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
 
 LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
+NO_NAME = "no name"  # of a tag
 
 _END = "M  END"
 _SEPARATOR = re.compile(r"\$\$\$\$.*\n?")
-_TAG = re.compile(r"^>(?:\s+[^<]*|)<(.+)>\s*(?:\([^()]*\))?\s*$")
+_TAG = re.compile(r"^>(?:\s+[^<]*|)<(.*)>\s*(?:\([^()]*\))?\s*$")
+_PLAIN_TAG = re.compile(r"^>\s*<[^<>]+>\s*(?:\([^()]*\))?\s*$")
 _NUMBERED_TAG = re.compile(r"^>(?:\s*|\s+(DT\d+)\s*)$")
 _COUNTS = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$")
 _HEADER = 3  # lines of a mol block in front of its counts
@@ -135,9 +137,9 @@ def _tag_name(line: str) -> str:
     if not line.startswith(">"):
         return ""
     if found := _TAG.match(line):
-        return found.group(1).strip() or "no name"
+        return found.group(1).strip() or NO_NAME
     numbered = _NUMBERED_TAG.match(line)
-    return "" if numbered is None else numbered.group(1) or "no name"
+    return "" if numbered is None else numbered.group(1) or NO_NAME
 
 
 def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
@@ -146,14 +148,15 @@ def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
     strays: list[str] = []
     name, doubled = "", ""
     for k, line in enumerate(lines):
-        # behind a value, some programs leave out the blank line; a header without <name> may then be part of the value
-        header = _tag_name(line) if not (name and values[name]) or _TAG.match(line) else ""
+        # some programs leave out the blank line behind a value, also of one that is empty; but ">", or "> 10 <uM>", is
+        # then part of the value
+        header = _tag_name(line) if not name or _PLAIN_TAG.match(line) else ""
         if header:
             doubled = header if header in values else doubled
-            name = _free(header, values)
+            name = free_name(header, values)
             values[name] = []
         elif name and (line.strip() or _is_quoted(lines, k)):
-            values[name].append(line)
+            values[name].append(line[1:] if protected(line[1:]) == line else line)
         elif line.strip():
             strays.append(line)
         else:
@@ -161,6 +164,13 @@ def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
     return {name: "\n".join(value) for name, value in values.items()}, strays, doubled
 
 
-def _free(name: str, taken: Iterable[str]) -> str:
+def protected(line: str) -> str:
+    """Return the line of a tag's value as it is written: one that is plainly the header of a tag has a blank in front,
+    which reading takes off again; other readers see it."""
+    return f" {line}" if _PLAIN_TAG.match(line) else line
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: itself, or numbered."""
     numbered = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
     return next(candidate for candidate in numbered if candidate not in taken)

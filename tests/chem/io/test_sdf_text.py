@@ -65,6 +65,26 @@ def test_tags_of_many_forms(tmp_path: Path) -> None:
     assert text.note == "tag 'a' comes more than once"
 
 
+@pytest.mark.parametrize("value", [">", "> 10 <uM>", "> 3", "> DT3", ">\nmore", "first\n> 10 <uM>", "a\n>"])
+@pytest.mark.parametrize("between", ["\n", ""])
+def test_a_line_behind_the_header_of_a_tag_is_its_value(tmp_path: Path, value: str, between: str) -> None:
+    """ChEMBL's "Standard Relation" is ">". A plain header ends a value, or stands in its place."""
+    path = tmp_path / "tags.sdf"
+    tags = f">  <relation>\n{value}\n{between}>  <empty>\n{between}> <b> (2)\n{value}\n\n"
+    path.write_text(f"{BLOCKS[0]}{tags}$$$$\n")
+    (text,) = read_texts(path)
+    assert text.tags == {"relation": value, "empty": "", "b": value}
+
+
+@pytest.mark.parametrize("header", [">  <>", "> <>", "><>", ">  < >", ">  <> (3)"])
+def test_a_tag_without_a_name_is_a_tag(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "tags.sdf"
+    path.write_text(f"{BLOCKS[0]}{header}\n0\n\n>  <b>\n1\n\n$$$$\n{BLOCKS[1]}$$$$\n")
+    first, second = read_texts(path)
+    assert first.tags == {"no name": "0", "b": "1"}
+    assert second.name == titles(BLOCKS)[1]
+
+
 def test_blank_lines_and_ends_of_lines_that_were_translated_twice(tmp_path: Path) -> None:
     path = tmp_path / "odd.sdf"
     whole = "$$$$\n".join([*BLOCKS, ""])
