@@ -17,7 +17,6 @@ LARGE = 150  # lines from which a module has a test file of its name
 ELSEWHERE = {  # or is tested as part of what uses it
     "chem/filters/reference_measures.py": "chem/filters/test_measures.py",
     "chem/io/perceive.py": "chem/io/test_embed_and_perceive.py",
-    "chem/io/tables.py": "chem/io/test_encodings.py",
     "chem/io/text_records.py": "chem/io/test_records.py",
     "chem/valence.py": "chem/test_convert.py",
     "cli/data.py": "integration/test_commands.py",

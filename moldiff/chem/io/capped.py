@@ -13,6 +13,7 @@ from moldiff.errors import MoldiffError
 
 MAX_RECORD = 1_000_000  # characters
 MAX_SMILES = 10_000
+TOO_LARGE = f"too large: record of more than {MAX_RECORD} characters"
 SHOWN = 60  # characters of a text that a reason quotes
 MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
 MAX_BLANK = 1_000_000  # lines without a word in a row
@@ -43,19 +44,20 @@ class TextRecord:
     note: str = ""
 
 
-def capped_lines(path: Path, text: Iterable[str]) -> Iterator[str]:
+def capped_lines(path: Path, text: Iterable[str], longest: int = MAX_RECORD) -> Iterator[str]:
     """Yield the lines of `capped_pieces`."""
-    for piece in capped_pieces(path, text):
+    for piece in capped_pieces(path, text, longest):
         yield from io.StringIO(piece, newline="\n")
 
 
-def capped_pieces(path: Path, text: Iterable[str]) -> Iterator[str]:
-    """Yield a text in pieces of whole lines, many at once; a line that is longer than a record may be is a piece of its
-    own, cut just behind that length, and never kept.
+def capped_pieces(path: Path, text: Iterable[str], longest: int = MAX_RECORD) -> Iterator[str]:
+    """Yield a text in pieces of whole lines, many at once; a line that is longer than it may be is a piece of its own,
+    cut just behind that length, and never kept.
 
     Args:
         path: named in messages.
         text: in pieces of any ends, each shorter than a record may be.
+        longest: characters of a line.
 
     Raises:
         MoldiffError: a line of more than `MAX_LINE` characters (a file of zeros, a packed bomb), or more than
@@ -65,8 +67,8 @@ def capped_pieces(path: Path, text: Iterable[str]) -> Iterator[str]:
     for piece in text:
         first = piece.find("\n") + 1
         end = first or len(piece)
-        if size + end > MAX_RECORD:
-            rest, size = rest + piece[:end][: max(0, MAX_RECORD + 2 - len(rest))], size + end
+        if size + end > longest:
+            rest, size = rest + piece[:end][: max(0, longest + 2 - len(rest))], size + end
             if size > MAX_LINE:
                 raise MoldiffError(f"{path}: line {lines.number + 1} has more than {MAX_LINE} characters")
             if not first:

@@ -118,10 +118,20 @@ def open_text(path: Path) -> ForeignText:
     encoding = _encoding(head)
     if encoding.startswith(("utf-16", "utf-32")):
         tell_once(f"{path} is read as {encoding[:6].upper()}")
-    elif not _is_utf8(head) and not _CONTROL.search(head):
+    elif not _is_utf8(head) and is_text(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
     return ForeignText(handle, file, encoding, translate=b"\r\r\n" not in head)
+
+
+def decoded(data: bytes) -> str:
+    """Return the text that bytes are: what is no UTF-8 is read as Windows-1252."""
+    return data.decode("utf-8", _ERRORS)
+
+
+def is_text(data: bytes) -> bool:
+    """Return whether bytes may be a text: it has no control characters."""
+    return _CONTROL.search(data) is None
 
 
 def _encoding(head: bytes) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TextRecord, capped_pieces
+from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TOO_LARGE, TextRecord, capped_pieces
 from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
 
@@ -74,7 +74,7 @@ def _lines(pieces: Sequence[str]) -> list[str]:
 def _records(lines: list[str] | None) -> Iterator[TextRecord]:
     """Yield the record of some lines, then those that follow it without a "$$$$", and what belongs to none of them."""
     if lines is None:
-        yield _failure(f"too large: record of more than {MAX_RECORD} characters")
+        yield _failure(TOO_LARGE)
         return
     start: int | None = 0
     while start is not None:

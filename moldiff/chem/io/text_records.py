@@ -19,8 +19,9 @@ from pathlib import Path
 
 from moldiff.chem.io.capped import MAX_BLANK, MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, smiles_record
 from moldiff.chem.io.encodings import open_text, tell_once
+from moldiff.chem.io.parquet import read_parquet
 from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
-from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv, read_parquet
+from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv
 from moldiff.errors import MoldiffError
 from moldiff.reading import check_regular
 from moldiff.run_record import is_output

@@ -9,6 +9,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.chem.io import encodings
+from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.chem.io.records import read_records, read_texts
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
@@ -111,10 +112,10 @@ def test_several_columns_with_smiles_and_none_of_a_usual_name_are_a_question(tmp
 
 def test_a_bad_row_costs_one_record(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text(f"smiles,note\nCCO,a\nCC,{'x' * 200_000}\nCCC,b,c\nC,\nCN,d\n")
+    path.write_text(f"smiles,note\nCCO,a\nCC,{'x' * MAX_RECORD}\nCCC,b,c\nC,\nCN,d\n")
     rows = found(path)
     assert [smiles for _, smiles in rows][::4] == ["CCO", "CN"]
-    assert rows[1][1] == "row: field larger than field limit (131072)"
+    assert rows[1][1] == "too large: record of more than 1000000 characters"
     assert rows[2][1] == "row: 3 cells, where the table has 2 columns"
     assert rows[3][1] == "C"
 

@@ -1,0 +1,102 @@
+"""Tables of text: what stands between cells, names of columns, what a pass writes and the next one reads."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moldiff.chem.io import encodings
+from moldiff.chem.io.capped import MAX_RECORD
+from moldiff.chem.io.outputs import CsvRows as CsvWriter
+from moldiff.chem.io.outputs import ParquetRows
+from moldiff.chem.io.records import read_texts
+from moldiff.chem.io.tables import Columns
+from moldiff.errors import MoldiffError
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "tags"),
+    [
+        ('"name, long";smiles', "a;CCO", {"name, long": "a"}),
+        ('smiles;"a, b, c";"d, e"', "CCO;1;2", {"a, b, c": "1", "d, e": "2"}),
+        ("a, b, c;SMILES", "1;CCO", {"a, b, c": "1"}),
+        ('smiles\t"dose, mg; oral"', "CCO\t5", {"dose, mg; oral": "5"}),
+        ('smiles,"a;b;c;d"', "CCO,5", {"a;b;c;d": "5"}),
+        ('"a, b, c";SMILES (parent)', "1;CCO", {"a, b, c": "1"}),
+        ("x;y,Canonical_Smiles", "5,CCO", {"x;y": "5"}),
+        ("smiles", "CCO", {}),
+        ("smiles,a,b", "CCO,1,2", {"a": "1", "b": "2"}),
+    ],
+)
+def test_what_stands_between_cells_is_told_by_the_column_of_the_smiles(
+    tmp_path: Path, header: str, row: str, tags: dict[str, str]
+) -> None:
+    (tmp_path / "a.csv").write_text(f"{header}\n{row}\n")
+    (text,) = read_texts(tmp_path / "a.csv")
+    assert (text.text, text.tags) == ("CCO", tags)
+
+
+def test_and_by_the_one_that_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a, b, c;structure\n1;CCO\n")
+    (text,) = read_texts(path, Columns(" Structure"))
+    assert (text.text, text.tags) == ("CCO", {"a, b, c": "1"})
+    with pytest.raises(MoldiffError, match="no column 'x'; its columns are a, b, c;structure"):
+        list(read_texts(path, Columns("x")))
+
+
+class Sheet:
+    """Rows with one column more than the SMILES."""
+
+    whole = frozenset[str]()
+
+    def __init__(self, name: str) -> None:
+        self.headings = self.texts = ("smiles", name)
+
+    def cells(self, item: str) -> list[str]:
+        return ["C", item]
+
+    def line(self, item: str) -> tuple[str, ...]:
+        return ()
+
+    def sdf(self, item: str) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("name", ["@id", "=x", "-y", "+1 dose", "'@id", "''=x", "plain", "'quoted'", "-1"])
+@pytest.mark.parametrize("value", ["=1+1", "'=x", "-5", "x"])
+def test_names_and_cells_that_a_spreadsheet_takes_for_formulas_come_back(tmp_path: Path, name: str, value: str) -> None:
+    path, names = tmp_path / "a.csv", name
+    for _ in range(3):
+        with open(path, "wb") as handle:
+            table = CsvWriter[str](handle, Sheet(names))
+            table.add(value)
+            table.close()
+        (text,) = read_texts(path)
+        ((names, value),) = text.tags.items()
+    assert names == name
+    with open(path, newline="") as handle:
+        heading = next(csv.reader(handle))[1]
+    assert heading in (name, f"'{name}")
+
+
+@pytest.mark.parametrize("kind", [CsvWriter, ParquetRows])
+@pytest.mark.parametrize("letters", ["x", '"', "€ ", "\n,"])
+def test_the_longest_field_that_an_sdf_holds_is_written_and_read(tmp_path: Path, kind: Any, letters: str) -> None:
+    path = tmp_path / ("a.csv" if kind is CsvWriter else "a.parquet")
+    value = (letters * MAX_RECORD)[: MAX_RECORD - 100] + "!"
+    with open(path, "wb") as handle:
+        table = kind(handle, Sheet("note"))
+        for one in (value, "short"):
+            table.add(one)
+        table.close()
+    assert [text.tags["note"] for text in read_texts(path)] == [value, "short"]
+
+
+def test_columns_that_differ_in_blanks_alone_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    encodings.tell_once.cache_clear()
+    (tmp_path / "a.csv").write_text("smiles,dose, dose,'@id,@id\nC,1,2,3,4\n")
+    (text,) = read_texts(tmp_path / "a.csv")
+    assert text.tags == {"dose": "1", "dose (2)": "2", "@id": "3", "@id (2)": "4"}
+    assert "more than one column 'dose'" in caplog.text
