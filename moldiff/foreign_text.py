@@ -1,4 +1,4 @@
-"""Text out of other people's files, on its way into a spreadsheet or onto a terminal."""
+"""Text out of other people's files: numbers in it, and its way into a spreadsheet or onto a terminal."""
 
 from __future__ import annotations
 
@@ -35,6 +35,15 @@ def plain_cell(text: str) -> str:
 def readable(name: str) -> str:
     """Return the name of a file with a "?" for each of its bytes that is no text, as files can hold it."""
     return name.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def number_in(text: str) -> float:
+    """Return the number that a text is; ValueError if it is none. Python's own reading also takes 2024_01 and digits of
+    other scripts, which nobody else means as numbers."""
+    plain = text.strip()
+    if "_" in plain or not plain.isascii():
+        raise ValueError(f"'{plain}' is no number")
+    return float(plain)
 
 
 def printable(text: str) -> str:

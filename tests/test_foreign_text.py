@@ -14,7 +14,7 @@ import pytest
 from moldiff.chem.io.records import read_texts
 from moldiff.cli import shared
 from moldiff.cli.shared import LogFormatter, console, echo
-from moldiff.foreign_text import plain_cell, printable, readable, safe_cell
+from moldiff.foreign_text import number_in, plain_cell, printable, readable, safe_cell
 
 FORMULAS = [
     "=1+1",
@@ -30,6 +30,17 @@ FORMULAS = [
 ]
 HARMLESS = ["", "aspirin", "1-butanol", "-1.5", "+3", "-1e-5", "'", "'quoted'", "2=3", "C=O", "don't", "-.5", "'-1.5"]
 ESCAPE = "\x1b]0;owned\x07\x1b[31mred\x9b2J\u202eback"
+
+
+@pytest.mark.parametrize("text", ["1_000", "2024_01", "1,000", "１０", "٣", "", "x", "0x1F", "1 000", "1.5.2", "−5"])
+def test_what_nobody_else_means_as_a_number_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"number|convert"):
+        number_in(text)
+
+
+@pytest.mark.parametrize("text", ["1000", " -1.5e-3\n", "+.5", "5.", "\u00a07", "inf", "1e400"])
+def test_other_numbers_are_as_python_reads_them(text: str) -> None:
+    assert number_in(text) == float(text)
 
 
 @pytest.mark.parametrize("text", FORMULAS)

@@ -17,6 +17,7 @@ from moldiff.chem.io.records import Record, completed, embed
 from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
 from moldiff.datasets.splits import split_of
+from moldiff.foreign_text import number_in
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _properties(mol: Mol, tags: dict[str, str], options: RowOptions) -> np.ndarr
 def number(text: str) -> float:
     """Read a finite number that float32 can hold; anything else is NaN, that is, unknown."""
     try:
-        value = float(text)
+        value = number_in(text)
     except ValueError:
         return math.nan
     return value if abs(value) < 3e38 else math.nan

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import number_in
 from moldiff.screening.ranking import Ranking, parse_rank
 from moldiff.screening.rows import Row
 
@@ -123,7 +124,7 @@ def parse_wish(text: str, others: Iterable[Measure] = ()) -> Wish:
 
 def _number(text: str, wish: str) -> float:
     try:
-        value = float(text)
+        value = number_in(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):

@@ -16,7 +16,7 @@ SMILES = ["CCO", "CC(=O)O", "c1ccoc1", "CCN", "CCCl", "CC=O"]
 @pytest.fixture
 def vendor(tmp_path: Path) -> Path:
     """A column whose name RDKit has too, and one with what people write for numbers."""
-    values = ["1,5", ">10", "", "2", "n/a", "1e400"]
+    values = ["1,5", ">10", "", "2", "2_000", "1e400"]
     path = tmp_path / "vendor.csv"
     rows = [
         f'{smiles},{100 + place},"{value}"\n' for place, (smiles, value) in enumerate(zip(SMILES, values, strict=True))

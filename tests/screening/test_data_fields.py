@@ -36,6 +36,13 @@ def test_a_condition_on_a_column(table: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("text", ["1_000", "1,000", "１０"])
+def test_what_nobody_means_as_a_number_is_none(tmp_path: Path, text: str) -> None:
+    (path := tmp_path / "a.csv").write_text(f'smiles,dose\nCCO,"{text}"\n', encoding="utf-8")
+    (reason,) = moldiff.filter(path, where="tag:dose>1").table["reason"]
+    assert reason == f"tag:dose: not known ('{text}' is no number), must be >1"
+
+
 def test_of_each_record_its_own_fields(tmp_path: Path) -> None:
     """In an SDF records need not have the same fields; molecules in memory have theirs as properties."""
     molecules = [Chem.MolFromSmiles(smiles) for smiles in ("CCO", "CCN")]

@@ -53,6 +53,7 @@ def test_one_plain_word_is_a_rank_and_none_is_none() -> None:
         (["qed:max:0.9..0.2"], "2 numbers that rise"),
         (["logp:target:0..5"], "3 numbers that rise"),
         (["qed:max:0..x"], "'x' is no number"),
+        (["mw:max:0..1_0"], "'1_0' is no number"),
         (["qed:max:0..1*0"], "weight must be positive"),
         (["qde:max:0..1"], "unknown property 'qde'"),
         (["qed:max:0..1", "qed:min:0..1"], "two wishes about 'qed'"),

@@ -21,6 +21,7 @@ from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import number_in
 
 _WAIT_S = 0.5
 PLACES = ("{sdf}", "{smiles}")
@@ -103,7 +104,7 @@ def _end(process: subprocess.Popen[str]) -> None:
 def _last_number(text: str) -> float | None:
     for word in reversed(text.split()):
         try:
-            value = float(word)
+            value = number_in(word)
         except ValueError:
             continue
         if math.isfinite(value):

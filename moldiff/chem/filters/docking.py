@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rdkit import Chem
 
-from moldiff.arguments import number, whole_number
+from moldiff.arguments import whole_number
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import number_in
 
 if TYPE_CHECKING:
     from vina import Vina
@@ -124,8 +125,8 @@ def box_of(box: object) -> tuple[tuple[float, float, float], tuple[float, float,
     words = box.split(",") if isinstance(box, str) else box
     if isinstance(words, list | tuple) and len(words) == 6:
         try:
-            values = [number(float(word), "dock_box") for word in words]
-        except (TypeError, ValueError):
+            values = [number_in(str(word)) for word in words]
+        except ValueError:
             raise MoldiffError(f"dock_box: expected six numbers, not {box!r}", argument="dock_box") from None
         center, size = values[:3], values[3:]
     elif isinstance(box, str | Path) and (not isinstance(words, list) or len(words) == 1):
@@ -168,8 +169,8 @@ def _atoms(text: str, path: Path) -> np.ndarray:
         if not line.startswith(_ATOM_LINES):
             continue
         try:
-            found.append([float(line[start : start + 8]) for start in (30, 38, 46)])
-            float(line[70:76])  # the partial charge, which a PDB file lacks
+            found.append([number_in(line[start : start + 8]) for start in (30, 38, 46)])
+            number_in(line[70:76])  # the partial charge, which a PDB file lacks
         except ValueError:
             raise MoldiffError(
                 f"dock: {path}, line {place} is no atom of a PDBQT file (Meeko's mk_prepare_receptor makes one of a "

@@ -13,6 +13,7 @@ from moldiff.chem.filters.checks import CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
 from moldiff.conditions import TAG, Condition
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.foreign_text import number_in
 
 BROUGHT = {"similarity": "similar_to", "shape": "shape_of", "colour": "shape_of", "vina_kcal_mol": "dock"}
 """Numbers against what a user brings along, and the argument that brings it."""
@@ -81,7 +82,7 @@ class TagMeasure:
         if text is None:
             return Measured(math.nan, "the record has no such field")
         try:
-            value = float(text)
+            value = number_in(text)
         except ValueError:
             value = math.nan
         return Measured(value) if math.isfinite(value) else Measured(math.nan, f"'{text[:_SHOWN]}' is no number")

@@ -12,6 +12,7 @@ from rdkit.Geometry import Point3D
 
 from moldiff.chem.coordinates import unit_problem
 from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message, symbol_problem
+from moldiff.foreign_text import number_in
 
 # A bond is a pair closer than this multiple of the sum of covalent radii. Tight first: in QM9's strained cages atoms
 # two bonds apart come to 1.2 (1.3, RDKit's default, joins 5 % of its molecules wrongly); its longest bond has 1.15.
@@ -43,7 +44,7 @@ def parse_xyz(text: str) -> Geometry | str:
         n = int(lines[0])
         rows = [line.split() for line in lines[2 : 2 + n]]
         symbols = tuple(_symbol(row[0]) for row in rows)
-        pos = np.array([[float(value.replace("*^", "e")) for value in row[1:4]] for row in rows], dtype=np.float64)
+        pos = np.array([[number_in(value.replace("*^", "e")) for value in row[1:4]] for row in rows], dtype=np.float64)
     except (ValueError, IndexError):
         return "xyz: not an atom count followed by that many atoms"
     if reason := symbol_problem(row[0] for row in rows):

@@ -144,12 +144,14 @@ def test_a_box_lies_around_a_ligand(tmp_path: Path) -> None:
         ("1,2,3,4,5,six", "expected six numbers"),
         ("0,0,0,10,0,10", "must be above 0"),
         ("0,0,0,10,nan,10", "dock_box"),
+        ("0,0,0,10,1_0,10", "expected six numbers"),
+        ([0, 0, 0, 10, None, 10], "expected six numbers"),
         ("0,0,0,10,100,10", "at most 60"),
         ("50,50,50,10,10,10", r"no atom of .*cb7.pdbqt lies in it; the receptor reaches from \(-"),
         ("nowhere.sdf", "nowhere.sdf"),
     ],
 )
-def test_boxes_that_are_none(box: str, message: str) -> None:
+def test_boxes_that_are_none(box: object, message: str) -> None:
     with pytest.raises(MoldiffError, match=message):
         docking_of(FIXTURES / "cb7.pdbqt", box)
 

@@ -158,6 +158,7 @@ def test_a_command_prints_a_number_for_smiles_or_sdf() -> None:
     assert length(subject("CCO")).value == 3.0
     atoms = command("import sys; print(open(sys.argv[1]).read().splitlines()[3][:3])", place="{sdf}")
     assert atoms(subject("CCO")).value == 9.0
+    assert command('print("score 7.5 of run 2024_01")')(subject("CCO")).value == 7.5
     assert not list(Path.cwd().glob("molecule.sdf"))
 
 

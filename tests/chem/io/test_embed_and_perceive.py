@@ -99,7 +99,7 @@ def test_perception_refuses_fragments_nan_and_too_many_atoms() -> None:
 def test_xyz_text() -> None:
     geometry = parse_xyz("2\ncomment\nH 0 0 0\nH 0 0 7.4*^-1\n")
     assert geometry.symbols == ("H", "H") and geometry.pos[1, 2] == 0.74 and geometry.smiles == ""
-    for text in ("", "2\n\nH 0 0 0\n", "x\n\n", "1\n\nH 0 0\n", "1\n\nH a b c\n", "0\n\n"):
+    for text in ("", "2\n\nH 0 0 0\n", "x\n\n", "1\n\nH 0 0\n", "1\n\nH a b c\n", "1\n\nH 1_0 0 0\n", "0\n\n"):
         assert parse_xyz(text) == "xyz: not an atom count followed by that many atoms"
 
 
