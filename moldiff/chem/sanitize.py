@@ -16,6 +16,7 @@ MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
 _UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+]")  # crowded, or a charge to be looked at
+_WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
 _MOST_CHARGE = 15  # of an atom, either way
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|:|\n)")
@@ -115,13 +116,27 @@ def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
 
 def bond_refusal(mol: Chem.Mol) -> str:
     """Return why a sanitised molecule's bonds are no bonds of one molecule, or an empty string: RDKit accepts the "any"
-    of a query, and an aromatic bond outside a ring, and counts hydrogens and masses as if they had an order."""
+    of a query, hydrogen bonds, and an aromatic bond outside a ring, and counts hydrogens and masses as if they had an
+    order; no SMILES of such a molecule says the same again."""
     for bond in mol.GetBonds():
         kind = bond.GetBondType()
-        if kind == Chem.BondType.UNSPECIFIED:
-            return "bond type: unspecified"
+        if kind in _WITHOUT_ORDER:
+            return f"bond type: {str(kind).lower()}"
         if kind == Chem.BondType.AROMATIC and not bond.GetIsAromatic():
             return _NO_KEKULE_FORM
+    return ""
+
+
+def mixture_refusal(mol: Chem.Mol, what: str) -> str:
+    """Return why a molecule without coordinates in space is none but a racemate, or of a relative configuration, by its
+    groups of stereo atoms ("and", "or"); an empty string if it has none.
+
+    Args:
+        mol: sanitised.
+        what: it is called.
+    """
+    if any(group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE for group in mol.GetStereoGroups()):
+        return f"stereo: {what} means a mixture; write one of its stereoisomers"
     return ""
 
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import decode
+from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.records import parse, read_records
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
@@ -29,7 +32,35 @@ def test_a_bond_without_an_order_is_not_given_one(order: int, reason: str, end: 
     assert whole.mol is not None
 
 
-@pytest.mark.parametrize("smiles", ["CC~C", "CC:C"])
+@pytest.mark.parametrize("kind", ["HYDROGEN", "ZERO", "UNSPECIFIED"])
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_bond_that_no_smiles_says_is_refused(kind: str, flat: bool) -> None:
+    """Its SMILES has a ~, which is refused itself: CO~CO."""
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO.CO"))
+    assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
+    if flat:
+        AllChem.Compute2DCoords(mol)
+    bound = Chem.RWMol(mol)
+    bound.AddBond(1, 2, getattr(Chem.BondType, kind))
+    Chem.SanitizeMol(bound)
+    (given,) = records_of([bound.GetMol()])
+    assert (given.mol, given.reason) == (None, f"bond type: {kind.lower()}")
+    if kind != "ZERO":  # V3000 has none
+        block = Chem.MolToV3KMolBlock(bound)
+        assert f" {10 if kind == 'HYDROGEN' else 8} 2 3" in block or kind == "UNSPECIFIED"
+        read = parse(TextRecord(0, "sdf", "", block))
+        assert (read.mol, read.reason) == (None, f"bond type: {kind.lower()}")
+    assert parse(TextRecord(0, "sdf", "", Chem.MolToV3KMolBlock(mol))).mol is not None
+
+
+def test_a_dative_bond_has_a_smiles() -> None:
+    mol = parse(TextRecord(0, "smiles", "", "[NH3]->[Cu]")).mol
+    AllChem.Compute2DCoords(mol)
+    read = parse(TextRecord(0, "sdf", "", Chem.MolToV3KMolBlock(mol)))
+    assert Chem.MolToSmiles(read.mol) == "[NH3]->[Cu]"
+
+
+@pytest.mark.parametrize("smiles", ["CC~C", "CC:C", "CCO |H:1.1|"])
 def test_a_smiles_with_a_bond_without_an_order_is_refused(smiles: str) -> None:
     record = parse(TextRecord(0, "smiles", "", smiles))
     assert record.mol is None

@@ -18,6 +18,7 @@ from moldiff.chem.convert import to_bytes
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
+from moldiff.chem.sanitize import bond_refusal, mixture_refusal
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -190,7 +191,10 @@ def _record(index: int, item: object) -> Record:
     if is_molecule(item):
         mol: Chem.Mol = item
         tags = {name: str(value) for name, value in mol.GetPropsAsDict().items()}
-        return Record(index, mol.GetProp("_Name") if mol.HasProp("_Name") else "", mol, tags)
+        in_space = mol.GetNumConformers() and mol.GetConformer().Is3D()
+        reason = bond_refusal(mol) or ("" if in_space else mixture_refusal(mol, "the molecule (with stereo groups)"))
+        name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+        return Record(index, name, None if reason else mol, tags, reason)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
             raise MoldiffError(

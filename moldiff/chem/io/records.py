@@ -29,6 +29,7 @@ from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import (
     bond_refusal,
     count_refusal,
+    mixture_refusal,
     mol_refusal,
     sanitize_reason,
     short_message,
@@ -163,20 +164,17 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
 def _finished(text: TextRecord, raw: Chem.Mol | None) -> tuple[Chem.Mol | None, str]:
     """Return the sanitised molecule with its stereo, or None and a reason; RDKit's own errors are raised."""
     if text.kind == "sdf":
-        return _sanitised(raw, text.text), ""
+        mol = _sanitised(raw, text.text)
+        # in space, one isomer stands there, whatever else the file means; a chiral flag of 0 means nothing any more
+        reason = "" if mol.GetConformer().Is3D() else mixture_refusal(mol, "the drawing (STERAC or STEREL)")
+        return (None, reason) if reason else (mol, "")
     if text.kind == "smiles":
         mol = Chem.MolFromSmiles(text.text)
         if mol is None:
             Chem.SanitizeMol(Chem.Mol(raw))
             return None, "smiles: RDKit cannot sanitise it"
-        mixed = [
-            group for group in mol.GetStereoGroups() if group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE
-        ]
-        return (
-            (None, f"stereo: '{text.text[-SHOWN:]}' means a mixture; write one of its stereoisomers")
-            if mixed
-            else (mol, "")
-        )
+        reason = mixture_refusal(mol, f"'{text.text[-SHOWN:]}'")
+        return (None, reason) if reason else (mol, "")
     if text.kind == "placed":
         return _placed(text.text)
     parsed = parse_xyz(text.text)

@@ -67,8 +67,10 @@ def _written_names(tags: Iterable[str]) -> Iterator[str]:
 
 def _mol_block(mol: Chem.Mol) -> str:
     """Return a mol block. Its chiral flag says that marks are absolute; without, other readers see a racemate."""
-    mol = Chem.Mol(mol)
+    mol = Chem.RWMol(mol)
     mol.ClearProp("_Name")  # it may hold line breaks
+    if mol.GetStereoGroups():
+        mol.SetStereoGroups([])  # "and" and "or" are not absolute
     if any(atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED for atom in mol.GetAtoms()):
         mol.SetIntProp("_MolFileChiralFlag", 1)
     try:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
+from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.records import mol_to_sdf_record, parse, read_records
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.topology import topology_of
@@ -69,6 +71,35 @@ def test_mixtures_of_stereoisomers_are_refused_by_name(group: str, tmp_path: Pat
     assert mixed.reason == f"stereo: 'C[C@H](O)F |{group}|' means a mixture; write one of its stereoisomers"
     assert (mixed.name, pure.name, plain.name) == ("mixed", "pure", "plain")
     assert Chem.MolToSmiles(pure.mol) == Chem.MolToSmiles(plain.mol) == "C[C@H](O)F"
+
+
+@pytest.mark.parametrize("group", ["o1:1", "&1:1"])
+def test_so_are_those_that_are_drawn_and_coordinates_show_one(group: str) -> None:
+    drawing, pure = (Chem.MolFromSmiles(f"C[C@H](O)F |{text}|") for text in (group, "a:1"))
+    for mol in (drawing, pure):
+        AllChem.Compute2DCoords(mol)
+    mixed, one = (parse(TextRecord(0, "sdf", "", Chem.MolToV3KMolBlock(mol))) for mol in (drawing, pure))
+    reason = "means a mixture; write one of its stereoisomers"
+    assert (mixed.mol, mixed.reason) == (None, f"stereo: the drawing (STERAC or STEREL) {reason}")
+    assert Chem.MolToSmiles(one.mol) == "C[C@H](O)F"
+    (given,) = records_of([drawing])
+    assert (given.mol, given.reason) == (None, f"stereo: the molecule (with stereo groups) {reason}")
+    placed = Chem.AddHs(drawing)
+    assert AllChem.EmbedMolecule(placed, randomSeed=1) == 0
+    (there,) = records_of([placed])
+    shown = parse(TextRecord(0, "sdf", "", Chem.MolToV3KMolBlock(placed)))
+    assert Chem.MolToSmiles(Chem.RemoveHs(shown.mol)) == Chem.MolToSmiles(Chem.RemoveHs(there.mol)) == "C[C@H](O)F"
+    written = mol_to_sdf_record(shown.mol, "x", {}).splitlines()
+    assert written[3].endswith("V2000") and written[3].split()[4] == "1", "one isomer, and said so"
+
+
+def test_a_chiral_flag_of_0_is_no_racemate() -> None:
+    """By the letter of the format it is; nearly every file has it."""
+    mol = Chem.MolFromSmiles("C[C@H](O)F")
+    AllChem.Compute2DCoords(mol)
+    block = Chem.MolToMolBlock(mol)
+    assert block.splitlines()[3].split()[4] == "0"
+    assert Chem.MolToSmiles(parse(TextRecord(0, "sdf", "", block)).mol) == "C[C@H](O)F"
 
 
 def test_what_is_written_says_that_its_stereo_is_absolute() -> None:
