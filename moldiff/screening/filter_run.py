@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,17 +14,19 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate, ReleaseCheck
-from moldiff.chem.filters.measures import Descriptor, MeasureCheck
+from moldiff.chem.filters.measures import Descriptor, MeasureCheck, fields_asked, unknown_field
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, pool_of
 from moldiff.screening.desirability import COLUMN as DESIRABILITY
-from moldiff.screening.entries import Library
+from moldiff.screening.entries import Entry, Library
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.ranking import Ranking
 from moldiff.screening.rows import COLUMNS, DUPLICATES, WHOLE, Row, RowCounts
 from moldiff.screening.summary import FilterSummary
 from moldiff.screening.worker import STAGES, FilterWork, Pack, lost, nothing
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
@@ -149,15 +152,18 @@ class FilterRun:
         self.counts = RowCounts(options.dedup)
         checks = options.checks(coordinates=coordinates)
         self._work = options.work(checks, pack)
+        self._asked = fields_asked(checks)
         self.sheet = records_sheet((check.name, check.is_text) for check in checks)
 
     def rows(self, progress: Progress | None = None) -> Iterator[Row]:
-        """Yield the row of every record, counted, in order.
+        """Yield the row of every record, counted, in order. A data field that is asked for and that no record has is
+        said in the end.
 
         Raises:
             MoldiffError: a file cannot be read.
         """
-        options, entries = self.options, iter(self.library)
+        fields = dict[str, None]()
+        options, entries = self.options, _noted(self.library, fields) if self._asked else iter(self.library)
         batches = iter(lambda: list(itertools.islice(entries, CHUNK)), [])
         with pool_of(options.workers, isolated=options.isolated) as pool:
             for batch, found in pool.map_batches(self._work, batches, timeout_s=options.timeout_s):
@@ -165,6 +171,9 @@ class FilterRun:
                     yield self.counts.take(row)
                 if progress is not None:
                     progress(self.counts.requested)
+        for name in self._asked:
+            if name not in fields:
+                logger.warning("%s", unknown_field(name, fields))
 
     def kept_sheet(self, tags: tuple[str, ...] = ()) -> Sheet:
         """Return the columns of a table of the molecules that are kept.
@@ -179,3 +188,10 @@ class FilterRun:
         counts = self.counts
         seconds = time.monotonic() - self.started
         return FilterSummary(dict(counts.by_status), dict(counts.by_stage), kept, seconds, str(output or ""))
+
+
+def _noted(entries: Iterable[Entry], fields: dict[str, None]) -> Iterator[Entry]:
+    """Yield entries, and take note of the names of their data fields."""
+    for entry in entries:
+        fields.update(dict.fromkeys(entry.tags))
+        yield entry

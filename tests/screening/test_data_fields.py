@@ -72,6 +72,27 @@ def test_a_screen_takes_them_too(table: Path, tmp_path: Path) -> None:
     assert [row["smiles"] for row in ranked[:2]] == ["CCO", "CCN"]
 
 
+@pytest.mark.parametrize("words", [{"where": "tag:IC50 nm>5"}, {"rank": "tag:IC50 nm"}, {"rank": "tag:IC50 nm=5"}])
+def test_a_field_that_no_record_has_is_said(
+    table: Path, words: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    told = "tag:IC50 nm: no record has a data field 'IC50 nm' (did you mean 'IC50 nM'?)"
+    moldiff.filter(table, **words)  # type: ignore[arg-type]
+    assert caplog.messages == [told]
+    with pytest.raises(MoldiffError) as caught:
+        moldiff.screen(table, table.with_name("run"), **words)  # type: ignore[arg-type]
+    assert str(caught.value) == told
+    assert not table.with_name("run").exists()
+
+
+def test_a_field_that_some_records_have_is_not_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (first := tmp_path / "a.csv").write_text("smiles,x\nCCO,1\n")
+    (second := tmp_path / "b.csv").write_text("smiles,dose\nCCN,5\n")
+    result = moldiff.filter([first, second], where="tag:dose>1")
+    assert [str(status) for status in result.table["status"]] == ["filtered", "valid"]
+    assert caplog.messages == []
+
+
 def test_what_is_drawn_has_none() -> None:
     with pytest.raises(MoldiffError, match="where 'tag:dose<1': what is drawn has no data fields"):
         moldiff.generate(1, where="tag:dose<1")

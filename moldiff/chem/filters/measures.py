@@ -9,7 +9,7 @@ from functools import cache, cached_property
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import Score, imported_score
-from moldiff.chem.filters.checks import CheckResult, Measure, Measured, Subject
+from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
 from moldiff.conditions import TAG, Condition
 from moldiff.errors import MoldiffError, nearest_name
@@ -125,6 +125,17 @@ class MeasureCheck:
         told = "not known" if value is None else f"{value:.6g}"
         more = f" ({found.detail})" if found.detail else ""
         return CheckResult(name, False, value, f"{told}{more}, must be {broken.limit}", broken.limit)
+
+
+def fields_asked(checks: Iterable[Check]) -> tuple[str, ...]:
+    """Return the names of the data fields that some checks ask for."""
+    measures = (check.measure for check in checks if isinstance(check, MeasureCheck))
+    return tuple(measure.name.removeprefix(TAG) for measure in measures if isinstance(measure, TagMeasure))
+
+
+def unknown_field(name: str, known: Iterable[str]) -> str:
+    """Return that no record has a data field, with the nearest of those that there are."""
+    return f"{TAG}{name}: no record has a data field '{name}'{nearest_name(name, known)}"
 
 
 def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = "where") -> Measure:

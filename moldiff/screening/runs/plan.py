@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.chem.filters.hazards import HazardGate
+from moldiff.chem.filters.measures import fields_asked, unknown_field
 from moldiff.chem.io.records import read_texts
+from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of, write_text
 from moldiff.foreign_text import readable
@@ -179,7 +181,8 @@ def make_plan(
         before: an earlier plan, whose counts are taken of the files that are still the same.
 
     Raises:
-        MoldiffError: a file is missing, damaged or named twice, or there are no records.
+        MoldiffError: a file is missing, damaged or named twice, there are no records, or none has a data field that is
+            asked for.
     """
     known = {one.sha256: one for one in (() if before is None else before.inputs)}
     found = []
@@ -193,7 +196,12 @@ def make_plan(
             records += 1
             tags.update(dict.fromkeys(text.tags))
         found.append(Input(str(path), sha256, path.stat().st_size, records, tuple(tags)))
-    return Plan(str(Path.cwd()), tuple(found), options, draws)
+    plan = Plan(str(Path.cwd()), tuple(found), options, draws)
+    if any(TAG in word for word in (*options.where, *options.rank)):
+        for name in fields_asked(options.filter_options().checks()):
+            if name not in plan.tags:
+                raise MoldiffError(unknown_field(name, plan.tags))
+    return plan
 
 
 def write_plan(run: Path, plan: Plan) -> None:
