@@ -57,7 +57,7 @@ def test_results_come_in_the_order_of_the_items(three_threads: None) -> None:
 
 def test_a_cpu_gets_a_worker_for_each_thread_and_each_computes_on_one(three_threads: None) -> None:
     with workers_for(CPU) as workers:
-        assert workers.count == 3
+        assert workers.count == 3 and torch.get_num_threads() == 1
         assert list(workers.map(lambda _: torch.get_num_threads(), range(6))) == [1] * 6
     assert torch.get_num_threads() == 3
 
