@@ -6,14 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from moldiff.chem.io import encodings
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.chem.io.records import read_texts
-
-
-@pytest.fixture(autouse=True)
-def _anew() -> None:
-    encodings.tell_once.cache_clear()
 
 
 def rows(path: Path, text: str) -> list[tuple[str, ...]]:

@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from moldiff.chem.io import encodings, parquet
+from moldiff.chem.io import parquet
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
@@ -28,7 +28,6 @@ def texts_of_bytes(values: list[bytes], kind: Any) -> Any:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    encodings.tell_once.cache_clear()
     return tmp_path / "a.parquet"
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from moldiff.chem.io import encodings
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.chem.io.outputs import CsvRows as CsvWriter
 from moldiff.chem.io.outputs import ParquetRows
@@ -95,7 +94,6 @@ def test_the_longest_field_that_an_sdf_holds_is_written_and_read(tmp_path: Path,
 
 
 def test_columns_that_differ_in_blanks_alone_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    encodings.tell_once.cache_clear()
     (tmp_path / "a.csv").write_text("smiles,dose, dose,'@id,@id\nC,1,2,3,4\n")
     (text,) = read_texts(tmp_path / "a.csv")
     assert text.tags == {"dose": "1", "dose (2)": "2", "@id": "3", "@id (2)": "4"}
