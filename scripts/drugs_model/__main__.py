@@ -140,7 +140,7 @@ class Training:
         names = [name for name in mix if name != OWN or self.own is not None]
         shares = np.array([mix[name] for name in names])
         name = names[self.generator.choice(len(names), p=shares / shares.sum())]
-        positions = {MMFF: (1.0, stage.fine), GFN2: (1.0, 1.0), OWN: (stage.own_positions, stage.own_positions)}
+        positions = {MMFF: (1.0, stage.fine), GFN2: (1.0, 1.0), OWN: stage.own_positions}
         self.trainer.set_step(name, rates, positions[name])
         if name == OWN:
             assert self.own is not None

@@ -22,7 +22,7 @@ class Stage:
         factor: of the rates, at the beginning and at the end: held for ``hold`` of the stage, then falling as a root.
         warm: steps in which the rates rise.
         fine: weight of force-field coordinates where the noise is below COARSE_GEOMETRY.
-        own_positions: weight of own draws' coordinates: as labels they drift from round to round, where graphs do not.
+        own_positions: weights of own draws' coordinates where the noise is above COARSE_GEOMETRY, and below.
         draws, evaluations: of a round.
         repairs: how often walks to what is not usual are walked anew from a state of theirs; what comes of it counts
             if it is usual.
@@ -40,7 +40,7 @@ class Stage:
     hold: float = 0.3
     warm: int = 30
     fine: float = 0.0
-    own_positions: float = 1.0
+    own_positions: tuple[float, float] = (1.0, 1.0)
     draws: int = 16384
     evaluations: int = 20
     repairs: int = 0
