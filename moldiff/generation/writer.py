@@ -152,8 +152,8 @@ class RunFiles:
         hashes = {path: self._files.sha256(path) for path in self._files.paths if path != output.path}
         record["beside"] = [entry_beside(path, sha256) for path, sha256 in hashes.items()]
         if self._page is not None and output.report is not None:
-            self._files.add(output.report, self._page.html(summary, record))
             record["beside"].append(entry_beside(output.report, None))
+            self._files.add(output.report, self._page.html(summary, record))
         if (old := old_record(self._output.path)) is not None:
             old.unlink(missing_ok=True)
         self._files.commit(record)

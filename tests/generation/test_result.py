@@ -84,8 +84,9 @@ def test_the_files_are_those_of_the_command(
         assert (tmp_path / f"python{suffix}").read_bytes() == out.with_suffix(suffix).read_bytes(), suffix
     one, other = (json.loads((tmp_path / f"{name}.run.json").read_text()) for name in ("command", "python"))
     assert one.keys() == other.keys()
-    for key in one.keys() - {"command", "seconds", "output"}:
+    for key in one.keys() - {"command", "seconds", "output", "beside"}:
         assert one[key] == other[key], key
+    assert [entry["sha256"] for entry in one["beside"]] == [entry["sha256"] for entry in other["beside"]]
     read = pd.read_csv(tmp_path / "python.csv", keep_default_na=True)
     for name in ("logp", "error_logp", "evaluations"):
         assert read[name].tolist() == pytest.approx(result.table[name].astype(float).tolist(), abs=0, nan_ok=True)
