@@ -22,7 +22,9 @@ class Stage:
         factor: of the rates, at the beginning and at the end: held for ``hold`` of the stage, then falling as a root.
         warm: steps in which the rates rise.
         fine: weight of force-field coordinates where the noise is below COARSE_GEOMETRY.
-        own_positions: weights of own draws' coordinates where the noise is above COARSE_GEOMETRY, and below.
+        own_positions: weights of own draws' coordinates where the noise is above COARSE_GEOMETRY, and below. After two
+            rounds with both, a third left 78 % of draws in 8 steps valid; without those below 88 %, of rows as many as
+            before (90 %); without both, odd rings came back.
         draws, evaluations: of a round.
         repairs: how often walks to what is not usual are walked anew from a state of theirs; what comes of it counts
             if it is usual.
