@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import re
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from moldiff.chem.io.encodings import tell_once
 
 MAX_ROW = 4 * MAX_RECORD  # characters: a record, all its quotes doubled, and columns of our own beside it
 
+_LIMIT = threading.RLock()
 _CLOSED_WITHIN = "expected after"  # what Python says of a closing quote that has letters behind it
 _NOT_CLOSED = "unexpected end"  # and of one that is missing
 _SMILES = re.compile(r"(?:\[[^\[\]\s]+\]|Br|Cl|[BCNOPSFIbcnops*]|[-=#$:/\\.~()]|%?\d)+")  # by its letters alone
@@ -131,11 +133,12 @@ def cells_of(line: str, cut: str) -> list[str]:
 def _cells_of_any_length() -> Iterator[None]:
     """Lift the limit of Python's reader, which is that of the whole process, for a moment; lines have one of their
     own."""
-    before = csv.field_size_limit(2 * MAX_ROW)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
+    with _LIMIT:  # or of two threads the second would leave what the first has set
+        before = csv.field_size_limit(2 * MAX_ROW)
+        try:
+            yield
+        finally:
+            csv.field_size_limit(before)
 
 
 def _bare(line: str) -> str:
