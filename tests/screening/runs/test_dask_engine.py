@@ -161,9 +161,17 @@ def test_what_is_wrong_is_told_in_one_line(
         dask_engine.work_on_shards(None, None, None, [0], False)  # type: ignore[arg-type]
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C is heard, also where the tests run behind a shell that ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("when", ["draws", "shards"])
 def test_after_a_signal_nothing_more_is_handed_out(
-    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    words: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: None, when: str
 ) -> None:
     calls = list[tuple[str, Any]]()
 
