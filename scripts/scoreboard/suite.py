@@ -43,6 +43,11 @@ patch = subprocess
 source_pkgs = moldiff
 data_file = {folder}/coverage
 
+[paths]
+package =
+    {root}/moldiff
+    */moldiff
+
 [report]
 exclude_also =
     if TYPE_CHECKING:
@@ -85,11 +90,9 @@ def run_suite(python: str, covered: bool) -> Run:
     """Run all tests by a Python that has the package and its extra "test"."""
     with tempfile.TemporaryDirectory() as folder:
         report, settings = Path(folder) / "report.xml", Path(folder) / "coverage.ini"
-        settings.write_text(_COVERAGE.format(folder=folder), encoding="utf-8")
+        settings.write_text(_COVERAGE.format(folder=folder, root=ROOT), encoding="utf-8")
         under = ["-m", "coverage", "run", f"--rcfile={settings}"] if covered else []
-        # what a worker of pytest has seen is lost when it is ended, so that coverage is measured in one process
-        pytest = ["-m", "pytest", "-q", "-n", "0" if covered else "auto"]
-        pytest += ["-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
+        pytest = ["-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         started = time.monotonic()
         done = subprocess.run(
