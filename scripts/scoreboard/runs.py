@@ -69,7 +69,7 @@ def measure_kills(share: Share) -> Iterator[Finding]:
     else:
         commands = outcome.passed + len(outcome.failed)
         figure = f"at least {each} kills of each of {commands} commands ({_GENERATING} generate), "
-        figure += f"files differ in {', '.join(outcome.failed)}" if outcome.failed else "all files the same bytes"
+        figure += f"not so in {', '.join(outcome.failed)}" if outcome.failed else "all files the same bytes"
         yield Finding(figure, holds=not outcome.failed, whole=share.whole)
     same = sum(one.same == len(TABLES) for one in found)
     yield Finding(

@@ -18,7 +18,7 @@ FAST = "--model qm9_fast --batch-size 8 --device cpu"
 SMALL = "--n-atoms 12..16 -o m.sdf"
 COMMANDS = {
     "generate": f"generate -n 16 --keep-invalid --confidence --renoise 1 --report m.html {FAST} {SMALL}",
-    "targets": f"generate -n 4 --target tpsa=20..40 --until met {FAST} {SMALL}",
+    "targets": f"generate -n 8 --target tpsa=20..40 --until met --target-moves 1 {FAST} {SMALL}",
     "score": f"generate -n 10 --score qed --score-weight 3 --particles 4 {FAST} {SMALL}",
     "later": f"generate -n 12 --decode structured --first 7 --seed 5 {FAST} {SMALL}",
     "vary": f"vary a.sdf b.smi -n 3 --strength 0.2..0.5 {FAST} -o m.sdf",
