@@ -84,9 +84,9 @@ def whole_number(value: object, name: str) -> int:
 
 def seed_number(value: object) -> int:
     """Return a seed: a whole number from 0 to 2^64 - 1."""
-    if not 0 <= whole_number(value, "seed") < 1 << 64:
-        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {value}", argument="seed")
-    return whole_number(value, "seed")
+    if not 0 <= (found := whole_number(value, "seed")) < 1 << 64:
+        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {found}", argument="seed")
+    return found
 
 
 def number(value: object, name: str) -> float:

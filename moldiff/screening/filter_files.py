@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,6 @@ def records_path(out: Path) -> Path:
     """Return where the table of all records stands beside an output."""
     stem = kind_of(out).stem(out)
     return stem.with_name(f"{stem.name}.records.csv")
-
-
-def check_outputs(out: Path, overwrite: bool, inputs: Sequence[Path]) -> None:
-    """Raise MoldiffError if a file of the pass is in the way, or an input, or of an unknown kind."""
-    refuse_existing_files((out, records_path(out), record_path(out)), overwrite, inputs)
 
 
 @dataclass(frozen=True)
@@ -78,9 +73,10 @@ def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable
         MoldiffError: one is in the way, or another run writes them.
     """
     library, kind = run.library, kind_of(out)
-    check_outputs(out, overwrite, library.files)
+    written = (out, records_path(out), record_path(out))
+    refuse_existing_files(written, overwrite, library.files)
     with claimed(out), file_set(record_path(out)) as files:
-        check_outputs(out, overwrite, library.files)  # another run may have ended since
+        refuse_existing_files(written, overwrite, library.files)  # another run may have ended since
         molecules = kind.opened(files, out, run.kept_sheet((*library.tag_names(), *fields) if kind.is_table else ()))
         yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)
 

@@ -205,7 +205,7 @@ class Trainer:
         losses = self.model.diffusion.loss(clean, levels, prediction)
         positions = torch.where(levels.sigma < COARSE_GEOMETRY, self.positions[1], self.positions[0])
         means = torch.stack([losses[field].mean() for field in FIELDS])
-        taught = torch.stack([(losses[field] * (positions if field == "pos" else 1.0)).mean() for field in FIELDS])
+        taught = torch.cat([(losses["pos"] * positions).mean()[None], means[1:]])
         (taught * self.weights).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0, foreach=True)
         for optimizer in self.optimizers:

@@ -21,7 +21,7 @@ _NOT_CLOSED = "unexpected end"  # and of one that is missing
 _SMILES = re.compile(r"(?:\[[^\[\]\s]+\]|Br|Cl|[BCNOPSFIbcnops*]|[-=#$:/\\.~()]|%?\d)+")  # by its letters alone
 
 
-class CsvRows:
+class QuotedRows:
     """The rows of a text table that are not empty, as cells, or why one cannot be read.
 
     A cell in quotes may go over several lines. But a quote at the start of a cell may also be a letter ("5 inch pipe),

@@ -15,6 +15,7 @@ from rdkit import Chem
 
 from moldiff.arguments import refusal
 from moldiff.chem.convert import to_bytes
+from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
@@ -191,8 +192,9 @@ def _record(index: int, item: object) -> Record:
     if is_molecule(item):
         mol: Chem.Mol = item
         tags = {name: str(value) for name, value in mol.GetPropsAsDict().items()}
-        in_space = mol.GetNumConformers() and mol.GetConformer().Is3D()
-        reason = bond_refusal(mol) or ("" if in_space else mixture_refusal(mol, "the molecule (with stereo groups)"))
+        reason = bond_refusal(mol)
+        if not reason and not has_conformer(mol):
+            reason = mixture_refusal(mol, "the molecule (with stereo groups)")
         name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
         return Record(index, name, None if reason else mol, tags, reason)
     if isinstance(item, str):

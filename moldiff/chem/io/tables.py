@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TOO_LARGE, TextRecord, capped_lines, smiles_record
-from moldiff.chem.io.csv_rows import MAX_ROW, CsvRows, cells_of
+from moldiff.chem.io.csv_rows import MAX_ROW, QuotedRows, cells_of
 from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import plain_cell
@@ -101,7 +101,8 @@ def read_csv(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]
     with open_text(path) as handle:
         lines = capped_lines(path, handle, longest=MAX_ROW)
         first = next((line for line in lines if line.strip()), "")
-        rows = CsvRows(path, itertools.chain([first], lines), wanted.cut or _delimiter(first, wanted.smiles_column))
+        cut = wanted.cut or _delimiter(first, wanted.smiles_column)
+        rows = QuotedRows(path, itertools.chain([first], lines), cut)
         header = distinct(path, list(map(plain_cell, rows.header())))
         smiles, name = columns_of(path, header, wanted)
         rows.expect(len(header), header.index(smiles))

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from moldiff.chem.io.capped import MAX_RECORD
-from moldiff.chem.io.outputs import CsvRows as CsvWriter
-from moldiff.chem.io.outputs import ParquetRows
+from moldiff.chem.io.outputs import CsvRows, ParquetRows
 from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
@@ -69,7 +68,7 @@ def test_names_and_cells_that_a_spreadsheet_takes_for_formulas_come_back(tmp_pat
     path, names = tmp_path / "a.csv", name
     for _ in range(3):
         with open(path, "wb") as handle:
-            table = CsvWriter[str](handle, Sheet(names))
+            table = CsvRows[str](handle, Sheet(names))
             table.add(value)
             table.close()
         (text,) = read_texts(path)
@@ -80,10 +79,10 @@ def test_names_and_cells_that_a_spreadsheet_takes_for_formulas_come_back(tmp_pat
     assert heading in (name, f"'{name}")
 
 
-@pytest.mark.parametrize("kind", [CsvWriter, ParquetRows])
+@pytest.mark.parametrize("kind", [CsvRows, ParquetRows])
 @pytest.mark.parametrize("letters", ["x", '"', "€ ", "\n,"])
 def test_the_longest_field_that_an_sdf_holds_is_written_and_read(tmp_path: Path, kind: Any, letters: str) -> None:
-    path = tmp_path / ("a.csv" if kind is CsvWriter else "a.parquet")
+    path = tmp_path / ("a.csv" if kind is CsvRows else "a.parquet")
     value = (letters * MAX_RECORD)[: MAX_RECORD - 100] + "!"
     with open(path, "wb") as handle:
         table = kind(handle, Sheet("note"))
