@@ -27,12 +27,13 @@ from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
+from moldiff.files import atomic_writer, sha256_of, write_json
 from moldiff.foreign_text import readable, safe_cell
 from moldiff.interruption import watched_signals
-from moldiff.journal import Journal, is_unfinished, journal_of, journal_path, refuse_unfinished
+from moldiff.journal import Journal
 from moldiff.processes import Lost, pool_of
-from moldiff.run_record import begins_anew, digest, entry_beside, lost_beside, record_left, record_path
+from moldiff.resumption import Resumption
+from moldiff.run_record import digest, entry_beside, record_path
 from moldiff.version import VERSION
 
 if TYPE_CHECKING:
@@ -134,29 +135,18 @@ def relax_files(
     seconds(timeout_s)
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
-    refuse_unfinished(out, resume=resume, overwrite=overwrite)
-    record = record_path(out)
-    ended = record_left(record, out) if resume else None
-    inputs = [Path(file) for file in files]
-    replaces = overwrite or ended is not None or (resume and is_unfinished(out))
-    refuse_existing_files((out, table, record), replaces, inputs)
+    record, inputs = record_path(out), [Path(file) for file in files]
+    resumption = Resumption(out, record, beside=[table], inputs=inputs, resume=resume, overwrite=overwrite)
     sources = find_sources(inputs, columns)
     hashes = [entry for source in sources for entry in source.hashes()]
     request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
-    if ended is not None and ended.get("request_sha256") == digest(request):
-        if not begins_anew(out, lost_beside(ended, [table]), overwrite or is_unfinished(out)):
-            journal_path(out).unlink(missing_ok=True)  # killed after the last moment
-            read, relaxed = ended["read"], ended["relaxed"]
-            return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
-    elif ended is not None and not overwrite and not is_unfinished(out):
-        refuse_existing_file(out, False)
-    with claimed(out):
-        refuse_existing_files((out, table, record), replaces)  # another run may have ended since
-        with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
-            _relax_sources(sources, journal, options, workers, timeout_s, progress)
-            report = _join(out, table, sources, journal)
-            write_json(record, _record(report, request))
-            journal.remove()
+    if (ended := resumption.ended(request)) is not None:
+        read, relaxed = ended["read"], ended["relaxed"]
+        return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
+    with resumption.journal(request) as journal:
+        _relax_sources(sources, journal, options, workers, timeout_s, progress)
+        report = _join(out, table, sources, journal)
+        write_json(record, _record(report, request))
     return report
 
 

@@ -25,9 +25,8 @@ from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
-from moldiff.files import claimed, refuse_existing_file, refuse_existing_files, sha256_of, write_json
+from moldiff.files import sha256_of, write_json
 from moldiff.foreign_text import readable
-from moldiff.journal import is_unfinished, journal_of, journal_path, refuse_unfinished
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
@@ -38,7 +37,8 @@ from moldiff.nll.tables import RowSheet, beside, write_table
 from moldiff.processes import THIS_PROCESS, Pool, standing_pool
 from moldiff.provenance import header
 from moldiff.randomness import graph_key
-from moldiff.run_record import digest, record_left, versions
+from moldiff.resumption import Resumption
+from moldiff.run_record import digest, versions
 
 logger = logging.getLogger(__name__)
 
@@ -103,39 +103,30 @@ def score_file(
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
     inputs = files if calibration is None else (*files, calibration)
-    refuse_unfinished(out, resume=resume, overwrite=overwrite)
-    ended = record_left(record_file, out) if resume else None
-    replace_files = overwrite or ended is not None or (resume and is_unfinished(out))
-    refuse_existing_files((out, record_file), replace_files, inputs)
+    resumption = Resumption(out, record_file, inputs=inputs, resume=resume, overwrite=overwrite)
     total, tags = survey(files)  # a missing file shows before the model is loaded
     if not (wanted := shard.span(total)) and total:
         raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
     scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
     summary = scoring.summary
-    with claimed(out):
-        refuse_existing_files((out, record_file), replace_files)  # another run may have ended since
-        request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
-        request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
-        if ended is not None and ended.get("request_sha256") == digest(request):
-            journal_path(out).unlink(missing_ok=True)  # killed after the last moment
-            return LikelihoodSummary.of_record(ended, str(out))
-        if ended is not None and not overwrite and not is_unfinished(out):
-            refuse_existing_file(out, False)
-        with journal_of(out, request, resume=resume, overwrite=overwrite) as journal:
-            started -= journal.seconds
-            told = None if progress is None else lambda done: progress(journal.earlier + done)
-            span, pool = wanted[journal.count :], standing_pool(workers)
-            records = scoring.ready(list(files), add_hydrogens, span, pool)
-            for row in scoring.rows(records, told):
-                journal.add(row, time.monotonic() - started)
-            write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
-            # rounded as it is recorded, so that a run that had ended tells the same
-            summary.output, summary.seconds = str(out), round(time.monotonic() - started, 2)
-            if not summary.scored:
-                logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-            write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
-            journal.remove()
+    request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
+    request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
+    if (ended := resumption.ended(request)) is not None:
+        return LikelihoodSummary.of_record(ended, str(out))
+    with resumption.journal(request) as journal:
+        started -= journal.seconds
+        told = None if progress is None else lambda done: progress(journal.earlier + done)
+        span, pool = wanted[journal.count :], standing_pool(workers)
+        records = scoring.ready(list(files), add_hydrogens, span, pool)
+        for row in scoring.rows(records, told):
+            journal.add(row, time.monotonic() - started)
+        write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
+        # rounded as it is recorded, so that a run that had ended tells the same
+        summary.output, summary.seconds = str(out), round(time.monotonic() - started, 2)
+        if not summary.scored:
+            logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
+        write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
     return summary
 
 
