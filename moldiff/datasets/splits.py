@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from moldiff.chem.identity import text_key
 
 VALIDATION_FRACTION = 0.05
 TEST_FRACTION = 0.05
+
+Item = TypeVar("Item")
 
 
 def split_of(block: str) -> str:
@@ -14,3 +19,8 @@ def split_of(block: str) -> str:
     if fraction < TEST_FRACTION:
         return "test"
     return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"
+
+
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Return all items, or ``most`` from all over them: files are often sorted, so that the first tell little."""
+    return [items[place * len(items) // most] for place in range(most)] if len(items) > most else list(items)

@@ -12,6 +12,7 @@ import numpy as np
 from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.splits import evenly_spaced
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess, assess_file
 from moldiff.evaluation.measurements import Measurements
@@ -107,7 +108,9 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
     reference = build_reference(source, Measurements.of(molecules), training, keys, smiles=smiles, seed=seed)
     hydrogens: HydrogenChoice = "explicit" if dataset.vocabulary.explicit_hydrogens else "implicit"
-    rows = [assess(mol, place, "", hydrogens=hydrogens) for place, mol in enumerate(molecules[:_MOST_RATED])]
+    rows = [
+        assess(mol, place, "", hydrogens=hydrogens) for place, mol in enumerate(evenly_spaced(molecules, _MOST_RATED))
+    ]
     return replace(reference, training_smiles=training_smiles, rates=_own_rates(rows, keys))
 
 

@@ -57,6 +57,15 @@ class TrainingKeys:
         """Sort the (M, 2) keys of M molecules, as a prepared data set holds them."""
         return cls(np.sort(columns[:, 0]), np.sort(columns[:, 1]))
 
+    def joined(self, other: TrainingKeys) -> TrainingKeys:
+        """Return the keys of both, each once, and the last of the shorter column again until both are of one length.
+        Where the other has no key of its own, these."""
+        if np.isin(other.graph, self.graph).all() and np.isin(other.stereo, self.stereo).all():
+            return self
+        columns = [np.union1d(self.graph, other.graph), np.union1d(self.stereo, other.stereo)]
+        length = max(map(len, columns))
+        return TrainingKeys(*(np.pad(column, (0, length - len(column)), mode="edge") for column in columns))
+
     def to_tensor(self) -> Tensor:
         """Return (M, 2) int64 with the same bits."""
         import torch

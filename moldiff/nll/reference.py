@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.io.records import read_records
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.splits import evenly_spaced
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
@@ -30,7 +30,6 @@ MOST_MOLECULES = 1000
 FEWEST_MOLECULES = 40
 """Molecules that a size's mean and spread rest on at least, those of neighbouring sizes included."""
 _LEAST_SPREAD = 1e-3  # nats
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ def calibrate(
     if (path / "dataset.json").is_file():
         return calibrate_on_dataset(scorer, PreparedDataset.open(path), MOST_MOLECULES, progress)
     molecules = list(encoded_records(path, scorer.model.vocabulary))
-    return _reference(scorer, _spaced(molecules, MOST_MOLECULES), progress)
+    return _reference(scorer, evenly_spaced(molecules, MOST_MOLECULES), progress)
 
 
 def calibrate_on_dataset(
@@ -142,7 +141,9 @@ def calibrate_on_dataset(
     """Score up to ``most`` held-out molecules of a prepared set; errors as in `calibrate`."""
     tables = dataset.class_tables(scorer.model.vocabulary)
     rows = np.concatenate([dataset.indices("validation"), dataset.indices("test")]).tolist()
-    return _reference(scorer, [translated(dataset.molecule(row), tables) for row in _spaced(rows, most)], progress)
+    return _reference(
+        scorer, [translated(dataset.molecule(row), tables) for row in evenly_spaced(rows, most)], progress
+    )
 
 
 def translated(molecule: MolArrays, tables: dict[str, np.ndarray]) -> MolArrays:
@@ -176,8 +177,3 @@ def _reference(
     if len(molecules) < FEWEST_MOLECULES:
         raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}")
     return LikelihoodReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)
-
-
-def _spaced(items: list[Item], most: int) -> list[Item]:
-    """Return at most ``most`` items, evenly spaced."""
-    return items if len(items) <= most else [items[place * len(items) // most] for place in range(most)]

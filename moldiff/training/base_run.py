@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.datasets.splits import evenly_spaced
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
@@ -208,8 +209,9 @@ class Run(ABC):
 
     def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows (M,) of the data to validate on, their numbers of atoms (M,))."""
+        most = self.config.training.validation_molecules
         for split in ("validation", "train"):
-            rows = torch.from_numpy(self.dataset.indices(split)[: self.config.training.validation_molecules])
+            rows = torch.tensor(evenly_spaced(self.dataset.indices(split).tolist(), most), dtype=torch.int64)
             if len(rows):
                 break
         if split == "train":

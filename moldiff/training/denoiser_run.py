@@ -186,7 +186,6 @@ class TrainingRun(Run):
 
     def _references(self, final: bool) -> dict[str, torch.Tensor]:
         """Return what sampling, and with the final model evaluation, needs of the data."""
-        if not final:
-            return sampling_references(self.dataset, self.model.conditions)
         given = self.config.init_from
-        return all_references(self.dataset, self.model.conditions, None if given is None else load_model_folder(given))
+        make = all_references if final else sampling_references
+        return make(self.dataset, self.model.conditions, None if given is None else load_model_folder(given))

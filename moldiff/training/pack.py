@@ -11,10 +11,10 @@ from moldiff.errors import MoldiffError
 from moldiff.folders import refuse_folder
 from moldiff.models.folder import OURS, PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
-from moldiff.models.references import CONDITION_ROWS, NEEDED, OF_DATA
+from moldiff.models.references import CONDITION_ROWS, NEEDED, OF_DATA, TRAINING_KEYS
 from moldiff.nll.estimator import LikelihoodEstimator
 from moldiff.nll.reference import calibrate_on_dataset
-from moldiff.training.references import all_references, condition_rows
+from moldiff.training.references import all_references, condition_rows, keys_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -92,6 +92,7 @@ def _made_anew(folder: ModelFolder, dataset: PreparedDataset, score_molecules: i
     if folder.kind == PROPERTY:
         return {CONDITION_ROWS: condition_rows(dataset, folder.config["properties"])}
     references = all_references(dataset, folder.config["conditions"])
+    references[TRAINING_KEYS] = keys_of(dataset, folder).to_tensor()  # those of the model that it began from as well
     references |= {name: value for name, value in folder.references.items() if name not in OF_DATA}
     if score_molecules:
         scorer = LikelihoodEstimator(load_model(folder.path, precision="float32").model, BoundSettings())

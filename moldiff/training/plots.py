@@ -41,7 +41,8 @@ def plot_property_validation(rows: list[dict[str, str]], path: Path) -> None:
 
 
 def _by_bin(rows: list[dict[str, str]], column: str) -> Curve:
-    """Return the values of a column at the middle of each bin."""
+    """Return the values of a column at the middle of each bin that has one."""
+    rows = [row for row in rows if row[column]]
     return [int(row["bin"]) / 10 + 0.05 for row in rows], [float(row[column]) for row in rows]
 
 
@@ -57,7 +58,8 @@ def _draw(
     for axes, (name, curves) in zip(grid.flat, panels.items(), strict=False):
         for text, (x, y) in curves.items():
             axes.plot(x, y, marker=marker, label=text)
-        axes.set(title=name, xlabel=label, ylabel=quantity, yscale=scale)
+        positive = any(value > 0 for _, y in curves.values() for value in y)
+        axes.set(title=name, xlabel=label, ylabel=quantity, yscale=scale if positive else "linear")
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()

@@ -19,7 +19,7 @@ from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
 from moldiff.randomness import training_counter
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.step_graphs import Kind, StepInputs
-from moldiff.training.validation import BINS, noised_rows
+from moldiff.training.validation import BINS, logged, noised_rows
 
 
 class PropertyTask(TrainingTask):
@@ -73,7 +73,8 @@ def likelihood_losses(prediction: PropertyPrediction, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PropertyErrors:
-    """Errors of a property network by bin of t; each (bins, P), means over the molecules of known property.
+    """Errors of a property network by bin of t; each (bins, P), means over the molecules of known property; NaN = there
+    is none in the bin.
 
     Attributes:
         properties: P names.
@@ -93,28 +94,40 @@ class PropertyErrors:
             {
                 "property": name,
                 "bin": number,
-                "nll": f"{float(self.nll[number, column]):.5f}",
-                "mae": f"{float(self.mae[number, column]):.6g}",
-                "mae_of_mean": f"{float(self.mae_of_mean[number, column]):.6g}",
+                "nll": logged(float(self.nll[number, column]), ".5f"),
+                "mae": logged(float(self.mae[number, column]), ".6g"),
+                "mae_of_mean": logged(float(self.mae_of_mean[number, column]), ".6g"),
             }
             for column, name in enumerate(self.properties)
             for number in range(len(self.nll))
         ]
 
     def least_noise(self) -> dict[str, float]:
-        """Return each property's mean absolute error where noise is least, natural units."""
-        return {name: float(f"{float(self.mae[0, column]):.4g}") for column, name in enumerate(self.properties)}
+        """Return each property's mean absolute error where noise is least, natural units; without those that no
+        molecule has."""
+        return {
+            name: float(f"{float(known[0]):.4g}")
+            for column, name in enumerate(self.properties)
+            if len(known := _known(self.mae[:, column]))
+        }
 
     def summary(self) -> str:
         """Return each property's error over all bins, and where noise is least."""
         parts = []
         for column, name in enumerate(self.properties):
-            mae, constant = self.mae[:, column], self.mae_of_mean[:, column]
+            mae, constant, nll = (_known(table[:, column]) for table in (self.mae, self.mae_of_mean, self.nll))
             parts.append(
                 f"{name} error {float(mae.mean()):.4g}, {float(mae[0]):.4g} at low noise "
-                f"(mean {float(constant.mean()):.4g}), nll {float(self.nll[:, column].mean()):.3f}"
+                f"(mean {float(constant.mean()):.4g}), nll {float(nll.mean()):.3f}"
+                if len(mae)
+                else f"{name} error unknown: no molecule to validate on has it"
             )
         return "  ".join(parts)
+
+
+def _known(values: Tensor) -> Tensor:
+    """Return what was measured, from the least noise on."""
+    return values[~values.isnan()]
 
 
 def validate_predictor(
@@ -137,5 +150,5 @@ def validate_predictor(
         known = torch.isfinite(values)
         for name, value in found.items():
             sums[name].index_add_(0, batch.bins, torch.where(known, value, 0.0).double().cpu())
-    known_molecules = sums.pop("known").clamp(min=1)
+    known_molecules = sums.pop("known")
     return PropertyErrors(model.properties, **{name: total / known_molecules for name, total in sums.items()})

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.splits import evenly_spaced
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.load_reference import molecules_of, reference_from_dataset
 from moldiff.models.folder import ModelFolder
@@ -27,18 +28,33 @@ _CHUNK = 1000  # molecules in memory while they are counted
 logger = logging.getLogger(__name__)
 
 
-def sampling_references(dataset: PreparedDataset, conditions: Sequence[str]) -> dict[str, Tensor]:
-    """Return what sampling needs: rows of (size, conditions), chemistry and keys of the training molecules."""
-    keys = TrainingKeys.of(dataset.arrays["keys"][dataset.indices("train")])
+def sampling_references(
+    dataset: PreparedDataset, conditions: Sequence[str], before: ModelFolder | None = None
+) -> dict[str, Tensor]:
+    """Return what sampling needs: rows of (size, conditions), chemistry and keys of the training molecules.
+
+    Args:
+        dataset: the training data.
+        conditions: of the model.
+        before: the model that it was trained from, whose training molecules it has seen too: none of them is novel.
+    """
     return {
         CONDITION_ROWS: condition_rows(dataset, conditions),
-        TRAINING_KEYS: keys.to_tensor(),
+        TRAINING_KEYS: keys_of(dataset, before).to_tensor(),
         **training_chemistry(dataset).to_tensors(),
     }
 
 
+def keys_of(dataset: PreparedDataset, before: ModelFolder | None) -> TrainingKeys:
+    """Return the keys of the training molecules of a set and of a model; arguments as for `sampling_references`."""
+    keys = TrainingKeys.of(dataset.arrays["keys"][dataset.indices("train")])
+    if before is None or TRAINING_KEYS not in before.references:
+        return keys
+    return keys.joined(References(before.references, str(before.path)).training_keys)
+
+
 def all_references(
-    dataset: PreparedDataset, conditions: Sequence[str], carrier: ModelFolder | None = None
+    dataset: PreparedDataset, conditions: Sequence[str], before: ModelFolder | None = None
 ) -> dict[str, Tensor]:
     """Return the same, and what evaluation needs: histograms of held-out molecules, and counts of ring systems and
     bonds, which take minutes for 100,000 drug-like molecules; left out, with a warning, for data that gives none.
@@ -46,12 +62,17 @@ def all_references(
     Args:
         dataset: the training data.
         conditions: of the model.
-        carrier: a model that may carry histograms and counts of the same data: then they are taken from it.
+        before: as for `sampling_references`; histograms and counts of the same data are taken from it.
     """
-    found = sampling_references(dataset, conditions)
+    if before is not None and TRAINING_KEYS not in before.references:
+        logger.warning(
+            "%s carries no keys of its training molecules: what it learnt from them will count as novel", before.path
+        )
+    found = sampling_references(dataset, conditions, before)
     try:
-        found |= _carried(carrier, dataset, (HISTOGRAMS,)) or _histograms(dataset.folder, _hash(dataset))
-        tables = rarity_tables(dataset, carrier).to_tensors()
+        histograms = _carried(before, dataset, (HISTOGRAMS,)) or _histograms(dataset.folder, _hash(dataset))
+        found = histograms | found  # a reference has keys too, of this data alone
+        tables = rarity_tables(dataset, before).to_tensors()
         return found | {name: torch.from_numpy(values) for name, values in tables.items()}
     except MoldiffError as error:
         logger.warning("the model carries no distributions for evaluation: %s", error)
@@ -60,7 +81,12 @@ def all_references(
 
 def rarity_tables(dataset: PreparedDataset, carrier: ModelFolder | None = None) -> RarityTables:
     """Return the counts of ring systems and bonded environments in the training molecules; MoldiffError if there are
-    none. Arguments as for `all_references`."""
+    none.
+
+    Args:
+        dataset: the training data.
+        carrier: a model that may carry them, if its data is the same.
+    """
     if tensors := _carried(carrier, dataset, RARITY):
         return References(tensors, "the model").rarity
     return _rarity_tables(dataset.folder, _hash(dataset))
@@ -99,7 +125,6 @@ def _rarity_tables(folder: Path, data_hash: str) -> RarityTables:
 def condition_rows(dataset: PreparedDataset, names: Sequence[str]) -> Tensor:
     """Return (R, 1 + P) float32: number of atoms and properties of up to 10,000 training molecules, evenly spaced;
     NaN = unknown, or not there at all."""
-    rows = dataset.indices("train")
-    rows = rows[:: max(1, len(rows) // _CONDITION_ROWS)]
+    rows = evenly_spaced(dataset.indices("train").tolist(), _CONDITION_ROWS)
     properties = torch.from_numpy(dataset.property_table(names, absent_as_unknown=True)[rows])
     return torch.cat([torch.from_numpy(dataset.sizes[rows]).float()[:, None], properties], dim=1)

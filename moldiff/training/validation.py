@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +25,11 @@ _SEED = 20_240_229
 _BATCH = 64
 
 
+def logged(value: float, form: str) -> str:
+    """Return a figure as the log has it; "" for NaN, where nothing was measured."""
+    return "" if math.isnan(value) else format(value, form)
+
+
 class Validated(Protocol):
     """Findings of a validation."""
 
@@ -41,7 +47,7 @@ class ValidationLoss:
     """Losses of a denoiser.
 
     Attributes:
-        per_bin: mean loss of each field in each bin of t, (bins,).
+        per_bin: mean loss of each field in each bin of t, (bins,); NaN = no molecule fell into it.
         weights: of the fields in the total.
     """
 
@@ -50,8 +56,8 @@ class ValidationLoss:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean over the bins (every bin holds equally many molecules, up to one)."""
-        return {field: float(values.mean()) for field, values in self.per_bin.items()}
+        """Mean over the bins that are not empty (each of these holds equally many molecules, up to one)."""
+        return {field: float(values.nanmean()) for field, values in self.per_bin.items()}
 
     @property
     def total(self) -> float:
@@ -61,7 +67,7 @@ class ValidationLoss:
     def rows(self) -> list[dict[str, object]]:
         """Return a row for each field and bin."""
         return [
-            {"field": field, "bin": number, "loss": f"{value:.6f}"}
+            {"field": field, "bin": number, "loss": logged(value, ".6f")}
             for field, values in self.per_bin.items()
             for number, value in enumerate(values.tolist())
         ]
@@ -132,4 +138,4 @@ def validate_denoiser(
         counts += torch.bincount(batch.bins, minlength=BINS)
         for field, value in losses.items():
             sums[field] += torch.bincount(batch.bins, weights=value.double().cpu(), minlength=BINS)
-    return ValidationLoss({field: value / counts.clamp(min=1) for field, value in sums.items()}, weights)
+    return ValidationLoss({field: value / counts for field, value in sums.items()}, weights)

@@ -42,6 +42,7 @@ from torch import Tensor
 from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.datasets.splits import evenly_spaced
 from moldiff.devices import resolve_device, usable_cores
 from moldiff.evaluation.load_reference import molecules_of
 from moldiff.files import write_json
@@ -263,7 +264,7 @@ class Training:
         with self.trainer.averaged():
             denoiser = copy.deepcopy(self.model.denoiser)  # not compiled: its batches are of another size
         for name, data in self.sets.items():
-            rows = torch.from_numpy(data.indices("validation")[:512])
+            rows = torch.tensor(evenly_spaced(data.indices("validation").tolist(), 512))
             sizes: Tensor = torch.from_numpy(data.sizes)[rows]
             found = validate_denoiser(denoiser, self.model, self.arrays[name], sizes, rows, weights, self.cuda)
             logger.info("%s, validation molecules of %s: %s", stage.name, name, found.summary())

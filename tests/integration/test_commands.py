@@ -125,8 +125,11 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: P
     }[command]
     before = os.listdir(tmp_path)
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))\n"
-        f"from moldiff.cli.main import main; sys.exit(main({arguments}))"
+        "import resource, sys\nfrom moldiff.cli.main import main\nfree = resource.RLIM_INFINITY\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2048, free))\n"
+        f"status = main({arguments})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (free, free))\n"  # coverage.py writes at the end, where it runs
+        "sys.exit(status)"
     )
     written = {"prepare": "out/positions.npy", "evaluate": "out/bonds.png", "generate": "out."}[command]
     run_python("-c", code, cwd=tmp_path).assert_refused(f"error: {written}", "could not be written: File too large")

@@ -69,3 +69,24 @@ def test_tables_of_rarity_come_back() -> None:
     tensors = {name: torch.from_numpy(values) for name, values in tables.to_tensors().items()}
     assert tuple(tensors) == RARITY
     assert References(tensors, "folder").rarity == tables
+
+
+def keys(graph: list[int], stereo: list[int]) -> TrainingKeys:
+    return TrainingKeys.of(np.array([graph, stereo], dtype=np.uint64).T)
+
+
+def test_joined_keys_are_those_of_both() -> None:
+    one, other = keys([5, 5, 9], [1, 2, 3]), keys([2, 9], [3, 2**64 - 1])
+    both = one.joined(other)
+    assert (set(both.graph.tolist()), set(both.stereo.tolist())) == ({2, 5, 9}, {1, 2, 3, 2**64 - 1})
+    assert len(both.graph) == len(both.stereo), "as a tensor has them"
+    assert both.graph.tolist() == sorted(both.graph.tolist())
+    again = References({"training_keys": both.to_tensor()}, "folder").training_keys
+    assert (again.graph.tolist(), again.stereo.tolist()) == (both.graph.tolist(), both.stereo.tolist())
+
+
+def test_nothing_new_changes_no_key() -> None:
+    one = keys([5, 5, 9], [1, 2, 3])
+    assert one.joined(keys([9], [2])) is one
+    assert one.joined(keys([9], [4])) is not one
+    assert one.joined(keys([8], [2])) is not one
