@@ -145,7 +145,7 @@ AllChecks = Annotated[
     bool, typer.Option("--all-checks", help="Ask every check of every molecule, not up to the first that fails.")
 ]
 KeepDuplicates = Annotated[
-    bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one.")
+    bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one that passed.")
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")]
 ChemistryWorkers = Annotated[

@@ -77,7 +77,7 @@ def filter(
         rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest).
         n: keep the best so many, or the first without ``rank``; None = all.
         all_checks: ask every check of every molecule.
-        dedup: keep only the first of molecules with the same InChIKey.
+        dedup: of molecules with the same InChIKey, keep only the first that passes every check.
         seed: of coordinates that molecules are given where an output needs them.
         workers: processes (spawned: a script needs its ``if __name__ == "__main__"``).
         isolated: use a process even for one worker: a molecule that crashes or holds it up is then failed, and the rest

@@ -49,7 +49,7 @@ class FilterOptions:
         criteria: none = every property is computed, and everything passes.
         rank, n: which molecules are kept.
         all_checks: ask every check of every molecule.
-        dedup: of molecules with the same InChIKey, the first is kept.
+        dedup: of molecules with the same InChIKey, the first that passes every check is kept.
         standardise: bring molecules into their standard form first.
         seed: of coordinates that are given.
         hazards: what is withheld.

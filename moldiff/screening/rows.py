@@ -15,7 +15,7 @@ COLUMNS = (
 WHOLE = frozenset({"record", "duplicate_of", "rank", "pick"})
 """Columns of whole numbers."""
 DUPLICATES = "duplicates"
-"""Stage of a record that was there before."""
+"""Stage of a record that passed every check, as one before it did."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class Row:
         smiles: canonical, with stereo; "" without a molecule.
         inchikey: standard InChIKey; "" where there is none.
         values: what the checks found, by column.
-        duplicate_of: number of the first record with the same key.
-        comparable: it came as far as the comparison with earlier records.
+        duplicate_of: number of the first record with the same key that passed every check.
         packed: the molecule as the output has it, of a valid one.
         tags: data fields of the record.
     """
@@ -51,7 +50,6 @@ class Row:
     inchikey: str = ""
     values: Mapping[str, float | str] = field(default_factory=dict)
     duplicate_of: int | None = None
-    comparable: bool = True
     packed: str | bytes | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -59,13 +57,9 @@ class Row:
         """Return the row with its molecule in another form."""
         return replace(self, packed=packed)
 
-    def incomparable(self) -> Row:
-        """Return the row as one that did not come as far as the comparison with earlier records."""
-        return replace(self, comparable=False)
-
     def withheld(self) -> Row:
         """Return the row of a molecule that is withheld: where it stands, and nothing else."""
-        return Row(self.number, self.file, "", Status.WITHHELD, comparable=False)
+        return Row(self.number, self.file, "", Status.WITHHELD)
 
     def cells(self, columns: Sequence[str]) -> dict[str, object]:
         """Return the row as values by column, numbers as numbers; None where there is none."""
@@ -99,8 +93,11 @@ class FirstRecords(Protocol):
 class RowCounts:
     """Marks duplicates in the order of the records, and counts them.
 
+    What passed every check is a duplicate of the first with its key that did, and of no other: so neither the cost of
+    a check nor the place of a record that fails decides whether a molecule is kept.
+
     Args:
-        dedup: whether a record with the key of an earlier one is a duplicate.
+        dedup: whether a record with the key of an earlier valid one is a duplicate.
         first: where keys are kept; by default in memory.
 
     Attributes:
@@ -127,7 +124,7 @@ class RowCounts:
     def take(self, row: Row) -> Row:
         """Count a row and return it, as a duplicate if it is one."""
         key = row.inchikey or row.smiles
-        if self._dedup and key and row.comparable:
+        if self._dedup and key and row.status == Status.VALID:
             first = self._first.setdefault(key, row.number)
             if first != row.number:
                 row = replace(

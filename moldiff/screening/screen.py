@@ -158,7 +158,7 @@ def screen(
         reference: whose distributions stand on the page behind those of what passed: a model, a prepared set, an SDF;
             None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
-        dedup: of molecules with the same InChIKey, keep the first in the order of the files.
+        dedup: of molecules with the same InChIKey, keep the first that passes every check, in the order of the files.
         shard_size: records of a shard, which is written at once.
         timeout_s: longest time for one molecule; one that takes longer is failed, and the rest goes on.
         memory_mb: MiB for the data of a worker process; a molecule that needs more is failed.

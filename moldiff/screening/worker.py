@@ -60,7 +60,7 @@ class FilterWork:
 
     def row(self, entry: Entry) -> Row:
         """Return the row of an entry; what breaks on one molecule makes that one failed."""
-        row = Row(entry.number, entry.file, entry.name, Status.FAILED, READ, comparable=False, tags=entry.tags)
+        row = Row(entry.number, entry.file, entry.name, Status.FAILED, READ, tags=entry.tags)
         try:
             return self._row(entry, row)
         except Exception as error:  # chemistry of odd molecules fails in ways that no list of types covers
@@ -104,7 +104,6 @@ def judged(row: Row, verdict: Verdict) -> Row:
         reason="",
         inchikey=str(values.pop(InchikeyCheck.name, "")),
         values=values,
-        comparable=_came_to_the_key(verdict),
     )
     failure = verdict.failure
     if failure is None:
@@ -115,17 +114,6 @@ def judged(row: Row, verdict: Verdict) -> Row:
     )
 
 
-def _came_to_the_key(verdict: Verdict) -> bool:
-    """Return whether a molecule passed what stands before its InChIKey."""
-    names = [result.name for result in verdict.results]
-    failure = verdict.failure
-    if InchikeyCheck.name not in names:
-        return False
-    return failure is None or names.index(failure.name) > names.index(InchikeyCheck.name)
-
-
 def lost(entry: Entry, found: Lost) -> Row:
     """Return the row of an entry that cost its worker process."""
-    return Row(
-        entry.number, entry.file, entry.name, Status.FAILED, WORKER, found.reason, comparable=False, tags=entry.tags
-    )
+    return Row(entry.number, entry.file, entry.name, Status.FAILED, WORKER, found.reason, tags=entry.tags)

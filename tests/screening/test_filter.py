@@ -96,7 +96,52 @@ def test_a_copy_of_what_a_cheap_check_left_out_is_left_out_for_the_same_reason()
     dear = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], alerts="pains", where="qed>0.9", dedup=False)
     assert list(dear.table["status"]) == ["filtered", "filtered"]
     after = moldiff.filter(["CCCCCCCC", "CCCCCCCC"], where="qed>0.9")
-    assert list(after.table["status"]) == ["filtered", "duplicate"]
+    assert list(after.table["status"]) == ["filtered", "filtered"]
+
+
+TAUTOMERS = "O=c1cc[nH]cc1 pyridone 900\nOc1ccncc1 pyridinol 5\nOc1ccncc1 again 7\nO=c1cc[nH]cc1 last 3\n"
+
+
+@pytest.mark.parametrize(
+    ("condition", "kept"),
+    [("qed>0.5", 1), ("aromatic_rings=1", 0), ("tag:IC50<100", 1), ("tag:IC50<6", 1), ("tag:IC50<4", 3), ("sa<3", 1)],
+)
+def test_what_fails_hides_no_copy_that_passes_whatever_the_check_costs(
+    tmp_path: Path, condition: str, kept: int
+) -> None:
+    library = tmp_path / "library.csv"
+    lines = [line.split() for line in TAUTOMERS.splitlines()]
+    library.write_text("smiles,name,IC50\n" + "".join(f"{smiles},{name},{ic50}\n" for smiles, name, ic50 in lines))
+    free = moldiff.filter(library, where=condition, dedup=False).table
+    passed = [number for number in range(4) if free["status"][number] == "valid"]
+    assert passed[0] == kept
+    wanted = ["duplicate" if number in passed[1:] else free["status"][number] for number in range(4)]
+    for every in (False, True):
+        table = moldiff.filter(library, where=condition, all_checks=every).table
+        assert list(table["status"]) == wanted
+        assert set(table["duplicate_of"][table["status"] == "duplicate"]) <= {kept}
+    run = moldiff.screen(library, tmp_path / "run", where=condition, shard_size=1)
+    assert run is not None
+    assert list(run.records["status"]) == wanted
+    assert list(run.records["reason"]) == list(table["reason"])
+    assert run.funnel["stages"][-1]["stage"] == "duplicates"
+    assert run.funnel["stages"][-1]["asked"] == len(passed)
+
+
+def test_a_strained_conformer_hides_no_relaxed_one(tmp_path: Path) -> None:
+    from rdkit.Chem import AllChem
+
+    relaxed = Chem.AddHs(Chem.MolFromSmiles("CC(=O)Nc1ccc(O)cc1"))
+    AllChem.EmbedMolecule(relaxed, randomSeed=1)
+    AllChem.MMFFOptimizeMolecule(relaxed, maxIters=2000)
+    strained = Chem.Mol(relaxed)
+    places = strained.GetConformer().GetPositions()
+    for atom, place in enumerate(places):
+        strained.GetConformer().SetAtomPosition(atom, (1.15 * place).tolist())
+    result = moldiff.filter([strained, relaxed, relaxed], where="mmff_strain_kcal_mol<20")
+    assert list(result.table["status"]) == ["filtered", "valid", "duplicate"]
+    assert result.table["duplicate_of"][2] == 1
+    assert result[0].GetConformer().GetPositions() == pytest.approx(places, abs=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".sdf", ".smi", ".csv", ".parquet"])

@@ -81,17 +81,6 @@ class Chain:
         """Return the chain of a record."""
         return cls(tuple(Link(*link) for link in value["links"]), bool(value["every"]), str(value["base"]))
 
-    def comparable(self, row: Row) -> bool:
-        """Return whether a row of this chain came as far as the comparison with earlier records."""
-        return row.status == Status.VALID or row.stage in self._behind_key
-
-    @cached_property
-    def _behind_key(self) -> frozenset[str]:
-        """Names of checks that stand behind the InChIKey, and not in front of it too."""
-        names = [link.name for link in self.links]
-        place = names.index(InchikeyCheck.name)
-        return frozenset(names[place + 1 :]) - frozenset(names[:place])
-
     def shared(self, other: Chain) -> frozenset[str]:
         """Return the names of the checks that are in both chains, and once in each."""
         if self.base != other.base:

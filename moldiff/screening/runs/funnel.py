@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moldiff.chem.filters.preparation import InchikeyCheck
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.worker import HAZARDS, STAGES
@@ -93,13 +92,9 @@ class Funnel:
 
 
 def stages_of(chain: Chain, counts: RowCounts, *, dedup: bool) -> tuple[Stage, ...]:
-    """Return the stages of a chain with the counts of its rows. Copies are looked for behind the InChIKey, and what
-    cost a worker process is told of before the checks, as nobody knows which of them it was."""
-    names = [*STAGES]
-    for link in chain.links:
-        names.append(link.name)
-        if dedup and link.name == InchikeyCheck.name:
-            names.append(DUPLICATES)
+    """Return the stages of a chain with the counts of its rows. Copies are looked for among what passed every check,
+    and what cost a worker process is told of before the checks, as nobody knows which of them it was."""
+    names = [*STAGES, *(link.name for link in chain.links), *([DUPLICATES] if dedup else [])]
     left, found = counts.requested, []
     for name in dict.fromkeys(names):
         # rows of what is withheld name no stage

@@ -37,7 +37,8 @@ class ScreenOptions(Section):
         reference: whose distributions stand behind those of what passed on the page, see
             `moldiff.evaluation.load_reference`; None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
-        dedup: of molecules with the same InChIKey, the first in the order of the inputs is kept.
+        dedup: of molecules with the same InChIKey, the first that passes every check is kept, in the order of the
+            inputs.
         shard_size: records of a shard, the unit of work that is written at once.
         timeout: seconds for one molecule.
         memory: MiB for the data of a worker process.

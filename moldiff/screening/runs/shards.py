@@ -103,7 +103,7 @@ class ShardTables:
         values: dict[str, Any] = {name: value for name in self._found if (value := cells[name]) is not None}
         stage, number = str(cells["stage"]), cells["record"]
         assert isinstance(number, int)
-        row = Row(
+        return Row(
             number=number,
             file=str(cells["file"]),
             name=str(cells["name"]),
@@ -116,7 +116,6 @@ class ShardTables:
             inchikey=str(cells["inchikey"]),
             values=values,
         )
-        return row if self.chain.comparable(row) else row.incomparable()
 
 
 def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:
