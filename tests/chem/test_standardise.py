@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chembl_structure_pipeline import standardizer
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import read_records
 from moldiff.chem.standardise import is_standard, standardised
@@ -56,3 +59,77 @@ def test_metals_are_left_alone() -> None:
     mol = Chem.MolFromSmiles("C[Hg]C")
     assert standardised(mol) == (mol, "")
     assert not is_standard(mol)
+
+
+MOVED = [
+    ("C[NH3+].[Cl-]", "CN"),
+    ("CCS(=O)c1ccncc1", "CC[S+]([O-])c1ccncc1"),
+    ("C[S@](=O)CCC", "CCC[S@+](C)[O-]"),
+    ("CC(O)=NCC(O)=NC.Cl", "CNC(=O)CNC(C)=O"),
+    ("C[NH2+]CC([O-])=O", "CNCC(=O)O"),
+    ("N=C(C)/C=C/c1ccc(C(=O)[O-])cc1.[Na+]", None),
+    ("[2H]C([2H])(F)[C@H](O)CC", "CC[C@@H](O)CF"),
+    ("CC(=O)O.CCO", "CC(=O)O"),
+    ("C#CCC(CCC)(CC=C)CS(=O)CC(CC#C)(CC=C)CCC", None),
+    ("OC(=O)[C@H](O)[C@@H](O)C(=O)O", "O=C(O)C(O)C(O)C(=O)O"),
+]
+
+
+def in_space(smiles: str, hydrogens: bool) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert AllChem.EmbedMolecule(mol, randomSeed=3) == 0
+    Chem.AssignStereochemistryFrom3D(mol)
+    return mol if hydrogens else Chem.RemoveHs(mol)
+
+
+@pytest.mark.parametrize("hydrogens", [True, False])
+@pytest.mark.parametrize(
+    "smiles",
+    ["O=[N+]([O-])c1ccc(N)cc1", "C[C@H](N)Cc1ccccc1", "CCB(O)O", "C[S+]([O-])CC", "CC(=O)[O-].[Na+]", "C[N+](C)(C)C",
+     "CN=[N+]=[N-]", "C/C=C/[C@H](F)CCCCC"],
+)  # fmt: skip
+def test_what_the_pipeline_leaves_the_same_is_the_molecule_itself(smiles: str, hydrogens: bool) -> None:
+    mol = in_space(smiles, hydrogens)
+    assert standardised(mol)[0] is mol
+
+
+@pytest.mark.parametrize("hydrogens", [True, False])
+@pytest.mark.parametrize(("smiles", "standard"), MOVED)
+def test_the_atoms_that_stay_keep_their_coordinates(smiles: str, standard: str | None, hydrogens: bool) -> None:
+    mol = in_space(smiles, hydrogens)
+    before = mol.GetConformer().GetPositions()
+    found, reason = standardised(mol)
+    assert reason == ""
+    assert found is not None and found is not mol
+    if standard is not None:
+        assert canonical_smiles(found, stereo=standard.count("@") > 0) == Chem.CanonSmiles(standard)
+    after = found.GetConformer().GetPositions()
+    distances = np.linalg.norm(after[:, None] - before[None], axis=-1)
+    more = 0
+    for atom in found.GetAtoms():
+        nearest = int(distances[atom.GetIdx()].argmin())
+        old = mol.GetAtomWithIdx(nearest)
+        kept = distances[atom.GetIdx(), nearest] < 1e-6 and old.GetAtomicNum() == atom.GetAtomicNum()
+        if atom.GetAtomicNum() > 1:
+            assert kept
+            ends = {
+                int(distances[other.GetIdx()].argmin()) for other in atom.GetNeighbors() if other.GetAtomicNum() > 1
+            }
+            for other in atom.GetNeighbors():
+                if atom.GetAtomicNum() == other.GetAtomicNum() == 6:  # its bonds are written one way only
+                    bond = mol.GetBondBetweenAtoms(nearest, int(distances[other.GetIdx()].argmin()))
+                    assert bond.GetBondType() == found.GetBondBetweenAtoms(atom.GetIdx(), other.GetIdx()).GetBondType()
+            assert ends <= {other.GetIdx() for other in old.GetNeighbors()}
+        more += not kept
+    assert more <= (2 if hydrogens else found.GetNumAtoms() - found.GetNumHeavyAtoms())
+    assert coordinates_problem(found) == ""
+    if "@" in (standard or ""):
+        Chem.AssignStereochemistryFrom3D(found)
+        assert canonical_smiles(found, stereo=True) == Chem.CanonSmiles(standard)
+
+
+@pytest.mark.parametrize("hydrogens", [True, False])
+def test_hydrogens_as_atoms_change_no_form(hydrogens: bool) -> None:
+    acid = in_space("OC(=O)[C@H](O)[C@@H](O)C(=O)O", hydrogens)
+    found, _ = standardised(acid)
+    assert canonical_smiles(found, stereo=True) == "O=C(O)C(O)C(O)C(=O)O"

@@ -397,3 +397,27 @@ def test_molecules_in_memory_keep_their_fields_as_those_of_a_file_do(tmp_path: P
     for given, of_file in zip(found[1], found[0], strict=True):
         assert {name: given.get(name) for name in names} == {name: of_file.get(name) for name in names}
     assert {"batch", "status"} <= set(found[1][0])
+
+
+def test_standardising_moves_no_molecule_that_needs_it_not(tmp_path: Path) -> None:
+    from rdkit.Chem import AllChem
+
+    given = tmp_path / "poses.sdf"
+    with Chem.SDWriter(str(given)) as writer:
+        for smiles in ("O=[N+]([O-])c1ccc(N)cc1", "CCC(=O)[O-].[Na+].[Cl-]", "CCS(=O)c1ccncc1"):
+            mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+            AllChem.EmbedMolecule(mol, randomSeed=5)
+            AllChem.CanonicalizeConformer(mol.GetConformer())
+            mol.GetConformer().SetPositions(mol.GetConformer().GetPositions() + 30.0)
+            mol.SetProp("vina_kcal_mol", "-5.5")
+            writer.write(mol)
+    out = tmp_path / "standard.sdf"
+    write_filtered(library_of([given]), FilterOptions(standardise=True, rank=parse_rank("tag:vina_kcal_mol:low")), out)
+    before, after = (list(Chem.SDMolSupplier(str(path), removeHs=False)) for path in (given, out))
+    assert before[0].GetConformer().GetPositions() == pytest.approx(after[0].GetConformer().GetPositions(), abs=1e-3)
+    for old, new in zip(before, after, strict=True):
+        places = [mol.GetConformer().GetPositions() for mol in (old, new)]
+        heavy = [atom.GetIdx() for atom in new.GetAtoms() if atom.GetAtomicNum() > 1]
+        for place in places[1][heavy]:
+            assert abs(places[0] - place).sum(1).min() < 2e-3
+        assert new.GetProp("vina_kcal_mol") == "-5.5"
