@@ -1,4 +1,7 @@
-"""Conformers of one molecule among each other: energies above the lowest, and which are the same."""
+"""Conformers of one stereoisomer among each other: energies above the lowest, and which are the same.
+
+What lies behind looks at no stereo: whoever has several stereoisomers asks for each of them.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ _MOST_MATCHES = 1000  # symmetric ways to lay one conformer on another that are 
 
 
 def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[float]:
-    """Return the energies of conformers of one molecule at their own coordinates, kcal/mol above the lowest; NaN where
-    the method knows none.
+    """Return the energies of conformers of one stereoisomer at their own coordinates, kcal/mol above the lowest; NaN
+    where the method knows none.
 
     Args:
         conformers: sanitised, every hydrogen an atom.
@@ -33,7 +36,7 @@ def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[fl
 
 
 def in_order(conformers: Sequence[Chem.Mol], method: Method, threshold: float) -> InOrder:
-    """Return how conformers of one molecule compare; see `relative_energies` and `repeats`."""
+    """Return how conformers of one stereoisomer compare; see `relative_energies` and `repeats`."""
     energies = relative_energies(conformers, method)
     order = sorted(range(len(conformers)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
     return energies, order, repeats([conformers[k] for k in order], threshold)
@@ -64,7 +67,7 @@ def repeats(conformers: Sequence[Chem.Mol], threshold: float) -> list[int | None
     unlike all of them.
 
     Args:
-        conformers: of one molecule, in the order in which they are preferred.
+        conformers: of one stereoisomer, in the order in which they are preferred.
         threshold: root mean square distance of heavy atoms after alignment, symmetry allowed for, angstrom.
     """
     bare = [Chem.RemoveHs(mol) for mol in conformers]

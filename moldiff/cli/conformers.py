@@ -65,7 +65,9 @@ def conformers(
     ] = 10,
     rms: Annotated[
         float | None,
-        typer.Option(metavar="ANGSTROM", help="Leave out conformers so close to one of lower energy (heavy atoms)."),
+        typer.Option(
+            metavar="ANGSTROM", help="Leave out conformers so close to one of lower energy (heavy atoms, same stereo)."
+        ),
     ] = None,
     energy: Annotated[
         Energy, typer.Option(help="Ranks conformers: a force field, or GFN2-xTB (extra: xtb).")

@@ -77,8 +77,8 @@ class ConformerOptions(RecordOptions):
 
     Attributes:
         redraws: how often at most a draw that is a wrong diastereomer, or whose geometry is odd, is made anew.
-        rms: conformers of a molecule that lie within this root mean square distance of heavy atoms (angstrom) of one of
-            lower energy are duplicates; None = all are kept.
+        rms: conformers of a stereoisomer that lie within this root mean square distance of heavy atoms (angstrom) of
+            one of lower energy are duplicates; None = all are kept.
         energy: by which conformers of a molecule are compared.
     """
 
@@ -144,34 +144,41 @@ class ConformerRun(RecordRun[Topology]):
             yield from self._compared(list(group))
 
     def _compared(self, results: list[MoleculeResult]) -> list[MoleculeResult]:
-        """Return the results of one molecule with energies and ranks; of those that are the same as one of lower
-        energy, which it is."""
-        places = [place for place, result in enumerate(results) if result.status == Status.VALID]
-        energies, order, same = self._in_order([results[place] for place in places])
-        for rank, (k, before) in enumerate(zip(order, same, strict=True), start=1):
-            result = results[places[k]]
-            facts = {**result.facts, "energy_kcal_mol": energies[k], "energy_rank": rank}
-            if before is None:
-                results[places[k]] = replace(result, facts=facts)
-                continue
-            other = self.id_of(results[places[order[before]]].number)
-            found = replace(result, facts={**facts, "same_as": other})
-            if self.options.rms is not None:
-                reason = f"duplicate: within {self.options.rms:g} angstrom of conformer {other}"
-                found = replace(found, status=Status.DUPLICATE, reason=reason)
-            results[places[k]] = found
+        """Return the results of one molecule with energies and ranks among those of the same stereoisomer, as
+        conformers of another are another molecule's; of those that are the same as one of lower energy, which it is."""
+        isomers: dict[str, list[int]] = {}
+        for place, result in enumerate(results):
+            if result.status == Status.VALID:
+                isomers.setdefault(result.smiles, []).append(place)
+        found = self._in_order([[results[place] for place in places] for places in isomers.values()])
+        for places, (energies, order, same) in zip(isomers.values(), found, strict=True):
+            for rank, (k, before) in enumerate(zip(order, same, strict=True), start=1):
+                facts = {**results[places[k]].facts, "energy_kcal_mol": energies[k], "energy_rank": rank}
+                other = None if before is None else self.id_of(results[places[order[before]]].number)
+                results[places[k]] = self._ranked(results[places[k]], facts, other)
         return results
 
-    def _in_order(self, valid: list[MoleculeResult]) -> InOrder:
-        """Return how the valid conformers of a molecule compare; if that costs the worker, they are all that is known
-        of."""
+    def _ranked(self, result: MoleculeResult, facts: dict[str, object], other: str | None) -> MoleculeResult:
+        """Return a result with its rank, and the conformer that it is the same as, None = no other."""
+        if other is None:
+            return replace(result, facts=facts)
+        result = replace(result, facts={**facts, "same_as": other})
+        if self.options.rms is None:
+            return result
+        reason = f"duplicate: within {self.options.rms:g} angstrom of conformer {other}"
+        return replace(result, status=Status.DUPLICATE, reason=reason)
+
+    def _in_order(self, isomers: list[list[MoleculeResult]]) -> Iterator[InOrder]:
+        """Yield how the valid conformers of each stereoisomer compare; if that costs the worker, they are all that is
+        known of."""
         work = partial(in_order, method=self.options.energy, threshold=self.options.rms or DIFFERENT)
-        (found,) = self.pool.map_items(work, [valid], timeout_s=DEADLINE_S)
-        if not isinstance(found, Lost):
-            return found
-        record = valid[0].facts["record"]
-        logger.warning("conformers of record %s cannot be compared with each other: %s", record, found.reason)
-        return [math.nan] * len(valid), list(range(len(valid))), [None] * len(valid)
+        for valid, found in zip(isomers, self.pool.map_items(work, isomers, timeout_s=DEADLINE_S), strict=True):
+            if not isinstance(found, Lost):
+                yield found
+                continue
+            record = valid[0].facts["record"]
+            logger.warning("conformers of record %s cannot be compared with each other: %s", record, found.reason)
+            yield [math.nan] * len(valid), list(range(len(valid))), [None] * len(valid)
 
     def title(self, record: Record) -> str:
         return record.name
@@ -249,7 +256,8 @@ class ConformerRun(RecordRun[Topology]):
             f"{len(self.answered)} of {self.records} molecules have a conformer; {self.mirrored} conformers "
             f"mirrored; {self.redrawn} draws of wrong stereo or odd geometry made anew",
             f"{self.different} of {self.valid} valid conformers are different, by {self.options.rms or DIFFERENT:g} "
-            f"angstrom or more (heavy atoms); energies by {self.options.energy}, above the lowest of each molecule",
+            f"angstrom or more (heavy atoms); energies by {self.options.energy}, above the lowest of each "
+            "stereoisomer",
         ]
 
 
@@ -307,11 +315,12 @@ def conformers(
             (`moldiff.generation.fitting_model.fitting_model`).
         seed, batch_size, device, precision, keep_invalid, heavy_only, hazard_lists, workers: as there.
         redraws: how often at most a draw that is a wrong diastereomer, or whose geometry is odd, is made anew.
-        rms: angstrom; conformers of a molecule that lie closer (heavy atoms, symmetry allowed for) to one of lower
+        rms: angstrom; conformers of a stereoisomer that lie closer (heavy atoms, symmetry allowed for) to one of lower
             energy are duplicates and left out. Which ones depends on n.
         energy: "mmff94s" or "gfn2" (extra ``xtb``), at the conformer's own coordinates. In the table,
-            ``energy_kcal_mol`` is above the lowest of the molecule, ``energy_rank`` counts from 1, ``same_as`` is the
-            conformer of lower energy that it repeats (within ``rms``, or 0.5 angstrom).
+            ``energy_kcal_mol`` is above the lowest of the stereoisomer (which ``smiles`` tells), ``energy_rank``
+            counts from 1 in each, ``same_as`` is the conformer of lower energy that it repeats (within ``rms``, or 0.5
+            angstrom).
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.

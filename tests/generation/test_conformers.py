@@ -16,9 +16,11 @@ from rdkit.Chem import AllChem, rdMolTransforms
 import moldiff
 from moldiff.arrays import RawSample
 from moldiff.chem import conformer_set
+from moldiff.chem.conformer_set import relative_energies
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
+from moldiff.chem.relax import Method
 from moldiff.chem.topology import topology_of
 from moldiff.config import DEFAULT_SAMPLING
 from moldiff.datasets.chemistry import TrainingChemistry
@@ -359,6 +361,34 @@ def test_conformers_are_ranked_and_repeats_told_or_left_out(packed: Path, monkey
     assert list(pruned.table["status"]) == ["duplicate", "valid", "valid"] * 2
     assert list(pruned.table["reason"])[3] == f"duplicate: within 0.25 angstrom of conformer {ids[5]}"
     assert [mol.GetProp("moldiff_id") for mol in pruned] == [ids[place] for place in (1, 2, 4, 5)]
+
+
+def test_stereoisomers_are_not_compared_with_each_other(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draws of three isomers by turns, energies that tell them apart: each isomer has its own lowest and ranks."""
+    texts = ["C[C@H](O)C#N", "C[C@@H](O)C#N", "C[C@H](O)C#N", "CC(=O)CN", "C[C@@H](O)C#N", "C[C@H](O)C#N"]
+    mols = []
+    for seed, smiles in enumerate(texts):
+        mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+        AllChem.EmbedMolecule(mol, randomSeed=seed + 1)
+        mols.append(mol)
+    monkeypatch.setattr(
+        conformer_checks,
+        "assess",
+        lambda draw, *rest, **more: MoleculeResult(
+            draw.number, Status.VALID, mol=Chem.Mol(mols[draw.number]), smiles=texts[draw.number]
+        ),
+    )
+    found = moldiff.conformers("CC(O)C#N", 6, rms=1.5, evaluations=2, model=str(packed))
+    table = found.table
+    for smiles in dict.fromkeys(texts):
+        own = table[[text == smiles for text in texts]]
+        energies = relative_energies([mols[place] for place in own.index], Method.mmff94s)
+        assert list(own["energy_kcal_mol"]) == pytest.approx(energies, abs=1e-4)  # six digits
+        assert min(energies) == 0.0
+        assert sorted(own["energy_rank"]) == list(range(1, len(own) + 1))
+        assert sum(own["status"] == "valid") == 1, "one of each isomer is left"
+        assert set(own["same_as"].dropna()) <= {"", *own["moldiff_id"]}
+    assert {Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in found} == {Chem.CanonSmiles(text) for text in texts}
 
 
 def test_distances_and_methods_out_of_range() -> None:
