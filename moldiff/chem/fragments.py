@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
+from moldiff.chem.smarts import places_of, smarts_query
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
@@ -210,11 +211,10 @@ def _checked(atoms: Sequence[int], mol: Chem.Mol, name: str, source: str) -> lis
 
 
 def _match(mol: Chem.Mol, smarts: str, source: str) -> list[int]:
-    with rdBase.BlockLogs():
-        pattern = Chem.MolFromSmarts(smarts)
-    if pattern is None or pattern.GetNumAtoms() == 0:
+    pattern = smarts_query(smarts)
+    if pattern is None:
         raise MoldiffError(f"keep_smarts {smarts}: that is no SMARTS", argument="keep_smarts")
-    matches = mol.GetSubstructMatches(pattern)
+    matches = places_of(mol, pattern)
     if not matches:
         raise MoldiffError(f"keep_smarts {smarts} matches nothing in {source}", argument="keep_smarts")
     if len(matches) > 1:

@@ -114,9 +114,9 @@ _ALL = (
     Property("molar_refractivity", "1", Crippen.MolMR, 0.2, reported=False),
 )  # fmt: skip
 
-_BARE = Chem.RemoveHsParameters()  # how hydrogens go before anything is computed
-_BARE.removeDefiningBondStereo = True
-_BARE.showWarnings = False
+HYDROGENS_OUT = Chem.RemoveHsParameters()  # how hydrogens go before anything is computed
+HYDROGENS_OUT.removeDefiningBondStereo = True
+HYDROGENS_OUT.showWarnings = False
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _ALL})
 REPORTED = tuple(entry.name for entry in _ALL if entry.reported)
@@ -140,6 +140,6 @@ def compute(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
 def without_explicit_hydrogens(mol: Chem.Mol) -> Chem.Mol | None:
     """Return a sanitised molecule as properties, alerts and patterns see it; None if RDKit fails on it."""
     try:
-        return Chem.RemoveHs(mol, _BARE)
+        return Chem.RemoveHs(mol, HYDROGENS_OUT)
     except Exception:  # noqa: BLE001 - whatever RDKit makes of this molecule
         return None

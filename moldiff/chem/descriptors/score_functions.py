@@ -25,6 +25,7 @@ from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
+from moldiff.chem.smarts import has_match, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
@@ -142,7 +143,8 @@ class Gfn2Score:
 
 @dataclass(frozen=True)
 class SmartsScore:
-    """The score 1 for a molecule with a match of a SMARTS pattern and 0 without; MoldiffError if it is none.
+    """The score 1 for a molecule with a match of a SMARTS pattern (see `moldiff.chem.smarts`) and 0 without; None where
+    the hydrogens cannot be left out. MoldiffError if it is no pattern.
 
     Attributes:
         pattern: SMARTS.
@@ -151,18 +153,12 @@ class SmartsScore:
     pattern: str
 
     def __post_init__(self) -> None:
-        if _query(self.pattern) is None:
+        if smarts_query(self.pattern) is None:
             raise MoldiffError(f"score smarts:{self.pattern}: RDKit cannot read this SMARTS pattern")
 
     def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
-        return [float(mol.HasSubstructMatch(_query(self.pattern))) for mol in molecules]
-
-
-@cache
-def _query(pattern: str) -> Chem.Mol | None:
-    with rdBase.BlockLogs():
-        query = Chem.MolFromSmarts(pattern)
-    return query if query is not None and query.GetNumAtoms() else None
+        found = [has_match(mol, smarts_query(self.pattern)) for mol in molecules]
+        return [None if match is None else float(match) for match in found]
 
 
 @dataclass(frozen=True)

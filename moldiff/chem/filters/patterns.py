@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from moldiff.arguments import check_text, refusal
 from moldiff.chem.filters.checks import CheckResult, Subject
 from moldiff.chem.io.capped import capped_lines
 from moldiff.chem.io.encodings import open_text
+from moldiff.chem.smarts import smarts_query
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 
@@ -24,7 +25,7 @@ Patterns = str | Path | Mapping[str, str]
 class PatternCheck:
     """Passes what matches none of some patterns. Value: the names of those that match.
 
-    Patterns see the molecule without explicit hydrogens: [OH] matches, [#1] does not.
+    What patterns see is said in `moldiff.chem.smarts`.
 
     Attributes:
         name: of the check.
@@ -50,13 +51,7 @@ class PatternCheck:
 
 @cache
 def _queries(patterns: tuple[tuple[str, str], ...]) -> tuple[tuple[str, Chem.Mol], ...]:
-    return tuple((name, _query(smarts)) for name, smarts in patterns)
-
-
-def _query(smarts: str) -> Chem.Mol | None:
-    with rdBase.BlockLogs():
-        query = Chem.MolFromSmarts(smarts)
-    return query if query is not None and query.GetNumAtoms() else None
+    return tuple((name, smarts_query(smarts)) for name, smarts in patterns)
 
 
 def pattern_check(patterns: Patterns) -> PatternCheck:
@@ -71,7 +66,7 @@ def pattern_check(patterns: Patterns) -> PatternCheck:
     if isinstance(patterns, Mapping):
         for name, smarts in patterns.items():
             check_text(name, "smarts")
-            if not isinstance(smarts, str) or _query(smarts) is None:
+            if not isinstance(smarts, str) or smarts_query(smarts) is None:
                 raise MoldiffError(f"smarts '{name}': RDKit cannot read the pattern {smarts!r:.60}", argument="smarts")
         return PatternCheck("smarts", tuple(patterns.items()))
     if not isinstance(patterns, str | Path):
@@ -88,7 +83,7 @@ def _read(path: Path) -> tuple[tuple[str, str], ...]:
                 smarts, _, name = line.strip().partition(" " if "\t" not in line else "\t")
                 if not smarts or smarts.startswith("#"):
                     continue
-                if _query(smarts) is None:
+                if smarts_query(smarts) is None:
                     raise MoldiffError(
                         f"{path}:{number}: RDKit cannot read the SMARTS pattern '{smarts[:60]}'", argument="smarts"
                     )

@@ -1,0 +1,68 @@
+"""Patterns of users: the same match wherever they are asked, hydrogens atoms or not."""
+
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from moldiff.chem.descriptors.score_functions import SmartsScore
+from moldiff.chem.filters.checks import Subject
+from moldiff.chem.filters.patterns import pattern_check
+from moldiff.chem.fragments import cut_fragment
+from moldiff.chem.smarts import has_match, places_of, smarts_query
+from moldiff.errors import MoldiffError
+from moldiff.vocabulary import Vocabulary
+
+VOCABULARY = Vocabulary(("H", "C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"))
+
+
+def in_space(smiles: str) -> Chem.Mol:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    assert rdDistGeom.EmbedMolecule(mol, randomSeed=1) == 0
+    return mol
+
+
+@pytest.mark.parametrize(
+    ("smiles", "pattern", "matches"),
+    [
+        ("CCO", "[CD2]", True),
+        ("CCO", "[CD4]", False),
+        ("CCO", "[OH]", True),
+        ("CCO", "[#1]", False),
+        ("CCO", "[CX4H3]", True),
+        ("c1ccccc1N", "[ND1]", True),
+        ("c1cc[nH]c1", "[nD2]", True),
+        ("C[C@H](N)O", "*~*~*", True),
+        ("CO", "*~*~*", False),
+        ("CC=N", "[ND1]=C", True),
+        ("C1CC1", "[r3]", True),
+    ],
+)
+def test_every_command_sees_the_same_match(smiles: str, pattern: str, matches: bool) -> None:
+    whole = in_space(smiles)
+    query = smarts_query(pattern)
+    assert query is not None
+    check = pattern_check({"mine": pattern})
+    for mol in (whole, Chem.RemoveHs(whole)):
+        assert has_match(mol, query) is matches
+        assert SmartsScore(pattern)([mol]) == [float(matches)]
+        assert check(Subject(mol)).passed is not matches
+        assert bool(places_of(mol, query)) is matches
+        try:
+            cut_fragment([Chem.MolToMolBlock(mol)], "f.sdf", VOCABULARY, None, pattern, ())
+        except MoldiffError as error:
+            assert ("matches nothing" in str(error)) is not matches
+
+
+def test_places_are_numbered_as_in_the_molecule() -> None:
+    whole = in_space("CC(=O)O")
+    behind = Chem.RenumberAtoms(whole, [*range(4, whole.GetNumAtoms()), 3, 2, 1, 0])
+    acid, methyl = smarts_query("C(=O)[OH]"), smarts_query("[CD1]")
+    assert acid is not None and methyl is not None
+    assert places_of(whole, acid) == [(1, 2, 3)]
+    assert places_of(behind, acid) == [(6, 5, 4)]
+    assert places_of(behind, methyl) == [(7,)]
+
+
+def test_what_is_no_pattern_has_no_query() -> None:
+    assert smarts_query("[O") is None
+    assert smarts_query("") is None
