@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,15 @@ import numpy as np
 from moldiff.datasets.layout import POSITION_UNIT, Arrays
 from moldiff.vocabulary import Vocabulary
 
+logger = logging.getLogger(__name__)
+
 CATEGORICAL = ("atom_type", "charge", "bond_type")
 MOST_ATOMS = 999
 """Of a molecule: none that is larger can be read or written (`moldiff.chem.sanitize`)."""
-_LARGEST = 1e30  # of a figure; single precision ends at 3e38
+LARGEST = 2.0**100
+"""Of a value of a property, 1.3e30, and of any figure: exact in single precision, which ends at 3e38."""
+_SMALLEST_SPREAD = 2.0**-100  # by which single precision can divide
+_NOISE = 1e-6  # share of the largest value below which a spread is no more than rounding of single precision
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,7 @@ class PropertyStatistics:
     Attributes:
         unit: the unit; "1" for a plain number, "" if it is not known.
         known: number of molecules with a value; with none, the other figures are 0 and std is 1.
-        std: population standard deviation; 1 if it would be 0, so that it can always divide.
+        std: population standard deviation; 1 if the property `is_constant`, so that it can always divide.
         q01: 1 % quantile (q99 likewise).
     """
 
@@ -62,10 +68,33 @@ class PropertyStatistics:
             return cls(unit, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0)
         q01, q99 = np.quantile(known, (0.01, 0.99))
         std = float(known.std())
-        # A constant column has a standard deviation of rounding noise (1e-8 of the value), not of exactly zero.
-        std = std if std > 1e-6 * max(1.0, float(np.abs(known).max())) else 1.0
+        std = std if std > _least_spread(float(np.abs(known).max())) else 1.0
         mean, minimum, maximum = float(known.mean()), float(known.min()), float(known.max())
         return cls(unit, mean, std, minimum, maximum, float(q01), float(q99), int(known.size))
+
+    @property
+    def is_constant(self) -> bool:
+        """All values count as the same, so that ``std`` is 1 and nothing can be learnt from them."""
+        # Two values lie at least two standard deviations apart, unless the 1 stands for a spread of rounding.
+        largest = max(abs(self.minimum), abs(self.maximum))
+        return self.known > 0 and not (self.std > _least_spread(largest) and self.maximum - self.minimum > self.std)
+
+
+def tell_constant(properties: Mapping[str, PropertyStatistics], names: Iterable[str], hint: str = "") -> None:
+    """Log a warning for each property that counts as constant: a model can be trained on it, but learns nothing.
+
+    Args:
+        properties: statistics by name.
+        names: of those that are used, all of them there.
+        hint: what to do, behind the message.
+    """
+    for name in names:
+        if (row := properties[name]).is_constant:
+            logger.warning(
+                "property '%s' counts as constant, %.6g to %.6g in the training molecules: nothing can be learnt from "
+                "it%s",
+                name, row.minimum, row.maximum, hint,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -158,6 +187,15 @@ def compute_statistics(
     )
 
 
+def _least_spread(largest: float) -> float:
+    """Return the standard deviation that values must exceed to count as different, by the largest of them.
+
+    It follows from the values alone: a concentration in mol/L spreads by 1e-8. Values are in single precision, so that
+    equal ones beside a large mean differ by 1e-7 of it.
+    """
+    return max(_NOISE * largest, _SMALLEST_SPREAD)
+
+
 def _frequencies(counts: np.ndarray) -> list[float]:
     total = counts.sum()
     if total == 0:  # only single atoms: no pair exists, so "no bond" is as good as certain
@@ -170,7 +208,7 @@ def _finite(value: object, name: str) -> float:
     """Return a finite number of a JSON file."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError(f"{name}: expected a number, not {value!r:.80}")
-    if not abs(value) <= _LARGEST:  # NaN is neither
+    if not abs(value) <= LARGEST:  # NaN is neither
         raise ValueError(f"{name}: {value!r:.80} is out of range")
     return float(value)
 

@@ -29,7 +29,7 @@ def bin_edges(values: np.ndarray, entry: Entry | None) -> np.ndarray:
     low, high = (float(np.min(ends)), float(np.max(ends))) if ends else (0.0, 1.0)
     if len(values) and np.array_equal(values, np.rint(values)) and high - low <= _WHOLE_NUMBERS:
         return np.arange(math.floor(low), math.ceil(high) + 2) - 0.5
-    margin = 0.05 * (high - low) or max(abs(low), 1.0) * 0.01
+    margin = 0.05 * (high - low) or 0.01 * (abs(low) or 1.0)
     bins = int(np.clip(2 * math.sqrt(len(values)), _FEWEST_BINS, _MOST_BINS))
     return np.linspace(low - margin, high + margin, bins + 1)
 

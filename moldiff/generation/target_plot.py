@@ -77,7 +77,7 @@ def _panel(ax: Axes, target: Target, pairs: np.ndarray, band: tuple[float, float
     wanted, found = pairs.T
     low, high = (end if math.isfinite(end) else None for end in band)
     ends = [*found, *([] if counted else wanted), *(end for end in (low, high) if end is not None)]
-    margin = 0.05 * (max(ends) - min(ends)) or 1.0
+    margin = 0.05 * (max(ends) - min(ends)) or 0.05 * abs(ends[0]) or 1.0
     span = min(ends) - margin, max(ends) + margin
     inside = span[0] if low is None else low, span[1] if high is None else high
     if counted:

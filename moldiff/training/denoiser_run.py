@@ -12,8 +12,8 @@ import torch
 
 from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
-from moldiff.datasets.prepared import DeviceArrays
-from moldiff.datasets.statistics import DatasetStatistics
+from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
+from moldiff.datasets.statistics import DatasetStatistics, tell_constant
 from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.models.folder import load_model_folder
@@ -110,6 +110,7 @@ class TrainingRun(Run):
                     f"it has {', '.join(known) or 'none'}; 'moldiff data prepare' takes tags of the file and what "
                     "RDKit calculates"
                 )
+        tell_constant(statistics.properties, self.config.conditions, f"; if it is not, {PREPARE_AGAIN}")
         before = (None, None) if self.state is None else (self.state.config["network"], self.state.config["curve"])
         network = with_scales(self.config.network, statistics, before[0])
         curve = with_scales(self.config.curve, statistics, before[1])

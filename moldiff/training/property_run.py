@@ -10,7 +10,8 @@ import torch
 
 from moldiff.config import PropertyTrainConfig
 from moldiff.datasets.batching import BatchPlan
-from moldiff.datasets.prepared import DeviceArrays
+from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
+from moldiff.datasets.statistics import tell_constant
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.models.loaded import load_model
@@ -54,6 +55,7 @@ class PropertyRun(Run):
                 raise MoldiffError(f"property '{name}' stands twice")
             if not self.dataset.statistics.properties[name].known:
                 raise MoldiffError(f"no molecule of {self.config.data} has a value of '{name}'")
+        tell_constant(self.dataset.statistics.properties, names, f"; if it is not, {PREPARE_AGAIN}")
         before = None if self.state is None else self.state.config["network"]
         network = with_scales(self.config.network, self.dataset.statistics, before)
         self.config = self.config.model_copy(update={"network": network})
@@ -80,7 +82,7 @@ class PropertyRun(Run):
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
     def _provenance(self, step: int) -> dict[str, Any]:
-        told = {"guided_model_sha256": self.guided.sha256, "held_out_errors": self.held_out_errors}
+        told = {"guided_model_sha256": self.guided.sha256, "held_out_errors": dict(self.held_out_errors)}
         return {**super()._provenance(step), **told}
 
     def _card(self, provenance: dict[str, Any]) -> str:

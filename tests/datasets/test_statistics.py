@@ -1,11 +1,19 @@
 """Statistics against figures worked out by hand."""
 
+import logging
+
 import numpy as np
 import pytest
 
 from moldiff.datasets.layout import Arrays
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.statistics import DatasetStatistics, PropertyStatistics, compute_statistics
+from moldiff.datasets.statistics import (
+    LARGEST,
+    DatasetStatistics,
+    PropertyStatistics,
+    compute_statistics,
+    tell_constant,
+)
 from moldiff.vocabulary import Vocabulary
 
 VOCABULARY = Vocabulary(("H", "C", "O"), (-1, 0), ("none", "single", "double"))
@@ -84,3 +92,59 @@ def test_statistics_are_those_of_the_training_split(sample: PreparedDataset) -> 
     logp = sample.arrays["properties"][train, 0].astype(np.float64)
     assert sample.statistics.properties["logp"].mean == pytest.approx(logp.mean())
     assert sample.statistics.properties["logp"].q99 == pytest.approx(np.quantile(logp, 0.99))
+
+
+def described(*values: float) -> PropertyStatistics:
+    return PropertyStatistics.of(np.array(values, dtype=np.float32), "")
+
+
+@pytest.mark.parametrize("unit", [1e-25, 3e-9, 1e-3, 1.0, 7e5, 1e25])
+def test_what_varies_does_so_in_any_unit(unit: float) -> None:
+    row = described(*(unit * np.array([1.0, 2.0, 4.0])))
+    assert row.std == pytest.approx(unit * np.std([1.0, 2.0, 4.0]), rel=1e-6, abs=0)
+    assert not row.is_constant
+    shifted = described(*(unit * np.array([1000.0, 1000.5, 1001.0])))
+    assert shifted.std == pytest.approx(unit * np.std([0.0, 0.5, 1.0]), rel=1e-3, abs=0)
+    assert not shifted.is_constant
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (0.0, 0.0, 0.0),
+        (3e-9, 3e-9),
+        (5.0,),
+        (0.1 + 0.2, 0.3, 0.3),
+        (1e9, np.nextafter(np.float32(1e9), np.float32(2e9))),  # single precision holds nothing between: rounding
+        (-7e12, -7e12),
+        (1e-40, 3e-40),  # by such a spread single precision cannot divide
+        (2e6, 2e6, 2e6),
+    ],
+)
+def test_what_is_the_same_but_for_rounding_is_constant(values: tuple[float, ...]) -> None:
+    row = described(*values)
+    assert (row.std, row.is_constant) == (1.0, True)
+
+
+def test_one_that_nobody_knows_is_not_constant() -> None:
+    assert not described(np.nan).is_constant
+
+
+def test_a_constant_is_told_once_for_each_that_is_used(caplog: pytest.LogCaptureFixture) -> None:
+    known = {"a": described(2.5, 2.5), "b": described(1e-9, 2e-9), "c": described(0.0)}
+    with caplog.at_level(logging.WARNING):
+        tell_constant(known, ["a", "b"], "; prepare it again")
+    assert caplog.messages == [
+        "property 'a' counts as constant, 2.5 to 2.5 in the training molecules: nothing can be learnt from it; "
+        "prepare it again"
+    ]
+
+
+def test_a_set_of_before_whose_small_spread_was_overlooked_counts_as_constant() -> None:
+    assert PropertyStatistics("", 5e-8, 1.0, 1e-9, 2e-7, 1e-9, 2e-7, 30).is_constant
+
+
+def test_the_largest_values_are_described_and_read_again(arrays: Arrays) -> None:
+    arrays["properties"][:, 0] = [LARGEST, -LARGEST, LARGEST, 0.0]
+    statistics = compute_statistics(arrays, np.arange(4), VOCABULARY, ["a", "b"], ["", ""])
+    assert DatasetStatistics.from_json(statistics.to_json()) == statistics  # type: ignore[arg-type]

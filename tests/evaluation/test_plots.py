@@ -38,6 +38,9 @@ def test_the_range_holds_both_sides() -> None:
     assert edges[-1] > 1.6
     assert np.all(np.diff(bin_edges(NOTHING, entry(np.array([2.0])))) > 0), "one value alone still has a width"
     assert np.all(np.diff(bin_edges(NOTHING, None)) > 0)
+    for value in (3e-8, -3e-8):  # by its own size, whatever its unit
+        low, *_, high = bin_edges(np.array([value, value]), None)
+        assert 0 < high - low < 1e-8
 
 
 def test_distances_carry_floor_and_unit() -> None:

@@ -80,3 +80,9 @@ def test_the_same_molecules_give_the_same_bytes_and_none_give_no_picture() -> No
     found = {"logp": [(2.5, 2.5)], "gfn2_gap_eV": [(6.0, 7.0)]}
     assert draw_calibration(targets, found, STATISTICS) == draw_calibration(targets, found, STATISTICS)
     assert draw_calibration(targets, {"logp": []}, STATISTICS) is None
+
+
+def test_one_value_alone_is_shown_in_its_own_size(drawn: list) -> None:
+    assert draw_calibration([parse_target("logp<2e-8")], {"logp": [(2e-8, 2e-8)]}, STATISTICS)
+    low, high = next(arguments for name, arguments in drawn if name == "axvspan")
+    assert 0 < high - low < 1e-8

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from killed import start_killed
 
+from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
@@ -172,6 +174,30 @@ def test_fine_tuning_starts_from_the_given_weights(training_file: Write, tmp_pat
 def test_conditions_can_be_given_by_name_instead_of_the_file(training_file: Write) -> None:
     folder = train(training_file(), ["training.steps=2"], conditions=["gfn2_gap_eV", "logp"])
     assert MoleculeModel.from_folder(load_model_folder(folder)).conditions == ("gfn2_gap_eV", "logp")
+
+
+@pytest.mark.parametrize("kind", ["denoiser", "property"])
+def test_a_condition_that_is_the_same_everywhere_is_told(
+    training_file: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    words = ["CCO", "CC=O", "CNC", "CCC", "CCN", "CCCO", "CCCC", "CC(C)C", "OCCO", "NCC=O", "CC#N", "C1CC1"]
+    (tmp_path / "t.csv").write_text("smiles,same,k\n" + "".join(f"{w},7,{n}e-9\n" for n, w in enumerate(words)))
+    prepare(tmp_path / "t.csv", tmp_path / "set", properties=["same", "k"])
+    caplog.clear()
+    data: dict[str, object] = {"data": str(tmp_path / "set")}
+    folder = train(training_file(**data, conditions=["same", "k"]), ["training.steps=1"])
+    if kind == "property":
+        caplog.clear()
+        path = tmp_path / "property.yaml"
+        values = yaml.safe_load((tmp_path / "run.yaml").read_text())
+        del values["conditions"]
+        values |= {"kind": "property", "output": str(tmp_path / "p"), "guided_model": str(folder)}
+        path.write_text(yaml.safe_dump(values | {"properties": ["same", "k"]}))
+        train(path, ["training.steps=1"])
+    assert [text for text in caplog.messages if "constant" in text] == [
+        "property 'same' counts as constant, 7 to 7 in the training molecules: nothing can be learnt from it; if it is "
+        "not, prepare the data set again"
+    ]
 
 
 def test_conditions_that_cannot_be_had_are_refused(training_file: Write) -> None:
