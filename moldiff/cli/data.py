@@ -69,6 +69,7 @@ def prepare(
     """Turn molecule files into a prepared training set."""
     from moldiff.chem.io.tables import Columns
     from moldiff.datasets.prepare import prepare
+    from moldiff.datasets.properties import what_to_write
     from moldiff.devices import usable_cores
 
     vocabulary = None
@@ -100,7 +101,7 @@ def prepare(
     for reason, count in report.dropped.items():
         echo(f"  {count} dropped: {reason}")
     for name, (count, first) in report.unusable.items():
-        echo(f"  {count} values of {name} are no finite numbers, the first: '{first[:40]}'; they count as unknown")
+        echo(f"  {count} values of {name} count as unknown, the first: {what_to_write(first)}")
     echo(f"written to {out}; 'moldiff data info {out}' shows it")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,10 @@ from moldiff.arguments import seconds, seed_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
-from moldiff.datasets.properties import Unusable, property_columns, unusable_values
+from moldiff.datasets.properties import PropertyColumn, Unusable, property_columns, unusable_values, what_to_write
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
 from moldiff.datasets.sources import Source, chunks, find_sources
-from moldiff.datasets.statistics import DatasetStatistics, compute_statistics
+from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
 from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_json, write_text
@@ -44,7 +44,7 @@ class PrepareReport:
         dropped: number of dropped records per kind of reason, most frequent first.
         vocabulary: classes found.
         statistics: of the training split.
-        unusable: of each tag or column with values that are no finite numbers, how many, and the first.
+        unusable: of each tag or column with values that are no numbers or too large, how many, and the first.
     """
 
     out: Path
@@ -140,8 +140,10 @@ def prepare(
             vocabulary = _shrink_vocabulary(arrays, options.vocabulary)
         qm9 = all(source.is_qm9 for source in sources)
         described = [column.describe(qm9=qm9) for column in wanted]
+        unusable = unusable_values(parts)
+        _check_values(arrays, wanted, unusable)
         statistics = _training_statistics(arrays, vocabulary, described)
-        report = _report(out, arrays, dropped, vocabulary, statistics, unusable_values(parts))
+        report = _report(out, arrays, dropped, vocabulary, statistics, unusable)
         info = _describe(report, described, sources, options, layout.data_hash(arrays))
         _write_files(folder, arrays, [name for part in parts for name in part.names], dropped, info)
     return report
@@ -193,18 +195,31 @@ def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
     )
 
 
+def _check_values(arrays: Arrays, columns: Sequence[PropertyColumn], unusable: Mapping[str, Unusable]) -> None:
+    """Raise MoldiffError if a property is unknown for every molecule kept."""
+    for place, column in enumerate(columns):
+        if np.isfinite(arrays["properties"][:, place]).any():
+            continue
+        if not column.calculated and column.source in unusable:
+            count, first = unusable[column.source]
+            raise MoldiffError(
+                f"property '{column.name}' is a number in none of the molecules kept: {count} values, "
+                f"{what_to_write(first)}"
+            )
+        raise MoldiffError(f"property '{column.name}' has no value in any of the molecules kept")
+
+
 def _training_statistics(
     arrays: Arrays, vocabulary: Vocabulary, columns: Sequence[dict[str, str]]
 ) -> DatasetStatistics:
-    """Describe the training split; MoldiffError if it is empty or a property is unknown for every molecule kept."""
-    for column, entry in enumerate(columns):
-        if not np.isfinite(arrays["properties"][:, column]).any():
-            raise MoldiffError(f"property '{entry['name']}' is no finite number in any of the molecules kept")
+    """Describe the training split, and tell what is constant there; MoldiffError if it is empty."""
     train = np.flatnonzero(arrays["split"] == layout.SPLITS.index("train"))
     if not len(train):
         raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add molecules")
     names, units = [entry["name"] for entry in columns], [entry["unit"] for entry in columns]
-    return compute_statistics(arrays, train, vocabulary, names, units)
+    statistics = compute_statistics(arrays, train, vocabulary, names, units)
+    tell_constant(statistics.properties, names)
+    return statistics
 
 
 def _report(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,13 +12,24 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.conditions import TAG
 from moldiff.datasets.rows import Part
 from moldiff.datasets.sources import Source, tag_names
+from moldiff.datasets.statistics import LARGEST
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.foreign_text import number_in
 
 logger = logging.getLogger(__name__)
 
 RDKIT = "rdkit:"
 Unusable = tuple[int, str]
-"""How many values of a tag are no finite numbers, and the first of them."""
+"""How many values of a tag are no numbers or too large, and the first of them."""
+
+_SHOWN = 40  # letters of a value in a message
+_ADVICE = (
+    (re.compile(r"true|false|yes|no", re.IGNORECASE), "write 1 and 0"),
+    (re.compile(r"[<>≤≥~≈].*"), "a bound is no value; write a number, or leave the cell empty"),
+    (re.compile(r".*\d\s*%"), "write the number alone, without the %"),
+    (re.compile(r"[-+]?[\d.' ]*\d,\d+"), "write a point before the decimals, and nothing between thousands"),
+)
+"""Forms of what people write for numbers, and what to write instead."""
 
 # Units by the last word of a tag's name (gfn2_gap_eV); a property without one has the unit "".
 TAG_UNITS = {"ev": "eV", "eh": "Eh", "ha": "Eh", "d": "debye", "kcal": "kcal/mol", "bohr3": "bohr^3"}
@@ -101,10 +114,24 @@ def _column(name: str, tags: Sequence[str]) -> PropertyColumn:
 
 
 def unusable_values(parts: Iterable[Part]) -> dict[str, Unusable]:
-    """Return the values of tags that are no finite numbers, over all parts in their order."""
+    """Return the values of tags that are no numbers or too large, over all parts in their order."""
     found: dict[str, Unusable] = {}
     for part in parts:
         for name, (count, first) in part.unusable.items():
             before = found.get(name, (0, first))
             found[name] = before[0] + count, before[1]
     return found
+
+
+def what_to_write(text: str) -> str:
+    """Return a value of a tag that cannot be used, why, and what to write instead."""
+    plain = text.strip()
+    shown = f"'{plain[:_SHOWN]}'"
+    try:
+        size = abs(number_in(plain))
+    except ValueError:
+        advice = (what for form, what in _ADVICE if form.fullmatch(plain))
+        return f"{shown} is no number; {next(advice, 'write plain numbers such as 1.5')}"
+    if LARGEST < size < math.inf:
+        return f"{shown} is beyond {LARGEST:.3g}; write it in another unit, or as a logarithm"
+    return f"{shown} is not finite; leave the cell empty"

@@ -17,6 +17,7 @@ from moldiff.chem.io.records import Record, completed, embed
 from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
 from moldiff.datasets.splits import split_of
+from moldiff.datasets.statistics import LARGEST
 from moldiff.foreign_text import number_in
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
 
@@ -85,7 +86,7 @@ class Row:
 @dataclass
 class Part:
     """Rows and dropped records of consecutive records of one file, in their order; of each tag with values that are no
-    finite numbers, how many of the rows have one, and the first."""
+    numbers or too large, how many of the rows have one, and the first."""
 
     arrays: Arrays
     names: list[str]
@@ -160,22 +161,26 @@ def _stored_positions(pos: np.ndarray) -> np.ndarray:
 
 
 def _properties(mol: Mol, tags: dict[str, str], options: RowOptions) -> np.ndarray:
-    """Return (P,) float32 values, NaN where a tag is missing or no finite number, or where a calculator fails."""
+    """Return (P,) float32 values, NaN where a tag is missing, no number or too large, or a calculator fails."""
     values = np.full(len(options.tags) + len(options.calculated), np.nan, dtype=np.float32)
     for name, column in options.tags.items():
         values[column] = number(tags.get(name, ""))
     for name, value in compute(mol, options.calculated).items():
-        values[options.calculated[name]] = value
+        values[options.calculated[name]] = _held(value)
     return values
 
 
 def number(text: str) -> float:
-    """Read a finite number that float32 can hold; anything else is NaN, that is, unknown."""
+    """Read a number that a prepared set can hold; anything else is NaN, that is, unknown."""
     try:
-        value = number_in(text)
+        return _held(number_in(text))
     except ValueError:
         return math.nan
-    return value if abs(value) < 3e38 else math.nan
+
+
+def _held(value: float) -> float:
+    """Return a value of a property, NaN if it is larger than what statistics are read with."""
+    return value if abs(value) <= LARGEST else math.nan
 
 
 def stack(rows: Sequence[Row], properties: int) -> Arrays:

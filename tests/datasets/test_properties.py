@@ -9,6 +9,8 @@ from rdkit.Chem import Crippen
 
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
+from moldiff.datasets.properties import what_to_write
+from moldiff.errors import MoldiffError
 
 SMILES = ["CCO", "CC(=O)O", "c1ccoc1", "CCN", "CCCl", "CC=O"]
 
@@ -52,3 +54,67 @@ def test_unusable_values_are_counted(vendor: Path, tmp_path: Path) -> None:
     assert np.isnan(column(tmp_path / "out")).sum() == 5
     assert PreparedDataset.open(tmp_path / "out").info["unusable"] == {"dose": [4, "1,5"]}
     assert prepare(vendor, tmp_path / "two", properties=["dose"], workers=2).unusable == report.unusable
+
+
+def table(path: Path, values: list[str]) -> Path:
+    rows = [f'{smiles},"{value}"\n' for smiles, value in zip(SMILES, values, strict=False)]
+    path.write_text("smiles,v\n" + "".join(rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("TRUE", "'TRUE' is no number; write 1 and 0"),
+        ("no", "'no' is no number; write 1 and 0"),
+        ("<5", "a bound is no value; write a number, or leave the cell empty"),
+        ("≥ 1e-3", "a bound is no value"),
+        ("7%", "without the %"),
+        ("12.5 %", "without the %"),
+        ("1,5", "write a point before the decimals"),
+        ("-1.000,25", "write a point before the decimals"),
+        ("abc", "'abc' is no number; write plain numbers such as 1.5"),
+        ("5 mg", "write plain numbers such as 1.5"),
+        ("1e35", "'1e35' is beyond 1.27e+30; write it in another unit, or as a logarithm"),
+        ("-1.3E30", "is beyond"),
+        ("inf", "'inf' is not finite; leave the cell empty"),
+        ("NaN", "'NaN' is not finite; leave the cell empty"),
+        ("x" * 100, f"'{'x' * 40}' is no number"),
+    ],
+)
+def test_what_cannot_be_used_says_what_to_write(text: str, words: str) -> None:
+    assert words in what_to_write(f" {text} ")
+
+
+@pytest.mark.parametrize("values", [["True", "False"], ["yes", "", "no"], ["<5", "7%"], ["1,5", "2,5"], ["1e35"]])
+def test_a_column_without_one_number_is_refused_with_an_example(tmp_path: Path, values: list[str]) -> None:
+    path = table(tmp_path / "t.csv", values)
+    with pytest.raises(MoldiffError) as caught:
+        prepare(path, tmp_path / "out", properties=["v"])
+    count = sum(map(bool, values))
+    assert f"property 'v' is a number in none of the molecules kept: {count} values, " in str(caught.value)
+    assert str(caught.value).endswith(what_to_write(values[0]))
+
+
+def test_a_column_of_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match="property 'v' has no value in any of the molecules kept"):
+        prepare(table(tmp_path / "t.csv", ["", " ", ""]), tmp_path / "out", properties=["v"])
+
+
+@pytest.mark.parametrize("huge", ["1.3e30", "-5e34", "3e38", "1e39"])
+def test_a_value_beyond_what_a_set_can_hold_is_unknown_and_counted(tmp_path: Path, huge: str) -> None:
+    """Whatever is written can be opened."""
+    path = table(tmp_path / "t.csv", ["1.26e30", huge, "2", huge, "-1.26e30", "5"])
+    report = prepare(path, tmp_path / "out", properties=["v"])
+    assert report.unusable == {"v": (2, huge)}
+    assert np.isnan(column(tmp_path / "out")).tolist() == [False, True, False, True, False, False]
+
+
+def test_a_constant_is_told_and_a_small_spread_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("smiles,same,ic50\n" + "".join(f"{s},4,{2e-9 * (1 + k)}\n" for k, s in enumerate(SMILES)))
+    report = prepare(path, tmp_path / "out", properties=["same", "ic50"])
+    assert [text for text in caplog.messages if "constant" in text] == [
+        "property 'same' counts as constant, 4 to 4 in the training molecules: nothing can be learnt from it"
+    ]
+    assert 1e-9 < report.statistics.properties["ic50"].std < 1e-8
