@@ -16,6 +16,7 @@ writes its hashes.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +101,25 @@ def list_models() -> list[str]:
     """Return the names of the built-in models, sorted."""
     folder = pretrained_folder()
     return sorted(path.name for path in folder.iterdir() if (path / SUMS_FILE).is_file()) if folder.is_dir() else []
+
+
+def built_in_with(references: Iterable[str]) -> list[str]:
+    """Return the names of the built-in models that carry all of some reference tensors, sorted."""
+    from safetensors import safe_open
+
+    found, wanted = [], set(references)
+    for name in list_models():
+        path = pretrained_folder() / name / REFERENCE_FILE
+        if path.is_file():
+            with safe_open(path, framework="numpy") as carried:
+                if wanted <= set(carried.keys()):
+                    found.append(name)
+    return found
+
+
+def built_in_name(path: str | Path) -> str:
+    """Return the name of the built-in model whose folder a path is; "" if it is another folder."""
+    return Path(path).name if Path(path).parent == pretrained_folder() else ""
 
 
 def find_model(name_or_path: str | Path) -> Path:

@@ -130,9 +130,10 @@ class References:
         """Counts of ring systems and bonds in the training molecules; MoldiffError if they are not there or damaged."""
         from moldiff.chem.descriptors.rarity import RarityTables
 
-        return RarityTables.from_tensors(
-            {name: self.tensors[name].numpy() for name in RARITY if name in self.tensors}, self.source
-        )
+        carried = {name: self.tensors[name].numpy() for name in RARITY if name in self.tensors}
+        if not carried:
+            raise _without_tables(self.source)
+        return RarityTables.from_tensors(carried, self.source)
 
     @cached_property
     def histograms(self) -> dict[str, Any]:
@@ -147,3 +148,17 @@ class References:
         except MoldiffError as error:
             raise MoldiffError(f"{self.source}: the reference is damaged ({error})") from error
         return found
+
+
+def _without_tables(source: str) -> MoldiffError:
+    """Return the error that a model carries no tables of rarity: nobody packs a built-in model again."""
+    from moldiff.models.folder import built_in_name, built_in_with
+
+    name = built_in_name(source)
+    who = f"the built-in model {name}" if name else source
+    pack = "" if name else " 'moldiff models pack' with the data adds them, or"
+    there = ", ".join([*built_in_with(RARITY), "a model that you packed", "or a file of molecules"])
+    return MoldiffError(
+        f"{who} carries no tables of ring systems and bonds;{pack} take others (ring_table): {there}",
+        argument="ring_table",
+    )

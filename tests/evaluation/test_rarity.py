@@ -14,10 +14,11 @@ from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.load_reference import reference_from_sdf
-from moldiff.evaluation.rarity import READ, Rarities, load_tables
+from moldiff.evaluation.rarity import READ, Rarities, load_tables, tables_for
 from moldiff.evaluation.reference import Reference
-from moldiff.models.folder import save_model_folder
+from moldiff.models.folder import built_in_with, list_models, load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.models.references import RARITY
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
 COUNTED = ["Cc1ccccc1", "Cc1ccccc1", "CCO"]
@@ -93,7 +94,29 @@ def test_tables_come_from_a_model_or_a_file(tiny_model: MoleculeModel, tables: R
             tmp_path / name, weights=weights, config=config, references=references, card="# Test", half=True
         )
     assert load_tables(tmp_path / "with") == tables
-    with pytest.raises(MoldiffError, match="without carries no tables of ring systems and bonds"):
+    with pytest.raises(MoldiffError) as caught:
         load_tables(tmp_path / "without")
+    assert str(caught.value) == (
+        f"{tmp_path / 'without'} carries no tables of ring systems and bonds; 'moldiff models pack' with the data adds "
+        "them, or take others (ring_table): drugs, a model that you packed, or a file of molecules"
+    )
     with pytest.raises(MoldiffError, match="nowhere: no model and no file of molecules"):
         load_tables(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("name", ["qm9", "qm9_fast"])
+def test_nobody_is_told_to_pack_a_built_in_model(name: str, own: bool) -> None:
+    folder = load_model_folder(name)
+    with pytest.raises(MoldiffError) as caught:
+        tables_for(None if own else name, folder.references, str(folder.path))
+    assert str(caught.value) == (
+        f"the built-in model {name} carries no tables of ring systems and bonds; take others (ring_table): drugs, a "
+        "model that you packed, or a file of molecules"
+    )
+
+
+def test_built_in_models_are_found_by_what_they_carry() -> None:
+    assert built_in_with(RARITY) == ["drugs"]
+    assert built_in_with([*RARITY, "nothing"]) == []
+    assert built_in_with([]) == list_models()

@@ -119,8 +119,8 @@ class RarityTables:
             return cls(int(np.asarray(tensors[MOLECULES])[0]), sum(pairs.values()), rings, pairs, environments)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise MoldiffError(
-                f"{source} carries no tables of ring systems and bonds (or damaged ones); pack the model again, or "
-                "name others (ring_table)",
+                f"{source} carries damaged tables of ring systems and bonds; pack the model again, or name others "
+                "(ring_table)",
                 argument="ring_table",
             ) from error
 

@@ -108,7 +108,7 @@ def test_tables_come_back_from_arrays(tables: RarityTables, drugs: list[Chem.Mol
     assert back == tables
     assert all(array.dtype in (np.int32, np.int64) for array in tensors.values())
     del tensors["rarity.pair_counts"]
-    with pytest.raises(MoldiffError, match="there carries no tables"):
+    with pytest.raises(MoldiffError, match="there carries damaged tables"):
         RarityTables.from_tensors(tensors, "there")
 
 
