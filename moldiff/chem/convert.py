@@ -104,7 +104,9 @@ def parts_problem(mol: Chem.Mol, fragments: bool = False) -> str:
     """Return why the atoms of a molecule do not hang together; "" if they do, or need not (``fragments``)."""
     if fragments or len(Chem.GetMolFrags(mol)) <= 1:
         return ""
-    return "more than one fragment" if mol.GetNumBonds() else "no bonds: the record has atoms alone"
+    # atoms in space, neutral and without a bond, are a record whose bonds nobody gave
+    is_salt = mol.GetNumBonds() or not mol.GetNumConformers() or any(a.GetFormalCharge() for a in mol.GetAtoms())
+    return "more than one fragment" if is_salt else "no bonds: the record has atoms alone"
 
 
 @rdkit_errors()

@@ -121,5 +121,7 @@ def _connected(mol: Chem.Mol, factor: float) -> set[tuple[int, int]]:
     for atom in bare.GetAtoms():
         atom.SetNoImplicit(True)
     rdDetermineBonds.DetermineConnectivity(bare, useVdw=True, covFactor=factor)
+    # an ion that is an atom alone stands as close to its counter-ion as if it were bonded
+    ions = {atom.GetIdx() for atom in mol.GetAtoms() if atom.GetFormalCharge() and not atom.GetDegree()}
     pairs = ((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in bare.GetBonds())
-    return {(min(pair), max(pair)) for pair in pairs}
+    return {(min(pair), max(pair)) for pair in pairs if ions.isdisjoint(pair)}

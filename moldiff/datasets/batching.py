@@ -6,12 +6,15 @@ are, and a network compiles once per width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
+
+Item = TypeVar("Item")
 
 # (largest size, step): sizes up to the first number are rounded up to a multiple of the second. Finer steps waste less
 # padding; coarser ones give fewer shapes to compile.
@@ -164,3 +167,8 @@ def _shuffled(count: int, key: tuple[int, ...]) -> np.ndarray:
     """
     bits = np.random.Philox(np.random.SeedSequence(key)).random_raw(count)
     return np.argsort(bits, kind="stable")
+
+
+def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
+    """Return all items, or ``most`` from all over them: files are often sorted, so that the first tell little."""
+    return [items[place * len(items) // most] for place in range(most)] if len(items) > most else list(items)

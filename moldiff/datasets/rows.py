@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.convert import EncodingError, encode, parts_problem
 from moldiff.chem.descriptors.rdkit_descriptors import compute
-from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
+from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.chem.io.records import Record, completed, embed
 from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
-from moldiff.datasets.splits import split_of
+from moldiff.datasets.splits import block_of, split_of
 from moldiff.datasets.statistics import LARGEST
 from moldiff.foreign_text import number_in
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
@@ -123,20 +123,18 @@ def make_row(record: Record, options: RowOptions) -> Row:
     if options.add_hydrogens:
         record = completed(record)
         assert record.mol is not None
+    if reason := parts_problem(record.mol, options.fragments):
+        raise RowError(reason)  # before the work of an embedding
     mol = _with_conformer(record.mol, options)
     arrays = encode(mol, options.vocabulary, fragments=options.fragments)
     smiles = canonical_smiles(mol, stereo=False)
     positions = _stored_positions(arrays.pos)
-    try:
-        block = inchikey_block(mol)
-    except ValueError:
-        block = smiles  # as good a key for the split; only InChI's view of tautomers is lost
     return Row(
         name=" ".join(record.name.split()),
         positions=positions,
         arrays=arrays,
         properties=_properties(mol, record.tags, options),
-        split=SPLITS.index(split_of(block)),
+        split=SPLITS.index(split_of(block_of(mol))),
         keys=(text_key(smiles), text_key(canonical_smiles(mol, stereo=True))),
     )
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from rdkit import Chem
 
-from moldiff.chem.identity import text_key
+from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
 
 VALIDATION_FRACTION = 0.05
 TEST_FRACTION = 0.05
-
-Item = TypeVar("Item")
 
 
 def split_of(block: str) -> str:
@@ -21,6 +18,19 @@ def split_of(block: str) -> str:
     return "validation" if fraction < TEST_FRACTION + VALIDATION_FRACTION else "train"
 
 
-def evenly_spaced(items: Sequence[Item], most: int) -> list[Item]:
-    """Return all items, or ``most`` from all over them: files are often sorted, so that the first tell little."""
-    return [items[place * len(items) // most] for place in range(most)] if len(items) > most else list(items)
+def block_of(mol: Chem.Mol) -> str:
+    """Return the text by which a sanitised molecule falls on a side: its InChIKey block, which charges and mobile
+    hydrogens leave alone; of several fragments that of the one with the most heavy atoms, so that a salt falls on the
+    side of its parent."""
+    parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
+    if len(parts) < 2:
+        return _block(mol)
+    most = max(part.GetNumHeavyAtoms() for part in parts)
+    return min(_block(part) for part in parts if part.GetNumHeavyAtoms() == most)
+
+
+def _block(mol: Chem.Mol) -> str:
+    try:
+        return inchikey_block(mol)
+    except ValueError:
+        return canonical_smiles(mol, stereo=False)  # as good a key; only InChI's view of tautomers is lost

@@ -11,8 +11,8 @@ import numpy as np
 
 from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, text_key
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.splits import evenly_spaced
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess, assess_file
 from moldiff.evaluation.measurements import Measurements

@@ -17,8 +17,8 @@ from torch import Tensor
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.io.records import read_records
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.splits import evenly_spaced
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS

@@ -15,9 +15,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from moldiff.config import RunConfig
-from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.datasets.splits import evenly_spaced
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json

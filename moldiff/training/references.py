@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.datasets.splits import evenly_spaced
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.load_reference import molecules_of, reference_from_dataset
 from moldiff.models.folder import ModelFolder

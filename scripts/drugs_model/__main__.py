@@ -40,9 +40,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from moldiff.chem.descriptors.rarity import RarityTables
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.datasets.splits import evenly_spaced
 from moldiff.devices import resolve_device, usable_cores
 from moldiff.evaluation.load_reference import molecules_of
 from moldiff.files import write_json

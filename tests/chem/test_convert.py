@@ -7,7 +7,17 @@ import pytest
 from rdkit import Chem
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Survey, build_vocabulary, classes_of, decode, encode, from_bytes, survey, to_bytes
+from moldiff.chem.convert import (
+    Survey,
+    build_vocabulary,
+    classes_of,
+    decode,
+    encode,
+    from_bytes,
+    parts_problem,
+    survey,
+    to_bytes,
+)
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.identity import canonical_smiles, inchikey_block
 from moldiff.chem.io.embed import embed
@@ -272,3 +282,13 @@ def test_molecules_come_back_as_they_were() -> None:
         assert Chem.MolToSmiles(mol) == Chem.MolToSmiles(record.mol)
         assert mol_to_sdf_record(mol, "", {}) == mol_to_sdf_record(record.mol, "", {})
         assert len(to_bytes(mol)) < 2000
+
+
+def test_atoms_that_do_not_hang_together_say_why() -> None:
+    salt, methanes = Chem.MolFromSmiles("[Na+].[Cl-]"), Chem.MolFromSmiles("C.C")
+    assert parts_problem(salt) == parts_problem(methanes) == "more than one fragment"
+    for mol in (salt, methanes):
+        mol.AddConformer(Chem.Conformer(2))
+    assert parts_problem(salt) == "more than one fragment"
+    assert parts_problem(methanes) == "no bonds: the record has atoms alone"
+    assert parts_problem(methanes, fragments=True) == ""

@@ -13,6 +13,7 @@ from rdkit.Chem import AllChem
 
 from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
+from moldiff.chem.io.embed import embed
 from moldiff.datasets.prepare import kind_of, prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.properties import tag_unit
@@ -137,6 +138,31 @@ def test_every_record_is_accounted_for(tmp_path: Path) -> None:
     assert report.read == report.kept + sum(report.dropped.values()) == 12
     assert Counter(kind_of(row["reason"]) for row in rows) == report.dropped
     assert dataset.info["dropped"] == report.dropped
+
+
+def test_salts_are_kept_or_refused_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "salts.smi"
+    path.write_text("[Na+].[Cl-]\nCCO.CC\nCC(=O)[O-].[Na+]\nCl.CCN\nCCO.O\nC.C\nCCO\n")
+    report = prepare(path, tmp_path / "with", fragments=True)
+    assert (report.kept, report.dropped) == (7, {})
+    again = prepare(tmp_path / "salts.smi", tmp_path / "two", fragments=True, workers=2)
+    assert folder_bytes(tmp_path / "with") == folder_bytes(again.out)
+    monkeypatch.setattr(
+        "moldiff.datasets.rows.embed",
+        lambda mol, *_: (None, "embedded") if "." in Chem.MolToSmiles(mol) else embed(mol, 0, 20),
+    )
+    report = prepare(path, tmp_path / "without")
+    assert (report.kept, report.dropped) == (1, {"more than one fragment": 6})
+
+
+def test_a_salt_is_on_the_side_of_its_parent(tmp_path: Path) -> None:
+    acids = [f"{'C' * n}C(=O)" for n in range(1, 30)]
+    for name, end in (("salts", "[O-].[Na+]"), ("acids", "O")):
+        (tmp_path / f"{name}.smi").write_text("".join(f"{acid}{end}\n" for acid in acids))
+        prepare(tmp_path / f"{name}.smi", tmp_path / name, fragments=True)
+    salts, parents = (PreparedDataset.open(tmp_path / name).arrays["split"].tolist() for name in ("salts", "acids"))
+    assert salts == parents
+    assert len(set(salts)) > 1
 
 
 def test_a_models_vocabulary_drops_what_it_does_not_know(

@@ -14,6 +14,7 @@ import moldiff.datasets.relax as module
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.io.records import read_records
 from moldiff.chem.relax import Method, Relaxed, relax
+from moldiff.chem.relax import _changed as module_changed
 from moldiff.datasets.relax import relax_files
 from moldiff.errors import MoldiffError
 from moldiff.processes import pool_of
@@ -193,3 +194,33 @@ def test_a_run_whose_table_is_lost_has_not_ended_whole(files: list[Path], tmp_pa
         relax_files(files, out, method="mmff94s", resume=True)
     relax_files(files, out, method="mmff94s", resume=True, overwrite=True)
     assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "method", ["mmff94s", pytest.param("gfn2", marks=pytest.mark.skipif(not is_installed(), reason="extra xtb"))]
+)
+def test_salts_are_relaxed_from_where_their_parts_stand_apart(tmp_path: Path, method: str) -> None:
+    texts = ["[Na+].[Cl-]", "CC(=O)[O-].[Na+]", "CCO.O", "C.C", "Cl.CC"]
+    texts = texts if method == "gfn2" else texts[:4]  # of HCl, the force field knows nothing
+    path = tmp_path / "salts.smi"
+    path.write_text("".join(f"{text}\n" for text in texts))
+    report = relax_files([path], tmp_path / "out.sdf", method=method)
+    assert report.dropped == {}
+    relaxed = [record.mol for record in read_records(tmp_path / "out.sdf")]
+    assert [len(Chem.GetMolFrags(mol)) for mol in relaxed] == [2] * len(texts)
+
+
+def pair(first: str, second: str, distance: float) -> Chem.Mol:
+    mol = Chem.MolFromSmiles(f"{first}.{second}")
+    conformer = Chem.Conformer(2)
+    conformer.SetAtomPosition(1, [distance, 0.0, 0.0])
+    mol.AddConformer(conformer)
+    return mol
+
+
+@pytest.mark.parametrize("ions", [("[Na+]", "[Cl-]"), ("[K+]", "[F-]"), ("[Mg+2]", "[O-2]")])
+def test_ions_in_contact_are_not_bonded(ions: tuple[str, str]) -> None:
+    contact = pair(*ions, 2.2)
+    assert module_changed(contact, contact) == ""
+    argon = pair("[Ar]", "[Ar]", 2.0)
+    assert module_changed(argon, argon) == "bonds changed: Ar0-Ar1"

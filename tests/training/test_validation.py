@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from moldiff.config import load_training
-from moldiff.datasets.splits import evenly_spaced
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.training.callbacks import read_log
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.plots import plot_property_validation

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom
+from rdkit.Chem import rdDepictor, rdDistGeom
 
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.filters.validity import CHEMISTRY, GEOMETRY
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import embed as module
-from moldiff.chem.io.embed import embed
+from moldiff.chem.io.embed import embed, side_by_side
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.records import read_records
 
@@ -27,6 +28,88 @@ def test_embedding_keeps_the_molecule_and_gives_a_plausible_geometry(smiles: str
     assert canonical_smiles(mol, stereo=True) == canonical_smiles(Chem.MolFromSmiles(smiles), stereo=True)
     assert all(function(mol).passed for function in (*CHEMISTRY, *GEOMETRY))
     assert all(atom.GetTotalNumHs() == 0 for atom in mol.GetAtoms())
+
+
+SALTS = (
+    "[Na+].[Cl-]",
+    "CCO.CC",
+    "CC(=O)[O-].[Na+]",
+    "Cl.CCN",
+    "C.C",
+    "O.O.O.O.O.O.O",
+    "[Ca+2].[Cl-].[Cl-].c1ccc2ccccc2c1",
+    "C1CCCCCCCCCCC1.[He]",
+    "[H][H].[H][H]",
+    "[O-]S(=O)(=O)[O-].[Na+].[K+]",
+    "C[C@H](N)C(=O)O.C[C@@H](N)C(=O)O",
+)
+
+
+@pytest.mark.parametrize("smiles", SALTS)
+def test_the_parts_of_a_salt_stand_side_by_side(smiles: str) -> None:
+    mol, reason = embed(Chem.MolFromSmiles(smiles), seed=3, timeout_s=20)
+    assert reason == ""
+    assert canonical_smiles(mol, stereo=True) == canonical_smiles(Chem.MolFromSmiles(smiles), stereo=True)
+    assert coordinates_problem(mol) == ""
+    assert all(function(mol).passed for function in GEOMETRY)
+    positions = mol.GetConformer().GetPositions()
+    parts = [positions[list(part)] for part in Chem.GetMolFrags(mol)]
+    for place, part in enumerate(parts):
+        gaps = [
+            np.linalg.norm(part[:, None] - other[None], axis=-1).min() for other in parts[:place] + parts[place + 1 :]
+        ]
+        assert 2.0 < min(gaps) < 4.5, "apart, and beside each other"
+    again = embed(Chem.MolFromSmiles(smiles), seed=3, timeout_s=20)[0]
+    assert np.array_equal(again.GetConformer().GetPositions(), positions)
+
+
+@pytest.mark.parametrize("smiles", ["CCCCO", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "C[C@H](N)c1ccc2ccccc2c1"])
+def test_a_part_of_a_salt_is_embedded_as_if_it_were_alone(smiles: str) -> None:
+    alone = embed(Chem.MolFromSmiles(smiles), seed=5, timeout_s=20)[0].GetConformer().GetPositions()
+    salt = embed(Chem.MolFromSmiles(f"[Cl-].{smiles}.[Na+]"), seed=5, timeout_s=20)[0]
+    part = next(part for part in Chem.GetMolFrags(salt) if len(part) > 1)
+    moved = salt.GetConformer().GetPositions()[list(part)]
+    assert moved - moved.mean(axis=0) == pytest.approx(alone - alone.mean(axis=0), abs=1e-6)
+
+
+def test_the_coordinates_that_a_salt_had_are_ignored() -> None:
+    drawn = Chem.MolFromSmiles("CCO.[Na+].[Cl-]")
+    rdDepictor.Compute2DCoords(drawn)
+    found = embed(drawn, seed=3, timeout_s=20)[0]
+    fresh = embed(Chem.MolFromSmiles("CCO.[Na+].[Cl-]"), seed=3, timeout_s=20)[0]
+    assert found.GetNumConformers() == 1
+    assert np.array_equal(found.GetConformer().GetPositions(), fresh.GetConformer().GetPositions())
+
+
+def test_a_part_that_cannot_be_embedded_gives_the_reason() -> None:
+    assert embed(Chem.MolFromSmiles("CCO.C1#CC1"), seed=1, timeout_s=2) == (
+        None,
+        "embedding: no conformer found (limit 2 s)",
+    )
+    assert embed(Chem.MolFromSmiles("O[Pt].O"), seed=1, timeout_s=2) == (
+        None,
+        "embedding: no force field has parameters for this molecule",
+    )
+
+
+def test_the_limit_is_one_for_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr(module.time, "thread_time", lambda: float(next(clock)))
+    assert embed(Chem.MolFromSmiles("O.O.O.O.O.O"), seed=1, timeout_s=5)[1] == (
+        "embedding: no conformer found (limit 5 s)"
+    )
+
+
+def test_bodies_side_by_side_touch() -> None:
+    """Of two spheres the distance is known; of bodies inside each other none stays there."""
+    two = side_by_side([np.zeros((1, 3)), np.ones((1, 3))], [np.array([1.5]), np.array([2.0])])
+    assert np.linalg.norm(two[0] - two[1]) == pytest.approx(3.5)
+    cage = np.array([[x, y, z] for x in (-4.0, 0.0, 4.0) for y in (-4.0, 0.0, 4.0) for z in (-4.0, 4.0)])
+    bodies = side_by_side([np.zeros((1, 3)), cage, cage + 1.0], [np.ones(1), np.ones(18), np.ones(18)])
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        gap = np.linalg.norm(bodies[first][:, None] - bodies[second][None], axis=-1).min()
+        assert gap == pytest.approx(2.0) or gap > 2.0
+    assert bodies[1] - bodies[1].mean(axis=0) == pytest.approx(cage - cage.mean(axis=0)), "no body is turned"
 
 
 def test_the_seed_decides() -> None:
