@@ -28,9 +28,9 @@ from moldiff.provenance import header
 from moldiff.training.acceleration import wants_compilation
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
+from moldiff.training.continuation import Continued, of_data, of_model, refuse_another, refuse_other_optimizers
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
-from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -51,13 +51,8 @@ class StepNumbers(Dataset[int]):
         return self.first + item
 
 
-class Trained(Protocol):
+class Trained(Continued, Protocol):
     """A model as a run sees it."""
-
-    @property
-    def vocabulary(self) -> Vocabulary:
-        """Class labels."""
-        ...
 
     def config_json(self) -> dict[str, Any]:
         """Return the plain configuration that a stranger builds it from."""
@@ -73,12 +68,14 @@ class Run(ABC):
         max_seconds: stop in time; None = train to the last step.
 
     Attributes:
+        kind: of model, `moldiff.models.folder.DENOISER` or `PROPERTY`.
         model, task: what is trained, and how.
         loss_names: columns of the training log.
         validation_columns: of the validation log, beside the step.
     """
 
     config: RunConfig
+    kind: str
     model: Trained
     task: TrainingTask
     loss_names: Sequence[str]
@@ -87,6 +84,14 @@ class Run(ABC):
     @abstractmethod
     def _build_model(self) -> Trained:
         """Return the model, with the weights that training starts from."""
+
+    @abstractmethod
+    def _names(self) -> tuple[str, ...]:
+        """Return the properties that the model knows, in order."""
+
+    @abstractmethod
+    def _others(self) -> dict[str, str]:
+        """Return what another model is to this run -> its SHA-256, or "none"."""
 
     @abstractmethod
     def _arrays(self, device: torch.device) -> DeviceArrays:
@@ -119,7 +124,16 @@ class Run(ABC):
         if training.threads:
             torch.set_num_threads(training.threads)
         self.dataset = PreparedDataset.open(config.data)
+        self.continued = of_data(self.kind, self.dataset)
+        if state is not None:
+            refuse_another(state, self.continued, {})
+            refuse_other_optimizers(state, config.optimizer)
         self.model = self._build_model()
+        described = of_model(self.kind, self.model, self._names(), self._others())
+        if state is not None:
+            sections = {"network": self.model.network_config, "curve": self.model.curve_config}
+            refuse_another(state, described, sections)
+        self.continued |= described
         self.rank = int(os.environ.get("LOCAL_RANK", "0"))
         device = (
             torch.device(self.device.type, self.rank)
@@ -139,6 +153,10 @@ class Run(ABC):
         self.task = self._build_task(plan, state.step if state else 0)
         if wants_compilation(training, self.device):
             compile_layers(self.task.trained)
+        if state is not None:  # now, before anything of the earlier run is touched
+            load_weights(self.task.trained, state.weights, state.source)
+            load_weights(self.task.averaged, state.average, state.source)
+            self.task.average.n_averaged.fill_(state.average_count)
         self.started = time.monotonic()
 
     def fit(self) -> Path:
@@ -233,6 +251,8 @@ class Run(ABC):
             optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
             config=self.config.model_dump(mode="json"),
             seconds=self._seconds(),
+            continued=self.continued,
+            molecules_seen=self._molecules_seen(task.step),
         )
         path = save_state(self.config.output / "checkpoints", state)
         self._save_model(state)
@@ -266,7 +286,7 @@ class Run(ABC):
         """Return where the weights come from, as plain JSON."""
         return {
             "step": step,
-            "molecules_seen": step * self.config.training.batch_size,
+            "molecules_seen": self._molecules_seen(step),
             "data_sha256": str(self.dataset.info["data_hash"]),
             "training_molecules": len(self.dataset.indices("train")),
             "seconds": round(self._seconds()),
@@ -274,25 +294,32 @@ class Run(ABC):
             "config": self.config.model_dump(mode="json"),
         }
 
+    def _molecules_seen(self, step: int) -> int:
+        """Molecules in the batches of all steps before one, earlier runs and their batch sizes included."""
+        size, state = self.config.training.batch_size, self.state
+        if state is None:
+            return step * size
+        before = state.molecules_seen
+        if before is None:  # a checkpoint that did not count; its own batch size is the best that is known
+            before = state.step * int(state.config.get("training", {}).get("batch_size", size))
+        return before + (step - state.step) * size
+
     def _seconds(self) -> float:
         """Time spent on training, earlier runs included."""
         return time.monotonic() - self.started + (self.state.seconds if self.state else 0.0)
 
 
 class _Restore(pl.Callback):
-    """Puts a checkpoint's tensors back once Lightning has set the optimisers up."""
+    """Puts a checkpoint's moments back once Lightning has set the optimisers up."""
 
     def __init__(self, state: TrainingState | None) -> None:
         self.state = state
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restore weights, average and moments."""
+        """Restore the moments; weights and average have been back since the run was put together."""
         assert isinstance(pl_module, TrainingTask)
         pl_module.averaged.to(pl_module.device)
         if self.state is None:
             return
-        load_weights(pl_module.trained, self.state.weights, "checkpoint")
-        load_weights(pl_module.averaged, self.state.average, "checkpoint")
-        pl_module.average.n_averaged.fill_(self.state.average_count)
         for optimizer, moments in zip(trainer.optimizers, self.state.optimizers, strict=True):
             restore_optimizer(optimizer, moments)

@@ -31,7 +31,7 @@ class CsvLog:
 
     def __init__(self, path: Path, columns: tuple[str, ...], first_step: int) -> None:
         self.path, self.columns = path, columns
-        kept = [row for row in read_log(path) if int(row["step"]) <= first_step] if path.exists() and first_step else []
+        kept = _rows_until(path, columns, first_step) if path.exists() and first_step else []
         with atomic_writer(path) as handle:
             writer = csv.DictWriter(handle, columns)
             writer.writeheader()
@@ -45,6 +45,17 @@ class CsvLog:
                 csv.DictWriter(handle, self.columns).writerows(safe)
         except OSError as error:
             raise MoldiffError(f"{self.path} could not be written: {error.strerror or error}") from error
+
+
+def _rows_until(path: Path, columns: tuple[str, ...], step: int) -> list[dict[str, str]]:
+    """Return the rows of a log up to a step; MoldiffError if it has other columns than the run to go on with."""
+    rows = read_log(path)
+    if rows and tuple(rows[0]) != columns:
+        raise MoldiffError(
+            f"{path} is the log of another run, with the columns {', '.join(map(str, rows[0]))}; move it away or "
+            "choose another output"
+        )
+    return [row for row in rows if int(row["step"]) <= step]
 
 
 def read_log(path: Path) -> list[dict[str, str]]:

@@ -12,7 +12,8 @@ import json
 import logging
 import re
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,9 @@ class TrainingState:
         optimizers: one state dictionary of plain tensors for each optimiser: "<parameter number>.<entry>" -> tensor.
         config: the training configuration as plain JSON.
         seconds: time spent on training so far, all runs together.
+        continued: what the run must be gone on with (`moldiff.training.continuation`); empty in older checkpoints.
+        molecules_seen: by all steps so far, repeats counted; None in older checkpoints.
+        path: where it was read from; None = from nowhere.
     """
 
     step: int
@@ -59,6 +63,14 @@ class TrainingState:
     optimizers: list[dict[str, Tensor]]
     config: dict[str, Any]
     seconds: float
+    continued: Mapping[str, Any] = field(default_factory=dict)
+    molecules_seen: int | None = None
+    path: Path | None = None
+
+    @property
+    def source(self) -> str:
+        """Words for it in messages."""
+        return f"checkpoint {self.path}" if self.path is not None else f"the checkpoint of step {self.step}"
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -107,6 +119,8 @@ def save_state(folder: Path, state: TrainingState) -> Path:
             "optimizers": len(state.optimizers),
             "sha256": sha256_of(temporary / _TENSORS),
             "config": state.config,
+            "continued": dict(state.continued),
+            "molecules_seen": state.molecules_seen,
         }
         write_json(temporary / _STATE, info | {"state_sha256": _hash(info)})
     load_state(final)
@@ -170,6 +184,9 @@ def load_state(path: Path) -> TrainingState:
             optimizers=[groups.get(f"optimizer{number}", {}) for number in range(_counted(info, "optimizers", 100))],
             config=renamed_keys(dict(info["config"])),
             seconds=_duration(info["seconds"]),
+            continued=dict(info.get("continued", {})),
+            molecules_seen=None if info.get("molecules_seen") is None else _counted(info, "molecules_seen"),
+            path=path,
         )
     except OSError as error:
         raise MoldiffError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error

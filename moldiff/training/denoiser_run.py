@@ -16,7 +16,7 @@ from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import DatasetStatistics, tell_constant
 from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import DENOISER, load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
@@ -88,6 +88,7 @@ class TrainingRun(Run):
 
     config: TrainConfig
     model: MoleculeModel
+    kind = DENOISER
     loss_names = FIELDS
     validation_columns = ("field", "bin", "loss")
 
@@ -130,6 +131,13 @@ class TrainingRun(Run):
         if missing:
             logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
         return replace(model, statistics=statistics, sampling=adapted_sampling(model.sampling, self.config))
+
+    def _names(self) -> tuple[str, ...]:
+        return self.model.conditions
+
+    def _others(self) -> dict[str, str]:
+        named = {"model to start from": self.config.init_from, "teacher": self.config.on_policy.teacher}
+        return {what: "none" if name is None else load_model_folder(name).sha256 for what, name in named.items()}
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(

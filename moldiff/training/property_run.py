@@ -14,6 +14,7 @@ from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import tell_constant
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.models.folder import PROPERTY
 from moldiff.models.loaded import load_model
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import CONDITION_ROWS
@@ -33,6 +34,7 @@ class PropertyRun(Run):
 
     config: PropertyTrainConfig
     model: PropertyModel
+    kind = PROPERTY
     validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
     held_out_errors: Mapping[str, float] = MappingProxyType({})  # as last validated, of molecules that nothing learnt
 
@@ -60,6 +62,12 @@ class PropertyRun(Run):
         network = with_scales(self.config.network, self.dataset.statistics, before)
         self.config = self.config.model_copy(update={"network": network})
         return PropertyModel.guiding(self.guided.model, network, self.dataset.statistics, names)
+
+    def _names(self) -> tuple[str, ...]:
+        return self.model.properties
+
+    def _others(self) -> dict[str, str]:
+        return {"guided model": self.guided.sha256}
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(self.dataset, device, properties=self.model.properties, vocabulary=self.model.vocabulary)

@@ -9,7 +9,7 @@ from pathlib import Path
 from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
 from moldiff.errors import MoldiffError
 from moldiff.files import refuse_existing
-from moldiff.training.checkpoint import TrainingState, latest_state, load_state
+from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
 
@@ -109,4 +109,10 @@ def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
         return None
     if resume == "auto":
         return latest_state(folder)
-    return load_state(Path(resume))
+    chosen = Path(resume)
+    if list_states(folder) and chosen.resolve().parent != folder.resolve():
+        raise MoldiffError(
+            f"{config.output} holds an earlier run, which {chosen} is no checkpoint of; choose another output",
+            argument="out",
+        )
+    return load_state(chosen)

@@ -104,6 +104,22 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
         assert all(torch.equal(group[name], twin[name]) for name in group)
 
 
+def test_other_properties_another_model_and_another_network_are_refused(
+    property_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = property_file()
+    train(path, ["training.steps=1", "training.validate_every=1"])
+    for override, words in (
+        ("properties=[logp]", r"\(properties gfn2_gap_eV, logp, now logp\)"),
+        ("properties=[logp, gfn2_gap_eV]", r"\(properties gfn2_gap_eV, logp, now logp, gfn2_gap_eV\)"),
+        ("guided_model=qm9_fast", r"guided model [0-9a-f]+\.\.\., now [0-9a-f]+"),
+        ("network.layers=1", r"\(network.layers 2, now 1\)"),
+    ):
+        with pytest.raises(MoldiffError, match=words):
+            train(path, [override], resume="auto")
+    assert load_state(tmp_path / "run" / "checkpoints" / "step-00000001").continued["kind"] == "property"
+
+
 def test_training_lowers_the_loss(property_file: Callable[..., Path], tmp_path: Path) -> None:
     overrides = ["training.steps=150", "training.log_every=30", "training.validate_every=150", "training.batch_size=16"]
     train(

@@ -142,6 +142,20 @@ def test_a_run_that_goes_on_from_an_older_checkpoint_does_not_fall_back_to_the_n
     ]  # fmt: skip
 
 
+def test_a_run_goes_on_in_another_output_but_not_over_another_run(training_file: Write, tmp_path: Path) -> None:
+    train(training_file("one"), ["training.steps=2"])
+    train(training_file("other"), ["training.steps=3"])
+    state = str(tmp_path / "one" / "checkpoints" / "step-00000002")
+    before = sorted(tmp_path.rglob("other/**"))
+    with pytest.raises(
+        MoldiffError, match=r"other holds an earlier run, which .*one.*step-00000002 is no checkpoint of"
+    ):
+        train(tmp_path / "other.yaml", [], resume=state)
+    assert sorted(tmp_path.rglob("other/**")) == before
+    folder = train(tmp_path / "one.yaml", ["training.steps=3"], resume=state, out=tmp_path / "third")
+    assert load_model_folder(folder).config["training"]["step"] == 3
+
+
 def test_max_time_stops_and_saves(training_file: Write, tmp_path: Path) -> None:
     train(training_file(), ["training.steps=1000000", "training.checkpoint_every=1000000"], max_time="0:01")
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])

@@ -319,6 +319,8 @@ def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, 
     assert (tmp_path / "parts" / ON_POLICY_DATA).stat().st_mtime_ns == written, "draws are made once"
     states = [load_state(tmp_path / name / "checkpoints/step-00000004") for name in ("whole", "parts")]
     assert all(torch.equal(value, states[1].average[name]) for name, value in states[0].average.items())
+    with pytest.raises(MoldiffError, match=r"\(model to start from [0-9a-f]+\.\.\., now [0-9a-f]+"):
+        train(tmp_path / "parts.yaml", [*FEW, *steps], resume="auto", init_from="qm9_fast")
     card = load_model_folder(folder).card
     assert "Refined on its own draws: 12 walks of 6, 10 evaluations, in 50% of the batches" in card
 
