@@ -6,7 +6,7 @@ Also the safe YAML reader, which files of options (`moldiff.cli.option_files`) u
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -191,6 +191,12 @@ class PaceConfig(Section):
     threads: Annotated[int, Field(ge=0, le=4096)] = 0
     compile: Switch = False
     graphs: Switch = "auto"
+
+    @model_validator(mode="after")
+    def _processes_share_the_batch(self) -> Self:
+        if self.batch_size % self.devices:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of devices {self.devices}")
+        return self
 
 
 class TrainingConfig(PaceConfig):

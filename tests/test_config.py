@@ -78,6 +78,7 @@ def test_an_unknown_key_names_the_nearest(read: Read, text: str, words: str) -> 
         ("=3", "must look like key=value"),
         ("data.folder=3", "'data' is a value, not a section"),
         ("network=3", "network"),
+        ("training.devices=5", "training: batch_size 48 must be a multiple of devices 5"),
         ("training.steps=[1", "not valid YAML"),
     ],
 )

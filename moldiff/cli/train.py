@@ -38,6 +38,7 @@ def train(
 ) -> None:
     """Train a model, fine-tune one, or train a property network, on a prepared set."""
     from moldiff.models.folder import PROPERTY, load_model_folder
+    from moldiff.training.acceleration import is_first_process
     from moldiff.training.train import train as run_training
 
     folder = run_training(
@@ -50,5 +51,7 @@ def train(
         conditions=conditions or (),
         out=out,
     )
+    if not is_first_process():
+        return  # of several, one says so, and it has saved before
     option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
     echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")

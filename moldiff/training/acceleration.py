@@ -11,6 +11,7 @@ import torch
 from moldiff.config import PaceConfig
 from moldiff.errors import MoldiffError
 
+_RANK = "LOCAL_RANK"
 _COMPILERS = {"cuda": ("CC", ("cc", "gcc", "clang")), "cpu": ("CXX", ("g++", "clang++", "c++"))}
 
 
@@ -38,6 +39,30 @@ def wants_graphs(config: PaceConfig, device: torch.device) -> bool:
     if config.graphs and config.devices > 1:
         raise MoldiffError("training.graphs=true is for one process: set training.devices=1 or training.graphs=false")
     return config.graphs
+
+
+def check_processes(config: PaceConfig, device: torch.device) -> None:
+    """Raise MoldiffError unless this machine has a device for each of ``training.devices`` processes."""
+    if config.devices == 1 or device.type == "cpu":
+        return
+    there = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.index is not None:
+        raise MoldiffError(
+            f"training.devices={config.devices} takes the first cards, and training.device={config.device} names one: "
+            f"set training.device={device.type} or training.devices=1"
+        )
+    if config.devices > there:
+        raise MoldiffError(f"training.devices={config.devices}: there are {there} {device.type} devices; set {there}")
+
+
+def rank_of(config: PaceConfig) -> int:
+    """Return which of a run's processes this is, from 0; those that Lightning starts are told by the environment."""
+    return 0 if config.devices == 1 else int(os.environ.get(_RANK, "0"))
+
+
+def is_first_process() -> bool:
+    """Tell whether this process speaks for a run, whatever number of processes it has."""
+    return os.environ.get(_RANK, "0") == "0"
 
 
 def missing_compiler(device: torch.device) -> str | None:

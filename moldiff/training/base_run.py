@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.nn.compiled import compile_layers
 from moldiff.provenance import header
-from moldiff.training.acceleration import wants_compilation
+from moldiff.training.acceleration import check_processes, rank_of, wants_compilation
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
 from moldiff.training.continuation import Continued, of_data, of_model, refuse_another, refuse_other_optimizers
@@ -121,6 +120,7 @@ class Run(ABC):
         training = config.training
         self.config, self.state, self.max_seconds = config, state, max_seconds
         self.device = resolve_device(training.device)
+        check_processes(training, self.device)
         if training.threads:
             torch.set_num_threads(training.threads)
         self.dataset = PreparedDataset.open(config.data)
@@ -134,7 +134,7 @@ class Run(ABC):
             sections = {"network": self.model.network_config, "curve": self.model.curve_config}
             refuse_another(state, described, sections)
         self.continued |= described
-        self.rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self.rank = rank_of(training)
         device = (
             torch.device(self.device.type, self.rank)
             if self.device.type == "cuda" and training.devices > 1
@@ -215,10 +215,11 @@ class Run(ABC):
             default_root_dir=config.output,
         )
         parameters = sum(parameter.numel() for parameter in self.task.trained.parameters())
-        logger.info(
-            "%d parameters, %d training molecules, steps %d to %d on %s",
-            parameters, len(self.dataset.indices("train")), first, training.steps, self.device,
-        )  # fmt: skip
+        if self.rank == 0:
+            logger.info(
+                "%d parameters, %d training molecules, steps %d to %d on %s",
+                parameters, len(self.dataset.indices("train")), first, training.steps, self.device,
+            )  # fmt: skip
         loader = DataLoader(StepNumbers(first, training.steps), batch_size=None, shuffle=False)
         trainer.fit(self.task, loader)
         if trainer.interrupted:  # Ctrl-C in the moments before the first step

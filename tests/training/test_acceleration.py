@@ -11,7 +11,13 @@ from moldiff.errors import MoldiffError
 from moldiff.nn.layers import EquivariantLayer
 from moldiff.nn.products import MatrixProducts, SummedProducts
 from moldiff.training import acceleration
-from moldiff.training.acceleration import missing_compiler, wants_compilation
+from moldiff.training.acceleration import (
+    check_processes,
+    is_first_process,
+    missing_compiler,
+    rank_of,
+    wants_compilation,
+)
 from moldiff.training.denoiser_run import TrainingRun
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -52,6 +58,28 @@ def test_what_is_asked_for_and_cannot_be_is_one_line(monkeypatch: pytest.MonkeyP
         wants_compilation(PaceConfig(compile=True), device)
     monkeypatch.setenv("CXX", "/opt/compiler")
     assert missing_compiler(CPU) is None
+
+
+def test_each_process_needs_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acceleration.torch.cuda, "device_count", lambda: 2)
+    any_card = torch.device("cuda")
+    check_processes(PaceConfig(devices=2), any_card)
+    check_processes(PaceConfig(devices=1), torch.device("cuda", 7))
+    check_processes(PaceConfig(devices=16), CPU)
+    with pytest.raises(MoldiffError, match="devices=3: there are 2 cuda devices; set 2"):
+        check_processes(PaceConfig(devices=3), any_card)
+    with pytest.raises(MoldiffError, match="devices=2: there are 1 mps devices; set 1"):
+        check_processes(PaceConfig(devices=2), torch.device("mps"))
+    with pytest.raises(MoldiffError, match=r"training.device=cuda:1 names one: set training.device=cuda"):
+        check_processes(PaceConfig(devices=2, device="cuda:1"), torch.device("cuda", 1))
+
+
+def test_a_lone_process_is_the_first_whatever_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert (rank_of(PaceConfig()), rank_of(PaceConfig(devices=2))) == (0, 1)
+    assert not is_first_process()
+    monkeypatch.delenv("LOCAL_RANK")
+    assert (rank_of(PaceConfig(devices=2)), is_first_process()) == (0, True)
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -333,13 +334,33 @@ def test_two_processes_train_the_same_model_as_one(
     command = [sys.executable, str(script), "train", str(path)]
     for setting in [*exact, "training.devices=2"]:
         command += ["--set", setting]
-    assert subprocess.run(command, check=False, timeout=300).returncode == 0
+    done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout.count("model written to"), done.stderr.count("training molecules, steps 0 to 8")) == (1, 1)
     one = load_state(tmp_path / "one/checkpoints/step-00000008")
     two = load_state(tmp_path / "two/checkpoints/step-00000008")
     apart = torch.cat([(two.weights[name] - value).flatten() for name, value in one.weights.items()])
     record_property("weights apart, float32", float(apart.abs().max()))
     for name, value in one.weights.items():
         torch.testing.assert_close(two.weights[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_processes_that_cannot_share_a_batch_are_refused_before_the_data_is_read(
+    training_file: Write, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = training_file(data=str(tmp_path / "no data"))
+    run("train", path, "--set", "training.devices=3").assert_refused("batch_size 4 must be a multiple of devices 3")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_second_of_two_processes_does_not_say_that_the_model_is_written(
+    training_file: Write, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = training_file()
+    assert "model written to" in run("train", path, "--set", "training.steps=1").out
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    done = run("train", path, "--set", "training.steps=2", "--resume", "auto")
+    assert (done.status, done.out) == (0, "")
 
 
 def test_the_record_names_the_data(training_file: Write, prepared: Path) -> None:
