@@ -8,8 +8,8 @@ it has.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from rdkit import Chem
@@ -17,6 +17,7 @@ from rdkit import Chem
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, classes_of
 from moldiff.chem.coordinates import coordinates_problem
+from moldiff.chem.fragment_stereo import AskedStereo, StereoMarks, asked_stereo
 from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.smarts import places_of, smarts_query
@@ -36,6 +37,8 @@ class MolFragment:
         open_valences: (n,) int64 sum of the orders of the bonds that each atom lacks.
         atoms: (n,) int64 index of each in the input.
         with_hydrogens: hydrogens are atoms of the model; where not, they fill what new bonds leave of an open valence.
+        stereo: of its centres and double bonds, as far as it is stated.
+        ways: (3,) unit vector to the place of the new neighbour, of each atom whose stereo hangs on where that lies.
     """
 
     mol: Chem.Mol
@@ -43,6 +46,8 @@ class MolFragment:
     open_valences: np.ndarray
     atoms: np.ndarray
     with_hydrogens: bool = True
+    stereo: AskedStereo = field(default_factory=AskedStereo)
+    ways: Mapping[int, np.ndarray] = field(default_factory=dict)
 
     @property
     def least_bonds(self) -> np.ndarray:
@@ -60,8 +65,9 @@ class MolFragment:
     def change(self, mol: Chem.Mol) -> str:
         """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
 
-        Elements, charges and bond orders are compared, aromatic as an order of its own; and every atom's bonds to
-        others (hydrogens only where they are kept too) must fill its open valence.
+        Elements, charges and bond orders are compared, aromatic as an order of its own; every atom's bonds to others
+        (hydrogens only where they are kept too) must fill its open valence; and in the molecule's conformer the stated
+        stereo must hold, with the new atoms where bonds are lacking.
         """
         n = len(self)
         if mol.GetNumAtoms() < n:
@@ -80,7 +86,7 @@ class MolFragment:
             if not least <= total <= lacking:
                 asked = f"{lacking}" if least == lacking else f"{least} to {lacking}"
                 return f"atom {index} has new bonds of {total:g} in all, not {asked}"
-        return ""
+        return self.stereo.change(mol, n, self.with_hydrogens)
 
     def _new_orders(self, atom: Chem.Atom) -> list[float]:
         """Return the orders of the bonds to atoms that are not kept; where hydrogens are placed afterwards, without
@@ -100,6 +106,8 @@ def cut_fragment(
     fixed_atoms: Sequence[int] | None,
     smarts: str | None,
     attach_at: Sequence[int],
+    leaving: Sequence[int] = (),
+    marks: StereoMarks | None = None,
 ) -> MolFragment:
     """Return the part of the molecules that is kept.
 
@@ -113,6 +121,8 @@ def cut_fragment(
         fixed_atoms: indices of the kept atoms; None = all.
         smarts: the kept atoms are those of its only match; None = all.
         attach_at: atoms that lose a hydrogen for each time that they are named, unless they are open already.
+        leaving: hydrogens that are the first to be taken away.
+        marks: the stereo that the input states; None = all that its coordinates show.
 
     Raises:
         MoldiffError: the input cannot be read, has no 3D coordinates, or does not fit the model or the arguments.
@@ -135,7 +145,7 @@ def cut_fragment(
         if index not in kept:
             raise MoldiffError(f"attach_at {index}: that atom of {source} is not kept", argument="attach_at")
         while lacking[index] < times:
-            _remove_hydrogen(mol, index, kept, source)
+            _remove_hydrogen(mol, index, kept, source, leaving)
             lacking[index] += 1
     made = [index for index in sorted(kept) if vocabulary.explicit_hydrogens or _is_heavy(mol, index)]
     atoms = np.array(made, dtype=np.int64)
@@ -150,7 +160,9 @@ def cut_fragment(
         known = " ".join((*vocabulary.elements, *(f"{charge:+d}" for charge in vocabulary.charges), *vocabulary.bonds))
         raise MoldiffError(f"{source}: {error} of the model ({known})") from error
     open_valences = np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64)
-    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens)
+    stereo = asked_stereo(mol, kept, atoms.tolist(), marks)
+    ways = {index: _way(mol, int(atoms[index]), kept) for index in sorted(stereo.ways)}
+    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens, stereo, ways)
 
 
 def block_of(mol: Chem.Mol) -> str:
@@ -240,8 +252,8 @@ def _open_valence(mol: Chem.Mol, index: int, kept: set[int], source: str) -> int
     return int(atom.GetTotalNumHs() + atom.GetNumRadicalElectrons() + sum(bond.GetBondTypeAsDouble() for bond in cut))
 
 
-def _remove_hydrogen(mol: Chem.Mol, index: int, kept: set[int], source: str) -> None:
-    """Take the last of an atom's hydrogens out of what is kept."""
+def _remove_hydrogen(mol: Chem.Mol, index: int, kept: set[int], source: str, leaving: Sequence[int]) -> None:
+    """Take one of an atom's hydrogens out of what is kept: one that is to leave, else the last."""
     atom = mol.GetAtomWithIdx(index)
     hydrogens = [
         other.GetIdx() for other in atom.GetNeighbors() if other.GetAtomicNum() == 1 and other.GetIdx() in kept
@@ -251,7 +263,7 @@ def _remove_hydrogen(mol: Chem.Mol, index: int, kept: set[int], source: str) -> 
             f"attach_at {index}: atom {index} of {source} ({_label(atom)}) has no hydrogen to remove",
             argument="attach_at",
         )
-    kept.remove(max(hydrogens))
+    kept.remove(max(hydrogens, key=lambda hydrogen: (hydrogen in leaving, hydrogen)))
 
 
 def _part(mol: Chem.Mol, atoms: Sequence[int]) -> Chem.Mol:
@@ -267,6 +279,14 @@ def _part(mol: Chem.Mol, atoms: Sequence[int]) -> Chem.Mol:
     part.CommitBatchEdit()
     part.UpdatePropertyCache(strict=False)
     return part.GetMol()
+
+
+def _way(mol: Chem.Mol, index: int, kept: set[int]) -> np.ndarray:
+    """Return the unit vector (3,) from an atom to the neighbour that it loses."""
+    lost = [other.GetIdx() for other in mol.GetAtomWithIdx(index).GetNeighbors() if other.GetIdx() not in kept]
+    pos = mol.GetConformer().GetPositions()
+    way: np.ndarray = pos[lost[0]] - pos[index]
+    return way / np.linalg.norm(way)
 
 
 def _kekulised(mol: Chem.Mol) -> Chem.Mol:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rdkit import Chem
 
 _LEFT, _RIGHT = Chem.ChiralType.CHI_TETRAHEDRAL_CCW, Chem.ChiralType.CHI_TETRAHEDRAL_CW
-_FLAT = 0.1  # volume of the unit vectors to three neighbours; 0.77 of a tetrahedron, RDKit's own limit
+FLAT = 0.1
+"""Volume of the unit vectors to three neighbours, below which a centre is flat: RDKit's own limit. A tetrahedron has
+0.77."""
 _OPPOSITE = {_LEFT: _RIGHT, _RIGHT: _LEFT}
-_SAME_SIDE = {
+SAME_SIDE = {
     Chem.BondStereo.STEREOZ: True,
     Chem.BondStereo.STEREOCIS: True,
     Chem.BondStereo.STEREOE: False,
     Chem.BondStereo.STEREOTRANS: False,
 }
+"""Marks of a double bond -> whether the two atoms that they refer to lie on the same side of it."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,13 @@ def compare_stereo(mol: Chem.Mol) -> StereoMatch:
     pairs = [
         (atom.GetChiralTag(), _handedness(atom, pos)) for atom in mol.GetAtoms() if atom.GetChiralTag() in _OPPOSITE
     ]
-    bonds = [bond for bond in mol.GetBonds() if bond.GetStereo() in _SAME_SIDE and len(bond.GetStereoAtoms()) == 2]
+    bonds = [bond for bond in mol.GetBonds() if bond.GetStereo() in SAME_SIDE and len(bond.GetStereoAtoms()) == 2]
     return StereoMatch(
         centres=len(pairs),
         as_wanted=sum(wanted == here for wanted, here in pairs),
         inverted=sum(_OPPOSITE[wanted] == here for wanted, here in pairs),
         bonds=len(bonds),
-        bonds_wrong=sum(_on_one_side(bond, pos) != _SAME_SIDE[bond.GetStereo()] for bond in bonds),
+        bonds_wrong=sum(_on_one_side(bond, pos) != SAME_SIDE[bond.GetStereo()] for bond in bonds),
     )
 
 
@@ -88,11 +92,25 @@ def _handedness(atom: Chem.Atom, pos: np.ndarray) -> Chem.ChiralType | None:
     neighbours = [other.GetIdx() for other in atom.GetNeighbors()][:3]
     if len(neighbours) < 3:
         return None
-    first, second, third = (_unit(pos[index] - pos[atom.GetIdx()]) for index in neighbours)
-    volume = float(first @ np.cross(second, third))
-    if abs(volume) < _FLAT:
+    volume = signed_volume(pos[atom.GetIdx()], pos[neighbours])
+    if abs(volume) < FLAT:
         return None
     return _RIGHT if volume < 0 else _LEFT
+
+
+def signed_volume(middle: np.ndarray, neighbours: np.ndarray) -> float:
+    """Return the volume of the unit vectors from an atom to three neighbours, or of those to four, whose sign is that
+    of the first three where the fourth lies opposite to them, and whose size in a tetrahedron is the same.
+
+    Args:
+        middle: (3,) place of the atom.
+        neighbours: (3, 3) or (4, 3) places of its neighbours; the order gives the sign.
+    """
+    ways = [_unit(place - middle) for place in neighbours]
+    if len(ways) == 3:
+        return float(ways[0] @ np.cross(ways[1], ways[2]))
+    first, second, third = (way - ways[3] for way in ways[:3])
+    return float(first @ np.cross(second, third)) / 4
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
@@ -101,8 +119,18 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 
 def _on_one_side(bond: Chem.Bond, pos: np.ndarray) -> bool:
     """Return whether the two atoms that a double bond's stereo refers to lie on the same side of it."""
-    first, second = bond.GetStereoAtoms()
-    begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    return on_one_side(pos, (bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()), tuple(bond.GetStereoAtoms()))
+
+
+def on_one_side(pos: np.ndarray, ends: Sequence[int], beside: Sequence[int]) -> bool:
+    """Return whether two atoms, each beside an end of a double bond, lie on the same side of it.
+
+    Args:
+        pos: (n, 3) places of all atoms.
+        ends: the two atoms of the bond.
+        beside: a neighbour of each.
+    """
+    (begin, end), (first, second) = ends, beside
     axis = pos[end] - pos[begin]
     return bool(np.cross(axis, pos[first] - pos[begin]) @ np.cross(axis, pos[second] - pos[end]) > 0)
 

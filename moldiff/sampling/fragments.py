@@ -141,7 +141,10 @@ def _known_part(fragment: MolFragment) -> FixedPart:
     for number, piece in enumerate(parts_of(fragment.mol)):
         pieces[piece] = number
     exits = np.repeat(np.arange(n), fragment.open_valences)
-    exit_vectors = np.array([_way_out(pos, np.flatnonzero(bonds[atom]), atom) for atom in exits.tolist()])
+    ways = fragment.ways
+    exit_vectors = np.array(
+        [ways[atom] if atom in ways else _way_out(pos, np.flatnonzero(bonds[atom]), atom) for atom in exits.tolist()]
+    )
     return FixedPart(
         torch.from_numpy(pos).float(),
         torch.from_numpy(arrays.atom_type),

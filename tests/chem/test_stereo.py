@@ -9,7 +9,7 @@ from rdkit import Chem
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
-from moldiff.chem.stereo import StereoMatch, compare_stereo, with_stereo_of_geometry
+from moldiff.chem.stereo import StereoMatch, compare_stereo, signed_volume, with_stereo_of_geometry
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 CHIRAL = [
@@ -108,3 +108,12 @@ def test_every_mark_that_is_read_can_be_seen(smiles: str) -> None:
     assert match.centres == smiles.count("[") and match.right
     wanted.GetConformer().SetPositions(-wanted.GetConformer().GetPositions())
     assert compare_stereo(wanted).mirrored
+
+
+def test_the_volume_of_four_neighbours_is_that_of_the_first_three() -> None:
+    corners = np.array([[1.0, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])
+    three = signed_volume(np.zeros(3), corners[:3])
+    assert abs(three) == pytest.approx(0.77, abs=0.01)
+    assert signed_volume(np.zeros(3), corners) == pytest.approx(three)
+    assert signed_volume(np.zeros(3), corners[[1, 0, 2, 3]]) == pytest.approx(-three)
+    assert signed_volume(np.zeros(3), 7 * corners) == pytest.approx(three), "directions alone count"

@@ -169,6 +169,13 @@ def test_what_is_not_finite_stays_so(grown: FixedFragment) -> None:
         assert not bool(torch.isfinite(getattr(made, field)[0, 0]).any())
 
 
+def test_new_atoms_begin_where_the_stereo_wants_them(tiny_model: MoleculeModel, grown: FixedFragment) -> None:
+    way = np.array([0.0, 0.6, 0.8])
+    fragment = replace(grown.fragment, ways={0: way})
+    known = FixedFragment(fragment, tiny_model.vocabulary).known
+    np.testing.assert_allclose(known.exit_vectors.numpy(), np.stack([way, way]), atol=1e-6)
+
+
 def test_a_walk_begins_with_the_fragment_noised_and_the_rest_at_the_way_out(
     tiny_model: MoleculeModel, grown: FixedFragment
 ) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_text, refusal, size_range, whole_number
-from moldiff.chem.fragment_smiles import placed_block
+from moldiff.chem.fragment_smiles import PlacedFragment, placed_fragment
+from moldiff.chem.fragment_stereo import StereoMarks
 from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
 from moldiff.chem.io.inputs import file_of
 from moldiff.chem.io.text_records import TextRecord, read_texts
@@ -65,6 +66,8 @@ class Fragment:
         source: the file or the SMILES, for messages.
         blocks: mol blocks of its records.
         points: atoms that the ``*`` of a SMILES hang on.
+        leaving: hydrogens that stand for these ``*``, where the SMILES states stereo.
+        marks: the stereo that a SMILES states; None = all that the coordinates show.
         smarts: ``keep_smarts``; see `moldiff.chem.fragments.cut_fragment`.
 
     Raises:
@@ -78,6 +81,8 @@ class Fragment:
     smarts: str | None
     attach_at: tuple[int, ...]
     points: tuple[int, ...]
+    leaving: tuple[int, ...]
+    marks: StereoMarks | None
     grow: tuple[int, int] | None
     resample: int
     add_hydrogens: bool
@@ -94,7 +99,12 @@ class Fragment:
         add_hydrogens: bool = False,
     ) -> None:
         source = str(fragment) if isinstance(fragment, str | Path) else _NO_SOURCE
-        blocks, points = _blocks(fragment)
+        given = _read(fragment)
+        blocks, points, leaving, marks = (
+            ((given.block,), given.points, given.leaving, given.marks)
+            if isinstance(given, PlacedFragment)
+            else (given, (), (), None)
+        )
         atoms = None if fixed_atoms is None else _atoms(fixed_atoms, "fixed_atoms")
         if keep_smarts is not None:
             check_text(keep_smarts, "keep_smarts")
@@ -108,7 +118,8 @@ class Fragment:
             raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
         own = {
             "source": source, "blocks": blocks, "fixed_atoms": atoms, "smarts": keep_smarts, "attach_at": attached,
-            "points": points, "grow": sizes, "resample": resample, "add_hydrogens": add_hydrogens,
+            "points": points, "leaving": leaving, "marks": marks, "grow": sizes, "resample": resample,
+            "add_hydrogens": add_hydrogens,
         }  # fmt: skip
         for name, value in own.items():
             object.__setattr__(self, name, value)
@@ -151,7 +162,9 @@ class Fragment:
     def cut(self, vocabulary: Vocabulary) -> MolFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
         attach_at = (*self.attach_at, *self.points)
-        cut = cut_fragment(self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, attach_at)
+        cut = cut_fragment(
+            self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, attach_at, self.leaving, self.marks
+        )
         parts = parts_of(cut.mol)
         for number, part in enumerate(parts, start=1):
             if not cut.open_valences[part].any():
@@ -260,10 +273,10 @@ def check_together(
             )
 
 
-def _blocks(fragment: str | Path | Mol) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Return the mol blocks of a fragment as it is given, and atoms that it says are open."""
+def _read(fragment: str | Path | Mol) -> tuple[str, ...] | PlacedFragment:
+    """Return the mol blocks of a fragment that has coordinates, or one that was given some."""
     if not isinstance(fragment, str | Path):
-        return (block_of(fragment),), ()
+        return (block_of(fragment),)
     path = file_of(fragment, "fragment")
     if path is None:
         records = [TextRecord(0, "smiles", "", str(fragment))]
@@ -279,9 +292,8 @@ def _blocks(fragment: str | Path | Mol) -> tuple[tuple[str, ...], tuple[int, ...
         if record.kind != "sdf" and len(records) > 1:
             raise MoldiffError(f"{path}: how parts to link lie to each other needs 3D coordinates: give an SDF")
     if len(records) == 1 and records[0].kind != "sdf":
-        block, points = placed_block(records[0], str(fragment))
-        return (block,), points
-    return tuple(record.text for record in records), ()
+        return placed_fragment(records[0], str(fragment))
+    return tuple(record.text for record in records)
 
 
 def __getattr__(name: str) -> Any:
