@@ -39,6 +39,7 @@ class MolFragment:
         with_hydrogens: hydrogens are atoms of the model; where not, they fill what new bonds leave of an open valence.
         stereo: of its centres and double bonds, as far as it is stated.
         ways: (3,) unit vector to the place of the new neighbour, of each atom whose stereo hangs on where that lies.
+        has_isotopes: the input names isotopes of what is kept, hydrogens too, which no model knows.
     """
 
     mol: Chem.Mol
@@ -48,6 +49,7 @@ class MolFragment:
     with_hydrogens: bool = True
     stereo: AskedStereo = field(default_factory=AskedStereo)
     ways: Mapping[int, np.ndarray] = field(default_factory=dict)
+    has_isotopes: bool = False
 
     @property
     def least_bonds(self) -> np.ndarray:
@@ -56,11 +58,6 @@ class MolFragment:
 
     def __len__(self) -> int:
         return len(self.open_valences)
-
-    @property
-    def has_isotopes(self) -> bool:
-        """The input names isotopes, which no model knows."""
-        return any(atom.GetIsotope() for atom in self.mol.GetAtoms())
 
     def change(self, mol: Chem.Mol) -> str:
         """Return how the first atoms of a sanitised molecule differ from these; empty if they do not.
@@ -162,7 +159,8 @@ def cut_fragment(
     open_valences = np.array([lacking[index] for index in atoms.tolist()], dtype=np.int64)
     stereo = asked_stereo(mol, kept, atoms.tolist(), marks)
     ways = {index: _way(mol, int(atoms[index]), kept) for index in sorted(stereo.ways)}
-    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens, stereo, ways)
+    isotopes = any(mol.GetAtomWithIdx(index).GetIsotope() for index in kept)
+    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens, stereo, ways, isotopes)
 
 
 def block_of(mol: Chem.Mol) -> str:

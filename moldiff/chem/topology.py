@@ -38,16 +38,18 @@ class Topology:
         arrays: the same in the model's classes, as a data set holds it; positions are zero.
         explicit_hydrogens: False = ``mol`` has heavy atoms alone; RDKit places the hydrogens.
         order: of heavy atoms and hydrogens behind them, as RDKit places these, the order that the input has.
+        isotopes: (atom, isotope) of the hydrogens that have one and that RDKit places, in the order of the input.
     """
 
     mol: Chem.Mol
     arrays: MolArrays
     explicit_hydrogens: bool
     order: tuple[int, ...] = ()
+    isotopes: tuple[tuple[int, int], ...] = ()
 
     def __reduce__(self) -> tuple[Callable[..., Topology], tuple[object, ...]]:
         """Say how the graph travels between processes: bytes, as everywhere."""
-        return _arrived, (to_bytes(self.mol), self.arrays, self.explicit_hydrogens, self.order)
+        return _arrived, (to_bytes(self.mol), self.arrays, self.explicit_hydrogens, self.order, self.isotopes)
 
     def place(self, pos: np.ndarray) -> Chem.Mol:
         """Return the molecule with all its hydrogens and a conformer at (n, 3) positions in angstrom."""
@@ -55,11 +57,20 @@ class Topology:
         placed.AddConformer(_conformer(pos), assignId=True)
         if self.explicit_hydrogens:
             return placed
-        return Chem.RenumberAtoms(Chem.AddHs(placed, addCoords=True), self.order)
+        whole = Chem.RenumberAtoms(Chem.AddHs(placed, addCoords=True), self.order)
+        for atom, isotope in self.isotopes:
+            whole.GetAtomWithIdx(atom).SetIsotope(isotope)
+        return whole
 
 
-def _arrived(mol: bytes, arrays: MolArrays, explicit_hydrogens: bool, order: tuple[int, ...]) -> Topology:
-    return Topology(from_bytes(mol), arrays, explicit_hydrogens, order)
+def _arrived(
+    mol: bytes,
+    arrays: MolArrays,
+    explicit_hydrogens: bool,
+    order: tuple[int, ...],
+    isotopes: tuple[tuple[int, int], ...],
+) -> Topology:
+    return Topology(from_bytes(mol), arrays, explicit_hydrogens, order, isotopes)
 
 
 @rdkit_errors()
@@ -75,15 +86,33 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
         raise EncodingError(parts_problem(mol) if mol.GetNumConformers() else "more than one fragment")
     if any(atom.GetNumRadicalElectrons() for atom in bare.GetAtoms()):
         raise EncodingError(RADICALS)
-    bare, order = Chem.AddHs(bare), tuple[int, ...]()
+    bare, order, isotopes = Chem.AddHs(bare), tuple[int, ...](), tuple[tuple[int, int], ...]()
     if not vocabulary.explicit_hydrogens:
+        isotopes = _isotopes_of_hydrogens(bare)
         order, bare = _order_of(bare), without_hydrogen_atoms(bare)
         Chem.SanitizeMol(bare)
     if bare.GetNumAtoms() > MAX_ATOMS:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} {vocabulary.atoms}")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
-    return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens, order)
+    return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens, order, isotopes)
+
+
+def _isotopes_of_hydrogens(mol: Chem.Mol) -> tuple[tuple[int, int], ...]:
+    """Return the hydrogens that have an isotope; refuse those whose place decides about stated stereo, as RDKit knows
+    no places of theirs."""
+    found = [atom for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1 and atom.GetIsotope()]
+    for hydrogen in found:
+        for atom in hydrogen.GetNeighbors():
+            hydrogens = sum(other.GetAtomicNum() == 1 for other in atom.GetNeighbors())
+            centre = atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+            bond = any(bond.GetStereo() > Chem.BondStereo.STEREOANY for bond in atom.GetBonds())
+            if hydrogens > 1 and (centre or bond):
+                raise EncodingError(
+                    f"stereo that only isotopes of hydrogen decide, at atom {atom.GetIdx()} ({atom.GetSymbol()}): "
+                    "a model of heavy atoms cannot place it; one with hydrogens can"
+                )
+    return tuple((atom.GetIdx(), atom.GetIsotope()) for atom in found)
 
 
 def _order_of(mol: Chem.Mol) -> tuple[int, ...]:

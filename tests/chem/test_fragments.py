@@ -86,6 +86,15 @@ def test_smarts_keep_their_match_with_its_hydrogens() -> None:
     assert open_at(kept) == {4: 1}
 
 
+@pytest.mark.parametrize("hydrogens", [True, False])
+def test_isotopes_of_what_is_kept_are_told_of(hydrogens: bool) -> None:
+    vocabulary = Vocabulary(("H", "C", "N", "O")[not hydrogens :], (0,), VOCABULARY.bonds, explicit_hydrogens=hydrogens)
+    mol = embedded("C([2H])OCN")
+    assert cut(mol, vocabulary=vocabulary, fixed_atoms=[0]).has_isotopes
+    assert not cut(mol, vocabulary=vocabulary, fixed_atoms=[3, 4]).has_isotopes
+    assert cut(embedded("[13CH3]N"), vocabulary=vocabulary).has_isotopes
+
+
 def test_parts_are_numbered_on() -> None:
     kept = cut(embedded("O"), moved(embedded("N"), 5.0), attach_at=[0, 3])
     assert open_at(kept) == {0: 1, 3: 1}

@@ -54,6 +54,36 @@ def test_positions_come_back_on_the_same_graph(smiles: str, explicit: bool) -> N
     assert item.mol.GetNumConformers() == 0  # the skeleton is not used up
 
 
+@pytest.mark.parametrize("explicit", [True, False])
+@pytest.mark.parametrize(
+    "smiles",
+    ["[2H]C([2H])([2H])O", "[3H]c1ccccc1", "[13CH3]C([2H])O", "CC(O)([2H])C(F)[2H]", "[2H]N(C)C", "[2H][C@](F)(Cl)C"],
+)  # fmt: skip
+def test_isotopes_stay_those_of_hydrogens_too(smiles: str, explicit: bool) -> None:
+    given = Chem.MolFromSmiles(smiles)
+    mixed = Chem.RenumberAtoms(given, list(range(given.GetNumAtoms()))[::-1])
+    for mol in (given, mixed):
+        item = topology_of(mol, wide_vocabulary(True, explicit))
+        arrived, parts = item.__reduce__()
+        item = arrived(*parts)  # as it arrives in another process
+        full, reason = embed(mol, seed=1, timeout_s=20)
+        assert full is not None, reason
+        kept = full if explicit else Chem.RemoveAllHs(full)
+        placed = item.place(kept.GetConformer().GetPositions())
+        isotopes = [(atom.GetSymbol(), atom.GetIsotope()) for atom in placed.GetAtoms()]
+        assert isotopes == [(atom.GetSymbol(), atom.GetIsotope()) for atom in Chem.AddHs(mol).GetAtoms()]
+        for bond in Chem.AddHs(mol).GetBonds():
+            assert placed.GetBondBetweenAtoms(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) is not None
+
+
+@pytest.mark.parametrize(("smiles", "atom"), [("[2H][C@H](O)C", 1), ("C[C@@H]([3H])O", 1), ("[2H]/C=C/C", 1)])
+def test_stereo_that_deuterium_makes_needs_hydrogens(smiles: str, atom: int) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    assert topology_of(mol, wide_vocabulary(True, True)).isotopes == ()
+    with pytest.raises(EncodingError, match=rf"only isotopes of hydrogen decide, at atom {atom} \(C\)"):
+        topology_of(mol, wide_vocabulary(True, False))
+
+
 def test_hydrogens_that_the_input_leaves_out_come_last() -> None:
     item = topology_of(Chem.MolFromSmiles("C[C@H](O)C=O"), wide_vocabulary(True, True))
     assert [atom.GetSymbol() for atom in item.mol.GetAtoms()] == ["C", "C", "O", "C", "O"] + ["H"] * 6
