@@ -30,6 +30,7 @@ from moldiff.errors import MoldiffError, nearest_name
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
 ScoreFunction = Callable[[list[Chem.Mol]], Sequence[float | None]]
+_FAILURES = (Exception, SystemExit)  # of a user's code: what it exits with ends its answer, not the run
 CHUNK = 8  # molecules that are sent to a worker at once
 
 
@@ -80,15 +81,12 @@ class Score:
             return []
         try:
             values = self.function([Chem.Mol(mol) for mol in molecules])
-        except Exception as error:  # the user's code may raise anything
+            found = _listed(values)
+        except _FAILURES as error:
             raise ScoreError(f"the score {self.name} raised {_told(error)}") from error
-        try:
-            found = list(values)
-        except TypeError:
+        if found is None:
             kind = type(values).__name__
-            raise ScoreError(
-                f"the score {self.name} returned {kind}, not a list with a number for each molecule"
-            ) from None
+            raise ScoreError(f"the score {self.name} returned {kind}, not a list with a number for each molecule")
         if len(found) != len(molecules):
             raise ScoreError(f"the score {self.name} returned {len(found)} values for {len(molecules)} molecules")
         return [self._checked(value, mol) for value, mol in zip(found, molecules, strict=True)]
@@ -207,7 +205,7 @@ def imported_score(text: str) -> ScoreFunction:
         raise MoldiffError(f"score {text}: expected module:function or file.py:function")
     try:
         module = _module(place)
-    except Exception as error:  # importing runs the user's code
+    except _FAILURES as error:  # importing runs the user's code
         raise MoldiffError(f"score {text}: {place} cannot be imported: {_told(error)}") from error
     if not hasattr(module, name):
         known = [key for key, value in vars(module).items() if callable(value)]
@@ -235,6 +233,16 @@ def _module(place: str) -> ModuleType:
     return module
 
 
+def _listed(values: Any) -> list[Any] | None:
+    """Return the values of a user's function, whose code may only run as they are asked for; None if it returned no
+    several ones."""
+    try:
+        one_by_one = iter(values)
+    except TypeError:
+        return None
+    return list(one_by_one)
+
+
 def _towards(value: float | None, wanted: Callable[[float], float] | None) -> float | None:
     """Return the score of a value: none where the value is unknown (None, NaN)."""
     if value is None or math.isnan(value):
@@ -247,7 +255,7 @@ def _smiles(mol: Chem.Mol) -> str:
         return Chem.MolToSmiles(Chem.RemoveHs(mol))
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """Return an exception in one line."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {first:.200}" if first else type(error).__name__

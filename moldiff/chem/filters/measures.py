@@ -62,7 +62,8 @@ class FunctionMeasure:
 
 @cache
 def _function(name: str) -> Score:
-    return Score(name, imported_score(name))
+    # the folder stands in the name of the check already, and would push the cause out of its reason
+    return Score(name.rpartition("/")[2], imported_score(name))
 
 
 @dataclass(frozen=True)

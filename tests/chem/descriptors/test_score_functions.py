@@ -1,6 +1,8 @@
 """Score functions under guard: what they may return, what is refused, and the ready-made ones."""
 
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from rdkit import Chem
 
+import moldiff
 from moldiff.chem.descriptors import score_functions
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.descriptors.rdkit_descriptors import compute
@@ -64,6 +67,10 @@ def raising(molecules: list[Chem.Mol]) -> list[float]:
         (lambda molecules: [1.0, 1.0, "high"], "returned 'high' for CC(N)=O"),
         (lambda molecules: np.array([0.0, 1.0, np.nan]), f"returned {np.float64('nan')!r} for CC(N)=O"),
         (lambda molecules: 1 / 0, "raised ZeroDivisionError: division by zero"),
+        (lambda molecules: sys.exit(3), "raised SystemExit: 3"),
+        (lambda molecules: sys.exit(), "raised SystemExit"),
+        (lambda molecules: (sys.exit(number) for number in (0, 1)), "raised SystemExit: 0"),
+        (lambda molecules: (1 / number for number in (1, 0, 1)), "raised ZeroDivisionError: division by zero"),
     ],
 )
 def test_bad_scores_are_one_line(function: object, words: str) -> None:
@@ -71,6 +78,35 @@ def test_bad_scores_are_one_line(function: object, words: str) -> None:
         Score("f", function)(MOLECULES)  # type: ignore[arg-type]
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_module_that_exits_when_it_is_imported_is_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "exits.py"
+    file.write_text("import sys\n\n\ndef score(molecules):\n    return [0.0]\n\n\nsys.exit(4)\n")
+    with pytest.raises(MoldiffError, match=r"exits\.py cannot be imported: SystemExit: 4"):
+        imported_score(f"{file}:score")
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_is_no_failure_of_a_score(late: bool) -> None:
+    def interrupted(molecules: list[Chem.Mol]) -> Iterator[float]:
+        if not late:
+            raise KeyboardInterrupt
+        return (signal.raise_signal(signal.SIGINT) or 0.0 for _ in molecules)  # type: ignore[func-returns-value]
+
+    with pytest.raises(KeyboardInterrupt):
+        Score("f", interrupted)(MOLECULES)  # type: ignore[arg-type]
+
+
+def test_a_where_function_that_exits_fails_its_molecule_alone(tmp_path: Path) -> None:
+    file = tmp_path / "quits.py"
+    file.write_text(
+        "import sys\n\n\ndef atoms(molecules):\n"
+        "    return [sys.exit(3) if mol.GetNumAtoms() == 2 else mol.GetNumAtoms() for mol in molecules]\n"
+    )
+    found = moldiff.filter(["CCO", "CC", "C"], where=f"{file}:atoms>2")
+    assert list(found.table["status"]) == ["valid", "failed", "filtered"]
+    assert "SystemExit: 3" in found.table["reason"][1]
 
 
 def test_a_function_that_spoils_its_molecules_spoils_copies() -> None:
