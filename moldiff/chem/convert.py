@@ -89,6 +89,8 @@ def encode(mol: Chem.Mol, vocabulary: Vocabulary, *, fragments: bool = True) -> 
     _bond_rows(spelled, vocabulary, kekulised="aromatic" not in vocabulary.bonds)
     if reason := parts_problem(mol, fragments):
         raise EncodingError(reason)
+    if reason := placeholder_problem(mol):
+        raise EncodingError(reason)
     if vocabulary.explicit_hydrogens:
         _atom_classes(mol, vocabulary)
         if reason := partial_problem(mol):
@@ -107,6 +109,13 @@ def parts_problem(mol: Chem.Mol, fragments: bool = False) -> str:
     # atoms in space, neutral and without a bond, are a record whose bonds nobody gave
     is_salt = mol.GetNumBonds() or not mol.GetNumConformers() or any(a.GetFormalCharge() for a in mol.GetAtoms())
     return "more than one fragment" if is_salt else "no bonds: the record has atoms alone"
+
+
+def placeholder_problem(mol: Chem.Mol) -> str:
+    """Return that an atom of a molecule is none, but stands for others (``*``, R, R1); "" if there is no such one."""
+    if all(atom.GetAtomicNum() for atom in mol.GetAtoms()):
+        return ""
+    return "R group or *: it stands for other atoms; only the SMILES of a fragment may have one (*)"
 
 
 @rdkit_errors()
@@ -151,6 +160,8 @@ def _atom_classes(mol: Chem.Mol, vocabulary: Vocabulary) -> tuple[np.ndarray, np
     for index, atom in enumerate(mol.GetAtoms()):
         symbol, formal = atom.GetSymbol(), atom.GetFormalCharge()
         if symbol not in elements:
+            if reason := placeholder_problem(mol):
+                raise EncodingError(reason)
             raise EncodingError(f"element {symbol} is outside the vocabulary")
         if formal not in charges:
             raise EncodingError(f"charge {formal:+d} is outside the vocabulary")

@@ -63,7 +63,8 @@ def coordinates_problem(mol: Chem.Mol) -> str:
 
 
 def expected_lengths(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
-    """Return (m, 2) the ends of the bonds and (m,) the lengths that radii and orders give them, angstrom."""
+    """Return (m, 2) the ends of the bonds and (m,) the lengths that radii and orders give them, angstrom; those of a
+    dummy atom (``*``, R) are left out, as it has no radius and stands for anything."""
     # matrices, as a loop over RDKit's bonds takes ten times as long
     orders = Chem.GetAdjacencyMatrix(mol, useBO=True, force=True)
     first, second = np.nonzero(np.triu(orders))
@@ -72,8 +73,9 @@ def expected_lengths(mol: Chem.Mol) -> tuple[np.ndarray, np.ndarray]:
     shortening = _SHORTENING[(4.0 * orders[first, second]).astype(np.int64)]
     atom = mol.GetAtomWithIdx
     radii = _radii()[[atom(index).GetAtomicNum() for index in range(mol.GetNumAtoms())]]
-    lengths = np.maximum(radii[first] + radii[second], 0.5) * shortening  # two dummy atoms have no radii
-    return np.stack([first, second], axis=1), lengths
+    lengths = (radii[first] + radii[second]) * shortening
+    known = (radii[first] > 0) & (radii[second] > 0)
+    return np.stack([first, second], axis=1)[known], lengths[known]
 
 
 def _median(values: np.ndarray) -> float:

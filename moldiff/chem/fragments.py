@@ -15,7 +15,7 @@ import numpy as np
 from rdkit import Chem
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import EncodingError, classes_of
+from moldiff.chem.convert import EncodingError, classes_of, placeholder_problem
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.fragment_stereo import AskedStereo, StereoMarks, asked_stereo
 from moldiff.chem.io.records import completed, parse
@@ -196,6 +196,9 @@ def _read(blocks: Sequence[str], source: str) -> Chem.Mol:
         where = f"{source}, record {number}" if len(blocks) > 1 else source
         if record.mol is None:
             raise MoldiffError(f"{where}: {record.reason}")
+        if reason := placeholder_problem(record.mol):
+            told = "in a file, put a hydrogen there, and name the atom beside it with attach_at"
+            raise MoldiffError(f"{where}: {reason}; {told}", argument="attach_at")
         if reason := coordinates_problem(record.mol):
             raise MoldiffError(f"{where}: {reason}; a fragment needs 3D coordinates in angstrom")
         whole = Chem.CombineMols(whole, record.mol) if whole.GetNumAtoms() else Chem.Mol(record.mol)

@@ -7,7 +7,11 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.fragments import MolFragment, cut_fragment
+from moldiff.chem.topology import topology_of
+from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
@@ -93,6 +97,27 @@ def test_isotopes_of_what_is_kept_are_told_of(hydrogens: bool) -> None:
     assert cut(mol, vocabulary=vocabulary, fixed_atoms=[0]).has_isotopes
     assert not cut(mol, vocabulary=vocabulary, fixed_atoms=[3, 4]).has_isotopes
     assert cut(embedded("[13CH3]N"), vocabulary=vocabulary).has_isotopes
+
+
+@pytest.mark.parametrize("smiles", ["*c1ccoc1", "[1*]C(N)C", "**", "CC[*:2]"])
+def test_r_groups_of_a_file_are_told_what_to_write_instead(smiles: str) -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    stars = [atom.GetIdx() for atom in mol.GetAtoms() if not atom.GetAtomicNum()]
+    carbon = Chem.RWMol(mol)
+    for index in stars:
+        carbon.GetAtomWithIdx(index).SetAtomicNum(6)
+        carbon.GetAtomWithIdx(index).SetNoImplicit(True)
+    Chem.SanitizeMol(carbon)
+    assert rdDistGeom.EmbedMolecule(carbon, randomSeed=1) == 0
+    mol.AddConformer(carbon.GetConformer())
+    assert coordinates_problem(mol) == ""
+    for vocabulary in (VOCABULARY, KEKULE, wide_vocabulary(True, False)):
+        with pytest.raises(MoldiffError, match=r"f\.sdf: R group or \*: .*SMILES of a fragment.*attach_at"):
+            cut(mol, vocabulary=vocabulary)
+        with pytest.raises(EncodingError, match=r"^R group or \*: "):
+            encode(mol, vocabulary)
+        with pytest.raises(EncodingError, match=r"^R group or \*: "):
+            topology_of(mol, vocabulary)
 
 
 def test_parts_are_numbered_on() -> None:

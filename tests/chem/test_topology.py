@@ -93,7 +93,7 @@ def test_hydrogens_that_the_input_leaves_out_come_last() -> None:
     ("smiles", "reason"),
     [
         ("C.C", "more than one fragment"),
-        ("CC[Xx]", "element"),
+        ("CC[Xx]", "R group"),
         ("N->[Fe]", "dative bond is outside the vocabulary|DATIVE bond is outside the vocabulary"),
         ("C" * 400, "too large: 1202 atoms"),
     ],
