@@ -18,6 +18,7 @@ from moldiff.errors import MoldiffError, nearest_name
 Choice = TypeVar("Choice", bound=StrEnum)
 
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
+_NAMES = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*(?=,|$)|(?P<plain>[^,]*))(?:,|$)')
 LONGEST_S = 366 * 86_400.0  # a year
 LEAST_MIB, MOST_MIB = 256, 1 << 32
 _MOST_SHOWN = 60  # letters of a value in a message
@@ -65,8 +66,12 @@ def parse_part(text: str) -> Part:
 
 
 def split_names(names: str) -> list[str]:
-    """Return the names of a list with commas."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """Return the names of a list with commas. A name in double quotes may hold commas; two of them in it are one."""
+    found = (
+        match["plain"] if match["quoted"] is None else match["quoted"].replace('""', '"')
+        for match in _NAMES.finditer(names)
+    )
+    return [name.strip() for name in found if name.strip()]
 
 
 def refusal(name: str, expected: str, value: object) -> MoldiffError:

@@ -13,7 +13,9 @@ from moldiff.errors import MoldiffError
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 TAG = "tag:"  # before the name of a data field of a record
-_NAME = rf"\s*(?P<name>{TAG}[^=<>]*[^=<>\s]|[^=<>\s]+)\s*"  # names of data fields may hold blanks
+# The name is all that stands before the last operator: those of columns hold blanks, commas and operators.
+_NAME = r"\s*(?P<name>(?:\S.*)?[^=<>\s])\s*"
+_CHAIN = re.compile(rf"\s*{_NUMBER}\s*[=<>].*", flags=re.ASCII)  # 1<mw<2 is no condition on a number "1<mw"
 _FORMS = re.compile(
     rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
     rf"|<(?P<most_equal>=?)\s*(?P<most>{_NUMBER})\s*|>(?P<least_equal>=?)\s*(?P<least>{_NUMBER})\s*)",
@@ -60,6 +62,9 @@ class Condition:
 def parse_condition(text: str, what: str = "condition") -> Condition:
     """Read ``name=2.5`` (a value), ``name=6..8`` (a range) or ``name<60``, ``name<=60``, ``name>60``, ``name>=60``.
 
+    The name is what stands before the last operator, without the blanks around it; any letters, but none of ``= < >``
+    at its end.
+
     Args:
         text: of a user.
         what: it is called in messages.
@@ -68,7 +73,7 @@ def parse_condition(text: str, what: str = "condition") -> Condition:
         MoldiffError: it is none of these, an empty range, or a number that is too large.
     """
     match = _FORMS.fullmatch(text)
-    if match is None:
+    if match is None or _CHAIN.fullmatch(text):
         raise MoldiffError(f"{what} '{text}': expected name=2.5, name=6..8, name<60 or name>60")
     low, high, most, least = match["low"], match["high"], match["most"], match["least"]
     strict = False

@@ -19,6 +19,7 @@ from moldiff.arguments import (
     seconds,
     seed_number,
     size_range,
+    split_names,
     texts,
     whole_number,
 )
@@ -42,6 +43,24 @@ def test_a_number_or_a_range_of_atoms(text: str, expected: tuple[int, int]) -> N
 def test_other_texts_are_no_range(text: str) -> None:
     with pytest.raises(MoldiffError, match="--n-atoms"):
         parse_range(text, "--n-atoms")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", []),
+        (" a ,b,, c d,", ["a", "b", "c d"]),
+        ('"Bond,type",logp', ["Bond,type", "logp"]),
+        ('logp , "Bond, type" ', ["logp", "Bond, type"]),
+        ('"a ""b"", c"', ['a "b", c']),
+        ('5" pipe,x', ['5" pipe', "x"]),
+        ('"open,x', ['"open', "x"]),
+        ('"a"b,c', ['"a"b', "c"]),
+        ('""', []),
+    ],
+)
+def test_names_with_commas_stand_in_quotes(text: str, names: list[str]) -> None:
+    assert split_names(text) == names
 
 
 def test_values_do_as_well_as_texts() -> None:

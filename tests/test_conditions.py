@@ -28,10 +28,36 @@ def test_what_holds(text: str, inside: list[float], outside: list[float]) -> Non
     assert parse_condition(str(condition)) == condition
 
 
-@pytest.mark.parametrize("text", ["", "mw", "mw=", "<450", "mw<", "mw==2", "mw<nan", "1<mw<2", "mw=4..", "m w<3"])
+@pytest.mark.parametrize(
+    "text", ["", "mw", "mw=", "<450", "mw<", "mw==2", "mw<nan", "1<mw<2", "mw=4..", "mw=<3", " -2 = a = 3"]
+)
 def test_what_is_no_condition(text: str) -> None:
     with pytest.raises(MoldiffError, match=r"where '.*': expected"):
         parse_condition(text, "where")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "limit"),
+    [
+        ("Melting point=150", "Melting point", "=150"),
+        ("  Melting  point  <= 150 ", "Melting  point", "<=150"),
+        ("a b=2", "a b", "=2"),
+        ("a=b=2", "a=b", "=2"),
+        ("a = b = 1 .. 2", "a = b", "=1..2"),
+        ("x<y>=3", "x<y", ">=3"),
+        ("Bond,type>3", "Bond,type", ">3"),
+        ("x..y=1", "x..y", "=1"),
+        ("tag:IC50 nM<100", "tag:IC50 nM", "<100"),
+        ("tag:a=b<1e2", "tag:a=b", "<100"),
+        ("pIC50 (Å)>6", "pIC50 (Å)", ">6"),
+        ("2 theta=3", "2 theta", "=3"),
+        ("mw<=450", "mw", "<=450"),
+    ],
+)
+def test_the_name_is_what_stands_before_the_last_operator(text: str, name: str, limit: str) -> None:
+    condition = parse_condition(text)
+    assert (condition.name, condition.limit) == (name, limit)
+    assert parse_condition(str(condition)) == condition
 
 
 def test_ranges_that_hold_nothing() -> None:

@@ -98,8 +98,10 @@ def _column(name: str, tags: Sequence[str]) -> PropertyColumn:
     if _is_unknown(name, tags):
         everything = [*tags, *PROPERTIES]
         plain = name.removeprefix(TAG).removeprefix(RDKIT)
+        whole = next((tag for tag in tags if "," in tag and plain in map(str.strip, tag.split(","))), "")
+        hint = f""" (if you mean '{whole}', write it in double quotes)""" if whole else nearest_name(plain, everything)
         raise MoldiffError(
-            f"unknown property '{name}'{nearest_name(plain, everything)}; "
+            f"unknown property '{name}'{hint}; "
             f"the files have: {', '.join(tags) or 'no tags'}; RDKit computes: {', '.join(PROPERTIES)}"
         )
     if name.startswith(TAG) or (name in tags and name not in PROPERTIES):

@@ -23,7 +23,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from moldiff.arguments import number, refusal
+from moldiff.arguments import number, refusal, split_names
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
@@ -105,9 +105,10 @@ def _flags(given: tuple[bool, ...], device: torch.device) -> Tensor:
 
 
 def parse_guidance(text: str) -> float | dict[str, float]:
-    """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither."""
+    """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither. What belongs to
+    a name with a comma stands in double quotes: ``"a,b=2",tpsa=1``."""
     scales: dict[str, float] = {}
-    for part in text.split(","):
+    for part in split_names(text) if '"' in text else text.split(","):
         name, equals, scale = part.rpartition("=")
         name = name.strip()
         if not re.fullmatch(r"\s*\d*\.?\d+([eE][-+]?\d+)?\s*", scale, flags=re.ASCII) or bool(name) != bool(equals):

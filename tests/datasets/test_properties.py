@@ -118,3 +118,15 @@ def test_a_constant_is_told_and_a_small_spread_is_none(tmp_path: Path, caplog: p
         "property 'same' counts as constant, 4 to 4 in the training molecules: nothing can be learnt from it"
     ]
     assert 1e-9 < report.statistics.properties["ic50"].std < 1e-8
+
+
+def test_a_name_that_was_cut_at_its_comma_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('smiles,"Bond, type",a=b\n' + "".join(f"{s},{k},{k}\n" for k, s in enumerate(SMILES)))
+    for name in ("Bond", "type"):
+        with pytest.raises(MoldiffError) as caught:
+            prepare(path, tmp_path / "out", properties=[name])
+        words = f"unknown property '{name}' (if you mean 'Bond, type', write it in double quotes); the files have"
+        assert str(caught.value).startswith(words)
+    report = prepare(path, tmp_path / "out", properties=["Bond, type", "a=b"])
+    assert list(report.statistics.properties) == ["Bond, type", "a=b"]

@@ -209,6 +209,8 @@ def test_evaluations_count_every_call(
         ("1e1", 10.0),
         ("logp=2,tpsa=1", {"logp": 2.0, "tpsa": 1.0}),
         ("logp = 2", {"logp": 2.0}),
+        ('"Bond,type=2",a b=1', {"Bond,type": 2.0, "a b": 1.0}),
+        ("a=b=3", {"a=b": 3.0}),
     ],
 )
 def test_scales_as_users_write_them(text: str, value: object) -> None:

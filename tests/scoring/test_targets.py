@@ -64,6 +64,16 @@ def test_a_property_that_the_model_was_not_trained_for_is_unknown() -> None:
         check_targets(read_targets(["gfn2_gap_eV=2"]), ["logp"], KNOWN)
 
 
+@pytest.mark.parametrize("name", ["a b", "a=b", "Bond,type", "x..y", "x<y"])
+def test_any_name_of_a_column_can_be_asked_for(name: str) -> None:
+    (target,) = wanted = read_targets([f"{name} = 1..2"])
+    assert (target.name, target.low, target.high, target.text) == (name, 1.0, 2.0, "=1..2")
+    assert read_targets({name: "1..2"}) == read_targets({name: "=1..2"}) == wanted
+    check_targets(wanted, [name], {name: KNOWN["logp"]})
+    with pytest.raises(MoldiffError, match=r"knows no property 'A b.?' \(did you mean 'a b'\?\)"):
+        check_targets(read_targets(["A bc=2"]), ["a b"], {"a b": KNOWN["logp"]})
+
+
 def test_two_targets_of_a_property() -> None:
     with pytest.raises(MoldiffError, match=r"'logp' has two targets; write a range as logp=1\.\.3"):
         check_targets(read_targets(["logp>1", "logp<3"]), ["logp"], KNOWN)
