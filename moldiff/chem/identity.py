@@ -55,6 +55,24 @@ def inchikey_block(mol: Chem.Mol) -> str:
     return key[:14]
 
 
+def parent_block(mol: Chem.Mol) -> str:
+    """Return the InChIKey block of a sanitised molecule, which charges and mobile hydrogens leave alone; of several
+    fragments that of the one with the most heavy atoms, so that a salt has that of its parent. Where InChI refuses, it
+    is the canonical SMILES."""
+    parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
+    if len(parts) < 2:
+        return _block_or_smiles(mol)
+    most = max(part.GetNumHeavyAtoms() for part in parts)
+    return min(_block_or_smiles(part) for part in parts if part.GetNumHeavyAtoms() == most)
+
+
+def _block_or_smiles(mol: Chem.Mol) -> str:
+    try:
+        return inchikey_block(mol)
+    except ValueError:
+        return canonical_smiles(mol, stereo=False)  # as good a key; only InChI's view of tautomers is lost
+
+
 def inchikey(mol: Chem.Mol) -> str:
     """Return the standard InChIKey, 27 letters: connectivity with mobile hydrogens, stereo, isotopes, charge.
 

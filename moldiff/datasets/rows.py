@@ -12,11 +12,11 @@ import numpy as np
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode, parts_problem
 from moldiff.chem.descriptors.rdkit_descriptors import compute
-from moldiff.chem.identity import canonical_smiles, text_key
+from moldiff.chem.identity import canonical_smiles, parent_block, text_key
 from moldiff.chem.io.records import Record, completed, embed
 from moldiff.chem.sanitize import sanitize_reason
 from moldiff.datasets.layout import POSITION_LIMIT, POSITION_UNIT, SPLITS, Arrays
-from moldiff.datasets.splits import block_of, split_of
+from moldiff.datasets.splits import split_of
 from moldiff.datasets.statistics import LARGEST
 from moldiff.foreign_text import number_in
 from moldiff.vocabulary import BOND_ORDERS, ELEMENTS, Vocabulary
@@ -134,7 +134,7 @@ def make_row(record: Record, options: RowOptions) -> Row:
         positions=positions,
         arrays=arrays,
         properties=_properties(mol, record.tags, options),
-        split=SPLITS.index(split_of(block_of(mol))),
+        split=SPLITS.index(split_of(parent_block(mol))),
         keys=(text_key(smiles), text_key(canonical_smiles(mol, stereo=True))),
     )
 

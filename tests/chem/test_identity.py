@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 from moldiff.chem.filters.validity import mark_duplicates
-from moldiff.chem.identity import canonical_smiles, inchikey_block, text_key
+from moldiff.chem.identity import canonical_smiles, inchikey_block, parent_block, text_key
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
 from moldiff.datasets.splits import split_of
@@ -87,3 +87,38 @@ def test_split_is_fixed_and_90_5_5() -> None:
 
 def test_duplicates_point_to_their_first_occurrence() -> None:
     assert mark_duplicates(["C", "CC", "C", None, None, "C", "CC"]) == [None, None, 0, None, None, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("salt", "parent"),
+    [
+        ("CCO.Cl", "CCO"),
+        ("CC(=O)[O-].[Na+]", "CC(=O)O"),
+        ("[Na+].CC(=O)[O-]", "CC(=O)O"),
+        ("CC[NH3+].[Cl-]", "CCN"),
+        ("Cl.Cl.NCCN", "NCCN"),
+        ("C[N+](C)(C)CCO.[OH-]", "C[N+](C)(C)CCO"),
+        ("O.O.O.c1ccccc1", "c1ccccc1"),
+        ("[Br-].[H][N+]([H])([H])C([H])([H])[H]", "CN"),
+    ],
+)
+def test_a_salt_has_the_block_of_its_parent(salt: str, parent: str) -> None:
+    read = Chem.SmilesParserParams()
+    read.removeHs = False
+    assert parent_block(Chem.MolFromSmiles(salt, read)) == inchikey_block(Chem.MolFromSmiles(parent))
+
+
+def test_of_equal_parts_the_order_does_not_matter() -> None:
+    one, other = (parent_block(Chem.MolFromSmiles(text)) for text in ("CCO.CCN", "CCN.CCO"))
+    assert one == other == min(inchikey_block(Chem.MolFromSmiles(text)) for text in ("CCO", "CCN"))
+
+
+@pytest.mark.parametrize("smiles", ["CCO", "CC(=O)[O-]", "[Na+]", "C[C@H](N)C(=O)O", "[H][H]"])
+def test_a_molecule_of_one_part_goes_by_its_own_block(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    assert parent_block(mol) == inchikey_block(mol)
+
+
+def test_without_a_key_the_smiles_decides() -> None:
+    assert parent_block(Chem.MolFromSmiles("*CC")) == "*CC"
+    assert parent_block(Chem.MolFromSmiles("*CCC.O")) == "*CCC"

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
-from collections.abc import Sequence
 
-import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 from rdkit.Geometry import Point3D
 
 from moldiff.chem.sanitize import MAX_ATOMS, short_message
+from moldiff.chem.side_by_side import contact_radii, side_by_side
 from moldiff.pauses import stood_still
 
 MMFF_ITERATIONS = 1000
 _RDKIT_SEEDS = 1 << 31  # that RDKit tells apart; those from there on begin again
-_CATION = 0.5  # Na+ 1.1, K+ 1.4, Ca2+ 1.2 angstrom, as in crystals; further off, GFN2-xTB finds no state of a salt
-_DIRECTIONS = 48  # from the parts that stand to the next one, of which it takes the one that brings it nearest
 
 
 def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, str]:
@@ -72,8 +68,7 @@ def _embedded_parts(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> s
         elif reason := _embedded(part, seed, timeout_s, begun):
             return reason
     places = side_by_side(
-        [part.GetConformer().GetPositions() for part in parts],
-        [np.array([_radius(atom) for atom in part.GetAtoms()]) for part in parts],
+        [part.GetConformer().GetPositions() for part in parts], [contact_radii(part) for part in parts]
     )
     conformer = Chem.Conformer(mol.GetNumAtoms())
     for indices, positions in zip(atoms, places, strict=True):
@@ -81,58 +76,6 @@ def _embedded_parts(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> s
             conformer.SetAtomPosition(index, Point3D(*point))
     mol.AddConformer(conformer, assignId=True)
     return ""
-
-
-def _radius(atom: Chem.Atom) -> float:
-    """Return the van der Waals radius in angstrom; a cation that is an atom alone has half of its atom's."""
-    radius = float(Chem.GetPeriodicTable().GetRvdw(atom.GetAtomicNum()))
-    return _CATION * radius if atom.GetFormalCharge() > 0 and not atom.GetDegree() else radius
-
-
-def side_by_side(positions: Sequence[np.ndarray], radii: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Return bodies moved, none turned, so that spheres of different bodies touch at most.
-
-    The largest stands first; each further one comes as near to the middle of those that stand as some direction lets
-    it. The same bodies come to the same places.
-
-    Args:
-        positions: (n, 3) centres of the spheres of each body, angstrom.
-        radii: (n,) of each body.
-    """
-    centred = [one - one.mean(axis=0) for one in positions]
-    first, *others = sorted(range(len(centred)), key=lambda number: -len(centred[number]))
-    found = {first: centred[first]}
-    for number in others:
-        standing = np.concatenate(list(found.values()))
-        reach = np.concatenate([radii[other] for other in found])[:, None] + radii[number][None, :]
-        between = (standing - standing.mean(axis=0))[:, None, :] - centred[number][None, :, :]
-        shifts = [_shift(between, reach, direction) for direction in _directions()]
-        # equal but for rounding, as for two ions: the first one
-        best = min(range(len(shifts)), key=lambda place: round(shifts[place], 6))
-        found[number] = centred[number] + standing.mean(axis=0) + shifts[best] * _directions()[best]
-    return [found[number] for number in range(len(centred))]
-
-
-def _shift(between: np.ndarray, reach: np.ndarray, direction: np.ndarray) -> float:
-    """Return how far along a direction a body is moved until none of its spheres cuts one that stands.
-
-    Args:
-        between: (n, m, 3) from each centre of the body to each that stands, while both bodies have one middle.
-        reach: (n, m) distance at which they touch.
-        direction: (3,) of length 1.
-    """
-    along = between @ direction
-    square = along**2 - (between**2).sum(-1) + reach**2  # where it is negative, the two pass each other by
-    return float(np.where(square >= 0, along + np.sqrt(np.maximum(square, 0.0)), 0.0).max(initial=0.0))
-
-
-@functools.cache
-def _directions() -> np.ndarray:
-    """Return (`_DIRECTIONS`, 3) directions, evenly spread over the sphere along a spiral."""
-    height = 1 - (2 * np.arange(_DIRECTIONS) + 1) / _DIRECTIONS
-    angle = np.arange(_DIRECTIONS) * math.pi * (3 - math.sqrt(5))
-    around = np.sqrt(1 - height**2)
-    return np.stack([around * np.cos(angle), around * np.sin(angle), height], axis=1)
 
 
 def _place(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> bool:

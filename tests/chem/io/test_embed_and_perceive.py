@@ -12,7 +12,7 @@ from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.filters.validity import CHEMISTRY, GEOMETRY
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io import embed as module
-from moldiff.chem.io.embed import embed, side_by_side
+from moldiff.chem.io.embed import embed
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.records import read_records
 
@@ -98,18 +98,6 @@ def test_the_limit_is_one_for_all_parts(monkeypatch: pytest.MonkeyPatch) -> None
     assert embed(Chem.MolFromSmiles("O.O.O.O.O.O"), seed=1, timeout_s=5)[1] == (
         "embedding: no conformer found (limit 5 s)"
     )
-
-
-def test_bodies_side_by_side_touch() -> None:
-    """Of two spheres the distance is known; of bodies inside each other none stays there."""
-    two = side_by_side([np.zeros((1, 3)), np.ones((1, 3))], [np.array([1.5]), np.array([2.0])])
-    assert np.linalg.norm(two[0] - two[1]) == pytest.approx(3.5)
-    cage = np.array([[x, y, z] for x in (-4.0, 0.0, 4.0) for y in (-4.0, 0.0, 4.0) for z in (-4.0, 4.0)])
-    bodies = side_by_side([np.zeros((1, 3)), cage, cage + 1.0], [np.ones(1), np.ones(18), np.ones(18)])
-    for first, second in ((0, 1), (0, 2), (1, 2)):
-        gap = np.linalg.norm(bodies[first][:, None] - bodies[second][None], axis=-1).min()
-        assert gap == pytest.approx(2.0) or gap > 2.0
-    assert bodies[1] - bodies[1].mean(axis=0) == pytest.approx(cage - cage.mean(axis=0)), "no body is turned"
 
 
 def test_the_seed_decides() -> None:
