@@ -39,6 +39,7 @@ class BaseRun(ABC):
         folder, model, device, precision, sampler: what the options name, loaded and resolved.
         counts: of all results so far.
         columns: of the CSV.
+        measured_columns: those of numbers that were measured for targets.
         guide: a property network that takes part.
         tag_names: of the data fields of input files, which are carried on.
         inputs: files that it begins with.
@@ -49,6 +50,7 @@ class BaseRun(ABC):
     task: ClassVar[str]
     own_options: ClassVar[frozenset[str]] = frozenset()  # that a single draw depends on here, see `key_of`
     columns: tuple[str, ...]
+    measured_columns: frozenset[str] = frozenset()
     guide: PropertyGuide | None = None
     tag_names: tuple[str, ...] = ()
     inputs: tuple[Path, ...] = ()

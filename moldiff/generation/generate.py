@@ -86,10 +86,10 @@ def generate(
 
     Each molecule carries its row of ``result.table`` as properties, among them ``draw`` (its number), ``moldiff_id``
     (no other molecule of any run has it), ``status`` and ``decoding``, and for each target ``target_<name>`` (the value
-    that its draw was conditioned on),
-    ``<name>`` as measured and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a
-    function of the model, its number and the other arguments, not of n or the batch size. Ranges, lists and scales may
-    be texts as on the command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
+    that its draw was conditioned on), ``<name>`` as measured (``measured_<name>`` where another column has that name)
+    and ``error_<name>`` (of a range or bound, how far outside it lies, negative below). It is a function of the model,
+    its number and the other arguments, not of n or the batch size. Ranges, lists and scales may be texts as on the
+    command line: "15..22", "C,N,O,H", "logp=2,tpsa=1"; a single target need not be in a list.
 
     Args:
         n: number of draws; with ``until`` the number of molecules that are as wanted.

@@ -16,13 +16,21 @@ import torch
 
 from moldiff.arrays import RawSample
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
+from moldiff.chem.descriptors.rdkit_descriptors import REPORTED
 from moldiff.choices import TargetMethod, Until
 from moldiff.evaluation.rarity import tables_for
 from moldiff.files import sha256_of
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.mcmc import MOVED, TargetChains
-from moldiff.generation.molecule_result import COLUMNS, Gate, MoleculeResult, assess_all, with_measurements
+from moldiff.generation.molecule_result import (
+    COLUMNS,
+    RESERVED,
+    Gate,
+    MoleculeResult,
+    assess_all,
+    with_measurements,
+)
 from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
@@ -105,7 +113,13 @@ class GenerateRun(Run):
         self.target_method = self._target_method()
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))
         own = (*own, MOVED) if self.target_method is TargetMethod.MCMC else own
-        self.columns = (*COLUMNS, *own, *self.steering.tracker.columns)
+        tracker = self.steering.tracker
+        tracker.taken = RESERVED | set(own)
+        self.columns = (*COLUMNS, *own, *tracker.columns)
+        self.measured_columns = frozenset(tracker.measured.values()) - frozenset(REPORTED)
+        for name, column in tracker.measured.items():
+            if name != column:
+                logger.info("what is measured of %s stands in the column %s", name, column)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
 

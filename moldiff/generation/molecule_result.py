@@ -23,7 +23,7 @@ from moldiff.chem.io.outputs import cell
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.io.tags import apart
 from moldiff.chem.sanitize import error_reason
-from moldiff.generation.decoding.confidence import Confidence, confidence
+from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.decoding.hydrogens import HYDROGENS
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
@@ -60,6 +60,10 @@ TEXTS = frozenset(
     }
 )  # fmt: skip
 """Columns of whole numbers and of texts; the others are numbers."""
+
+SEED_TAG, MODEL_TAG = "moldiff_seed", "moldiff_model"
+RESERVED = frozenset({*COLUMNS, SCORE_COLUMN, SEED_TAG, MODEL_TAG, TYPE_TAG, BOND_TAG}) - frozenset(REPORTED)
+"""Columns and data fields that any run may have of its own."""
 
 CHUNK = 8  # draws that are sent to a worker at once
 
@@ -188,7 +192,7 @@ class MoleculeResult:
         atom; None if there is no molecule that a file can hold."""
         if self.mol is None:
             return None
-        tags = {"moldiff_id": self.id, "moldiff_seed": str(seed), "moldiff_model": model}
+        tags = {"moldiff_id": self.id, SEED_TAG: str(seed), MODEL_TAG: model}
         tags |= {name: str(value) for name, value in row.items() if name not in tags and value != ""}
         if confidence and self.confidence is not None:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())

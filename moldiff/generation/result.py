@@ -12,7 +12,7 @@ from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.chem.draw import gallery_html
 from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
-from moldiff.generation.molecule_result import INTEGERS, MoleculeResult, rounded
+from moldiff.generation.molecule_result import MoleculeResult, rounded
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid, warn_of_shortfall
 from moldiff.generation.writer import ResultSheet, write_results
@@ -68,9 +68,8 @@ class Result(Sequence["Mol"]):
         """A row for each draw, with the columns of the CSV; numbers are numbers, with six digits."""
         sheet = ResultSheet(self._run)
         rows = [dict(zip(sheet.headings, sheet.cells(result), strict=True)) for result in self._results]
-        texts = frozenset(sheet.texts)
         return data_frame(
-            sheet.headings, rows, whole=INTEGERS, texts=texts, number=lambda value: rounded(float(str(value)))
+            sheet.headings, rows, whole=sheet.whole, texts=sheet.texts, number=lambda value: rounded(float(str(value)))
         )
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -13,6 +13,7 @@ import numpy as np
 from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.chem.io.tags import MEASURED, apart
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
@@ -90,6 +91,8 @@ class TargetTracker:
         estimators: of properties without a calculator, by name.
         calculators: of properties that only this run can tell, by name.
         errors: of the estimators on held-out molecules, mean and absolute, by name, as far as they are known.
+        taken: columns of the run beside those of the targets; a measured property of such a name is called
+            ``measured_<name>`` there.
         met: draws so far that meet every target.
     """
 
@@ -100,6 +103,7 @@ class TargetTracker:
     estimators: Mapping[str, Estimator] = field(default_factory=dict)
     calculators: Mapping[str, Calculator] = field(default_factory=dict)
     errors: Mapping[str, float] = field(default_factory=dict)
+    taken: Collection[str] = ()
     met: int = 0
     _draws: int = 0
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
@@ -108,15 +112,24 @@ class TargetTracker:
     @property
     def columns(self) -> tuple[str, ...]:
         """Columns of the CSV beside the usual ones."""
+        measured = self.measured
         return tuple(
             column
             for target in self.targets
             for column in (
                 f"target_{target.name}",
-                *([] if target.name in REPORTED else [target.name]),
+                *([] if target.name in REPORTED else [measured[target.name]]),
                 f"error_{target.name}",
             )
         )
+
+    @property
+    def measured(self) -> dict[str, str]:
+        """Property with a target -> column of what was measured of it; those that every run reports have one anyway."""
+        names = [target.name for target in self.targets]
+        ours = {f"{kind}_{name}" for kind in ("target", "error") for name in names}
+        others = apart([name for name in names if name not in REPORTED], {*self.taken, *REPORTED, *ours}, MEASURED)
+        return {name: others.get(name, name) for name in names}
 
     def measure(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
         """Return a result with target, measured value and error of each property.
@@ -129,7 +142,7 @@ class TargetTracker:
             result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
-        values = self._values(result, self.known)
+        values, columns = self._values(result, self.known), self.measured
         found: dict[str, float] = {}
         for target in self.targets:
             value = values.get(target.name, math.nan)
@@ -140,7 +153,7 @@ class TargetTracker:
             if math.isfinite(wanted):
                 found[f"target_{target.name}"] = wanted
             if math.isfinite(value):
-                found |= {target.name: value, f"error_{target.name}": value - target.nearest(value)}
+                found |= {columns[target.name]: value, f"error_{target.name}": value - target.nearest(value)}
         return replace(result, targets=found)
 
     @property
@@ -168,8 +181,9 @@ class TargetTracker:
         """
         self._draws += 1
         self.met += sound and not self.missed(result)
+        columns = self.measured
         for target in self.targets if sound else ():
-            value = result.targets.get(target.name)
+            value = result.targets.get(columns[target.name])
             if value is None:
                 continue
             low, high = target.band(self.statistics[target.name].std)
@@ -180,9 +194,10 @@ class TargetTracker:
     def missed(self, result: MoleculeResult) -> str:
         """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.
         What was not measured is missed."""
+        columns = self.measured
         for target in self.targets:
             low, high = target.band(self.statistics[target.name].std)
-            value = result.targets.get(target.name, math.nan)
+            value = result.targets.get(columns[target.name], math.nan)
             if not low <= value <= high:
                 told = f"{value:.6g}" if math.isfinite(value) else "not known"
                 return f"{target.name}: {told}, must be in {low:.6g}..{high:.6g}"

@@ -87,7 +87,11 @@ class ResultSheet:
         self._run, self._confidence = run, confidence
         self._carried = apart(run.tag_names, run.columns)
         self.headings = (*run.columns, *self._carried.values())
-        self.texts, self.whole = TEXTS | set(self._carried.values()), INTEGERS
+        # what is measured is a number, whatever else has such a name in runs of another kind
+        self.texts, self.whole = (
+            (TEXTS - run.measured_columns) | set(self._carried.values()),
+            INTEGERS - run.measured_columns,
+        )
 
     def cells(self, result: MoleculeResult) -> list[object]:
         """Return the cells of a draw's row."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
+from moldiff.chem.io.tags import apart
 from moldiff.durations import duration
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
@@ -24,6 +25,12 @@ from moldiff.training.validation import Validated
 logger = logging.getLogger(__name__)
 
 TRAINING_COLUMNS = ("step", "seconds", "learning_rate", "gradient_norm", "molecules_per_second")
+
+
+def loss_columns(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the columns of losses in the training log: their names, with ``loss_`` before one that another column
+    has."""
+    return tuple(apart(names, TRAINING_COLUMNS, "loss_").values())
 
 
 class CsvLog:

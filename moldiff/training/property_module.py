@@ -17,6 +17,7 @@ from moldiff.diffusion.property_likelihood import log_density
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
 from moldiff.randomness import training_counter
+from moldiff.training.callbacks import loss_columns
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.step_graphs import Kind, StepInputs
 from moldiff.training.validation import BINS, logged, noised_rows
@@ -33,7 +34,9 @@ class PropertyTask(TrainingTask):
     def __init__(
         self, model: PropertyModel, config: PropertyTrainConfig, arrays: DeviceArrays, plan: BatchPlan, first_step: int
     ) -> None:
-        super().__init__(model.predictor, model.schedule, config, arrays, plan, first_step, model.properties)
+        super().__init__(
+            model.predictor, model.schedule, config, arrays, plan, first_step, loss_columns(model.properties)
+        )
         self.model = replace(model, diffusion=model.diffusion.to(arrays.device))
 
     def inputs(self, step: int) -> StepInputs:

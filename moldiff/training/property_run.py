@@ -19,7 +19,7 @@ from moldiff.models.loaded import load_model
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import CONDITION_ROWS
 from moldiff.training.base_run import Run
-from moldiff.training.callbacks import read_log
+from moldiff.training.callbacks import loss_columns, read_log
 from moldiff.training.card import property_card
 from moldiff.training.checkpoint import TrainingState
 from moldiff.training.lightning_module import TrainingTask
@@ -40,7 +40,7 @@ class PropertyRun(Run):
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         self.guided = load_model(config.guided_model, device="cpu", precision="float32")
-        self.loss_names = config.properties
+        self.loss_names = loss_columns(config.properties)
         super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> PropertyModel:
@@ -86,7 +86,7 @@ class PropertyRun(Run):
 
     def _plot(self) -> None:
         output = self.config.output
-        plot_training(read_log(output / "metrics.csv"), output / "metrics.png", self.model.properties, "linear")
+        plot_training(read_log(output / "metrics.csv"), output / "metrics.png", self.loss_names, "linear")
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
     def _provenance(self, step: int) -> dict[str, Any]:

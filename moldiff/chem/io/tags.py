@@ -1,17 +1,26 @@
-"""Data fields of the input (SDF tags, other columns of a table) beside names of our own."""
+"""Names that others give (SDF tags, columns, properties) beside names of our own."""
 
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+MEASURED = "measured_"
+"""Before the name of a property that has the name of another column."""
 
-def apart(tags: Iterable[str], taken: Container[str]) -> dict[str, str]:
-    """Return data field -> the name that it is carried on under: its own, with ``input_`` before it as long as that
-    name is taken."""
+
+def apart(names: Iterable[str], taken: Container[str], prefix: str = "input_") -> dict[str, str]:
+    """Return name -> the name that it is carried on under: its own, with a prefix before it as long as that name is
+    taken, by ours or by one before it.
+
+    Args:
+        names: in their order.
+        taken: names of our own.
+        prefix: says whose it is.
+    """
     found: dict[str, str] = {}
-    for tag in tags:
-        name = tag
-        while name in taken or name in found.values():
-            name = f"input_{name}"
-        found[tag] = name
+    for name in names:
+        own = name
+        while own in taken or own in found.values():
+            own = f"{prefix}{own}"
+        found[name] = own
     return found
