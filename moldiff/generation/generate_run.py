@@ -119,7 +119,7 @@ class GenerateRun(Run):
         self.measured_columns = frozenset(tracker.measured.values()) - frozenset(REPORTED)
         for name, column in tracker.measured.items():
             if name != column:
-                logger.info("what is measured of %s stands in the column %s", name, column)
+                logger.info("what is measured of '%s' stands in the column %s", name, column)
         self.tells_results = options.goal is not None
         self.unit = "molecules" if options.goal is None else GOALS[options.goal]
 

@@ -14,6 +14,7 @@ from rdkit import Chem
 import moldiff
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED
 from moldiff.datasets.prepare import prepare
+from moldiff.datasets.prepared import PreparedDataset
 from moldiff.training.train import train
 
 SMILES = ["CCO", "CC=O", "CNC", "CCC", "CCN", "CCCO", "CCCC", "CC(C)C", "OCCO", "NCC=O", "CC#N", "C1CC1", "COC", "CCOC"]
@@ -69,8 +70,9 @@ def test_a_measured_property_has_a_column_of_its_own(
     targets = [f"{name}=2" for name in NAMES] + ["logp=1"]
     out = tmp_path / "m.sdf"
     asked = [part for text in targets[:-1] for part in ("--target", text)]
-    run("generate", "-n", "3", "-o", out, "--model", named_model, *asked, "--target-method", "condition",
+    told_by = run("generate", "-n", "3", "-o", out, "--model", named_model, *asked, "--target-method", "condition",
         "--keep-invalid", "--evaluations", "3")  # fmt: skip
+    assert "what is measured of 'n_atoms' stands in the column measured_n_atoms" in told_by.err
     header, *rows = list(csv.reader(out.with_suffix(".csv").open()))
     assert len(set(header)) == len(header)
     assert {len(row) for row in rows} == {len(header)}
@@ -152,3 +154,31 @@ def test_a_property_network_may_learn_what_is_called_as_a_column_of_its_log(data
     assert header[-3:] == ["loss_step", "loss_seconds", "x"]
     assert [row[0] for row in rows] == ["1"]
     assert {len(row) for row in rows} == {len(header)}
+
+
+def test_names_with_commas_stand_in_quotes_and_further_columns_of_a_name_are_told(
+    tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        'smiles,"Bond,type",y,y\n' + "".join(f"{smiles},{k},{k},{2 * k}\n" for k, smiles in enumerate(SMILES))
+    )
+    done = run("data", "prepare", path, "-o", tmp_path / "set", "-p", '"Bond,type", y (2)', "--workers", "1")
+    assert done.status == 0
+    assert "t.csv has more than one column 'y'; further ones are called 'y (2)' and so on" in done.err
+    names = [entry.name for entry in PreparedDataset.open(tmp_path / "set").properties]
+    assert names == ["Bond,type", "y (2)"]
+    run("data", "prepare", path, "-o", tmp_path / "no", "-p", "Bond,type").assert_refused(
+        "unknown property 'Bond' (if you mean 'Bond,type', write it in double quotes)"
+    )
+
+
+def test_values_that_cannot_be_used_are_told_with_what_to_write(tmp_path: Path, run: Callable[..., Any]) -> None:
+    path = tmp_path / "t.csv"
+    values = ["<5", "7%", *map(str, range(len(SMILES) - 2))]
+    path.write_text("smiles,v\n" + "".join(f"{smiles},{value}\n" for smiles, value in zip(SMILES, values, strict=True)))
+    done = run("data", "prepare", path, "-o", tmp_path / "set", "-p", "v", "--workers", "1")
+    assert (
+        "  2 values of v count as unknown, the first: '<5' is no number; a bound is no value; write a number, or leave "
+        "the cell empty\n"
+    ) in done.out
