@@ -48,9 +48,12 @@ def prepare(
         typer.Option("-p", "--properties", help="RDKit's (logp,tpsa,qed,...), tags, columns; or tag:logp."),
     ] = "",
     bonds: Annotated[
-        Bonds, typer.Option(help="Keep an aromatic bond class, or spell rings as single and double.")
-    ] = Bonds.aromatic,
-    hydrogens: Annotated[Hydrogens, typer.Option(help="implicit: heavy atoms only.")] = Hydrogens.explicit,
+        Bonds | None,
+        typer.Option(help="Keep an aromatic bond class (the default), or spell rings as single and double."),
+    ] = None,
+    hydrogens: Annotated[
+        Hydrogens | None, typer.Option(help="explicit, the default, or implicit: heavy atoms only.")
+    ] = None,
     vocabulary_of: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Use this model's elements, charges and bonds, to fine-tune it.")
     ] = None,
@@ -83,8 +86,8 @@ def prepare(
             files,
             out,
             properties=split_names(properties),
-            bonds=bonds.value,
-            hydrogens=hydrogens.value,
+            bonds=None if bonds is None else bonds.value,
+            hydrogens=None if hydrogens is None else hydrogens.value,
             vocabulary=vocabulary,
             fragments=fragments,
             add_hydrogens=add_hydrogens,

@@ -28,6 +28,9 @@ from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
 
+_BONDS = ("aromatic", "kekule")
+_HYDROGENS = ("explicit", "implicit")
+
 WITHOUT_HYDROGENS = "hydrogens without coordinates"  # `kind_of` what `moldiff.chem.convert.encode` says
 
 
@@ -63,8 +66,8 @@ def prepare(
     out: Path | str,
     *,
     properties: Sequence[str] = (),
-    bonds: str = "aromatic",
-    hydrogens: str = "explicit",
+    bonds: str | None = None,
+    hydrogens: str | None = None,
     vocabulary: Vocabulary | None = None,
     fragments: bool = False,
     add_hydrogens: bool = False,
@@ -92,10 +95,10 @@ def prepare(
         out: folder to write.
         properties: what RDKit computes (`moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`), or names of tags or
             columns of the files. Of a name that both have, it is RDKit's; "tag:logp" and "rdkit:logp" say which.
-        bonds: "aromatic" keeps a class for aromatic bonds, "kekule" spells them as single and double.
-        hydrogens: "explicit", or "implicit" for a set of heavy atoms only.
-        vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; overrides ``bonds`` and
-            ``hydrogens``. By default the vocabulary is what the molecules hold.
+        bonds: "aromatic" keeps a class for aromatic bonds (the default), "kekule" spells them as single and double.
+        hydrogens: "explicit" (the default), or "implicit" for a set of heavy atoms only.
+        vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; ``bonds`` and ``hydrogens``
+            are its own then. By default the vocabulary is what the molecules hold.
         fragments: keep molecules of several fragments (salts).
         add_hydrogens: place the hydrogens that records with coordinates leave out (docked poses).
         columns: where tables have their SMILES and names; None = it is found out.
@@ -110,14 +113,15 @@ def prepare(
         MoldiffError: bad arguments, an unreadable file, an unknown property, or no molecule that could be kept.
     """
     out = Path(out)
-    _check_arguments(bonds, hydrogens, workers, timeout_s, seed)
+    _check_arguments(workers, timeout_s, seed)
+    wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
     sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)], columns)
     wanted = property_columns(properties, sources)
     options = RowOptions(
-        vocabulary=vocabulary or wide_vocabulary(bonds == "aromatic", hydrogens == "explicit"),
+        vocabulary=wide,
         tags={column.source: place for place, column in enumerate(wanted) if not column.calculated},
         calculated={column.source: place for place, column in enumerate(wanted) if column.calculated},
         seed=seed,
@@ -156,11 +160,33 @@ def kind_of(reason: str) -> str:
     return re.sub(r"^\d+ | \(.*\)$", "", unquoted)
 
 
-def _check_arguments(bonds: str, hydrogens: str, workers: int, timeout_s: int, seed: int) -> None:
-    if bonds not in ("aromatic", "kekule"):
-        raise MoldiffError(f"bonds must be aromatic or kekule, not '{bonds}'")
-    if hydrogens not in ("explicit", "implicit"):
-        raise MoldiffError(f"hydrogens must be explicit or implicit, not '{hydrogens}'")
+def _wide(bonds: str | None, hydrogens: str | None, vocabulary: Vocabulary | None) -> Vocabulary:
+    """Return the classes that records are read in: all there are, or those of a vocabulary; MoldiffError for a word
+    that is none, or that says something else than the vocabulary."""
+    for name, value, words in (("bonds", bonds, _BONDS), ("hydrogens", hydrogens, _HYDROGENS)):
+        if value not in (None, *words):
+            raise MoldiffError(f"{name} must be {words[0]} or {words[1]}, not '{value}'", argument=name)
+    if vocabulary is None:
+        return wide_vocabulary(bonds != _BONDS[1], hydrogens != _HYDROGENS[1])
+    own = _words_of(vocabulary)
+    for name, value in (("bonds", bonds), ("hydrogens", hydrogens)):
+        if value not in (None, own[name]):
+            raise MoldiffError(
+                f"{name} {value}: the vocabulary that is to be used has {own[name]} ones; leave one of the two out",
+                argument=name,
+            )
+    return vocabulary
+
+
+def _words_of(vocabulary: Vocabulary) -> dict[str, str]:
+    """Return the words for the bonds and the hydrogens of a vocabulary."""
+    return {
+        "bonds": _BONDS[0] if "aromatic" in vocabulary.bonds else _BONDS[1],
+        "hydrogens": _HYDROGENS[0] if vocabulary.explicit_hydrogens else _HYDROGENS[1],
+    }
+
+
+def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
     if workers < 1:
         raise MoldiffError(f"workers must be at least 1, not {workers}")
     seconds(timeout_s, least=1)
@@ -265,8 +291,7 @@ def _describe(
         "properties": list(columns),
         "unusable": {name: [count, first] for name, (count, first) in report.unusable.items()},
         "options": {
-            "bonds": "aromatic" if "aromatic" in options.vocabulary.bonds else "kekule",
-            "hydrogens": "explicit" if options.vocabulary.explicit_hydrogens else "implicit",
+            **_words_of(options.vocabulary),
             "fragments": options.fragments,
             "add_hydrogens": options.add_hydrogens,
             "seed": options.seed,

@@ -54,6 +54,35 @@ def _as_before(config: TrainConfig, before: dict[str, Any]) -> TrainConfig:
     return config.model_copy(update={"init_from": config.init_from or before.get("init_from"), "on_policy": own})
 
 
+def refuse_contradictions(config: TrainConfig, model: MoleculeModel, name: str) -> None:
+    """Raise MoldiffError where a training file states what a model to start from has otherwise; all of it is the
+    model's, and a file that says nothing is right.
+
+    Args:
+        config: the training file.
+        model: to start from.
+        name: of the model, for the message.
+    """
+    told = []
+    for key, own in (("network", model.network_config), ("curve", model.curve_config)):
+        stated = getattr(config, key)
+        told += [
+            f"{key}.{part} is {getattr(own, part)}, not {getattr(stated, part)}"
+            for part in type(stated).model_fields
+            if part in stated.model_fields_set and getattr(stated, part) != getattr(own, part)
+        ]
+    if "conditions" in config.model_fields_set and set(config.conditions) != set(model.conditions):
+        had, asked = (", ".join(names) or "none" for names in (model.conditions, config.conditions))
+        told.append(f"the conditions are {had}, not {asked}")
+    if told:
+        rest = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        raise MoldiffError(
+            f"of the model to start from, {name}, {told[0]}{rest}; network, curve and conditions are the model's: "
+            "leave them out",
+            argument="init_from",
+        )
+
+
 def adapted_sampling(own: SamplingConfig, config: TrainConfig) -> SamplingConfig:
     """Return how a model is sampled that was trained on from another: as the training file states, a student in as
     many evaluations as it learned to draw in, otherwise like the other."""
@@ -95,6 +124,8 @@ class TrainingRun(Run):
     def __init__(self, config: TrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         if state is not None:
             config = _as_before(config, state.config)
+        if config.init_from is None and config.on_policy.share:  # a student starts as its teacher
+            config = config.model_copy(update={"init_from": config.on_policy.teacher})
         super().__init__(config, state, max_seconds)
 
     def _build_model(self) -> MoleculeModel:
@@ -124,13 +155,18 @@ class TrainingRun(Run):
         """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
         model = load_model(name, device="cpu", precision="float32").model
         model.denoiser.requires_grad_(True).train()
+        refuse_contradictions(self.config, model, name)
         for problem in far_outside(model.statistics, self.dataset.statistics, model.conditions):
             logger.warning("%s; %s never saw such molecules, expect to train longer", problem, name)
         statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
         missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
         if missing:
             logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
-        return replace(model, statistics=statistics, sampling=adapted_sampling(model.sampling, self.config))
+        sampling = adapted_sampling(model.sampling, self.config)
+        # what is recorded of the run is what it has, not the defaults of a file that says nothing
+        taken = {"network": model.network_config, "curve": model.curve_config, "conditions": model.conditions}
+        self.config = self.config.model_copy(update={**taken, "sampling": sampling})
+        return replace(model, statistics=statistics, sampling=sampling)
 
     def _names(self) -> tuple[str, ...]:
         return self.model.conditions

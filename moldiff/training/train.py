@@ -33,7 +33,7 @@ def train(
         resume: ``auto`` goes on from the newest checkpoint if there is one; a path goes on from that checkpoint.
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
-            vocabulary and conditions are taken, the file's sections on them are not read.
+            vocabulary and conditions are taken; a file that states another network, curve or conditions is refused.
         teacher: model folder or built-in name that mends own draws, instead of the file's ``on_policy.teacher``; also
             what to start from unless that is given.
         conditions: properties that can be asked for when sampling, instead of the file's.
@@ -68,9 +68,7 @@ def train(
 
 
 def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
-    """Return the configuration with other conditions; MoldiffError where a model brings its own or one stands twice."""
-    if config.init_from is not None:
-        raise MoldiffError(f"the conditions are those of the model to start from, {config.init_from}; leave them out")
+    """Return the configuration with other conditions; MoldiffError where one stands twice."""
     for name in conditions:
         if list(conditions).count(name) > 1:
             raise MoldiffError(f"condition '{name}' is given twice")
@@ -82,7 +80,7 @@ def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
     if not config.on_policy.share:
         raise MoldiffError("a teacher mends own draws, and the config trains on none: set on_policy.share")
     own = config.on_policy.model_copy(update={"teacher": teacher})
-    return config.model_copy(update={"on_policy": own, "init_from": config.init_from or teacher})
+    return config.model_copy(update={"on_policy": own})
 
 
 def parse_duration(text: str) -> float:

@@ -94,6 +94,30 @@ def test_kekule_and_implicit_hydrogens(sample_sdf: Path, sample: PreparedDataset
     assert np.array_equal(heavy.arrays["split"], sample.arrays["split"])
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            {"hydrogens": "implicit"},
+            "hydrogens implicit: the vocabulary that is to be used has explicit ones",
+        ),
+        ({"bonds": "aromatic"}, "bonds aromatic: the vocabulary that is to be used has kekule ones"),
+        ({"bonds": "none"}, "bonds must be aromatic or kekule, not 'none'"),
+        ({"hydrogens": ""}, "hydrogens must be explicit or implicit, not ''"),
+    ],
+)
+def test_words_against_a_vocabulary_are_refused(tmp_path: Path, words: dict[str, str], told: str) -> None:
+    vocabulary = Vocabulary(("H", "C", "N", "O"), (0,), ("none", "single", "double"))
+    with pytest.raises(MoldiffError, match=told):
+        prepare([tmp_path / "not there.sdf"], tmp_path / "out", vocabulary=vocabulary, **words)  # type: ignore[arg-type]
+
+
+def test_words_with_a_vocabulary_may_say_what_it_says(sample_sdf: Path, tmp_path: Path) -> None:
+    heavy = Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
+    report = prepare([sample_sdf], tmp_path / "out", vocabulary=heavy, bonds="aromatic", hydrogens="implicit")
+    assert report.vocabulary == heavy
+
+
 def test_two_workers_write_the_same_bytes(sample_sdf: Path, tmp_path: Path) -> None:
     big = tmp_path / "big.sdf"
     bad = sdf_record("bad", [("C", 0.0, 0.0, 0.0)], [(1, 2, 9)])

@@ -30,10 +30,14 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def training_file(tmp_path: Path, prepared: Path) -> Callable[..., Path]:
-    """Write a training file; keyword arguments replace top-level keys."""
+    """Write a training file; keyword arguments replace top-level keys. With a model to start from, network and
+    conditions are the model's."""
 
     def write(name: str = "run", **changes: object) -> Path:
-        values = {"data": str(prepared), "output": str(tmp_path / name), "conditions": ["logp"], **TINY, **changes}
+        values = {"data": str(prepared), "output": str(tmp_path / name), "conditions": ["logp"], **TINY}
+        if "init_from" in changes:
+            del values["conditions"], values["network"]
+        values |= changes
         path = tmp_path / f"{name}.yaml"
         path.write_text(yaml.safe_dump(values), encoding="utf-8")
         return path

@@ -76,7 +76,7 @@ def test_a_model_that_is_trained_on_keeps_its_scales_and_its_sampling(training_f
         ),
         SHORT,
     )
-    tuned = train(training_file("tuned", conditions=[], sampling={"grid": "karras"}), SHORT, init_from=str(first))
+    tuned = train(training_file("tuned", init_from=str(first), sampling={"grid": "karras"}), SHORT)
     before, after = (load_model(path, device="cpu") for path in (first, tuned))
     assert after.scales == before.scales
     assert after.scales.typical_atoms == 3

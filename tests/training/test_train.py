@@ -220,8 +220,37 @@ def test_conditions_that_cannot_be_had_are_refused(training_file: Write) -> None
         train(training_file(), [], conditions=["qed"])
     with pytest.raises(MoldiffError, match="'logp' is given twice"):
         train(training_file(), [], conditions=["logp", "logp"])
-    with pytest.raises(MoldiffError, match="conditions are those of the model to start from, qm9"):
-        train(training_file(), [], init_from="qm9", conditions=["logp"])
+
+
+def test_what_a_file_states_against_the_model_to_start_from_is_refused(training_file: Write, tmp_path: Path) -> None:
+    base = str(train(training_file("base"), ["training.steps=1", "training.validate_every=1"]))
+    for override, words in (
+        ("network.layers=5", "network.layers is 2, not 5; network, curve and conditions are the model's: leave them"),
+        ("network={layers: 5, heads: 1}", r"network.layers is 2, not 5 \(and 1 more\)"),
+        ("curve.sigma_min=0.02", "curve.sigma_min is 0.01, not 0.02"),
+        ("conditions=[nonsense]", "the conditions are logp, not nonsense"),
+        ("conditions=[]", "the conditions are logp, not none"),
+    ):
+        with pytest.raises(MoldiffError, match=f"of the model to start from, .*base/model, {words}"):
+            train(training_file("tuned"), [override], init_from=base)
+    with pytest.raises(MoldiffError, match="the conditions are logp, not gfn2_gap_eV"):
+        train(training_file("tuned", conditions=["logp"]), [], init_from=base, conditions=["gfn2_gap_eV"])
+    assert not (tmp_path / "tuned").exists()
+
+
+def test_what_begins_with_a_model_is_recorded_as_it_is(training_file: Write, tmp_path: Path) -> None:
+    short = ["training.steps=1", "training.validate_every=1"]
+    base = str(train(training_file("base", sampling={"evaluations": 9}), short))
+    folder = load_model_folder(train(training_file("tuned", init_from=base, curve={"sigma_min": 0.01}), short))
+    recorded = folder.config["training"]["config"]
+    assert recorded["network"] == folder.config["network"]
+    assert recorded["network"]["layers"] == 2
+    assert recorded["curve"] == folder.config["curve"]
+    assert (recorded["conditions"], recorded["sampling"]["evaluations"]) == (["logp"], 9)
+    written = json.loads((tmp_path / "tuned" / "config.json").read_text())
+    assert {key: written[key] for key in ("network", "curve", "conditions", "sampling")} == {
+        key: recorded[key] for key in ("network", "curve", "conditions", "sampling")
+    }
 
 
 def test_an_unknown_condition_names_the_nearest(training_file: Write) -> None:

@@ -399,12 +399,14 @@ def test_what_a_teacher_made_is_turned_back(walked: list[tuple[RawSample, list[T
 def test_a_student_starts_as_its_teacher(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     rates = ["optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
     frozen = ["training.steps=1", *rates, "on_policy.teacher_start=0.3"]
-    student = load_model_folder(train(training_file(data=str(like_qm9)), [*FEW, *frozen], teacher="qm9"))
+    path = training_file(data=str(like_qm9), init_from=None)
+    student = load_model_folder(train(path, [*FEW, *frozen, "on_policy.teacher=qm9"]))
     assert "Distilled: each draw was noised to t = 0.3 and walked down again by qm9" in student.card
     weights, given = student.weights, load_model_folder("qm9").weights
     assert all(torch.allclose(weights[name], value.float(), atol=1e-6) for name, value in given.items())
     again = train(tmp_path / "run.yaml", [*FEW, *frozen, "training.steps=2"], resume="auto")
     assert "walked down again by qm9" in load_model_folder(again).card, "the teacher that it had"
+    train(tmp_path / "run.yaml", [*FEW, *frozen, "training.steps=3"], resume="auto", teacher="qm9")
 
 
 def test_a_teacher_of_another_chemistry_is_refused(
