@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.reading import read_whole
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 _IN_THE_WHEEL = Path(__file__).with_name("configs")
 CONFIGS = _IN_THE_WHEEL if _IN_THE_WHEEL.is_dir() else Path(__file__).parents[1] / "configs"
@@ -43,7 +47,81 @@ def validate(model: type[S], values: dict[str, Any], source: str) -> S:
             raise MoldiffError(f"{source}: unknown key '{location}'{nearest_name(location, known)}") from error
         if problem["type"] == "value_error":  # raised by a section about several of its keys
             raise MoldiffError(f"{source}: {location}: {problem['ctx']['error']}") from error
-        raise MoldiffError(f"{source}: {location}: {problem['msg'].lower()} (got {problem['input']!r})") from error
+        if problem["type"] == "missing":
+            raise MoldiffError(f"{source}: {location} is missing") from error
+        place = _place(model, problem["loc"])
+        # of a value that may be one of two things, what each of them wants
+        wanted = dict.fromkeys(_wanted(one) for one in error.errors() if _place(model, one["loc"]) == place)
+        raise MoldiffError(
+            f"{source}: {place} must be {' or '.join(wanted)}, not {_as_written(problem['input'])}"
+        ) from error
+
+
+_KINDS = {
+    "model_type": "a section with keys below it",
+    "model_attributes_type": "a section with keys below it",
+    "dict_type": "a section with keys below it",
+    "mapping_type": "a section with keys below it",
+    "tuple_type": "a list such as [a, b]",
+    "list_type": "a list such as [a, b]",
+    "path_type": "a path",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""pydantic's kind of a mistake -> what is wanted, in the words of YAML."""
+_BOUNDS = {
+    "greater_than": "above {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "below {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "a list of at least {min_length}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+}
+_MOST_SHOWN = 60  # letters of a value in a message
+
+
+def _wanted(problem: ErrorDetails) -> str:
+    """Return what a value had to be; of a kind of mistake that none of our sections can make, pydantic's words."""
+    if (kind := problem["type"]) in _KINDS:
+        return _KINDS[kind]
+    if kind not in _BOUNDS:
+        return problem["msg"].lower()
+    bounds = problem["ctx"].items()
+    whole = {name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in bounds}
+    return _BOUNDS[kind].format(**whole)
+
+
+def _as_written(value: object) -> str:
+    """Return a value as YAML has it."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(repr(value).split())[:_MOST_SHOWN]
+
+
+def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Return the dotted key of a mistake, without pydantic's names for the alternatives of a value."""
+    parts, section = list[str](), model
+    for number, part in enumerate(location):
+        parts.append(str(part))
+        field = section.model_fields.get(str(part))
+        if field is None:
+            break
+        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            named = get_origin(field.annotation) is Mapping  # its keys are the user's
+            parts += [str(rest) for rest in location[number + 1 :] if named or isinstance(rest, int)]
+            break
+        section = field.annotation
+    return ".".join(parts)
 
 
 def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:

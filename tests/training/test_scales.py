@@ -102,7 +102,7 @@ def test_a_student_is_sampled_in_as_many_evaluations_as_it_learned_to_draw_in() 
 
 
 def test_an_unknown_sampler_is_refused_before_the_training(training_file: Write) -> None:
-    with pytest.raises(MoldiffError, match=r"sampling.sampler: input should be 'ddpm', .*'ddpn'"):
+    with pytest.raises(MoldiffError, match=r"sampling.sampler must be 'ddpm', .*'ddpn'"):
         train(training_file(sampling={"sampler": "ddpn"}), SHORT)
-    with pytest.raises(MoldiffError, match=r"sampling.conformers.grid: input should be 'uniform', .*'even'"):
+    with pytest.raises(MoldiffError, match=r"sampling.conformers.grid must be 'uniform', .*'even'"):
         train(training_file(sampling={"conformers": {"grid": "even"}}), SHORT)
