@@ -6,11 +6,13 @@ raise MoldiffError in one line that names the option or argument.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
+from pathlib import Path
 from typing import TypeVar
 
 from moldiff.errors import MoldiffError, nearest_name
@@ -162,6 +164,13 @@ def size_range(value: object, name: str) -> tuple[int, int] | None:
     if len(ends) != 2 or any(isinstance(end, bool) or not isinstance(end, Integral) for end in ends):
         raise refusal(name, expected, value)
     return int(ends[0]), int(ends[1])
+
+
+def path(value: object, name: str) -> Path:
+    """Return an argument that is a path, or a text that is one."""
+    if not isinstance(value, str | os.PathLike) or not str(value) or not isinstance(found := os.fspath(value), str):
+        raise refusal(name, "a path or a text", value)
+    return Path(found)
 
 
 def name_list(value: object, name: str) -> tuple[str, ...]:

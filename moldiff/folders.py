@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,18 @@ def refuse_folder(out: Path, ours: Ours, overwrite: bool) -> None:
             raise MoldiffError(f"{out} exists and is not {ours.what}; it is not replaced, choose another name")
     except OSError as error:
         raise MoldiffError(f"{str(out)[:100]} cannot be written: {error.strerror or error}") from error
+
+
+def refuse_other_kinds(out: Path, kinds: Iterable[Ours]) -> None:
+    """Raise MoldiffError if a folder that work is to write into is one of ours that holds something else.
+
+    Args:
+        out: the folder, which need not be there.
+        kinds: that it must not be.
+    """
+    for ours in kinds:
+        if (standing(out) / ours.mark).is_file():
+            raise MoldiffError(f"{out} is {ours.what}; it is not written into, choose another output", argument="out")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -105,7 +106,7 @@ def prepare(
         echo(f"  {count} dropped: {reason}")
     for name, (count, first) in report.unusable.items():
         echo(f"  {count} values of {name} count as unknown, the first: {what_to_write(first)}")
-    echo(f"written to {out}; 'moldiff data info {out}' shows it")
+    echo(f"written to {out}; to see it: moldiff data info {shlex.quote(str(out))}")
 
 
 class Relaxation(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -254,7 +255,7 @@ def merge(
 def _show(done: Screening | None, folder: Path, shard: str | None) -> None:
     """Print the funnel of a run, or that a part is done."""
     if done is None:
-        echo(f"part {shard} of {folder} is done; when all are: moldiff screen merge {folder}")
+        echo(f"part {shard} of {folder} is done; when all are: moldiff screen merge {shlex.quote(str(folder))}")
         return
     for line in done.lines():
         echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -54,4 +55,4 @@ def train(
     if not is_first_process():
         return  # of several, one says so, and it has saved before
     option = "--property-model" if load_model_folder(folder).kind == PROPERTY else "--model"
-    echo(f"model written to {folder}; 'moldiff generate {option} {folder}' uses it")
+    echo(f"model written to {folder}; to use it: moldiff generate {option} {shlex.quote(str(folder))}")

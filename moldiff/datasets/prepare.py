@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from moldiff.arguments import seconds, seed_number
+from moldiff.arguments import check_flag, name_list, path, refusal, seconds, seed_number, whole_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -65,7 +65,7 @@ def prepare(
     files: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
-    properties: Sequence[str] = (),
+    properties: Sequence[str] | str = (),
     bonds: str | None = None,
     hydrogens: str | None = None,
     vocabulary: Vocabulary | None = None,
@@ -93,8 +93,9 @@ def prepare(
     Args:
         files: one, or any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
         out: folder to write.
-        properties: what RDKit computes (`moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`), or names of tags or
-            columns of the files. Of a name that both have, it is RDKit's; "tag:logp" and "rdkit:logp" say which.
+        properties: a list, or a text with commas: what RDKit computes
+            (`moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`), or names of tags or columns of the files. Of a
+            name that both have, it is RDKit's; "tag:logp" and "rdkit:logp" say which.
         bonds: "aromatic" keeps a class for aromatic bonds (the default), "kekule" spells them as single and double.
         hydrogens: "explicit" (the default), or "implicit" for a set of heavy atoms only.
         vocabulary: use the classes of this (a model's) vocabulary and drop what is outside; ``bonds`` and ``hydrogens``
@@ -112,13 +113,19 @@ def prepare(
     Raises:
         MoldiffError: bad arguments, an unreadable file, an unknown property, or no molecule that could be kept.
     """
-    out = Path(out)
+    out, properties = path(out, "out"), name_list(properties, "properties")
     _check_arguments(workers, timeout_s, seed)
+    for name, flag in (
+        ("fragments", fragments), ("add_hydrogens", add_hydrogens), ("isolated", isolated), ("overwrite", overwrite)
+    ):  # fmt: skip
+        check_flag(flag, name)
+    if columns is not None and not isinstance(columns, Columns):
+        raise refusal("columns", "a moldiff.chem.io.tables.Columns", columns)
     wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources([Path(file) for file in ([files] if isinstance(files, str | Path) else files)], columns)
+    sources = find_sources([path(file, "files") for file in _listed(files)], columns)
     wanted = property_columns(properties, sources)
     options = RowOptions(
         vocabulary=wide,
@@ -166,6 +173,8 @@ def _wide(bonds: str | None, hydrogens: str | None, vocabulary: Vocabulary | Non
     for name, value, words in (("bonds", bonds, _BONDS), ("hydrogens", hydrogens, _HYDROGENS)):
         if value not in (None, *words):
             raise MoldiffError(f"{name} must be {words[0]} or {words[1]}, not '{value}'", argument=name)
+    if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
+        raise refusal("vocabulary", "a moldiff.vocabulary.Vocabulary, such as `vocabulary_of_model` gives,", vocabulary)
     if vocabulary is None:
         return wide_vocabulary(bonds != _BONDS[1], hydrogens != _HYDROGENS[1])
     own = _words_of(vocabulary)
@@ -186,10 +195,20 @@ def _words_of(vocabulary: Vocabulary) -> dict[str, str]:
     }
 
 
+def _listed(files: Sequence[Path | str] | Path | str) -> list[Path | str]:
+    """Return the files of a list; a single one is a list of one."""
+    if isinstance(files, str | Path):
+        return [files]
+    if not isinstance(files, Iterable):
+        raise refusal("files", "a path or a list of paths", files)
+    return list(files)
+
+
 def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
-    if workers < 1:
+    if whole_number(workers, "workers") < 1:
         raise MoldiffError(f"workers must be at least 1, not {workers}")
     seconds(timeout_s, least=1)
+    whole_number(timeout_s, "timeout_s")
     seed_number(seed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,7 +79,7 @@ class MoleculeModel:
         if folder.kind != DENOISER:
             raise MoldiffError(
                 f"{folder.path} is a {folder.kind} network, which generates no molecules; it guides a model that does: "
-                f"property_model {folder.path}",
+                f"property_model {shlex.quote(str(folder.path))}",
                 argument="property_model",
             )
         said = described(folder, NetworkConfig, "conditions")

@@ -121,8 +121,6 @@ class Run(ABC):
         self.config, self.state, self.max_seconds = config, state, max_seconds
         self.device = resolve_device(training.device)
         check_processes(training, self.device)
-        if training.threads:
-            torch.set_num_threads(training.threads)
         self.dataset = PreparedDataset.open(config.data)
         self.continued = of_data(self.kind, self.dataset)
         if state is not None:

@@ -1,4 +1,4 @@
-"""What a run goes on with: the data, classes, properties, network and noise that a checkpoint's weights belong to.
+"""Data, classes, properties, network and noise that a checkpoint's weights belong to: a run goes on with the same.
 
 Weights and moments say nothing by themselves: with other classes a row that was fluorine is chlorine. So a checkpoint
 records what it was made with, under names that a user knows, and a run that has something else is refused. Pace, rates,

@@ -31,6 +31,7 @@ from moldiff.training.on_policy.states import OnPolicyData
 from moldiff.training.plots import plot_training, plot_validation
 from moldiff.training.references import all_references, sampling_references
 from moldiff.training.scales import with_scales
+from moldiff.training.session import seed_weights
 from moldiff.training.validation import ValidationLoss, validate_denoiser
 
 logger = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class TrainingRun(Run):
 
     def _build_model(self) -> MoleculeModel:
         """Return the model with fresh weights, or with those of ``init_from``."""
-        torch.manual_seed(self.config.training.seed)
+        seed_weights(self.config.training.seed)
         if self.config.init_from is not None:
             return self._adapted_model(self.config.init_from)
         statistics = self.dataset.statistics

@@ -27,6 +27,7 @@ from moldiff.training.plots import plot_property_validation, plot_training
 from moldiff.training.property_module import PropertyErrors, PropertyTask, validate_predictor
 from moldiff.training.references import condition_rows
 from moldiff.training.scales import with_scales
+from moldiff.training.session import seed_weights
 
 
 class PropertyRun(Run):
@@ -45,7 +46,7 @@ class PropertyRun(Run):
 
     def _build_model(self) -> PropertyModel:
         """Return a network with fresh weights; MoldiffError for a property that the data lacks or does not know."""
-        torch.manual_seed(self.config.training.seed)
+        seed_weights(self.config.training.seed)
         known, names = self.dataset.property_names, self.config.properties
         for place, name in enumerate(names):
             if name not in known:

@@ -6,48 +6,73 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from moldiff.arguments import check_text, name_list, path, texts
 from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
+from moldiff.datasets import layout
+from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
+from moldiff.evaluation import write_report
 from moldiff.files import refuse_existing
+from moldiff.folders import Ours, refuse_other_kinds
+from moldiff.models import folder as model_folder
+from moldiff.training import checkpoint
 from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
+from moldiff.training.session import own_settings
+
+_OTHERS = (
+    layout.OURS, model_folder.OURS, checkpoint.OURS, write_report.OURS,
+    Ours("a screening run", "plan.json", ()),
+)  # fmt: skip
+"""Folders of ours that a run is never written into."""
 
 
+@whatever_the_default
 def train(
-    config_path: Path,
-    overrides: list[str],
+    config_path: Path | str,
+    overrides: Sequence[str] | str = (),
     *,
-    resume: str | None = None,
+    resume: Path | str | None = None,
     max_time: str | None = None,
-    init_from: str | None = None,
-    teacher: str | None = None,
-    conditions: Sequence[str] = (),
-    out: Path | None = None,
+    init_from: Path | str | None = None,
+    teacher: Path | str | None = None,
+    conditions: Sequence[str] | str = (),
+    out: Path | str | None = None,
 ) -> Path:
     """Train a model and write it to ``<output>/model``.
 
+    What a session has set of PyTorch (number type, threads, random numbers) is as before when this returns.
+
     Args:
         config_path: YAML file, see `moldiff.config.TrainConfig`, and for a property network `PropertyTrainConfig`.
-        overrides: ``key=value`` with dotted keys.
+        overrides: ``key=value`` with dotted keys, one or several.
         resume: ``auto`` goes on from the newest checkpoint if there is one; a path goes on from that checkpoint.
         max_time: stop in time, ``HH:MM:SS``; the checkpoint and the model are saved.
         init_from: model folder or built-in name to start from, instead of the file's: its weights, network, noise,
             vocabulary and conditions are taken; a file that states another network, curve or conditions is refused.
         teacher: model folder or built-in name that mends own draws, instead of the file's ``on_policy.teacher``; also
             what to start from unless that is given.
-        conditions: properties that can be asked for when sampling, instead of the file's.
+        conditions: properties that can be asked for when sampling, instead of the file's: a list, or a text with
+            commas.
         out: output folder, instead of the file's.
 
     Returns:
         The model folder.
 
     Raises:
-        MoldiffError: anything wrong with the files, a non-finite loss, a full disk.
+        MoldiffError: anything wrong with the arguments or the files, a non-finite loss, a full disk.
     """
-    config = load_training(config_path, overrides)
+    config_path, overrides = path(config_path, "config_path"), texts(overrides, "overrides")
+    conditions = name_list(conditions, "conditions")
+    resume, init_from, teacher = (
+        None if value is None else str(path(value, name))
+        for name, value in (("resume", resume), ("init_from", init_from), ("teacher", teacher))
+    )
+    seconds = None if max_time is None else parse_duration(max_time)
+    config = load_training(config_path, list(overrides))
     if out is not None:
-        config = config.model_copy(update={"output": out})
+        config = config.model_copy(update={"output": path(out, "out")})
     if isinstance(config, PropertyTrainConfig) and (init_from is not None or teacher is not None or conditions):
         raise MoldiffError(
             "a property network starts from nothing, its file names the properties: init_from, teacher and "
@@ -60,11 +85,11 @@ def train(
         config = config.model_copy(update={"init_from": init_from})
     if conditions and isinstance(config, TrainConfig):
         config = _with_conditions(config, conditions)
-    seconds = None if max_time is None else parse_duration(max_time)
     state = _find_state(config, resume)
-    if isinstance(config, PropertyTrainConfig):
-        return PropertyRun(config, state, seconds).fit()
-    return TrainingRun(config, state, seconds).fit()
+    with own_settings(config.training.threads):
+        if isinstance(config, PropertyTrainConfig):
+            return PropertyRun(config, state, seconds).fit()
+        return TrainingRun(config, state, seconds).fit()
 
 
 def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
@@ -85,6 +110,7 @@ def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
 
 def parse_duration(text: str) -> float:
     """Return seconds from ``HH:MM:SS`` or ``MM:SS``; MoldiffError otherwise."""
+    check_text(text, "max_time")
     if not re.fullmatch(r"(\d+:)?[0-5]?\d:[0-5]\d", text):
         raise MoldiffError(f"max_time {text!r} must look like 00:09:00 (hours, minutes, seconds)", argument="max_time")
     seconds = 0
@@ -98,6 +124,12 @@ def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     no folder can be."""
     folder = config.output / "checkpoints"
     refuse_existing(folder, overwrite=True)
+    refuse_other_kinds(config.output, _OTHERS)
+    if list_states(config.output):
+        raise MoldiffError(
+            f"{config.output} holds the checkpoints of a run; it is not written into, choose another output",
+            argument="out",
+        )
     if resume is None:
         if folder.exists() and any(folder.iterdir()):
             raise MoldiffError(
@@ -108,6 +140,14 @@ def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     if resume == "auto":
         return latest_state(folder)
     chosen = Path(resume)
+    if not (chosen / checkpoint.OURS.mark).is_file():
+        there = list_states(chosen) or list_states(chosen / "checkpoints")
+        newest = f"; the newest there is {there[-1]}" if there else ""
+        raise MoldiffError(
+            f"{chosen} is no checkpoint, a folder such as checkpoints/step-00001000{newest}; resume auto takes the "
+            "newest of the output",
+            argument="resume",
+        )
     if list_states(folder) and chosen.resolve().parent != folder.resolve():
         raise MoldiffError(
             f"{config.output} holds an earlier run, which {chosen} is no checkpoint of; choose another output",

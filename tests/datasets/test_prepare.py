@@ -112,6 +112,43 @@ def test_words_against_a_vocabulary_are_refused(tmp_path: Path, words: dict[str,
         prepare([tmp_path / "not there.sdf"], tmp_path / "out", vocabulary=vocabulary, **words)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"vocabulary": "qm9"}, "vocabulary must be a moldiff.vocabulary.Vocabulary, such as .*, not 'qm9'"),
+        ({"vocabulary": ("H", "C")}, "vocabulary must be a moldiff"),
+        ({"columns": "smiles"}, "columns must be a moldiff.chem.io.tables.Columns, not 'smiles'"),
+        ({"properties": 3}, "properties must be a text or a list of texts, not 3"),
+        ({"properties": [3]}, "properties must be a text or a list of texts"),
+        ({"properties": "logp, tpsa,logp"}, "property 'logp' is asked for twice"),
+        ({"workers": 1.5}, "workers must be a whole number, not 1.5"),
+        ({"timeout_s": "20"}, "timeout_s must be a number, not '20'"),
+        ({"timeout_s": 1.5}, "timeout_s must be a whole number, not 1.5"),
+        ({"overwrite": "no"}, "overwrite must be True or False, not 'no'"),
+        ({"fragments": 1}, "fragments must be True or False, not 1"),
+        ({"out": None}, "out must be a path or a text, not None"),
+        ({"out": ""}, "out must be a path or a text, not ''"),
+        ({"files": 7}, "files must be a path or a list of paths, not 7"),
+        ({"files": [7]}, "files must be a path or a text, not 7"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_before_the_work(
+    tmp_path: Path, sample_sdf: Path, arguments: dict[str, object], told: str
+) -> None:
+    given: dict[str, object] = {"files": [sample_sdf], "out": tmp_path / "out", **arguments}
+    with pytest.raises(MoldiffError, match=told):
+        prepare(**given)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_text_is_one_name_or_several_with_commas(tmp_path: Path) -> None:
+    (tmp_path / "few.smi").write_text("CCO\nCCC\nCNC\n")
+    for given, names in (("logp", ("logp",)), ("logp, tpsa", ("logp", "tpsa"))):
+        out = tmp_path / given
+        assert prepare(str(tmp_path / "few.smi"), str(out), properties=given).out == out
+        assert PreparedDataset.open(out).property_names == names
+
+
 def test_words_with_a_vocabulary_may_say_what_it_says(sample_sdf: Path, tmp_path: Path) -> None:
     heavy = Vocabulary(("C", "N", "O"), (-1, 0, 1), ("none", "single", "double", "triple", "aromatic"), False)
     report = prepare([sample_sdf], tmp_path / "out", vocabulary=heavy, bonds="aromatic", hydrogens="implicit")

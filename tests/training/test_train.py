@@ -3,6 +3,7 @@
 import csv
 import json
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -23,12 +24,13 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.screening.runs.plan import PLAN
 from moldiff.training import denoiser_run
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.denoiser_run import far_outside
 from moldiff.training.step_graphs import StepInputs
-from moldiff.training.train import parse_duration, train
+from moldiff.training.train import _OTHERS, parse_duration, train
 
 Write = Callable[..., Path]
 
@@ -155,6 +157,53 @@ def test_a_run_goes_on_in_another_output_but_not_over_another_run(training_file:
     assert sorted(tmp_path.rglob("other/**")) == before
     folder = train(tmp_path / "one.yaml", ["training.steps=3"], resume=state, out=tmp_path / "third")
     assert load_model_folder(folder).config["training"]["step"] == 3
+
+
+def test_a_folder_of_ours_of_another_kind_is_not_written_into(
+    training_file: Write, prepared: Path, tmp_path: Path
+) -> None:
+    assert PLAN in {ours.mark for ours in _OTHERS}
+    model = train(training_file(), ["training.steps=1"])
+    for mark in (PLAN, "report.json"):
+        (tmp_path / mark.split(".")[0]).mkdir()
+        (tmp_path / mark.split(".")[0] / mark).write_text("{}")
+    places = {
+        prepared: "a prepared data set", model: "a model folder", tmp_path / "plan": "a screening run",
+        tmp_path / "report": "a report", tmp_path / "run/checkpoints/step-00000001": "a checkpoint",
+    }  # fmt: skip
+    for out, what in places.items():
+        before = sorted(out.iterdir())
+        for resume in (None, "auto"):
+            with pytest.raises(MoldiffError, match=f"{out.name} is {what}; it is not written into"):
+                train(tmp_path / "run.yaml", [], out=out, resume=resume)
+        assert sorted(out.iterdir()) == before
+    with pytest.raises(MoldiffError, match="checkpoints holds the checkpoints of a run; it is not written into"):
+        train(tmp_path / "run.yaml", [], out=tmp_path / "run" / "checkpoints")
+
+
+def test_what_is_no_checkpoint_to_resume_from_is_told_with_the_newest(training_file: Write, tmp_path: Path) -> None:
+    path, run_folder = training_file(), tmp_path / "run"
+    train(path, ["training.steps=2", "training.checkpoint_every=1"])
+    newest = (
+        "no checkpoint, a folder such as .*; the newest there is .*run/checkpoints/step-00000002; resume auto takes"
+    )
+    for given in (run_folder, run_folder / "checkpoints"):
+        with pytest.raises(MoldiffError, match=newest):
+            train(path, [], resume=given)
+    for given in (tmp_path / "nothing", run_folder / "model"):
+        with pytest.raises(MoldiffError, match=f"{given.name} is no checkpoint, a folder such as [^;]*; resume auto"):
+            train(path, [], resume=given)
+
+
+def test_a_hint_to_paste_is_one_word_for_each_path(
+    training_file: Write, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "few.smi").write_text("CCO\nCCC\nCNC\nCOC\n")
+    out, data = tmp_path / "my runs" / "ü's", tmp_path / "my data"
+    said = run("data", "prepare", tmp_path / "few.smi", "-o", data).out.strip()
+    assert shlex.split(said.rpartition("to see it: ")[2]) == ["moldiff", "data", "info", str(data)]
+    said = run("train", training_file(), "--set", "training.steps=1", "-o", out).out.strip()
+    assert shlex.split(said.rpartition("to use it: ")[2]) == ["moldiff", "generate", "--model", str(out / "model")]
 
 
 def test_max_time_stops_and_saves(training_file: Write, tmp_path: Path) -> None:

@@ -1,0 +1,32 @@
+"""A training run within somebody's session: what PyTorch has been set to there neither changes it, nor is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def own_settings(threads: int) -> Iterator[None]:
+    """Give a run float32 and so many CPU threads; afterwards all is as the session had it, its random numbers too.
+
+    Args:
+        threads: for PyTorch's operations; 0 = as many as the session has.
+    """
+    state, before, number_type = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(number_type)
+        torch.set_num_threads(before)
+        torch.set_rng_state(state)
+
+
+def seed_weights(seed: int) -> None:
+    """Let fresh weights follow from a seed. They are drawn on the CPU; the generators of cards are left alone."""
+    torch.default_generator.manual_seed(seed)
