@@ -101,7 +101,7 @@ def refuse_another(state: TrainingState, now: Mapping[str, Any], sections: Mappi
     told = differences({name: before[name] for name in now if name in before}, {n: now[n] for n in now if n in before})
     if told:
         raise MoldiffError(
-            f"{state.source} is of another run ({told}); resume it as it was begun, or start from its model in an "
+            f"{state.source} is of another run ({told}); go on with it as it was begun, or start from its model in an "
             "output of its own, with init_from",
             argument="resume",
         )
@@ -121,7 +121,7 @@ def refuse_other_optimizers(state: TrainingState, config: OptimizerConfig) -> No
     if before != now:
         raise MoldiffError(
             f"{state.source} is of another run ({_RATE} {before}, now {now}); a rate may change, but Muon neither come "
-            "nor go: resume it as it was begun",
+            "nor go: go on as it was begun",
             argument="resume",
         )
 

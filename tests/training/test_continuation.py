@@ -55,7 +55,9 @@ def test_other_data_are_refused_though_all_shapes_are_the_same(
     train(path, SHORT)
     before = files()
     other = halides(tmp_path, "Cl")
-    words = r"another run \(data 10 molecules of sha256 .*, now 10 molecules of sha256 .*resume it as it was.*init_from"
+    words = (
+        r"another run \(data 10 molecules of sha256 .*, now 10 molecules of sha256 .*go on with it as it was.*init_from"
+    )
     refused(path, words, f"data={other}")
     refused(path, words, f"data={other}", "training.steps=2")  # though it is finished
     refused(path, "data 10 molecules of .*, now 9 molecules", f"data={halides(tmp_path, 'F', 9)}")
