@@ -99,7 +99,7 @@ def generate(
         typer.Option(
             metavar="W|NAME=W,...",
             help="How strongly targets pull: 1 (default) is plain conditioning; more pulls harder, at two evaluations "
-            "for one.",
+            "for one: a draw costs twice as much.",
         ),
     ] = None,
     property_model: Annotated[

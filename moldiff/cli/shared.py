@@ -49,7 +49,12 @@ PrecisionOption = Annotated[
 ]
 
 Evaluations = Annotated[
-    int | None, typer.Option(min=1, help=f"Network evaluations; {DEFAULTS.evaluations} by default (qm9_fast: 8).")
+    int | None,
+    typer.Option(
+        min=1,
+        help=f"Network evaluations in all; by default {DEFAULTS.evaluations} (qm9_fast: 8), about twice that where a "
+        "step takes two.",
+    ),
 ]
 SamplerOption = Annotated[
     Sampler | None, typer.Option(metavar="NAME", help=f"{listed(Sampler)}; {DEFAULTS.sampler} by default.")

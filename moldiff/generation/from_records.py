@@ -133,6 +133,7 @@ class RecordRun(Run, Generic[Item]):
         else:
             self.tag_names = fields_of(molecules)
         super().__init__(options, gate, first=0 if self._span is None else self._span.start * options.n)
+        self.sampler = self.sampler.at_cost(SOLVERS[self.sampler.sampler])
         self._n, self._molecules, self._files = options.n, molecules, files
         self._columns, self._add_hydrogens = options.columns, options.add_hydrogens
         self._asked = 0  # draws, as far as the records have been read

@@ -96,8 +96,9 @@ def generate(
         model: a built-in model's name, a model folder, or a model that is `load`ed.
         n_atoms: number of atoms or inclusive range, of a model of heavy atoms the heavy ones; None = as in the training
             data.
-        evaluations: of the network for each molecule; None = the model's own number. A sampler of k evaluations a step
-            takes as many steps as fit; the real number is in the run record and in the CSV.
+        evaluations: of the network for each molecule, in all; None = as many as the model's own number of steps takes.
+            Where a step takes several (some samplers, ``guidance``), as many steps are taken as fit, with a warning if
+            these are fewer than the model's own; the real number is in the run record and in the CSV.
         sampler, grid: one of `moldiff.choices.Sampler` and of `TimeGrid`; None = the model's own.
         temperature: at which types, charges and bonds are drawn on the way, 0.05 to 10: less makes more usual
             molecules, more often valid, and fewer kinds of them; None = the model's own.
@@ -134,7 +135,8 @@ def generate(
             score, and for targets that nothing can measure. "smc": the same as ``score="targets"``.
         target_moves: 10 by default, 24 where a range or a bound is wanted; a move takes 6 evaluations.
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
-            two evaluations for one (a scale by property may cost more, see `moldiff.sampling.guidance`).
+            two evaluations for one, so that a draw costs twice as much (a scale by property may cost more, see
+            `moldiff.sampling.guidance`).
         property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
             pursued by its gradient, ranges as a whole; on these, the model itself is conditioned only if ``guidance``
             is one scale for all or names them.

@@ -99,6 +99,7 @@ class GenerateRun(Run):
             wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method,
             self.tables,
         )  # fmt: skip
+        self.sampler = self.steering.at_cost(self.sampler)
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
         decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))

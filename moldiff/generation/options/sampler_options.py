@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import check_text, choice, number, seed_number, whole_number
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import torch
 
     from moldiff.config import MethodConfig
+    from moldiff.sampling.solvers import Solver
+
+logger = logging.getLogger(__name__)
 
 # Draws at a time, by device. On a card a micro-batch always has its full number of rows: of a few draws, most are made
 # in vain.
@@ -25,7 +29,8 @@ class SamplerOptions:
     """Options of the sampler. Build it with `of`.
 
     Attributes:
-        evaluations: of the network for each molecule, at most; None = the model's own number.
+        evaluations: of the network for each molecule, at most, all that a step takes counted; None = as many as the
+            model's own number of steps takes.
         sampler, grid: None = the model's own.
         temperature: at which categories are drawn (`moldiff.diffusion.joint.JointDiffusion`), 0.05 to 10; None = the
             model's own.
@@ -88,14 +93,21 @@ class SamplerOptions:
     def resolved(self, defaults: MethodConfig, device: torch.device) -> ResolvedSampler:
         """Return the options with a model's defaults, and what suits a device, where they leave something open: the one
         place where that is done."""
-        return ResolvedSampler(
+        from moldiff.sampling.sampler import steps_within
+        from moldiff.sampling.solvers import SOLVERS
+
+        resolved = ResolvedSampler(
             evaluations=self.evaluations or defaults.evaluations,
+            steps=steps_within(SOLVERS[defaults.sampler], defaults.evaluations),
             sampler=self.sampler or defaults.sampler,
             grid=self.grid or defaults.grid,
             temperature=defaults.temperature if self.temperature is None else float(self.temperature),
             batch_size=self.batch_size or BATCH_SIZES[device.type],
             options=self,
         )
+        if self.evaluations is None and resolved.sampler != defaults.sampler:
+            return resolved.at_cost(SOLVERS[resolved.sampler])
+        return resolved
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,15 +116,40 @@ class ResolvedSampler:
 
     Attributes:
         evaluations, sampler, grid, temperature, batch_size: see `SamplerOptions`.
+        steps: that the model is made for.
         options: the others.
     """
 
     evaluations: int
+    steps: int
     sampler: Sampler
     grid: TimeGrid
     temperature: float
     batch_size: int
     options: SamplerOptions
+
+    def at_cost(self, solver: Solver, calls: int = 1) -> ResolvedSampler:
+        """Return the options for steps that may cost several evaluations: by default, the model's own number of them is
+        taken; a number of evaluations that the user names stands, with a warning where that leaves fewer steps.
+
+        Args:
+            solver: takes the steps.
+            calls: network evaluations of one prediction: guidance makes several.
+        """
+        from moldiff.sampling.sampler import evaluations_of, steps_within
+
+        cost, needed = calls * solver.evaluations, calls * evaluations_of(solver, self.steps)
+        if cost == 1:
+            return self
+        if self.options.evaluations is None:
+            return replace(self, evaluations=needed)
+        steps = steps_within(solver, max(1, self.evaluations // calls))
+        if steps < self.steps:
+            logger.warning(
+                "evaluations %d: a step takes %d, so these are %d steps; the model is made for %d, which take %d: "
+                "expect more failures", self.evaluations, cost, steps, self.steps, needed,
+            )  # fmt: skip
+        return self
 
     def record(self) -> dict[str, object]:
         """Return the options by their public names."""

@@ -37,7 +37,7 @@ from moldiff.sampling.fragments import FixedFragment, with_fragment
 from moldiff.sampling.guidance import DEFAULT_GUIDANCE, Guidance, guidance_for
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.property_guidance import PropertyGradient
-from moldiff.sampling.solvers import SOLVERS, RePaint
+from moldiff.sampling.solvers import SOLVERS, RePaint, Solver
 from moldiff.sampling.time_grids import GRIDS
 from moldiff.scoring.rarity import RARITY_STATISTICS, rarity_calculators
 from moldiff.scoring.targets import Target, check_known, check_targets
@@ -72,13 +72,19 @@ class Steering:
     resample: int = 1
     gradient: PropertyGradient | None = None
 
+    def at_cost(self, sampler: ResolvedSampler) -> ResolvedSampler:
+        """Return the sampler's options with the evaluations that its steps take under this steering."""
+        return sampler.at_cost(self._solver(sampler), 1 if self.guidance is None else self.guidance.evaluations)
+
+    def _solver(self, sampler: ResolvedSampler) -> Solver:
+        solver = SOLVERS[sampler.sampler]
+        return RePaint(solver, self.resample) if self.resample > 1 else solver
+
     def molecule_sampler(
         self, model: MoleculeModel, sampler: ResolvedSampler, keep_predictions: bool, workers: Workers = INLINE
     ) -> MoleculeSampler:
         """Return what makes draws of a model."""
-        solver, grid = SOLVERS[sampler.sampler], GRIDS[sampler.grid]
-        if self.resample > 1:
-            solver = RePaint(solver, self.resample)
+        solver, grid = self._solver(sampler), GRIDS[sampler.grid]
         if self.fragment is not None:
             model = with_fragment(model, self.fragment)
         return MoleculeSampler(
