@@ -1,4 +1,4 @@
-"""What an earlier run left of an output that long work makes, and the journal by which a run goes on."""
+"""Outputs of long work that goes on: what an earlier run left under their names, and its journal."""
 
 from __future__ import annotations
 

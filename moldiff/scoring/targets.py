@@ -186,5 +186,7 @@ def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, P
 
 
 def _describe(name: str, row: PropertyStatistics) -> str:
+    if not row.known:
+        return name
     unit = "" if row.unit in ("", "1") else f" {row.unit}"
     return f"{name} ({row.q01:.4g} to {row.q99:.4g}{unit})"

@@ -31,7 +31,7 @@ def written(run: Run, *arguments: str | Path) -> tuple[bytes, bytes]:
 def test_generate_writes_the_same_bytes_from_a_file(run: Run, packed: Path) -> None:
     Path("wishes.yaml").write_text(
         f"number: 4\nout: x.sdf\nmodel: {packed}\nn_atoms: 5..12\nevaluations: 3\nseed: 3\ntarget: logp=0.5..2\n"
-        "guidance: 'logp=2'\nelements: [C, N, O, H]\nexclude-elements: N\ncharge: 0\ndecode: argmax\n"
+        "guidance: 'logp=2'\nelements: [C, O, H]\nexclude-elements: S\ncharge: 0\ndecode: argmax\n"
         "keep-invalid: true\nuntil-valid: false\nsampler: ddpm\nprecision: float32\ntrajectory: [x.xyz]\n"
     )
     file = written(run, "generate", "--config", "wishes.yaml")
@@ -39,8 +39,8 @@ def test_generate_writes_the_same_bytes_from_a_file(run: Run, packed: Path) -> N
     options = written(
         run, "generate", "-n", "4", "-o", "x.sdf", "--model", packed, "--n-atoms", "5..12", "--evaluations", "3",
         "--seed", "3", "--target", "logp=0.5..2",
-        "--guidance", "logp=2", "--elements", "C,N,O,H",
-        "--exclude-elements", "N", "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm",
+        "--guidance", "logp=2", "--elements", "C,O,H",
+        "--exclude-elements", "S", "--charge", "0", "--decode", "argmax", "--keep-invalid", "--sampler", "ddpm",
         "--precision", "float32",
         "--trajectory", "x.xyz",
     )  # fmt: skip

@@ -201,7 +201,7 @@ def test_masks_of_elements(caplog: pytest.LogCaptureFixture) -> None:
     assert element_mask(ELEMENTS, (), VOCABULARY) is None
     assert element_mask(("C", "O", "H"), (), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, True))
     assert element_mask(None, ("N",), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, True))
-    assert element_mask(("C", "O", "H"), ("O",), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, False))
+    assert element_mask(("C", "H"), ("O",), VOCABULARY) == ElementMask(ELEMENTS, (True, True, False, False))
     assert caplog.text == ""
     assert element_mask(None, ("F",), VOCABULARY) is None
     assert "the model does not know F anyway: its elements are H C N O" in caplog.text
@@ -215,7 +215,9 @@ def test_masks_of_elements(caplog: pytest.LogCaptureFixture) -> None:
         (((), ("Q",)), "exclude_elements: 'Q' is no element symbol"),
         ((("c",), ()), "elements: 'c' is no element symbol"),
         ((None, ELEMENTS), "no element is left of the model's H C N O"),
-        ((("C",), ("C",)), "no element is left"),
+        ((("C",), ("C",)), "exclude_elements: C is among the allowed elements too"),
+        ((("C", "H", "O"), ("N", "O", "H")), "exclude_elements: H, O is among"),
+        ((("F",), ()), "no element is left"),
     ],
 )
 def test_masks_that_leave_nothing(arguments: Any, words: str) -> None:
@@ -252,8 +254,20 @@ def test_a_formula_fixes_the_size(caplog: pytest.LogCaptureFixture) -> None:
     assert sizes == (6, 6)
     assert [type(constraint) for constraint in constraints] == [Composition, TotalCharge]
     assert caplog.text == ""
-    constraints_of(None, parse_formula("CH3O"), None, VOCABULARY, None, 3)
-    assert "odd number of electrons" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("formula", "charge", "possible"),
+    [("CH3O", None, False), ("CH3O", 0, False), ("CH3O", 1, True), ("CH3O", -1, True), ("C7H", None, False),
+     ("CH4NO", None, False), ("CH4NO", -1, True), ("CH4O", None, True), ("CH4O", -1, False), ("CH5NO", None, True)],
+)  # fmt: skip
+def test_a_formula_of_an_odd_number_of_electrons_is_refused(formula: str, charge: int | None, possible: bool) -> None:
+    """Without a charge, it is read as that of a neutral molecule."""
+    if possible:
+        assert constraints_of(None, parse_formula(formula), charge, VOCABULARY, None, 3)[0]
+        return
+    with pytest.raises(MoldiffError, match=r"odd number of electrons: only radicals.*an odd charge"):
+        constraints_of(None, parse_formula(formula), charge, VOCABULARY, None, 3)
 
 
 HEAVY = Vocabulary(("C", "N", "O"), (0,), ("none", "single", "double"), explicit_hydrogens=False)

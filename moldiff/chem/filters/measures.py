@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, holds_whole_number
 from moldiff.chem.descriptors.score_functions import Score, imported_score
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
@@ -176,7 +176,8 @@ def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] 
     """Return the checks of conditions, one for each number.
 
     Raises:
-        MoldiffError: nothing of a name is known, or a number with decimals is wanted exactly.
+        MoldiffError: nothing of a name is known, a number with decimals is wanted exactly, or no whole number is as
+            wanted where there are no others.
     """
     brought = tuple(others)
     by_name: dict[str, list[Condition]] = {}
@@ -189,4 +190,12 @@ def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] 
                 argument="where",
             )
         by_name.setdefault(condition.name, []).append(condition)
-    return tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())
+    checks = tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())
+    for check in checks:
+        counts = check.measure.whole and not isinstance(check.measure, TagMeasure)
+        if counts and not holds_whole_number((one.low, one.high, one.strict) for one in check.conditions):
+            asked = " and ".join(map(str, check.conditions))
+            raise MoldiffError(
+                f"where '{asked}': no molecule can have it, {check.name} is a whole number", argument="where"
+            )
+    return checks

@@ -50,12 +50,17 @@ def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabul
 
     Args:
         allowed: the only ones; None = all of the model's.
-        excluded: of these, the forbidden ones.
+        excluded: the forbidden ones.
 
     Raises:
-        MoldiffError: a symbol is no element's, or no element is left.
+        MoldiffError: a symbol is no element's or both allowed and forbidden, or no element is left.
     """
     known = vocabulary.elements
+    if both := [symbol for symbol in allowed or () if symbol in excluded]:
+        raise MoldiffError(
+            f"exclude_elements: {', '.join(both)} is among the allowed elements too: name it in one of the two",
+            argument="exclude_elements",
+        )
     for symbol in (*(allowed or ()), *excluded):
         _check_symbol(symbol, "elements" if symbol in (allowed or ()) else "exclude_elements")
         if symbol == "H" and not vocabulary.explicit_hydrogens:
@@ -138,10 +143,14 @@ def _check_possible(
     if len(made) == len(counts) and not vocabulary.explicit_hydrogens:
         return  # hydrogens are as many as it takes
     electrons = sum((ELEMENTS.index(symbol) + 1) * count for symbol, count in counts.items()) - (charge or 0)
-    if electrons % 2 and charge is not None:
-        raise MoldiffError(f"formula {formula} with charge {charge:+d} has an odd number of electrons: only radicals")
     if electrons % 2:
-        logger.warning("formula %s has an odd number of electrons: only ions of it are no radicals", formula)
+        # what a charge of 0 or none means to chemists; the odd charges are asked for by their number
+        how = "" if charge is None else f" with charge {charge:+d}"
+        raise MoldiffError(
+            f"formula {formula}{how} has an odd number of electrons: only radicals, which no model makes; give it one "
+            "hydrogen more or less, or an odd charge",
+            argument="formula",
+        )
     _check_bonds(formula, counts, vocabulary)
 
 

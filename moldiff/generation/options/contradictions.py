@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, holds_whole_number
 from moldiff.chem.graph import molar_mass
 from moldiff.chem.valence import closed_shell_states
 from moldiff.conditions import Condition
@@ -108,6 +109,11 @@ def check_wishes(
         for other in wishes[:place]:
             if wish.name == other.name and not wish.meets(other.low, other.high, other.strict):
                 raise MoldiffError(f"{wish.text} and {other.text} contradict each other", argument=wish.argument)
+    for name in sorted({wish.name for wish in wishes if wish.name in PROPERTIES and PROPERTIES[wish.name].whole}):
+        own = [wish for wish in wishes if wish.name == name]
+        if not holds_whole_number((wish.low, wish.high, wish.strict) for wish in own):
+            asked = " and ".join(wish.text for wish in own)
+            raise MoldiffError(f"{asked}: no molecule can have it, {name} is a whole number", argument=own[0].argument)
     for name, fact in _facts(wishes, vocabulary, elements, formula, charge, sizes):
         for wish in wishes:
             if wish.name == name and wish.text != fact.why and not wish.meets(fact.low, fact.high):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, Property
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.evaluation.distributions import Distribution
 from moldiff.models.references import HISTOGRAMS, ConditionRows, References
@@ -16,20 +16,21 @@ from moldiff.scoring.targets import Target, scaled_distances
 
 logger = logging.getLogger(__name__)
 
+_SPREADS = {"molar_refractivity": 5.0}  # about that of a CH2 group; properties with reference figures need none
 RARE = 0.01  # share of the training data below which a warning is due
 
 
 def measured_statistics(references: Mapping[str, Tensor], source: str) -> dict[str, PropertyStatistics]:
-    """Return the properties that moldiff measures and a model's reference distributions know, with their statistics
-    over held-out molecules.
+    """Return the properties that moldiff measures, with their statistics over held-out molecules where a model's
+    reference distributions know them; the others' have ``known`` 0, and a usual spread.
 
     Args:
         references: tensors of the model folder.
         source: the folder, for error messages.
     """
+    found = {name: _unseen(property) for name, property in PROPERTIES.items()}
     if HISTOGRAMS not in references:
-        return {}
-    found = {}
+        return found
     for name, entry in References(references, source).histograms["properties"].items():
         if name in PROPERTIES:
             values = Distribution.from_json(entry)
@@ -39,6 +40,12 @@ def measured_statistics(references: Mapping[str, Tensor], source: str) -> dict[s
                 float(low), float(high), values.count,
             )  # fmt: skip
     return found
+
+
+def _unseen(property: Property) -> PropertyStatistics:
+    """Return the statistics of a property whose spread nobody has taken down."""
+    spread = 1.0 if property.whole else _SPREADS.get(property.name, 1.0)
+    return PropertyStatistics(property.unit, 0.0, spread, 0.0, 0.0, 0.0, 0.0, 0)
 
 
 def tell_reach(
@@ -57,7 +64,7 @@ def tell_reach(
     """
     for target in targets:
         row = known[target.name]
-        if target.name not in names and (target.high < row.q01 or target.low > row.q99):
+        if row.known and target.name not in names and (target.high < row.q01 or target.low > row.q99):
             logger.warning(
                 "target %s%s lies outside the 1 to 99 %% range of known molecules, %.4g to %.4g: expect to miss it",
                 target.name, target.text, row.q01, row.q99,

@@ -156,10 +156,6 @@ def steer(
     resample = 1 if options.fragment is None else options.fragment.resample
     targets = options.targets
     check_targets(targets, names, known)
-    if targets:
-        has_rows = CONDITION_ROWS in references
-        rows = References(references, source).condition_rows(model.conditions) if has_rows else None
-        tell_reach(targets, model.conditions, known, rows)
     check_wishes(
         wishes_of(targets, where),
         model.vocabulary,
@@ -168,6 +164,10 @@ def steer(
         charge=options.charge,
         sizes=sizes,
     )
+    if targets:
+        has_rows = CONDITION_ROWS in references
+        rows = References(references, source).condition_rows(model.conditions) if has_rows else None
+        tell_reach(targets, model.conditions, known, rows)
     pursued = () if guide is None else guide.pursued(targets)
     unconditioned = [target.name for target in targets if target in pursued or target.name not in model.conditions]
     estimators = {} if guide is None else guide.estimators

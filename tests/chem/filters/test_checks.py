@@ -193,6 +193,10 @@ def test_a_bad_pattern_is_one_line_with_its_place(tmp_path: Path, text: str, wor
         ({"where": "similarity>0.3"}, "^'similarity' needs the argument similar_to, which filter and screen take"),
         ({"alerts": "PAINS"}, r"unknown alerts 'PAINS' \(did you mean 'pains'\?\)"),
         ({"where": "logp=2"}, r"hardly a molecule has exactly this logp; write a range such as logp=1\.5\.\.2\.5"),
+        ({"where": "rings=1.5"}, "where 'rings=1.5': no molecule can have it, rings is a whole number"),
+        ({"where": "hbd=0.2..0.9"}, "where 'hbd=0.2..0.9': no molecule can have it"),
+        ({"where": ["hba>2", "mw>3", "hba<3"]}, "where 'hba>2 and hba<3': no molecule can have it"),
+        ({"where": "posebusters=0.5"}, "posebusters is a whole number"),
         ({"alerts": "pain"}, r"unknown alerts 'pain' \(did you mean 'pains'\?\)"),
         ({"rules": ["lipinski", "lipinski"]}, "rules: 'lipinski' is named twice"),
         ({"smarts": {"x": "C(("}}, "smarts 'x': RDKit cannot read the pattern"),
@@ -204,6 +208,11 @@ def test_words_that_mean_nothing(words: dict[str, object], message: str) -> None
     with pytest.raises(MoldiffError, match=message) as caught:
         Criteria.of(**words)  # type: ignore[arg-type]
     assert caught.value.argument == next(iter(words))
+
+
+@pytest.mark.parametrize("where", ["rings=2", "rings=1.5..2.5", "rings>1.5", "tag:price=1.5", "logp=1.2..1.8"])
+def test_numbers_that_something_can_have_may_be_asked_for(where: str) -> None:
+    assert Criteria.of(where=where)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,21 @@ def test_what_no_molecule_can_be_is_refused(wishes: dict[str, Any], message: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("targets", "where", "message"),
+    [
+        (("rings=1.5",), (), "target rings=1.5: no molecule can have it, rings is a whole number"),
+        (("heavy_atom_count=7.2..7.9",), (), "heavy_atom_count is a whole number"),
+        (("stereocentres>1.2",), ("stereocentres<1.9",), "target stereocentres>1.2 and where stereocentres<1.9"),
+        ((), ("hbd=0.5..0.6",), "where hbd=0.5..0.6: no molecule can have it"),
+    ],
+)
+def test_counts_are_whole_numbers(targets: tuple[str, ...], where: tuple[str, ...], message: str) -> None:
+    with pytest.raises(MoldiffError, match=message):
+        check(targets, where)
+    check(("rings=1.5..2.5", "logp=1.5"), ("hbd<0.5",))
+
+
 def test_wishes_that_agree_pass() -> None:
     check(("logp=2",), ("logp<=2", "mw<500", "hbd<=5"), charge=0, sizes=(5, 30))
     check(("heavy_atom_count=6",), ("mw=78..79", "rings>=1"), formula="C6H6")

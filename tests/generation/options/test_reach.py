@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import moldiff
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import summarise
@@ -58,10 +59,28 @@ def bytes_of(properties: dict[str, np.ndarray]) -> torch.Tensor:
 
 def test_statistics_of_what_is_measured_come_from_held_out_molecules() -> None:
     found = measured_statistics({"reference_json": bytes_of({"sa": LOGP + 3, "gfn2_gap_eV": LOGP})}, "model")
-    assert list(found) == ["sa"], "the other one is not in the table of properties"
+    assert [name for name, row in found.items() if row.known] == ["sa"], "the other is not in the table of properties"
+    assert "gfn2_gap_eV" not in found
     assert (found["sa"].mean, found["sa"].std) == (pytest.approx(3), pytest.approx(LOGP.std(), abs=1e-3))
     assert found["sa"].q01 == pytest.approx(np.quantile(LOGP + 3, 0.01), abs=0.02)
-    assert measured_statistics({}, "model") == {}
+
+
+def test_what_nobody_took_down_can_be_wanted_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    found = measured_statistics({}, "model")
+    assert list(found) == list(PROPERTIES)
+    assert {row.known for row in found.values()} == {0}
+    assert (found["stereocentres"].std, found["molar_refractivity"].std) == (1, 5)
+    tell_reach(read_targets(["stereocentres=40", "formal_charge=-3"]), [], found, None)
+    assert not caplog.records, "there is nothing to tell"
+
+
+@pytest.mark.parametrize("target", ["stereocentres=0", "aromatic_rings=1", "formal_charge=0", "molar_refractivity<40"])
+def test_every_property_of_the_table_is_met_by_moves(target: str) -> None:
+    name = target.rstrip("0123456789").rstrip("=<")
+    result = moldiff.generate(4, model="qm9_fast", targets=target, target_moves=4)
+    assert result.table[name].notna().any()
+    with pytest.raises(MoldiffError, match=f"target {name}: the model was never told of it"):
+        moldiff.generate(1, model="qm9_fast", targets=target, target_method="condition")
 
 
 def test_a_property_that_the_model_does_not_know_is_wanted_where_measured_values_decide(tmp_path: Path) -> None:
