@@ -1,7 +1,6 @@
 """Validation losses are means of what was measured, and of molecules from all over the held-out ones."""
 
 import itertools
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -10,10 +9,7 @@ import torch
 
 from moldiff.config import load_training
 from moldiff.datasets.batching import evenly_spaced
-from moldiff.training.callbacks import read_log
 from moldiff.training.denoiser_run import TrainingRun
-from moldiff.training.plots import plot_property_validation
-from moldiff.training.property_module import PropertyErrors
 from moldiff.training.validation import BINS, ValidationLoss, validate_denoiser
 
 WEIGHTS = {"pos": 1.0, "atom_type": 2.0, "charge": 1.0, "bond_type": 3.0}
@@ -47,28 +43,6 @@ def test_bins_without_a_molecule_count_for_nothing(losses_of: Callable[[int], Va
 def test_few_molecules_have_losses_like_those_of_many(losses_of: Callable[[int], ValidationLoss]) -> None:
     """A network that knows nothing is wrong about each type alike, however many are asked."""
     assert losses_of(2).mean["atom_type"] == pytest.approx(losses_of(120).mean["atom_type"], rel=0.35)
-
-
-def errors(**columns: list[list[float]]) -> PropertyErrors:
-    tables = {name: torch.tensor(columns[name], dtype=torch.float64) for name in ("nll", "mae", "mae_of_mean")}
-    return PropertyErrors(("logp", "gap", "taste"), **tables)
-
-
-def test_the_error_of_a_property_is_of_the_bins_that_tell_of_it(tmp_path: Path) -> None:
-    nan = math.nan
-    table = [[nan, 4.0, nan], [1.0, 2.0, nan], [3.0, nan, nan]]
-    found = errors(nll=table, mae=table, mae_of_mean=table)
-    assert found.least_noise() == {"logp": 1.0, "gap": 4.0}, "no error is claimed where no molecule had the property"
-    assert found.summary() == (
-        "logp error 2, 1 at low noise (mean 2), nll 2.000  gap error 3, 4 at low noise (mean 3), nll 3.000  "
-        "taste error unknown: no molecule to validate on has it"
-    )
-    rows = found.rows()
-    assert [row["mae"] for row in rows] == ["", "1", "3", "4", "2", "", "", "", ""]
-    log = tmp_path / "validation.csv"
-    log.write_text("\n".join([",".join(["step", *rows[0]]), *(",".join(map(str, [6, *row.values()])) for row in rows)]))
-    plot_property_validation(read_log(log), tmp_path / "validation.png")
-    assert (tmp_path / "validation.png").stat().st_size > 1000
 
 
 def test_molecules_to_validate_on_come_from_all_over_the_set(training_file: Callable[..., Path]) -> None:
