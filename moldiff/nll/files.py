@@ -179,7 +179,7 @@ class Scoring:
         self, molecules: Molecules, add_hydrogens: bool, span: range | None = None, pool: Pool = THIS_PROCESS
     ) -> Iterator[Ready[MolArrays]]:
         """Yield records in the model's classes; see `moldiff.chem.io.ready.ready_records`."""
-        prepare = partial(encode, vocabulary=self.scorer.model.vocabulary, fragments=False)
+        prepare = partial(encode, vocabulary=self.scorer.model.vocabulary)
         return ready_records(molecules, prepare, add_hydrogens=add_hydrogens, span=span, pool=pool)
 
     def rows(self, records: Iterator[Ready[MolArrays]], progress: Progress | None = None) -> Iterator[Row]:

@@ -159,12 +159,12 @@ def translated(molecule: MolArrays, tables: dict[str, np.ndarray]) -> MolArrays:
 
 
 def encoded_records(path: Path, vocabulary: Vocabulary) -> Iterator[MolArrays]:
-    """Yield the molecules of a file that a vocabulary can spell; as where they are scored, those of one fragment."""
+    """Yield the molecules of a file that a vocabulary can spell."""
     for record in read_records(path):
         if record.mol is None:
             continue
         try:
-            arrays = encode(record.mol, vocabulary, fragments=False)
+            arrays = encode(record.mol, vocabulary)
         except EncodingError:
             continue
         if len(arrays.atom_type) <= MOST_ATOMS:

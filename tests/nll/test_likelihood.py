@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from rdkit import Chem
-from rdkit.Chem import AllChem
 
 import moldiff
 from moldiff.errors import MoldiffError
@@ -50,25 +49,6 @@ def test_the_files_are_those_of_the_command(
         assert one[key] == other[key], key
     with pytest.raises(MoldiffError, match="exists already"):
         result.save(tmp_path / "python.csv")
-
-
-@pytest.mark.parametrize("smiles", ["CC(=O)O.CCO", "C[NH3+].[Cl-]", "O.O"])
-def test_what_is_more_than_one_fragment_has_no_bound_and_no_part_in_the_mean(
-    model: Path, write: Callable[..., Path], sample_texts: list[str], smiles: str
-) -> None:
-    molecules = list(Chem.SDMolSupplier(str(write(*sample_texts[:2])), removeHs=False))
-    salt = Chem.AddHs(Chem.MolFromSmiles(smiles))
-    assert AllChem.EmbedMolecule(salt, randomSeed=1) == 0
-    places = salt.GetConformer().GetPositions()
-    places[list(Chem.GetMolFrags(salt)[1])] += 6.0
-    salt.GetConformer().SetPositions(places)
-    found = moldiff.likelihood([*molecules, salt], model=model, **SETTINGS)
-    assert list(found.table["status"]) == ["scored", "scored", "not scored"]
-    assert found.table["reason"][2] == "more than one fragment"
-    alone = moldiff.likelihood(molecules, model=model, **SETTINGS)
-    assert (found.summary.nats, found.summary.atoms) == (alone.summary.nats, alone.summary.atoms)
-    with pytest.raises(MoldiffError, match="more than one fragment"):
-        moldiff.vary(salt, 1, model=model, evaluations=2)
 
 
 def test_molecules_without_coordinates_are_refused(
