@@ -23,6 +23,7 @@ _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
 _NAMES = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*(?=,|$)|(?P<plain>[^,]*))(?:,|$)')
 LONGEST_S = 366 * 86_400.0  # a year
 LEAST_MIB, MOST_MIB = 256, 1 << 32
+MOST_SEED = (1 << 64) - 1
 _MOST_SHOWN = 60  # letters of a value in a message
 
 
@@ -91,7 +92,7 @@ def whole_number(value: object, name: str) -> int:
 
 def seed_number(value: object) -> int:
     """Return a seed: a whole number from 0 to 2^64 - 1."""
-    if not 0 <= (found := whole_number(value, "seed")) < 1 << 64:
+    if not 0 <= (found := whole_number(value, "seed")) <= MOST_SEED:
         raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {found}", argument="seed")
     return found
 

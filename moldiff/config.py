@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from moldiff.arguments import MOST_SEED
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
 from moldiff.deprecations import renamed_key, renamed_keys, told
@@ -180,7 +181,7 @@ class PaceConfig(Section):
 
     steps: Count = 100_000
     batch_size: Count = 48
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
     bf16: bool = True
     log_every: Count = 50
     validate_every: Count = 2000

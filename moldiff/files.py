@@ -20,6 +20,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any
 
+from moldiff.arguments import check_flag
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 
@@ -35,8 +36,10 @@ _TRIES, _PAUSE_S = 5, 0.02  # of a claim
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise MoldiffError if ``path`` exists and may not be replaced, or cannot be made where it should be.
 
-    Checked before long work, so that its result is not lost at the end; a full disk still shows only then.
+    Checked before long work, so that its result is not lost at the end; a full disk still shows only then. What is not
+    True or False does not mean that a file may go.
     """
+    check_flag(overwrite, "overwrite")
     try:
         if path.exists() and not overwrite:
             raise MoldiffError(f"{path} exists already; choose another name or pass overwrite", argument="overwrite")

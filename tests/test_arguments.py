@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,8 +27,11 @@ from moldiff.arguments import (
 from moldiff.chem.filters.checks import Subject
 from moldiff.chem.filters.commands import command_measures
 from moldiff.chem.io.embed import embed
+from moldiff.cli.main import main
+from moldiff.config import load_training
 from moldiff.errors import MoldiffError
 from moldiff.processes import pool_of
+from moldiff.screening.runs.options import screen_options
 
 
 @pytest.mark.parametrize(
@@ -112,6 +116,20 @@ def test_other_numbers_are_no_seed(value: int) -> None:
     assert seed_number(0) == 0 and seed_number((1 << 64) - 1) == (1 << 64) - 1
     with pytest.raises(MoldiffError, match=r"seed must be in 0 .. 2\^64 - 1, not "):
         seed_number(value)
+
+
+def test_every_way_to_ask_takes_the_same_seeds(tmp_path: Path) -> None:
+    """What Python takes as a seed, the command line, a training file and a screen take too."""
+    (tmp_path / "a.smi").write_text("CCO\n")
+    largest = (1 << 64) - 1
+    out = str(tmp_path / "a.csv")
+    assert main(["filter", str(tmp_path / "a.smi"), "-o", out, "--seed", str(largest), "--where", "mw<100"]) == 0
+    assert main(["filter", str(tmp_path / "a.smi"), "-o", out, "--seed", str(largest + 1)]) == 2
+    assert screen_options({"seed": largest}).seed == largest
+    with pytest.raises(MoldiffError, match="seed"):
+        screen_options({"seed": largest + 1})
+    file = Path(__file__).parents[1] / "configs" / "smoke.yaml"
+    assert load_training(file, [f"training.seed={largest >> 1}"]).training.seed == largest >> 1
 
 
 @pytest.mark.parametrize(

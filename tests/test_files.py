@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from moldiff.files import (
     write_json,
     write_text,
 )
+from moldiff.folders import Ours, refuse_folder
 from moldiff.reading import read_json
 
 
@@ -179,3 +181,14 @@ def test_a_set_holds_each_file_once(tmp_path: Path) -> None:
         files.add(tmp_path / "g.html", "one")
         files.add(tmp_path / "." / "g.html", "two")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", ["no", 1, None, "False", []])
+def test_what_is_not_true_overwrites_nothing(tmp_path: Path, value: Any) -> None:
+    for path in (tmp_path / "there", tmp_path / "not there"):
+        (tmp_path / "there").write_text("mine")
+        with pytest.raises(MoldiffError, match=r"overwrite must be True or False, not") as caught:
+            refuse_existing_files([path], value)
+        assert caught.value.argument == "overwrite"
+    with pytest.raises(MoldiffError, match="overwrite must be"):
+        refuse_folder(tmp_path / "folder", Ours("a folder", "mark", ()), value)

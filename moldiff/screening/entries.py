@@ -60,7 +60,7 @@ class Library:
 
     Attributes:
         files: the former.
-        molecules: the latter; None = there are files.
+        molecules: the latter, where there are no files.
     """
 
     files: tuple[Path, ...] = ()
@@ -72,7 +72,7 @@ class Library:
         Raises:
             MoldiffError: a file is missing, empty, damaged, of an unknown kind or not what its suffix says.
         """
-        if self.molecules is None:
+        if self.files:
             pairs = ((readable(str(path)), text) for path in self.files for text in read_texts(path))
             yield from (Entry(number, file, text) for number, (file, text) in enumerate(pairs))
             return

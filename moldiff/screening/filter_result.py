@@ -66,15 +66,16 @@ class FilterResult(Sequence["Mol"]):
 
     @cached_property
     def molecules(self) -> list[Mol]:
-        """The molecules that are kept, the best first, or in their order. Each carries its cells of the `table` as
-        properties."""
+        """The molecules that are kept, the best first, or in their order. Each carries its cells of the `table` and its
+        data fields as properties, under the names that a table of kept molecules gives them."""
         return [self._molecule(row) for row in self._kept]
 
     def _molecule(self, row: Row) -> Mol:
         assert isinstance(row.packed, bytes)
         mol = from_bytes(row.packed)
         mol.SetProp("_Name", row.name)
-        for name, value in row.cells(self._run.kept_sheet().columns).items():
+        sheet = self._run.kept_sheet(self._fields)
+        for name, value in zip(sheet.headings, sheet.cells(row), strict=True):
             if isinstance(value, float):
                 mol.SetDoubleProp(name, value)
             elif isinstance(value, int):
@@ -82,6 +83,11 @@ class FilterResult(Sequence["Mol"]):
             elif value:
                 mol.SetProp(name, str(value))
         return mol
+
+    @cached_property
+    def _fields(self) -> tuple[str, ...]:
+        """Names of the data fields of all records, in the order in which they come."""
+        return tuple(dict.fromkeys(name for row in self._rows for name in row.tags))
 
     @cached_property
     def table(self) -> DataFrame:
@@ -105,8 +111,7 @@ class FilterResult(Sequence["Mol"]):
                 molecule cannot be given coordinates.
         """
         out = Path(path)
-        given = not self._run.library.files
-        fields = dict.fromkeys(name for row in self._rows for name in row.tags if given)
+        fields = () if self._run.library.files else self._fields
         with filter_files(self._run, out, overwrite=overwrite, fields=fields) as files:
             for row in self._rows:
                 files.records.add(row)

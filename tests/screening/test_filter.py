@@ -20,6 +20,7 @@ from moldiff.chem.io.records import TextRecord, read_records, read_texts
 from moldiff.cli.main import main
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
+from moldiff.foreign_text import plain_cell
 from moldiff.screening.entries import Entry, Library, library_of
 from moldiff.screening.filter_files import write_filtered
 from moldiff.screening.filter_run import FilterOptions, FilterRun
@@ -397,6 +398,49 @@ def test_molecules_in_memory_keep_their_fields_as_those_of_a_file_do(tmp_path: P
     for given, of_file in zip(found[1], found[0], strict=True):
         assert {name: given.get(name) for name in names} == {name: of_file.get(name) for name in names}
     assert {"batch", "status"} <= set(found[1][0])
+
+
+TEXTS = {"code": "007", "batch": "1E5", "long": "12345678901234567890", "plus": "+5", "blank": " 12 ", "logp": "high"}
+
+
+def told() -> Chem.Mol:
+    mol = Chem.MolFromSmiles("CCO")
+    for name, text in TEXTS.items():
+        mol.SetProp(name, text)
+    mol.SetDoubleProp("half", 0.5)
+    return mol
+
+
+def test_texts_that_look_like_numbers_stay_texts(tmp_path: Path) -> None:
+    found = moldiff.filter([told()])
+    wanted = {("input_logp" if name == "logp" else name): text for name, text in TEXTS.items()} | {"half": "0.5"}
+    kept = found[0].GetPropsAsDict(autoConvertStrings=False)
+    assert {name: kept[name] for name in wanted} == wanted
+    rows = list(csv.DictReader(found.save(tmp_path / "x.csv").open()))
+    assert {name: plain_cell(rows[0][name]) for name in wanted} == wanted
+
+
+def test_molecules_of_a_file_carry_its_fields(tmp_path: Path) -> None:
+    with Chem.SDWriter(str(tmp_path / "in.sdf")) as writer:
+        writer.write(told())
+    (kept,) = moldiff.filter(tmp_path / "in.sdf", where="mw<100")
+    assert (kept.GetProp("code"), kept.GetProp("logp")) == ("007", "high"), "no column of this table is called logp"
+
+
+@pytest.mark.parametrize("argument", ["molecules", "similar_to", "shape_of", "known"])
+@pytest.mark.parametrize(
+    ("value", "words"), [(5, "not 5"), ([], "no molecules to begin with"), (["a.sdf"], "in a list is a file")]
+)
+def test_a_refusal_names_the_argument_that_was_given(argument: str, value: object, words: str) -> None:
+    given = {"molecules": ["CCO"], argument: value}
+    with pytest.raises(MoldiffError, match=rf"^{argument}.*{words}") as caught:
+        moldiff.filter(**given)  # type: ignore[arg-type]
+    assert caught.value.argument == argument
+
+
+def test_nothing_is_no_empty_library() -> None:
+    with pytest.raises(MoldiffError, match="molecules must be .*, not None"):
+        moldiff.filter(None, where="mw<100")  # type: ignore[arg-type]
 
 
 def test_standardising_moves_no_molecule_that_needs_it_not(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def known_check(molecules: Molecules) -> KnownCheck:
     """
     found, unread = set[int](), list[str]()
     source = readable(Path(molecules).name) if isinstance(molecules, str | Path) else "the known molecules"
-    for record in records_of(molecules):
+    for record in records_of(molecules, argument="known"):
         try:
             if record.mol is None:
                 raise ValueError(record.reason)
@@ -178,7 +178,7 @@ def known_check(molecules: Molecules) -> KnownCheck:
 
 def _molecules(references: Molecules, argument: str) -> list[Chem.Mol]:
     found = []
-    for record in records_of(references):
+    for record in records_of(references, argument=argument):
         if record.mol is None:
             raise MoldiffError(f"{argument}: record {record.index} cannot be read ({record.reason})", argument=argument)
         found.append(record.mol)

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
@@ -63,12 +64,12 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
     return None
 
 
-def files_of(molecules: object) -> tuple[Path, ...] | None:
+def files_of(molecules: object, argument: str = "molecules") -> tuple[Path, ...] | None:
     """Return the files that are meant: one as in `file_of`, or a list of `Path`; None if molecules are given
     themselves."""
     if isinstance(molecules, list | tuple) and molecules and all(isinstance(item, Path) for item in molecules):
         return files_named(molecules)
-    path = file_of(molecules)
+    path = file_of(molecules, argument)
     return None if path is None else (path,)
 
 
@@ -143,7 +144,11 @@ def sha256_of_molecules(molecules: Molecules) -> str:
 
 
 def records_of(
-    molecules: object, columns: Columns | None = None, add_hydrogens: bool = False, span: range | None = None
+    molecules: object,
+    columns: Columns | None = None,
+    add_hydrogens: bool = False,
+    span: range | None = None,
+    argument: str = "molecules",
 ) -> Iterator[Record]:
     """Return the records of a file, of several or of given molecules (sanitised; a title is their property ``_Name``,
     further properties are their tags).
@@ -155,30 +160,32 @@ def records_of(
         columns: of a table, see `moldiff.chem.io.text_records.read_texts`.
         add_hydrogens: place the hydrogens that molecules with coordinates leave out.
         span: of the records that are wanted; None = all.
+        argument: what messages call the molecules.
 
     Raises:
         MoldiffError: no molecules, or something else; of a generator while iterating.
     """
-    records = _records(molecules, columns, span)
+    records = _records(molecules, columns, span, argument)
     return map(completed, records) if add_hydrogens else records
 
 
-def _records(molecules: object, columns: Columns | None, span: range | None) -> Iterator[Record]:
-    if (files := files_of(molecules)) is not None:
+def _records(molecules: object, columns: Columns | None, span: range | None, argument: str) -> Iterator[Record]:
+    if (files := files_of(molecules, argument)) is not None:
         return _of_files(texts_of(files, columns), span)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules
     if not isinstance(molecules, Iterable):
-        raise refusal("molecules", _EXPECTED, molecules)
+        raise refusal(argument, _EXPECTED, molecules)
     if isinstance(molecules, Mapping | bytes) or hasattr(molecules, "columns"):
-        raise refusal("molecules", f"{_EXPECTED} (of a table, one column)", molecules)
+        raise refusal(argument, f"{_EXPECTED} (of a table, one column)", molecules)
     items = (item for item in molecules)  # asked for its iterator twice, a supplier begins anew
     try:
         first = next(items)
     except StopIteration:
-        raise MoldiffError("there are no molecules to begin with", argument="molecules") from None
-    records = itertools.chain([_record(0, first)], itertools.starmap(_record, enumerate(items, start=1)))
+        raise MoldiffError(f"{argument}: there are no molecules to begin with", argument=argument) from None
+    read = partial(_record, argument)
+    records = itertools.chain([read(0, first)], itertools.starmap(read, enumerate(items, start=1)))
     return records if span is None else itertools.islice(records, span.start, span.stop)
 
 
@@ -187,11 +194,12 @@ def _of_files(texts: Iterator[tuple[Path, TextRecord]], span: range | None) -> I
     return (replace(parse(text), file=str(path)) for path, text in wanted)
 
 
-def _record(index: int, item: object) -> Record:
+def _record(argument: str, index: int, item: object) -> Record:
     """Return the record of one molecule or SMILES."""
     if is_molecule(item):
         mol: Chem.Mol = item
-        tags = {name: str(value) for name, value in mol.GetPropsAsDict().items()}
+        # a text stays as it is: "007" is no number
+        tags = {name: str(value) for name, value in mol.GetPropsAsDict(autoConvertStrings=False).items()}
         reason = bond_refusal(mol)
         if not reason and not has_conformer(mol):
             reason = mixture_refusal(mol, "the molecule (with stereo groups)")
@@ -200,14 +208,14 @@ def _record(index: int, item: object) -> Record:
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
             raise MoldiffError(
-                f"molecules: '{item}' in a list is a file; give files as a list of Path", argument="molecules"
+                f"{argument}: '{item}' in a list is a file; give files as a list of Path", argument=argument
             )
         return (
             parse(TextRecord(index, "smiles", "", item)) if item.strip() else Record(index, "", None, reason=_MISSING)
         )
     if item is None or str(item) == "<NA>" or item != item:  # a supplier's failure; what pandas has for nothing
         return Record(index, "", None, reason=_MISSING)
-    raise refusal("molecules", _EXPECTED, item)
+    raise refusal(argument, _EXPECTED, item)
 
 
 def _exists(text: str) -> bool:

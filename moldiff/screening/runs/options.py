@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from moldiff.arguments import mebibytes, seconds
+from moldiff.arguments import MOST_SEED, mebibytes, seconds
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.screening.desirability import read_ranking
@@ -69,7 +69,7 @@ class ScreenOptions(Section):
     shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
     timeout: Annotated[float, BeforeValidator(seconds)] = 60.0
     memory: Annotated[int, BeforeValidator(mebibytes)] = 4_096
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
 
     def filter_options(self) -> FilterOptions:
         """Return what is asked of each molecule.
