@@ -439,7 +439,7 @@ def test_a_refusal_names_the_argument_that_was_given(argument: str, value: objec
 
 
 def test_nothing_is_no_empty_library() -> None:
-    with pytest.raises(MoldiffError, match="molecules must be .*, not None"):
+    with pytest.raises(MoldiffError, match=r"molecules must be .*, not None"):
         moldiff.filter(None, where="mw<100")  # type: ignore[arg-type]
 
 
