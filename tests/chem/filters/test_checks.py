@@ -287,3 +287,24 @@ def test_coordinates_and_keys() -> None:
     own = Subject(record.mol).placed[0]
     assert own is not None
     assert (own.GetConformer().GetPositions() == record.mol.GetConformer().GetPositions()).all()  # type: ignore[union-attr]
+
+
+def test_the_patterns_of_the_docs_leave_out_odd_ions_alone(tmp_path: Path) -> None:
+    docs = (Path(__file__).parents[3] / "docs" / "steering.md").read_text(encoding="utf-8")
+    (text,) = [block.partition("```")[0] for block in docs.split("```text\n")[1:] if "hydride" in block]
+    (tmp_path / "ions.smarts").write_text(text, encoding="utf-8")
+    checks = Criteria.of(smarts=tmp_path / "ions.smarts").checks()
+    sound = (
+        "C[NH3+]",
+        "c1cc[nH+]cc1",
+        "CC(=O)[O-]",
+        "CS(=O)(=O)[O-]",
+        "[O-]c1ccccc1",
+        "C[N+](=O)[O-]",
+        "CCO",
+        "CC(=O)NC",
+    )
+    odd = ("C[N+](=O)O", "C[CH2+]", "C[CH2-]", "CC[O-]", "C=[OH+]", "CC(=O)[NH3+]", "C[NH-]", "[H-]C")
+    for smiles, passes in (*((one, True) for one in sound), *((one, False) for one in odd)):
+        mol = Chem.MolFromSmiles(smiles)
+        assert (examine(Subject(mol), checks).failure is None) == passes, smiles
