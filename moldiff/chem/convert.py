@@ -19,7 +19,7 @@ from rdkit.Geometry import Point3D
 from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.hydrogen_state import partial_problem
-from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, sanitize_reason, size_refusal
+from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, hydrogen_refusal, sanitize_reason, size_refusal
 from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
 from moldiff.vocabulary import Vocabulary
 
@@ -202,7 +202,8 @@ def decode(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion:
             Chem.AssignStereochemistryFrom3D(mol)
     except Exception as error:  # noqa: BLE001 - RDKit has many
         return Conversion(None, raw, sanitize_reason(error, raw))
-    return Conversion(mol, raw, "")
+    reason = hydrogen_refusal(mol)
+    return Conversion(None if reason else mol, raw, reason)
 
 
 def _check_arrays(arrays: MolArrays, vocabulary: Vocabulary) -> None:

@@ -16,6 +16,7 @@ MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
 _UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+]")  # crowded, or a charge to be looked at
+_BONDED_ION = Chem.MolFromSmarts("[#1;!+0]~[#1,#6,#7,#8,#9,#15,#16,#17,#35,#53]")  # metals and boron share hydrides
 _WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
 _MOST_CHARGE = 15  # of an atom, either way
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
@@ -117,14 +118,24 @@ def sanitize_reason(error: Exception, mol: Chem.Mol | None) -> str:
 def bond_refusal(mol: Chem.Mol) -> str:
     """Return why a sanitised molecule's bonds are no bonds of one molecule, or an empty string: RDKit accepts the "any"
     of a query, hydrogen bonds, and an aromatic bond outside a ring, and counts hydrogens and masses as if they had an
-    order; no SMILES of such a molecule says the same again."""
+    order; no SMILES of such a molecule says the same again. And it accepts what `hydrogen_refusal` tells of."""
     for bond in mol.GetBonds():
         kind = bond.GetBondType()
         if kind in _WITHOUT_ORDER:
             return f"bond type: {str(kind).lower()}"
         if kind == Chem.BondType.AROMATIC and not bond.GetIsAromatic():
             return _NO_KEKULE_FORM
-    return ""
+    return hydrogen_refusal(mol)
+
+
+def hydrogen_refusal(mol: Chem.Mol) -> str:
+    """Return why hydrogens of a molecule, sanitised or not, are none, or an empty string: RDKit accepts a hydride or a
+    proton that is bonded to carbon, say."""
+    ion = mol.GetSubstructMatch(_BONDED_ION)
+    if not ion:
+        return ""
+    atom = mol.GetAtomWithIdx(ion[0])
+    return f"valence: H{atom.GetFormalCharge():+d} with {atom.GetDegree()} bonds"
 
 
 def mixture_refusal(mol: Chem.Mol, what: str) -> str:

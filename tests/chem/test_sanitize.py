@@ -84,3 +84,37 @@ def test_so_is_that_of_a_drawn_molecule() -> None:
     vocabulary = Vocabulary(("C", "I"), (-99, 0), BOND_ORDERS)
     drawn = MolArrays(np.zeros((1, 3)), np.array([1]), np.array([0]), np.zeros((0, 3), dtype=np.int64))
     assert decode(drawn, vocabulary).reason == "charge: I-99 is beyond the 15 that a mol file holds"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("C[H-]", "H-1 with 1"),
+        ("[H+]N(C)C", "H+1 with 1"),
+        ("C[H-]C", "H-1 with 2"),
+        ("CO[H-]", "H-1"),
+        ("Cl[H+]", "H+1"),
+    ],
+)
+def test_an_ion_of_hydrogen_has_no_bond_to_carbon(smiles: str, reason: str) -> None:
+    records = list(records_of([smiles, "CCO"]))
+    assert records[0].mol is None
+    assert records[0].reason.startswith(f"valence: {reason}")
+    given = Chem.MolFromSmiles(smiles, sanitize=False)
+    Chem.SanitizeMol(given)
+    assert next(iter(records_of(given))).reason == records[0].reason
+
+
+@pytest.mark.parametrize("smiles", ["[H-].[Na+]", "[H+].[Cl-]", "[H-][Pd]", "[2H]C", "C[NH3+]"])
+def test_ions_of_hydrogen_alone_or_on_metals_are_read(smiles: str) -> None:
+    (record,) = records_of(smiles)
+    assert record.mol is not None, record.reason
+
+
+def test_a_drawn_hydride_on_carbon_is_invalid() -> None:
+    vocabulary = Vocabulary(("H", "C"), (-1, 0, 1), ("none", "single"))
+    pos = np.array([[0.0, 0, 0], [1.09, 0, 0], [-0.4, 1.0, 0], [-0.4, -0.5, 0.9], [-0.4, -0.5, -0.9]])
+    atoms, bonds = np.array([1, 0, 0, 0, 0]), np.array([[0, end, 1] for end in range(1, 5)])
+    assert decode(MolArrays(pos, atoms, np.ones(5, dtype=np.int64), bonds), vocabulary).mol is not None
+    found = decode(MolArrays(pos, atoms, np.array([1, 0, 1, 1, 1]), bonds), vocabulary)
+    assert (found.mol, found.reason) == (None, "valence: H-1 with 1 bonds")

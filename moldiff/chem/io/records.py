@@ -29,6 +29,7 @@ from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import (
     bond_refusal,
     count_refusal,
+    hydrogen_refusal,
     mixture_refusal,
     mol_refusal,
     sanitize_reason,
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
-_UNUSUAL = re.compile(r"[|*~:]|\+[+\d]|\[H\]")  # extensions, dummies, odd bonds and charges, hydrogens
+_UNUSUAL = re.compile(r"[|*~:]|\+[+\d]|\[\d*H[\]+-]")  # extensions, dummies, odd bonds and charges, hydrogens
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ def parse(text: TextRecord) -> Record:
         return Record(text.index, text.name, quick, text.tags)
     raw, reason = read_block(text)
     mol: Chem.Mol | None = None
+    if raw is not None and not reason:
+        reason = hydrogen_refusal(raw)  # before RDKit makes a hydrogen of it
     if not reason:
         try:
             with rdBase.BlockLogs():
