@@ -12,6 +12,7 @@ from moldiff.arguments import refusal
 from moldiff.errors import MoldiffError
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_MOST_WHOLE = 1e15  # beyond, a number's last digits are not its own
 TAG = "tag:"  # before the name of a data field of a record
 # The name is all that stands before the last operator: those of columns hold blanks, commas and operators.
 _NAME = r"\s*(?P<name>(?:\S.*)?[^=<>\s])\s*"
@@ -21,6 +22,11 @@ _FORMS = re.compile(
     rf"|<(?P<most_equal>=?)\s*(?P<most>{_NUMBER})\s*|>(?P<least_equal>=?)\s*(?P<least>{_NUMBER})\s*)",
     flags=re.ASCII,
 )
+
+
+def number_text(value: float) -> str:
+    """Return a number with six digits, a whole one with all of its own: a record or a compound may be known by it."""
+    return f"{value:.0f}" if abs(value) < _MOST_WHOLE and value == int(value) else f"{value:.6g}"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from moldiff.conditions import Condition, parse_condition, read_conditions
+from moldiff.conditions import Condition, number_text, parse_condition, read_conditions
 from moldiff.errors import MoldiffError
 
 
@@ -80,3 +80,14 @@ def test_conditions_that_nothing_can_meet_together_are_refused(wanted: list[str]
     with pytest.raises(MoldiffError, match=rf"where {re.escape(wanted[-1])} and where .* contradict each other"):
         read_conditions(wanted, "where")
     assert len(read_conditions(["mw<=100", "mw>=100", "logp>1", "logp<3"], "where")) == 4
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1234567.0, "1234567"), (-20000001.0, "-20000001"), (999999.0, "999999"), (3.0, "3"), (1e16, "1e+16"),
+        (1234567.5, "1.23457e+06"), (0.00012345678, "0.000123457"), (math.inf, "inf"), (math.nan, "nan"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_are_written_with_all_of_their_digits(value: float, text: str) -> None:
+    assert number_text(value) == text

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.table import Table
 
+from moldiff.conditions import number_text
 from moldiff.datasets.layout import SPLITS
 from moldiff.datasets.prepared import PreparedDataset
 
@@ -68,7 +69,7 @@ def _render_property(values: np.ndarray, name: str, unit: str, source: str, cons
     title = f"{name}{in_unit} ({source}; known for {len(known)} of {len(values)}; mean {known.mean():.4g})"
     distinct = np.unique(known)
     if len(distinct) <= BINS:
-        labels = [f"{value:.6g}" for value in distinct]
+        labels = [number_text(value) for value in distinct]
         counts = [int((known == value).sum()) for value in distinct]
     else:
         low, high = np.quantile(known, (0.001, 0.999))

@@ -23,6 +23,7 @@ from moldiff.chem.io.outputs import cell
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.chem.io.tags import apart
 from moldiff.chem.sanitize import error_reason
+from moldiff.conditions import number_text
 from moldiff.generation.decoding.confidence import BOND_TAG, TYPE_TAG, Confidence, confidence
 from moldiff.generation.decoding.decoders import Decoder
 from moldiff.generation.decoding.hydrogens import HYDROGENS
@@ -208,8 +209,8 @@ def _arrived(values: dict[str, Any]) -> MoleculeResult:
 
 
 def rounded(value: float) -> float:
-    """Return a number as the CSV has it, with six digits."""
-    return float(f"{value:.6g}")
+    """Return a number as the CSV has it."""
+    return float(number_text(value))
 
 
 def assess(

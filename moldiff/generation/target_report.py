@@ -14,6 +14,7 @@ from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.chem.io.tags import MEASURED, apart
+from moldiff.conditions import number_text
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
@@ -199,8 +200,8 @@ class TargetTracker:
             low, high = target.band(self.statistics[target.name].std)
             value = result.targets.get(columns[target.name], math.nan)
             if not low <= value <= high:
-                told = f"{value:.6g}" if math.isfinite(value) else "not known"
-                return f"{target.name}: {told}, must be in {low:.6g}..{high:.6g}"
+                told = number_text(value) if math.isfinite(value) else "not known"
+                return f"{target.name}: {told}, must be in {number_text(low)}..{number_text(high)}"
         return ""
 
     def picture(self) -> bytes | None:

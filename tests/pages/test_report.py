@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, asked
+from browser import BROWSER, NODE, asked, computed
 from rdkit import Chem
 
 from moldiff.chem.draw import plain_model
@@ -85,6 +85,42 @@ def test_what_is_left_out_is_said() -> None:
     data = data_of(many.html())
     assert (len(data["cards"]), len(data["failed"]["rows"])) == (MOST_CARDS, MOST_FAILED)
     assert data["failed_note"] == f"the first {MOST_FAILED:,} of 5,000"
+
+
+def test_whole_numbers_that_a_browser_would_round_are_texts() -> None:
+    seed = 2**64 - 1
+    found = data_of(replace(report(), record={"seed": seed, "options": [{"first": 2**53 + 1, "n": 2**53 - 1}]}).html())
+    assert found["record"] == {"seed": str(seed), "options": [{"first": str(2**53 + 1), "n": 2**53 - 1}]}
+    rows = [(2**53, -(2**60), 12345, True, None)]
+    assert data_of(replace(report(), failed_rows=rows).html())["failed"]["rows"] == [
+        [str(2**53), str(-(2**60)), 12345, True, None]
+    ]
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node.js is installed")
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (12345, "12345"), (1234567, "1234567"), (9999, "9999"), (-10001, "-10001"), (2**53 - 1, str(2**53 - 1)),
+        (12345.678, "12346"), (1234.4, "1234"), (999.96, "1000"), (180.1571, "180.2"), (-0.00123456, "-0.001235"),
+        (0, "0"), (None, ""), ("9007199254740993", "9007199254740993"),
+    ],
+)  # fmt: skip
+def test_numbers_keep_the_digits_in_front_of_the_point_and_a_search_finds_what_is_shown(
+    value: object, shown: str
+) -> None:
+    raw = json.dumps(value)
+    found = computed("report.html", ("number", "searched"), f"[number({raw}), searched(['Name', {raw}])]")
+    assert found[0] == shown
+    assert found[1].split("\n")[2] == shown and "name" in found[1]
+    assert value is None or str(value) in found[1]
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node.js is installed")
+def test_numbers_in_texts_are_sorted_as_numbers() -> None:
+    values = ["qm9-1-10", "qm9-1-9", None, "qm9-1-100", "10", "9", 11, "12: b", "2: a"]
+    found = computed("report.html", ("compare",), f"{json.dumps(values)}.sort(compare)")
+    assert found == ["2: a", "9", "10", 11, "12: b", "qm9-1-9", "qm9-1-10", "qm9-1-100", None]
 
 
 ASK = """

@@ -50,6 +50,18 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
+def test_whole_numbers_stand_whole_in_tables_and_reasons(tmp_path: Path) -> None:
+    with Chem.SDWriter(str(tmp_path / "m.sdf")) as writer:
+        for mol, number in zip(Chem.SDMolSupplier(str(SAMPLE), removeHs=False), (12345678, 1234567), strict=False):
+            mol.SetProp("compound", str(number))
+            writer.write(mol)
+    options = FilterOptions(criteria=Criteria.of(where=["tag:compound>2000000"]))
+    write_filtered(library_of([tmp_path / "m.sdf"]), options, tmp_path / "out.csv")
+    rows = rows_of(tmp_path / "out.records.csv")
+    assert [row["tag:compound"] for row in rows] == ["12345678", "1234567"]
+    assert rows[1]["reason"] == "tag:compound: 1234567, must be >2000000"
+
+
 def test_every_record_has_a_row_with_its_reason(mixed: Path, tmp_path: Path) -> None:
     out = tmp_path / "best.smi"
     options = FilterOptions(criteria=Criteria.of(where=["mw<200", "logp<5"], alerts="brenk"))

@@ -11,7 +11,7 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, holds_whole_n
 from moldiff.chem.descriptors.score_functions import Score, imported_score
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
-from moldiff.conditions import TAG, Condition
+from moldiff.conditions import TAG, Condition, number_text
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.foreign_text import number_in
 
@@ -123,7 +123,7 @@ class MeasureCheck:
         broken = next((condition for condition in self.conditions if not condition.holds(found.value)), None)
         if broken is None:
             return CheckResult(name, True, value, "", self._limit)
-        told = "not known" if value is None else f"{value:.6g}"
+        told = "not known" if value is None else number_text(value)
         more = f" ({found.detail})" if found.detail else ""
         return CheckResult(name, False, value, f"{told}{more}, must be {broken.limit}", broken.limit)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import CheckResult, Subject
 from moldiff.choices import RuleName
-from moldiff.conditions import Condition, parse_condition
+from moldiff.conditions import Condition, number_text, parse_condition
 
 
 @dataclass(frozen=True)
@@ -70,5 +70,5 @@ class RuleCheck:
         preset = RULES[self.rule]
         broken = [condition for condition in preset.conditions if not condition.holds(subject.value(condition.name))]
         passed = len(broken) <= preset.may_break
-        told = ", ".join(f"{one.name} {subject.value(one.name):.6g}, must be {one.limit}" for one in broken)
+        told = ", ".join(f"{one.name} {number_text(subject.value(one.name))}, must be {one.limit}" for one in broken)
         return CheckResult(self.name, passed, float(len(broken)), "" if passed else told, f"<={preset.may_break}")

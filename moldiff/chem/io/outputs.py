@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeVar
 
+from moldiff.conditions import number_text
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet
 from moldiff.foreign_text import safe_cell
@@ -52,10 +53,10 @@ class Output(Protocol[_Taken]):
 
 
 def cell(value: object) -> object:
-    """Return a value as text files have it: numbers with six digits, "" for nothing."""
+    """Return a value as text files have it: numbers as in `number_text`, "" for nothing."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return number_text(value) if isinstance(value, float) else value
 
 
 class _Text:
