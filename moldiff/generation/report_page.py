@@ -39,17 +39,17 @@ class RunPage:
         self._values = {name: array("d") for name in REPORTED}
 
     def add(self, result: MoleculeResult) -> None:
-        """Take a result."""
+        """Take a result, which has its id: by it, the page and the other files of the run are joined."""
         if result.status != Status.VALID:
             if len(self._failed) < MOST_FAILED:
-                self._failed.append((result.number, str(result.status), result.reason))
+                self._failed.append((result.id, str(result.status), result.reason))
             return
         for name, values in self._values.items():
             if len(values) < MOST_VALUES:
                 values.append(result.properties.get(name, float("nan")))
         if len(self._cards) < MOST_CARDS and result.mol is not None:
             row = result.values(self._columns)
-            self._cards.append(Card.of(result.mol, f"{result.number}", result.smiles, row))
+            self._cards.append(Card.of(result.mol, result.id, result.smiles, row))
 
     def html(self, summary: Summary, record: Mapping[str, object]) -> str:
         """Return the page of a run that has ended."""
