@@ -6,7 +6,9 @@ const COLOURS = { H: "#e8e8e8", C: "#555", N: "#3556d8", O: "#d22f27", F: "#62b7
 const RADII = { H: 0.26, F: 0.36, O: 0.38, N: 0.39, C: 0.41 };
 
 class MoleculeView {
-  constructor(canvas, molecule = null) {
+  constructor(canvas, label, molecule = null) {  // the label is for those who do not see it
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", label);
     Object.assign(this, { canvas, molecule, context: canvas.getContext("2d"), turn: 0.4, tilt: 0.3, zoom: 1 });
     let drag = null;
     canvas.onpointerdown = event => {

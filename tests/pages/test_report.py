@@ -11,8 +11,10 @@ from browser import BROWSER, NODE, asked, computed
 from rdkit import Chem
 
 from moldiff.chem.draw import plain_model
+from moldiff.pages import page as page_module
 from moldiff.pages.report import MOST_CARDS, MOST_FAILED, Card, Histogram, Report, Stage
 
+TEMPLATES = Path(page_module.__file__).parent
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 FOREIGN = "</script><img src=x onerror=alert(1)>\x1b[31m'\"&"
 
@@ -123,6 +125,60 @@ def test_numbers_in_texts_are_sorted_as_numbers() -> None:
     assert found == ["2: a", "9", "10", 11, "12: b", "qm9-1-9", "qm9-1-10", "qm9-1-100", None]
 
 
+PLAIN = """
+  const element = (name, text = "", parent = null) => {
+    const made = { name, textContent: text, value: "", style: {}, children: [], attributes: {} };
+    made.setAttribute = (key, value) => { made.attributes[key] = value; };
+    made.append = child => { made.children.push(child); };
+    made.replaceChildren = (...children) => { made.children = children; };
+    if (parent) parent.append(made);
+    return made;
+  };
+  const places = {}, find = selector => places[selector] ??= element(selector);
+  const document = { createElement: element, createElementNS: (space, name) => element(name) };
+"""
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node.js is installed")
+def test_columns_are_sorted_by_buttons_and_say_so() -> None:
+    before = """
+      const data = { failed_note: "", failed: { columns: ["record", "reason"], rows: [[12345, "a"], [9, "b"]] } };
+      failed();
+      const heads = find("tr").children, buttons = heads.map(one => one.children[0]), states = [];
+      const note = () => states.push([heads.map(one => one.attributes["aria-sort"]),
+        find("tbody").children.map(row => row.children[0].textContent)]);
+      note(); buttons[0].onclick(); note(); buttons[0].onclick(); note(); buttons[1].onclick(); note();
+      find("input").value = "1234"; find("input").oninput(); note();
+    """
+    names = ("compare", "number", "searched", "failed")
+    found = computed("report.html", names, "[buttons.map(one => [one.name, one.textContent]), states]", PLAIN + before)
+    assert found[0] == [["button", "record"], ["button", "reason"]]
+    assert found[1] == [
+        [["none", "none"], ["12345", "9"]], [["ascending", "none"], ["9", "12345"]],
+        [["descending", "none"], ["12345", "9"]], [["none", "ascending"], ["12345", "9"]],
+        [["none", "ascending"], ["12345"]],
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(NODE is None, reason="no Node.js is installed")
+def test_what_is_drawn_says_what_it_shows() -> None:
+    one = '{ name: "logp", unit: "1", low: -1.5, high: 12345.5, sample: [1, 0], reference: null }'
+    svg = "find('#histograms .panels').children[0].children.find(part => part.name === 'svg').attributes"
+    found = computed("report.html", ("number", "histogram"), svg, f"{PLAIN} histogram({one});")
+    assert (found["role"], found["aria-label"]) == ("img", "distribution of logp, -1.5 to 12346")
+    canvas = (
+        "const canvas = element('canvas'); canvas.getContext = () => null; new MoleculeView(canvas, 'qm9-1-2 in 3D');"
+    )
+    found = computed("molecule_view.js", ("MoleculeView",), "canvas.attributes", PLAIN + canvas)
+    assert found == {"role": "img", "aria-label": "qm9-1-2 in 3D"}
+    pages = [page.read_text(encoding="utf-8") for page in TEMPLATES.glob("*.html")]
+    views = [call for page in pages for call in re.findall(r"new MoleculeView\([^`]*`\$\{\w+\.title\} in 3D", page)]
+    assert len(views) == sum(page.count("new MoleculeView(") for page in pages) == 2
+    inputs = [tag for page in pages for tag in re.findall(r'<input[^>]*type="(?:search|range)"[^>]*>', page)]
+    labels = [re.findall('aria-label="(.*?)"', tag) for tag in inputs]
+    assert sorted(labels) == [["search molecules"], ["search what did not pass"], ["step"]]
+
+
 ASK = """
   const cards = () => [...document.querySelectorAll(".card b")].map(one => one.textContent.split(" ")[0]).join("");
   answer.given = cards();
@@ -136,7 +192,13 @@ ASK = """
     one.getContext("2d").getImageData(0, 0, one.width, one.height).data.filter((v, i) => i % 4 === 3 && v).length);
   const rows = () => [...document.querySelectorAll("tbody tr")].map(one => one.children[0].textContent).join(" ");
   answer.rows = rows();
-  document.querySelector("th").onclick(); answer.sorted = rows();
+  const head = document.querySelector("th"), sorting = () => document.querySelector("th").getAttribute("aria-sort");
+  answer.sorting = [sorting()];
+  head.querySelector("button").click(); answer.sorted = rows(); answer.sorting.push(sorting());
+  head.querySelector("button").click(); answer.sorting.push(sorting());
+  answer.labels = [...document.querySelectorAll("canvas, svg, img, input[type=search]")].map(one =>
+    one.alt || one.getAttribute("aria-label"));
+  answer.roles = [...document.querySelectorAll("canvas, svg")].map(one => one.getAttribute("role"));
   answer.bars = document.querySelectorAll("rect").length;
   answer.images_made = document.querySelectorAll("img[src='x']").length;
 """
@@ -152,5 +214,8 @@ def test_a_real_browser_shows_sorts_and_searches(tmp_path: Path) -> None:
     assert len(answer["drawn"]) == 6 and min(answer["drawn"]) > 500
     assert min(answer["images"]) > 100
     assert (answer["rows"], answer["sorted"]) == ("2 10 1", "1 2 10")
+    assert answer["sorting"] == ["none", "ascending", "descending"]
+    assert all(answer["labels"]) and len(answer["labels"]) == 6 + 1 + 6 + 2
+    assert set(answer["roles"]) == {"img"}
     assert answer["bars"] == 8
     assert answer["images_made"] == 0
