@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.path_names import written_out
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -168,10 +169,10 @@ def size_range(value: object, name: str) -> tuple[int, int] | None:
 
 
 def path(value: object, name: str) -> Path:
-    """Return an argument that is a path, or a text that is one."""
+    """Return an argument that is a path, or a text that is one, which a shell need not read (see `written_out`)."""
     if not isinstance(value, str | os.PathLike) or not str(value) or not isinstance(found := os.fspath(value), str):
         raise refusal(name, "a path or a text", value)
-    return Path(found)
+    return written_out(Path(found))
 
 
 def name_list(value: object, name: str) -> tuple[str, ...]:

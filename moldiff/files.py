@@ -23,6 +23,7 @@ from typing import IO, Any
 from moldiff.arguments import check_flag
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
+from moldiff.path_names import with_stem, written_out
 
 try:
     import fcntl
@@ -41,7 +42,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
     """
     check_flag(overwrite, "overwrite")
     try:
-        if path.exists() and not overwrite:
+        if written_out(path).exists() and not overwrite:
             raise MoldiffError(f"{path} exists already; choose another name or pass overwrite", argument="overwrite")
         parent = path.parent
         while not parent.exists() and parent != parent.parent:
@@ -71,6 +72,7 @@ def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = (
     """Like `refuse_existing`, and refuse even with ``overwrite`` a folder, whose place a file cannot take, and one of
     ``inputs`` or of those that are `kept_safe`: overwriting is for what a run made, and what it began with would be
     gone."""
+    with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
         raise MoldiffError(f"{path} would be written over, but it is an input; choose another name for the output")

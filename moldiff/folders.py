@@ -18,6 +18,7 @@ from pathlib import Path
 
 from moldiff.errors import MoldiffError
 from moldiff.files import clear_leftovers, hold, named, part_beside, refuse_existing, sync_folder
+from moldiff.path_names import written_out
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +50,9 @@ class Ours:
 
 
 def standing(path: Path) -> Path:
-    """Return a folder, or, if there is none, the one that a run was about to replace when it was killed."""
-    if os.path.lexists(path):  # "." too, which has no name that another could be made of
+    """Return a folder, or, if there is none, the one that a run was about to replace when it was killed. MoldiffError:
+    see `written_out`."""
+    if os.path.lexists(written_out(path)):  # "." too, which has no name that another could be made of
         return path
     old = _old(path)
     return old if old.is_dir() else path

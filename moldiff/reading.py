@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from moldiff.errors import MoldiffError
+from moldiff.path_names import written_out
 
 MOST_JSON = 1 << 28  # bytes
 
@@ -22,10 +23,10 @@ def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file; a pipe or a device is refused at once, as reading it may never end.
 
     Raises:
-        MoldiffError: it is another kind of file.
+        MoldiffError: it is another kind of file, or its path begins with ~.
         OSError: it cannot be opened.
     """
-    handle = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller's
+    handle = open(written_out(path), "rb", opener=_without_waiting)  # noqa: SIM115 - the caller's
     if not stat.S_ISREG(os.fstat(handle.fileno()).st_mode):
         handle.close()
         raise MoldiffError(f"{path} is not a regular file")

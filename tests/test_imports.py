@@ -21,7 +21,7 @@ BASE = {
     "threads", "pauses", "processes", "worker_process", "batch_slots", "arguments", "interruption", "provenance",
     "run_record",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
-    "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption",
+    "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption", "path_names",
 }  # fmt: skip
 LAYERS = [
     BASE,

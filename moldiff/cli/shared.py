@@ -21,6 +21,7 @@ from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler,
 from moldiff.durations import duration
 from moldiff.files import kept_safe
 from moldiff.foreign_text import printable
+from moldiff.path_names import written_out
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -177,15 +178,17 @@ OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
 
 
 class CarefulCommand(TyperCommand):
-    """A command that writes over none of the files that it is given, whichever option names them."""
+    """A command that writes over none of the files that it is given, whichever option names them, and takes no path
+    that only a shell could read (see `written_out`)."""
 
     def invoke(self, ctx: Any) -> Any:
-        named: list[Any] = []
+        inputs = list[Path]()
         for name, value in ctx.params.items():
-            if name not in OUTPUTS:
-                named += value if isinstance(value, (list, tuple)) else [value]
-        files = [Path(value) for value in named if isinstance(value, (str, Path)) and os.path.isfile(value)]
-        with kept_safe(files):
+            values = value if isinstance(value, (list, tuple)) else [value]
+            # a text that names no file does not begin with ~/ either
+            paths = [written_out(Path(one)) for one in values if isinstance(one, (str, Path))]
+            inputs += [] if name in OUTPUTS else filter(os.path.isfile, paths)
+        with kept_safe(inputs):
             return super().invoke(ctx)
 
 

@@ -21,6 +21,7 @@ from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference, build_reference
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
 from moldiff.models.references import TrainingKeys
+from moldiff.path_names import written_out
 from moldiff.reading import read_json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load_reference(name_or_path: Path | str, *, hydrogens: HydrogenChoice = "aut
     Raises:
         MoldiffError: it is none of these, or damaged.
     """
-    path = Path(name_or_path)
+    path = written_out(Path(name_or_path))
     if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
         return Reference.from_tensors(load_model_folder(name_or_path).references)
     if (path / "dataset.json").is_file():

@@ -19,6 +19,7 @@ from moldiff.chem.io.records import read_records
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
 from moldiff.models.references import References
+from moldiff.path_names import written_out
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -165,7 +166,7 @@ def load_tables(name_or_path: Path | str) -> RarityTables:
     Raises:
         MoldiffError: it is none of these, or a model without tables.
     """
-    path = Path(name_or_path)
+    path = written_out(Path(name_or_path))
     if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
         folder = load_model_folder(name_or_path)
         return References(folder.references, str(folder.path)).rarity

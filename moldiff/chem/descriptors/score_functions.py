@@ -27,6 +27,7 @@ from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.smarts import has_match, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.path_names import written_out
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
 ScoreFunction = Callable[[list[Chem.Mol]], Sequence[float | None]]
@@ -203,6 +204,7 @@ def imported_score(text: str) -> ScoreFunction:
     place, _, name = text.rpartition(":")
     if not place or not name:
         raise MoldiffError(f"score {text}: expected module:function or file.py:function")
+    written_out(Path(place))
     try:
         module = _module(place)
     except _FAILURES as error:  # importing runs the user's code

@@ -21,6 +21,7 @@ from moldiff.chem.io.inputs import records_of
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import number_in
+from moldiff.path_names import written_out
 
 if TYPE_CHECKING:
     from vina import Vina
@@ -94,7 +95,7 @@ def docking_of(receptor: str | Path, box: object, exhaustiveness: int = EXHAUSTI
         raise MoldiffError(f"dock needs {' and '.join(missing)}: {how}", argument="dock")
     if not 1 <= whole_number(exhaustiveness, "exhaustiveness") <= 1000:
         raise MoldiffError(f"exhaustiveness must be in 1 .. 1000, not {exhaustiveness}", argument="exhaustiveness")
-    path = Path(receptor)
+    path = written_out(Path(receptor))
     try:
         text = path.read_text(encoding="ascii")
     except OSError as error:

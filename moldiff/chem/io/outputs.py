@@ -14,6 +14,7 @@ from moldiff.conditions import number_text
 from moldiff.errors import MoldiffError
 from moldiff.files import FileSet
 from moldiff.foreign_text import safe_cell
+from moldiff.path_names import with_stem
 
 PARQUET_ROWS = 10_000  # of a row group
 Item = TypeVar("Item")
@@ -204,9 +205,9 @@ WITH_COORDINATES = tuple(kind for kind in KINDS if kind.has_coordinates)
 
 
 def kind_of(path: Path, among: Iterable[Kind] = KINDS) -> Kind:
-    """Return the kind of a file by its suffix; MoldiffError if it is none of some."""
-    kinds = tuple(among)
-    found = next((kind for kind in kinds if path.name.lower().endswith(kind.suffix) and path.name != kind.suffix), None)
+    """Return the kind of a file by its suffix; MoldiffError if it is none of some, or there is no name before it."""
+    kinds, name = tuple(among), with_stem(path).name
+    found = next((kind for kind in kinds if name.lower().endswith(kind.suffix) and name != kind.suffix), None)
     if found is None:
         known = ", ".join(sorted(kind.suffix for kind in kinds))
         raise MoldiffError(f"{path}: the output must end in one of {known}", argument="out")

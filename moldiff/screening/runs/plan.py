@@ -16,6 +16,7 @@ from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of, write_text
 from moldiff.foreign_text import readable
+from moldiff.path_names import written_out
 from moldiff.reading import read_json
 from moldiff.screening.entries import Entry, library_of
 from moldiff.screening.runs.draws import Draws, drawn, draws_path
@@ -217,7 +218,7 @@ def read_plan(run: Path) -> Plan:
     Raises:
         MoldiffError: there is none, or one of another format.
     """
-    if not (run / PLAN).is_file():
+    if not (written_out(run) / PLAN).is_file():
         raise MoldiffError(f"{run} is no screening run: it has no {PLAN}")
     value = read_json(run / PLAN, halves=True)
     if not isinstance(value, Mapping) or value.get("format") != FORMAT or value.get("version") != FORMAT_VERSION:
