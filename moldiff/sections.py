@@ -144,7 +144,7 @@ def packaged(path: Path) -> Path:
 def read_mapping(path: Path) -> dict[Any, Any]:
     """Return the keys and values of a YAML file; MoldiffError if it cannot be read, is unsafe, or holds none.
 
-    A file that is not there, but comes with the package, is read from there: "configs/qm9.yaml" or "qm9".
+    A file that is not there, but comes with the package, is read from there: "qm9", "qm9.yaml" or "configs/qm9.yaml".
     """
     path = packaged(path)
     try:

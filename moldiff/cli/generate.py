@@ -106,7 +106,7 @@ def generate(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Pursue targets by the gradient of this property network ('moldiff train configs/property.yaml'), "
+            help="Pursue targets by the gradient of this property network ('moldiff train property'), "
             "instead of the model's own conditions unless --guidance is given too.",
         ),
     ] = None,

@@ -25,7 +25,7 @@ def train(
     ] = None,
     teacher: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Distil this model to fewer steps (configs/distill.yaml)."),
+        typer.Option(metavar="MODEL", help="Distil this model to fewer steps ('moldiff configs distill')."),
     ] = None,
     conditions: Annotated[
         list[str] | None,

@@ -137,7 +137,7 @@ def generate(
         guidance: how strongly targets pull, for all or by name: 1 is plain conditioning, more pulls harder and costs
             two evaluations for one, so that a draw costs twice as much (a scale by property may cost more, see
             `moldiff.sampling.guidance`).
-        property_model: folder of a property network (`moldiff train configs/property.yaml`). Targets that it knows are
+        property_model: folder of a property network (`moldiff train property`). Targets that it knows are
             pursued by its gradient, ranges as a whole; on these, the model itself is conditioned only if ``guidance``
             is one scale for all or names them.
         property_scale: how strongly that gradient pulls, 3 by default; 0 = not at all.

@@ -75,7 +75,7 @@ class PropertyModel:
         if folder.kind != PROPERTY:
             raise MoldiffError(
                 f"{folder.path} is no property network but a model that generates molecules; "
-                "'moldiff train configs/property.yaml' trains a property network"
+                "'moldiff train property' trains a property network"
             )
         said = described(folder, PropertyNetworkConfig, "properties")
         tables = _tables(said)

@@ -203,5 +203,5 @@ def test_kinds_are_not_mistaken_for_each_other(property_file: Callable[..., Path
     folder = load_model_folder(train(property_file(), ["training.steps=1"]))
     with pytest.raises(MoldiffError, match="generates no molecules; it guides a model that does: property_model"):
         MoleculeModel.from_folder(folder)
-    with pytest.raises(MoldiffError, match=r"no property network.*moldiff train configs/property.yaml"):
+    with pytest.raises(MoldiffError, match=r"no property network.*moldiff train property'"):
         PropertyModel.from_folder(load_model_folder("qm9"))
