@@ -37,8 +37,7 @@ _TRIES, _PAUSE_S = 5, 0.02  # of a claim
 def refuse_existing(path: Path, overwrite: bool) -> None:
     """Raise MoldiffError if ``path`` exists and may not be replaced, or cannot be made where it should be.
 
-    Checked before long work, so that its result is not lost at the end; a full disk still shows only then. What is not
-    True or False does not mean that a file may go.
+    Checked before long work, so that its result is not lost at the end; a full disk still shows only then.
     """
     check_flag(overwrite, "overwrite")
     try:
@@ -70,8 +69,7 @@ def kept_safe(files: Iterable[Path]) -> Iterator[None]:
 
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Like `refuse_existing`, and refuse even with ``overwrite`` a folder, whose place a file cannot take, and one of
-    ``inputs`` or of those that are `kept_safe`: overwriting is for what a run made, and what it began with would be
-    gone."""
+    ``inputs`` or of those that are `kept_safe`, with which a run began."""
     with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
