@@ -25,7 +25,18 @@ _NAMES = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*(?=,|$)|(?P<plain>[^,]*
 LONGEST_S = 366 * 86_400.0  # a year
 LEAST_MIB, MOST_MIB = 256, 1 << 32
 MOST_SEED = (1 << 64) - 1
+# Counts, wherever they come from: far above sense, far below what a machine would choke on before it says so.
+MOST_COUNT = 10**9
+MOST_EVALUATIONS = 10**6
+MOST_OF = {
+    "evaluations": MOST_EVALUATIONS,
+    "batch_size": 10**6,
+    "requested": 10**7,
+    "shard_size": 10**6,
+    "workers": 4096,
+}
 _MOST_SHOWN = 60  # letters of a value in a message
+_MOST_BITS = 200  # of a whole number in a message: Python writes none of thousands of digits
 
 
 def parse_range(text: str, name: str) -> tuple[int, int]:
@@ -80,8 +91,17 @@ def split_names(names: str) -> list[str]:
 
 def refusal(name: str, expected: str, value: object) -> MoldiffError:
     """Return the error that an argument is not what was expected."""
-    shown = " ".join(repr(value).split())[:_MOST_SHOWN]
-    return MoldiffError(f"{name} must be {expected}, not {shown}", argument=name)
+    return MoldiffError(f"{name} must be {expected}, not {_shown(value)}", argument=name)
+
+
+def _shown(value: object) -> str:
+    """Return a value as messages have it: in one short line."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"one of {value.bit_length()} bits"
+    try:
+        return " ".join(repr(value).split())[:_MOST_SHOWN]
+    except Exception:  # noqa: BLE001 - of a foreign class, or a list of such numbers
+        return f"one of type {type(value).__name__}"
 
 
 def whole_number(value: object, name: str) -> int:
@@ -91,10 +111,21 @@ def whole_number(value: object, name: str) -> int:
     return int(value)
 
 
+def count(value: object, name: str, least: int = 1) -> int:
+    """Return an argument that is a number of things, no fewer than ``least`` and no more than `MOST_OF` its name, or
+    else `MOST_COUNT`."""
+    found = whole_number(value, name)
+    if found < least:
+        raise refusal(name, f"at least {least}", found)
+    if found > (most := MOST_OF.get(name, MOST_COUNT)):
+        raise refusal(name, f"at most {most}", found)
+    return found
+
+
 def seed_number(value: object) -> int:
     """Return a seed: a whole number from 0 to 2^64 - 1."""
     if not 0 <= (found := whole_number(value, "seed")) <= MOST_SEED:
-        raise MoldiffError(f"seed must be in 0 .. 2^64 - 1, not {found}", argument="seed")
+        raise refusal("seed", "in 0 .. 2^64 - 1", found)
     return found
 
 
@@ -120,7 +151,7 @@ def seconds(value: object, name: str = "timeout_s", least: float = 0.0) -> float
 def mebibytes(value: object, name: str = "memory_mb") -> int:
     """Return an argument that is a limit of memory in MiB: enough for a process to start, no more than there can be."""
     if not LEAST_MIB <= (found := whole_number(value, name)) <= MOST_MIB:
-        raise MoldiffError(f"{name} must be in {LEAST_MIB} .. {MOST_MIB} MiB, not {found}", argument=name)
+        raise refusal(name, f"in {LEAST_MIB} .. {MOST_MIB} MiB", found)
     return found
 
 
@@ -168,16 +199,31 @@ def size_range(value: object, name: str) -> tuple[int, int] | None:
     return int(ends[0]), int(ends[1])
 
 
-def path(value: object, name: str) -> Path:
-    """Return an argument that is a path, or a text that is one, which a shell need not read (see `written_out`)."""
+def path_text(value: object, name: str) -> str:
+    """Return an argument that is a path, or a text that is one, as a text: "./qm9" stays what it is, a folder, where
+    "qm9" is the name of a model."""
     if not isinstance(value, str | os.PathLike) or not str(value) or not isinstance(found := os.fspath(value), str):
         raise refusal(name, "a path or a text", value)
-    return written_out(Path(found))
+    return found
+
+
+def path(value: object, name: str) -> Path:
+    """Return an argument that is a path, or a text that is one, which a shell need not read (see `written_out`)."""
+    return written_out(Path(path_text(value, name)))
 
 
 def name_list(value: object, name: str) -> tuple[str, ...]:
     """Return the names of a list, or of a text with commas."""
     return tuple(split_names(value)) if isinstance(value, str) else texts(value, name)
+
+
+def paths(value: object, name: str) -> tuple[Path, ...]:
+    """Return the paths of a list of paths and texts; a single one is a list of one."""
+    if isinstance(value, str | os.PathLike):
+        return (path(value, name),)
+    if not isinstance(value, Iterable):
+        raise refusal(name, "a path or a list of paths", value)
+    return tuple(path(item, name) for item in value)
 
 
 def texts(value: object, name: str) -> tuple[str, ...]:

@@ -46,6 +46,14 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class FileHydrogens(StrEnum):
+    """Ways to read the hydrogens of a file: every one is an atom of it, none, or each record tells."""
+
+    AUTO = "auto"
+    EXPLICIT = "explicit"
+    IMPLICIT = "implicit"
+
+
 class EngineName(StrEnum):
     """Engines of a screening run, see `moldiff.screening.runs.engines`."""
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from moldiff.arguments import MOST_SEED
+from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
 from moldiff.deprecations import renamed_key, renamed_keys, told
@@ -19,15 +19,15 @@ from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
 Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
-# Far above anything of this package, far below what a machine would choke on before it says so.
-Count = Annotated[int, Field(ge=1, le=10**9)]
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
 Depth = Annotated[int, Field(ge=1, le=64)]
 Width = Annotated[int, Field(ge=1, le=4096)]
 Atoms = Annotated[float, Field(gt=0, le=10_000)]
 Angstrom = Annotated[float, Field(gt=0, le=10_000)]
 Exponent = Annotated[float, Field(gt=0, le=100)]
 Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
-Evaluations = Annotated[int, Field(ge=1, le=1_000_000)]
+Evaluations = Annotated[int, Field(ge=1, le=MOST_EVALUATIONS)]
+TrainedEvaluations = Annotated[int, Field(ge=3, le=MOST_EVALUATIONS)]
 Switch = Literal["auto"] | bool
 
 
@@ -163,8 +163,8 @@ class OptimizerConfig(Section):
     """Optimiser, learning rate (warm-up, stable, decay), EMA and guards."""
 
     learning_rate: Positive = 1.2e-3
-    warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 500
-    decay_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 500
+    decay_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     gradient_clip: Positive = 1.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
@@ -215,13 +215,13 @@ class OnPolicyConfig(Section):
 
     share: Share = 0.0
     draws: Count = 6000
-    sampler_evaluations: Annotated[tuple[Annotated[int, Field(ge=3, le=1_000_000)], ...], Field(min_length=1)] = (20,)
+    sampler_evaluations: Annotated[tuple[TrainedEvaluations, ...], Field(min_length=1)] = (20,)
     states: Count = 8
     reweight: Annotated[float, Field(ge=0)] = 1.0
     known: Share = 0.0
     teacher: str | None = None
     teacher_start: Annotated[float, Field(gt=0, le=1)] = 0.2
-    teacher_evaluations: Annotated[int, Field(ge=3, le=1_000_000)] = 20
+    teacher_evaluations: TrainedEvaluations = 20
 
 
 class RunConfig(Section):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from moldiff.arguments import choice, refusal
 from moldiff.choices import Precision
 from moldiff.errors import MoldiffError
 
@@ -17,8 +18,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def resolve_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``.
+def device_name(device: object) -> str:
+    """Return the word for a device that is given by a word or as PyTorch's own; MoldiffError if it is neither."""
+    if isinstance(device, str):
+        return device
+    import torch
+
+    if not isinstance(device, torch.device):
+        raise refusal("device", "a text or a torch.device", device)
+    return device.type if device.type != "cuda" and not device.index else str(device)
+
+
+def precision_name(precision: object) -> Precision:
+    """Return the member of `Precision` for a word or for PyTorch's own number type; MoldiffError if it is neither."""
+    import torch
+
+    return choice(name_of(precision) if isinstance(precision, torch.dtype) else precision, Precision, "precision")
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``, or for PyTorch's own.
 
     ``auto`` is the first CUDA device if there is one, else the CPU. Apple's MPS is used only when it is asked for.
 
@@ -27,13 +46,16 @@ def resolve_device(name: str) -> torch.device:
     """
     import torch
 
+    name = device_name(device)
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (
         ":" in name and not (kind == "cuda" and number.isascii() and number.isdigit())
     ):
-        raise MoldiffError(f"unknown device '{name}'; known are auto, cpu, cuda, cuda:<number> and mps")
+        raise MoldiffError(
+            f"unknown device '{name}'; known are auto, cpu, cuda, cuda:<number> and mps", argument="device"
+        )
     if kind == "cuda":
         if not torch.cuda.is_available():
             raise MoldiffError(f"device {name}: this PyTorch sees no CUDA device; use cpu", argument="device")
@@ -51,8 +73,8 @@ PRECISIONS = tuple(map(str, Precision))
 DEFAULT_PRECISION = Precision.AUTO
 
 
-def resolve_precision(name: str, device: torch.device) -> torch.dtype:
-    """Return the number type of the network's matrix products on a device, by one of `PRECISIONS`.
+def resolve_precision(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the number type of the network's matrix products on a device, by one of `PRECISIONS` or as PyTorch's own.
 
     ``auto`` is bfloat16 where the processor has instructions for it (on CPUs AVX-512 BF16 or AMX), which is faster,
     else float32. Coordinates, noise and sums are float32 at least in any case.
@@ -62,9 +84,8 @@ def resolve_precision(name: str, device: torch.device) -> torch.dtype:
     """
     import torch
 
-    if name not in PRECISIONS:
-        raise MoldiffError(f"unknown precision '{name}'; known are {', '.join(PRECISIONS)}")
-    if name != "auto":
+    name = precision_name(precision)
+    if name is not Precision.AUTO:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)

@@ -25,6 +25,7 @@ from typing import Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from moldiff.arguments import count
 from moldiff.batch_slots import Slot, Slots
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited
@@ -321,7 +322,7 @@ def pool_of(workers: int, *, isolated: bool = True, memory_mb: int = MEMORY_MB) 
         isolated: even a single worker is a process of its own; False = a single worker is this process.
         memory_mb: see `WorkerPool`.
     """
-    if workers == 1 and not isolated:
+    if count(workers, "workers") == 1 and not isolated:
         yield THIS_PROCESS
         return
     with WorkerPool(workers, memory_mb) as pool:
@@ -330,7 +331,7 @@ def pool_of(workers: int, *, isolated: bool = True, memory_mb: int = MEMORY_MB) 
 
 def standing_pool(workers: int) -> Pool:
     """Return worker processes that are started once and stay as long as this process; of 0 workers, this process."""
-    return THIS_PROCESS if workers == 0 else _standing(os.getpid(), workers)
+    return _standing(os.getpid(), workers) if count(workers, "workers", least=0) else THIS_PROCESS
 
 
 @cache

@@ -15,10 +15,12 @@ QUESTIONS = {"how", "what", "when", "where", "whether", "which", "who", "why"}
 LONGEST_FILE, LONGEST_BODY = 350, 70
 LARGE = 150  # lines from which a module has a test file of its name
 ELSEWHERE = {  # or is tested as part of what uses it
+    "chem/filters/commands.py": "chem/filters/test_criteria.py",
     "chem/filters/reference_measures.py": "chem/filters/test_measures.py",
     "chem/io/perceive.py": "chem/io/test_embed_and_perceive.py",
     "chem/io/text_records.py": "chem/io/test_records.py",
     "chem/valence.py": "chem/test_convert.py",
+    "choices.py": "test_arguments.py",
     "cli/data.py": "integration/test_commands.py",
     "cli/generate.py": "integration/test_commands.py",
     "cli/screen.py": "screening/runs/test_run.py",
@@ -32,6 +34,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "generation/options/composition.py": "sampling/test_constraints.py",
     "generation/options/fragment.py": "sampling/test_fragments.py",
     "chem/io/outputs.py": "screening/test_filter.py",
+    "generation/options/steering_options.py": "generation/options/test_steering.py",
     "generation/entries.py": "integration/test_resume.py",
     "generation/generate_run.py": "generation/test_generate.py",
     "generation/identity.py": "integration/test_parallel_runs.py",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rdkit import Chem
 
+from moldiff.arguments import count
 from moldiff.chem.draw import flat_png, has_coordinates
 from moldiff.chem.io.records import read_records
 from moldiff.chem.io.tables import Columns
@@ -130,6 +131,8 @@ def draw_file(
     Raises:
         MoldiffError: the picture exists, the file holds no molecule that can be read, or none has a tag of that name.
     """
+    count(number, "number")
+    count(columns, "columns")
     refuse_existing_file(out, overwrite)
     found, unread = [], []
     for record in itertools.islice(read_records(file, table), _MOST_RECORDS):

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from moldiff.choices import FileHydrogens
 from moldiff.cli.shared import AddHydrogens, Overwrite, Seed, Workers, console, progress_bar
-
-
-class FileHydrogens(StrEnum):
-    """The same question for a file of unknown origin."""
-
-    auto = "auto"
-    explicit = "explicit"
-    implicit = "implicit"
 
 
 def evaluate(
@@ -31,7 +23,7 @@ def evaluate(
     ] = None,
     hydrogens: Annotated[
         FileHydrogens, typer.Option(help="Are the hydrogens in the file, or placed now? auto looks at each record.")
-    ] = FileHydrogens.auto,
+    ] = FileHydrogens.AUTO,
     add_hydrogens: AddHydrogens = False,
     posebusters: Annotated[int, typer.Option(min=0, help="Records for PoseBusters, drawn at random.")] = 1000,
     relax: Annotated[

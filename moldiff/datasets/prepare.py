@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from moldiff.arguments import check_flag, name_list, path, refusal, seconds, seed_number, whole_number
+from moldiff.arguments import check_flag, count, name_list, path, paths, refusal, seconds, seed_number, whole_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -125,7 +125,7 @@ def prepare(
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
     refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources([path(file, "files") for file in _listed(files)], columns)
+    sources = find_sources(list(paths(files, "files")), columns)
     wanted = property_columns(properties, sources)
     options = RowOptions(
         vocabulary=wide,
@@ -171,8 +171,8 @@ def _wide(bonds: str | None, hydrogens: str | None, vocabulary: Vocabulary | Non
     """Return the classes that records are read in: all there are, or those of a vocabulary; MoldiffError for a word
     that is none, or that says something else than the vocabulary."""
     for name, value, words in (("bonds", bonds, _BONDS), ("hydrogens", hydrogens, _HYDROGENS)):
-        if value not in (None, *words):
-            raise MoldiffError(f"{name} must be {words[0]} or {words[1]}, not '{value}'", argument=name)
+        if value is not None and not (isinstance(value, str) and value in words):
+            raise refusal(name, f"{words[0]} or {words[1]}", value)
     if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
         raise refusal("vocabulary", "a moldiff.vocabulary.Vocabulary, such as `vocabulary_of_model` gives,", vocabulary)
     if vocabulary is None:
@@ -195,18 +195,8 @@ def _words_of(vocabulary: Vocabulary) -> dict[str, str]:
     }
 
 
-def _listed(files: Sequence[Path | str] | Path | str) -> list[Path | str]:
-    """Return the files of a list; a single one is a list of one."""
-    if isinstance(files, str | Path):
-        return [files]
-    if not isinstance(files, Iterable):
-        raise refusal("files", "a path or a list of paths", files)
-    return list(files)
-
-
 def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
-    if whole_number(workers, "workers") < 1:
-        raise MoldiffError(f"workers must be at least 1, not {workers}")
+    count(workers, "workers")
     seconds(timeout_s, least=1)
     whole_number(timeout_s, "timeout_s")
     seed_number(seed)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moldiff.arguments import seconds, seed_number
+from moldiff.arguments import count, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
@@ -133,6 +133,7 @@ def relax_files(
     """
     out = Path(out)
     seconds(timeout_s)
+    count(workers, "workers")
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
     record, inputs = record_path(out), [Path(file) for file in files]

@@ -25,15 +25,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.arguments import refusal, whole_number
 from moldiff.diffusion.joint import CATEGORIES, JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import NoiseSchedule, uniform_grid
-from moldiff.errors import MoldiffError
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 from moldiff.randomness import NoiseSource, Stream, bound_counter
 from moldiff.threads import stop_if_unwanted
 
 _MOST_STEPS = 100_000
+_MOST_REPEATS = 1000
 
 
 @dataclass(frozen=True)
@@ -51,15 +52,13 @@ class BoundSettings:
     repeats: int = 4
 
     def __post_init__(self) -> None:
-        if not 1 <= self.steps <= _MOST_STEPS:
-            raise MoldiffError(f"the bound needs 1 .. {_MOST_STEPS} steps, not {self.steps}")
-        if not 2 <= self.evaluations <= self.steps + 1:
-            raise MoldiffError(
-                f"a bound of {self.steps} steps takes 2 .. {self.steps + 1} evaluations a repeat, not"
-                f" {self.evaluations}"
-            )
-        if not 1 <= self.repeats <= 1000:
-            raise MoldiffError(f"the bound takes 1 .. 1000 repeats, not {self.repeats}")
+        if not 1 <= whole_number(self.steps, "chain_steps") <= _MOST_STEPS:
+            raise refusal("chain_steps", f"in 1 .. {_MOST_STEPS}", self.steps)
+        if not 2 <= whole_number(self.evaluations, "evaluations") <= self.steps + 1:
+            expected = f"in 2 .. {self.steps + 1} a repeat for a bound of {self.steps} steps"
+            raise refusal("evaluations", expected, self.evaluations)
+        if not 1 <= whole_number(self.repeats, "repeats") <= _MOST_REPEATS:
+            raise refusal("repeats", f"in 1 .. {_MOST_REPEATS}", self.repeats)
 
     def strata(self) -> list[tuple[int, int]]:
         """Return (first step, number of steps) of each stratum; steps count from 0 at t = 1."""

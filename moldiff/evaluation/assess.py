@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from moldiff.arguments import choice, count
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
@@ -25,6 +26,7 @@ from moldiff.chem.io.records import judge, read_block, without_implied_hydrogens
 from moldiff.chem.io.text_records import SDF_SUFFIXES, TextRecord
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
+from moldiff.choices import FileHydrogens
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.edm_stability import stable_atoms
 from moldiff.evaluation.measurements import Measured
@@ -221,15 +223,15 @@ def assess_file(
     Raises:
         MoldiffError: the file is no SDF, empty without ``requested``, or holds more records than were requested.
     """
-    if requested is not None and requested < 1:
-        raise MoldiffError(f"the number of requested molecules must be positive, not {requested}")
+    choice(hydrogens, FileHydrogens, "hydrogens")
+    if requested is not None:
+        count(requested, "requested")
     files = files_of(molecules)
     path = files[0] if files is not None and len(files) == 1 else None
     if path is not None and path.is_file() and path.stat().st_size == 0 and (requested or _drawn(path)):
         # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
-        requested = requested or _drawn(path)
-        assert requested is not None
-        return [unreadable(index, "", MISSING) for index in range(requested)], "explicit"
+        missing = range(count(requested or _drawn(path), "requested"))
+        return [unreadable(index, "", MISSING) for index in missing], "explicit"
     rows = []
     with pool_of(workers, isolated=isolated) as pool:
         for row in _assessments(molecules, pool, hydrogens, add_hydrogens):
@@ -238,7 +240,9 @@ def assess_file(
                 progress(len(rows))
     if requested is not None and len(rows) > requested:
         where = "the list" if files is None else ", ".join(map(str, files))
-        raise MoldiffError(f"{where} holds {len(rows)} records, more than the {requested} that were requested")
+        raise MoldiffError(
+            f"{where} holds {len(rows)} records, more than the {requested} that were requested", argument="requested"
+        )
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
     return rows, _convention(rows) if hydrogens == "auto" else hydrogens
 

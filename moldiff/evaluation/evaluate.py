@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moldiff.arguments import seed_number
+from moldiff.arguments import check_flag, count, path, path_text, seed_number
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
@@ -62,8 +62,8 @@ def evaluate(
     2
 
     Args:
-        molecules: .sdf or .sdf.gz, a list of such paths, or RDKit molecules with 3D conformers, as a list, a `Result`,
-            a column, a supplier.
+        molecules: .sdf or .sdf.gz, a list of such `Path`s, or RDKit molecules with 3D conformers, as a list, a
+            `Result`, a column, a supplier. A SMILES has no coordinates, so that none is valid.
         reference: what to compare with, or anything `load_reference` knows: prepared data set, SDF, model; None =
             nothing.
         out: folder for report.json, molecules.csv and PNGs; None = nothing is written.
@@ -87,9 +87,14 @@ def evaluate(
         MoldiffError: the file is missing, empty, no SDF or holds more records than requested; the reference is none;
         ``out`` is taken or cannot be written; tblite or fcd is missing.
     """
-    _check_numbers(posebusters, relax, workers)
-    if out is not None:
-        check_output(Path(out), overwrite=overwrite)
+    _check_numbers(posebusters, relax, workers, seed)
+    _check_flags({"add_hydrogens": add_hydrogens, "fcd": fcd, "isolated": isolated, "overwrite": overwrite})
+    folder = None if out is None else path(out, "out")
+    tables = None if ring_table is None else path_text(ring_table, "ring_table")
+    if reference is not None and not isinstance(reference, Reference):
+        reference = path_text(reference, "reference")
+    if folder is not None:
+        check_output(folder, overwrite=overwrite)
     files, molecules = files_of(molecules), kept(molecules)
     if relax:
         relaxation.check_installed()
@@ -98,7 +103,6 @@ def evaluate(
         if reference is None:
             raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
     clock = _Clock(progress)
-    seed_number(seed)
     # The file before the reference: its errors show at once, a reference can take half a minute.
     rows, convention = assess_file(
         molecules,
@@ -113,7 +117,7 @@ def evaluate(
     if reference is not None and not isinstance(reference, Reference):
         reference = load_reference(reference)
     clock.stage("geometry")
-    rarity = _rarity(rows, reference, ring_table)
+    rarity = _rarity(rows, reference, tables)
     sample = Measurements.gathered(row.measured for row in rows if row.measured is not None)
     comparison = compare(sample, reference) if reference is not None else None
     metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
@@ -129,9 +133,9 @@ def evaluate(
     if fcd and reference is not None:
         clock.stage("fcd")
         distance = _chemnet_distance(rows, reference, seed)
-    sha256 = "" if files is None else " ".join(sha256_of(path) for path in files)
+    sha256 = "" if files is None else " ".join(sha256_of(file) for file in files)
     report = EvaluationReport(
-        path=Path(IN_MEMORY if files is None else ", ".join(path.name for path in files)),
+        path=Path(IN_MEMORY if files is None else ", ".join(file.name for file in files)),
         sha256=sha256,
         hydrogens=convention,
         rows=rows,
@@ -148,14 +152,12 @@ def evaluate(
         seconds=clock.seconds(),
         header=header(),
     )
-    if out is not None:
-        write_report(report, Path(out), overwrite=overwrite)
+    if folder is not None:
+        write_report(report, folder, overwrite=overwrite)
     return report
 
 
-def _rarity(
-    rows: Sequence[Assessment], reference: Reference | None, ring_table: Path | str | None
-) -> RarityReport | None:
+def _rarity(rows: Sequence[Assessment], reference: Reference | None, ring_table: str | None) -> RarityReport | None:
     """Return how rare rings and bonds are by other tables or those of the reference; None if there are none."""
     tables = None if reference is None else reference.rarity
     source = "" if reference is None else f"the training set behind {reference.source}"
@@ -166,11 +168,16 @@ def _rarity(
     return measure_rarity(rows, tables, source, () if reference is None else reference.smiles)
 
 
-def _check_numbers(posebusters: int, relax: int, workers: int) -> None:
-    if posebusters < 0 or relax < 0:
-        raise MoldiffError(f"a number of molecules to check must not be negative, but it is {min(posebusters, relax)}")
-    if workers < 1:
-        raise MoldiffError(f"the number of workers must be at least 1, but it is {workers}")
+def _check_numbers(posebusters: int, relax: int, workers: int, seed: int) -> None:
+    count(posebusters, "posebusters", least=0)
+    count(relax, "relax", least=0)
+    count(workers, "workers")
+    seed_number(seed)
+
+
+def _check_flags(flags: Mapping[str, object]) -> None:
+    for name, flag in flags.items():
+        check_flag(flag, name)
 
 
 def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> frechet.ChemNetDistance:

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moldiff.arguments import check_flag, path
 from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.write_report import molecules_csv, write_report
 
@@ -36,8 +37,10 @@ class EvaluationReport(Findings):
         Raises:
             MoldiffError: it exists (without ``overwrite``), is something else, or cannot be written.
         """
-        write_report(self, Path(out), overwrite=overwrite)
-        return Path(out)
+        check_flag(overwrite, "overwrite")
+        folder = path(out, "out")
+        write_report(self, folder, overwrite=overwrite)
+        return folder
 
     def __repr__(self) -> str:
         counts = self.counts()

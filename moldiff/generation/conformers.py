@@ -17,9 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import Tensor
+import torch
 
-from moldiff.arguments import check_flag, choice, number, whole_number
+from moldiff.arguments import check_flag, choice, number, refusal, whole_number
 from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import HazardGate
@@ -89,7 +89,7 @@ class ConformerOptions(RecordOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 <= whole_number(self.redraws, "redraws") < MOST_ATTEMPTS:
-            raise MoldiffError(f"redraws must be in 0 .. {MOST_ATTEMPTS - 1}, not {self.redraws}", argument="redraws")
+            raise refusal("redraws", f"in 0 .. {MOST_ATTEMPTS - 1}", self.redraws)
         if self.rms is not None and not 0 < number(self.rms, "rms") < math.inf:
             raise MoldiffError(f"rms must be a distance above 0, in angstrom, not {self.rms:g}", argument="rms")
         if self.output is not None and not self.output.kind.has_coordinates:
@@ -261,12 +261,12 @@ class ConformerRun(RecordRun[Topology]):
         ]
 
 
-def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tensor], Sample]:
     """Return the walk from pure noise to coordinates for the graphs of a batch."""
     diffusion = CoordinateDiffusion(sampler.model.diffusion.position_std)
     schedule = CleanGraphSchedule.of(sampler.model.schedule)
 
-    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+    def walk(batch: MolBatch, start_times: torch.Tensor) -> Sample:
         return sample(sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source)
 
     return walk
@@ -282,8 +282,8 @@ def conformers(
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    device: str = "auto",
-    precision: str = Precision.AUTO,
+    device: str | torch.device = "auto",
+    precision: str | torch.dtype = Precision.AUTO,
     keep_invalid: bool = False,
     grid: str | None = None,
     redraws: int = DEFAULT_REDRAWS,

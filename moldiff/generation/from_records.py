@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from moldiff.arguments import WHOLE, Part
+from moldiff.arguments import WHOLE, Part, check_flag
 from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
 from moldiff.chem.io.inputs import Molecules, fields_of, files_of, kept, sha256_of_molecules, survey
@@ -57,6 +57,7 @@ class RecordOptions(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_flag(self.add_hydrogens, "add_hydrogens")
         if self.n > MOST_DRAWS:
             raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
 

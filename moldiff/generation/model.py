@@ -8,6 +8,8 @@ from functools import partial, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+import torch
+
 from moldiff.choices import Precision
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
@@ -94,7 +96,12 @@ class Model(LoadedModel):
         )
 
 
-def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto", precision: str = Precision.AUTO) -> Model:
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    device: str | torch.device = "auto",
+    precision: str | torch.dtype = Precision.AUTO,
+) -> Model:
     """Load a model: its folder is read and checked once, however often it is asked.
 
     >>> import moldiff
@@ -105,8 +112,8 @@ def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto", precision: 
 
     Args:
         model: a built-in model's name or a model folder.
-        device: auto, cpu, cuda, cuda:<number> or mps.
-        precision: number type of the network's matrix products: auto, float32 or bfloat16.
+        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        precision: number type of the network's matrix products: auto, float32 or bfloat16, or PyTorch's own.
 
     Raises:
         MoldiffError: no such model, a damaged one, a property network, or no such device.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from moldiff.arguments import check_flag, choice, number, refusal
 from moldiff.chem.filters.hazards import HazardGate
@@ -165,11 +165,11 @@ class VaryRun(RecordRun[Seed]):
         return lines
 
 
-def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, Tensor], Sample]:
+def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tensor], Sample]:
     """Return the walk that noises each row of a batch to its start and comes down on the sampler's grid, scaled."""
     model = sampler.model
 
-    def walk(batch: MolBatch, start_times: Tensor) -> Sample:
+    def walk(batch: MolBatch, start_times: torch.Tensor) -> Sample:
         grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
             sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
@@ -189,8 +189,8 @@ def vary(
     sampler: str | None = None,
     seed: int = 0,
     batch_size: int | None = None,
-    device: str = "auto",
-    precision: str = Precision.AUTO,
+    device: str | torch.device = "auto",
+    precision: str | torch.dtype = Precision.AUTO,
     keep_invalid: bool = False,
     decode: str = Decoding.ARGMAX,
     grid: str | None = None,
@@ -231,7 +231,6 @@ def vary(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that can be varied.
     """
     check_flag(keep_invalid, "keep_invalid")
-    check_flag(add_hydrogens, "add_hydrogens")
     sampling = SamplerOptions.of(
         evaluations=evaluations,
         steps=steps,

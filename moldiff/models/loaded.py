@@ -9,8 +9,17 @@ from typing import Generic, TypeVar
 
 import torch
 
+from moldiff.arguments import path_text
 from moldiff.config import SamplingConfig
-from moldiff.devices import DEFAULT_PRECISION, name_of, resolve_device, resolve_precision, whatever_the_default
+from moldiff.devices import (
+    DEFAULT_PRECISION,
+    device_name,
+    name_of,
+    precision_name,
+    resolve_device,
+    resolve_precision,
+    whatever_the_default,
+)
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import ModelFolder, load_model_folder, pretrained_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -118,14 +127,18 @@ def load_model(
     Raises:
         MoldiffError: no such model, a damaged one, a property network, or no such device.
     """
+    place = resolve_device(device)
+    number_type = resolve_precision(precision, place)
+    path_text(name_or_folder, "model")
     folder = load_model_folder(name_or_folder)
-    place = resolve_device(device) if isinstance(device, str) else device
-    number_type = resolve_precision(precision, place) if isinstance(precision, str) else precision
     return LoadedModel(folder, MoleculeModel.from_folder(folder, place, number_type))
 
 
 def at_hand(
-    model: str | Path | LoadedModel, *, device: str = "auto", precision: str = DEFAULT_PRECISION
+    model: str | Path | LoadedModel,
+    *,
+    device: str | torch.device = "auto",
+    precision: str | torch.dtype = DEFAULT_PRECISION,
 ) -> LoadedModel:
     """Return a model that may be loaded already; arguments and errors as for `load_model`.
 
@@ -134,11 +147,12 @@ def at_hand(
     """
     if not isinstance(model, LoadedModel):
         return load_model(model, device=device, precision=precision)
-    if device != "auto" and resolve_device(device) != model.device:
+    if device_name(device) != "auto" and resolve_device(device) != model.device:
         raise MoldiffError(f"device {device}: the model is on {model.device}; load it there", argument="device")
-    if precision != DEFAULT_PRECISION and resolve_precision(precision, model.device) != model.precision:
+    wanted = precision_name(precision)
+    if wanted != DEFAULT_PRECISION and resolve_precision(wanted, model.device) != model.precision:
         raise MoldiffError(
-            f"precision {precision}: the model is loaded in {name_of(model.precision)}; load it in the other one",
+            f"precision {wanted}: the model is loaded in {name_of(model.precision)}; load it in the other one",
             argument="precision",
         )
     return model
@@ -152,6 +166,7 @@ def source_of(model: str | Path | LoadedModel) -> str:
 @whatever_the_default
 def load_property_model(name_or_folder: str | Path, *, device: str | torch.device = "auto") -> LoadedPropertyModel:
     """Load a property network; arguments and errors as for `load_model`."""
+    place = resolve_device(device)
+    path_text(name_or_folder, "property_model")
     folder = load_model_folder(name_or_folder)
-    place = resolve_device(device) if isinstance(device, str) else device
     return LoadedPropertyModel(folder, PropertyModel.from_folder(folder, place))

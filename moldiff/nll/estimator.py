@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from moldiff.arguments import count
 from moldiff.arrays import MolArrays
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.bound import BoundSettings, bound_terms, size_nats
-from moldiff.errors import MoldiffError
 from moldiff.geometry import center
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
@@ -71,8 +71,8 @@ class LikelihoodEstimator:
     def __init__(
         self, model: MoleculeModel, settings: BoundSettings, seed: int = 0, batch_size: int | None = None
     ) -> None:
-        if batch_size is not None and batch_size < 1:
-            raise MoldiffError(f"batch_size must be at least 1, not {batch_size}", argument="batch_size")
+        if batch_size is not None:
+            count(batch_size, "batch_size")
         self.model, self.settings, self.source = model, settings, NoiseSource(seed)
         self.device = model.device
         self.batch_size = batch_size or ROWS[self.device.type]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from moldiff.arguments import WHOLE, Part, seed_number
+from moldiff.arguments import WHOLE, Part, count, seed_number
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
@@ -100,6 +100,7 @@ def score_file(
     chain_steps = renamed_argument("steps", steps, "chain_steps", chain_steps)
     settings = BoundSettings(BoundSettings.steps if chain_steps is None else chain_steps, evaluations, repeats)
     seed_number(seed)
+    count(workers, "workers", least=0)
     record_file = beside(out)
     files = files_named([path] if isinstance(path, Path) else path)
     inputs = files if calibration is None else (*files, calibration)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from moldiff.arguments import seed_number, whole_number
+from moldiff.arguments import check_flag, count, seed_number
+from moldiff.arguments import path as as_path
 from moldiff.chem.io.inputs import Molecules, files_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
@@ -60,7 +61,8 @@ class LikelihoodResult:
         Raises:
             MoldiffError: a file exists without ``overwrite``, or cannot be written.
         """
-        out = Path(path)
+        check_flag(overwrite, "overwrite")
+        out = as_path(path, "path")
         record = beside(out)
         refuse_existing_files((out, record), overwrite, self._files or ())
         with claimed(out):
@@ -92,7 +94,7 @@ def likelihood(
     repeats: int = BoundSettings.repeats,
     seed: int = 0,
     batch_size: int | None = None,
-    device: str = "auto",
+    device: str | torch.device = "auto",
     calibration: Path | str | None = None,
     add_hydrogens: bool = False,
 ) -> LikelihoodResult:
@@ -112,7 +114,7 @@ def likelihood(
         evaluations, repeats: network evaluations a repeat, repeats; see `moldiff.diffusion.bound.BoundSettings`.
         seed: of the noise. A bound is a function of (model, settings, seed, molecule), wherever it stands.
         batch_size: molecules at a time; None = by the device.
-        device: auto, cpu, cuda, cuda:<number> or mps.
+        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
         add_hydrogens: place the hydrogens that molecules leave out.
 
@@ -121,15 +123,14 @@ def likelihood(
             which has 3D coordinates.
     """
     started = time.monotonic()
-    settings = BoundSettings(
-        whole_number(chain_steps, "chain_steps"), whole_number(evaluations, "evaluations"),
-        whole_number(repeats, "repeats"),
-    )  # fmt: skip
+    settings = BoundSettings(chain_steps, evaluations, repeats)
     seed_number(seed)
+    check_flag(add_hydrogens, "add_hydrogens")
+    if batch_size is not None:
+        count(batch_size, "batch_size")
+    held_out = None if calibration is None else as_path(calibration, "calibration")
     files = files_of(molecules)
-    scoring = Scoring.of(
-        _in_float32(model, device), settings, seed, batch_size, None if calibration is None else Path(calibration)
-    )
+    scoring = Scoring.of(_in_float32(model, device), settings, seed, batch_size, held_out)
     summary = scoring.summary
     rows = [summary.noted(row) for row in scoring.rows(scoring.ready(molecules, add_hydrogens))]
     summary.seconds = time.monotonic() - started
@@ -141,7 +142,7 @@ def likelihood(
     return LikelihoodResult(scoring, rows, files)
 
 
-def _in_float32(model: str | Path | LoadedModel, device: str) -> LoadedModel:
+def _in_float32(model: str | Path | LoadedModel, device: str | torch.device) -> LoadedModel:
     """Return a model that may be loaded already, in float32."""
     if isinstance(model, LoadedModel):
         return at_hand(model, device=device).in_precision(torch.float32)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moldiff.arguments import check_flag, seconds, seed_number, whole_number
+from moldiff.arguments import check_flag, count, seconds, seed_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate, ReleaseCheck
 from moldiff.chem.filters.measures import Descriptor, MeasureCheck, fields_asked, unknown_field
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
-from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, pool_of
 from moldiff.screening.desirability import COLUMN as DESIRABILITY
 from moldiff.screening.entries import Entry, Library
@@ -69,16 +68,16 @@ class FilterOptions:
     timeout_s: float = TIMEOUT_S
 
     def __post_init__(self) -> None:
-        if self.n is not None and whole_number(self.n, "n") < 1:
-            raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
+        if self.n is not None:
+            count(self.n, "n")
         seed_number(self.seed)
-        if whole_number(self.workers, "workers") < 1:
-            raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
+        count(self.workers, "workers")
         seconds(self.timeout_s)
         self.criteria.refuse_names(_NAMES, "a column of the tables")
         check_flag(self.all_checks, "all_checks")
         check_flag(self.dedup, "dedup")
         check_flag(self.standardise, "standardise")
+        check_flag(self.isolated, "isolated")
 
     def checks(self, *, coordinates: bool = False) -> tuple[Check, ...]:
         """Return the checks, the cheapest first.

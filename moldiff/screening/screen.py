@@ -8,7 +8,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_flag, choice, name_list, parse_part, texts, whole_number
+from moldiff.arguments import (
+    check_flag,
+    check_text,
+    choice,
+    count,
+    name_list,
+    parse_part,
+    path,
+    path_text,
+    paths,
+    texts,
+)
+from moldiff.chem.filters.commands import check_commands
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.reading import read_json
@@ -179,9 +191,9 @@ def screen(
         "where": texts(where, "where"),
         "rules": name_list(rules, "rules"),
         "alerts": name_list(alerts, "alerts"),
-        "smarts": _files(smarts),
+        "smarts": tuple(map(str, paths(smarts, "smarts"))),
         **{
-            name: None if one is None else str(one)
+            name: None if one is None else path_text(one, name)
             for name, one in (
                 ("similar_to", similar_to),
                 ("shape_of", shape_of),
@@ -194,7 +206,7 @@ def screen(
         "commands": commands,
         "exhaustiveness": exhaustiveness,
         "standardise": standardise,
-        "hazard_lists": _files(hazard_lists),
+        "hazard_lists": tuple(map(str, paths(hazard_lists, "hazard_lists"))),
         "release_hazards": release_hazards,
         "rank": texts(rank, "rank"),
         "ranked": ranked,
@@ -207,16 +219,17 @@ def screen(
         "memory": memory_mb,
         "seed": seed,
     }
-    named = [files] if isinstance(files, str | Path) else files
+    run, named = path(out, "out"), paths(files, "files")
+    for flag, name in ((familiar, "familiar"), (retry, "retry")):
+        check_flag(flag, name)
+    for text, name in ((release_hazards, "release_hazards"), (scheduler, "scheduler"), (shard, "shard")):
+        if text is not None:
+            check_text(text, name)
+    check_commands(commands)
     options = screen_options(values)
-    check_flag(familiar, "familiar")
     draws = source_of(from_model, n, seed, texts(targets, "targets"), familiar)
     engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
-    return run_screen(named, Path(out), options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
-
-
-def _files(paths: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    return tuple(map(str, [paths] if isinstance(paths, str | Path) else paths))
+    return run_screen(named, run, options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
 
 
 def source_of(
@@ -230,7 +243,7 @@ def source_of(
     if model is None and (targets or familiar):
         argument = "targets" if targets else "familiar"
         raise MoldiffError(f"{argument}: only draws of a model (from_model) can be asked for that", argument=argument)
-    return None if model is None else draws_of(str(model), whole_number(n, "n"), seed, targets, familiar)
+    return None if model is None else draws_of(path_text(model, "from_model"), count(n, "n"), seed, targets, familiar)
 
 
 def run_screen(
@@ -289,7 +302,6 @@ def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
 def _done(
     run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
-    check_flag(retry, "retry")
     if engines.scheduler is None:  # else the programs of commands are needed where its workers are
         plan.options.filter_options().criteria.refuse_missing_programs()
     part = None if shard is None else parse_part(shard)

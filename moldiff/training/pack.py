@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from moldiff.arguments import count
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
@@ -47,6 +48,7 @@ def pack(
         MoldiffError: the data is not what the model was trained on, or is needed and not given, or a folder cannot be
             read or written.
     """
+    count(score_molecules, "score_molecules", least=0)
     folder = load_model_folder(model)
     refuse_folder(out, OURS, overwrite)
     if score_molecules and folder.kind == PROPERTY:

@@ -254,10 +254,12 @@ def test_a_failed_write_leaves_nothing_half_done(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("numbers", [{"posebusters": -1}, {"relax": -1}, {"workers": 0}])
+@pytest.mark.parametrize("numbers", [{"posebusters": -1}, {"relax": -1}, {"workers": 0}, {"requested": 0}])
 def test_negative_counts_are_one_line(numbers: dict[str, int], water: str, write: Callable[..., Path]) -> None:
-    with pytest.raises(MoldiffError, match="number of"):
+    (name,) = numbers
+    with pytest.raises(MoldiffError, match=f"^{name} must be at least ") as caught:
         evaluate(write(water), **numbers)
+    assert caught.value.argument == name
 
 
 def test_progress_names_the_stages(water: str, write: Callable[..., Path]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rdkit import Chem
 
-from moldiff.arguments import check_text
+from moldiff.arguments import check_text, refusal
 from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
@@ -122,7 +122,16 @@ def command_measures(commands: Mapping[str, str], timeout_s: float) -> tuple[Com
     Raises:
         MoldiffError: a template is empty, has unbalanced quotes, or none of `PLACES`.
     """
+    check_commands(commands)
     return tuple(CommandMeasure(name, _words(name, text), timeout_s) for name, text in commands.items())
+
+
+def check_commands(commands: object) -> None:
+    """Raise MoldiffError unless an argument is a mapping of names to commands, all of them texts."""
+    if not isinstance(commands, Mapping):
+        raise refusal("commands", "a mapping of names to commands", commands)
+    for text in (*commands, *commands.values()):
+        check_text(text, "commands")
 
 
 def parse_command(text: str) -> tuple[str, str]:
@@ -134,8 +143,6 @@ def parse_command(text: str) -> tuple[str, str]:
 
 
 def _words(name: str, template: str) -> tuple[str, ...]:
-    check_text(name, "commands")
-    check_text(template, "commands")
     try:
         words = tuple(shlex.split(template))
     except ValueError as error:

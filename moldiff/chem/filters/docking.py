@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rdkit import Chem
 
-from moldiff.arguments import whole_number
+from moldiff.arguments import refusal, whole_number
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.io.inputs import records_of
@@ -94,7 +94,7 @@ def docking_of(receptor: str | Path, box: object, exhaustiveness: int = EXHAUSTI
         how = "pip install 'moldiff[dock]', on Python 3.11 or 3.12, for which Vina comes built"
         raise MoldiffError(f"dock needs {' and '.join(missing)}: {how}", argument="dock")
     if not 1 <= whole_number(exhaustiveness, "exhaustiveness") <= 1000:
-        raise MoldiffError(f"exhaustiveness must be in 1 .. 1000, not {exhaustiveness}", argument="exhaustiveness")
+        raise refusal("exhaustiveness", "in 1 .. 1000", exhaustiveness)
     path = written_out(Path(receptor))
     try:
         text = path.read_text(encoding="ascii")

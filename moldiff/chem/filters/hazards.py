@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from moldiff.arguments import check_text
+from moldiff.arguments import check_text, paths
 from moldiff.chem.filters.checks import CheckResult, Subject
 from moldiff.chem.filters.hazard_list import HazardList, connectivity_keys, read_hazard_list
 from moldiff.errors import MoldiffError
@@ -128,8 +128,7 @@ class HazardGate:
         Raises:
             MoldiffError: a list is missing, damaged or changed, or the reason is none.
         """
-        paths = [lists] if isinstance(lists, str | Path) else list(lists)
-        return cls(tuple(read_hazard_list(Path(path)) for path in paths), _reason(released))
+        return cls(tuple(map(read_hazard_list, paths(lists, "hazard_lists"))), _reason(released))
 
     def __call__(self, mol: Chem.Mol) -> str:
         if self.released:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_text, refusal, size_range, whole_number
+from moldiff.arguments import check_flag, check_text, refusal, size_range, whole_number
 from moldiff.chem.fragment_smiles import PlacedFragment, placed_fragment
 from moldiff.chem.fragment_stereo import StereoMarks
 from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
@@ -110,12 +110,13 @@ class Fragment:
             check_text(keep_smarts, "keep_smarts")
         attached, sizes = _atoms(attach_at, "attach_at"), size_range(grow, "grow")
         resample = whole_number(resample, "resample")
+        check_flag(add_hydrogens, "add_hydrogens")
         if add_hydrogens:
             blocks = tuple(completed_block(block, source) for block in blocks)
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
             raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
         if not 1 <= resample <= MOST_RESAMPLE:
-            raise MoldiffError(f"resample must be in 1 .. {MOST_RESAMPLE}, not {resample}", argument="resample")
+            raise refusal("resample", f"in 1 .. {MOST_RESAMPLE}", resample)
         own = {
             "source": source, "blocks": blocks, "fixed_atoms": atoms, "smarts": keep_smarts, "attach_at": attached,
             "points": points, "leaving": leaving, "marks": marks, "grow": sizes, "resample": resample,

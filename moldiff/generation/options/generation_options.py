@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from moldiff.arguments import WHOLE, Part, check_flag, whole_number
+from moldiff.arguments import WHOLE, Part, check_flag, count, path_text, refusal, whole_number
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.choices import Decoding, Sampler, TargetMethod, Until, listed
 from moldiff.conditions import TAG
@@ -62,12 +62,11 @@ class GenerationOptions(RunOptions):
         if self.max_draws is not None:
             if self.goal is None:
                 raise MoldiffError("max_draws needs until: what to draw on for", argument="max_draws")
-            if whole_number(self.max_draws, "max_draws") < self.n:
-                raise MoldiffError(f"max_draws must be at least {self.n}, not {self.max_draws}", argument="max_draws")
+            count(self.max_draws, "max_draws", least=self.n)
         if not 0 <= whole_number(self.renoise, "renoise") <= MAX_ATTEMPTS:
-            raise MoldiffError(f"renoise must be in 0 .. {MAX_ATTEMPTS}, not {self.renoise}", argument="renoise")
+            raise refusal("renoise", f"in 0 .. {MAX_ATTEMPTS}", self.renoise)
         if not 0 <= whole_number(self.first, "first") < MOST_FIRST:
-            raise MoldiffError(f"first must be in 0 .. {MOST_FIRST - 1}, not {self.first}", argument="first")
+            raise refusal("first", f"in 0 .. {MOST_FIRST - 1}", self.first)
         for condition in self.criteria.where:
             if condition.name.startswith(TAG):
                 raise MoldiffError(f"where '{condition}': what is drawn has no data fields", argument="where")
@@ -76,6 +75,8 @@ class GenerationOptions(RunOptions):
             self._check_moves()
         if self.score is not None:
             self._check_score()
+        if self.ring_table is not None:
+            path_text(self.ring_table, "ring_table")
         if self.ring_table is not None and not self.needs_tables:
             raise MoldiffError(
                 "ring_table needs what asks it: rarity, familiar, or known_rings or weakest_bond as a target or score",

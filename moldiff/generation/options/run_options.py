@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from moldiff.arguments import check_flag, whole_number
+from moldiff.arguments import check_flag, count
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.output import OutputOptions
@@ -40,10 +40,8 @@ class RunOptions:
     workers: int = 0
 
     def __post_init__(self) -> None:
-        if whole_number(self.n, "n") < 1:
-            raise MoldiffError(f"n must be at least 1, not {self.n}", argument="n")
-        if whole_number(self.workers, "workers") < 0:
-            raise MoldiffError(f"workers must be at least 0, not {self.workers}", argument="workers")
+        count(self.n, "n")
+        count(self.workers, "workers", least=0)
         check_flag(self.heavy_only, "heavy_only")
         if self.hazards.released:
             raise MoldiffError("what a model makes cannot be released", argument="release_hazards")

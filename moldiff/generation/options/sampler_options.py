@@ -6,9 +6,10 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_text, choice, number, seed_number, whole_number
+from moldiff.arguments import check_text, choice, count, number, seed_number
 from moldiff.choices import TEMPERATURES, Precision, Sampler, TimeGrid
 from moldiff.deprecations import renamed_argument
+from moldiff.devices import device_name, precision_name
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ class SamplerOptions:
 
     def __post_init__(self) -> None:
         for name, value in (("evaluations", self.evaluations), ("batch_size", self.batch_size)):
-            if value is not None and whole_number(value, name) < 1:
-                raise MoldiffError(f"{name} must be at least 1, not {value}", argument=name)
+            if value is not None:
+                count(value, name)
         least, most = TEMPERATURES
         if self.temperature is not None and not least <= number(self.temperature, "temperature") <= most:
             expected = f"a temperature is between {least:g} and {most:g}"
@@ -73,8 +74,8 @@ class SamplerOptions:
         temperature: float | None = None,
         seed: int = 0,
         batch_size: int | None = None,
-        device: str = "auto",
-        precision: str = Precision.AUTO,
+        device: str | torch.device = "auto",
+        precision: str | torch.dtype = Precision.AUTO,
         steps: int | None = None,
     ) -> SamplerOptions:
         """Return what a user's words mean (``steps``: the old word for ``evaluations``); MoldiffError for a name that
@@ -86,8 +87,8 @@ class SamplerOptions:
             temperature=temperature,
             seed=seed,
             batch_size=batch_size,
-            device=device,
-            precision=choice(precision, Precision, "precision"),
+            device=device_name(device),
+            precision=precision_name(precision),
         )
 
     def resolved(self, defaults: MethodConfig, device: torch.device) -> ResolvedSampler:

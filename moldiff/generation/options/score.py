@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from moldiff.arguments import number, whole_number
+from moldiff.arguments import number, refusal, whole_number
 from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
 from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
@@ -34,9 +34,7 @@ class ScoreOptions:
         if not math.isfinite(self.weight):
             raise MoldiffError(f"score_weight must be a finite number, not {self.weight}", argument="score_weight")
         if not 2 <= self.particles <= MOST_PARTICLES:
-            raise MoldiffError(
-                f"particles must be in 2 .. {MOST_PARTICLES}, not {self.particles}", argument="particles"
-            )
+            raise refusal("particles", f"in 2 .. {MOST_PARTICLES}", self.particles)
 
     @classmethod
     def of(
@@ -52,6 +50,8 @@ class ScoreOptions:
         Raises:
             MoldiffError: no such score, a number out of range, or one of score and weight without the other.
         """
+        if score is not None and not isinstance(score, str) and not callable(score):
+            raise refusal("score", "a function or a name", score)
         if method is TargetMethod.SMC:
             if score not in (None, OF_TARGETS.name):
                 raise MoldiffError(f"score and target_method {method} do not go together", argument="score")
@@ -81,6 +81,4 @@ class ScoreOptions:
 
 
 def _name_of(function: ScoreFunction) -> str:
-    if not callable(function):
-        raise MoldiffError(f"score must be a function or a name, not {type(function).__name__}", argument="score")
     return str(getattr(function, "__qualname__", type(function).__name__))

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_flag, check_text, choice, name_list, number, size_range, whole_number
+from moldiff.arguments import (
+    check_flag,
+    check_text,
+    choice,
+    name_list,
+    number,
+    path_text,
+    refusal,
+    size_range,
+    whole_number,
+)
 from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text, parse_formula
@@ -22,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MOVES, MOST_MOVES = 10, 1000
 MOVES_INTO_RANGES = 24  # where a range or a bound is wanted: inside, a draw moves no further, so few need as many
+MOST_CHARGE = 9999  # elementary charges, more than 999 atoms can have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +69,8 @@ class SteeringOptions:
     def __post_init__(self) -> None:
         if self.n_atoms is not None and not 1 <= self.n_atoms[0] <= self.n_atoms[1] <= 999:
             raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {self.n_atoms}", argument="n_atoms")
+        if self.charge is not None and abs(self.charge) > MOST_CHARGE:
+            raise refusal("charge", f"in -{MOST_CHARGE} .. {MOST_CHARGE}", self.charge)
         if self.property_scale is not None and self.property_model is None:
             raise MoldiffError("property_scale needs a property network (property_model)", argument="property_scale")
         if self.guidance is not None and not self.targets:
@@ -70,9 +83,7 @@ class SteeringOptions:
                     f"target_moves needs targets and the method {TargetMethod.MCMC}", argument="target_moves"
                 )
             if not 0 <= self.target_moves <= MOST_MOVES:
-                raise MoldiffError(
-                    f"target_moves must be in 0 .. {MOST_MOVES}, not {self.target_moves}", argument="target_moves"
-                )
+                raise refusal("target_moves", f"in 0 .. {MOST_MOVES}", self.target_moves)
 
     @property
     def most_moves(self) -> int:
@@ -114,7 +125,7 @@ class SteeringOptions:
             target_method=None if target_method is None else choice(target_method, TargetMethod, "target_method"),
             target_moves=None if target_moves is None else whole_number(target_moves, "target_moves"),
             guidance=read_guidance(guidance),
-            property_model=None if property_model is None else str(property_model),
+            property_model=None if property_model is None else path_text(property_model, "property_model"),
             property_scale=None if property_scale is None else number(property_scale, "property_scale"),
             elements=None if elements is None else name_list(elements, "elements"),
             exclude_elements=name_list(exclude_elements, "exclude_elements"),

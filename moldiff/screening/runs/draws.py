@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moldiff.arguments import count
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
 from moldiff.errors import MoldiffError
@@ -130,9 +131,7 @@ def draws_of(model: str, n: int, seed: int, targets: Sequence[str] = (), familia
     Raises:
         MoldiffError: no such model, a damaged one, n is less than 1, or targets that the model cannot be asked for.
     """
-    if n < 1:
-        raise MoldiffError(f"n must be at least 1, not {n}", argument="n")
-    draws = Draws(model, str(_model(model).sha256), n, seed, tuple(targets), familiar)
+    draws = Draws(model, str(_model(model).sha256), count(n, "n"), seed, tuple(targets), familiar)
     if targets or familiar:
         draws.run(0, 1)
     return draws

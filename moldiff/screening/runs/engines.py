@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from moldiff.arguments import whole_number
+from moldiff.arguments import count
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.screening.filter_run import FilterOptions, Progress
@@ -40,8 +40,7 @@ class Engines:
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        if whole_number(self.workers, "workers") < 1:
-            raise MoldiffError(f"workers must be at least 1, not {self.workers}", argument="workers")
+        count(self.workers, "workers")
         if self.name is EngineName.DASK:
             check_dask()
         elif self.scheduler is not None:

@@ -4,19 +4,33 @@ the plan of a run as they were written."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
-from moldiff.arguments import MOST_SEED, mebibytes, seconds
+from moldiff.arguments import check_flag, count, mebibytes, number, seconds, seed_number
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.screening.desirability import read_ranking
 from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
 from moldiff.sections import Section, validate
 
-Count = Annotated[int, Field(ge=1)]
+
+def _count(name: str, *, optional: bool = False) -> BeforeValidator:
+    """Return the check of a number of things, or of None if it is optional, which names the argument of Python."""
+    return BeforeValidator(lambda value: None if optional and value is None else count(value, name))
+
+
+def _flag(name: str) -> BeforeValidator:
+    """Return the check of a True or False, which names the argument of Python."""
+
+    def checked(value: object) -> object:
+        check_flag(value, name)
+        return value
+
+    return BeforeValidator(checked)
 
 
 class ScreenOptions(Section):
@@ -55,21 +69,21 @@ class ScreenOptions(Section):
     commands: Mapping[str, str] = {}
     dock: str | None = None
     dock_box: str | None = None
-    exhaustiveness: Count | None = None
-    standardise: bool = False
+    exhaustiveness: Annotated[int | None, _count("exhaustiveness", optional=True)] = None
+    standardise: Annotated[bool, _flag("standardise")] = False
     hazard_lists: tuple[str, ...] = ()
     release_hazards: str | None = None
     rank: tuple[str, ...] = ()
-    ranked: Count = 10_000
-    top: Count = 100
-    diverse: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ranked: Annotated[int, _count("ranked")] = 10_000
+    top: Annotated[int, _count("top")] = 100
+    diverse: Annotated[float, BeforeValidator(partial(number, name="diverse")), Field(ge=0, lt=1)] = 0.0
     reference: str | None = None
-    all_checks: bool = False
-    dedup: bool = True
-    shard_size: Annotated[int, Field(ge=1, le=1_000_000)] = 2_000
+    all_checks: Annotated[bool, _flag("all_checks")] = False
+    dedup: Annotated[bool, _flag("dedup")] = True
+    shard_size: Annotated[int, _count("shard_size")] = 2_000
     timeout: Annotated[float, BeforeValidator(seconds)] = 60.0
     memory: Annotated[int, BeforeValidator(mebibytes)] = 4_096
-    seed: Annotated[int, Field(ge=0, le=MOST_SEED)] = 0
+    seed: Annotated[int, BeforeValidator(seed_number)] = 0
 
     def filter_options(self) -> FilterOptions:
         """Return what is asked of each molecule.

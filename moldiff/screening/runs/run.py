@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from moldiff.arguments import Part
+from moldiff.arguments import Part, count
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.path_names import written_out
@@ -166,6 +166,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
     Raises:
         MoldiffError: shards are missing, a folder is of another run, or somebody works in the first.
     """
+    count(workers, "workers")
     run, plan = runs[0], read_plan(runs[0])
     reference = reference_of(plan)
     with run_lock(run) as lock:
