@@ -11,8 +11,11 @@ from rdkit import Chem
 
 from moldiff.arguments import (
     LONGEST_S,
+    MOST_COUNT,
+    MOST_OF,
     check_flag,
     check_text,
+    count,
     mebibytes,
     name_list,
     number,
@@ -156,3 +159,12 @@ def test_no_clock_or_timer_overflows_at_the_longest_time() -> None:
     (measure,) = command_measures({"one": f"{sys.executable} -c 'print(1)' {{smiles}}"}, LONGEST_S)
     assert measure(Subject(Chem.MolFromSmiles("CCO"))).value == 1
     assert embed(Chem.MolFromSmiles("CCO"), 0, int(LONGEST_S))[1] == ""
+
+
+def test_a_count_is_within_bounds() -> None:
+    for name, most in (*MOST_OF.items(), ("this", MOST_COUNT)):
+        assert (count(1, name), count(np.int64(most), name), count(0, name, least=0)) == (1, most, 0)
+        for value, words in ((most + 1, f"at most {most}"), (0, "at least 1"), (10**5000, "not one of 16610 bits")):
+            with pytest.raises(MoldiffError, match=f"^{name} must be ") as caught:
+                count(value, name)
+            assert words in str(caught.value) and caught.value.argument == name
