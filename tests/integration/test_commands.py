@@ -170,8 +170,9 @@ def test_the_defaults_in_the_help_are_the_defaults(run: Run) -> None:
 
     _, out, _ = run("generate", "--help")
     words = " ".join(out.replace("│", " ").split())
-    for default in (DEFAULTS.evaluations, DEFAULTS.sampler, DEFAULTS.grid):
+    for default in (DEFAULTS.sampler, DEFAULTS.grid):
         assert f"{default} by default" in words
+    assert f"by default {DEFAULTS.evaluations} (qm9_fast: 8)" in words
     for name in (*Sampler, *TimeGrid):
         assert name in words
     assert f"by default {DEFAULT_MODEL}" in words

@@ -89,6 +89,8 @@ def test_a_module_that_exits_when_it_is_imported_is_one_line(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_ctrl_c_is_no_failure_of_a_score(late: bool) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # behind a shell that ignores it, too
+
     def interrupted(molecules: list[Chem.Mol]) -> Iterator[float]:
         if not late:
             raise KeyboardInterrupt
