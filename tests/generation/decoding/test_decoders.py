@@ -248,7 +248,7 @@ def test_what_a_run_is_asked_for_reaches_the_decoder(scripted: None, packed: Pat
     wishes = {"formula": "CH4", "charge": 0, "elements": ["C", "H"]}
     (first, second) = moldiff.generate(n=2, model=packed, decode="structured", **wishes)
     assert [mol.GetProp("decoding") for mol in (first, second)] == ["argmax", "structured"]
-    for wrong in ({"formula": "CH2O2"}, {"charge": 1}, {"elements": ["H", "N"]}):
+    for wrong in ({"formula": "CH3N"}, {"charge": 1}, {"elements": ["H", "N"]}):
         (only,) = moldiff.generate(n=2, model=packed, decode="structured", keep_invalid=True, **wrong)[1:]
         assert only.GetProp("reason").startswith("decoding: no molecule")
 
