@@ -209,7 +209,8 @@ def anchors_of(text: str) -> set[str]:
 def broken_links(page: Path) -> list[str]:
     """Return the relative links of a page that lead nowhere."""
     found = []
-    for link in _LINK.findall(_prose(page.read_text(encoding="utf-8"))):
+    text = re.sub(r"`[^`\n]*`", "``", _prose(page.read_text(encoding="utf-8")))  # a SMILES may look like a link
+    for link in _LINK.findall(text):
         path, _, anchor = link.partition("#")
         if ":" in path:
             continue

@@ -95,7 +95,6 @@ def test_many_keys_take_no_time_of_their_own() -> None:
         "training: {threads: 100000}",
         "training: {steps: 9223372036854775807}",
         "training: {batch_size: 9223372036854775807}",
-        "training: {seed: 9223372036854775807}",
         "training: {devices: 9223372036854775807}",
         "optimizer: {warmup_steps: 9223372036854775807}",
         "on_policy: {draws: 9223372036854775807}",

@@ -129,8 +129,9 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(
         "[a](other.md) [b](other.md#one-two-three) [c](https://x.y) [d](gone.md) [e](other.md#four) [f](#g)"
+        " `C[C@H](O)N` [`h`](gone)"
     )
-    assert broken_links(page) == ["gone.md", "other.md#four", "#g"]
+    assert broken_links(page) == ["gone.md", "other.md#four", "#g", "gone"]
 
 
 @pytest.mark.parametrize(
