@@ -26,7 +26,6 @@ from pathlib import Path
 from moldiff.arguments import Part, count
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
-from moldiff.path_names import written_out
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.draws import DRAWS, draws_path
@@ -73,7 +72,7 @@ class RunState:
 
 def check_folder(run: Path) -> None:
     """Raise MoldiffError if something that is no screening run is in the way."""
-    if written_out(run).exists() and not run.is_dir():
+    if run.exists() and not run.is_dir():
         raise MoldiffError(f"{run} is a file; choose another name", argument="out")
     if not run.is_dir() or (run / PLAN).exists():
         return
