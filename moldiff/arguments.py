@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
@@ -91,10 +91,10 @@ def split_names(names: str) -> list[str]:
 
 def refusal(name: str, expected: str, value: object) -> MoldiffError:
     """Return the error that an argument is not what was expected."""
-    return MoldiffError(f"{name} must be {expected}, not {_shown(value)}", argument=name)
+    return MoldiffError(f"{name} must be {expected}, not {shown(value)}", argument=name)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """Return a value as messages have it: in one short line."""
     if isinstance(value, int) and value.bit_length() > _MOST_BITS:
         return f"one of {value.bit_length()} bits"
@@ -159,6 +159,12 @@ def check_flag(value: object, name: str) -> None:
     """Raise MoldiffError unless an argument is True or False."""
     if not isinstance(value, bool):
         raise refusal(name, "True or False", value)
+
+
+def check_flags(flags: Mapping[str, object]) -> None:
+    """Do `check_flag` for arguments by their names."""
+    for name, value in flags.items():
+        check_flag(value, name)
 
 
 def check_text(value: object, name: str) -> None:

@@ -29,6 +29,21 @@ def number_text(value: float) -> str:
     return f"{value:.0f}" if abs(value) < _MOST_WHOLE and value == int(value) else f"{value:.6g}"
 
 
+def holds_whole_number(ranges: Iterable[tuple[float, float, bool]]) -> bool:
+    """Return whether some whole number lies in all of some ranges.
+
+    Args:
+        ranges: two ends, infinite = open, and whether these are excluded.
+    """
+    least, most = -math.inf, math.inf
+    for low, high, strict in ranges:
+        if math.isfinite(low):
+            least = max(least, math.floor(low) + 1 if strict else math.ceil(low))
+        if math.isfinite(high):
+            most = min(most, math.ceil(high) - 1 if strict else math.floor(high))
+    return least <= most
+
+
 @dataclass(frozen=True)
 class Condition:
     """A value (``low`` = ``high``), an inclusive range or a bound of a named number, natural units.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_origin
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from moldiff.arguments import shown
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.reading import read_whole
 
@@ -85,7 +86,6 @@ _BOUNDS = {
     "literal_error": "{expected}",
     "enum": "{expected}",
 }
-_MOST_SHOWN = 60  # letters of a value in a message
 
 
 def _wanted(problem: ErrorDetails) -> str:
@@ -105,7 +105,7 @@ def _as_written(value: object) -> str:
         return "empty"
     if isinstance(value, bool):
         return str(value).lower()
-    return " ".join(repr(value).split())[:_MOST_SHOWN]
+    return shown(value)
 
 
 def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> str:

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from moldiff.conditions import Condition, number_text, parse_condition, read_conditions
+from moldiff.conditions import Condition, holds_whole_number, number_text, parse_condition, read_conditions
 from moldiff.errors import MoldiffError
 
 
@@ -91,3 +91,23 @@ def test_conditions_that_nothing_can_meet_together_are_refused(wanted: list[str]
 )  # fmt: skip
 def test_whole_numbers_are_written_with_all_of_their_digits(value: float, text: str) -> None:
     assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ranges", "holds"),
+    [
+        ([], True),
+        ([(2, 2, False)], True),
+        ([(1.5, 1.5, False)], False),
+        ([(1.2, 1.8, False)], False),
+        ([(1.2, 2.0, False)], True),
+        ([(-math.inf, 0.5, True)], True),
+        ([(1, math.inf, True), (-math.inf, 2, True)], False),
+        ([(1, math.inf, True), (-math.inf, 2, False)], True),
+        ([(1, math.inf, False), (-math.inf, 2, True)], True),
+        ([(-1.5, -1.1, False)], False),
+        ([(-1.5, -1, False)], True),
+    ],
+)
+def test_ranges_hold_a_whole_number_or_none(ranges: list[tuple[float, float, bool]], holds: bool) -> None:
+    assert holds_whole_number(ranges) == holds

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff.arguments import check_flag, count, name_list, path, paths, refusal, seconds, seed_number, whole_number
+from moldiff.arguments import check_flags, count, name_list, path, paths, refusal, seconds, seed_number, whole_number
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -115,10 +115,8 @@ def prepare(
     """
     out, properties = path(out, "out"), name_list(properties, "properties")
     _check_arguments(workers, timeout_s, seed)
-    for name, flag in (
-        ("fragments", fragments), ("add_hydrogens", add_hydrogens), ("isolated", isolated), ("overwrite", overwrite)
-    ):  # fmt: skip
-        check_flag(flag, name)
+    flags = {"fragments": fragments, "add_hydrogens": add_hydrogens, "isolated": isolated, "overwrite": overwrite}
+    check_flags(flags)
     if columns is not None and not isinstance(columns, Columns):
         raise refusal("columns", "a moldiff.chem.io.tables.Columns", columns)
     wide = _wide(bonds, hydrogens, vocabulary)

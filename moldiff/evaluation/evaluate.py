@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moldiff.arguments import check_flag, count, path, path_text, seed_number
+from moldiff.arguments import check_flags, count, path, path_text, seed_number
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
@@ -88,7 +88,7 @@ def evaluate(
         ``out`` is taken or cannot be written; tblite or fcd is missing.
     """
     _check_numbers(posebusters, relax, workers, seed)
-    _check_flags({"add_hydrogens": add_hydrogens, "fcd": fcd, "isolated": isolated, "overwrite": overwrite})
+    check_flags({"add_hydrogens": add_hydrogens, "fcd": fcd, "isolated": isolated, "overwrite": overwrite})
     folder = None if out is None else path(out, "out")
     tables = None if ring_table is None else path_text(ring_table, "ring_table")
     if reference is not None and not isinstance(reference, Reference):
@@ -173,11 +173,6 @@ def _check_numbers(posebusters: int, relax: int, workers: int, seed: int) -> Non
     count(relax, "relax", least=0)
     count(workers, "workers")
     seed_number(seed)
-
-
-def _check_flags(flags: Mapping[str, object]) -> None:
-    for name, flag in flags.items():
-        check_flag(flag, name)
 
 
 def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> frechet.ChemNetDistance:

@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_flag, path
+from moldiff.arguments import path
 from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.write_report import molecules_csv, write_report
 
@@ -37,7 +37,6 @@ class EvaluationReport(Findings):
         Raises:
             MoldiffError: it exists (without ``overwrite``), is something else, or cannot be written.
         """
-        check_flag(overwrite, "overwrite")
         folder = path(out, "out")
         write_report(self, folder, overwrite=overwrite)
         return folder

@@ -61,7 +61,6 @@ class LikelihoodResult:
         Raises:
             MoldiffError: a file exists without ``overwrite``, or cannot be written.
         """
-        check_flag(overwrite, "overwrite")
         out = as_path(path, "path")
         record = beside(out)
         refuse_existing_files((out, record), overwrite, self._files or ())

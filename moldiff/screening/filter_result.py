@@ -15,7 +15,7 @@ from moldiff.data_frames import data_frame
 from moldiff.errors import MoldiffError
 from moldiff.screening.filter_files import filter_files
 from moldiff.screening.filter_run import FilterRun
-from moldiff.screening.outputs import pack_of
+from moldiff.screening.outputs import Sheet, pack_of
 from moldiff.screening.ranking import Best
 from moldiff.screening.rows import WHOLE, Row
 from moldiff.status import Status
@@ -30,6 +30,21 @@ _ROWS = 5  # what a notebook shows
 def packed_molecule(subject: Subject, row: Row) -> bytes:
     """Return a molecule as bytes, at its pose if it was docked."""
     return to_bytes(subject.pose or subject.mol)
+
+
+def _molecule(row: Row, sheet: Sheet) -> Mol:
+    """Return the molecule of a row with its cells as properties."""
+    assert isinstance(row.packed, bytes)
+    mol = from_bytes(row.packed)
+    mol.SetProp("_Name", row.name)
+    for name, value in zip(sheet.headings, sheet.cells(row), strict=True):
+        if isinstance(value, float):
+            mol.SetDoubleProp(name, value)
+        elif isinstance(value, int):
+            mol.SetIntProp(name, value)
+        elif value:
+            mol.SetProp(name, str(value))
+    return mol
 
 
 class FilterResult(Sequence["Mol"]):
@@ -68,21 +83,8 @@ class FilterResult(Sequence["Mol"]):
     def molecules(self) -> list[Mol]:
         """The molecules that are kept, the best first, or in their order. Each carries its cells of the `table` and its
         data fields as properties, under the names that a table of kept molecules gives them."""
-        return [self._molecule(row) for row in self._kept]
-
-    def _molecule(self, row: Row) -> Mol:
-        assert isinstance(row.packed, bytes)
-        mol = from_bytes(row.packed)
-        mol.SetProp("_Name", row.name)
         sheet = self._run.kept_sheet(self._fields)
-        for name, value in zip(sheet.headings, sheet.cells(row), strict=True):
-            if isinstance(value, float):
-                mol.SetDoubleProp(name, value)
-            elif isinstance(value, int):
-                mol.SetIntProp(name, value)
-            elif value:
-                mol.SetProp(name, str(value))
-        return mol
+        return [_molecule(row, sheet) for row in self._kept]
 
     @cached_property
     def _fields(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import (
-    check_flag,
+    check_flags,
     check_text,
     choice,
     count,
@@ -220,8 +220,7 @@ def screen(
         "seed": seed,
     }
     run, named = path(out, "out"), paths(files, "files")
-    for flag, name in ((familiar, "familiar"), (retry, "retry")):
-        check_flag(flag, name)
+    check_flags({"familiar": familiar, "retry": retry})
     for text, name in ((release_hazards, "release_hazards"), (scheduler, "scheduler"), (shard, "shard")):
         if text is not None:
             check_text(text, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import DatasetStatistics, tell_constant
 from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, nearest_name
-from moldiff.models.folder import DENOISER, load_model_folder
+from moldiff.models.folder import DENOISER, ModelFolder, load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS
@@ -129,6 +130,11 @@ class TrainingRun(Run):
             config = config.model_copy(update={"init_from": config.on_policy.teacher})
         super().__init__(config, state, max_seconds)
 
+    @cached_property
+    def _given(self) -> ModelFolder | None:
+        """The folder of the model to start from, read once: every checkpoint asks for it."""
+        return None if self.config.init_from is None else load_model_folder(self.config.init_from)
+
     def _build_model(self) -> MoleculeModel:
         """Return the model with fresh weights, or with those of ``init_from``."""
         seed_weights(self.config.training.seed)
@@ -173,8 +179,12 @@ class TrainingRun(Run):
         return self.model.conditions
 
     def _others(self) -> dict[str, str]:
-        named = {"model to start from": self.config.init_from, "teacher": self.config.on_policy.teacher}
-        return {what: "none" if name is None else load_model_folder(name).sha256 for what, name in named.items()}
+        teacher = self.config.on_policy.teacher
+        folders = {
+            "model to start from": self._given,
+            "teacher": None if teacher is None else load_model_folder(teacher),
+        }
+        return {what: "none" if folder is None else folder.sha256 for what, folder in folders.items()}
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(
@@ -232,6 +242,5 @@ class TrainingRun(Run):
 
     def _references(self, final: bool) -> dict[str, torch.Tensor]:
         """Return what sampling, and with the final model evaluation, needs of the data."""
-        given = self.config.init_from
         make = all_references if final else sampling_references
-        return make(self.dataset, self.model.conditions, None if given is None else load_model_folder(given))
+        return make(self.dataset, self.model.conditions, self._given)

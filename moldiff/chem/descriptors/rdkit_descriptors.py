@@ -137,21 +137,6 @@ def compute(mol: Chem.Mol, names: Iterable[str]) -> dict[str, float]:
         return {entry.name: math.nan if bare is None else entry.value(bare) for entry in chosen}
 
 
-def holds_whole_number(ranges: Iterable[tuple[float, float, bool]]) -> bool:
-    """Return whether some whole number lies in all of some ranges.
-
-    Args:
-        ranges: two ends, infinite = open, and whether these are excluded.
-    """
-    least, most = -math.inf, math.inf
-    for low, high, strict in ranges:
-        if math.isfinite(low):
-            least = max(least, math.floor(low) + 1 if strict else math.ceil(low))
-        if math.isfinite(high):
-            most = min(most, math.ceil(high) - 1 if strict else math.floor(high))
-    return least <= most
-
-
 def without_explicit_hydrogens(mol: Chem.Mol) -> Chem.Mol | None:
     """Return a sanitised molecule as properties, alerts and patterns see it; None if RDKit fails on it."""
     try:

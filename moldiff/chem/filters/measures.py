@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, holds_whole_number
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import Score, imported_score
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
-from moldiff.conditions import TAG, Condition, number_text
+from moldiff.conditions import TAG, Condition, holds_whole_number, number_text
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.foreign_text import number_in
 

@@ -10,10 +10,10 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, holds_whole_number
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.graph import molar_mass
 from moldiff.chem.valence import closed_shell_states
-from moldiff.conditions import Condition
+from moldiff.conditions import Condition, holds_whole_number
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
 from moldiff.scoring.targets import Target

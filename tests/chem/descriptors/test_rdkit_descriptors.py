@@ -9,7 +9,7 @@ from rdkit import Chem
 from rdkit.Chem import QED
 
 from moldiff.chem.descriptors import rdkit_descriptors
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, Property, compute, holds_whole_number
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED, Property, compute
 from moldiff.chem.io.records import read_records
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
@@ -112,23 +112,3 @@ def test_no_molecule_makes_it_raise() -> None:
         values = compute(mol, PROPERTIES)
         assert list(values) == list(PROPERTIES)
         assert not any(map(math.isinf, values.values()))
-
-
-@pytest.mark.parametrize(
-    ("ranges", "holds"),
-    [
-        ([], True),
-        ([(2, 2, False)], True),
-        ([(1.5, 1.5, False)], False),
-        ([(1.2, 1.8, False)], False),
-        ([(1.2, 2.0, False)], True),
-        ([(-math.inf, 0.5, True)], True),
-        ([(1, math.inf, True), (-math.inf, 2, True)], False),
-        ([(1, math.inf, True), (-math.inf, 2, False)], True),
-        ([(1, math.inf, False), (-math.inf, 2, True)], True),
-        ([(-1.5, -1.1, False)], False),
-        ([(-1.5, -1, False)], True),
-    ],
-)
-def test_ranges_hold_a_whole_number_or_none(ranges: list[tuple[float, float, bool]], holds: bool) -> None:
-    assert holds_whole_number(ranges) == holds
