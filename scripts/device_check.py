@@ -1,6 +1,7 @@
 """Check this package on a device, and measure it: one command, four minutes on one card. Writes JSON and Markdown.
 
     python -m scripts.device_check -o scripts/benchmarks/results/device.md
+    python -m scripts.device_check --generate qm9=100000 --generate drugs=20000 --seconds 300
     python -m scripts.device_check --short --device cpu
 
 It needs torch, numpy, safetensors and this checkout (a model of l_max 2 also e3nn); where RDKit, pydantic, PyYAML or
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SECONDS = 230
 LEAST = 0.4  # share of its time without which a measurement is not begun
+END_TO_END = "drawing, end to end"
 OPTIONAL = ("rdkit", "pydantic", "yaml", "pytorch_lightning")
 
 
@@ -95,7 +97,7 @@ def measurements() -> tuple[Measurement, ...]:
         Measurement("drawing by rows", 20, sampling.by_rows),
         Measurement("drawing by model", 24, sampling.by_model),
         Measurement("parts of drawing", 10, sampling.parts),
-        Measurement("drawing, end to end", 17, sampling.end_to_end, ("rdkit", "pydantic", "yaml")),
+        Measurement(END_TO_END, 17, sampling.end_to_end, ("rdkit", "pydantic", "yaml")),
         Measurement("training, compiled", 102, training.compiled),
     )
 
@@ -205,8 +207,17 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=SECONDS, help=f"to take at most (default: {SECONDS})")
     parser.add_argument("--compile", action="store_true", help="also compile in a short check, some minutes on a CPU")
     parser.add_argument("--only", type=lambda text: text.split(";"), help="names of measurements, with ; between")
+    parser.add_argument(
+        "--generate", type=_counted, action="append", metavar="MODEL=N", help="only this generation; may be repeated"
+    )
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write; the JSON file lies beside it")
     return parser.parse_args(words)
+
+
+def _counted(text: str) -> tuple[str, int]:
+    """Read "MODEL=N"."""
+    model, _, number = text.partition("=")
+    return model, int(number)
 
 
 def _asked(names: Sequence[str] | None) -> list[Measurement]:
@@ -229,9 +240,14 @@ def main(words: Sequence[str] | None = None) -> int:
     short = arguments.short or device.type == "cpu"
     make = Setting.short if short else Setting.on_card
     setting = make(device, resolve_precision(arguments.precision, device))
+    if arguments.generate:
+        arguments.only = [END_TO_END]
+        setting = replace(setting, generated=dict(arguments.generate), evaluations=None)
     header, outcomes = described(device, absent, stood_in, short), list[Outcome]()
     for measurement in _asked(arguments.only):
         left = arguments.seconds - (time.perf_counter() - start)
+        if arguments.generate:
+            measurement = replace(measurement, seconds=left / setting.patience)
         if short and not arguments.compile and measurement.name == "training, compiled":
             outcomes.append(Outcome(measurement.name, "not measured", "a short check compiles with --compile alone"))
         else:

@@ -6,9 +6,13 @@ molecules of every size would cost as much as many.
 
 from __future__ import annotations
 
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -32,6 +36,7 @@ SEED = 0
 ROWS_OF_AN_EVALUATION = 8
 FEWEST_REPEATED = 8  # molecules that are drawn again
 FEW, MOST = 256, 50_000  # molecules of a generation
+LOOK_EVERY_S = 0.1  # at its counts
 
 
 def sampler_of(model: MoleculeModel, setting: Setting, graphs: bool | None = None) -> MoleculeSampler:
@@ -182,22 +187,62 @@ def parts(setting: Setting, seconds: float) -> Iterator[Figure]:
 
 
 def end_to_end(setting: Setting, seconds: float) -> Iterator[Figure]:
-    """Measure whole generations: drawn, decoded, checked and described by RDKit."""
-    from moldiff.generation.generate import generate
-
+    """Measure whole generations as the command line makes them: drawn, decoded, checked and described by RDKit, written
+    into SDF, table and record. The steady rate leaves out loading, first captures and first results."""
     share = seconds / len(setting.models)
-    for name in setting.models:
-        size = common_size(setting.model(name).statistics)
+    few = FEW if setting.evaluations is None else ROWS_OF_AN_EVALUATION
+    for name, n in (setting.generated or dict.fromkeys(setting.models, few)).items():
+        watched = _generated(name, n, setting)
+        if not setting.generated and setting.evaluations is None and watched.seconds < share / 3:
+            n = int(min(MOST, n * 0.8 * (share - watched.seconds) / watched.seconds))
+            watched = _generated(name, n, setting)
+        note = f"{watched.valid} of {n} molecules valid, {setting.evaluations or 'default'} evaluations, files written"
+        whole = f"{note}, loading included: {watched.seconds:.1f} s"
+        yield Figure(f"{name}, with RDKit", watched.valid / watched.seconds, "valid molecules/s", whole)
+        yield Figure(f"{name}, steady", watched.steady, "valid molecules/s", f"{note}; from a tenth of them to the end")
 
-        def made(n: int, name: str = name, size: int = size) -> tuple[int, float]:
-            start = time.perf_counter()
-            result = generate(n, model=name, n_atoms=size, evaluations=setting.evaluations, device=str(setting.device))
-            return len(result), time.perf_counter() - start
 
-        n = FEW if setting.evaluations is None else ROWS_OF_AN_EVALUATION
-        valid, took = made(n)
-        if setting.evaluations is None and took < share / 3:
-            n = int(min(MOST, n * 0.8 * (share - took) / took))
-            valid, took = made(n)
-        note = f"{n} molecules of {size} atoms asked for, loading of the model included"
-        yield Figure(f"{name}, with RDKit", valid / took, "valid molecules/s", note)
+@dataclass(frozen=True)
+class _Watched:
+    """What came of a generation: valid molecules, its seconds, and valid molecules/s after the first tenth."""
+
+    valid: int
+    seconds: float
+    steady: float
+
+
+def _generated(name: str, n: int, setting: Setting) -> _Watched:
+    """Generate n molecules into files that are thrown away, and look at the counts meanwhile."""
+    from moldiff.generation.generate import generation_run
+    from moldiff.generation.options.generation_options import GenerationOptions
+    from moldiff.generation.options.output import OutputOptions
+    from moldiff.generation.options.sampler_options import SamplerOptions
+
+    seen, ended = list[tuple[float, int, int]](), threading.Event()
+    with tempfile.TemporaryDirectory() as folder:
+        options = GenerationOptions(
+            n=n,
+            model=name,
+            sampler=SamplerOptions.of(evaluations=setting.evaluations, device=str(setting.device)),
+            output=OutputOptions(path=Path(folder) / "molecules.sdf"),
+        )
+        start = time.perf_counter()
+        run = generation_run(options)
+
+        def look() -> None:
+            while True:
+                seen.append((time.perf_counter(), run.counts.drawn, run.counts.valid))
+                if ended.wait(LOOK_EVERY_S):
+                    return
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            run.write()
+        finally:
+            ended.set()
+            watcher.join()
+        end = time.perf_counter()
+    began, _, before = next(look for look in (*seen, (end, n, 0)) if look[1] >= n / 10)
+    steady = (run.counts.valid - before) / (end - began) if end > began else 0.0
+    return _Watched(run.counts.valid, end - start, steady)

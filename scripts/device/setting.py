@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -54,6 +54,7 @@ class Setting:
         matrix, copied: size of the matrices, and number of float32, by which the device's ceilings are measured.
         patience: times its time that a measurement may take.
         pace: share of its time that a measurement spends on repeating what it measures.
+        generated: molecules of a whole generation, by model; none = as many as there is time for.
         bandwidth: of the device's memory, bytes/s, once it is measured.
         throughput: of matrix products, FLOP/s, likewise.
     """
@@ -71,6 +72,7 @@ class Setting:
     copied: int
     patience: float
     pace: float
+    generated: Mapping[str, int] = field(default_factory=dict)
     bandwidth: float | None = field(default=None)
     throughput: float | None = field(default=None)
 

@@ -209,3 +209,16 @@ def test_compiled_training_is_compared_and_measured(tmp_path: Path, request: pyt
     figures = figures_of(json.loads(out.with_suffix(".json").read_text(encoding="utf-8")))["training, compiled"]
     assert figures["losses, compiled and eagerly"] < 1e-3
     assert figures["trained by graph, compiled"] > 0
+
+
+def test_generations_of_given_numbers_are_measured_alone(tmp_path: Path) -> None:
+    out = tmp_path / "rates.md"
+    assert check.main(["--device", "cpu", "--generate", "qm9_fast=40", "--seconds", "100", "-o", str(out)]) == 0
+    (measured,) = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))["measurements"]
+    assert (measured["name"], measured["state"]) == ("drawing, end to end", "measured")
+    whole, steady = measured["figures"]
+    assert (whole["name"], steady["name"]) == ("qm9_fast, with RDKit", "qm9_fast, steady")
+    assert " of 40 molecules valid" in steady["note"] and steady["value"] >= 0
+    assert (valid := int(whole["note"].split()[0])) > 0
+    seconds = float(whole["note"].split(": ")[1].split()[0])
+    assert whole["value"] == pytest.approx(valid / seconds, rel=0.05)
