@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from moldiff.config import NetworkConfig
 from moldiff.molecules import MolBatch, MolPrediction
 from moldiff.nn.embedding import GlobalEmbedding
-from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures
+from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures, NarrowNorm
 from moldiff.nn.linear import Linear
 
 
@@ -45,7 +45,7 @@ class EquivariantNetwork(nn.Module):
         self.read_nodes = nn.Sequential(nn.LayerNorm(width), Linear(width, width), nn.SiLU(), Linear(width, atoms))
         self.pair_from_nodes = Linear(width, pair)
         self.read_pairs = nn.Sequential(
-            nn.LayerNorm(pair), Linear(pair, pair), nn.SiLU(), Linear(pair, classes["bond_type"])
+            NarrowNorm(pair), Linear(pair, pair), nn.SiLU(), Linear(pair, classes["bond_type"])
         )
 
     def forward(

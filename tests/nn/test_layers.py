@@ -5,7 +5,7 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from moldiff.nn.layers import EquivariantLinear, GeometryFeatures
+from moldiff.nn.layers import EquivariantLinear, GeometryFeatures, NarrowNorm
 
 
 def irreps(channels: int, l_max: int) -> o3.Irreps:
@@ -72,3 +72,39 @@ def test_matrices_are_normalised_as_by_e3nn_bit_by_bit(channels: int) -> None:
     theirs.load_state_dict(linear.linear.state_dict())
     matrices = [weight * path.path_weight for _, path, weight in theirs.weight_views(yield_instruction=True)]
     assert torch.equal(linear.linear(), torch.stack(matrices))
+
+
+class OnCard(Tensor):
+    """A tensor that says that it lies on a card."""
+
+    is_cuda = True  # type: ignore[assignment]
+
+
+def narrow_norm(width: int) -> NarrowNorm:
+    norm = NarrowNorm(width).double()
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2)
+        norm.bias.normal_()
+    return norm
+
+
+@pytest.mark.parametrize("spread", [3.0, 1e-3, 0.0])
+def test_the_norm_of_a_card_is_the_norm(spread: float) -> None:
+    torch.manual_seed(1)
+    norm, features = narrow_norm(7), 5 + spread * torch.randn(2, 4, 4, 7, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(norm.by_operations(features), norm(features), rtol=1e-10, atol=1e-10)
+
+
+def test_the_norm_of_a_card_is_taken_there_where_nothing_is_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = list[Tensor]()
+    monkeypatch.setattr(NarrowNorm, "by_operations", lambda self, features: taken.append(features) or features)
+    norm, features = narrow_norm(3), torch.randn(2, 3, dtype=torch.float64)
+    norm(features)
+    with torch.no_grad():
+        norm(features)
+        assert not taken
+        norm(features.as_subclass(OnCard))
+    assert len(taken) == 1
+    norm(features.as_subclass(OnCard))
+    assert len(taken) == 1
