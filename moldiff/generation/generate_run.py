@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -49,11 +50,24 @@ logger = logging.getLogger(__name__)
 
 CLOSE = 0.1  # standard deviations from a wanted value at which a draw moves no further; into a range it moves
 LEAST_SHARE = 0.01  # of draws that are as wanted, for the size of the next batch
+AT_A_TIME_S = 15.0  # of draws on a card
+MOST_AT_A_TIME = 1 << 16  # draws; some 12 kB each
 GOALS = {
     Until.VALID: "valid molecules",
     Until.PASSED: "molecules that pass the filters",
     Until.MET: "molecules that meet the targets",
 }
+
+
+def filling_size(least: int, made: int, seconds: float) -> int:
+    """Return how many draws a card takes at a time, by the pace so far: the more, the fewer of its micro-batches, which
+    are of one width each, are filled up with draws in vain; but what is drawn counts only when its batch is there.
+
+    Args:
+        least: so many in any case.
+        made: draws so far, in so many seconds.
+    """
+    return max(least, min(MOST_AT_A_TIME, int(AT_A_TIME_S * made / max(seconds, 1e-3))))
 
 
 @dataclass(frozen=True)
@@ -277,10 +291,14 @@ class GenerateRun(Run):
         Args:
             rows: draws that cost as much as one.
         """
-        n, size = self.options.n, self.sampler.batch_size
+        n, least = self.options.n, self.sampler.batch_size
+        grows = self.options.sampler.batch_size is None and self.device.type != "cpu"
         limit = self.options.first + self.options.most_draws
         first = self.options.first + self.counts.drawn
+        before, began = self.counts.drawn, time.monotonic()
         while first < limit:
+            seconds = time.monotonic() - began
+            size = filling_size(least, self.counts.drawn - before, seconds) if grows else least
             # a few more than are missing, by the share that was as wanted so far: a surplus is thrown away
             share = max(self.done / self.counts.drawn, LEAST_SHARE) if self.counts.drawn else 1.0
             wanted = n if self.options.goal is None else max(rows, int(1.25 * (n - self.done) / share))

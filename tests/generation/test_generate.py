@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ import moldiff
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
+from moldiff.generation import generate_run
 from moldiff.generation.generate import generation_run
+from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.models.folder import load_model_folder, save_model_folder
@@ -421,3 +424,29 @@ def test_an_output_that_appeared_during_the_work_is_not_replaced(model: Path, tm
     with pytest.raises(MoldiffError, match="exists already"):
         run.write()
     assert [path.name for path in tmp_path.iterdir() if path.name != "model[1]"] == ["a.sdf"]
+
+
+@pytest.mark.parametrize(
+    ("least", "made", "seconds", "size"),
+    [(8192, 0, 0.0, 8192), (8192, 8192, 4.0, 30720), (8192, 8192, 100.0, 8192), (8192, 10**6, 10.0, 1 << 16)],
+)
+def test_a_fast_card_takes_more_draws_at_a_time(least: int, made: int, seconds: float, size: int) -> None:
+    assert generate_run.filling_size(least, made, seconds) == size
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "sizes"), [("cuda", None, [512, 6000]), ("cuda", 100, [100, 100]), ("cpu", None, [512, 512])]
+)
+def test_that_is_so_where_nobody_said_how_many(
+    model: Path, monkeypatch: pytest.MonkeyPatch, device: str, asked: int | None, sizes: list[int]
+) -> None:
+    run = GenerateRun(options_of(n=100_000, model=model, batch_size=asked))
+    run.device = torch.device(device)
+    now = iter([10.0, 10.0, 12.0])
+    monkeypatch.setattr(generate_run, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    run.counts.drawn = 3000  # by an earlier run
+    batches = run._batches(48)
+    found = [next(batches)]
+    run.counts.drawn += 800
+    found.append(next(batches))
+    assert found == [(3000, sizes[0]), (3000 + sizes[0], sizes[1])]
