@@ -26,6 +26,7 @@ from moldiff.generation.generate import generation_run
 from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.output import OutputOptions
+from moldiff.generation.result_counts import ResultCounts
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nn.network import EquivariantNetwork
@@ -444,9 +445,10 @@ def test_that_is_so_where_nobody_said_how_many(
     run.device = torch.device(device)
     now = iter([10.0, 10.0, 12.0])
     monkeypatch.setattr(generate_run, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    run.counts.drawn = 3000  # by an earlier run
+    drawn = [3000]  # by an earlier run
+    monkeypatch.setattr(ResultCounts, "drawn", property(lambda self: drawn[0]))
     batches = run._batches(48)
     found = [next(batches)]
-    run.counts.drawn += 800
+    drawn[0] += 800
     found.append(next(batches))
     assert found == [(3000, sizes[0]), (3000 + sizes[0], sizes[1])]
