@@ -132,7 +132,8 @@ class NarrowNorm(nn.LayerNorm):
     def by_operations(self, features: Tensor) -> Tensor:
         """Return the same to rounding, by operations on whole tensors."""
         centred = features - features.mean(-1, keepdim=True)
-        scale = torch.rsqrt(centred.square().mean(-1, keepdim=True) + self.eps)
+        length = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
+        scale = torch.rsqrt(length.square() / features.shape[-1] + self.eps)
         return torch.addcmul(self.bias, centred * scale, self.weight)
 
 
