@@ -252,10 +252,11 @@ class Trainer:
                 torch._foreach_copy_(self.parameters, kept)
 
     def weights_of_average(self) -> Mapping[str, Tensor]:
-        """Return the averaged weights by name, on the CPU."""
+        """Return the averaged weights by name, on the CPU, in half precision, as model folders have them."""
         names = [name for name, _ in self.model.denoiser.named_parameters()]
         state = self.model.denoiser.state_dict() | dict(zip(names, self.average, strict=True))
-        return {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+        halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+        return {name: value.detach().cpu().contiguous().clone() for name, value in halves.items()}
 
     def _forget_gradients(self) -> None:
         for parameter in self.parameters:

@@ -46,6 +46,10 @@ def test_steps_lower_the_loss_and_count_by_source(tiny_model: MoleculeModel) -> 
     with training.averaged():
         assert torch.equal(training.parameters[0], training.average[0])
     assert not torch.equal(training.parameters[0], training.average[0])
+    kept, names = training.weights_of_average(), [name for name, _ in model.denoiser.named_parameters()]
+    assert kept.keys() == model.denoiser.state_dict().keys()
+    for name, average in zip(names, training.average, strict=True):
+        assert torch.equal(kept[name], average.half())
 
 
 def test_coordinates_of_no_weight_teach_nothing(tiny_model: MoleculeModel) -> None:
