@@ -23,7 +23,7 @@ from moldiff.files import claimed, hold, sync_folder
 
 logger = logging.getLogger(__name__)
 
-FORMAT, FORMAT_VERSION = "moldiff-unfinished", 1
+FORMAT, FORMAT_VERSION = "moldiff-unfinished", 2
 _SYNC_S = 5.0  # what a crash of the machine costs at most; a kill costs nothing
 
 
@@ -37,10 +37,12 @@ class Found:
     """A journal that an earlier run left.
 
     Attributes:
+        version: of its format.
         request: what it was asked for.
         ends: place in the file after its first line and after each entry.
     """
 
+    version: int
     request: Mapping[str, Any]
     ends: array[int]
 
@@ -72,7 +74,7 @@ def find_journal(out: Path) -> Found | None:
         return None
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Found(header["request"], ends) if len(ends) > 1 else None
+    return Found(header["version"], header["request"], ends) if len(ends) > 1 else None
 
 
 def is_unfinished(out: Path) -> bool:
@@ -218,7 +220,7 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
             _refuse(out, found)
         logger.warning("%s: %d results of a run that was cut short are thrown away", journal_path(out), found.count)
         found = None
-    elif found is not None and (told := differences(found.request, request)):
+    elif found is not None and (told := _differences(found, request)):
         if not overwrite:
             raise MoldiffError(
                 f"{journal_path(out)} holds {found.count} results of another run ({told}); resume it as it was begun, "
@@ -238,6 +240,13 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
         raise MoldiffError(f"{error}; {kept}", argument=error.argument) from error
     finally:
         journal.close()
+
+
+def _differences(found: Found, request: Mapping[str, Any]) -> str:
+    """Return why a journal is none that a request goes on from; "" if it is one."""
+    if found.version != FORMAT_VERSION:
+        return f"journal of version {found.version}, now {FORMAT_VERSION}"
+    return differences(found.request, request)
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], most: int = 3) -> str:

@@ -7,7 +7,16 @@ import pytest
 
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed
-from moldiff.journal import Journal, differences, find_journal, journal_of, journal_path, refuse_unfinished
+from moldiff.journal import (
+    FORMAT_VERSION,
+    Journal,
+    _line,
+    differences,
+    find_journal,
+    journal_of,
+    journal_path,
+    refuse_unfinished,
+)
 
 REQUEST = {"seed": 0, "sizes": (1, 2), "options": {"n": 4, "name": "a" * 60}}
 
@@ -94,6 +103,20 @@ def test_another_request_does_not_go_on(tmp_path: Path) -> None:
     with journal_of(out, other, resume=True, overwrite=True) as journal:
         assert journal.count == 0
     assert differences({"a": "x" * 50}, {"b": 1}) == f"a {'x' * 37}..., now not given; b not given, now 1"
+
+
+def test_a_journal_of_another_version_does_not_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    path = begun(out, 1)
+    head, entry = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(_line({**json.loads(head[9:]), "version": FORMAT_VERSION - 1}) + entry)
+    with (
+        pytest.raises(MoldiffError, match=r"holds 1 results of another run \(journal of version \d, now \d\)"),
+        journal_of(out, REQUEST, resume=True, overwrite=False),
+    ):
+        pass
+    with journal_of(out, REQUEST, resume=True, overwrite=True) as journal:
+        assert journal.count == 0
 
 
 def test_a_living_run_is_told_from_a_dead_one(tmp_path: Path) -> None:

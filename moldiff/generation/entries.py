@@ -26,7 +26,7 @@ def to_entry(result: MoleculeResult, *, confidence: bool) -> dict[str, Any]:
     """
     values = {field.name: getattr(result, field.name) for field in fields(MoleculeResult)}
     values["status"] = str(result.status)
-    values["mol"] = None if result.mol is None else base64.b85encode(to_bytes(result.mol)).decode("ascii")
+    values["mol"] = None if result.mol is None else base64.b64encode(to_bytes(result.mol)).decode("ascii")
     values["properties"] = {name: None if math.isnan(value) else value for name, value in result.properties.items()}
     values["confidence"] = None
     if confidence and result.confidence is not None:
@@ -38,7 +38,7 @@ def from_entry(entry: dict[str, Any]) -> MoleculeResult:
     """Return the result that `to_entry` wrote down."""
     values = {**entry, "status": Status(entry["status"])}
     if "mol" in entry:
-        values["mol"] = from_bytes(base64.b85decode(entry["mol"]))
+        values["mol"] = from_bytes(base64.b64decode(entry["mol"]))
     if "properties" in entry:
         values["properties"] = {n: math.nan if value is None else value for n, value in entry["properties"].items()}
     if "confidence" in entry:

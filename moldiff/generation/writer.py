@@ -85,6 +85,7 @@ class ResultSheet:
 
     def __init__(self, run: BaseRun, *, confidence: bool = False) -> None:
         self._run, self._confidence = run, confidence
+        self._seed, self._model = run.request.sampler.seed, run.folder.name
         self._carried = apart(run.tag_names, run.columns)
         self.headings = (*run.columns, *self._carried.values())
         # what is measured is a number, whatever else has such a name in runs of another kind
@@ -104,8 +105,8 @@ class ResultSheet:
 
     def sdf(self, result: MoleculeResult) -> str:
         """Return the SDF record; "" = there is nothing that a file can hold."""
-        seed, model, row = self._run.request.sampler.seed, self._run.folder.name, result.row(self._run.columns)
-        return result.sdf_record(row, seed, model, confidence=self._confidence) or ""
+        row = result.row(self._run.columns)
+        return result.sdf_record(row, self._seed, self._model, confidence=self._confidence) or ""
 
 
 class RunFiles:

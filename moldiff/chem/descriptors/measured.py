@@ -24,8 +24,9 @@ def measured_numbers(mol: Mol, known: Mapping[str, float], names: Collection[str
         known: numbers that need not be computed again.
         names: of properties.
     """
-    values = dict(known) | compute(mol, [name for name in names if name in PROPERTIES and name not in known])
-    if not is_installed() or not set(names) & set(GFN2_PROPERTIES):
+    unknown = [name for name in names if name in PROPERTIES and name not in known]
+    values = dict(known) | (compute(mol, unknown) if unknown else {})
+    if not set(names) & set(GFN2_PROPERTIES) or not is_installed():
         return values
     try:
         return values | gfn2_properties(mol)
