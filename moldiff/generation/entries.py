@@ -14,7 +14,8 @@ from moldiff.generation.decoding.confidence import Confidence
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.status import Status
 
-_DEFAULTS = {field.name: field.default for field in fields(MoleculeResult)}
+# the block follows from the molecule
+_DEFAULTS = {field.name: field.default for field in fields(MoleculeResult) if field.name != "block"}
 
 
 def to_entry(result: MoleculeResult, *, confidence: bool) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def to_entry(result: MoleculeResult, *, confidence: bool) -> dict[str, Any]:
         result: before it is counted.
         confidence: keep how sure the model was of each atom.
     """
-    values = {field.name: getattr(result, field.name) for field in fields(MoleculeResult)}
+    values = {name: getattr(result, name) for name in _DEFAULTS}
     values["status"] = str(result.status)
     values["mol"] = None if result.mol is None else base64.b64encode(to_bytes(result.mol)).decode("ascii")
     values["properties"] = {name: None if math.isnan(value) else value for name, value in result.properties.items()}

@@ -248,13 +248,11 @@ class GenerateRun(Run):
     def measured(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
         """Return a result with what its condition (P,) asked and what was measured; where draws go on until targets are
         met, a molecule that misses one is filtered."""
-        if not self._wanted:
-            return result
-        if result.smiles and result.measured is None:  # sound, but not valid: the judge did not
+        if self._wanted and result.smiles and result.measured is None:  # sound, but not valid: the judge did not
             work = partial(with_measurements, wanted=self._wanted)
             (found,) = self.pool.map_items(work, [result], timeout_s=DEADLINE_S)
             result = replace(result, measured=result.properties) if isinstance(found, Lost) else found
-        result = replace(self.steering.tracker.measure(result, condition), measured=None)
+        result = self.steering.tracker.measure(result, condition)
         if self.options.goal is not Until.MET or result.status != Status.VALID:
             return result
         missed = self.steering.tracker.missed(result)

@@ -20,7 +20,7 @@ from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.outputs import cell
-from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.chem.io.sdf_writer import headless_block, sdf_record
 from moldiff.chem.io.tags import apart
 from moldiff.chem.sanitize import error_reason
 from moldiff.conditions import number_text
@@ -97,6 +97,8 @@ class MoleculeResult:
         group: of the first of a group that was drawn by score, what there is to tell of the group.
         id: its ``moldiff_id``, given when it is counted.
         measured: what `assess` measured for targets, by name; None = it did not.
+        block: of an SDF record, see `headless_block`, as `assess` made it: it is one of several at work, a writer is
+            alone; "" = it did not, or there is none.
     """
 
     number: int
@@ -119,9 +121,12 @@ class MoleculeResult:
     group: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     measured: Mapping[str, float] | None = None
+    block: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        if self.status == Status.WITHHELD and (self.mol or self.smiles or self.properties or self.confidence):
+        if self.status == Status.WITHHELD and (
+            self.mol or self.smiles or self.properties or self.confidence or self.block
+        ):
             raise ValueError("a molecule that is withheld has no structure")
 
     def __reduce__(self) -> tuple[Callable[..., MoleculeResult], tuple[dict[str, Any]]]:
@@ -168,7 +173,7 @@ class MoleculeResult:
         """Return the result with the heavy atoms of its molecule alone; what is known of it is of the whole."""
         facts = {name: value for name, value in self.facts.items() if name != HYDROGENS}
         mol = None if self.mol is None else without_hydrogen_atoms(self.mol)
-        return replace(self, mol=mol, facts=facts)
+        return replace(self, mol=mol, facts=facts, block="")
 
     def tagged_mol(self, columns: Sequence[str]) -> Mol:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
@@ -199,7 +204,7 @@ class MoleculeResult:
             tags |= self.confidence.tags(self.mol.GetNumAtoms())
         tags |= {column: self.tags[name] for name, column in apart(self.tags, {*tags, *row}).items()}
         try:
-            return mol_to_sdf_record(self.mol, self.title or self.id, tags)
+            return sdf_record(self.block or headless_block(self.mol), self.title or self.id, tags)
         except (ValueError, RuntimeError):
             return None
 
@@ -238,7 +243,18 @@ def assess(
         result = _gated(_checked(_assessed(draw, decoder, properties), checks), gate)
         return with_measurements(result, wanted) if result.status == Status.VALID else result
 
-    return guarded(draw.number, work)
+    return _with_block(guarded(draw.number, work))
+
+
+def _with_block(result: MoleculeResult) -> MoleculeResult:
+    """Return a result with the block of its molecule, if that can be written."""
+    if result.mol is None:
+        return result
+    try:
+        # of the molecule as it will be where it is written, or written once more after a break
+        return replace(result, block=headless_block(from_bytes(to_bytes(result.mol))))
+    except (ValueError, RuntimeError):
+        return result
 
 
 def with_measurements(result: MoleculeResult, wanted: Sequence[str]) -> MoleculeResult:

@@ -133,7 +133,7 @@ class TargetTracker:
         return {name: others.get(name, name) for name in names}
 
     def measure(self, result: MoleculeResult, condition: np.ndarray) -> MoleculeResult:
-        """Return a result with target, measured value and error of each property.
+        """Return a result with target, measured value and error of each property; all other numbers are forgotten.
 
         The error is how far the measured value lies above what is wanted, negative below: a value, or the nearer end of
         a range; within a range it is 0. The target is the value that the draw was conditioned on. Of a range that a
@@ -143,6 +143,8 @@ class TargetTracker:
             result: of a draw; only molecules of sound chemistry are measured.
             condition: (P,) what the draw was conditioned on.
         """
+        if not self.targets:
+            return result
         values, columns = self._values(result, self.known), self.measured
         found: dict[str, float] = {}
         for target in self.targets:
@@ -155,7 +157,7 @@ class TargetTracker:
                 found[f"target_{target.name}"] = wanted
             if math.isfinite(value):
                 found |= {columns[target.name]: value, f"error_{target.name}": value - target.nearest(value)}
-        return replace(result, targets=found)
+        return replace(result, targets=found, measured=None)
 
     @property
     def known(self) -> tuple[Target, ...]:

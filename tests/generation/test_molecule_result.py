@@ -27,7 +27,7 @@ from moldiff.chem.identity import text_key
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.evaluate import evaluate
-from moldiff.generation import smc_run
+from moldiff.generation import molecule_result, smc_run
 from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
@@ -148,7 +148,9 @@ def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
     assert assess(RawSample(4, METHANE, -1), decoder, lambda mol: "").status == Status.VALID
 
 
-@pytest.mark.parametrize("part", [{"mol": Chem.MolFromSmiles("C")}, {"smiles": "C"}, {"properties": {"mw": 16.0}}])
+@pytest.mark.parametrize(
+    "part", [{"mol": Chem.MolFromSmiles("C")}, {"smiles": "C"}, {"properties": {"mw": 16.0}}, {"block": "M  END"}]
+)
 def test_nothing_can_give_it_one(part: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no structure"):
         replace(MoleculeResult(0, Status.WITHHELD), **part)
@@ -313,6 +315,28 @@ def test_a_result_that_travels_between_processes_keeps_every_digit() -> None:
     assert replace(arrived, mol=None) == replace(result, mol=None)
     assert arrived.mol is not None and Chem.MolToSmiles(arrived.mol) == Chem.MolToSmiles(mol)
     assert (arrived.mol.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()
+
+
+def test_a_block_that_came_along_gives_the_same_record(decoder: ArgmaxDecoder) -> None:
+    for arrays in (METHANE, METHYL, SQUEEZED):
+        found = assess(RawSample(0, arrays, -1), decoder)
+        assert found.block.endswith("\nM  END")
+        for result in (found, found.without_hydrogens()):
+            record = result.sdf_record({"draw": 0}, 0, "m")
+            assert record is not None and record == replace(result, block="").sdf_record({"draw": 0}, 0, "m")
+    assert assess(RawSample(0, None, 1), decoder).block == ""
+
+
+def test_a_molecule_that_cannot_be_written_has_no_block(
+    decoder: ArgmaxDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(mol: Chem.Mol) -> str:
+        raise ValueError("no block")
+
+    monkeypatch.setattr(molecule_result, "headless_block", broken)
+    found = assess(RawSample(0, METHANE, -1), decoder)
+    assert (found.status, found.block) == (Status.VALID, "")
+    assert found.sdf_record({}, 0, "m") is None
 
 
 def test_first_numbers_are_those_of_a_dictionary_in_a_fraction_of_its_memory() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from rdkit import Chem, rdBase
@@ -27,13 +28,28 @@ _DOLLARS = re.compile(r"\${4,}")
 
 
 def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
-    """Return one SDF record: Kekulised V2000 mol block (V3000 above 999 atoms or bonds), tags, "$$$$" and a newline.
+    """Return the `sdf_record` of a molecule; ValueError as `headless_block`."""
+    return sdf_record(headless_block(mol), name, tags)
+
+
+def sdf_record(block: str, name: str, tags: dict[str, str]) -> str:
+    """Return one SDF record: name, `headless_block`, tags, "$$$$" and a newline.
+
+    Line breaks in the name and the tags become blanks, and "$$$$" in them cannot end the record early. The name stands
+    there whole, however long: readers take it, although the format says 80 characters. Names of tags: see
+    `_written_names`; values that look like the header of a tag: see `moldiff.chem.io.sdf_text.protected`.
+    """
+    lines = [_one_line(name), block]
+    for tag, value in zip(_written_names(tuple(tags)), tags.values(), strict=True):
+        lines += [f">  <{tag}>", *_value_lines(tag, value), ""]
+    return "\n".join([*lines, "$$$$", ""])
+
+
+def headless_block(mol: Chem.Mol) -> str:
+    """Return a Kekulised V2000 mol block (V3000 above 999 atoms or bonds) without its first line, the name.
 
     Only a failed molecule can lack a Kekule form; its bonds keep the format's aromatic type 4, so that it stays failed:
-    written as single bonds, H:O:H would come back as water. Line breaks in the name and the tags become blanks, and
-    "$$$$" in them cannot end the record early. The name stands there whole, however long: readers take it, although
-    the format says 80 characters. Names of tags: see `_written_names`; values that look like the header of a tag: see
-    `moldiff.chem.io.sdf_text.protected`.
+    written as single bonds, H:O:H would come back as water.
 
     Raises:
         ValueError: no conformer, coordinates that are not finite or do not fit the format's columns, or atoms that
@@ -48,21 +64,21 @@ def mol_to_sdf_record(mol: Chem.Mol, name: str, tags: dict[str, str]) -> str:
             block = _mol_block(mol)
     except Exception as error:
         raise ValueError(short_message(error)) from error
-    lines = [_one_line(name), *block.splitlines()[1:]]
-    for tag, value in zip(_written_names(tags), tags.values(), strict=True):
-        lines += [f">  <{tag}>", *_value_lines(tag, value), ""]
-    return "\n".join([*lines, "$$$$", ""])
+    return "\n".join(block.splitlines()[1:])
 
 
-def _written_names(tags: Iterable[str]) -> Iterator[str]:
-    """Yield the names of tags as the format can hold them: in one line, without < and >. One of which nothing is left
+@lru_cache(maxsize=64)  # most records of a file have tags of the same names
+def _written_names(tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of tags as the format can hold them: in one line, without < and >. One of which nothing is left
     gets a name, and those that would become the same are numbered; a name that needs no change keeps it."""
     clean = {tag: _one_line(tag).replace("<", "").replace(">", "").strip() or NO_NAME for tag in tags}
     taken = {tag for tag, name in clean.items() if tag == name}
+    names = list[str]()
     for tag, name in clean.items():
         found = name if tag == name else free_name(name, taken)
         taken.add(found)
-        yield found
+        names.append(found)
+    return tuple(names)
 
 
 def _mol_block(mol: Chem.Mol) -> str:
@@ -86,7 +102,8 @@ def _value_lines(tag: str, value: str) -> list[str]:
 
 
 def _one_line(text: str) -> str:
-    return _DOLLARS.sub("$$$", " ".join(text.split()))
+    line = " ".join(text.split())
+    return _DOLLARS.sub("$$$", line) if "$" in line else line
 
 
 def write_sdf(path: Path, records: Iterable[str]) -> int:
