@@ -30,6 +30,7 @@ from moldiff.generation.molecule_result import (
     Gate,
     MoleculeResult,
     assess_all,
+    chunk_of,
     with_measurements,
 )
 from moldiff.generation.options.generation_options import GenerationOptions
@@ -123,7 +124,8 @@ class GenerateRun(Run):
         self.checks = options.criteria.checks()
         self._wanted = tuple(target.name for target in self.steering.tracker.targets)
         self.judge = partial(
-            assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool, wanted=self._wanted
+            assess_all, decoder=self.decoder, gate=self.gate, checks=self.checks, pool=self.pool, wanted=self._wanted,
+            chunk=chunk_of(min(options.n, self.sampler.batch_size)),
         )  # fmt: skip
         self.target_method = self._target_method()
         own = (*hydrogen_columns(self.model.vocabulary), *(RARITY_COLUMNS if options.rarity else ()))

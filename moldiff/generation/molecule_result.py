@@ -66,7 +66,8 @@ SEED_TAG, MODEL_TAG = "moldiff_seed", "moldiff_model"
 RESERVED = frozenset({*COLUMNS, SCORE_COLUMN, SEED_TAG, MODEL_TAG, TYPE_TAG, BOND_TAG}) - frozenset(REPORTED)
 """Columns and data fields that any run may have of its own."""
 
-CHUNK = 8  # draws that are sent to a worker at once
+CHUNK, MOST_AT_ONCE = 8, 32  # draws that are sent to a worker at once
+_MESSAGES = 256  # enough for all workers; each costs their parent most of a millisecond
 
 Gate = Callable[["Mol"], str]
 """From a molecule, which may be unsanitised, to why its structure must not be handed out; "" = it may be."""
@@ -271,12 +272,19 @@ def assess_all(
     checks: Sequence[Check] = (),
     pool: Pool = THIS_PROCESS,
     wanted: Sequence[str] = (),
+    chunk: int = CHUNK,
 ) -> Iterator[MoleculeResult]:
-    """`assess` draws in order; one that costs its worker process is failed."""
+    """`assess` draws in order, so many sent to a worker at once; one that costs its worker process is failed."""
     work = partial(assess, decoder=decoder, gate=gate, checks=checks, wanted=wanted)
     sent, known = tee(draws)
-    for draw, found in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
+    for draw, found in zip(known, pool.map_items(work, sent, chunk=chunk, timeout_s=DEADLINE_S), strict=True):
         yield failed(draw.number, found) if isinstance(found, Lost) else found
+
+
+def chunk_of(draws: int) -> int:
+    """Return how many of so many draws are sent to a worker at once: few, so that all workers have some, or more where
+    there are enough for everybody."""
+    return min(max(draws // _MESSAGES, CHUNK), MOST_AT_ONCE)
 
 
 def failed(number: int, lost: Lost) -> MoleculeResult:

@@ -32,7 +32,7 @@ from moldiff.generation.conformers import ConformerOptions, ConformerRun
 from moldiff.generation.decoding import decoders
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate_run import GenerateRun
-from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, assess_all
+from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, assess_all, chunk_of
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
@@ -43,6 +43,7 @@ from moldiff.generation.run import Run
 from moldiff.generation.smc_run import GroupRun
 from moldiff.generation.vary import VaryOptions, VaryRun
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.processes import Pool
 from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.sampler import Sample
@@ -315,6 +316,27 @@ def test_a_result_that_travels_between_processes_keeps_every_digit() -> None:
     assert replace(arrived, mol=None) == replace(result, mol=None)
     assert arrived.mol is not None and Chem.MolToSmiles(arrived.mol) == Chem.MolToSmiles(mol)
     assert (arrived.mol.GetConformer().GetPositions() == mol.GetConformer().GetPositions()).all()
+
+
+@pytest.mark.parametrize(("draws", "chunk"), [(1, 8), (512, 8), (2560, 10), (8192, 32), (10**6, 32)])
+def test_draws_go_to_workers_in_few_parcels_where_there_are_many(
+    draws: int, chunk: int, decoder: ArgmaxDecoder
+) -> None:
+    assert chunk_of(draws) == chunk
+    pool = Counting()
+    assert len(list(assess_all([RawSample(0, None, 1)], decoder, pool=pool, chunk=chunk))) == 1
+    assert pool.chunks == [chunk]
+
+
+class Counting(Pool):
+    """This process, with the chunks that it is asked for."""
+
+    def __init__(self) -> None:
+        self.chunks = list[int]()
+
+    def map_items(self, function: Any, items: Any, *, chunk: int = 1, timeout_s: float) -> Any:
+        self.chunks.append(chunk)
+        return super().map_items(function, items, chunk=chunk, timeout_s=timeout_s)
 
 
 def test_a_block_that_came_along_gives_the_same_record(decoder: ArgmaxDecoder) -> None:
