@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.convert import from_bytes, to_bytes
+from moldiff.chem.convert import from_bytes
 from moldiff.generation.decoding.confidence import Confidence
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.status import Status
 
-# the block follows from the molecule
-_DEFAULTS = {field.name: field.default for field in fields(MoleculeResult) if field.name != "block"}
+# what follows from the molecule is left out
+_DEFAULTS = {field.name: field.default for field in fields(MoleculeResult) if field.name not in ("data", "block")}
 
 
 def to_entry(result: MoleculeResult, *, confidence: bool) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def to_entry(result: MoleculeResult, *, confidence: bool) -> dict[str, Any]:
     """
     values = {name: getattr(result, name) for name in _DEFAULTS}
     values["status"] = str(result.status)
-    values["mol"] = None if result.mol is None else base64.b64encode(to_bytes(result.mol)).decode("ascii")
+    values["mol"] = None if (data := result.packed()) is None else base64.b64encode(data).decode("ascii")
     values["properties"] = {name: None if math.isnan(value) else value for name, value in result.properties.items()}
     values["confidence"] = None
     if confidence and result.confidence is not None:

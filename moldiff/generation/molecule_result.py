@@ -42,18 +42,10 @@ COLUMNS = (
 SCORE_COLUMN = "score"
 INTEGERS = frozenset(
     {
-        "record",
-        "draw",
-        "rarest_ring_count",
-        "changed",
-        "moves",
-        "renoised",
-        "n_atoms",
-        "redraws",
-        "evaluations",
+        "record", "draw", "rarest_ring_count", "changed", "moves", "renoised", "n_atoms", "redraws", "evaluations",
         "energy_rank",
     }
-)
+)  # fmt: skip
 TEXTS = frozenset(
     {
         "moldiff_id", "file", "name", "status", "reason", "decoding", "smiles", "duplicate_of", "same_as",
@@ -98,8 +90,8 @@ class MoleculeResult:
         group: of the first of a group that was drawn by score, what there is to tell of the group.
         id: its ``moldiff_id``, given when it is counted.
         measured: what `assess` measured for targets, by name; None = it did not.
-        block: of an SDF record, see `headless_block`, as `assess` made it: it is one of several at work, a writer is
-            alone; "" = it did not, or there is none.
+        data: the molecule as bytes, see `to_bytes`; b"" = `assess` did not make them, or there are none.
+        block: of an SDF record, see `headless_block`, likewise. `assess` is one of several at work, a writer is alone.
     """
 
     number: int
@@ -122,18 +114,22 @@ class MoleculeResult:
     group: Mapping[str, Any] = field(default_factory=dict)
     id: str = ""
     measured: Mapping[str, float] | None = None
+    data: bytes = field(default=b"", repr=False)
     block: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        if self.status == Status.WITHHELD and (
-            self.mol or self.smiles or self.properties or self.confidence or self.block
-        ):
+        structure = self.mol or self.smiles or self.properties or self.confidence or self.data or self.block
+        if self.status == Status.WITHHELD and structure:
             raise ValueError("a molecule that is withheld has no structure")
 
     def __reduce__(self) -> tuple[Callable[..., MoleculeResult], tuple[dict[str, Any]]]:
         """Say how the result travels between processes: RDKit's own way loses digits of coordinates."""
         values = {own.name: getattr(self, own.name) for own in fields(self)}
-        return _arrived, ({**values, "mol": None if self.mol is None else to_bytes(self.mol)},)
+        return _arrived, ({**values, "mol": self.packed()},)
+
+    def packed(self) -> bytes | None:
+        """Return the molecule as bytes."""
+        return None if self.mol is None else self.data or to_bytes(self.mol)
 
     def row(self, columns: Sequence[str] | None = None) -> dict[str, object]:
         """Return the CSV row, "" where there is no value.
@@ -174,7 +170,7 @@ class MoleculeResult:
         """Return the result with the heavy atoms of its molecule alone; what is known of it is of the whole."""
         facts = {name: value for name, value in self.facts.items() if name != HYDROGENS}
         mol = None if self.mol is None else without_hydrogen_atoms(self.mol)
-        return replace(self, mol=mol, facts=facts, block="")
+        return replace(self, mol=mol, facts=facts, data=b"", block="")
 
     def tagged_mol(self, columns: Sequence[str]) -> Mol:
         """Return the molecule, which there must be, with the columns that have a value as properties: numbers as
@@ -244,16 +240,17 @@ def assess(
         result = _gated(_checked(_assessed(draw, decoder, properties), checks), gate)
         return with_measurements(result, wanted) if result.status == Status.VALID else result
 
-    return _with_block(guarded(draw.number, work))
+    return _ready_to_write(guarded(draw.number, work))
 
 
-def _with_block(result: MoleculeResult) -> MoleculeResult:
+def _ready_to_write(result: MoleculeResult) -> MoleculeResult:
     """Return a result with the block of its molecule, if that can be written."""
     if result.mol is None:
         return result
+    data = to_bytes(result.mol)
     try:
         # of the molecule as it will be where it is written, or written once more after a break
-        return replace(result, block=headless_block(from_bytes(to_bytes(result.mol))))
+        return replace(result, data=data, block=headless_block(from_bytes(data)))
     except (ValueError, RuntimeError):
         return result
 

@@ -150,7 +150,14 @@ def test_what_is_withheld_has_no_structure(decoder: ArgmaxDecoder) -> None:
 
 
 @pytest.mark.parametrize(
-    "part", [{"mol": Chem.MolFromSmiles("C")}, {"smiles": "C"}, {"properties": {"mw": 16.0}}, {"block": "M  END"}]
+    "part",
+    [
+        {"mol": Chem.MolFromSmiles("C")},
+        {"smiles": "C"},
+        {"properties": {"mw": 16.0}},
+        {"block": "M  END"},
+        {"data": b"C"},
+    ],
 )
 def test_nothing_can_give_it_one(part: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="no structure"):
@@ -346,6 +353,8 @@ def test_a_block_that_came_along_gives_the_same_record(decoder: ArgmaxDecoder) -
         for result in (found, found.without_hydrogens()):
             record = result.sdf_record({"draw": 0}, 0, "m")
             assert record is not None and record == replace(result, block="").sdf_record({"draw": 0}, 0, "m")
+            assert record == copy.deepcopy(result).sdf_record({"draw": 0}, 0, "m")
+            assert result.packed() == replace(result, data=b"").packed()
     assert assess(RawSample(0, None, 1), decoder).block == ""
 
 
