@@ -173,12 +173,15 @@ def unbatch(batch: MolBatch) -> list[MolArrays]:
     """Split a batch into one `MolArrays` per molecule, without padding, on the CPU."""
     pos, atom_type = batch.pos.float().cpu().numpy(), batch.atom_type.cpu().numpy()
     charge, bond_type = batch.charge.cpu().numpy(), batch.bond_type.cpu().numpy()
-    molecules = []
-    for row, n in enumerate(batch.n_atoms.tolist()):
-        i, j = np.nonzero(np.triu(bond_type[row, :n, :n], k=1))
-        bonds = np.stack([i, j, bond_type[row, i, j]], axis=1).astype(np.int64)
-        molecules.append(MolArrays(pos[row, :n], atom_type[row, :n], charge[row, :n], bonds))
-    return molecules
+    n_atoms = batch.n_atoms.tolist()
+    # bonds of all molecules at once: a sampler's thread takes the interpreter from those that write
+    row, i, j = np.nonzero(np.triu(bond_type, k=1) * batch.mask.cpu().numpy()[:, None, :])
+    bonds = np.stack([i, j, bond_type[row, i, j]], axis=1).astype(np.int64)
+    ends = np.searchsorted(row, np.arange(len(n_atoms) + 1)).tolist()
+    return [
+        MolArrays(pos[k, :n], atom_type[k, :n], charge[k, :n], bonds[ends[k] : ends[k + 1]])
+        for k, n in enumerate(n_atoms)
+    ]
 
 
 def empty_batch(sizes: Tensor, ids: Tensor, width: int, properties: int) -> MolBatch:

@@ -2,11 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from moldiff.molecules import FIELDS, MolBatch, MolPrediction, pair_mask, unbatch
+from moldiff.arrays import MolArrays
+from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, pair_mask, unbatch
 
 
 @pytest.fixture
@@ -64,6 +66,18 @@ def test_molecules_come_out_without_padding_and_each_bond_once(batch: MolBatch) 
     assert atom.pos.tolist() == [[9, 10, 11]]
     assert atom.charge.tolist() == [0]
     assert atom.bonds.shape == (0, 3)
+
+
+def test_each_molecule_gets_its_own_bonds() -> None:
+    atoms = np.zeros(4, dtype=np.int64)
+    of = {0: [], 1: [[0, 1, 2], [1, 3, 1]], 2: [], 3: [[2, 3, 3]], 4: []}
+    given = [
+        MolArrays(np.zeros((4, 3), np.float32), atoms, atoms, np.array(bonds, dtype=np.int64).reshape(-1, 3))
+        for bonds in of.values()
+    ]
+    found = unbatch(collate(given, torch.arange(5), 6, torch.zeros(5, 0)))
+    assert {row: molecule.bonds.tolist() for row, molecule in enumerate(found)} == of
+    assert all(molecule.bonds.dtype == np.int64 for molecule in found)
 
 
 def test_a_detached_prediction_holds_no_gradient() -> None:
