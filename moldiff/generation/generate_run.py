@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from moldiff.generation.options.generation_options import GenerationOptions
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.steering import steer, warn_about_sizes
-from moldiff.generation.renoise import Renoiser
+from moldiff.generation.renoise import Renoiser, settled_by
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 CLOSE = 0.1  # standard deviations from a wanted value at which a draw moves no further; into a range it moves
 LEAST_SHARE = 0.01  # of draws that are as wanted, for the size of the next batch
 AT_A_TIME_S = 15.0  # of draws on a card
-MOST_AT_A_TIME = 1 << 16  # draws; some 12 kB each
+MOST_AT_A_TIME = 1 << 15  # draws; their results are some 10 to 35 kB each
 GOALS = {
     Until.VALID: "valid molecules",
     Until.PASSED: "molecules that pass the filters",
@@ -182,19 +182,18 @@ class GenerateRun(Run):
             first, count, draws = begun.popleft()
             tell = partial(self._tell, progress, costs, first, count)
             drawn: list[RawSample] = []
-            for draw in interruption.until(draws):
-                drawn.append(draw)
-                tell(len(drawn), 0)
-            drawn.sort(key=lambda draw: draw.number)
+            # draws are judged as they come: the chemistry of some is done while others are being drawn
+            judged = list(interruption.until(settled_by(self.judge, _noted(draws, drawn, tell))))
             wanted = sampler.condition(torch.arange(first, first + count))
-            made = renoiser.settle(drawn, self.options.renoise)
+            made = renoiser.settle(judged, self.options.renoise)
             made, settled = made if chains is None else chains.run(made, partial(tell, count)), 0
             for one in interruption.until(made):
                 yield self.measured(costs.told(one.result), wanted[one.draw.number - first])
                 settled += 1
             if interruption.number is not None:
                 # a draw is a molecule of the run as it is; one that is still moving is not
-                left = renoiser.settle(drawn[settled:], 0) if chains is None else chains.finished.values()
+                judged += settled_by(self.judge, drawn[len(judged) :])
+                left = list(renoiser.settle(judged, 0))[settled:] if chains is None else chains.finished.values()
                 for one in sorted(left, key=lambda one: one.draw.number):
                     yield self.measured(costs.told(one.result), wanted[one.draw.number - first])
                 return
@@ -307,3 +306,11 @@ class GenerateRun(Run):
             count = min(wanted, size, limit - first)
             yield first, count
             first += count
+
+
+def _noted(draws: Iterable[RawSample], drawn: list[RawSample], tell: Callable[[int, int], None]) -> Iterator[RawSample]:
+    """Yield draws as they come, put down in a list and told of."""
+    for draw in draws:
+        drawn.append(draw)
+        tell(len(drawn), 0)
+        yield draw

@@ -53,16 +53,15 @@ class Renoiser:
         self._walks, self._judge = PartialWalks.late(sampler, start), judge
         self.evaluations = self._walks.evaluations
 
-    def settle(self, draws: list[RawSample], attempts: int) -> Iterator[SettledDraw]:
-        """Yield what becomes of each draw in order, after up to so many attempts at those that are invalid.
+    def settle(self, judged: Iterable[SettledDraw], attempts: int) -> Iterator[SettledDraw]:
+        """Yield what becomes of each draw in the order of numbers, after up to so many attempts at those that are
+        invalid.
 
         Every attempt starts from the draw itself. Where none is valid, the draw's own result stands. A draw that did
         not stay finite has nothing to start from, and a molecule that is withheld or left out by a check stays so.
         """
-        if not attempts:
-            yield from settled_by(self._judge, draws)
-            return
-        settled = {one.draw.number: one for one in settled_by(self._judge, draws)}
+        in_order = sorted(judged, key=lambda one: one.draw.number)
+        draws, settled = [one.draw for one in in_order], {one.draw.number: one for one in in_order}
         for number in range(1, attempts + 1):
             invalid = [draw for draw in draws if settled[draw.number].result.status == Status.INVALID]
             for new in settled_by(self._judge, self._walks.run(invalid, number)):

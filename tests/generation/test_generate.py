@@ -22,6 +22,7 @@ from moldiff.arrays import MolArrays, RawSample
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.generation import generate_run
+from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.generate import generation_run
 from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.molecule_result import MoleculeResult
@@ -401,6 +402,25 @@ def test_the_next_batch_is_begun_before_the_last_one_is_converted(
     assert order == ["begin 0", "write 0", "begin 1", "write 1"]
 
 
+def test_draws_are_judged_while_others_are_drawn(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def draw(self: MoleculeSampler, first: int, count: int) -> Iterator[RawSample]:
+        for number in reversed(range(first, first + count)):
+            order.append(f"draw {number}")
+            yield RawSample(number, METHANE, -1)
+
+    original = ArgmaxDecoder.decode
+    monkeypatch.setattr(MoleculeSampler, "draw", draw)
+    monkeypatch.setattr(
+        ArgmaxDecoder, "decode", lambda self, one: order.append(f"judge {one.number}") or original(self, one)
+    )
+    generate_files(tmp_path / "m.sdf", n=3, model=str(model))
+    assert order == ["draw 2", "judge 2", "draw 1", "judge 1", "draw 0", "judge 0"]
+    rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+    assert [row["draw"] for row in rows] == ["0", "1", "2"]
+
+
 def test_ranges_of_draws_made_apart_are_parts_of_one_run(model: Path, tmp_path: Path) -> None:
     keywords: dict[str, Any] = {"model": str(model), "evaluations": 3, "seed": 5, "keep_invalid": True}
     generate_files(tmp_path / "all.sdf", n=7, **keywords)
@@ -429,7 +449,7 @@ def test_an_output_that_appeared_during_the_work_is_not_replaced(model: Path, tm
 
 @pytest.mark.parametrize(
     ("least", "made", "seconds", "size"),
-    [(8192, 0, 0.0, 8192), (8192, 8192, 4.0, 30720), (8192, 8192, 100.0, 8192), (8192, 10**6, 10.0, 1 << 16)],
+    [(8192, 0, 0.0, 8192), (8192, 8192, 4.0, 30720), (8192, 8192, 100.0, 8192), (8192, 10**6, 10.0, 1 << 15)],
 )
 def test_a_fast_card_takes_more_draws_at_a_time(least: int, made: int, seconds: float, size: int) -> None:
     assert generate_run.filling_size(least, made, seconds) == size

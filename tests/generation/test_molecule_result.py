@@ -36,7 +36,7 @@ from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, ass
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.score import ScoreOptions
-from moldiff.generation.renoise import Renoiser
+from moldiff.generation.renoise import Renoiser, settled_by
 from moldiff.generation.result import result_of
 from moldiff.generation.result_counts import FirstNumbers, ResultCounts
 from moldiff.generation.run import Run
@@ -176,7 +176,7 @@ def test_what_is_withheld_is_not_tried_again(tiny_model: MoleculeModel, monkeypa
     sampler = MoleculeSampler(tiny_model, SOLVERS["ddpm"], 4, 0)
     monkeypatch.setattr(PartialWalks, "run", lambda self, draws, walk: [] if not draws else pytest.fail("tried"))
     judge = partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary), gate=lambda mol: "hazard: a test")
-    (found,) = Renoiser(sampler, judge).settle([RawSample(0, METHYL, -1)], 2)
+    (found,) = Renoiser(sampler, judge).settle(settled_by(judge, [RawSample(0, METHYL, -1)]), 2)
     assert found.result.status == Status.WITHHELD
 
 

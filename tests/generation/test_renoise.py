@@ -16,7 +16,7 @@ from moldiff.arrays import MolArrays, RawSample
 from moldiff.errors import MoldiffError
 from moldiff.generation.decoding.decoders import ArgmaxDecoder
 from moldiff.generation.molecule_result import assess_all
-from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser
+from moldiff.generation.renoise import MAX_ATTEMPTS, Renoiser, settled_by
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
@@ -65,7 +65,7 @@ def test_only_what_is_not_valid_is_tried_again_and_only_so_often(
 ) -> None:
     draws = list(molecule_sampler.draw(0, 4))
     judge = partial(assess_all, decoder=ArgmaxDecoder(tiny_model.vocabulary))
-    settled = [one.result for one in Renoiser(molecule_sampler, judge).settle(draws, attempts)]
+    settled = [one.result for one in Renoiser(molecule_sampler, judge).settle(settled_by(judge, draws), attempts)]
     assert [outcome.number for outcome in settled] == [0, 1, 2, 3]
     found = [outcome.status for outcome in settled]
     assert found == ["valid", "valid" if attempts >= LATE else "invalid", "failed", "invalid"]
