@@ -238,9 +238,9 @@ def assess(
 
     def work() -> MoleculeResult:
         result = _gated(_checked(_assessed(draw, decoder, properties), checks), gate)
-        return with_measurements(result, wanted) if result.status == Status.VALID else result
+        return _ready_to_write(with_measurements(result, wanted) if result.status == Status.VALID else result)
 
-    return _ready_to_write(guarded(draw.number, work))
+    return guarded(draw.number, work)
 
 
 def _ready_to_write(result: MoleculeResult) -> MoleculeResult:

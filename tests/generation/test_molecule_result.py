@@ -370,6 +370,17 @@ def test_a_molecule_that_cannot_be_written_has_no_block(
     assert found.sdf_record({}, 0, "m") is None
 
 
+def test_a_molecule_that_does_not_become_bytes_is_failed(
+    decoder: ArgmaxDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(mol: Chem.Mol) -> bytes:
+        raise RuntimeError("Pickle Error")
+
+    monkeypatch.setattr(molecule_result, "to_bytes", broken)
+    found = assess(RawSample(7, METHANE, -1), decoder)
+    assert (found.number, found.status, found.mol) == (7, Status.FAILED, None)
+
+
 def test_first_numbers_are_those_of_a_dictionary_in_a_fraction_of_its_memory() -> None:
     found, known = FirstNumbers(), dict[int, int]()
     draws = np.random.default_rng(0).integers(0, 30_000, size=50_000)
