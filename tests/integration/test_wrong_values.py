@@ -64,6 +64,8 @@ def refused(function: str, argument: str, value: object, here: Path) -> str:
     extra |= {"from_model": "qm9"} if (function, argument) == ("screen", "n") else {}
     extra |= {"n": 1} if (function, argument) == ("screen", "from_model") else {}
     extra |= {"rarity": True} if (function, argument) == ("generate", "ring_table") else {}
+    if argument == "exhaustiveness":
+        pytest.importorskip("vina")
     extra |= {"dock": "r.pdbqt", "dock_box": "0,0,0,9,9,9"} if argument == "exhaustiveness" else {}
     with pytest.raises(MoldiffError) as caught:
         getattr(moldiff, function)(**{**FUNCTIONS[function], **extra, argument: value})
