@@ -1,7 +1,7 @@
 """Measurements of drawing molecules: the same ones again, how many a second, and where the time goes.
 
-All molecules of a model have its most frequent size: a micro-batch on a card always has all its rows, so that a few
-molecules of every size would cost as much as many.
+All molecules of a model have its most frequent size, but where their number is given: a micro-batch on a card always has
+all its rows, so that a few molecules of every size would cost as much as many.
 """
 
 from __future__ import annotations
@@ -188,15 +188,18 @@ def parts(setting: Setting, seconds: float) -> Iterator[Figure]:
 
 def end_to_end(setting: Setting, seconds: float) -> Iterator[Figure]:
     """Measure whole generations as the command line makes them: drawn, decoded, checked and described by RDKit, written
-    into SDF, table and record. The steady rate leaves out loading, first captures and first results."""
+    into SDF, table and record. The steady rate leaves out loading, first captures and first results. Where the numbers
+    are given, molecules have all sizes."""
     share = seconds / len(setting.models)
     few = FEW if setting.evaluations is None else ROWS_OF_AN_EVALUATION
     for name, n in (setting.generated or dict.fromkeys(setting.models, few)).items():
-        watched = _generated(name, n, setting)
+        size = None if setting.generated else common_size(setting.model(name).statistics)
+        watched = _generated(name, n, size, setting)
         if not setting.generated and setting.evaluations is None and watched.seconds < share / 3:
             n = int(min(MOST, n * 0.8 * (share - watched.seconds) / watched.seconds))
-            watched = _generated(name, n, setting)
-        note = f"{watched.valid} of {n} molecules valid, {setting.evaluations or 'default'} evaluations, files written"
+            watched = _generated(name, n, size, setting)
+        atoms, evaluations = "all sizes" if size is None else f"{size} atoms", setting.evaluations or "default"
+        note = f"{watched.valid} of {n} molecules valid, {atoms}, {evaluations} evaluations, files written"
         whole = f"{note}, loading included: {watched.seconds:.1f} s"
         yield Figure(f"{name}, with RDKit", watched.valid / watched.seconds, "valid molecules/s", whole)
         yield Figure(f"{name}, steady", watched.steady, "valid molecules/s", f"{note}; from a tenth of them to the end")
@@ -211,18 +214,20 @@ class _Watched:
     steady: float
 
 
-def _generated(name: str, n: int, setting: Setting) -> _Watched:
-    """Generate n molecules into files that are thrown away, and look at the counts meanwhile."""
+def _generated(name: str, n: int, size: int | None, setting: Setting) -> _Watched:
+    """Generate n molecules of a size, or of all, into files that are thrown away, and look at the counts meanwhile."""
     from moldiff.generation.generate import generation_run
     from moldiff.generation.options.generation_options import GenerationOptions
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
+    from moldiff.generation.options.steering_options import SteeringOptions
 
     seen, ended = list[tuple[float, int, int]](), threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         options = GenerationOptions(
             n=n,
             model=name,
+            steering=SteeringOptions.of(n_atoms=size),
             sampler=SamplerOptions.of(evaluations=setting.evaluations, device=str(setting.device)),
             output=OutputOptions(path=Path(folder) / "molecules.sdf"),
         )

@@ -19,7 +19,7 @@ Those of fourth_revision.json made the fourth out of it on one CPU core in 65 mi
 cpu --eager --batch 48 --ema 0.997 --seed 41``: 11 to 14 draws/s at 8 evaluations, about 40 molecules/s trained.
 Those of fifth_revision.json went on from the fourth, with ``--temperature 1 --seed 61 --seconds 512``, on an H200:
 105 s until all was compiled, then 12,800 to 13,100 molecules/s trained, four rounds of 18,432 draws, 3.2 million
-molecules in all; the average of its last stage and the fourth revision is the fifth.
+molecules in all; two parts of its last average and one of the fourth revision are the fifth.
 """
 
 from __future__ import annotations
