@@ -1,13 +1,12 @@
 """Measurements of drawing molecules: the same ones again, how many a second, and where the time goes.
 
-All molecules of a model have its most frequent size, but where their number is given: a micro-batch on a card always has
-all its rows, so that a few molecules of every size would cost as much as many.
+All molecules of a model have its most frequent size, but where their number is given: a micro-batch on a card always
+has all its rows, so that a few molecules of every size would cost as much as many.
 """
 
 from __future__ import annotations
 
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,7 +35,6 @@ SEED = 0
 ROWS_OF_AN_EVALUATION = 8
 FEWEST_REPEATED = 8  # molecules that are drawn again
 FEW, MOST = 256, 50_000  # molecules of a generation
-LOOK_EVERY_S = 0.1  # at its counts
 
 
 def sampler_of(model: MoleculeModel, setting: Setting, graphs: bool | None = None) -> MoleculeSampler:
@@ -188,8 +186,8 @@ def parts(setting: Setting, seconds: float) -> Iterator[Figure]:
 
 def end_to_end(setting: Setting, seconds: float) -> Iterator[Figure]:
     """Measure whole generations as the command line makes them: drawn, decoded, checked and described by RDKit, written
-    into SDF, table and record. The steady rate leaves out loading, first captures and first results. Where the numbers
-    are given, molecules have all sizes."""
+    into SDF, table and record. The steady rate leaves out loading and, if there are more, the first batch with its
+    captures. Where the numbers are given, molecules have all sizes."""
     share = seconds / len(setting.models)
     few = FEW if setting.evaluations is None else ROWS_OF_AN_EVALUATION
     for name, n in (setting.generated or dict.fromkeys(setting.models, few)).items():
@@ -202,12 +200,14 @@ def end_to_end(setting: Setting, seconds: float) -> Iterator[Figure]:
         note = f"{watched.valid} of {n} molecules valid, {atoms}, {evaluations} evaluations, files written"
         whole = f"{note}, loading included: {watched.seconds:.1f} s"
         yield Figure(f"{name}, with RDKit", watched.valid / watched.seconds, "valid molecules/s", whole)
-        yield Figure(f"{name}, steady", watched.steady, "valid molecules/s", f"{note}; from a tenth of them to the end")
+        yield Figure(
+            f"{name}, steady", watched.steady, "valid molecules/s", f"{note}; loading and first batch left out"
+        )
 
 
 @dataclass(frozen=True)
 class _Watched:
-    """What came of a generation: valid molecules, its seconds, and valid molecules/s after the first tenth."""
+    """What came of a generation: valid molecules, its seconds, and valid molecules/s at a steady pace."""
 
     valid: int
     seconds: float
@@ -215,14 +215,21 @@ class _Watched:
 
 
 def _generated(name: str, n: int, size: int | None, setting: Setting) -> _Watched:
-    """Generate n molecules of a size, or of all, into files that are thrown away, and look at the counts meanwhile."""
-    from moldiff.generation.generate import generation_run
+    """Generate n molecules of a size, or of all, into files that are thrown away, and note when each is there."""
+    from moldiff.generation.generate_run import GenerateRun
+    from moldiff.generation.molecule_result import MoleculeResult
     from moldiff.generation.options.generation_options import GenerationOptions
     from moldiff.generation.options.output import OutputOptions
     from moldiff.generation.options.sampler_options import SamplerOptions
     from moldiff.generation.options.steering_options import SteeringOptions
 
-    seen, ended = list[tuple[float, int, int]](), threading.Event()
+    seen = list[tuple[float, int]]()
+
+    class NotedRun(GenerateRun):
+        def note(self, result: MoleculeResult) -> None:
+            super().note(result)
+            seen.append((time.perf_counter(), self.counts.valid))
+
     with tempfile.TemporaryDirectory() as folder:
         options = GenerationOptions(
             n=n,
@@ -232,22 +239,11 @@ def _generated(name: str, n: int, size: int | None, setting: Setting) -> _Watche
             output=OutputOptions(path=Path(folder) / "molecules.sdf"),
         )
         start = time.perf_counter()
-        run = generation_run(options)
-
-        def look() -> None:
-            while True:
-                seen.append((time.perf_counter(), run.counts.drawn, run.counts.valid))
-                if ended.wait(LOOK_EVERY_S):
-                    return
-
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            run.write()
-        finally:
-            ended.set()
-            watcher.join()
+        run = NotedRun(options)
+        seen.append((time.perf_counter(), 0))
+        run.write()
         end = time.perf_counter()
-    began, _, before = next(look for look in (*seen, (end, n, 0)) if look[1] >= n / 10)
-    steady = (run.counts.valid - before) / (end - began) if end > began else 0.0
-    return _Watched(run.counts.valid, end - start, steady)
+    # results of a batch come all at once, when it is drawn: what counts begins behind one
+    batch = run.sampler.batch_size
+    began, before = seen[batch if batch < n else 0]
+    return _Watched(run.counts.valid, end - start, (run.counts.valid - before) / (end - began))
