@@ -28,11 +28,17 @@ from moldiff.vocabulary import Vocabulary
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--compiler", action="store_true", help="Really compile layers in tests/nn, which takes minutes.")
     parser.addoption("--kills", type=int, default=2, help="Kills of each command that is killed at random moments.")
+    parser.addoption("--chains", type=int, default=10_000, help="Molecules drawn by each solver whose law is known.")
 
 
 @pytest.fixture
 def kills(request: pytest.FixtureRequest) -> int:
     return int(request.config.getoption("--kills"))
+
+
+@pytest.fixture
+def chains(request: pytest.FixtureRequest) -> int:
+    return int(request.config.getoption("--chains"))
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,6 @@ from moldiff.models.folder import list_models, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from scripts.benchmarks.costs import measured
 from scripts.benchmarks.enumerated import write_library
-from scripts.benchmarks.hazards import hits_of
 from scripts.benchmarks.kills import TABLES, kill_runs
 from scripts.benchmarks.watched import watch
 from scripts.scoreboard import suite
@@ -29,6 +28,7 @@ SAMPLE = ROOT / "data" / "sample.sdf"
 DRAW = ("generate", "--model", "qm9_fast", "--device", "cpu", "--seed", "5", "--keep-invalid")
 _RESUMED = "integration/test_resume.py::test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes"
 _TRAINED = "training/test_train.py::test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit"
+_CHAINS = "sampling/test_exactness.py::test_single_categories_are_exact_in_every_solver"
 _GENERATING = 5  # of the commands of that test: generate in four ways, and vary
 SCREEN = ("--where", "mw<500", "--where", "logp<5", "--where", "tpsa<140", "--rules", "lipinski,veber")
 """What R18 asks of molecules."""
@@ -89,6 +89,20 @@ def measure_training_kills(share: Share) -> Iterator[Finding]:
     else:
         figure = "weights differ" if outcome.failed else "all weights equal bit by bit"
         yield Finding(f"{count} kills at random moments: {figure}", holds=not outcome.failed, whole=share.whole)
+
+
+def measure_chains(share: Share) -> Iterator[Finding]:
+    """R9: molecules drawn by every solver from categories whose law is known."""
+    if not share.long:
+        yield Finding("100,000 chains of categories in every solver (--long)", holds=None)
+        return
+    count = share.of(100_000)
+    outcome = run_tests([_CHAINS], ["--chains", str(count)]).get(_CHAINS)
+    if outcome is None or not outcome.passed + len(outcome.failed):
+        yield Finding("chains of categories: their test cannot run", holds=None)
+    else:
+        figure = f"not so in {', '.join(outcome.failed)}" if outcome.failed else "of every field in every solver"
+        yield Finding(f"{count:,} chains: p > 1e-3 {figure}", holds=not outcome.failed, whole=share.whole)
 
 
 def measure_equivariance(share: Share) -> Iterator[Finding]:
@@ -175,17 +189,6 @@ def measure_memory(share: Share) -> Iterator[Finding]:
         figure += f", status {seen.status}"
     holds = seen.status == 0 and seen.most <= 600 and max(slopes) <= 1.0
     yield Finding(figure, holds=holds, whole=share.whole)
-
-
-def measure_false_blocks(share: Share) -> Iterator[Finding]:
-    """R23: real molecules that the hazard gate withholds."""
-    for file in (SAMPLE, ROOT / "tests" / "fixtures" / "drugs.sdf"):
-        hits = hits_of(file)
-        yield Finding(f"{len(hits.hit)} of {hits.molecules} molecules of {file.name} withheld", holds=not hits.hit)
-    table = (ROOT / "scripts" / "benchmarks" / "results" / "hazards.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| \S+ \| ([\d,]+) \| (\d+) \|", table, re.MULTILINE)
-    molecules, hit = (sum(int(row[k].replace(",", "")) for row in rows) for k in (0, 1))
-    yield Finding(f"by results/hazards.md {hit} of {molecules:,}", holds=hit < 1e-3 * molecules)
 
 
 def measure_mutants(share: Share) -> Iterator[Finding]:
