@@ -50,7 +50,8 @@ HUNG = f"timeout: not done within {poison.DEADLINE_S:g} s"
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (molecule_result, vary, evaluation):
         monkeypatch.setattr(module, "DEADLINE_S", poison.DEADLINE_S)
-    monkeypatch.setattr("moldiff.chem.io.ready.DEADLINE_S", poison.DEADLINE_S)
+    for name in ("chem.descriptors.score_functions", "chem.io.ready"):
+        monkeypatch.setattr(f"moldiff.{name}.DEADLINE_S", poison.DEADLINE_S)
     monkeypatch.setattr("moldiff.generation.conformer_checks.DEADLINE_S", poison.DEADLINE_S)
 
 
