@@ -46,6 +46,9 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         parent = path.parent
         while not parent.exists() and parent != parent.parent:
             parent = parent.parent
+        if parent.is_dir():
+            with contextlib.suppress(FileNotFoundError):
+                os.lstat(parent / part_beside(path).name)  # the longer name, which it has at first
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise MoldiffError(f"{str(path)[:100]} cannot be written: {error.strerror or error}") from error
     if not parent.is_dir():

@@ -55,7 +55,7 @@ def standing(path: Path) -> Path:
     if os.path.lexists(written_out(path)):  # "." too, which has no name that another could be made of
         return path
     old = _old(path)
-    return old if old.is_dir() else path
+    return old if os.path.isdir(old) else path  # which, unlike Path.is_dir, no folder above it surprises
 
 
 def refuse_folder(out: Path, ours: Ours, overwrite: bool) -> None:

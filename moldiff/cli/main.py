@@ -1,7 +1,7 @@
 """The command line, put together. Heavy imports live inside the commands, so that help is instant.
 
 Every expected failure is one line, ``error: ...`` on the standard error, and exit status 2. Ctrl-C is status 130,
-SIGTERM 143, SIGHUP 129. Anything else is a bug and shows its traceback.
+SIGTERM 143, SIGHUP 129. So is what the file system refuses. Anything else is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from moldiff.version import VERSION
 
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
 _ParsingError: type[Exception] = typer.BadParameter.__mro__[2]
+_SHOWN = 100  # characters of a file's name
 
 
 def _warn(message: str) -> None:
@@ -100,10 +101,11 @@ def main(arguments: list[str] | None = None) -> int:
     except MemoryError:
         message = "the memory does not suffice"
     except OSError as error:
-        if error.filename is not None:  # of the package's own doing
-            raise
-        _lead_nowhere()
-        message = f"the output cannot be written: {error.strerror or error}"
+        if error.filename is None:
+            _lead_nowhere()
+            message = f"the output cannot be written: {error.strerror or error}"
+        else:  # a name that is too long, a folder that may not be entered: it can stop whoever asks what is there
+            message = f"{os.fsdecode(error.filename)[:_SHOWN]}: {error.strerror or error}"
     except SystemExit as end:
         if end.code in {128 + number for number in ENDING}:
             typer.echo("terminated", err=True)

@@ -67,7 +67,9 @@ def _lost(record: dict[str, Any], output: OutputOptions) -> str:
     kept = bool(then.get("keep_invalid"))
     if kept != output.keep_invalid and not output.kind.is_table:
         return "what is not valid is in it" if kept else "what is not valid was not kept in it"
-    asked = [output.table] if output.report is None else [output.table, output.report]
+    # a table is the output itself, of which `record_left` asks
+    asked = [] if output.kind.is_table else [output.table]
+    asked += [] if output.report is None else [output.report]
     asked += [output.picture] if readable(output.picture.name) in listed else []
     for path in output.trajectories:  # one that was asked for then, and did not come, had no molecule to show
         if readable(path.name) in listed or readable(str(path)) not in then.get("trajectory", ()):

@@ -134,6 +134,19 @@ def test_a_file_of_a_run_that_has_ended_is_missed(run: Run, ended: Path, name: s
     done.assert_refused(name, "is not there" if content is None else "is not what that run wrote")
 
 
+@pytest.mark.parametrize("suffix", [kind.suffix for kind in KINDS if kind.columns])
+def test_every_kind_of_output_that_is_whole_has_nothing_left_to_do(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*ENDED, "-o", f"a{suffix}").status == 0
+    left = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert "nothing is left to do" in run(*ENDED, "-o", f"a{suffix}").out
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == left
+    (tmp_path / f"a{suffix}").write_bytes(b"x")
+    assert run(*ENDED, "-o", f"a{suffix}").status == 2
+
+
 def test_a_record_without_hashes_of_other_files_counts_where_they_are_there(run: Run, ended: Path) -> None:
     record = json.loads((ended / "a.run.json").read_text())
     assert {entry["file"] for entry in record.pop("beside")} == {"a.csv", "r.html", "t.xyz"}
