@@ -17,7 +17,8 @@ from moldiff.deprecations import renamed_key, renamed_keys, told
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
-Positive = Annotated[float, Field(gt=0)]
+MOST_RATE = 1000.0  # of an optimizer, by which no weight stays what it was
+Positive = Annotated[float, Field(gt=0, le=1e12)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
 Depth = Annotated[int, Field(ge=1, le=64)]
@@ -162,13 +163,13 @@ class LossConfig(Section):
 class OptimizerConfig(Section):
     """Optimiser, learning rate (warm-up, stable, decay), EMA and guards."""
 
-    learning_rate: Positive = 1.2e-3
+    learning_rate: Annotated[float, Field(gt=0, le=MOST_RATE)] = 1.2e-3
     warmup_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 500
     decay_steps: Annotated[int, Field(ge=0, le=MOST_COUNT)] = 0
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=MOST_RATE)] = 0.0
     gradient_clip: Positive = 1.0
     ema_decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
-    muon_learning_rate: Annotated[float, Field(ge=0)] = 0.0
+    muon_learning_rate: Annotated[float, Field(ge=0, le=MOST_RATE)] = 0.0
 
 
 class PaceConfig(Section):

@@ -19,11 +19,13 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import plain_cell, safe_cell
 from moldiff.interruption import ENDING, Interruption
+from moldiff.reading import read_whole
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.validation import Validated
 
 logger = logging.getLogger(__name__)
 
+_LARGEST = 1 << 28  # bytes of a log: a row every few steps
 TRAINING_COLUMNS = ("step", "seconds", "learning_rate", "gradient_norm", "molecules_per_second")
 
 
@@ -56,19 +58,42 @@ class CsvLog:
 
 def _rows_until(path: Path, columns: tuple[str, ...], step: int) -> list[dict[str, str]]:
     """Return the rows of a log up to a step; MoldiffError if it has other columns than the run to go on with."""
-    rows = read_log(path)
-    if rows and tuple(rows[0]) != columns:
+    found, rows = _read(path)
+    if found and found != columns:
         raise MoldiffError(
-            f"{path} is the log of another run, with the columns {', '.join(map(str, rows[0]))}; move it away or "
-            "choose another output"
+            f"{path} is the log of another run, with the columns {', '.join(found)}; move it away or choose another "
+            "output"
         )
     return [row for row in rows if int(row["step"]) <= step]
 
 
 def read_log(path: Path) -> list[dict[str, str]]:
-    """Read the rows of a log."""
-    with open(path, encoding="utf-8", newline="") as handle:
-        return [{name: plain_cell(value) for name, value in row.items()} for row in csv.DictReader(handle)]
+    """Read the rows of a log; a damaged one, as a power cut leaves it, is left out, which is said.
+
+    Raises:
+        MoldiffError: it cannot be read.
+    """
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[tuple[str, ...], list[dict[str, str]]]:
+    """Return the columns of a log and its rows."""
+    text = read_whole(path, _LARGEST).decode("utf-8", errors="replace").replace("\r\n", "\n")
+    columns, *found = map(_cells, [line for line in text.split("\n") if line] or [""])
+    whole = [map(plain_cell, cells) for cells in found if len(cells) == len(columns)]
+    rows = [dict(zip(columns, cells, strict=True)) for cells in whole]
+    rows = [row for row in rows if row.get("step", "").isascii() and row.get("step", "").isdigit()]
+    if len(rows) < len(found):
+        logger.warning("%s: %d of %d lines are damaged and left out", path, len(found) - len(rows), len(found))
+    return columns, rows
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    """Return the cells of a line, none of which holds a line break; none if it is no line of a table."""
+    try:
+        return tuple(next(csv.reader([line]), []))
+    except csv.Error:
+        return ()
 
 
 class Progress(pl.Callback):

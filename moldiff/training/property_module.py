@@ -20,7 +20,7 @@ from moldiff.randomness import training_counter
 from moldiff.training.callbacks import loss_columns
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.step_graphs import Kind, StepInputs
-from moldiff.training.validation import BINS, logged, noised_rows
+from moldiff.training.validation import BINS, logged, noised_rows, refuse_not_finite
 
 
 class PropertyTask(TrainingTask):
@@ -153,5 +153,6 @@ def validate_predictor(
         known = torch.isfinite(values)
         for name, value in found.items():
             sums[name].index_add_(0, batch.bins, torch.where(known, value, 0.0).double().cpu())
+    refuse_not_finite(sums)
     known_molecules = sums.pop("known")
     return PropertyErrors(model.properties, **{name: total / known_molecules for name, total in sums.items()})

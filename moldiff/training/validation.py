@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
 from moldiff.diffusion.levels import Denoiser, Levels
 from moldiff.diffusion.schedule import NoiseSchedule
+from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import NoiseSource
@@ -110,6 +111,15 @@ def noised_rows(
         yield NoisedRows(clean, noisy, levels, place)
 
 
+def refuse_not_finite(sums: Mapping[str, Tensor]) -> None:
+    """Raise MoldiffError if a sum of losses is not finite: weights may be finite and yet too large to compute with."""
+    if not all(bool(torch.isfinite(value).all()) for value in sums.values()):
+        raise MoldiffError(
+            "the validation loss is not finite: the averaged weights can be of no use. Resume from an earlier "
+            "checkpoint, or begin anew, with a lower optimizer.learning_rate or optimizer.weight_decay"
+        )
+
+
 def validate_denoiser(
     denoiser: Denoiser,
     model: MoleculeModel,
@@ -138,4 +148,5 @@ def validate_denoiser(
         counts += torch.bincount(batch.bins, minlength=BINS)
         for field, value in losses.items():
             sums[field] += torch.bincount(batch.bins, weights=value.double().cpu(), minlength=BINS)
+    refuse_not_finite(sums)
     return ValidationLoss({field: value / counts for field, value in sums.items()}, weights)

@@ -1,5 +1,6 @@
 """Files that people really have, at the command line: good ones in odd shapes work, bad ones are one line, exit 2."""
 
+import errno
 import gzip
 import json
 import os
@@ -16,6 +17,54 @@ from moldiff.datasets.prepare import prepare
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder, save_model_folder
 
+TOO_LONG = """
+generate -n 1 --model L -o q.sdf
+generate -n 1 --rarity --ring-table L -o q.sdf
+generate -n 1 --config L
+generate -n 1 -o L.sdf
+vary a.sdf -o M.sdf
+conformers a.sdf -o M.sdf.gz
+likelihood a.sdf -o M.csv
+filter a.sdf -o M.csv
+data relax a.sdf -o M.sdf
+models info ./L
+models verify ./L
+models pack ./L -o q
+models average ./L qm9 -o q
+evaluate a.sdf --reference L -o r
+evaluate a.sdf --ring-table L -o r
+evaluate L/x.sdf -o r
+filter L.sdf -o q.csv
+show L.sdf -o q.png
+screen run L.smi -o s
+screen run L*.smi -o s
+screen run a.sdf -o L
+screen run a.sdf --reference L -o s
+screen run a.sdf -c L -o s
+screen status L
+screen resume L
+screen report L
+screen merge L
+train L
+train finetune --resume L -o q
+likelihood a.sdf --calibrate L -o q.csv
+data info L
+hazard-list L -o l
+data prepare a.sdf --vocabulary-of ./L -o q
+""".strip().splitlines()
+LOCKED = """
+filter locked/s.smi -o q.csv
+vary locked/s.smi -o q.sdf
+evaluate locked/s.smi -o r
+show locked/s.smi -o q.png
+data prepare locked/s.smi -o q
+models info locked/m
+generate -n 1 --model locked/m -o q.sdf
+data info locked/d
+screen status locked/s
+screen run a.sdf -o locked/s
+evaluate a.sdf --reference locked/d
+""".strip().splitlines()
 Run = Callable[..., Any]
 
 RECORDS = [f"{text}$$$$\n" for text in (Path(__file__).parents[2] / "data" / "sample.sdf").read_text().split("$$$$\n")]
@@ -137,6 +186,30 @@ def test_links_that_run_in_a_circle(run: Run) -> None:
 def test_the_same_file_twice(run: Run) -> None:
     put("a.sdf", GOOD)
     run("data", "prepare", "a.sdf", "./a.sdf", "-o", "out").assert_refused("given twice")
+
+
+@pytest.mark.parametrize("command", TOO_LONG)
+def test_names_that_are_too_long_are_one_line(run: Run, command: str) -> None:
+    put("a.sdf", GOOD)
+    before = sorted(os.listdir())
+    # M is too long only as what is written aside
+    run(*command.replace("L", "n" * 300).replace("M", "n" * 237).split()).assert_refused()
+    assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("command", LOCKED)
+def test_a_folder_that_may_not_be_entered_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    put("a.sdf", GOOD)
+    stat = os.stat
+
+    def refusing(path: Any, *arguments: Any, **options: Any) -> os.stat_result:  # tests may run as root
+        if isinstance(path, (str, Path)) and "locked" in Path(path).parts[:-1]:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
+        return stat(path, *arguments, **options)
+
+    Path("locked").mkdir()
+    monkeypatch.setattr(os, "stat", refusing)
+    run(*command.split()).assert_refused("locked")
 
 
 @pytest.mark.parametrize("out", ["n" * 300, "file", "file/out", "locked/out"])

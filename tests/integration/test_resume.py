@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from killed import start_killed
 
+from moldiff.chem.io.outputs import KINDS
+
 Run = Callable[..., Any]
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,7 +136,7 @@ def test_a_file_of_a_run_that_has_ended_is_missed(run: Run, ended: Path, name: s
     done.assert_refused(name, "is not there" if content is None else "is not what that run wrote")
 
 
-@pytest.mark.parametrize("suffix", [kind.suffix for kind in KINDS if kind.columns])
+@pytest.mark.parametrize("suffix", [kind.suffix for kind in KINDS])
 def test_every_kind_of_output_that_is_whole_has_nothing_left_to_do(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -194,3 +195,28 @@ def test_the_log_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     assert path.read_text() == text
     CsvLog(path, ("step", "logp"), 2)
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"4", b"\x00\x00\x00\x00\n", b"\xff\xfe,1\n", b"x,1\n", b"4,1,2\n", b"\xc2\xb2,1\n", b"4,\n5\n", b"," * 200_000],
+)  # fmt: skip
+def test_damaged_lines_of_a_log_are_left_out_and_the_others_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: bytes
+) -> None:
+    path = tmp_path / "metrics.csv"
+    CsvLog(path, ("step", "logp"), 0).append([{"step": 2, "logp": 1.0}, {"step": 3, "logp": 0.5}])
+    whole = path.read_text()
+    path.write_bytes(path.read_bytes() + damage)
+    with caplog.at_level(logging.WARNING, "moldiff"):
+        CsvLog(path, ("step", "logp"), 3)
+    assert path.read_text() == whole
+    assert "of 3 lines are damaged and left out" in caplog.text.replace("of 4", "of 3")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_what_is_no_log_is_one_line(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.mkdir() if kind == "folder" else os.mkfifo(path)
+    with pytest.raises(MoldiffError, match=r"metrics.csv"):
+        CsvLog(path, ("step", "logp"), 3)

@@ -1,14 +1,18 @@
 """Validation losses are means of what was measured, and of molecules from all over the held-out ones."""
 
 import itertools
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from moldiff.config import load_training
 from moldiff.datasets.batching import evenly_spaced
+from moldiff.diffusion.joint import JointDiffusion
+from moldiff.errors import MoldiffError
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.validation import BINS, ValidationLoss, validate_denoiser
 
@@ -43,6 +47,22 @@ def test_bins_without_a_molecule_count_for_nothing(losses_of: Callable[[int], Va
 def test_few_molecules_have_losses_like_those_of_many(losses_of: Callable[[int], ValidationLoss]) -> None:
     """A network that knows nothing is wrong about each type alike, however many are asked."""
     assert losses_of(2).mean["atom_type"] == pytest.approx(losses_of(120).mean["atom_type"], rel=0.35)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_no_validation(
+    losses_of: Callable[[int], ValidationLoss], monkeypatch: pytest.MonkeyPatch, loss: float
+) -> None:
+    """A bin without molecules has no loss either, and NaN stands for it: of these it is told apart."""
+    assert any(values.isnan().any() for values in losses_of(2).per_bin.values())
+    right = JointDiffusion.loss
+
+    def wrong(self: JointDiffusion, *arguments: Any) -> dict[str, torch.Tensor]:
+        return right(self, *arguments) | {"charge": torch.tensor([loss]).expand(len(arguments[0].pos))}
+
+    monkeypatch.setattr(JointDiffusion, "loss", wrong)
+    with pytest.raises(MoldiffError, match=r"validation loss is not finite.*lower optimizer\.learning_rate"):
+        losses_of(2)
 
 
 def test_molecules_to_validate_on_come_from_all_over_the_set(training_file: Callable[..., Path]) -> None:
