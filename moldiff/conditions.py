@@ -79,6 +79,20 @@ class Condition:
         """Return whether a value is as wanted; NaN never is."""
         return self.low < value < self.high if self.strict else self.low <= value <= self.high
 
+    def meets(self, low: float, high: float) -> bool:
+        """Return whether some value of an inclusive range is as wanted."""
+        least, most = max(self.low, low), min(self.high, high)
+        return least < most or (least == most and self.holds(least))
+
+
+def range_text(low: float, high: float) -> str:
+    """Return an inclusive range in words."""
+    if low == high:
+        return f"{low:.6g}"
+    if not math.isfinite(high):
+        return f"{low:.6g} or more"
+    return f"{low:.6g} to {high:.6g}" if low > 0 else f"{high:.6g} at most"
+
 
 def parse_condition(text: str, what: str = "condition") -> Condition:
     """Read ``name=2.5`` (a value), ``name=6..8`` (a range) or ``name<60``, ``name<=60``, ``name>60``, ``name>=60``.

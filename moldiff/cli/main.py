@@ -35,7 +35,7 @@ from moldiff.cli import (
     train,
     vary,
 )
-from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, options_of, with_options
+from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, options_of, with_options, worded
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
 from moldiff.interruption import ENDING, orderly_end
@@ -80,7 +80,7 @@ def in_options(error: MoldiffError) -> str:
     if not error.argument:
         return str(error)
     option = options_by_argument().get(error.argument, error.argument)
-    message = re.sub(rf"(?<![\w-]){re.escape(error.argument)}(?!\w)", option, str(error), count=1)
+    message = re.sub(worded(re.escape(error.argument)), option, str(error), count=1)
     return with_options(message, options_by_argument())
 
 

@@ -209,7 +209,12 @@ def with_options(text: str, options: Mapping[str, str]) -> str:
     are something else."""
     if not (names := "|".join(name for name in options if "_" in name)):
         return text
-    return re.sub(rf"(?<![\w/.:'\"-])({names})(?![\w/'\"-]|[.:]\w)", lambda match: options[match[0]], text)
+    return re.sub(worded(names), lambda match: options[match[0]], text)
+
+
+def worded(names: str) -> str:
+    """Return the pattern of names, A|B, that stand by themselves in a text, not as a part of a path or in quotes."""
+    return rf"(?<![\w/.:'\"-])({names})(?![\w/'\"-]|[.:]\w)"
 
 
 def echo(text: str, *, err: bool = False) -> None:

@@ -104,6 +104,19 @@ def test_a_line_of_the_log_speaks_of_options(text: str, shown: str) -> None:
     assert in_options(MoldiffError(f"{text}; pass overwrite", argument="overwrite")) == f"{shown}; pass --overwrite"
 
 
+@pytest.mark.parametrize(
+    ("text", "argument", "shown"),
+    [
+        ("bad.smarts:1: RDKit cannot read it", "smarts", "bad.smarts:1: RDKit cannot read it"),
+        ("overwrite.sdf exists; pass overwrite", "overwrite", "overwrite.sdf exists; pass --overwrite"),
+        ("out/score/known.csv of known", "known", "out/score/known.csv of --known"),
+        ("'where' in where: no", "where", "'where' in --where: no"),
+    ],
+)
+def test_a_file_that_is_called_as_an_option_keeps_its_name(text: str, argument: str, shown: str) -> None:
+    assert in_options(MoldiffError(text, argument=argument)) == shown
+
+
 def test_a_model_without_a_number_is_told_by_its_options(
     run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ class Property:
         whole: values are whole numbers.
         reported: a column of every table of molecules and a row of every report; the others are computed where somebody
             asks for them.
+        low, high: what no value lies below or above, whatever the molecule.
     """
 
     name: str
@@ -34,6 +35,8 @@ class Property:
     cost: float
     whole: bool = False
     reported: bool = True
+    low: float = 0.0
+    high: float = math.inf
 
     def value(self, bare: Chem.Mol) -> float:
         """Return the value of a molecule from `without_explicit_hydrogens`; NaN where the calculator fails or gives no
@@ -88,30 +91,30 @@ def _largest_ring(mol: Chem.Mol) -> int:
 
 
 _ALL = (
-    Property("logp", "1", Crippen.MolLogP, 0.2),
+    Property("logp", "1", Crippen.MolLogP, 0.2, low=-math.inf),
     Property("tpsa", "angstrom^2", rdMolDescriptors.CalcTPSA, 0.02),
-    Property("qed", "1", _drug_likeness, 3.0),
+    Property("qed", "1", _drug_likeness, 3.0, high=1.0),
     Property("mw", "g/mol", Descriptors.MolWt, 0.01),
     Property("hbd", "1", Lipinski.NumHDonors, 0.02, whole=True),
     Property("hba", "1", Lipinski.NumHAcceptors, 0.02, whole=True),
     Property("rotatable_bonds", "1", rdMolDescriptors.CalcNumRotatableBonds, 0.05, whole=True),
     Property("rings", "1", rdMolDescriptors.CalcNumRings, 0.01, whole=True),
-    Property("fsp3", "1", rdMolDescriptors.CalcFractionCSP3, 0.01),
-    Property("sa", "1", _synthetic_accessibility, 1.0),
+    Property("fsp3", "1", rdMolDescriptors.CalcFractionCSP3, 0.01, high=1.0),
+    Property("sa", "1", _synthetic_accessibility, 1.0, low=1.0, high=10.0),
     Property("heavy_atom_count", "1", Chem.Mol.GetNumHeavyAtoms, 0.01, whole=True),
     Property("no_count", "1", Lipinski.NOCount, 0.01, whole=True, reported=False),
     Property("nhoh_count", "1", Lipinski.NHOHCount, 0.01, whole=True, reported=False),
     Property("aromatic_rings", "1", rdMolDescriptors.CalcNumAromaticRings, 0.01, whole=True, reported=False),
     Property("largest_ring", "1", _largest_ring, 0.01, whole=True, reported=False),
     Property("heteroatoms", "1", rdMolDescriptors.CalcNumHeteroatoms, 0.01, whole=True, reported=False),
-    Property("formal_charge", "1", Chem.GetFormalCharge, 0.01, whole=True, reported=False),
+    Property("formal_charge", "1", Chem.GetFormalCharge, 0.01, whole=True, reported=False, low=-math.inf),
     Property("fragments", "1", lambda mol: len(Chem.GetMolFrags(mol)), 0.01, whole=True, reported=False),
     Property("stereocentres", "1", rdMolDescriptors.CalcNumAtomStereoCenters, 0.03, whole=True, reported=False),
     Property(
         "open_stereocentres", "1", rdMolDescriptors.CalcNumUnspecifiedAtomStereoCenters, 0.03, whole=True,
         reported=False,
     ),
-    Property("molar_refractivity", "1", Crippen.MolMR, 0.2, reported=False),
+    Property("molar_refractivity", "1", Crippen.MolMR, 0.2, reported=False, low=-math.inf),
 )  # fmt: skip
 
 HYDROGENS_OUT = Chem.RemoveHsParameters()  # how hydrogens go before anything is computed

@@ -20,6 +20,7 @@ from typing import Any
 
 from rdkit import Chem, DataStructs, rdBase
 
+from moldiff.arguments import shown
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.descriptors.rdkit_descriptors import compute
@@ -97,13 +98,13 @@ class Score:
             return None
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number):
             return number
         raise ScoreError(
-            f"the score {self.name} returned {value!r:.40} for {_smiles(mol)}; expected a finite number, or None for a "
-            "molecule without a score"
+            f"the score {self.name} returned {shown(value):.40} for {_smiles(mol)}; expected a finite number, or None "
+            "for a molecule without a score"
         )
 
 

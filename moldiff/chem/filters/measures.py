@@ -11,7 +11,7 @@ from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.descriptors.score_functions import Score, imported_score
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, Subject
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
-from moldiff.conditions import TAG, Condition, holds_whole_number, number_text
+from moldiff.conditions import TAG, Condition, holds_whole_number, number_text, range_text
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.foreign_text import number_in
 
@@ -191,6 +191,13 @@ def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] 
             )
         by_name.setdefault(condition.name, []).append(condition)
     checks = tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())
+    for condition in conditions:
+        limits = PROPERTIES.get(condition.name)
+        if limits is not None and not condition.meets(limits.low, limits.high):
+            ends = range_text(limits.low, limits.high)
+            raise MoldiffError(
+                f"where '{condition}': no molecule can have it, {condition.name} is {ends}", argument="where"
+            )
     for check in checks:
         counts = check.measure.whole and not isinstance(check.measure, TagMeasure)
         if counts and not holds_whole_number((one.low, one.high, one.strict) for one in check.conditions):

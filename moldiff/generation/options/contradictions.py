@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.graph import molar_mass
 from moldiff.chem.valence import closed_shell_states
-from moldiff.conditions import Condition, holds_whole_number
+from moldiff.conditions import Condition, holds_whole_number, range_text
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
 from moldiff.scoring.targets import Target
@@ -21,11 +21,6 @@ from moldiff.vocabulary import Vocabulary
 
 HEAVY_ATOM_COUNT = "heavy_atom_count"
 _ROUNDING = 1e-3  # relative
-_ALWAYS = {"qed": (0.0, 1.0), "fsp3": (0.0, 1.0), "sa": (1.0, 10.0), "fragments": (1.0, 1.0)}
-_NOT_NEGATIVE = (
-    "tpsa", "mw", "hbd", "hba", "rotatable_bonds", "rings", HEAVY_ATOM_COUNT, "aromatic_rings", "heteroatoms",
-    "stereocentres", "largest_ring", "no_count", "nhoh_count",
-)  # fmt: skip
 _POLAR = frozenset({"N", "O", "S"})  # what RDKit counts as donors and acceptors
 
 
@@ -68,15 +63,6 @@ class Fact:
     low: float
     high: float
 
-    @property
-    def range(self) -> str:
-        """The range as text."""
-        if self.low == self.high:
-            return f"{self.low:.6g}"
-        if not math.isfinite(self.high):
-            return f"{self.low:.6g} or more"
-        return f"{self.low:.6g} to {self.high:.6g}" if self.low > 0 else f"{self.high:.6g} at most"
-
 
 def wishes_of(targets: Iterable[Target], conditions: Iterable[Condition]) -> list[Wish]:
     """Return what targets and filters ask for."""
@@ -118,7 +104,8 @@ def check_wishes(
         for wish in wishes:
             if wish.name == name and wish.text != fact.why and not wish.meets(fact.low, fact.high):
                 raise MoldiffError(
-                    f"{wish.text} and {fact.why} contradict each other: {name} is {fact.range}", argument=wish.argument
+                    f"{wish.text} and {fact.why} contradict each other: {name} is {range_text(fact.low, fact.high)}",
+                    argument=wish.argument,
                 )
 
 
@@ -131,8 +118,9 @@ def _facts(
     sizes: tuple[int, int] | None,
 ) -> Iterable[tuple[str, Fact]]:
     """Yield what is certain of named numbers."""
-    always = {**dict.fromkeys(_NOT_NEGATIVE, (0.0, math.inf)), **_ALWAYS}
-    yield from ((name, Fact("what it measures", *ends)) for name, ends in always.items())
+    always = "what it measures"
+    yield from ((name, Fact(always, one.low, one.high)) for name, one in PROPERTIES.items())
+    yield "fragments", Fact(always, 1.0, 1.0)
     if charge is not None:
         yield "formal_charge", Fact(f"charge {charge:+d}", charge, charge)
     heavy = [symbol for symbol in elements if symbol != "H"]

@@ -66,6 +66,8 @@ def raising(molecules: list[Chem.Mol]) -> list[float]:
         (lambda molecules: [float("-inf"), 1.0, 2.0], "returned -inf for CCO"),
         (lambda molecules: [1.0, 1.0, "high"], "returned 'high' for CC(N)=O"),
         (lambda molecules: np.array([0.0, 1.0, np.nan]), f"returned {np.float64('nan')!r} for CC(N)=O"),
+        (lambda molecules: [1.0, 10**400, 2.0], "returned one of 1329 bits for c1ccccc1"),
+        (lambda molecules: [-(10**5000), 1.0, 2.0], "returned one of 16610 bits for CCO"),
         (lambda molecules: 1 / 0, "raised ZeroDivisionError: division by zero"),
         (lambda molecules: sys.exit(3), "raised SystemExit: 3"),
         (lambda molecules: sys.exit(), "raised SystemExit"),
