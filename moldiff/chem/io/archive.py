@@ -6,7 +6,7 @@ import bz2
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.errors import MoldiffError
@@ -23,7 +23,7 @@ class _Header(tarfile.TarInfo):
     """A header that is refused where tarfile would read more into memory than a header needs."""
 
     @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> tarfile.TarInfo:
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> Self:
         found = super().frombuf(buf, encoding, errors)
         if found.type in _EXTENDED and found.size > _MOST_EXTENDED:
             raise MoldiffError(f"a header of {found.size:,} bytes")
