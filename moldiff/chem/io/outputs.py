@@ -60,12 +60,31 @@ def cell(value: object) -> object:
     return number_text(value) if isinstance(value, float) else value
 
 
+class _WhileOpen:
+    """An open file, for writers that write an end even if nobody closes them: when they are forgotten. By then the
+    file may be closed, since a run that is stopped gives it up; that end goes nowhere."""
+
+    def __init__(self, handle: IO[bytes]) -> None:
+        self._handle = handle
+
+    def write(self, data: bytes) -> int:
+        return len(data) if self.closed else self._handle.write(data)
+
+    def flush(self) -> None:
+        if not self.closed:
+            self._handle.flush()
+
+    @property
+    def closed(self) -> bool:
+        return self._handle.closed
+
+
 class _Text:
     """UTF-8 text into an open file, packed or not."""
 
     def __init__(self, handle: IO[bytes], compress: bool) -> None:
         # no file name and no time in the header: the same text gives the same bytes
-        self._packed = gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) if compress else None
+        self._packed = gzip.GzipFile("", "wb", fileobj=_WhileOpen(handle), mtime=0) if compress else None
         self._out: Any = self._packed or handle
 
     def write(self, text: str) -> None:
@@ -134,7 +153,7 @@ class ParquetRows(Output[Item]):
         self._sheet = sheet
         self._schema = pyarrow.schema([(name, kind(name)) for name in sheet.headings])
         self._is_text = [name in sheet.texts for name in sheet.headings]
-        self._writer = pyarrow.parquet.ParquetWriter(handle, self._schema)
+        self._writer = pyarrow.parquet.ParquetWriter(_WhileOpen(handle), self._schema)
         self._rows: list[Sequence[object]] = []
 
     def add(self, item: Item) -> None:

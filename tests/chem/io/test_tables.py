@@ -1,16 +1,20 @@
 """Tables of text: what stands between cells, names of columns, what a pass writes and the next one reads."""
 
+import contextlib
 import csv
+import gc
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from moldiff.chem.io.capped import MAX_RECORD
-from moldiff.chem.io.outputs import CsvRows, ParquetRows
+from moldiff.chem.io.outputs import CsvRows, ParquetRows, kind_of
 from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
+from moldiff.files import file_set
 
 
 @pytest.mark.parametrize(
@@ -90,6 +94,22 @@ def test_the_longest_field_that_an_sdf_holds_is_written_and_read(tmp_path: Path,
             table.add(one)
         table.close()
     assert [text.tags["note"] for text in read_texts(path)] == [value, "short"]
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv.gz"])
+def test_the_end_of_a_table_that_is_given_up_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Writers of pyarrow and gzip write it when they are forgotten, which is after their file was closed."""
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: complaints.append(one.exc_value))
+    with contextlib.suppress(KeyboardInterrupt), file_set(tmp_path / "a.json") as files:
+        table = kind_of(Path(name)).opened(files, tmp_path / name, Sheet("note"))
+        table.add("x")
+        raise KeyboardInterrupt
+    del table
+    gc.collect()
+    assert (complaints, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_columns_that_differ_in_blanks_alone_are_told_apart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
