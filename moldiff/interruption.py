@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -109,16 +109,41 @@ def watched_signals() -> Iterator[Interruption]:
 
 
 @contextmanager
+def put_off() -> Iterator[None]:
+    """Let signals that come within the context have their effect behind it: for what may not stop half-way, and is
+    short."""
+    come: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
+    heeded = {number: (known,) for number, known in handlers.items() if known not in (signal.SIG_IGN, None)}
+    with _handled(lambda number, frame: come.append(number), heeded):
+        yield
+    for number in come:
+        signal.raise_signal(number)
+
+
+@contextmanager
+def held_back(*numbers: signal.Signals) -> Iterator[None]:
+    """Hold signals back from this thread within the context, and for good from processes that it starts there."""
+    if not hasattr(signal, "pthread_sigmask"):  # on Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)  # may raise for one that has come already
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def _handled(handler: Handler, usual: Mapping[signal.Signals, tuple[Any, ...]]) -> Iterator[None]:
     """Hand signals to a handler, as far as one of their usual handlers gets them now and this is the main thread."""
     replaced = {}
     if threading.current_thread() is threading.main_thread():
         current = {number: signal.getsignal(number) for number in usual}
         replaced = {number: before for number, before in current.items() if before in usual[number]}
-    for number in replaced:
-        signal.signal(number, handler)
-    try:
-        yield
-    finally:
+    with ExitStack() as stack:
         for number, before in replaced.items():
-            signal.signal(number, before)
+            stack.callback(signal.signal, number, before)  # each, even if a signal raises meanwhile
+            signal.signal(number, handler)
+        yield

@@ -18,8 +18,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, partial
-from multiprocessing.context import SpawnContext
-from multiprocessing.synchronize import RLock
 from multiprocessing.util import Finalize
 from typing import Generic, Self, TypeVar
 
@@ -28,8 +26,9 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 from moldiff.arguments import count
 from moldiff.batch_slots import Slot, Slots
 from moldiff.errors import MoldiffError
-from moldiff.interruption import awaited
+from moldiff.interruption import awaited, put_off
 from moldiff.pauses import Pauses
+from moldiff.spawning import Spawning
 from moldiff.worker_process import ALARM, apply, each, load, set_up
 
 Item = TypeVar("Item")
@@ -118,7 +117,7 @@ class WorkerPool(Pool):
     def _started(self) -> ProcessPool:
         self.pauses = Pauses()
         started_with = (self.memory_mb, self.slots.numbers)
-        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=_LastingLocks())
+        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=Spawning())
 
     def __enter__(self) -> Self:
         return self
@@ -135,8 +134,9 @@ class WorkerPool(Pool):
     def load(self, *names: str) -> None:
         """Start the processes, without waiting for them, and let them import modules ("package.module") and call
         functions without arguments ("package.module:function"): their first item does not wait for it."""
-        for _ in range(self._workers):
-            self._pool.schedule(load, args=names)
+        with put_off():
+            for _ in range(self._workers):
+                self._pool.schedule(load, args=names)
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -169,7 +169,8 @@ class WorkerPool(Pool):
         batch.pool, limit = self._pool, timeout_s * len(batch.items) + GRACE_S
         try:
             arguments = [function, batch.items, timeout_s, batch.slot]
-            batch.future = self._pool.schedule(apply, args=arguments, timeout=limit)
+            with put_off():  # the first starts the processes, which complain if they are told only half of what to do
+                batch.future = self._pool.schedule(apply, args=arguments, timeout=limit)
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             batch.future = ProcessFuture()
             batch.future.set_exception(BrokenProcessPool(str(error)))
@@ -190,22 +191,6 @@ class WorkerPool(Pool):
                 "(a script that starts several needs its: if __name__ == '__main__')"
             )
         self._pool = self._started()
-
-
-class _LastingLocks(SpawnContext):
-    """The way to start processes, which keeps the locks that it makes as long as itself.
-
-    A pool that is stopped gives up its locks before it ends its workers: one that has hardly begun looks for them by
-    name, and complains.
-    """
-
-    def __init__(self) -> None:
-        self._locks: list[RLock] = []
-
-    def RLock(self) -> RLock:
-        lock = super().RLock()
-        self._locks.append(lock)
-        return lock
 
 
 @dataclass

@@ -75,6 +75,8 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
         limit = memory_mb * 2**20
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back since the start
     if ALARM is not None:
         signal.signal(ALARM, signal.SIG_DFL)  # ends the process
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -19,7 +19,7 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 BASE = {
     "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
     "threads", "pauses", "processes", "worker_process", "batch_slots", "arguments", "interruption", "provenance",
-    "run_record",
+    "run_record", "spawning",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
     "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption", "path_names",
 }  # fmt: skip
