@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -75,6 +76,20 @@ class Interruption:
 def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
     """End the program with the status of a signal, by an exception: what is half-made is cleared away."""
     raise SystemExit(128 + number)
+
+
+def ended_by(end: KeyboardInterrupt | SystemExit) -> int:
+    """Say in one line that a signal ended the program, and return the exit status; raise what is no such end."""
+    if isinstance(end, KeyboardInterrupt):
+        word, status = "interrupted", 128 + signal.SIGINT
+    elif end.code in {128 + number for number in ENDING}:
+        word, status = "terminated", int(end.code or 0)
+    else:
+        raise end
+    if sys.stderr is not None:  # else it was closed
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"{word}\n")
+    return status
 
 
 def awaited(future: Future[T]) -> T:

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ from moldiff.cli import (
 from moldiff.cli.shared import CarefulCommand, LogFormatter, echo, options_of, with_options, worded
 from moldiff.deprecations import COMMANDS, renamed_arguments, told
 from moldiff.errors import MoldiffError
-from moldiff.interruption import ENDING, orderly_end
+from moldiff.interruption import ended_by, orderly_end
 from moldiff.version import VERSION
 
 # The base of typer's own parsing errors. Its module differs between typer's versions, its place above BadParameter not.
@@ -95,6 +96,9 @@ def main(arguments: list[str] | None = None) -> int:
         with orderly_end():
             status = int(app(args=arguments, prog_name="moldiff", standalone_mode=False) or 0)
             sys.stdout.flush()
+            if status == 128 + signal.SIGINT:  # typer's word for Ctrl-C within a command
+                raise KeyboardInterrupt
+            return status
     except BrokenPipeError:  # whoever read it has seen enough
         _lead_nowhere()
         return 1
@@ -106,18 +110,12 @@ def main(arguments: list[str] | None = None) -> int:
             message = f"the output cannot be written: {error.strerror or error}"
         else:  # a name that is too long, a folder that may not be entered: it can stop whoever asks what is there
             message = f"{os.fsdecode(error.filename)[:_SHOWN]}: {error.strerror or error}"
-    except SystemExit as end:
-        if end.code in {128 + number for number in ENDING}:
-            typer.echo("terminated", err=True)
-        raise
+    except (KeyboardInterrupt, SystemExit) as end:
+        return ended_by(end)
     except MoldiffError as error:
         message = in_options(error)
     except _ParsingError as error:
         message = _parsing_message(error)
-    else:
-        if status == 130:
-            typer.echo("interrupted", err=True)
-        return status
     with contextlib.suppress(OSError):
         echo(f"error: {' '.join(message.split())}", err=True)  # one line, whatever bytes of a broken file it quotes
     return 2

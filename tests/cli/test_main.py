@@ -217,15 +217,45 @@ def test_too_little_memory_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch
     assert run("data", "prepare", "x.sdf", "-o", "out") == (2, "", "error: the memory does not suffice\n")
 
 
-def test_ctrl_c_while_the_program_is_read_is_one_line() -> None:
-    code = (
-        "import sys\n"
-        "class Interrupted:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name == 'typer': raise KeyboardInterrupt\n"
-        "sys.meta_path.insert(0, Interrupted())\n"
-        "import moldiff.__main__\n"
-        "sys.exit(moldiff.__main__.main())\n"
+START = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def come(*arguments, **options):
+    signal.raise_signal({number})
+class AtImport:
+    def find_spec(self, name, path=None, target=None):
+        if name == {name!r}: come()
+sys.meta_path.insert(0, AtImport())
+import moldiff.__main__
+{change}
+sys.argv[1:] = ["--version"]
+sys.exit(moldiff.__main__.main())
+"""
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signals")
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("typer", ""),
+        ("moldiff.cli.main", ""),
+        ("", "import typer.main; typer.main.get_command = come"),
+        ("", "import moldiff.cli.main as cli; cli._open_standard_streams = come"),
+    ],
+)
+@pytest.mark.parametrize("number", STATUS)
+def test_a_signal_before_a_command_begins_is_one_line(name: str, change: str, number: signal.Signals) -> None:
+    code = START.format(number=int(number), name=name, change=change)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    said = "interrupted\n" if number == signal.SIGINT else "terminated\n"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (STATUS[number], "", said)
+
+
+def test_so_is_ctrl_c_before_signals_are_known() -> None:
+    code = START.format(number=int(signal.SIGINT), name="moldiff.interruption", change="").replace(
+        "== 'moldiff.interruption'", "== 'moldiff.interruption' and not sys.meta_path.remove(self)"
     )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
