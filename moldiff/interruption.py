@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager, suppress
@@ -82,6 +83,9 @@ def ended_by(end: KeyboardInterrupt | SystemExit) -> int:
     """Say in one line that a signal ended the program, and return the exit status; raise what is no such end."""
     if isinstance(end, KeyboardInterrupt):
         word, status = "interrupted", 128 + signal.SIGINT
+        # If Ctrl-C passed through text that Python compiled on the way, as data classes do, `python -m` ends by the
+        # signal in spite of the status. It forgets that when it runs another such text, as here.
+        namedtuple("Text", ())
     elif end.code in {128 + number for number in ENDING}:
         word, status = "terminated", int(end.code or 0)
     else:

@@ -253,6 +253,16 @@ def test_a_signal_before_a_command_begins_is_one_line(name: str, change: str, nu
     assert (ended.returncode, ended.stdout, ended.stderr) == (STATUS[number], "", said)
 
 
+def test_so_is_ctrl_c_within_text_that_python_compiles(tmp_path: Path) -> None:
+    """After which ``python -m`` would end by the signal."""
+    change = "import typer.main; typer.main.get_command = lambda app: exec('come()')"
+    (tmp_path / "start.py").write_text(START.format(number=int(signal.SIGINT), name="", change=change))
+    path = os.pathsep.join((str(tmp_path), str(Path(cli.__file__).parents[2])))
+    command, environment = [sys.executable, "-m", "start"], {**os.environ, "PYTHONPATH": path}
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stderr) == (130, "interrupted\n")
+
+
 def test_so_is_ctrl_c_before_signals_are_known() -> None:
     code = START.format(number=int(signal.SIGINT), name="moldiff.interruption", change="").replace(
         "== 'moldiff.interruption'", "== 'moldiff.interruption' and not sys.meta_path.remove(self)"
