@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
+from _thread import start_new_thread
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
@@ -22,11 +24,19 @@ ENDING = tuple(
 )
 """Signals that ask a program to end; Ctrl-C is one of its own."""
 _LOOK_S = 0.5  # between looks for a signal
+_AGAIN_S = 0.05  # until a signal that was swallowed comes again
 
 
 class _Now(BaseException):
     """Raised by a signal while somebody waits in `Interruption.until`; no error, so nothing that handles errors sees
-    it."""
+    it.
+
+    Args:
+        interruption: that waits.
+    """
+
+    def __init__(self, interruption: Interruption) -> None:
+        self.interruption = interruption
 
 
 class Interruption:
@@ -71,7 +81,12 @@ class Interruption:
             self.end()
         if self._waiting:
             self._waiting = False
-            raise _Now
+            raise _Now(self)
+
+    def forget(self) -> int:
+        """Wait on as if the signal that ended the waiting had not come, and return its number."""
+        number, self.number, self._waiting = self.number or 0, None, True
+        return number
 
 
 def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
@@ -81,19 +96,16 @@ def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
 
 def ended_by(end: KeyboardInterrupt | SystemExit) -> int:
     """Say in one line that a signal ended the program, and return the exit status; raise what is no such end."""
-    if isinstance(end, KeyboardInterrupt):
-        word, status = "interrupted", 128 + signal.SIGINT
+    if (number := _signal_of(end)) is None:
+        raise end
+    if number == signal.SIGINT:
         # If Ctrl-C passed through text that Python compiled on the way, as data classes do, `python -m` ends by the
         # signal in spite of the status. It forgets that when it runs another such text, as here.
         namedtuple("Text", ())
-    elif end.code in {128 + number for number in ENDING}:
-        word, status = "terminated", int(end.code or 0)
-    else:
-        raise end
     if sys.stderr is not None:  # else it was closed
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"{word}\n")
-    return status
+            sys.stderr.write("interrupted\n" if number == signal.SIGINT else "terminated\n")
+    return 128 + number
 
 
 def awaited(future: Future[T]) -> T:
@@ -112,7 +124,7 @@ def awaited(future: Future[T]) -> T:
 @contextmanager
 def orderly_end() -> Iterator[None]:
     """Let SIGTERM and SIGHUP `terminate`, where they would otherwise end the program on the spot."""
-    with _handled(terminate, dict.fromkeys(ENDING, (signal.SIG_DFL,))):
+    with _handled(terminate, dict.fromkeys(ENDING, (signal.SIG_DFL,))), _swallowed_sent_again():
         yield
 
 
@@ -123,7 +135,7 @@ def watched_signals() -> Iterator[Interruption]:
     interruption = Interruption()
     usual: dict[signal.Signals, tuple[Any, ...]] = dict.fromkeys(ENDING, (signal.SIG_DFL, terminate))
     usual[signal.SIGINT] = (signal.default_int_handler,)
-    with _handled(interruption.handle, usual):
+    with _handled(interruption.handle, usual), _swallowed_sent_again():
         yield interruption
 
 
@@ -166,3 +178,42 @@ def _handled(handler: Handler, usual: Mapping[signal.Signals, tuple[Any, ...]]) 
             stack.callback(signal.signal, number, before)  # each, even if a signal raises meanwhile
             signal.signal(number, handler)
         yield
+
+
+@contextmanager
+def _swallowed_sent_again() -> Iterator[None]:
+    """Send a signal again if what its handler raised was swallowed: in ``__del__`` and callbacks of weak references, of
+    which imports have many, Python only complains of what is raised. Of a program's main thread, as in `_handled`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = sys.unraisablehook
+
+    def sent_again(swallowed: sys.UnraisableHookArgs) -> None:
+        if (number := _signal_of(swallowed.exc_value)) is None:
+            before(swallowed)
+        else:
+            # raised here and now it would be swallowed again; threading's own threads take locks that may be held here
+            start_new_thread(_send_soon, (number,))
+
+    sys.unraisablehook = sent_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _signal_of(raised: BaseException | None) -> int | None:
+    """Return the number of the signal whose handler raised something; None = no handler did."""
+    if isinstance(raised, _Now):
+        return raised.interruption.forget()
+    if isinstance(raised, KeyboardInterrupt):
+        return signal.SIGINT
+    if isinstance(raised, SystemExit) and raised.code in {128 + number for number in ENDING}:
+        return int(raised.code or 0) - 128
+    return None
+
+
+def _send_soon(number: int) -> None:
+    time.sleep(_AGAIN_S)
+    signal.raise_signal(number)

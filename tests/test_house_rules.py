@@ -40,6 +40,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "generation/identity.py": "integration/test_parallel_runs.py",
     "generation/run.py": "generation/test_generate.py",
     "generation/writer.py": "integration/test_resume.py",
+    "interruption.py": "integration/test_interruption.py",
     "nll/summary.py": "nll/test_files.py",
     "nll/tables.py": "nll/test_files.py",
     "generation/summary.py": "generation/options/test_steering.py",

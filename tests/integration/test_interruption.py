@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from moldiff.interruption import Interruption, watched_signals
+from moldiff.interruption import Interruption, orderly_end, watched_signals
 
 REPOSITORY = Path(__file__).parents[2]
 # A shell that started the tests in the background lets its children ignore Ctrl-C, and nohup SIGHUP.
@@ -237,6 +237,60 @@ def test_a_program_that_handles_signals_itself_goes_on_doing_so() -> None:
 
 def test_without_signals_everything_comes() -> None:
     assert list(Interruption().until(iter("abc"))) == ["a", "b", "c"]
+
+
+class Swallower:
+    """Something that a signal comes to when it is forgotten: Python swallows what the handler raises there."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+def soon() -> Iterator[int]:
+    """Numbers for five seconds, or until a signal comes."""
+    end = time.monotonic() + 5
+    yield from iter(lambda: (time.sleep(0.01), int(time.monotonic() < end))[1], 0)
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_that_python_swallows_comes_again(
+    number: signal.Signals, raised: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(raised), orderly_end():
+        Swallower(number)
+        list(soon())
+    assert capsys.readouterr().err == ""
+
+
+def test_one_that_is_swallowed_while_an_item_is_made_ends_its_making_all_the_same() -> None:
+    used = []
+
+    def source() -> Iterator[int]:
+        yield 0
+        Swallower(signal.SIGTERM)
+        list(soon())
+        yield 1
+
+    with watched_signals() as interruption:
+        for k in interruption.until(source()):
+            used.append(k)
+        assert (used, interruption.number) == ([0], signal.SIGTERM)
+
+
+def test_what_else_is_swallowed_is_left_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fails:
+        def __del__(self) -> None:
+            raise KeyError
+
+    seen = list[Any]()
+    monkeypatch.setattr(sys, "unraisablehook", lambda one: seen.append(one.exc_type))
+    before = sys.unraisablehook
+    with orderly_end(), watched_signals():
+        Fails()
+    assert (seen, sys.unraisablehook) == ([KeyError], before)
 
 
 SOME_SIZES = """
