@@ -33,9 +33,6 @@ from moldiff.training.validation import Validated
 
 logger = logging.getLogger(__name__)
 
-OWN_FILES = ("config.json", "metrics.csv", "metrics.png", "validation.csv", "validation.png")
-"""Files of a run in its folder, beside those of its checkpoints and its model."""
-
 # Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
 logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 from moldiff.arguments import check_text, name_list, path, texts
@@ -13,12 +12,10 @@ from moldiff.datasets import layout
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import write_report
-from moldiff.files import claimed, refuse_existing, refuse_existing_file
-from moldiff.folders import Ours, refuse_folder, refuse_other_kinds
+from moldiff.files import refuse_existing
+from moldiff.folders import Ours, refuse_other_kinds
 from moldiff.models import folder as model_folder
 from moldiff.training import checkpoint
-from moldiff.training.acceleration import is_first_process
-from moldiff.training.base_run import OWN_FILES
 from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
@@ -88,14 +85,11 @@ def train(
         config = config.model_copy(update={"init_from": init_from})
     if conditions and isinstance(config, TrainConfig):
         config = _with_conditions(config, conditions)
-    refuse_existing(config.output, overwrite=True)
-    # of the processes of one run, the first speaks for it
-    with claimed(config.output) if is_first_process() else nullcontext():
-        state = _find_state(config, resume)
-        with own_settings(config.training.threads):
-            if isinstance(config, PropertyTrainConfig):
-                return PropertyRun(config, state, seconds).fit()
-            return TrainingRun(config, state, seconds).fit()
+    state = _find_state(config, resume)
+    with own_settings(config.training.threads):
+        if isinstance(config, PropertyTrainConfig):
+            return PropertyRun(config, state, seconds).fit()
+        return TrainingRun(config, state, seconds).fit()
 
 
 def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
@@ -129,11 +123,8 @@ def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     """Return the checkpoint to go on from; refuse to start afresh over earlier checkpoints, and an output where
     no folder can be."""
     folder = config.output / "checkpoints"
-    refuse_existing(folder / "step", overwrite=True)
+    refuse_existing(folder, overwrite=True)
     refuse_other_kinds(config.output, _OTHERS)
-    refuse_folder(config.output / "model", model_folder.OURS, overwrite=True)
-    for name in OWN_FILES:
-        refuse_existing_file(config.output / name, overwrite=True)
     if list_states(config.output):
         raise MoldiffError(
             f"{config.output} holds the checkpoints of a run; it is not written into, choose another output",

@@ -399,45 +399,6 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(
         assert (tmp_path / "killed/model/model.safetensors").exists()
 
 
-@pytest.mark.parametrize("resume", [[], ["--resume", "auto"]])
-def test_a_run_that_another_process_makes_is_refused(
-    training_file: Write, run: Callable[..., Any], tmp_path: Path, resume: list[str]
-) -> None:
-    path, folder = training_file(), tmp_path / "run"
-    code = "import sys, time\nfrom pathlib import Path\nfrom moldiff.files import claimed\n"
-    code += f"with claimed(Path({str(folder)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
-        run("train", path, *resume).assert_refused("run is being written by another run")
-        assert not folder.exists()
-        other.kill()  # and leaves its mark, which says nothing then
-    assert run("train", path, "--set", "training.steps=1", *resume).status == 0
-    assert not [one.name for one in tmp_path.iterdir() if one.name.endswith(".part")]
-
-
-@pytest.mark.parametrize(
-    ("place", "words"),
-    [
-        ("checkpoints", "checkpoints is not a folder"),
-        ("model", "model is a file, not a model folder"),
-        ("model/notes.txt", "model exists and is not a model folder"),
-        ("metrics.csv/x", "metrics.csv is a folder, not a file"),
-        ("metrics.png/x", "metrics.png is a folder"),
-        ("validation.png/x", "validation.png is a folder"),
-        ("config.json/x", "config.json is a folder"),
-    ],
-)
-def test_what_is_in_the_way_shows_before_the_first_step(
-    training_file: Write, run: Callable[..., Any], tmp_path: Path, place: str, words: str
-) -> None:
-    path = tmp_path / "run" / place
-    path.parent.mkdir(parents=True)
-    path.write_text("theirs")
-    run("train", training_file(data=str(tmp_path / "no data"))).assert_refused(words)
-    assert path.read_text() == "theirs"
-    assert sum(one.is_file() for one in (tmp_path / "run").rglob("*")) == 1
-
-
 def test_two_processes_train_the_same_model_as_one(
     training_file: Write, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
