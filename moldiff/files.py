@@ -44,7 +44,7 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         if written_out(path).exists() and not overwrite:
             raise MoldiffError(f"{path} exists already; choose another name or pass overwrite", argument="overwrite")
         parent = path.parent
-        while not parent.exists() and parent != parent.parent:
+        while not os.path.lexists(parent) and parent != parent.parent:  # a link to nowhere is in the way
             parent = parent.parent
         if parent.is_dir():
             with contextlib.suppress(FileNotFoundError):

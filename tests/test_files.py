@@ -83,6 +83,9 @@ def test_a_folder_that_is_a_file_is_one_line(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "a.txt", "text")
     with pytest.raises(MoldiffError, match="is not a folder"):
         refuse_existing(tmp_path / "file" / "deep" / "a.txt", overwrite=True)
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(MoldiffError, match="link is not a folder"):
+        refuse_existing(tmp_path / "link" / "a.txt", overwrite=True)
 
 
 def test_an_existing_file_is_replaced_only_when_allowed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from moldiff.deprecations import renamed_keys
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, clear_leftovers, sha256_of, write_json
+from moldiff.files import atomic_writer, clear_leftovers, refuse_existing, sha256_of, write_json
 from moldiff.folders import Ours, new_folder, standing
 from moldiff.reading import read_json, read_whole
 
@@ -90,13 +91,30 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tenso
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
 
 
+def refuse_place(folder: Path, steps: int) -> None:
+    """Raise MoldiffError unless the checkpoints of a run of so many steps can be written below ``folder``, which need
+    not be there, and those that are there can be listed."""
+    refuse_existing(_place(folder, steps), overwrite=True)
+    try:
+        names = os.listdir(folder) if folder.exists() else []
+    except OSError as error:  # a glob would find nothing there, and say nothing
+        raise MoldiffError(f"{folder} cannot be read: {error.strerror or error}") from error
+    for name in sorted(names):
+        if _NAME.fullmatch(name) and not (folder / name).is_dir():
+            raise MoldiffError(f"{folder / name} is a file in the place of a checkpoint; move it away")
+
+
+def _place(folder: Path, step: int) -> Path:
+    return folder / f"{_PREFIX}{step:08d}"
+
+
 def save_state(folder: Path, state: TrainingState) -> Path:
     """Write a checkpoint below ``folder``, check it by reading it back, and drop all but the last two.
 
     Raises:
         MoldiffError: a value is not finite, or it could not be written completely; older checkpoints are untouched.
     """
-    final = folder / f"{_PREFIX}{state.step:08d}"
+    final = _place(folder, state.step)
     tensors = {f"weights.{name}": value for name, value in state.weights.items()}
     tensors |= {f"average.{name}": value for name, value in state.average.items()}
     for number, moments in enumerate(state.optimizers):

@@ -12,11 +12,10 @@ from moldiff.datasets import layout
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import write_report
-from moldiff.files import refuse_existing
 from moldiff.folders import Ours, refuse_other_kinds
 from moldiff.models import folder as model_folder
 from moldiff.training import checkpoint
-from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state
+from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state, refuse_place
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
 from moldiff.training.session import own_settings
@@ -121,9 +120,9 @@ def parse_duration(text: str) -> float:
 
 def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
     """Return the checkpoint to go on from; refuse to start afresh over earlier checkpoints, and an output where
-    no folder can be."""
+    none can be."""
     folder = config.output / "checkpoints"
-    refuse_existing(folder, overwrite=True)
+    refuse_place(folder, config.training.steps)
     refuse_other_kinds(config.output, _OTHERS)
     if list_states(config.output):
         raise MoldiffError(

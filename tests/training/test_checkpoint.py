@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from moldiff.training.checkpoint import (
     latest_state,
     list_states,
     load_state,
+    refuse_place,
     save_state,
     set_aside_newer,
 )
@@ -36,6 +38,28 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (found.step, found.average_count, found.config, found.seconds) == (4, 3, STATE.config, 1.25)
     assert torch.equal(found.weights["w"], STATE.weights["w"])
     assert [list(moments) for moments in found.optimizers] == [["0.exp_avg"], []]
+
+
+def test_a_place_where_checkpoints_cannot_be_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_place(tmp_path / "new" / "checkpoints", 8)
+    save_state(tmp_path, STATE)
+    (tmp_path / "step-5").touch()  # no name of ours
+    refuse_place(tmp_path, 8)
+    (tmp_path / "step-00000006").touch()
+    with pytest.raises(MoldiffError, match=r"step-00000006 is a file in the place of a checkpoint; move it away"):
+        refuse_place(tmp_path, 8)
+    # Tests may run as root, to whom every folder is open.
+    with monkeypatch.context() as locked:
+        locked.setattr(os, "access", lambda path, mode: path != tmp_path)
+        with pytest.raises(MoldiffError, match="no permission to write into"):
+            refuse_place(tmp_path, 8)
+
+    def shut(path: Path) -> list[str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", shut)
+    with pytest.raises(MoldiffError, match="cannot be read: Permission denied"):
+        refuse_place(tmp_path, 8)
 
 
 def test_every_flip_of_a_bit_is_seen_or_changes_nothing(tmp_path: Path) -> None:

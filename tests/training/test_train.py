@@ -109,6 +109,19 @@ def test_an_output_where_no_folder_can_be_is_refused_before_the_data_is_read(
             train(path, [], resume="auto")
 
 
+@pytest.mark.parametrize("resume", [[], ["--resume", "auto"]], ids=["anew", "resumed"])
+def test_what_stands_in_the_place_of_checkpoints_is_told_before_the_data_is_read(
+    training_file: Write, run: Callable[..., Any], tmp_path: Path, resume: list[str]
+) -> None:
+    path, places = training_file(data=str(tmp_path / "no data")), tmp_path / "run" / "checkpoints"
+    places.parent.mkdir()
+    places.touch()
+    run("train", path, *resume).assert_refused("run/checkpoints/step-00000008 cannot be written", "is not a folder")
+    places.unlink()
+    places.symlink_to(tmp_path / "nowhere")
+    run("train", path, *resume).assert_refused("run/checkpoints is not a folder")
+
+
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
     path = training_file()
     train(path, ["training.steps=2"])
