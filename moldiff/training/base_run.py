@@ -33,6 +33,9 @@ from moldiff.training.validation import Validated
 
 logger = logging.getLogger(__name__)
 
+FILES = ("config.json", "metrics.csv", "metrics.png", "validation.csv", "validation.png")
+"""What a run writes into its output, beside the folders of its checkpoints and of its model."""
+
 # Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
 logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 

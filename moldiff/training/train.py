@@ -12,9 +12,12 @@ from moldiff.datasets import layout
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import write_report
-from moldiff.folders import Ours, refuse_other_kinds
+from moldiff.files import refuse_existing_files
+from moldiff.folders import Ours, refuse_folder, refuse_other_kinds
 from moldiff.models import folder as model_folder
 from moldiff.training import checkpoint
+from moldiff.training.acceleration import rank_of
+from moldiff.training.base_run import FILES
 from moldiff.training.checkpoint import TrainingState, latest_state, list_states, load_state, refuse_place
 from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.property_run import PropertyRun
@@ -85,6 +88,8 @@ def train(
     if conditions and isinstance(config, TrainConfig):
         config = _with_conditions(config, conditions)
     state = _find_state(config, resume)
+    if rank_of(config.training) == 0:  # the process that writes
+        _refuse_outputs(config.output)
     with own_settings(config.training.threads):
         if isinstance(config, PropertyTrainConfig):
             return PropertyRun(config, state, seconds).fit()
@@ -116,6 +121,12 @@ def parse_duration(text: str) -> float:
     for part in text.split(":"):
         seconds = 60 * seconds + int(part)
     return float(seconds)
+
+
+def _refuse_outputs(folder: Path) -> None:
+    """Raise MoldiffError if something stands where a run is to write, which would else show after the first steps."""
+    refuse_existing_files([folder / name for name in FILES], overwrite=True)
+    refuse_folder(folder / "model", model_folder.OURS, overwrite=True)
 
 
 def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:

@@ -61,6 +61,14 @@ def property_file(tmp_path: Path, data: Path) -> Callable[..., Path]:
     return write
 
 
+def test_what_stands_where_a_run_writes_is_told_before_the_data_is_read(
+    property_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "run" / "model" / "notes").mkdir(parents=True)
+    with pytest.raises(MoldiffError, match="run/model exists and is not a model folder"):
+        train(property_file(data=str(tmp_path / "no data")), [])
+
+
 def test_a_run_leaves_a_property_network_for_the_model_that_it_names(
     property_file: Callable[..., Path], tmp_path: Path, data: Path
 ) -> None:

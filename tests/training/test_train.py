@@ -26,6 +26,7 @@ from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.screening.runs.plan import PLAN
 from moldiff.training import denoiser_run
+from moldiff.training.base_run import FILES
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.denoiser_run import far_outside
@@ -120,6 +121,29 @@ def test_what_stands_in_the_place_of_checkpoints_is_told_before_the_data_is_read
     places.unlink()
     places.symlink_to(tmp_path / "nowhere")
     run("train", path, *resume).assert_refused("run/checkpoints is not a folder")
+
+
+@pytest.mark.parametrize("name", [*FILES, "model"])
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_what_stands_where_a_run_writes_is_told_before_the_data_is_read(
+    training_file: Write, tmp_path: Path, name: str, resume: str | None
+) -> None:
+    path, place = training_file(data=str(tmp_path / "no data")), tmp_path / "run" / name
+    if name == "model":
+        place.parent.mkdir()
+        place.touch()
+        with pytest.raises(MoldiffError, match="run/model is a file, not a model folder; it is not replaced"):
+            train(path, [], resume=resume)
+        place.unlink()
+    (place / "notes").mkdir(parents=True)
+    what = "exists and is not a model folder" if name == "model" else "is a folder, not a file; choose another name"
+    with pytest.raises(MoldiffError, match=f"run/{name} {what}"):
+        train(path, [], resume=resume)
+
+
+def test_a_run_leaves_the_files_whose_places_are_looked_at(training_file: Write, tmp_path: Path) -> None:
+    train(training_file(), ["training.steps=1"])
+    assert {entry.name for entry in (tmp_path / "run").iterdir()} == {*FILES, "checkpoints", "model"}
 
 
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
