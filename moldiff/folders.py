@@ -3,6 +3,8 @@
 A folder is built as ``.NAME.<8 hex digits>.part`` beside its place. Then an older one becomes ``.NAME.old``, the new
 one takes the name, and the older one is removed. A run that is killed between the two renames leaves ``.NAME.old``
 alone: `standing` finds it, and the next run for the same place puts it back. What else killed runs left is removed.
+
+A folder that grows while a run works is `claimed_folder` by that run.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
-from moldiff.files import clear_leftovers, hold, named, part_beside, refuse_existing, sync_folder
+from moldiff.files import claimed, clear_leftovers, hold, named, part_beside, refuse_existing, sync_folder
 from moldiff.path_names import written_out
 
 logger = logging.getLogger(__name__)
@@ -88,6 +90,26 @@ def refuse_other_kinds(out: Path, kinds: Iterable[Ours]) -> None:
     for ours in kinds:
         if (standing(out) / ours.mark).is_file():
             raise MoldiffError(f"{out} is {ours.what}; it is not written into, choose another output", argument="out")
+
+
+@contextlib.contextmanager
+def claimed_folder(folder: Path) -> Iterator[None]:
+    """Hold the sole right to write into a folder, from before the work to its end. It is made if it is not there, and
+    goes again if nothing came of the work.
+
+    Raises:
+        MoldiffError: a living process holds it, or it cannot be written.
+    """
+    made, within = not folder.exists(), folder / "run"  # beside a folder, nothing may be writable
+    try:
+        with contextlib.ExitStack() as claim:
+            with named(within, folder):
+                claim.enter_context(claimed(within))
+            yield
+    finally:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import pytest
 import moldiff
 from moldiff.errors import MoldiffError
 from moldiff.files import clear_leftovers, hold, write_text
-from moldiff.folders import Ours, new_folder, refuse_folder, standing
+from moldiff.folders import Ours, claimed_folder, new_folder, refuse_folder, standing
 
 OURS = Ours("a set", "mark.txt", ("data.txt",))
 SCRIPT = """
@@ -154,6 +154,48 @@ def test_two_runs_for_one_place_do_not_take_each_other_away(tmp_path: Path) -> N
         refuse_folder(tmp_path / "out", OURS, overwrite=True)
         assert first.is_dir()
     assert content(tmp_path / "out") == {"mark.txt": "first"}
+
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from moldiff.folders import claimed_folder
+with claimed_folder(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_folder_is_written_by_one_process_at_a_time(tmp_path: Path) -> None:
+    out, link = tmp_path / "run", tmp_path / "link"
+    link.symlink_to(out)
+    other = subprocess.Popen([sys.executable, "-c", CLAIM, str(out)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        for name in (out, link):
+            refused = rf"^{name} is being written by another run; choose another name"
+            with pytest.raises(MoldiffError, match=refused), claimed_folder(name):
+                pytest.fail("both hold it")
+        with claimed_folder(tmp_path / "another"):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with claimed_folder(out):  # the mark of a killed process holds nobody up
+        pass
+    assert list(out.iterdir()) == []
+
+
+def test_a_claimed_folder_goes_if_it_was_made_and_nothing_came_of_it(tmp_path: Path) -> None:
+    empty, full, there = (tmp_path / name for name in ("empty", "full", "there"))
+    there.mkdir()
+    for folder in (empty, full, there):
+        with pytest.raises(ValueError, match="no data"), claimed_folder(folder):
+            assert folder.is_dir()
+            if folder == full:
+                write_text(folder / "a.txt", "text")
+            raise ValueError("no data")
+    assert sorted(tmp_path.rglob("*")) == [full, full / "a.txt", there]
 
 
 def test_the_working_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from moldiff.arguments import check_text, name_list, path, texts
@@ -13,7 +14,7 @@ from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import write_report
 from moldiff.files import refuse_existing_files
-from moldiff.folders import Ours, refuse_folder, refuse_other_kinds
+from moldiff.folders import Ours, claimed_folder, refuse_folder, refuse_other_kinds
 from moldiff.models import folder as model_folder
 from moldiff.training import checkpoint
 from moldiff.training.acceleration import rank_of
@@ -87,10 +88,7 @@ def train(
         config = config.model_copy(update={"init_from": init_from})
     if conditions and isinstance(config, TrainConfig):
         config = _with_conditions(config, conditions)
-    state = _find_state(config, resume)
-    if rank_of(config.training) == 0:  # the process that writes
-        _refuse_outputs(config.output)
-    with own_settings(config.training.threads):
+    with _begun(config, resume) as state, own_settings(config.training.threads):
         if isinstance(config, PropertyTrainConfig):
             return PropertyRun(config, state, seconds).fit()
         return TrainingRun(config, state, seconds).fit()
@@ -123,23 +121,40 @@ def parse_duration(text: str) -> float:
     return float(seconds)
 
 
-def _refuse_outputs(folder: Path) -> None:
+@contextlib.contextmanager
+def _begun(config: RunConfig, resume: str | None) -> Iterator[TrainingState | None]:
+    """Give the checkpoint to go on from, and the sole right to write into the output, which the first of a run's
+    processes holds for all of them; MoldiffError where another run has it, or something is in the way."""
+    _refuse_output(config)
+    if rank_of(config.training):
+        yield _find_state(config, resume)
+        return
+    with claimed_folder(config.output):
+        state = _find_state(config, resume)
+        _refuse_places(config.output)
+        yield state
+
+
+def _refuse_places(folder: Path) -> None:
     """Raise MoldiffError if something stands where a run is to write, which would else show after the first steps."""
     refuse_existing_files([folder / name for name in FILES], overwrite=True)
     refuse_folder(folder / "model", model_folder.OURS, overwrite=True)
 
 
-def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
-    """Return the checkpoint to go on from; refuse to start afresh over earlier checkpoints, and an output where
-    none can be."""
-    folder = config.output / "checkpoints"
-    refuse_place(folder, config.training.steps)
+def _refuse_output(config: RunConfig) -> None:
+    """Raise MoldiffError for an output where no checkpoint can be, or that is another folder of ours."""
+    refuse_place(config.output / "checkpoints", config.training.steps)
     refuse_other_kinds(config.output, _OTHERS)
     if list_states(config.output):
         raise MoldiffError(
             f"{config.output} holds the checkpoints of a run; it is not written into, choose another output",
             argument="out",
         )
+
+
+def _find_state(config: RunConfig, resume: str | None) -> TrainingState | None:
+    """Return the checkpoint to go on from; refuse to start afresh over earlier checkpoints."""
+    folder = config.output / "checkpoints"
     if resume is None:
         if folder.exists() and any(folder.iterdir()):
             raise MoldiffError(

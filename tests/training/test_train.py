@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from killed import start_killed
+from killed import begin, start_killed
 
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
@@ -144,6 +144,39 @@ def test_what_stands_where_a_run_writes_is_told_before_the_data_is_read(
 def test_a_run_leaves_the_files_whose_places_are_looked_at(training_file: Write, tmp_path: Path) -> None:
     train(training_file(), ["training.steps=1"])
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == {*FILES, "checkpoints", "model"}
+
+
+def test_a_second_run_into_an_output_is_refused_while_the_first_lives(
+    training_file: Write, run: Callable[..., Any], tmp_path: Path
+) -> None:
+    path, metrics = training_file(), tmp_path / "run" / "metrics.csv"
+    first = begin(["train", str(path), "--set", "training.steps=1000000"], tmp_path)
+    deadline = time.monotonic() + 120
+    try:
+        while not list_states(tmp_path / "run" / "checkpoints"):
+            assert first.is_alive() and time.monotonic() < deadline, (tmp_path / "said.txt").read_text()
+            time.sleep(0.05)
+        refused = f"{tmp_path}/run is being written by another run"
+        run("train", path).assert_refused(refused)
+        run("train", path, "--resume", "auto").assert_refused(refused)
+        run("train", training_file("two", data=str(tmp_path / "no data")), "-o", tmp_path / "run").assert_refused(
+            refused
+        )
+        assert first.is_alive()
+    finally:
+        first.kill()
+        first.join()
+    last = load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step
+    done = run("train", path, "--set", f"training.steps={last + 4}", "--resume", "auto")
+    assert done.status == 0, done.err
+    with metrics.open(newline="") as file:
+        assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(2, last + 5, 2))
+
+
+def test_a_run_that_does_not_begin_leaves_no_folder(training_file: Write, tmp_path: Path) -> None:
+    with pytest.raises(MoldiffError, match="no data is not a prepared data set"):
+        train(training_file(data=str(tmp_path / "no data")), [])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_second_run_does_not_write_over_the_first(training_file: Write) -> None:
