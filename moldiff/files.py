@@ -30,7 +30,6 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-
 _TRIES, _PAUSE_S = 5, 0.02  # of a claim
 
 
@@ -46,9 +45,8 @@ def refuse_existing(path: Path, overwrite: bool) -> None:
         parent = path.parent
         while not os.path.lexists(parent) and parent != parent.parent:  # a link to nowhere is in the way
             parent = parent.parent
-        if parent.is_dir():
-            with contextlib.suppress(FileNotFoundError):
-                os.lstat(parent / part_beside(path).name)  # the longer name, which it has at first
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(parent / part_beside(path).name)  # the longer name, which it has at first
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise MoldiffError(f"{str(path)[:100]} cannot be written: {error.strerror or error}") from error
     if not parent.is_dir():
@@ -71,8 +69,7 @@ def kept_safe(files: Iterable[Path]) -> Iterator[None]:
 
 
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Like `refuse_existing`, and refuse even with ``overwrite`` a folder, whose place a file cannot take, and one of
-    ``inputs`` or of those that are `kept_safe`, with which a run began."""
+    """Like `refuse_existing`; a folder, one of ``inputs``, and what is `kept_safe` are refused even with ``overwrite``."""
     with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
