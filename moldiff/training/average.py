@@ -11,8 +11,9 @@ import torch
 
 from moldiff.config import LayersConfig, NetworkConfig, PropertyNetworkConfig
 from moldiff.errors import MoldiffError
+from moldiff.folders import refuse_folder
 from moldiff.models.building import Description, described
-from moldiff.models.folder import PROPERTY, ModelFolder, load_model_folder, save_model_folder
+from moldiff.models.folder import OURS, PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.references import OF_DATA
 
 
@@ -32,6 +33,7 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
         MoldiffError: fewer than two models, models that differ in more than their weights, or a folder that cannot be
             read or written.
     """
+    refuse_folder(out, OURS, overwrite)
     folders = [load_model_folder(model) for model in models]
     if len(folders) < 2:
         raise MoldiffError("an average needs at least two models")

@@ -49,8 +49,8 @@ def pack(
             read or written.
     """
     count(score_molecules, "score_molecules", least=0)
-    folder = load_model_folder(model)
     refuse_folder(out, OURS, overwrite)
+    folder = load_model_folder(model)
     if score_molecules and folder.kind == PROPERTY:
         raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
     if data is None:

@@ -70,6 +70,13 @@ def test_one_model_has_no_average_and_what_is_there_stays(trained: Path, tmp_pat
         average([str(trained), str(trained)], tmp_path / "average")
 
 
+@pytest.mark.parametrize("make", [lambda model, out: average([model], out), lambda model, out: pack(model, None, out)])
+def test_a_place_that_is_taken_is_told_before_a_model_is_read(tmp_path: Path, make: Callable[[str, Path], str]) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MoldiffError, match="file exists already; choose another name"):
+        make(str(tmp_path / "no model"), tmp_path / "file")
+
+
 def test_keys_that_an_older_model_lacks_are_no_difference(trained: Path, tmp_path: Path) -> None:
     folder = load_model_folder(trained)
     defaults = {"typical_atoms": 18, "size_unit": 20}
