@@ -19,6 +19,7 @@ import torch
 import yaml
 from killed import begin, start_killed
 
+from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
@@ -31,7 +32,7 @@ from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.denoiser_run import far_outside
 from moldiff.training.step_graphs import StepInputs
-from moldiff.training.train import _OTHERS, parse_duration, train
+from moldiff.training.train import _OTHERS, _begun, parse_duration, train
 
 Write = Callable[..., Path]
 
@@ -171,6 +172,18 @@ def test_a_second_run_into_an_output_is_refused_while_the_first_lives(
     assert done.status == 0, done.err
     with metrics.open(newline="") as file:
         assert [int(row["step"]) for row in csv.DictReader(file)] == list(range(2, last + 5, 2))
+
+
+def test_the_second_process_of_a_run_works_beside_the_first(
+    training_file: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_training(training_file(), ["training.devices=2"])
+    with _begun(config, None):
+        with pytest.raises(MoldiffError, match="run is being written by another run"), _begun(config, None):
+            pytest.fail("both are the first")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with _begun(config, None) as state:
+            assert state is None
 
 
 def test_a_run_that_does_not_begin_leaves_no_folder(training_file: Write, tmp_path: Path) -> None:
