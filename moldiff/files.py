@@ -69,7 +69,7 @@ def kept_safe(files: Iterable[Path]) -> Iterator[None]:
 
 
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Like `refuse_existing`; a folder, one of ``inputs``, and what is `kept_safe` are refused even with ``overwrite``."""
+    """Like `refuse_existing`; a folder, one of ``inputs`` and what is `kept_safe` are refused with ``overwrite`` too."""
     with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
