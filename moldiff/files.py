@@ -1,8 +1,7 @@
 """Writing files so that a final name never holds half a file.
 
-Everything that the package leaves on disk goes through these functions: a temporary file in the same folder, flush,
-fsync, rename, fsync of the folder. An error (a full disk, a read-only folder) removes the temporary file and reaches
-the caller.
+Everything that the package leaves on disk goes through here: a temporary file in the same folder, flush, fsync, rename,
+fsync of the folder. An error (a full disk, a read-only folder) removes the temporary file and reaches the caller.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from moldiff.arguments import check_flag
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 from moldiff.path_names import with_stem, written_out
+from moldiff.reading import open_regular
 
 try:
     import fcntl
@@ -69,7 +69,7 @@ def kept_safe(files: Iterable[Path]) -> Iterator[None]:
 
 
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Like `refuse_existing`; a folder, one of ``inputs`` and what is `kept_safe` are refused with ``overwrite`` too."""
+    """Like `refuse_existing`; a folder, one of ``inputs`` and what is `kept_safe` are refused in any case."""
     with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
@@ -268,8 +268,8 @@ def _json(value: object) -> str:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes."""
-    with open(path, "rb") as handle:
+    """Return the hexadecimal SHA-256 of a regular file's bytes; errors as in `open_regular`."""
+    with open_regular(path) as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
@@ -338,7 +338,7 @@ def _is_held(path: str) -> bool:
     if fcntl is None:
         return True
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
     except OSError:
         return True
     try:

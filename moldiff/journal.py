@@ -20,6 +20,7 @@ from typing import IO, Any, NoReturn
 
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed, hold, sync_folder
+from moldiff.reading import MOST_JSON, open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -60,15 +61,15 @@ def find_journal(out: Path) -> Found | None:
     """
     path = journal_path(out)
     try:
-        with open(path, "rb") as handle:
-            head = handle.readline()
+        with open_regular(path) as handle:
+            head = handle.readline(MOST_JSON)
             if not head.endswith(b"\n"):
                 return None  # killed while it began
             header = _value(head)
             if not isinstance(header, dict) or header.get("format") != FORMAT:
                 raise MoldiffError(f"{path} is in the way: it is no journal of moldiff")
             ends = array("q", [len(head)])
-            while (line := handle.readline()) and _is_whole(line):
+            while (line := handle.readline(MOST_JSON)) and _is_whole(line):
                 ends.append(ends[-1] + len(line))
     except FileNotFoundError:
         return None

@@ -1,16 +1,26 @@
 """Files that anybody may have written: what never ends, what fits nowhere, and JSON that is none."""
 
+import gzip
 import os
+import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import moldiff
+from moldiff.chem.filters.docking import docking_of
 from moldiff.chem.io.records import read_texts
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
+from moldiff.files import clear_leftovers, sha256_of
+from moldiff.journal import find_journal, journal_path
 from moldiff.reading import check_regular, parse_json, read_json, read_whole
+from moldiff.screening.runs.draws import Draws
+from moldiff.screening.runs.run import status_of
+from moldiff.screening.screen import Screening, merge_screens, resume_screen
+from moldiff.training.callbacks import read_log
 
 
 def pipe(path: Path) -> Path:
@@ -104,3 +114,91 @@ def test_halves_of_characters_are_json_where_names_of_files_are_meant(tmp_path: 
     assert read_json(path, halves=True) == ["n\udcff"]
     with pytest.raises(MoldiffError, match="is not valid JSON"):
         read_json(path)
+
+
+def zeros(path: Path) -> Path:
+    """Make a link to a device whose content never ends."""
+    path.symlink_to("/dev/zero")
+    return path
+
+
+@pytest.fixture
+def soon() -> Iterator[None]:
+    """Let a test that waits for a pipe, or reads for ever, fail."""
+
+    def fail(*_: object) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(30)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "hash": sha256_of,
+    "receptor": lambda path: docking_of(path, "0,0,0,9,9,9"),
+    "journal": lambda path: find_journal(path.with_name(path.name.removesuffix(".unfinished"))),
+    "draws": lambda path: list(Draws("m", "", 1, 0).entries(path, 0, 0)),
+    "log of a training": read_log,
+    "table of a run": lambda path: Screening(path.parent, {})._table(path.name),
+}
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("make", [pipe, zeros])
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_no_reader_waits_or_fills_the_memory(
+    tmp_path: Path, read: Callable[[Path], object], make: Callable[[Path], Path]
+) -> None:
+    path = make(journal_path(tmp_path / "a.sdf"))
+    with pytest.raises(MoldiffError, match=r"a\.sdf\.unfinished.* is not a regular file"):
+        read(path)
+
+
+@pytest.mark.usefixtures("soon")
+def test_pipes_in_the_folder_of_a_screening_run(tmp_path: Path) -> None:
+    library, run, other = tmp_path / "in.smi", tmp_path / "run", tmp_path / "other"
+    library.write_text("CCO\nCCN\nCCC\n")
+    for folder in (run, other):
+        moldiff.screen(library, folder, shard="1/2", shard_size=1)
+    moldiff.screen(library, other, shard="2/2", shard_size=1)
+    (shard,) = other.glob("rows/*/000001.parquet")
+    (own,) = run.glob("rows/*/000000.parquet")
+    for path, look in (
+        (run / "lock", lambda: resume_screen(run)),
+        (run / "lock", lambda: merge_screens([run])),
+        (shard, lambda: merge_screens([run, other])),
+        (shard, lambda: merge_screens([other])),
+        (own, lambda: status_of(run)),
+        (run / "plan.json", lambda: resume_screen(run)),
+    ):
+        path.unlink()
+        pipe(path)
+        with pytest.raises(MoldiffError, match=rf"{path.name}.* is not a regular file|has no plan\.json"):
+            look()
+        path.unlink()
+        path.touch()
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_pipe_among_leftovers_is_removed(tmp_path: Path) -> None:
+    path = pipe(tmp_path / ".a.sdf.00000000.part")
+    clear_leftovers(tmp_path / "a.sdf")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x1f\x8b\x08", b"[]\n", b"3\n", b"{}\n", b'{"block": 3}\n', b'{"status": "no such"}\n', b"\x1f\x8b" * 9],
+)
+def test_draws_that_are_none(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "000000.jsonl.gz"
+    path.write_bytes(data if data.startswith(b"\x1f") else gzip.compress(data))
+    entries = Draws("m", "", 1, 0).entries(path, 0, 0)
+    if not data:
+        assert list(entries) == []
+        return
+    with pytest.raises(MoldiffError, match="remove it to draw again"):
+        list(entries)

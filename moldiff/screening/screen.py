@@ -24,7 +24,7 @@ from moldiff.chem.filters.commands import check_commands
 from moldiff.chem.filters.measures import functions_asked, names_only
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
-from moldiff.reading import read_json
+from moldiff.reading import check_regular, read_json
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
@@ -86,6 +86,7 @@ class Screening:
     def _table(self, name: str) -> DataFrame:
         import pandas as pd
 
+        check_regular(self.folder / name)
         return pd.read_parquet(self.folder / name)
 
 

@@ -22,6 +22,7 @@ from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import number_in
 from moldiff.path_names import written_out
+from moldiff.reading import read_whole
 
 if TYPE_CHECKING:
     from vina import Vina
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 AROUND = 8.0  # angstrom between the atoms of a reference ligand and the faces of its box
 LONGEST_EDGE = 60.0  # angstrom; Vina's maps of a larger box take gigabytes, and its search does not cover it
 EXHAUSTIVENESS = 8  # Vina's own default
+_MOST = 1 << 26  # bytes of a receptor; the largest structures known have some millions of atoms, and fit no box
 _NEEDED = ("vina", "meeko", "gemmi")
 _ATOM_LINES = ("ATOM", "HETATM")
 
@@ -97,9 +99,9 @@ def docking_of(receptor: str | Path, box: object, exhaustiveness: int = EXHAUSTI
         raise refusal("exhaustiveness", "in 1 .. 1000", exhaustiveness)
     path = written_out(Path(receptor))
     try:
-        text = path.read_text(encoding="ascii")
-    except OSError as error:
-        raise MoldiffError(f"dock: cannot read {path}: {error.strerror}", argument="dock") from error
+        text = read_whole(path, _MOST).decode("ascii").replace("\r\n", "\n").replace("\r", "\n")
+    except MoldiffError as error:
+        raise MoldiffError(f"dock: {error}", argument="dock") from error
     except UnicodeDecodeError:
         raise MoldiffError(f"dock: {path} is no PDBQT file", argument="dock") from None
     atoms = _atoms(text, path)

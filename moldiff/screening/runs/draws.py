@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import count
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
-from moldiff.chem.io.records import TextRecord, mol_to_sdf_record
+from moldiff.chem.io.capped import MAX_RECORD, TextRecord, capped_lines
+from moldiff.chem.io.encodings import open_text
+from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import readable
-from moldiff.reading import parse_json
+from moldiff.reading import check_regular, parse_json
 from moldiff.screening.entries import Entry
 from moldiff.status import Status
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from moldiff.generation.run import Run
 
 DRAWS = "draws"
+_LONGEST = 2 * MAX_RECORD  # characters of a line: a record as JSON, each of its ends of lines two characters
 
 
 @dataclass(frozen=True)
@@ -104,14 +108,17 @@ class Draws:
         Raises:
             MoldiffError: the file cannot be read.
         """
+        check_regular(path)
         try:
-            with gzip.open(path, "rt", encoding="utf-8") as handle:
-                for place, line in enumerate(handle):
+            with open_text(path) as handle:
+                for place, line in enumerate(capped_lines(path, handle, _LONGEST)):
                     value, name = parse_json(line, str(path)), str(first + place)
+                    if not isinstance(value, dict) or not isinstance(value.get("block", ""), str):
+                        raise ValueError(f"line {place + 1} is no draw")
                     text = TextRecord(first + place, "sdf", name, value.get("block", ""))
                     judged = None if "block" in value else (Status(value["status"]), str(value["reason"]))
                     yield Entry(number + place, self.file, text, judged=judged)
-        except (OSError, EOFError, ValueError, MoldiffError) as error:
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, MoldiffError) as error:
             raise MoldiffError(f"{path} cannot be read ({str(error)[:80]}); remove it to draw again") from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from moldiff.errors import MoldiffError
+from moldiff.reading import check_regular
 
 try:
     import fcntl
@@ -56,9 +57,15 @@ class Lock:
 
 @contextlib.contextmanager
 def run_lock(run: Path, name: str = LOCK) -> Iterator[Lock]:
-    """Give a lock on a run folder, which is made if it is not there."""
+    """Give a lock on a run folder, which is made if it is not there.
+
+    Raises:
+        MoldiffError: the folder cannot be written, or the lock is no regular file.
+    """
     try:
         run.mkdir(parents=True, exist_ok=True)
+        if (run / name).exists():
+            check_regular(run / name)
         handle = open(run / name, "a", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise MoldiffError(f"{run} cannot be written: {error.strerror or error}", argument="out") from error

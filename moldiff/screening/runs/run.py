@@ -27,6 +27,7 @@ from moldiff.arguments import Part, count
 from moldiff.chem.filters.measures import names_only
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
+from moldiff.reading import open_regular
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.draws import DRAWS, draws_path
@@ -187,7 +188,7 @@ def _copy_shards(other: Path, run: Path, plan: Plan, tables: ShardTables) -> Non
         raise MoldiffError(f"{other} is a run of other inputs or options than the first")
     source = ShardTables(other / ROWS / tables.chain.key, tables.chain, tables.sheet)
     for shard in sorted(source.numbers() - tables.numbers()):
-        with open(source.path(shard), "rb") as taken, atomic_writer(tables.path(shard), binary=True) as handle:
+        with open_regular(source.path(shard)) as taken, atomic_writer(tables.path(shard), binary=True) as handle:
             shutil.copyfileobj(taken, handle)
         _copy_draws(other, run, shard)
 
@@ -196,7 +197,7 @@ def _copy_draws(other: Path, run: Path, shard: int) -> None:
     """Copy the draws of a shard, if it has any."""
     path = draws_path(other, shard)
     if path.exists() and not draws_path(run, shard).exists():
-        with open(path, "rb") as taken, atomic_writer(draws_path(run, shard), binary=True) as handle:
+        with open_regular(path) as taken, atomic_writer(draws_path(run, shard), binary=True) as handle:
             shutil.copyfileobj(taken, handle)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from moldiff.chem.io.outputs import ParquetRows
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_json
-from moldiff.reading import read_json
+from moldiff.reading import check_regular, read_json
 from moldiff.screening.filter_run import records_sheet
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.rows import COLUMNS, Row
@@ -122,6 +122,7 @@ def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:
     import pyarrow
     import pyarrow.parquet
 
+    check_regular(path)
     try:
         found: list[dict[str, object]] = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:

@@ -180,7 +180,9 @@ def test_words_that_do_not_go_together(
     run(*files, "--dock", receptor).assert_refused("--dock needs a box")
     run(*files, "--dock-box", BOX).assert_refused("--dock-box needs a receptor")
     run(*files, "--exhaustiveness", "4").assert_refused("--exhaustiveness needs a receptor")
-    run(*files, "--dock", tmp_path / "no.pdbqt", "--dock-box", BOX).assert_refused("cannot read")
+    run(*files, "--dock", tmp_path / "no.pdbqt", "--dock-box", BOX).assert_refused(
+        "no.pdbqt cannot be read: No such file"
+    )
     run(*files, "--where", "vina_kcal_mol<-4").assert_refused("'vina_kcal_mol' needs the argument dock")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     run(*files, "--dock", receptor, "--dock-box", BOX).assert_refused("needs vina and meeko and gemmi: pip install")
