@@ -78,8 +78,9 @@ class Chain:
 
     @classmethod
     def from_record(cls, value: Mapping[str, Any]) -> Chain:
-        """Return the chain of a record."""
-        return cls(tuple(Link(*link) for link in value["links"]), bool(value["every"]), str(value["base"]))
+        """Return the chain of a record; KeyError, TypeError or ValueError if it is none."""
+        links = tuple(Link(str(name), bool(is_text), str(told)) for name, is_text, told in value["links"])
+        return cls(links, bool(value["every"]), str(value["base"]))
 
     def shared(self, other: Chain) -> frozenset[str]:
         """Return the names of the checks that are in both chains, and once in each."""

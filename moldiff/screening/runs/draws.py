@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import count
+from moldiff.arguments import check_flag, check_text, count, seed_number, texts
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.capped import MAX_RECORD, TextRecord, capped_lines
 from moldiff.chem.io.encodings import open_text
@@ -123,8 +123,18 @@ class Draws:
 
 
 def drawn(value: Mapping[str, Any]) -> Draws:
-    """Return the draws that a plan tells of; KeyError or TypeError if it tells something else."""
-    return Draws(**{**value, "targets": tuple(value.get("targets", ()))})
+    """Return the draws that a plan tells of; MoldiffError or KeyError if it tells something else."""
+    check_text(value["model"], "model")
+    check_text(value["sha256"], "sha256")
+    check_flag(familiar := value.get("familiar", False), "familiar")
+    return Draws(
+        model=value["model"],
+        sha256=value["sha256"],
+        records=count(value["records"], "records"),
+        seed=seed_number(value["seed"]),
+        targets=texts(value.get("targets", ()), "targets"),
+        familiar=familiar,
+    )
 
 
 def draws_path(run: Path, shard: int) -> Path:

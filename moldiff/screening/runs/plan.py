@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from moldiff.arguments import check_text, count, refusal, texts, whole_number
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.measures import fields_asked, unknown_field
 from moldiff.chem.io.records import read_texts
@@ -43,6 +44,14 @@ class Input:
     size: int
     records: int
     tags: tuple[str, ...]
+
+    @classmethod
+    def from_record(cls, value: Mapping[str, Any]) -> Input:
+        """Return the input that a plan tells of; MoldiffError or KeyError if it tells something else."""
+        check_text(value["file"], "file")
+        check_text(value["sha256"], "sha256")
+        size, records = whole_number(value["size"], "size"), count(value["records"], "records", least=0)
+        return cls(value["file"], value["sha256"], size, records, texts(value["tags"], "tags"))
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,7 @@ def read_plan(run: Path) -> Plan:
     """Read the plan of a run folder.
 
     Raises:
-        MoldiffError: there is none, or one of another format.
+        MoldiffError: there is none, one of another format, or a damaged one.
     """
     if not (written_out(run) / PLAN).is_file():
         raise MoldiffError(f"{run} is no screening run: it has no {PLAN}")
@@ -224,11 +233,23 @@ def read_plan(run: Path) -> Plan:
     if not isinstance(value, Mapping) or value.get("format") != FORMAT or value.get("version") != FORMAT_VERSION:
         raise MoldiffError(f"{run / PLAN} is not a plan of version {FORMAT_VERSION}, which this moldiff reads")
     try:
+        check_text(value["folder"], "folder")
+        if not isinstance(value["inputs"], list):
+            raise refusal("inputs", "a list", value["inputs"])
         return Plan(
-            folder=str(value["folder"]),
-            inputs=tuple(Input(**{**one, "tags": tuple(one["tags"])}) for one in value["inputs"]),
-            options=validate(ScreenOptions, value["options"], str(run / PLAN)),
-            draws=None if value["draws"] is None else drawn(value["draws"]),
+            folder=value["folder"],
+            inputs=tuple(Input.from_record(_section(one, "an input")) for one in value["inputs"]),
+            options=validate(ScreenOptions, _section(value["options"], "options"), "options"),
+            draws=None if value["draws"] is None else drawn(_section(value["draws"], "draws")),
         )
-    except (KeyError, TypeError) as error:
-        raise MoldiffError(f"{run / PLAN} is damaged ({error})") from error
+    except KeyError as error:
+        raise MoldiffError(f"{run / PLAN} is damaged: {error} is missing") from error
+    except MoldiffError as error:  # not with its argument, which is none of the command
+        raise MoldiffError(f"{run / PLAN} is damaged: {error}") from error
+
+
+def _section(value: object, name: str) -> dict[str, Any]:
+    """Return a value of a plan that has keys of its own."""
+    if not isinstance(value, dict):
+        raise refusal(name, "a section with keys below it", value)
+    return value

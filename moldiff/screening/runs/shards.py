@@ -55,7 +55,10 @@ class ShardTables:
         """Return the tables of other chains there, the one that shares most checks with ``chain`` first."""
         found = []
         for path in sorted(folder.glob(f"*/{CHAIN}")):
-            other = Chain.from_record(read_json(path))
+            try:
+                other = Chain.from_record(read_json(path))
+            except (KeyError, TypeError, ValueError) as error:
+                raise MoldiffError(f"{path} is damaged; remove its folder, which holds earlier results") from error
             if other != chain and chain.shared(other):
                 found.append(cls(path.parent, other, _sheet(other)))
         return sorted(found, key=lambda tables: -len(chain.shared(tables.chain)))

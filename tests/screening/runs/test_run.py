@@ -17,11 +17,12 @@ from rdkit import Chem
 import moldiff
 from moldiff.chem.filters import measures
 from moldiff.chem.filters.criteria import Criteria
+from moldiff.cli.main import main
 from moldiff.errors import MoldiffError
 from moldiff.screening.runs.estimate import estimate
 from moldiff.screening.runs.locking import run_lock
 from moldiff.screening.runs.options import screen_options
-from moldiff.screening.runs.plan import make_plan
+from moldiff.screening.runs.plan import make_plan, write_plan
 from moldiff.screening.runs.run import status_of
 from moldiff.screening.screen import merge_screens, resume_screen, screening_of
 
@@ -350,6 +351,73 @@ def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path
         with pytest.raises(MoldiffError, match=next(iter(words))):
             moldiff.screen(library, tmp_path / "new", **words)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "null", "3", '{"links": 3, "every": false, "base": ""}', '{"links": [[1]]}']
+)
+def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done(moldiff.screen(library, run))
+    (chain,) = run.glob("rows/*/chain.json")
+    chain.write_text(text)
+    with pytest.raises(MoldiffError, match=r"chain\.json is damaged; remove its folder"):
+        moldiff.screen(library, run, where="mw<90")
+
+
+DRAWS = {"model": "qm9", "sha256": "0" * 64, "records": 4, "seed": 0, "targets": [], "familiar": False}
+DAMAGE: list[tuple[str, object, str]] = [
+    ("folder", 3, "folder must be a text"),
+    ("inputs", {}, "inputs must be a list"),
+    ("inputs", None, "inputs must be a list"),
+    ("inputs.0", 3, "an input must be a section"),
+    ("inputs.0", [], "an input must be a section"),
+    ("inputs.0", {}, "'file' is missing"),
+    ("inputs.0.file", 3, "file must be a text, not 3"),
+    ("inputs.0.sha256", None, "sha256 must be a text"),
+    ("inputs.0.size", "x", "size must be a whole number"),
+    ("inputs.0.records", "x", "records must be a whole number, not 'x'"),
+    ("inputs.0.records", -1, "records must be at least 0"),
+    ("inputs.0.records", 10**25, "records must be at most"),
+    ("inputs.0.records", 1.5, "records must be a whole number"),
+    ("inputs.0.tags", 3, "tags must be"),
+    ("inputs.0.tags", [3], "tags must be"),
+    ("draws", 3, "draws must be a section"),
+    ("draws", [], "draws must be a section"),
+    ("draws", {}, "'model' is missing"),
+    ("draws", DRAWS | {"model": 3}, "model must be a text, not 3"),
+    ("draws", DRAWS | {"sha256": 3}, "sha256 must be a text"),
+    ("draws", DRAWS | {"records": "x"}, "records must be a whole number"),
+    ("draws", DRAWS | {"records": 10**25}, "records must be at most"),
+    ("draws", DRAWS | {"seed": None}, "seed must be a whole number"),
+    ("draws", DRAWS | {"targets": 3}, "targets must be"),
+    ("draws", DRAWS | {"familiar": 1}, "familiar must be"),
+    ("options", 3, "options must be a section"),
+    ("options.where", 3, "options: where must be a list"),
+    ("options.top", 0, "top must be at least 1"),
+    ("options.shard_size", 10**25, "shard_size must be at most"),
+    ("options.new", 1, "options: unknown key 'new'"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "told"), DAMAGE, ids=lambda value: str(value)[:20])
+def test_a_plan_of_another_shape_is_one_line(
+    key: str, value: object, told: str, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    write_plan(run, make_plan([library], screen_options({})))
+    plan: dict[str, Any] = json.loads((run / "plan.json").read_text())
+    *way, last = [int(part) if part.isdigit() else part for part in key.split(".")]
+    place: Any = plan
+    for part in way:
+        place = place[part]
+    place[last] = value
+    (run / "plan.json").write_text(json.dumps(plan))
+    for command in ("status", "resume", "report", "merge"):
+        assert main(["screen", command, str(run)]) == 2
+        message = capsys.readouterr().err
+        assert f"plan.json is damaged: {told}" in message
+        assert message.count("\n") == 1
 
 
 def test_the_top_is_diverse_if_it_is_asked_to_be(tmp_path: Path) -> None:
