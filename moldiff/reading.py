@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from moldiff.errors import MoldiffError
 from moldiff.path_names import written_out
@@ -19,7 +20,7 @@ from moldiff.path_names import written_out
 MOST_JSON = 1 << 28  # bytes
 
 
-def open_regular(path: Path) -> IO[bytes]:
+def open_regular(path: Path) -> BufferedReader:
     """Open a regular file; a pipe or a device is refused at once, as reading it may never end.
 
     Raises:
