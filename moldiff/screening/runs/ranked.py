@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -71,9 +72,9 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
         CsvRows(files.open(run / RANKED_CSV, binary=True), sheet),
     )
     for output in with_all:
-        for row in ranked:
-            output.add(row)
-        output.close()
+        with contextlib.closing(output):
+            for row in ranked:
+                output.add(row)
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed, cards = [], list[Card]()

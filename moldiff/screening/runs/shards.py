@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -79,11 +80,12 @@ class ShardTables:
         Raises:
             MoldiffError: it cannot be written; nothing of it is left then.
         """
-        with atomic_writer(self.path(shard), binary=True) as handle:
-            table = ParquetRows(handle, self.sheet)
+        with (
+            atomic_writer(self.path(shard), binary=True) as handle,
+            contextlib.closing(ParquetRows(handle, self.sheet)) as table,
+        ):
             for row in rows:
                 table.add(row)
-            table.close()
 
     @cached_property
     def _found(self) -> tuple[str, ...]:
@@ -96,16 +98,23 @@ class ShardTables:
         Raises:
             MoldiffError: the file is missing or damaged.
         """
-        return [self._row(cells) for cells in _cells(self.path(shard), None)]
+        try:
+            return [self._row(cells) for cells in _cells(self.path(shard), None)]
+        except (KeyError, TypeError, ValueError) as error:
+            raise _other_table(self.path(shard)) from error
 
     def counts(self, shard: int) -> Iterator[tuple[str, str]]:
-        """Yield status and stage of the rows of a shard."""
-        return ((str(cells["status"]), str(cells["stage"])) for cells in _cells(self.path(shard), ["status", "stage"]))
+        """Yield status and stage of the rows of a shard; errors as in `read`."""
+        for cells in _cells(self.path(shard), ["status", "stage"]):
+            if cells.keys() < {"status", "stage"}:
+                raise _other_table(self.path(shard))
+            yield str(cells["status"]), str(cells["stage"])
 
     def _row(self, cells: dict[str, object]) -> Row:
         values: dict[str, Any] = {name: value for name in self._found if (value := cells[name]) is not None}
         stage, number = str(cells["stage"]), cells["record"]
-        assert isinstance(number, int)
+        if not isinstance(number, int):
+            raise TypeError("the number of a record is whole")
         return Row(
             number=number,
             file=str(cells["file"]),
@@ -119,6 +128,10 @@ class ShardTables:
             inchikey=str(cells["inchikey"]),
             values=values,
         )
+
+
+def _other_table(path: Path) -> MoldiffError:
+    return MoldiffError(f"{path} has other columns than this run; remove it to do it again")
 
 
 def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:

@@ -3,9 +3,9 @@ ranked. One shard is in memory at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +51,17 @@ def write_tables(
         counts, lost = RowCounts(options.dedup, first), list[Row]()
         page = ScreenPage(tables.sheet, reference)
         best = Best(options.rank, plan.options.ranked)
-        records = ParquetRows(files.open(run / RECORDS, binary=True), tables.sheet)
-        for shard in range(plan.shards):
-            for row in _checked(plan, shard, tables.read(shard)):
-                row = counts.take(row)
-                page.add(row)
-                records.add(row)
-                if row.status == Status.VALID:
-                    best.add(row)
-                elif row.stage == WORKER and len(lost) < MOST_LOST:
-                    lost.append(row)
-        records.close()
+        # closed whatever happens: PyArrow closes what is forgotten, and complains that its file is gone
+        with contextlib.closing(ParquetRows(files.open(run / RECORDS, binary=True), tables.sheet)) as records:
+            for shard in range(plan.shards):
+                for row in _checked(plan, shard, tables):
+                    row = counts.take(row)
+                    page.add(row)
+                    records.add(row)
+                    if row.status == Status.VALID:
+                        best.add(row)
+                    elif row.stage == WORKER and len(lost) < MOST_LOST:
+                        lost.append(row)
         if counts.requested != plan.records:
             raise MoldiffError(f"{run}: {counts.requested} rows for {plan.records} records; the run is damaged")
         ranked = write_ranked(files, run, plan, tables.sheet, list(best), workers=workers)
@@ -81,11 +81,14 @@ def write_tables(
     return funnel
 
 
-def _checked(plan: Plan, shard: int, rows: Sequence[Row]) -> Iterator[Row]:
-    """Yield the rows of a shard, which are those of its records."""
+def _checked(plan: Plan, shard: int, tables: ShardTables) -> list[Row]:
+    """Return the rows of a shard, which are those of its records."""
+    rows = tables.read(shard)
     if [row.number for row in rows] != list(range(plan.start(shard), plan.start(shard + 1))):
-        raise MoldiffError(f"shard {shard} does not hold the records that the plan says; remove it to do it again")
-    yield from rows
+        raise MoldiffError(
+            f"{tables.path(shard)} does not hold the records that the plan says; remove it to do it again"
+        )
+    return rows
 
 
 def _record(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: float) -> dict[str, Any]:

@@ -365,6 +365,49 @@ def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, tmp_path:
         moldiff.screen(library, run, where="mw<90")
 
 
+def cut(path: Path) -> None:
+    os.truncate(path, 300)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def other_rows(path: Path) -> None:
+    path.write_bytes(path.with_name("000000.parquet").read_bytes())
+
+
+def other_columns(path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.table({"record": [4, 5, 6]}), path)
+
+
+def other_numbers(path: Path) -> None:
+    table = pyarrow.parquet.read_table(path)
+    pyarrow.parquet.write_table(table.set_column(0, "record", pyarrow.array(["a"] * len(table))), path)
+
+
+def no_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize("harm", [cut, empty, other_rows, other_columns, other_numbers, no_folder])
+def test_a_damaged_shard_is_one_line_that_names_its_file(harm: Any, library: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    done(moldiff.screen(library, run, shard_size=4))
+    before = tables(run)
+    (path,) = run.glob("rows/*/000001.parquet")
+    harm(path)
+    command = [sys.executable, "-m", "moldiff", "screen", "resume", run]  # a process that ends forgets its writers
+    message = subprocess.run(command, capture_output=True, text=True).stderr
+    assert message.startswith("error: ") and message.count("\n") == 1
+    assert str(path) in message
+    assert tables(run) == before
+    path.rmdir() if path.is_dir() else path.unlink()
+    resume_screen(run)
+    assert tables(run) == before
+
+
 DRAWS = {"model": "qm9", "sha256": "0" * 64, "records": 4, "seed": 0, "targets": [], "familiar": False}
 DAMAGE: list[tuple[str, object, str]] = [
     ("folder", 3, "folder must be a text"),
