@@ -24,11 +24,11 @@ from moldiff.chem.filters.commands import check_commands
 from moldiff.chem.filters.measures import functions_asked, names_only
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
-from moldiff.reading import check_regular, read_json
+from moldiff.reading import check_regular
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
-from moldiff.screening.runs.funnel import funnel_lines
+from moldiff.screening.runs.funnel import funnel_lines, read_funnel
 from moldiff.screening.runs.options import ScreenOptions, screen_options
 from moldiff.screening.runs.plan import PLAN, Plan, make_plan, read_plan
 from moldiff.screening.runs.ranked import RANKED, TOP
@@ -94,14 +94,14 @@ def screening_of(folder: str | Path) -> Screening:
     """Return the screening run of a folder.
 
     Raises:
-        MoldiffError: there is none, or it is not done.
+        MoldiffError: there is none, it is not done, or its funnel is damaged.
     """
     run = Path(folder)
     with names_only():
         whole = has_tables(run, read_plan(run))
     if not whole:
         raise MoldiffError(f"{run}: the tables are not there yet; go on with the run, or merge its parts")
-    return Screening(run, read_json(run / FUNNEL))
+    return Screening(run, read_funnel(run / FUNNEL))
 
 
 def screen(

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from moldiff.cli.main import main
+from moldiff.errors import MoldiffError
+from moldiff.screening.runs.funnel import funnel_lines, read_funnel
 
 ROOT = Path(__file__).parents[2]
 DRUGS = ROOT / "tests" / "fixtures" / "drugs.sdf"
@@ -70,6 +72,40 @@ def test_what_means_nothing_is_one_line_and_leaves_nothing(
     assert told in message
     assert message.count("\n") == 1
     assert [path.name for path in Path().iterdir()] == ["library.smi"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}", "[]", "null", "3", '"x"', "[1]", '{"format": "moldiff-funnel"}',
+        '{"format": "moldiff-funnel", "version": 1}',
+        '{"format": "moldiff-funnel", "version": 1, "stages": 3, "requested": 1, "counts": {}}', "{", "",
+    ],
+)  # fmt: skip
+def test_a_funnel_of_another_shape_is_one_line(library: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["screen", "library.smi", "-o", "run"]) == 0
+    good = Path("run/funnel.json").read_text()
+    Path("run/funnel.json").write_text(text)
+    capsys.readouterr()
+    assert main(["screen", "report", "run"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: run/funnel.json is ")
+    assert message.count("\n") == 1
+    assert main(["screen", "resume", "run"]) == 0
+    assert Path("run/funnel.json").read_text() == good
+
+
+@pytest.mark.parametrize("key", ["requested", "counts", "stages", "ranked", "top", "without_coordinates", "lost"])
+@pytest.mark.parametrize("value", [None, "x", [1], {"a": 1}, 1])
+def test_a_funnel_with_a_value_of_another_kind_is_one_line_or_told(tmp_path: Path, key: str, value: object) -> None:
+    funnel = {"format": "moldiff-funnel", "version": 1, "requested": 1, "counts": {"valid": 1}, "ranked": 1, "top": 1}
+    stage = {"stage": "mw", "asked": 1, "left_out": 1, "passed": 0}
+    path = tmp_path / "funnel.json"
+    path.write_text(json.dumps({**funnel, "stages": [stage], "without_coordinates": [], "lost": [], key: value}))
+    try:
+        assert funnel_lines(read_funnel(path))
+    except MoldiffError as error:
+        assert str(path) in str(error)
 
 
 def test_the_script_is_the_same_command(library: Path) -> None:

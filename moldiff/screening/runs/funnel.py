@@ -14,8 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from moldiff.errors import MoldiffError
+from moldiff.reading import read_json
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.worker import HAZARDS, STAGES
@@ -102,6 +105,22 @@ def stages_of(chain: Chain, counts: RowCounts, *, dedup: bool) -> tuple[Stage, .
         found.append(Stage(name, left, cost))
         left -= cost
     return tuple(found)
+
+
+def read_funnel(path: Path) -> dict[str, Any]:
+    """Return a funnel.json.
+
+    Raises:
+        MoldiffError: it cannot be read, or is of another shape.
+    """
+    value = read_json(path)
+    try:
+        if value["format"] != FORMAT or value["version"] != FORMAT_VERSION:
+            raise ValueError("another format")
+        funnel_lines(value)  # asks for every key
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise MoldiffError(f"{path} is damaged; go on with the run, which writes it again") from error
+    return dict(value)
 
 
 def funnel_lines(record: Mapping[str, Any]) -> list[str]:
