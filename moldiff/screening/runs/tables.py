@@ -20,13 +20,15 @@ from moldiff.screening.rows import Row, RowCounts
 from moldiff.screening.runs.first_records import first_on_disk
 from moldiff.screening.runs.funnel import MOST_LOST, Funnel, stages_of
 from moldiff.screening.runs.plan import Plan
-from moldiff.screening.runs.ranked import RANKED, write_ranked
+from moldiff.screening.runs.ranked import RANKED, RANKED_CSV, TOP, write_ranked
 from moldiff.screening.runs.report_page import REPORT, Known, ScreenPage
 from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.worker import WORKER
 from moldiff.status import Status
 
 RECORDS, FUNNEL = "records.parquet", "funnel.json"
+TABLES = (RECORDS, RANKED, RANKED_CSV, TOP, FUNNEL, REPORT)
+"""Files that make up the tables of a run, beside its run record."""
 
 
 def write_tables(
@@ -113,7 +115,9 @@ def _record(files: FileSet, run: Path, plan: Plan, funnel: Funnel, seconds: floa
 
 
 def has_tables(run: Path, plan: Plan) -> bool:
-    """Return whether the tables of a run are there, and are those of its plan."""
+    """Return whether the tables of a run are there, all of them, and are those of its plan."""
+    if not all((run / name).is_file() for name in TABLES):
+        return False
     try:
         return bool(read_json(record_path(run / RANKED))["options"] == _options_of(plan))
     except (MoldiffError, KeyError, TypeError):

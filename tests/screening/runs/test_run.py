@@ -365,6 +365,24 @@ def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, tmp_path:
         moldiff.screen(library, run, where="mw<90")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["records.parquet", "ranked.parquet", "ranked.csv", "top.sdf.gz", "funnel.json", "report.html", "ranked.run.json"],
+)
+def test_a_table_that_is_missing_is_not_there(
+    name: str, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    done(moldiff.screen(library, run))
+    assert status_of(run).lines()[-1] == "the tables are there"
+    (run / name).unlink()
+    assert status_of(run).lines()[-1] == "the tables are not there yet"
+    assert main(["screen", "report", str(run)]) == 2
+    assert "the tables are not there yet; go on with the run" in capsys.readouterr().err
+    resume_screen(run)
+    assert status_of(run).has_tables
+
+
 def cut(path: Path) -> None:
     os.truncate(path, 300)
 
