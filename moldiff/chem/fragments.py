@@ -20,7 +20,7 @@ from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.fragment_stereo import AskedStereo, StereoMarks, asked_stereo
 from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
-from moldiff.chem.smarts import places_of, smarts_query
+from moldiff.chem.smarts import places_of, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
@@ -226,7 +226,7 @@ def _checked(atoms: Sequence[int], mol: Chem.Mol, name: str, source: str) -> lis
 def _match(mol: Chem.Mol, smarts: str, source: str) -> list[int]:
     pattern = smarts_query(smarts)
     if pattern is None:
-        raise MoldiffError(f"keep_smarts {smarts}: that is no SMARTS", argument="keep_smarts")
+        raise MoldiffError(f"keep_smarts: {smarts_problem(smarts)}", argument="keep_smarts")
     matches = places_of(mol, pattern)
     if not matches:
         raise MoldiffError(f"keep_smarts {smarts} matches nothing in {source}", argument="keep_smarts")

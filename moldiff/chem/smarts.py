@@ -12,15 +12,28 @@ from rdkit import Chem, rdBase
 
 from moldiff.chem.descriptors.rdkit_descriptors import HYDROGENS_OUT, without_explicit_hydrogens
 
+MAX_SMARTS = 5_000  # characters; RDKit walks a query by recursion, and one of some 10,000 terms overflows the stack
+_SHOWN = 60  # characters of a pattern in messages
 _ORIGIN = "_moldiff_place"  # number of an atom in the whole molecule
 
 
 @cache
 def smarts_query(pattern: str) -> Chem.Mol | None:
-    """Return the query of a SMARTS pattern; None where RDKit cannot read it, or it has no atoms."""
+    """Return the query of a SMARTS pattern; None where `smarts_problem` has a reason why there is none."""
+    if len(pattern) > MAX_SMARTS:
+        return None
     with rdBase.BlockLogs():
         query = Chem.MolFromSmarts(pattern)
     return query if query is not None and query.GetNumAtoms() else None
+
+
+def smarts_problem(pattern: str) -> str:
+    """Return why a text is no SMARTS pattern, or none that is safe to use; "" where it is one."""
+    if len(pattern) > MAX_SMARTS:
+        return (
+            f"the SMARTS pattern '{pattern[:_SHOWN]}...' has more than {MAX_SMARTS} characters; split it into several"
+        )
+    return f"RDKit cannot read the SMARTS pattern '{pattern[:_SHOWN]}'" if smarts_query(pattern) is None else ""
 
 
 def has_match(mol: Chem.Mol, query: Chem.Mol) -> bool | None:

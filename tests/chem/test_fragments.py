@@ -178,7 +178,7 @@ def flat() -> Chem.Mol:
         (embedded("CO"), {"attach_at": [2]}, r"\(H\) has no hydrogen to remove"),
         (embedded("CO"), {"fixed_atoms": [0], "smarts": "C"}, "give one of them"),
         (embedded("CO"), {"fixed_atoms": []}, "no atom is kept"),
-        (embedded("CO"), {"smarts": "C(("}, "that is no SMARTS"),
+        (embedded("CO"), {"smarts": "C(("}, "keep_smarts: RDKit cannot read the SMARTS pattern"),
         (embedded("CO"), {"smarts": "N"}, "matches nothing"),
         (embedded("CC"), {"smarts": "[CH3]"}, r"matches 2 places in f.sdf: choose with fixed_atoms \(0; 1\)"),
         (embedded("c1ccccc1"), {"fixed_atoms": [0, 1, 2]}, "an aromatic bond would be cut"),

@@ -1,5 +1,7 @@
 """Patterns of users: the same match wherever they are asked, hydrogens atoms or not."""
 
+from pathlib import Path
+
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
@@ -8,7 +10,7 @@ from moldiff.chem.descriptors.score_functions import SmartsScore
 from moldiff.chem.filters.checks import Subject
 from moldiff.chem.filters.patterns import pattern_check
 from moldiff.chem.fragments import cut_fragment
-from moldiff.chem.smarts import has_match, places_of, smarts_query
+from moldiff.chem.smarts import MAX_SMARTS, has_match, places_of, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError
 from moldiff.vocabulary import Vocabulary
 
@@ -66,3 +68,35 @@ def test_places_are_numbered_as_in_the_molecule() -> None:
 def test_what_is_no_pattern_has_no_query() -> None:
     assert smarts_query("[O") is None
     assert smarts_query("") is None
+
+
+def one_of(terms: int) -> str:
+    return f"[#6{',#6' * terms}]"
+
+
+@pytest.mark.parametrize(
+    "pattern", [one_of(2_000), one_of(60_000), one_of(150_000), "C" * (MAX_SMARTS + 1), "[$(" * 9_000], ids=len
+)
+def test_a_pattern_that_would_crash_rdkit_is_refused_wherever_it_comes_from(tmp_path: Path, pattern: str) -> None:
+    path = tmp_path / "long.smarts"
+    path.write_text(f"[#6] carbon\n{pattern} long\n")
+    blocks = [Chem.MolToMolBlock(in_space("CCO"))]
+    for read, where in (
+        (lambda: pattern_check(path), r"long\.smarts:2: "),
+        (lambda: pattern_check({"x": pattern}), "smarts 'x': "),
+        (lambda: SmartsScore(pattern), "score: "),
+        (lambda: cut_fragment(blocks, "f.sdf", VOCABULARY, None, pattern, ()), "keep_smarts: "),
+    ):
+        with pytest.raises(MoldiffError, match=rf"{where}the SMARTS pattern '.*' has more than 5000 char") as caught:
+            read()
+        assert len(str(caught.value)) < 300
+
+
+def test_the_longest_patterns_are_matched() -> None:
+    nested = ("C(" * 1_660 + "C" + ")" * 1_660, "[$(" * 900 + "C" + ")]" * 900)
+    for pattern in (one_of(1_660), "[" + "!" * 4_900 + "C]", *nested):
+        assert len(pattern) <= MAX_SMARTS
+        assert smarts_problem(pattern) == ""
+    query = smarts_query(one_of(1_660))
+    assert query is not None
+    assert has_match(Chem.MolFromSmiles("CCO"), query)

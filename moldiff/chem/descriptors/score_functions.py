@@ -26,7 +26,7 @@ from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
-from moldiff.chem.smarts import has_match, smarts_query
+from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.path_names import written_out
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
@@ -153,8 +153,8 @@ class SmartsScore:
     pattern: str
 
     def __post_init__(self) -> None:
-        if smarts_query(self.pattern) is None:
-            raise MoldiffError(f"score smarts:{self.pattern}: RDKit cannot read this SMARTS pattern")
+        if problem := smarts_problem(self.pattern):
+            raise MoldiffError(f"score: {problem}", argument="score")
 
     def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
         found = [has_match(mol, smarts_query(self.pattern)) for mol in molecules]

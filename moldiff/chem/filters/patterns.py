@@ -13,7 +13,7 @@ from moldiff.arguments import check_text, refusal
 from moldiff.chem.filters.checks import CheckResult, Subject
 from moldiff.chem.io.capped import capped_lines
 from moldiff.chem.io.encodings import open_text
-from moldiff.chem.smarts import smarts_query
+from moldiff.chem.smarts import smarts_problem, smarts_query
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 
@@ -61,13 +61,16 @@ def pattern_check(patterns: Patterns) -> PatternCheck:
     lines and those that begin with # are left out.
 
     Raises:
-        MoldiffError: the file cannot be read, is empty, or has a line that is no SMARTS pattern (FILE:LINE).
+        MoldiffError: the file cannot be read, is empty, or has a line that is no SMARTS pattern, or too long a one
+            (FILE:LINE).
     """
     if isinstance(patterns, Mapping):
         for name, smarts in patterns.items():
             check_text(name, "smarts")
-            if not isinstance(smarts, str) or smarts_query(smarts) is None:
-                raise MoldiffError(f"smarts '{name}': RDKit cannot read the pattern {smarts!r:.60}", argument="smarts")
+            if not isinstance(smarts, str):
+                raise refusal("smarts", f"a SMARTS pattern for '{name}'", smarts)
+            if problem := smarts_problem(smarts):
+                raise MoldiffError(f"smarts '{name}': {problem}", argument="smarts")
         return PatternCheck("smarts", tuple(patterns.items()))
     if not isinstance(patterns, str | Path):
         raise refusal("smarts", "a file of patterns or a mapping of names to patterns", patterns)
@@ -83,10 +86,8 @@ def _read(path: Path) -> tuple[tuple[str, str], ...]:
                 smarts, _, name = line.strip().partition(" " if "\t" not in line else "\t")
                 if not smarts or smarts.startswith("#"):
                     continue
-                if smarts_query(smarts) is None:
-                    raise MoldiffError(
-                        f"{path}:{number}: RDKit cannot read the SMARTS pattern '{smarts[:60]}'", argument="smarts"
-                    )
+                if problem := smarts_problem(smarts):
+                    raise MoldiffError(f"{path}:{number}: {problem}", argument="smarts")
                 found.append((name.strip() or smarts, smarts))
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}", argument="smarts") from error

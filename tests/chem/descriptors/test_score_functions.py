@@ -139,7 +139,7 @@ def test_a_property_that_cannot_be_computed_is_no_score(monkeypatch: pytest.Monk
 
 def test_a_pattern_matches_or_does_not() -> None:
     assert SmartsScore("[OX2H]")(MOLECULES) == [1.0, 0.0, 0.0]
-    with pytest.raises(MoldiffError, match=r"smarts:\[O: RDKit cannot read this SMARTS"):
+    with pytest.raises(MoldiffError, match=r"score: RDKit cannot read the SMARTS pattern '\[O'"):
         SmartsScore("[O")
 
 
