@@ -198,8 +198,8 @@ def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] 
     """Return the checks of conditions, one for each number.
 
     Raises:
-        MoldiffError: nothing of a name is known, a number with decimals is wanted exactly, or no whole number is as
-            wanted where there are no others.
+        MoldiffError: nothing of a name is known, a number with decimals is wanted exactly, no value lies where it is
+            wanted, or no whole number does where there are no others.
     """
     brought = tuple(others)
     by_name: dict[str, list[Condition]] = {}
@@ -211,15 +211,14 @@ def condition_checks(conditions: Iterable[Condition], others: Iterable[Measure] 
                 f"{condition.name}={low:g}..{high:g}",
                 argument="where",
             )
-        by_name.setdefault(condition.name, []).append(condition)
-    checks = tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())
-    for condition in conditions:
         limits = PROPERTIES.get(condition.name)
         if limits is not None and not condition.meets(limits.low, limits.high):
             ends = range_text(limits.low, limits.high)
             raise MoldiffError(
                 f"where '{condition}': no molecule can have it, {condition.name} is {ends}", argument="where"
             )
+        by_name.setdefault(condition.name, []).append(condition)
+    checks = tuple(MeasureCheck(measure_named(name, brought), tuple(found)) for name, found in by_name.items())
     for check in checks:
         counts = check.measure.whole and not isinstance(check.measure, TagMeasure)
         if counts and not holds_whole_number((one.low, one.high, one.strict) for one in check.conditions):
