@@ -67,14 +67,8 @@ def coordinate_refusal(pos: np.ndarray) -> str:
     return ""
 
 
-_LINK_NODES = "_molLinkNodes"  # RDKit's name of the property
-_REPEATED = frozenset({"SRU", "MON", "MER", "COP", "CRO", "GRA", "MOD", "ANY", "MIX", "FOR", "COM"})  # CTfile formats
-
-
 def mol_refusal(mol: Chem.Mol) -> str:
     """Return why a molecule, sanitised or not, should not be worked on: its size, its bonds, its coordinates."""
-    if reason := repeat_refusal(mol):
-        return reason
     if _is_plain(mol):
         return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
     if reason := count_refusal(mol.GetNumAtoms(), mol.GetNumBonds()):  # RDKit is slow to list the bonds of giants
@@ -95,16 +89,6 @@ def _is_plain(mol: Chem.Mol) -> bool:
     if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
         return False
     return not mol.HasSubstructMatch(_UNUSUAL)
-
-
-def repeat_refusal(mol: Chem.Mol) -> str:
-    """Return why a molecule is none but a pattern of many, by its substance groups and link nodes; an empty string if
-    it is one. Groups that name a part, or say something of it, change nothing."""
-    if any(group.HasProp("TYPE") and group.GetProp("TYPE") in _REPEATED for group in Chem.GetMolSubstanceGroups(mol)):
-        return "polymer: a part of it is repeated or mixed; write one molecule"
-    if mol.HasProp(_LINK_NODES):
-        return "link nodes: a part of it is repeated; write one molecule"
-    return ""
 
 
 def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:

@@ -13,7 +13,6 @@ from moldiff.chem.convert import decode
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.records import parse, read_records
 from moldiff.chem.io.text_records import TextRecord
-from moldiff.chem.sanitize import mol_refusal
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 
@@ -119,23 +118,3 @@ def test_a_drawn_hydride_on_carbon_is_invalid() -> None:
     assert decode(MolArrays(pos, atoms, np.ones(5, dtype=np.int64), bonds), vocabulary).mol is not None
     found = decode(MolArrays(pos, atoms, np.array([1, 0, 1, 1, 1]), bonds), vocabulary)
     assert (found.mol, found.reason) == (None, "valence: H-1 with 1 bonds")
-
-
-@pytest.mark.parametrize(
-    ("smiles", "word"),
-    [
-        ("CC |Sg:n:0,1::ht|", "polymer"),
-        ("CCO |Sg:co:0,1::ht|", "polymer"),
-        ("CCO |Sg:mix:0,1,2::|", "polymer"),
-        ("CCO |LN:1:1.3|", "link nodes"),
-        ("CCO |SgD:1,0:FIELD:data:::|", ""),
-        ("CCO |Sg:gen:0,1,2:|", ""),
-        ("CCO |$;;x$|", ""),
-    ],
-)
-def test_a_pattern_of_many_molecules_is_none(smiles: str, word: str) -> None:
-    mol = Chem.MolFromSmiles(smiles)
-    assert (mol_refusal(mol).partition(":")[0], bool(mol_refusal(mol))) == (word, bool(word))
-    for block in (Chem.MolToMolBlock(mol), Chem.MolToV3KMolBlock(mol)):
-        raw = Chem.MolFromMolBlock(block, sanitize=False)
-        assert mol_refusal(raw).startswith(word) or "LINKNODE" not in block  # which V2000 has no word for

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 _CONTINUED = re.compile(r"-\r?\nM  V30 ")
 _COUNTS = re.compile(r"^M  V30 +COUNTS +(\d{1,9}) +(\d{1,9})", re.MULTILINE | re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+|nan|inf|infinity)([ed][+-]?\d+)?", re.ASCII | re.IGNORECASE)
-_ATOM = re.compile(r"^M  V30 +\d+ +[A-Za-z][\w']* +(\S+) +(\S+) +(\S+) ", re.MULTILINE | re.ASCII)
-_ENDLESS = re.compile(r"\b(?:CHG|MASS|RAD|VAL)=[+-]?\d{5,}", re.ASCII)
-_BONDS = re.compile(r"^M  V30 +BEGIN +BOND\b(.*?)^M  V30 +END +BOND\b", re.MULTILINE | re.DOTALL)
-_BOND = re.compile(r"^M  V30 +\d", re.MULTILINE | re.ASCII)
-_SHOWN = 40  # characters of what is no number
 
 
 def counts(block: str) -> tuple[int, int] | None:
@@ -24,37 +17,6 @@ def counts(block: str) -> tuple[int, int] | None:
     if "V3000" in line:
         found += _COUNTS.findall(_CONTINUED.sub("", block))
     return max(((int(atoms), int(bonds)) for atoms, bonds in found), key=lambda pair: pair[::-1], default=None)
-
-
-def number_problem(block: str) -> str:
-    """Return as a reason what RDKit would read in part, or not at all, and call the rest a molecule: coordinates that
-    are no numbers, bonds beside those that are counted, charges and masses beyond all sense; "" = nothing."""
-    lines = block.split("\n")
-    line = "".join(lines[3:4])
-    if "V3000" in line:
-        return _number_problem_v3000(_CONTINUED.sub("", block))
-    count = line[:3].strip()
-    for number, atom in enumerate(lines[4 : 4 + int(count)] if count.isascii() and count.isdigit() else (), 1):
-        if reason := _coordinate_problem(number, [atom[:10], atom[10:20], atom[20:30]]):
-            return reason
-    return ""
-
-
-def _number_problem_v3000(block: str) -> str:
-    if wrong := _ENDLESS.search(block):
-        return f"number: {wrong[0][:_SHOWN]} is out of range"
-    for number, found in enumerate(_ATOM.findall(block), 1):
-        if reason := _coordinate_problem(number, found):
-            return reason
-    said, there = _COUNTS.findall(block), sum(len(_BOND.findall(part)) for part in _BONDS.findall(block))
-    if said and there > int(said[0][1]):
-        return f"bonds: {there} stand there, and {said[0][1]} are counted"
-    return ""
-
-
-def _coordinate_problem(number: int, words: Iterable[str]) -> str:
-    wrong = next((word.strip() for word in words if not _NUMBER.fullmatch(word.strip())), None)
-    return "" if wrong is None else f"coordinates: '{wrong[:_SHOWN]}' of atom {number} is no number"
 
 
 def symbols(block: str) -> list[str]:

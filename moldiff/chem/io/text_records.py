@@ -33,7 +33,7 @@ MAX_EMPTY = 100_000  # empty records in a row
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
 _SHORTEST_ATOM = 8  # characters of an atom's line in an .xyz file
-_SMILES_LINE = re.compile(r"([^\s,;]*)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
+_SMILES_LINE = re.compile(r"([^\s,;]+)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
 
 
 def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
@@ -102,8 +102,7 @@ def _read_smi(path: Path) -> Iterator[TextRecord]:
         index = skipped = 0
         for number, line in enumerate(capped_lines(path, handle)):
             found = _SMILES_LINE.fullmatch(line.strip())
-            header = number == 0 and found is not None and found[1].lower() in SMILES_COLUMNS
-            if not found or not found[0] or found[1].startswith("#") or header:
+            if found is None or found[1].startswith("#") or (number == 0 and found[1].lower() in SMILES_COLUMNS):
                 skipped += 1
                 if skipped > MAX_BLANK:
                     told = f"more than {MAX_BLANK} lines without a SMILES in a row"
