@@ -1,4 +1,4 @@
-"""The text of a mol block: its counts, its symbols, its marks of stereo, its header."""
+"""The text of a mol block: its counts, its numbers, its symbols, its marks of stereo, its header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 _CONTINUED = re.compile(r"-\r?\nM  V30 ")
 _COUNTS = re.compile(r"^M  V30 +COUNTS +(\d{1,9}) +(\d{1,9})", re.MULTILINE | re.ASCII)
+_TOO_LONG = re.compile(r"(?<!\S)(?:[A-Z]+=)?[+-]?\d{10,}(?!\S)", re.ASCII)  # RDKit takes such a number for 0
 
 
 def counts(block: str) -> tuple[int, int] | None:
@@ -17,6 +18,44 @@ def counts(block: str) -> tuple[int, int] | None:
     if "V3000" in line:
         found += _COUNTS.findall(_CONTINUED.sub("", block))
     return max(((int(atoms), int(bonds)) for atoms, bonds in found), key=lambda pair: pair[::-1], default=None)
+
+
+def number_problem(block: str) -> str:
+    """Return which number of a mol block RDKit would leave out, take for 0 or read in part without a word, "" if there
+    is none: stated counts that are not those of the lines, numbers out of range."""
+    lines = block.split("\n", 4)
+    return _long_problem(block) if len(lines) > 4 and "V3000" in lines[3] else ""
+
+
+def _long_problem(block: str) -> str:
+    """Return the `number_problem` of a V3000 block. Of bonds that it states none of, RDKit skips the lines."""
+    joined = _CONTINUED.sub("", block)
+    atoms, bonds = _tables(joined)
+    said = _COUNTS.search(joined)
+    for number, table, name in zip(said.groups() if said else (), (atoms, bonds), ("atoms", "bonds"), strict=False):
+        if int(number) != len(table):
+            return f"mol block: states {int(number)} {name} and lists {len(table)}"
+    if far := next(filter(None, map(_TOO_LONG.search, (*atoms, *bonds))), None):
+        return f"number: '{far[0]}' is out of range"
+    return ""
+
+
+def _tables(block: str) -> tuple[list[str], list[str]]:
+    """Return the lines of the atoms and of the bonds of a V3000 block whose lines are not continued, without what
+    each begins with."""
+    tables: dict[str, list[str]] = {"ATOM": [], "BOND": []}
+    name = ""
+    for line in block.split("\n"):
+        words = line[7:].upper().split()
+        if not line.startswith("M  V30 ") or not words:
+            continue
+        if words[0] == "END" and words[1:] == ["CTAB"]:
+            break  # templates and R groups, with tables of their own, follow
+        if words[0] in ("BEGIN", "END"):
+            name = words[1] if words[0] == "BEGIN" and len(words) > 1 else ""
+        elif name in tables:
+            tables[name].append(line[7:])
+    return tables["ATOM"], tables["BOND"]
 
 
 def symbols(block: str) -> list[str]:

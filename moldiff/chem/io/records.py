@@ -20,7 +20,7 @@ from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN
 from moldiff.chem.io.embed import embed
-from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, symbols
+from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, number_problem, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
 from moldiff.chem.io.perceive import parse_xyz, perceive
 from moldiff.chem.io.sdf_writer import mol_to_sdf_record, write_sdf
@@ -147,7 +147,7 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
     try:
         with rdBase.BlockLogs():
             if text.kind == "sdf":
-                if refusal := count_refusal(*(counts(text.text) or (1, 0))):
+                if refusal := count_refusal(*(counts(text.text) or (1, 0))) or number_problem(text.text):
                     return None, refusal
                 raw, refusal = Chem.MolFromMolBlock(text.text, sanitize=False, removeHs=False), ""
             else:
