@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+
+from moldiff.foreign_text import number_in
 
 _CONTINUED = re.compile(r"-\r?\nM  V30 ")
 _COUNTS = re.compile(r"^M  V30 +COUNTS +(\d{1,9}) +(\d{1,9})", re.MULTILINE | re.ASCII)
 _TOO_LONG = re.compile(r"(?<!\S)(?:[A-Z]+=)?[+-]?\d{10,}(?!\S)", re.ASCII)  # RDKit takes such a number for 0
+_COLUMN = r"(?: {4}\d| {3}[\d-]\d| {2}[\d-]\d\d| [\d-]\d{3}|[\d-]\d{4})\.\d{4}"  # 10 characters: a number to its end
+_PLACE = re.compile(_COLUMN * 3, re.ASCII)  # of an atom as nearly every program writes it
+_SHORTEST_ATOM = 32  # characters of an atom's line, of which 30 are its coordinates
+# number, symbol or list of symbols, coordinates
+_LONG_ATOM = re.compile(r"\S+\s+(?:\"[^\"]*\"|(?:NOT *)?\[[^\]]*\]|\S+)\s+(\S+)\s+(\S+)\s+(\S+)", re.IGNORECASE)
 
 
 def counts(block: str) -> tuple[int, int] | None:
@@ -22,9 +30,25 @@ def counts(block: str) -> tuple[int, int] | None:
 
 def number_problem(block: str) -> str:
     """Return which number of a mol block RDKit would leave out, take for 0 or read in part without a word, "" if there
-    is none: stated counts that are not those of the lines, numbers out of range."""
-    lines = block.split("\n", 4)
-    return _long_problem(block) if len(lines) > 4 and "V3000" in lines[3] else ""
+    is none: stated counts that are not those of the lines, numbers out of range, coordinates that are none."""
+    lines = block.split("\n")
+    if len(lines) > 4 and "V3000" in lines[3]:
+        return _long_problem(block)
+    count = lines[3][:3].strip() if len(lines) > 4 else ""
+    odd = (line for line in lines[4 : 4 + int(count if count.isdecimal() else 0)] if _PLACE.match(line) is None)
+    return _place_problem((line[:10], line[10:20], line[20:30]) for line in odd if len(line) >= _SHORTEST_ATOM)
+
+
+def _place_problem(places: Iterable[tuple[str, ...]]) -> str:
+    """Return which coordinate is no number. Blank columns are none either: a format of fixed columns may mean 0 by
+    them, but no program writes a coordinate of 0 so, and what was left out is not known."""
+    for text in (text for place in places for text in place):
+        try:
+            number_in(text)
+        except ValueError:
+            told = f"'{text.strip()}' is no number" if text.strip() else "one is blank"
+            return f"coordinates: {told}"
+    return ""
 
 
 def _long_problem(block: str) -> str:
@@ -37,7 +61,7 @@ def _long_problem(block: str) -> str:
             return f"mol block: states {int(number)} {name} and lists {len(table)}"
     if far := next(filter(None, map(_TOO_LONG.search, (*atoms, *bonds))), None):
         return f"number: '{far[0]}' is out of range"
-    return ""
+    return _place_problem(found.groups() for found in map(_LONG_ATOM.match, atoms) if found)
 
 
 def _tables(block: str) -> tuple[list[str], list[str]]:

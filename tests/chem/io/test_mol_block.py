@@ -75,3 +75,55 @@ def test_a_number_out_of_range_is_not_0(said: str) -> None:
 def test_numbers_in_range_and_long_coordinates_are_read() -> None:
     block = v3000(atoms=("O 0.12345678901234 0 0.12 0 MASS=18", *ATOMS[1:]))
     assert Chem.MolToSmiles(Chem.RemoveHs(parse(TextRecord(0, "sdf", "", block)).mol)) == "[18OH2]"
+
+
+def v2000(column: str, which: int = 0) -> str:
+    """Water whose hydrogen has this text of 10 characters as one of its coordinates."""
+    columns = ["    0.0000", "    0.7600", "   -0.4800"]
+    columns[which] = column
+    atoms = ["    0.0000    0.0000    0.1200 O  ", "".join(columns) + " H  ", "    0.0000   -0.7600   -0.4800 H  "]
+    counts = "  3  2  0  0  0  0  0  0  0  0999 V2000"
+    return "\n".join(
+        ["water", "", "", counts, *(f"{atom} 0  0" for atom in atoms), "  1  2  1  0", "  1  3  1  0", "M  END\n"]
+    )
+
+
+NO_NUMBERS = ("0,75", "0.75nm", "0.7_5", "0x10", "x", "--1", "1d2", "0.7 5", "1.2.3")
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+@pytest.mark.parametrize("which", range(3))
+def test_coordinates_are_numbers_from_beginning_to_end(text: str, which: int) -> None:
+    """RDKit reads as far as it can, and takes the rest for 0."""
+    assert reason_of(v2000(f"{text:>10}", which)) == f"coordinates: '{text}' is no number"
+    assert reason_of(v2000(f"{text:<10}", which)) == f"coordinates: '{text}' is no number"
+    if " " not in text:
+        place = ["0", "0.76", "-0.48"]
+        place[which] = text
+        block = v3000(atoms=(ATOMS[0], f"H {' '.join(place)} 0", ATOMS[2]))
+        assert reason_of(block) == f"coordinates: '{text}' is no number"
+
+
+@pytest.mark.parametrize("column", ["   -0,3600", "    0,7600", "-1000,0000", "     1-.00", "   - 0.360"])
+def test_a_comma_in_the_columns_of_a_point_is_none(column: str) -> None:
+    assert reason_of(v2000(column)) == f"coordinates: '{column.strip()}' is no number"
+
+
+@pytest.mark.parametrize("which", range(3))
+def test_blank_columns_are_no_zero(which: int) -> None:
+    assert reason_of(v2000(" " * 10, which)) == "coordinates: one is blank"
+
+
+@pytest.mark.parametrize("column", ["0.0       ", "        .1", "      +0.1", "       0.1", "   -0.0500", "         0"])
+def test_numbers_of_any_form_are_read(column: str) -> None:
+    assert reason_of(v2000(column)) == reason_of(v3000(atoms=(ATOMS[0], f"H {column} 0.76 -0.48 0", ATOMS[2]))) == ""
+    placed = parse(TextRecord(0, "sdf", "", v2000(column))).mol.GetConformer().GetAtomPosition(1)
+    assert placed.x == float(column)
+
+
+def test_what_is_not_finite_stays_so_called_and_lists_of_symbols_have_blanks() -> None:
+    for text in ("nan", "inf", "-Infinity"):
+        assert reason_of(v2000(f"{text:>10}")) == "non-finite coordinates: 1 atoms"
+    for symbol in ("[N, S]", "NOT [N, S]", '"NOT [N,S]"', "R#"):
+        assert number_problem(v3000(atoms=(f"{symbol} 0 0 0.1 0", *ATOMS[1:]))) == ""
+        assert "'0,1'" in number_problem(v3000(atoms=(f"{symbol} 0 0,1 0.1 0", *ATOMS[1:])))

@@ -101,7 +101,7 @@ def test_bad_records_are_rows_with_a_reason(tmp_path: Path) -> None:
     lines = good.text.split("\n")
     # RDKit refuses NaN in V2000 and accepts it in V3000
     v3000 = Chem.MolToMolBlock(Chem.MolFromMolBlock(good.text, removeHs=False), forceV3000=True)
-    v3000 = v3000.replace("M  V30 1 N 4.2174", "M  V30 1 N nan")
+    v3000 = v3000.replace("M  V30 1 N 4.217400", "M  V30 1 N nan")
     nan = "\n".join([*lines[:4], "       nan       0.0       0.0" + lines[4][30:], *lines[5:]])
     records = [
         ("garbage\n\n\nnot a counts line\nM  END\n", "mol block"),
