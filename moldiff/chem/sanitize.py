@@ -18,6 +18,9 @@ _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of
 _UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+]")  # crowded, or a charge to be looked at
 _BONDED_ION = Chem.MolFromSmarts("[#1;!+0]~[#1,#6,#7,#8,#9,#15,#16,#17,#35,#53]")  # metals and boron share hydrides
 _WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
+_POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})  # types of substance groups
+_MIXTURES = frozenset({"COM", "MIX", "FOR"})  # others (DAT, SUP, MUL, GEN) leave a molecule what its atoms say
+_LINK_NODES = "_molLinkNodes"  # where RDKit keeps them
 _MOST_CHARGE = 15  # of an atom, either way
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|:|\n)")
@@ -148,6 +151,21 @@ def mixture_refusal(mol: Chem.Mol, what: str) -> str:
     """
     if any(group.GetGroupType() != Chem.StereoGroupType.STEREO_ABSOLUTE for group in mol.GetStereoGroups()):
         return f"stereo: {what} means a mixture; write one of its stereoisomers"
+    return ""
+
+
+def polymer_refusal(mol: Chem.Mol) -> str:
+    """Return why a molecule, sanitised or not, is none but a polymer, a mixture or chains of several lengths, by its
+    substance groups and link nodes; an empty string if it is one. Its atoms are those of one unit, which RDKit takes
+    for all."""
+    if mol.HasProp(_LINK_NODES):
+        return "link node: chains of several lengths, not one molecule"
+    for group in Chem.GetMolSubstanceGroups(mol):
+        kind = group.GetProp("TYPE")
+        if kind in _POLYMERS:
+            return f"polymer: a group of type {kind}, not one molecule"
+        if kind in _MIXTURES:
+            return f"mixture: a group of type {kind}, not one molecule"
     return ""
 
 

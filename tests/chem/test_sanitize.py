@@ -10,9 +10,10 @@ from rdkit.Chem import AllChem
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import decode
-from moldiff.chem.io.inputs import records_of
-from moldiff.chem.io.records import parse, read_records
+from moldiff.chem.io.inputs import file_of, records_of
+from moldiff.chem.io.records import parse, read_block, read_records
 from moldiff.chem.io.text_records import TextRecord
+from moldiff.errors import MoldiffError
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 
@@ -118,3 +119,74 @@ def test_a_drawn_hydride_on_carbon_is_invalid() -> None:
     assert decode(MolArrays(pos, atoms, np.ones(5, dtype=np.int64), bonds), vocabulary).mol is not None
     found = decode(MolArrays(pos, atoms, np.array([1, 0, 1, 1, 1]), bonds), vocabulary)
     assert (found.mol, found.reason) == (None, "valence: H-1 with 1 bonds")
+
+
+def drawn(mol: Chem.Mol, v3000: bool, *, flat: bool = True) -> str:
+    mol = Chem.Mol(mol) if flat else Chem.AddHs(mol)
+    if flat:
+        AllChem.Compute2DCoords(mol)
+    else:
+        assert AllChem.EmbedMolecule(mol, randomSeed=1) == 0
+    return str(Chem.MolToMolBlock(mol, forceV3000=v3000))
+
+
+@pytest.mark.parametrize("flat", [True, False])
+@pytest.mark.parametrize("v3000", [True, False])
+@pytest.mark.parametrize(
+    ("extension", "reason"),
+    [
+        ("Sg:n:0,1::ht", "polymer: a group of type SRU, not one molecule"),
+        ("Sg:any:0,1::ht", "polymer: a group of type ANY, not one molecule"),
+        ("Sg:mon:0,1::", "polymer: a group of type MON, not one molecule"),
+        ("Sg:co:0,1::", "polymer: a group of type COP, not one molecule"),
+        ("Sg:alt:0,1::", "polymer: a group of type COP, not one molecule"),
+        ("Sg:mer:0,1::", "polymer: a group of type MER, not one molecule"),
+        ("Sg:xl:0,1::", "polymer: a group of type CRO, not one molecule"),
+        ("Sg:mod:0,1::", "polymer: a group of type MOD, not one molecule"),
+        ("Sg:grf:0,1::", "polymer: a group of type GRA, not one molecule"),
+        ("Sg:mix:0,1::", "mixture: a group of type MIX, not one molecule"),
+        ("Sg:f:0,1::", "mixture: a group of type FOR, not one molecule"),
+        ("Sg:c:0,1::", "mixture: a group of type COM, not one molecule"),
+        ("LN:1:1.3", "link node: chains of several lengths, not one molecule"),
+    ],
+)
+def test_polymers_and_mixtures_are_refused_by_name(extension: str, reason: str, v3000: bool, flat: bool) -> None:
+    smiles = f"CCO |{extension}|"
+    mol = Chem.MolFromSmiles(smiles)
+    block = drawn(mol, v3000, flat=flat)
+    if extension.startswith("LN") and not v3000:  # which RDKit reads and does not write
+        block = block.replace("M  END", "M  LIN  1   2   3   1   3\nM  END")
+    (given,) = records_of([mol])
+    for record in (parse(TextRecord(0, "smiles", "", smiles)), parse(TextRecord(0, "sdf", "", block)), given):
+        assert (record.mol, record.reason) == (None, reason)
+    assert read_block(TextRecord(0, "sdf", "", block)) == (None, reason), "what evaluate judges"
+
+
+@pytest.mark.parametrize("kind", ["DAT", "SUP", "MUL", "GEN"])
+@pytest.mark.parametrize("v3000", [True, False])
+def test_groups_that_change_no_molecule_are_read(kind: str, v3000: bool) -> None:
+    mol = Chem.MolFromSmiles("CCO")
+    group = Chem.CreateMolSubstanceGroup(mol, kind)
+    group.AddAtomWithIdx(1)
+    block = drawn(mol, v3000)
+    assert kind in block
+    for record in (parse(TextRecord(0, "sdf", "", block)), *records_of([mol])):
+        assert Chem.MolToSmiles(record.mol) == "CCO"
+    data = parse(TextRecord(0, "smiles", "", "CCO |SgD:0:a:b::::|"))
+    assert Chem.MolToSmiles(data.mol) == "CCO"
+
+
+@pytest.mark.parametrize(
+    ("smiles", "reason"),
+    [
+        ("*CO |Sg:n:1,2::ht|", "polymer: a group of type SRU"),
+        ("*CO |Sg:mix:1,2::|", "mixture: a group of type MIX"),
+        ("*CCO |LN:2:1.3|", "link node: chains of several lengths"),
+        ("*C[C@H](F)O |o1:2|", r"stereo: .* means a mixture"),
+        ("C1CC", "neither a SMILES that RDKit can read nor a molecule file"),
+    ],
+)
+def test_a_single_smiles_that_is_none_is_refused_by_name(smiles: str, reason: str) -> None:
+    with pytest.raises(MoldiffError, match=reason):
+        file_of(smiles, "fragment")
+    assert file_of("*CO |a:1|", "fragment") is None

@@ -20,7 +20,7 @@ from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
-from moldiff.chem.sanitize import bond_refusal, mixture_refusal
+from moldiff.chem.sanitize import bond_refusal, mixture_refusal, polymer_refusal
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Molecules = Union[str, Path, Sequence[Path], "Mol", Iterable[Union["Mol", str, None]]]
 """A molecule file or a list of such paths, an RDKit molecule, a SMILES, or molecules and SMILES one after the other."""
 _EXPECTED = "a molecule file, an RDKit molecule, a SMILES, or a list, column or supplier of molecules or SMILES"
+_REFUSED = ("polymer", "mixture", "link node", "stereo")  # as what reasons begin with
 _MISSING = "missing: there is no molecule"
 
 
@@ -46,7 +47,8 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
         return None
     if molecules.lower().endswith(SUFFIXES):
         return Path(molecules)
-    is_smiles = bool(molecules.strip()) and parse(TextRecord(0, "smiles", "", molecules)).mol is not None
+    reason = parse(TextRecord(0, "smiles", "", molecules)).reason if molecules.strip() else _MISSING
+    is_smiles = not reason
     there = bool(molecules.strip()) and _exists(molecules)
     if is_smiles and there:
         raise MoldiffError(
@@ -55,6 +57,8 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
         )
     if there:
         return Path(molecules)
+    if reason.startswith(_REFUSED):  # a SMILES that RDKit can read
+        raise MoldiffError(f"{argument} '{molecules[:60]}': {reason}", argument=argument)
     if not is_smiles:
         known = ", ".join(SUFFIXES)
         raise MoldiffError(
@@ -200,7 +204,7 @@ def _record(argument: str, index: int, item: object) -> Record:
         mol: Chem.Mol = item
         # a text stays as it is: "007" is no number
         tags = {name: str(value) for name, value in mol.GetPropsAsDict(autoConvertStrings=False).items()}
-        reason = bond_refusal(mol)
+        reason = bond_refusal(mol) or polymer_refusal(mol)
         if not reason and not has_conformer(mol):
             reason = mixture_refusal(mol, "the molecule (with stereo groups)")
         name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""

@@ -32,6 +32,7 @@ from moldiff.chem.sanitize import (
     hydrogen_refusal,
     mixture_refusal,
     mol_refusal,
+    polymer_refusal,
     sanitize_reason,
     short_message,
     smiles_words,
@@ -158,7 +159,8 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                 refusal = f"smiles: RDKit cannot read it: {words and words + ': '}'{text.text[:SHOWN]}'"
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
-            reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ()) or mol_refusal(raw)
+            reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ())
+            reason = reason or mol_refusal(raw) or polymer_refusal(raw)
     except Exception as error:  # noqa: BLE001 - the same
         return None, sanitize_reason(error, None)
     return (None, reason) if reason else (raw, "")
