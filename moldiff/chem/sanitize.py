@@ -15,13 +15,17 @@ MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
-_UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+]")  # crowded, or a charge to be looked at
+_UNUSUAL = Chem.MolFromSmarts(
+    f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+,!0*]"
+)  # crowded, or a charge or isotope to see
 _BONDED_ION = Chem.MolFromSmarts("[#1;!+0]~[#1,#6,#7,#8,#9,#15,#16,#17,#35,#53]")  # metals and boron share hydrides
 _WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
 _POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})  # types of substance groups
 _MIXTURES = frozenset({"COM", "MIX", "FOR"})  # others (DAT, SUP, MUL, GEN) leave a molecule what its atoms say
 _LINK_NODES = "_molLinkNodes"  # where RDKit keeps them
 _MOST_CHARGE = 15  # of an atom, either way
+_MOST_ISOTOPE = 999  # three digits; RDKit leaves out the others without a word
+_ISOTOPE = Chem.MolFromSmarts("[!0*]")
 _NOT_FINITE = re.compile(r"(?<![a-z])(nan|inf|infinity)(?![a-z])", re.IGNORECASE)
 _SAID = re.compile(r"SMILES Parse Error: (.{1,60}?)(?: while parsing| for input|:|\n)")
 _PLACE = re.compile(r"around position (\d+)")
@@ -83,11 +87,13 @@ def mol_refusal(mol: Chem.Mol) -> str:
         charge = atom.GetFormalCharge()
         if charge and (reason := charge_refusal(charge, atom.GetAtomicNum(), atom.GetSymbol())):
             return reason
+    if reason := isotope_refusal(mol):
+        return reason
     return coordinate_refusal(mol.GetConformer().GetPositions()) if mol.GetNumConformers() else ""
 
 
 def _is_plain(mol: Chem.Mol) -> bool:
-    """Return whether a quick look shows that a molecule's size, bonds and charges are no reason to refuse it."""
+    """Return whether a quick look shows that a molecule's size, bonds, charges, isotopes are no reason to refuse it."""
     atoms, bonds = mol.GetNumAtoms(), mol.GetNumBonds()
     if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
         return False
@@ -100,6 +106,15 @@ def charge_refusal(charge: int, atomic_number: int, symbol: str) -> str:
         return f"charge: {symbol}{charge:+d} has lost more electrons than it has"
     if abs(charge) > _MOST_CHARGE:
         return f"charge: {symbol}{charge:+d} is beyond the {_MOST_CHARGE} that a mol file holds"
+    return ""
+
+
+def isotope_refusal(mol: Chem.Mol) -> str:
+    """Return why a molecule, sanitised or not, cannot be written with its isotopes, or an empty string."""
+    marked = mol.GetAtoms() if mol.HasSubstructMatch(_ISOTOPE) else ()
+    for atom in marked:
+        if atom.GetIsotope() > _MOST_ISOTOPE:
+            return f"isotope: {atom.GetIsotope()}{atom.GetSymbol()} is beyond the {_MOST_ISOTOPE} that a mol file holds"
     return ""
 
 

@@ -190,3 +190,21 @@ def test_a_single_smiles_that_is_none_is_refused_by_name(smiles: str, reason: st
     with pytest.raises(MoldiffError, match=reason):
         file_of(smiles, "fragment")
     assert file_of("*CO |a:1|", "fragment") is None
+
+
+@pytest.mark.parametrize("number", [1000, 1234, 9999])
+@pytest.mark.parametrize("smiles", ["[{}CH4]", "CC[{}OH]", "[{}C@H](F)(Cl)Br", "[{}Fe]", "[13CH3][{}CH3]", "[{}2H]C"])
+def test_an_isotope_that_no_file_holds_is_refused(smiles: str, number: int, tmp_path: Path) -> None:
+    """An SDF has three digits for it: RDKit writes 100 for 1000."""
+    text = smiles.format(number)
+    given = Chem.MolFromSmiles(text)
+    largest = max(atom.GetIsotope() for atom in given.GetAtoms())
+    reason = rf"isotope: {largest}[A-Z][a-z]? is beyond the 999 that a mol file holds"
+    (tmp_path / "a.smi").write_text(f"{text} a\n[999CH4] b\n[13CH4] c\n", encoding="utf-8")
+    first, *others = read_records(tmp_path / "a.smi")
+    assert first.mol is None and re.fullmatch(reason, first.reason)
+    assert [record.name for record in others if record.mol is not None] == ["b", "c"]
+    block = parse(TextRecord(0, "sdf", "", drawn(given, True)))  # V3000 says the number in full
+    (own,) = records_of([given])
+    assert block.reason == own.reason == first.reason
+    assert block.mol is own.mol is None

@@ -20,7 +20,7 @@ from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
-from moldiff.chem.sanitize import bond_refusal, mixture_refusal, polymer_refusal
+from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def _record(argument: str, index: int, item: object) -> Record:
         mol: Chem.Mol = item
         # a text stays as it is: "007" is no number
         tags = {name: str(value) for name, value in mol.GetPropsAsDict(autoConvertStrings=False).items()}
-        reason = bond_refusal(mol) or polymer_refusal(mol)
+        reason = bond_refusal(mol) or polymer_refusal(mol) or isotope_refusal(mol)
         if not reason and not has_conformer(mol):
             reason = mixture_refusal(mol, "the molecule (with stereo groups)")
         name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
