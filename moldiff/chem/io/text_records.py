@@ -9,11 +9,9 @@ from __future__ import annotations
 import csv
 import functools
 import gzip
-import itertools
 import re
 import tarfile
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,8 +19,9 @@ from moldiff.chem.io.archive import read_members
 from moldiff.chem.io.capped import MAX_BLANK, MAX_RECORD, MAX_SMILES, TextRecord, capped_lines, smiles_record
 from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.chem.io.parquet import read_parquet
-from moldiff.chem.io.sdf_text import LOOK_AHEAD, read_sdf
+from moldiff.chem.io.sdf_text import read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv
+from moldiff.chem.io.xyz_text import TOO_LARGE, frames
 from moldiff.errors import MoldiffError
 from moldiff.reading import check_regular
 from moldiff.run_record import is_output
@@ -32,7 +31,6 @@ __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "T
 MAX_EMPTY = 100_000  # empty records in a row
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
-_SHORTEST_ATOM = 8  # characters of an atom's line in an .xyz file
 _SMILES_LINE = re.compile(r"([^\s,;]+)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
 
 
@@ -116,50 +114,31 @@ def _read_smi(path: Path) -> Iterator[TextRecord]:
 def _read_xyz(path: Path) -> Iterator[TextRecord]:
     """Read frames that follow each other. The first has the file's name, later ones their number behind it."""
     with open_text(path) as handle:
-        for index, text in enumerate(_xyz_frames(capped_lines(path, handle))):
-            yield _xyz_record(index, f"{path.stem}_{index}" if index else path.stem, text)
+        for index, (text, reason) in enumerate(frames(capped_lines(path, handle))):
+            yield _xyz_record(index, f"{path.stem}_{index}" if index else path.stem, text, reason)
 
 
-def _xyz_frames(lines: Iterator[str]) -> Iterator[str]:
-    """Yield the text of each frame, "" for one that is too long to keep. What does not begin with an atom count is the
-    last: nobody knows where another would begin."""
-    for line in lines:
-        if not line.strip():
-            continue
-        if not re.fullmatch(r"\s*\d{1,9}\s*", line, flags=re.ASCII):
-            yield line + "".join(itertools.islice(lines, LOOK_AHEAD))
-            return
-        count = int(line)
-        if count > MAX_RECORD // _SHORTEST_ATOM:
-            deque(itertools.islice(lines, count + 1), maxlen=0)
-            yield ""
-            continue
-        kept, size = [], 0
-        for part in itertools.islice(lines, count + 1):
-            size += len(part)
-            if size <= MAX_RECORD:
-                kept.append(part)
-        if kept and kept[0].startswith("gdb"):  # QM9: frequencies, SMILES and InChI follow
-            kept += itertools.islice(lines, 3)
-        text = line + "".join(kept)
-        yield text if max(size, len(text)) <= MAX_RECORD else ""
-
-
-def _xyz_record(index: int, stem: str, text: str) -> TextRecord:
+def _xyz_record(index: int, stem: str, text: str, reason: str = "") -> TextRecord:
     """Return a record of an .xyz text; a QM9 file's comment line gives its name and 15 properties (source units)."""
-    if not text:
-        return TextRecord(index, "xyz", stem, "", reason=f"too large: more than {MAX_RECORD} characters, or empty")
     lines = text.splitlines()
     fields = lines[1].split() if len(lines) > 1 else []
     if len(fields) == len(QM9_TAGS) + 2 and fields[0] == "gdb":
         return TextRecord(index, "xyz", f"gdb_{fields[1]}", text, dict(zip(QM9_TAGS, fields[2:], strict=True)))
-    return TextRecord(index, "xyz", stem, text)
+    return TextRecord(index, "xyz", stem, text, reason=reason)
 
 
 def _read_archive(path: Path) -> Iterator[TextRecord]:
     """Read the original QM9 archive (one extended .xyz per molecule) as a stream; nothing is unpacked to disk."""
-    for index, (stem, text) in enumerate(read_members(path, ".xyz")):
-        yield _xyz_record(index, stem, text)
+    with tarfile.open(path, "r|bz2") as archive:
+        index = 0
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # else it remembers all of them
+            if not member.isfile() or not member.name.lower().endswith(".xyz"):
+                continue
+            handle = archive.extractfile(member) if member.size <= MAX_RECORD else None
+            text = handle.read().decode("utf-8", errors="replace") if handle else ""
+            yield _xyz_record(index, Path(member.name).stem, text, "" if text else TOO_LARGE)
+            index += 1
 
 
 _TEXT_READERS: dict[str, Callable[[Path], Iterator[TextRecord]]] = {

@@ -201,9 +201,10 @@ def test_every_frame_of_an_xyz_is_a_record(tmp_path: Path) -> None:
     path.write_text(f"{water}\n{METHANE} \n0\n\n{water}2\n\nH 0 0 0\n{water}")
     records = list(read_records(path))
     assert [record.name for record in records] == ["many", "gdb_1", "many_2", "many_3", "many_4", "many_5"]
+    assert records[4].reason == "xyz: not an atom count followed by that many atoms"
     sizes = [record.mol.GetNumAtoms() if record.mol is not None else record.reason[:4] for record in records]
-    # the cut frame takes the beginning of the next one with it, and nobody knows where another would begin
-    assert sizes == [3, 5, "xyz:", 3, "xyz:", "xyz:"]
+    # the cut frame ends where the next one begins
+    assert sizes == [3, 5, "xyz:", 3, "xyz:", 3]
     path.write_text(f"{water}{10**6}\n\n" + "H 0 0 0\n" * 10**6 + water)
     assert [record.reason[:9] for record in read_records(path)] == ["", "too large", ""]
 

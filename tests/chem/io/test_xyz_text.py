@@ -1,0 +1,61 @@
+"""Frames of an .xyz that state too many atoms or too few: they cost themselves, and no other line is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from moldiff.chem.io.records import read_records
+from moldiff.chem.io.xyz_text import frames
+
+WATER = "3\nwater\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n"
+NOT_SO_MANY = "xyz: not an atom count followed by that many atoms"
+
+
+def read(path: Path, text: str) -> list[str]:
+    """The number of atoms of each record, or its reason."""
+    path.write_text(text, encoding="utf-8")
+    return [str(record.mol.GetNumAtoms()) if record.mol else record.reason for record in read_records(path)]
+
+
+@pytest.mark.parametrize("count", [4, 5, 7, 40, 400, 100_000, 900_000_000])
+@pytest.mark.parametrize("comment", ["water", "", "3", "H2O at 0.5 0.6"])
+def test_a_frame_that_states_too_many_atoms_takes_no_other_with_it(tmp_path: Path, count: int, comment: str) -> None:
+    frame = WATER.replace("water", comment)
+    found = read(tmp_path / "a.xyz", frame * 2 + frame.replace("3", str(count), 1) + frame * 50)
+    assert found == ["3", "3", NOT_SO_MANY, *["3"] * 50]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_atoms_behind_one_that_states_too_few_are_a_record(tmp_path: Path, count: int) -> None:
+    found = read(tmp_path / "a.xyz", WATER + WATER.replace("3", str(count), 1) + WATER * 50)
+    first = ["O 0 0 0.12", "H 0 0.76 -0.48", "H 0 -0.76 -0.48"][count]
+    assert found[2] == f"xyz: text between frames: {3 - count} lines, the first: '{first}'"
+    assert [found[0], *found[3:]] == ["3"] * 51
+    assert not found[1].isdigit(), "the frame itself"
+
+
+@pytest.mark.parametrize("line", ["three", "3 atoms", "-3", "3.0", "# water"])
+def test_a_count_that_is_none_costs_its_frame(tmp_path: Path, line: str) -> None:
+    found = read(tmp_path / "a.xyz", WATER + WATER.replace("3", line, 1) + WATER * 50)
+    assert found == ["3", f"xyz: text between frames: 5 lines, the first: '{line}'", *["3"] * 50]
+
+
+def test_the_end_of_a_file_is_told_in_lines(tmp_path: Path) -> None:
+    found = read(tmp_path / "a.xyz", WATER + "\n" + "no frame\n" * 500 + "\n3\n")
+    assert found == ["3", "xyz: text between frames: 501 lines, the first: 'no frame'"]
+    assert list(frames([])) == list(frames(["\n", " \n"])) == []
+
+
+def test_a_number_among_atoms_begins_a_frame_only_for_certain(tmp_path: Path) -> None:
+    """Ammonia with a wrong count, and a comment that is a number: its first atom is no comment of a frame of three."""
+    ammonia = "4 x\n3\nN 0 0 0.1\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n"
+    assert read(tmp_path / "a.xyz", ammonia + WATER) == ["xyz: text between frames: 6 lines, the first: '4 x'", "3"]
+    lost = WATER.replace("H 0 0.76 -0.48", "1")
+    assert read(tmp_path / "a.xyz", lost + WATER) == [NOT_SO_MANY, "3"]
+
+
+def test_no_line_is_lost() -> None:
+    lines = (WATER * 2 + WATER.replace("3", "9", 1) + "\n" + WATER * 3 + "stray\n").splitlines(keepends=True)
+    found = list(frames(lines))
+    assert sum(len(text.splitlines()) for text, _ in found) + 1 == len(lines)
+    assert found[-1] == ("", "xyz: text between frames: 1 lines, the first: 'stray'")
