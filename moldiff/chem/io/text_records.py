@@ -31,7 +31,7 @@ __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "T
 MAX_EMPTY = 100_000  # empty records in a row
 QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
-_SMILES_LINE = re.compile(r"([^\s,;]+)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
+_SMILES_LINE = re.compile(r"(?=.)([^\s,;]*)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
 
 
 def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
@@ -95,7 +95,7 @@ def _is_empty(record: TextRecord) -> bool:
 
 def _read_smi(path: Path) -> Iterator[TextRecord]:
     """Read lines "SMILES [name]", parted by blanks, a comma or a semicolon; blank lines, lines that start with "#" and
-    a header line are no records."""
+    a header line are no records. A line that begins with what parts them has an empty SMILES, as in a table."""
     with open_text(path) as handle:
         index = skipped = 0
         for number, line in enumerate(capped_lines(path, handle)):

@@ -135,6 +135,14 @@ def test_smiles_files_of_any_separator(tmp_path: Path, line: str) -> None:
     assert found(path) == [("a", "CCO")]
 
 
+@pytest.mark.parametrize("line", [",ethanol", ";ethanol", " , ethanol", "\t;\tethanol", ",;ethanol"])
+def test_a_line_without_a_smiles_is_a_record_and_a_blank_one_is_none(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.smi"
+    path.write_text(f"{line}\nCCN amine\n\n  \t\n# CCO\n#\n;CCO\n,\nCC\n")
+    empty = "empty: no SMILES"
+    assert found(path) == [("ethanol", empty), ("amine", "CCN"), ("CCO", empty), ("", empty), ("", "CC")]
+
+
 def test_what_was_taken_out_is_told_of_the_first_record_of_a_file(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
