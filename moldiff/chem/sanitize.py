@@ -199,7 +199,7 @@ def smiles_words(text: str) -> str:
 
 def unreadable_reason(block: str) -> str:
     """Return why RDKit could not read a mol block: coordinates that are no numbers, or else just that."""
-    bad = sum(bool(_NOT_FINITE.search(line[:31])) for line in block.splitlines()[4:])
+    bad = sum(bool(_NOT_FINITE.search(line[:31])) for line in block.split("\n")[4:])
     return f"non-finite coordinates: {bad} atoms" if bad else "mol block: RDKit cannot read it"
 
 

@@ -84,7 +84,7 @@ def _tables(block: str) -> tuple[list[str], list[str]]:
 
 def symbols(block: str) -> list[str]:
     """Return the element symbols of a mol block as they stand there."""
-    lines = block.splitlines()
+    lines = block.split("\n")
     count = int(lines[3][:3]) if len(lines) > 3 and lines[3][:3].strip().isdigit() else 0
     if "V3000" in lines[3]:
         fields = (line.split() for line in lines[4:] if line.startswith("M  V30 "))

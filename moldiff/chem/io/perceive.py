@@ -39,7 +39,7 @@ class Geometry:
 
 def parse_xyz(text: str) -> Geometry | str:
     """Parse .xyz text, also QM9's extended form (numbers like 1.2*^-6, SMILES at the end); a reason if it is none."""
-    lines = text.splitlines()
+    lines = text.split("\n")  # a comment may hold what Python also takes for an end of line, such as a form feed
     try:
         n = int(lines[0])
         rows = [line.split() for line in lines[2 : 2 + n]]

@@ -64,7 +64,7 @@ def headless_block(mol: Chem.Mol) -> str:
             block = _mol_block(mol)
     except Exception as error:
         raise ValueError(short_message(error)) from error
-    return "\n".join(block.splitlines()[1:])
+    return block.removesuffix("\n").partition("\n")[2]
 
 
 @lru_cache(maxsize=64)  # most records of a file have tags of the same names

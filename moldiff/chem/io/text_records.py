@@ -120,7 +120,7 @@ def _read_xyz(path: Path) -> Iterator[TextRecord]:
 
 def _xyz_record(index: int, stem: str, text: str, reason: str = "") -> TextRecord:
     """Return a record of an .xyz text; a QM9 file's comment line gives its name and 15 properties (source units)."""
-    lines = text.splitlines()
+    lines = text.split("\n", 2)
     fields = lines[1].split() if len(lines) > 1 else []
     if len(fields) == len(QM9_TAGS) + 2 and fields[0] == "gdb":
         return TextRecord(index, "xyz", f"gdb_{fields[1]}", text, dict(zip(QM9_TAGS, fields[2:], strict=True)))

@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from rdkit import Chem
 
-from moldiff.chem.io.records import read_records
+from moldiff.chem.io.embed import embed
+from moldiff.chem.io.mol_block import symbols
+from moldiff.chem.io.perceive import parse_xyz
+from moldiff.chem.io.records import mol_to_sdf_record, parse, read_records
+from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.io.xyz_text import frames
 
 WATER = "3\nwater\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n"
@@ -59,3 +64,38 @@ def test_no_line_is_lost() -> None:
     found = list(frames(lines))
     assert sum(len(text.splitlines()) for text, _ in found) + 1 == len(lines)
     assert found[-1] == ("", "xyz: text between frames: 1 lines, the first: 'stray'")
+
+
+LETTERS = ("\f", "\v", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029")  # ends of lines to Python alone
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_comment_holds_any_letter(tmp_path: Path, letter: str, end: str) -> None:
+    text = WATER.replace("water", f"wa{letter}ter{letter}").replace("\n", end)
+    path = tmp_path / "a.xyz"
+    path.write_bytes((text * 3).encode())
+    assert [record.mol.GetNumAtoms() for record in read_records(path)] == [3, 3, 3]
+    assert not isinstance(parse_xyz(text), str)
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_so_does_the_header_of_a_mol_block(letter: str) -> None:
+    mol, _ = embed(Chem.MolFromSmiles("CO"), seed=1, timeout_s=10)
+    _, program, _, counts, *rest = Chem.MolToMolBlock(mol).split("\n")
+    block = "\n".join([f"na{letter}me", program, f"com{letter}ment{letter}", counts, *rest])
+    assert parse(TextRecord(0, "sdf", "", block)).mol is not None
+    assert symbols(block) == ["C", "O", "H", "H", "H", "H"]
+    wrong = block.replace(" C   0", " CA  0")
+    assert "'CA' in capitals" in parse(TextRecord(0, "sdf", "", wrong)).reason
+
+
+@pytest.mark.parametrize("letter", LETTERS)
+def test_and_a_group_that_is_written(letter: str) -> None:
+    mol, _ = embed(Chem.MolFromSmiles("CO"), seed=1, timeout_s=10)
+    group = Chem.CreateMolSubstanceGroup(mol, "DAT")
+    group.AddAtomWithIdx(0)
+    group.SetProp("FIELDNAME", f"one{letter}two")
+    written = mol_to_sdf_record(mol, "x", {})
+    assert f"one{letter}two" in written
+    assert parse(TextRecord(0, "sdf", "", written.partition("$$$$")[0])).mol is not None
