@@ -137,10 +137,10 @@ def test_odd_but_sound_files_work(run: Run, name: str, content: str | bytes, kep
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("noise.sdf", NOISE, ["noise.sdf", "not an SDF"]),
+        ("noise.sdf", NOISE, ["noise.sdf", "no text"]),
         ("noise.sdf.gz", NOISE, ["noise.sdf.gz", "damaged"]),
-        ("noise.csv", NOISE, ["noise.csv", "smiles"]),
-        ("noise.smi", NOISE, ["smiles"]),
+        ("noise.csv", NOISE, ["noise.csv", "no text"]),
+        ("noise.smi", NOISE, ["noise.smi", "no text"]),
         ("noise.parquet", NOISE, ["noise.parquet", "not a Parquet file"]),
         ("noise.tar.bz2", NOISE, ["noise.tar.bz2", "damaged"]),
         ("cut.sdf.gz", gzip.compress(GOOD.encode(), mtime=0)[:-500], ["cut.sdf.gz", "damaged after"]),

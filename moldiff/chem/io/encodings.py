@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any, Self, TypeVar
 
+from moldiff.errors import MoldiffError
 from moldiff.reading import open_regular
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,12 @@ _HEAD = 4096  # bytes that tell the encoding
 _PIECE = 1 << 16  # bytes that are read at once
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no text has
 _GZIP = b"\x1f\x8b"
+_PACKED = {  # what the files of other packers begin with, and a file that was packed twice
+    _GZIP: "gzip", b"PK\x03\x04": "zip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+    **{b"BZh%d1AY&SY" % level: "bzip2" for level in range(1, 10)},
+}  # fmt: skip
+_MOST_CONTROL = 1 / 16  # of a text; a tenth of packed bytes are such, three quarters of UTF-32 without a mark
 _MARKS = {  # those of UTF-32 first: one of them begins with one of UTF-16
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
@@ -105,23 +112,37 @@ class ForeignText:
 
 
 def open_text(path: Path) -> ForeignText:
-    """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252."""
+    """Open a file that may be packed. Its first bytes tell the encoding; what is no UTF-8 is read as Windows-1252.
+
+    Raises:
+        MoldiffError: it is packed in another way, or no text at all.
+        OSError, EOFError, zlib.error: it cannot be read or unpacked.
+    """
     file: Any = open_regular(path)
     try:
         packed = path.name.lower().endswith(".gz") or file.peek(2)[:2] == _GZIP
         handle = gzip.GzipFile(fileobj=file, mode="rb") if packed else file
         head = handle.peek(_HEAD)[:_HEAD]
         _look_again(path, file)
+        encoding = _encoding(head)
+        _check_text(path, head, encoding)
     except BaseException:
         file.close()
         raise
-    encoding = _encoding(head)
     if encoding.startswith(("utf-16", "utf-32")):
         tell_once(f"{path} is read as {encoding[:6].upper()}")
     elif not _is_utf8(head) and is_text(head):
         tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
     return ForeignText(handle, file, encoding, translate=b"\r\r\n" not in head)
+
+
+def _check_text(path: Path, head: bytes, encoding: str) -> None:
+    """Raise MoldiffError if a file's first bytes are no text, of which only garbage would be read."""
+    if packed := next((name for mark, name in _PACKED.items() if head.startswith(mark)), ""):
+        raise MoldiffError(f"{path} holds a {packed} file, which its name does not say: unpack it")
+    if encoding == "utf-8" and len(_CONTROL.findall(head)) > _MOST_CONTROL * len(head):
+        raise MoldiffError(f"{path} is no text (UTF-32 needs its mark)")
 
 
 def decoded(data: bytes) -> str:

@@ -38,9 +38,10 @@ def test_a_line_without_an_end_is_refused_in_little_memory(
     monkeypatch.setattr(capped, "MAX_LINE", 20 * MAX_RECORD)
     path = tmp_path / name
     if name.endswith(".gz"):
-        path.write_bytes(gzip.compress(bytes(30 * MAX_RECORD)))
+        path.write_bytes(gzip.compress(b"x" * (30 * MAX_RECORD)))
     else:
-        with open(path, "wb") as handle:  # sparse: all zeros, no space on the disk
+        with open(path, "wb") as handle:  # sparse: zeros behind its head, no space on the disk
+            handle.write(b"x" * 5000)
             handle.truncate(1 << 33)
     assert path.stat().st_blocks < 200
 

@@ -1,7 +1,13 @@
 """Text files of any encoding, packed or not; tables of any delimiter; what a parser cannot read is quoted."""
 
+import bz2
 import gzip
+import io
+import lzma
 import os
+import random
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -216,3 +222,54 @@ def test_what_was_told_is_not_remembered_without_end(monkeypatch: pytest.MonkeyP
         with encodings.open_text(path):
             pass
     assert len(encodings._told) == len(encodings._versions) == 10
+
+
+PACKERS = {
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "gzip": lambda data: gzip.compress(gzip.compress(data)),
+    "zip": lambda data: zipped(data),
+}
+
+
+def zipped(data: bytes) -> bytes:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("a.smi", data)
+    return whole.getvalue()
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+@pytest.mark.parametrize("name", ["a.smi", "a.smi.gz", "a.csv", "a.sdf", "a.xyz"])
+@pytest.mark.parametrize("rows", [1, 5000])
+def test_what_is_packed_in_another_way_is_refused_by_name(tmp_path: Path, packer: str, name: str, rows: int) -> None:
+    path = tmp_path / name
+    data = PACKERS[packer](b"".join(b"CCO name%d\n" % row for row in range(rows)))
+    path.write_bytes(gzip.compress(data) if name.endswith(".gz") and packer != "gzip" else data)
+    with pytest.raises(MoldiffError, match=rf"{name} holds a {packer} file, which its name does not say: unpack it"):
+        found(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "CCO a\nCCN b\n".encode("utf-32-le"),
+        ("smiles,name\n" + "CCO,\u00c4thanol\n" * 5000).encode("utf-32-be"),
+        bytes(5000),
+        random.Random(1).randbytes(9000),
+        zlib.compress(random.Random(2).randbytes(5000)),
+    ],
+    ids=["utf-32-le", "utf-32-be", "zeros", "noise", "zlib"],
+)
+@pytest.mark.parametrize("name", ["a.smi", "a.csv", "a.sdf", "a.xyz"])
+def test_what_is_no_text_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MoldiffError, match=rf"{name} is no text \(UTF-32 needs its mark\)"):
+        found(tmp_path / name)
+
+
+def test_some_control_characters_cost_their_records_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(b"CCO a\nC\0O b\n" + b"CCN c\n" * 9)
+    (first, second, *others) = found(path)
+    assert first == ("a", "CCO") and second[1].startswith("smiles: ") and len(others) == 9
