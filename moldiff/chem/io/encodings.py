@@ -84,16 +84,17 @@ class ForeignText:
     """An open text file, as a context; see `open_text`.
 
     Args:
+        path: named in messages.
         handle: bytes, from the beginning.
         file: that they come from.
-        encoding: of them; what it cannot read is Windows-1252.
+        encoding: of them; what is no UTF-8 is Windows-1252, which is said once it comes.
         translate: any end of line becomes a line feed.
     """
 
-    def __init__(self, handle: Any, file: IO[bytes], encoding: str, *, translate: bool) -> None:
-        self._handle, self._file = handle, file
-        decoder = codecs.getincrementaldecoder(encoding)(_ERRORS)
-        self._decoder = io.IncrementalNewlineDecoder(decoder, translate) if translate else decoder
+    def __init__(self, path: Path, handle: Any, file: IO[bytes], encoding: str, *, translate: bool) -> None:
+        self._path, self._handle, self._file = path, handle, file
+        self._inner = codecs.getincrementaldecoder(encoding)("strict" if encoding.startswith("utf-8") else _ERRORS)
+        self._decoder = io.IncrementalNewlineDecoder(self._inner, translate) if translate else self._inner
 
     def __enter__(self) -> Self:
         return self
@@ -105,10 +106,20 @@ class ForeignText:
     def __iter__(self) -> Iterator[str]:
         """Yield the text in pieces of at most `_PIECE` characters, as they come."""
         while data := self._handle.read1(_PIECE):
-            if piece := self._decoder.decode(data):
+            if piece := self._decode(data):
                 yield piece
-        if piece := self._decoder.decode(b"", True):
+        if piece := self._decode(b"", final=True):
             yield piece
+
+    def _decode(self, data: bytes, *, final: bool = False) -> str:
+        before = self._decoder.getstate()
+        try:
+            return self._decoder.decode(data, final)
+        except UnicodeDecodeError:
+            tell_once(f"{self._path} is no UTF-8; its other characters are read as Windows-1252")
+            self._inner.errors = _ERRORS
+            self._decoder.setstate(before)
+            return self._decoder.decode(data, final)
 
 
 def open_text(path: Path) -> ForeignText:
@@ -131,10 +142,8 @@ def open_text(path: Path) -> ForeignText:
         raise
     if encoding.startswith(("utf-16", "utf-32")):
         tell_once(f"{path} is read as {encoding[:6].upper()}")
-    elif not _is_utf8(head) and is_text(head):
-        tell_once(f"{path} is no UTF-8; its other characters are read as Windows-1252")
     # universal line ends make two of \r\r\n, an end of line that was translated twice
-    return ForeignText(handle, file, encoding, translate=b"\r\r\n" not in head)
+    return ForeignText(path, handle, file, encoding, translate=b"\r\r\n" not in head)
 
 
 def _check_text(path: Path, head: bytes, encoding: str) -> None:
@@ -163,14 +172,6 @@ def _encoding(head: bytes) -> str:
     if odd and not any(odd) and all(even):
         return "utf-16-le"
     return "utf-16-be" if even and not any(even) and all(odd) else "utf-8"
-
-
-def _is_utf8(head: bytes) -> bool:
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def visible(text: str) -> str:

@@ -219,8 +219,8 @@ def test_what_was_told_is_not_remembered_without_end(monkeypatch: pytest.MonkeyP
     for number in range(30):
         path = tmp_path / f"{number}.smi"
         path.write_bytes(b"C\xe9\n")
-        with encodings.open_text(path):
-            pass
+        with encodings.open_text(path) as text:
+            assert "".join(text) == "C\u00e9\n"
     assert len(encodings._told) == len(encodings._versions) == 10
 
 
@@ -273,3 +273,35 @@ def test_some_control_characters_cost_their_records_alone(tmp_path: Path) -> Non
     path.write_bytes(b"CCO a\nC\0O b\n" + b"CCN c\n" * 9)
     (first, second, *others) = found(path)
     assert first == ("a", "CCO") and second[1].startswith("smiles: ") and len(others) == 9
+
+
+@pytest.mark.parametrize("before", [0, 1, 600, 700, 12_000, 50_000])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("name", ["a.smi", "a.smi.gz"])
+def test_windows_letters_are_said_wherever_they_stand(
+    tmp_path: Path, before: int, mark: bytes, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In the first piece, at its end, or in a later one; with a UTF-8 letter in front, which stays one."""
+    text = mark + "CC \u00e4\n".encode() + b"CCO a\n" * before + b"CCN caf\xe9\n" * 2 + b"CCC b\n"
+    (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    rows = found(tmp_path / name)
+    assert (rows[0], rows[-2:]) == (("\u00e4", "CC"), [("caf\u00e9", "CCN"), ("b", "CCC")])
+    assert len(rows) == before + 4
+    assert caplog.messages == [f"{tmp_path / name} is no UTF-8; its other characters are read as Windows-1252"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_of_other_texts_nothing_is_said_of_windows(
+    tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(("CCO a\n" * 20 + "CCO \u00e9\u20ac\n" * 20_000).encode(encoding))
+    assert found(path)[-1] == ("\u00e9\u20ac", "CCO")
+    assert "Windows" not in caplog.text
+
+
+def test_a_letter_that_is_cut_at_the_end_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(b"CCO a\n" * 9 + b"CCN caf\xc3")
+    assert found(path)[-1] == ("caf\u00c3", "CCN")
+    assert "read as Windows-1252" in caplog.text
