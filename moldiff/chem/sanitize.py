@@ -15,9 +15,8 @@ MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at
 MAX_COORDINATE = 9999.0  # angstrom; ten columns with four decimals hold no more
 
 _CAPITALS_TAKEN = frozenset({"CL", "SI", "SE", "NA"})  # nobody calls an atom of another element so
-_UNUSUAL = Chem.MolFromSmarts(
-    f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+,!0*]"
-)  # crowded, or a charge or isotope to see
+# crowded, or a charge or an isotope to be looked at
+_UNUSUAL = Chem.MolFromSmarts(f"[D{{{MAX_DEGREE + 1}-}},+{{2-}},-{{16-}},#0&+,!0*]")
 _BONDED_ION = Chem.MolFromSmarts("[#1;!+0]~[#1,#6,#7,#8,#9,#15,#16,#17,#35,#53]")  # metals and boron share hydrides
 _WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
 _POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})  # types of substance groups

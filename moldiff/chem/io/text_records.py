@@ -129,16 +129,8 @@ def _xyz_record(index: int, stem: str, text: str, reason: str = "") -> TextRecor
 
 def _read_archive(path: Path) -> Iterator[TextRecord]:
     """Read the original QM9 archive (one extended .xyz per molecule) as a stream; nothing is unpacked to disk."""
-    with tarfile.open(path, "r|bz2") as archive:
-        index = 0
-        for member in archive:
-            archive.members = []  # type: ignore[attr-defined]  # else it remembers all of them
-            if not member.isfile() or not member.name.lower().endswith(".xyz"):
-                continue
-            handle = archive.extractfile(member) if member.size <= MAX_RECORD else None
-            text = handle.read().decode("utf-8", errors="replace") if handle else ""
-            yield _xyz_record(index, Path(member.name).stem, text, "" if text else TOO_LARGE)
-            index += 1
+    for index, (stem, text) in enumerate(read_members(path, ".xyz")):
+        yield _xyz_record(index, stem, text, "" if text else TOO_LARGE)
 
 
 _TEXT_READERS: dict[str, Callable[[Path], Iterator[TextRecord]]] = {
