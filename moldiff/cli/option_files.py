@@ -6,7 +6,6 @@ options on the command line win and every check is the same. What runs code is o
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -104,24 +103,8 @@ def _defaults(
 
 def _refuse_code(name: str, value: object, where: str) -> None:
     """Raise MoldiffError where an option would run a program or a Python function: a file may come from anybody."""
-    if any(_is_code(name, str(one)) for one in (value if isinstance(value, list) else [value])):
+    if name == "command" or (name == "score" and is_code(str(value))):
         raise MoldiffError(f"{where} runs code, which no file may ask for; say it on the command line: --{name}")
-
-
-def _is_code(name: str, text: str) -> bool:
-    """Return whether an option names a program or a function; without loading it, whatever else is wrong with it."""
-    if name not in ("where", "rank"):
-        return name == "command" or (name == "score" and is_code(text))
-    from moldiff.chem.filters.measures import FunctionMeasure, measure_named, names_only
-    from moldiff.conditions import parse_condition
-    from moldiff.screening.desirability import read_ranking
-
-    with names_only(), contextlib.suppress(MoldiffError):
-        if name == "where":
-            return isinstance(measure_named(parse_condition(text).name), FunctionMeasure)
-        ranking = read_ranking([text])
-        return ranking is not None and any(isinstance(measure, FunctionMeasure) for measure in ranking.measures)
-    return False
 
 
 def _text(value: object, where: str) -> str:

@@ -21,7 +21,6 @@ from moldiff.arguments import (
     texts,
 )
 from moldiff.chem.filters.commands import check_commands
-from moldiff.chem.filters.measures import functions_asked, names_only
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
 from moldiff.reading import check_regular
@@ -97,9 +96,7 @@ def screening_of(folder: str | Path) -> Screening:
         MoldiffError: there is none, it is not done, or its funnel is damaged.
     """
     run = Path(folder)
-    with names_only():
-        whole = has_tables(run, read_plan(run))
-    if not whole:
+    if not has_tables(run, read_plan(run)):
         raise MoldiffError(f"{run}: the tables are not there yet; go on with the run, or merge its parts")
     return Screening(run, read_funnel(run / FUNNEL))
 
@@ -280,17 +277,16 @@ def resume_screen(
     Args:
         run: its folder.
         shard, engines, retry, progress: see `screen`.
-        allow_commands: let the programs and functions run that the plan names; the folder may come from somebody else.
+        allow_commands: let the programs run that the plan names; the folder may come from somebody else.
 
     Raises:
         MoldiffError: there is none, an input has changed, the plan names programs, or see `screen`.
     """
     plan = read_plan(run)
-    with names_only():
-        functions = functions_asked(plan.options.filter_options().checks())
-    if (code := [*plan.options.commands.values(), *functions]) and not allow_commands:
+    if plan.options.commands and not allow_commands:
+        program = next(iter(plan.options.commands.values()))
         raise MoldiffError(
-            f"{run}: its plan runs '{code[0]:.100}'; go on with the command that began it, or allow that "
+            f"{run}: its plan runs '{program:.100}'; go on with the command that began it, or allow that "
             "(allow_commands)",
             argument="allow_commands",
         )
@@ -300,8 +296,7 @@ def resume_screen(
 
 def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
     """Make the tables of a run whose parts are done, see `moldiff.screening.runs.run.merge`."""
-    with names_only():  # all of it has been asked already
-        return Screening(runs[0], merge(runs, workers=workers).record())
+    return Screening(runs[0], merge(runs, workers=workers).record())
 
 
 def _done(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -60,19 +58,6 @@ class FunctionMeasure:
     def __call__(self, subject: Subject) -> Measured:
         (value,) = _function(self.name)([subject.mol])
         return Measured(math.nan, "the function gave it no number") if value is None else Measured(value)
-
-
-_LOADED: ContextVar[bool] = ContextVar("functions are loaded where they are named", default=True)
-
-
-@contextmanager
-def names_only() -> Iterator[None]:
-    """Load no user's function that is named in the work within: who wrote its name may be anybody."""
-    token = _LOADED.set(False)
-    try:
-        yield
-    finally:
-        _LOADED.reset(token)
 
 
 @cache
@@ -149,12 +134,6 @@ def fields_asked(checks: Iterable[Check]) -> tuple[str, ...]:
     return tuple(measure.name.removeprefix(TAG) for measure in measures if isinstance(measure, TagMeasure))
 
 
-def functions_asked(checks: Iterable[Check]) -> tuple[str, ...]:
-    """Return the names of the users' functions that some checks ask."""
-    measures = (check.measure for check in checks if isinstance(check, MeasureCheck))
-    return tuple(measure.name for measure in measures if isinstance(measure, FunctionMeasure))
-
-
 def unknown_field(name: str, known: Iterable[str]) -> str:
     """Return that no record has a data field, with the nearest of those that there are."""
     return f"{TAG}{name}: no record has a data field '{name}'{nearest_name(name, known)}"
@@ -180,8 +159,7 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
     if name.startswith(TAG) and name != TAG:
         return TagMeasure(name)
     if ":" in name and name != TAG:
-        if _LOADED.get():
-            _function(name)
+        _function(name)
         return FunctionMeasure(name)
     if name in BROUGHT:
         raise MoldiffError(

@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.arguments import Part, count
-from moldiff.chem.filters.measures import names_only
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
 from moldiff.reading import open_regular
@@ -208,11 +207,9 @@ def status_of(run: Path) -> RunState:
         MoldiffError: it is none, or a shard is damaged.
     """
     plan = read_plan(run)
-    with names_only():
-        tables = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options()))
-        whole = has_tables(run, plan)
+    tables = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options()))
     done, counts = tables.numbers(), dict[str, int]()
     for shard in sorted(done):
         for status, _ in tables.counts(shard):
             counts[status] = counts.get(status, 0) + 1
-    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, whole)
+    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))

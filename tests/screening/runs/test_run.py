@@ -15,7 +15,6 @@ from poison import PoisonCheck
 from rdkit import Chem
 
 import moldiff
-from moldiff.chem.filters import measures
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.cli.main import main
 from moldiff.errors import MoldiffError
@@ -24,7 +23,7 @@ from moldiff.screening.runs.locking import run_lock
 from moldiff.screening.runs.options import screen_options
 from moldiff.screening.runs.plan import make_plan, write_plan
 from moldiff.screening.runs.run import status_of
-from moldiff.screening.screen import merge_screens, resume_screen, screening_of
+from moldiff.screening.screen import merge_screens, resume_screen
 
 ROOT = Path(__file__).parents[3]
 DRUGS = ROOT / "tests" / "fixtures" / "drugs.sdf"
@@ -248,36 +247,6 @@ def test_the_programs_of_a_plan_run_only_when_allowed(library: Path, tmp_path: P
     assert not mark.exists()
     resume_screen(run, allow_commands=True)
     assert mark.exists()
-
-
-@pytest.mark.parametrize(
-    "words", [{"where": "{0}:f>0"}, {"rank": "{0}:f"}, {"rank": ["{0}:f:max:0..2", "mw:min:1..900"]}]
-)
-def test_the_functions_of_a_plan_run_only_when_allowed(
-    library: Path, tmp_path: Path, words: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A folder may come from anybody: neither going on nor looking at it loads what it names."""
-    run, mark, code = tmp_path / "run", tmp_path / "ran", tmp_path / "mine.py"
-    code.write_text(f"open({str(mark)!r}, 'a').close()\n\ndef f(molecules):\n    return [1.0 for _ in molecules]\n")
-    words = {
-        name: [one.format(code) for one in text] if isinstance(text, list) else text.format(code)
-        for name, text in words.items()
-    }
-    moldiff.screen(library, run, shard="1/2", shard_size=4, **words)
-    measures._function.cache_clear()  # as in another process
-    mark.unlink()
-    assert status_of(run).records == 11
-    with pytest.raises(MoldiffError, match=r"its plan runs '.*mine\.py:f'.*\(allow_commands\)"):
-        resume_screen(run)
-    with pytest.raises(MoldiffError, match="not there yet"):
-        screening_of(run)
-    assert not mark.exists()
-    resume_screen(run, allow_commands=True)
-    assert mark.exists()
-    mark.unlink()
-    measures._function.cache_clear()
-    assert screening_of(run).funnel["requested"] == merge_screens([run]).funnel["requested"] == 11
-    assert not mark.exists()
 
 
 def test_a_command_has_the_name_of_no_column_or_stage(library: Path, tmp_path: Path) -> None:
