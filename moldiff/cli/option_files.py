@@ -1,25 +1,28 @@
 """Options of a command in a YAML file (``--config FILE``): read once, handed to the command line's own parser.
 
 Keys are long option names without the dashes, values what would stand after them. The parser takes them as defaults, so
-options on the command line win and every check is the same. What runs code is only taken from the command line.
+options on the command line win and every check is the same. What runs code is only taken from the command line
+(`code_of_files_refused`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from moldiff.choices import is_code
 from moldiff.deprecations import OPTIONS, Warn, renamed_keys
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.foreign_code import code_asks
 
 logger = logging.getLogger(__name__)
 
 _NOT_IN_A_FILE = ("config", "help")
+_FILE = "moldiff.config"  # where a context of click keeps the path of its file
 
 
 def _reader(lists: tuple[str, ...]) -> Callable[[typer.Context, Path | None], Path | None]:
@@ -35,6 +38,7 @@ def _reader(lists: tuple[str, ...]) -> Callable[[typer.Context, Path | None], Pa
                 old.removeprefix("--"): new.removeprefix("--")
                 for old, new in OPTIONS.get(str(context.info_name), {}).items()
             }
+            context.meta[_FILE] = path
             context.default_map = _defaults(path, context.command.params, lists, words, logger.warning)
         return path
 
@@ -87,7 +91,6 @@ def _defaults(
         parameter, where = known[name], f"config {path}: {key}"
         if parameter.name in defaults:
             raise MoldiffError(f"{where} stands twice")
-        _refuse_code(name, value, where)
         if parameter.is_flag:
             if not isinstance(value, bool):
                 raise MoldiffError(f"{where} must be true or false, not {_told(value)}")
@@ -101,10 +104,30 @@ def _defaults(
     return defaults
 
 
-def _refuse_code(name: str, value: object, where: str) -> None:
-    """Raise MoldiffError where an option would run a program or a Python function: a file may come from anybody."""
-    if name == "command" or (name == "score" and is_code(str(value))):
-        raise MoldiffError(f"{where} runs code, which no file may ask for; say it on the command line: --{name}")
+@contextlib.contextmanager
+def code_of_files_refused(context: typer.Context) -> Iterator[None]:
+    """Refuse programs and Python functions that a command's file of options names, whichever option it is: the file may
+    come from anybody. Texts on the command line, which win, may name them."""
+    named = [
+        (next(option for option in parameter.opts if option.startswith("--")), text)
+        for parameter in context.command.params
+        if (value := (context.default_map or {}).get(parameter.name)) is not None
+        and (source := context.get_parameter_source(str(parameter.name))) is not None
+        and source.name == "DEFAULT_MAP"
+        for text in (value if isinstance(value, list) else [value])
+    ]
+
+    def gate(code: str) -> bool:
+        for option, text in named:
+            if code in str(text):  # every grammar takes the name of a function as it stands there
+                raise MoldiffError(
+                    f"config {context.meta[_FILE]}: {option.removeprefix('--')} runs code, which no file may ask for; "
+                    f"say it on the command line: {option}"
+                )
+        return True
+
+    with code_asks(gate):
+        yield
 
 
 def _text(value: object, where: str) -> str:

@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from moldiff.arguments import MOST_SEED
 from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
+from moldiff.cli.option_files import code_of_files_refused
 from moldiff.durations import duration
 from moldiff.files import kept_safe
 from moldiff.foreign_text import printable
@@ -178,8 +179,8 @@ OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
 
 
 class CarefulCommand(TyperCommand):
-    """A command that writes over none of the files that it is given, whichever option names them, and takes no path
-    that only a shell could read (see `written_out`)."""
+    """A command that writes over none of the files that it is given, whichever option names them, takes no path that
+    only a shell could read (see `written_out`), and runs no code that a file of options names."""
 
     def invoke(self, ctx: Any) -> Any:
         inputs = list[Path]()
@@ -188,7 +189,7 @@ class CarefulCommand(TyperCommand):
             # a text that names no file does not begin with ~/ either
             paths = [written_out(Path(one)) for one in values if isinstance(one, (str, Path))]
             inputs += [] if name in OUTPUTS else filter(os.path.isfile, paths)
-        with kept_safe(inputs):
+        with kept_safe(inputs), code_of_files_refused(ctx):
             return super().invoke(ctx)
 
 

@@ -118,6 +118,17 @@ def test_a_bad_file_is_one_line(run: Run, here: Path, text: str, words: list[str
         (["filter", "in.smi"], "out: x.sdf\ncommand: 'x=touch ran {smiles}'\n"),
         (["filter", "in.smi"], "out: x.sdf\ncommand: ['x=touch ran {smiles}']\n"),
         (["screen", "in.smi"], "out: run\ncommand: ['x=touch ran {smiles}']\n"),
+        (["generate"], "where: 'evil.py:f>0'\n"),
+        (["generate"], "where: ['mw<100', 'evil:f >= 0']\n"),
+        (["filter", "in.smi"], "out: x.sdf\nwhere: 'evil.py:f>0'\n"),
+        (["describe", "in.smi"], "out: x.sdf\nwhere: ['./evil.py:f=0..2', 'mw<100']\n"),
+        (["filter", "in.smi"], "out: x.sdf\nrank: 'evil.py:f'\n"),
+        (["filter", "in.smi"], "out: x.sdf\nrank: 'evil:f:low'\n"),
+        (["filter", "in.smi"], "out: x.sdf\nrank: 'evil:f=2.5'\n"),
+        (["screen", "in.smi"], "out: run\nwhere: 'evil.py:f>0'\n"),
+        (["screen", "in.smi"], "out: run\nrank: 'evil.py:f'\n"),
+        (["screen", "in.smi"], "out: run\nrank: ['evil.py:f:max:0..1', 'qed:max:0..1']\n"),
+        (["screen", "in.smi"], "out: run\nrank: 'evil:f : min:0..1*2'\n"),
     ],
 )
 def test_no_file_can_run_code(run: Run, here: Path, packed: Path, command: list[str], text: str) -> None:
@@ -126,6 +137,16 @@ def test_no_file_can_run_code(run: Run, here: Path, packed: Path, command: list[
     Path("o.yaml").write_text(text)
     run(*command, "--config", "o.yaml").assert_refused("runs code, which no file may ask for", "command line: --")
     assert not Path("ran").exists() and not Path("x.sdf").exists() and not Path("run").exists()
+
+
+def test_the_command_line_may_run_code_that_a_file_names_in_vain(run: Run, here: Path) -> None:
+    Path("mine.py").write_text("def f(molecules):\n    return [1.0 for _ in molecules]\n")
+    Path("evil.py").write_text("open('ran', 'w')\n\ndef f(molecules):\n    return [1.0 for _ in molecules]\n")
+    Path("in.smi").write_text("CCO\n")
+    Path("o.yaml").write_text("out: x.csv\nwhere: 'evil.py:f>0'\nrank: 'qed'\n")
+    assert run("filter", "in.smi", "--config", "o.yaml", "--where", "mine.py:f>0").status == 0
+    assert "mine.py:f" in Path("x.csv").read_text()
+    assert not Path("ran").exists()
 
 
 def test_scores_that_are_no_code_may_stand_in_a_file(run: Run, packed: Path) -> None:

@@ -28,6 +28,7 @@ from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.foreign_code import may_run
 from moldiff.path_names import written_out
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
@@ -200,12 +201,14 @@ def imported_score(text: str) -> ScoreFunction:
     in the working folder.
 
     Raises:
-        MoldiffError: no such module or function, or the module fails.
+        MoldiffError: no such module or function, the module fails, or its code may not run here.
     """
     place, _, name = text.rpartition(":")
     if not place or not name:
         raise MoldiffError(f"score {text}: expected module:function or file.py:function")
     written_out(Path(place))
+    if not may_run(text):
+        raise MoldiffError(f"score {text}: code is not run here")
     try:
         module = _module(place)
     except _FAILURES as error:  # importing runs the user's code

@@ -21,6 +21,7 @@ from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
+from moldiff.foreign_code import may_run
 from moldiff.foreign_text import number_in
 
 _WAIT_S = 0.5
@@ -120,9 +121,11 @@ def command_measures(commands: Mapping[str, str], timeout_s: float) -> tuple[Com
         timeout_s: longest time for one molecule.
 
     Raises:
-        MoldiffError: a template is empty, has unbalanced quotes, or none of `PLACES`.
+        MoldiffError: a template is empty, has unbalanced quotes, or none of `PLACES`; or it may not run.
     """
     check_commands(commands)
+    for text in commands.values():
+        may_run(text)
     return tuple(CommandMeasure(name, _words(name, text), timeout_s) for name, text in commands.items())
 
 

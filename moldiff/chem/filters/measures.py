@@ -13,6 +13,7 @@ from moldiff.chem.filters.checks import Check, CheckResult, Measure, Measured, S
 from moldiff.chem.filters.geometry_measures import GEOMETRY_MEASURES, check_installed
 from moldiff.conditions import TAG, Condition, holds_whole_number, number_text, range_text
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.foreign_code import may_run
 from moldiff.foreign_text import number_in
 
 BROUGHT = {"similarity": "similar_to", "shape": "shape_of", "colour": "shape_of", "vina_kcal_mol": "dock"}
@@ -149,7 +150,8 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
         argument: where it was written, for messages.
 
     Raises:
-        MoldiffError: there is none, it needs an extra that is not installed, or the function cannot be loaded.
+        MoldiffError: there is none, it needs an extra that is not installed, or the function cannot be loaded or may
+            not run.
     """
     known: dict[str, Measure] = {entry: Descriptor(entry) for entry in PROPERTIES}
     known |= {measure.name: measure for measure in (*GEOMETRY_MEASURES, *others)}
@@ -159,7 +161,8 @@ def measure_named(name: str, others: Iterable[Measure] = (), *, argument: str = 
     if name.startswith(TAG) and name != TAG:
         return TagMeasure(name)
     if ":" in name and name != TAG:
-        _function(name)
+        if may_run(name):  # asked here too: a function that was loaded before is not loaded again
+            _function(name)
         return FunctionMeasure(name)
     if name in BROUGHT:
         raise MoldiffError(
