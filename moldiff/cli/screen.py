@@ -203,7 +203,7 @@ def resume(
     engine: Engine = EngineName.PROCESSES,
     scheduler: Scheduler = None,
     allow_commands: Annotated[
-        bool, typer.Option("--allow-commands", help="Let the programs run that the plan names.")
+        bool, typer.Option("--allow-commands", help="Let the programs and functions run that the plan names.")
     ] = False,
 ) -> None:
     """Go on with a run by the words of its plan; the command that began it does the same."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from moldiff.arguments import (
     check_flags,
@@ -23,6 +24,7 @@ from moldiff.arguments import (
 from moldiff.chem.filters.commands import check_commands
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
+from moldiff.foreign_code import code_asks, only_looked_at
 from moldiff.reading import check_regular
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.draws import Draws, draws_of
@@ -96,7 +98,9 @@ def screening_of(folder: str | Path) -> Screening:
         MoldiffError: there is none, it is not done, or its funnel is damaged.
     """
     run = Path(folder)
-    if not has_tables(run, read_plan(run)):
+    with only_looked_at():
+        is_done = has_tables(run, read_plan(run))
+    if not is_done:
         raise MoldiffError(f"{run}: the tables are not there yet; go on with the run, or merge its parts")
     return Screening(run, read_funnel(run / FUNNEL))
 
@@ -277,33 +281,37 @@ def resume_screen(
     Args:
         run: its folder.
         shard, engines, retry, progress: see `screen`.
-        allow_commands: let the programs run that the plan names; the folder may come from somebody else.
+        allow_commands: let the programs and Python functions run that the plan names; the folder may come from
+            somebody else.
 
     Raises:
-        MoldiffError: there is none, an input has changed, the plan names programs, or see `screen`.
+        MoldiffError: there is none, an input has changed, the plan names code, or see `screen`.
     """
-    plan = read_plan(run)
-    if plan.options.commands and not allow_commands:
-        program = next(iter(plan.options.commands.values()))
+
+    def refuse(code: str) -> NoReturn:
         raise MoldiffError(
-            f"{run}: its plan runs '{program:.100}'; go on with the command that began it, or allow that "
-            "(allow_commands)",
+            f"{run}: its plan runs '{code:.100}'; go on with the command that began it, or allow that (allow_commands)",
             argument="allow_commands",
         )
-    plan.check_inputs()
-    return _done(run, plan, shard, engines, retry, progress)
+
+    plan = read_plan(run)
+    with contextlib.nullcontext() if allow_commands else code_asks(refuse):
+        plan.check_inputs()
+        return _done(run, plan, shard, engines, retry, progress)
 
 
 def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
     """Make the tables of a run whose parts are done, see `moldiff.screening.runs.run.merge`."""
-    return Screening(runs[0], merge(runs, workers=workers).record())
+    with only_looked_at():
+        return Screening(runs[0], merge(runs, workers=workers).record())
 
 
 def _done(
     run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
+    asked = plan.options.filter_options()  # what is wrong with them shows before anything is written
     if engines.scheduler is None:  # else the programs of commands are needed where its workers are
-        plan.options.filter_options().criteria.refuse_missing_programs()
+        asked.criteria.refuse_missing_programs()
     part = None if shard is None else parse_part(shard)
     funnel = work_on(run, plan, part=part, engines=engines, retry=retry, progress=progress)
     return None if funnel is None else Screening(run, funnel.record())

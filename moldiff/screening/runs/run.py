@@ -26,6 +26,7 @@ from pathlib import Path
 from moldiff.arguments import Part, count
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, clear_leftovers
+from moldiff.foreign_code import only_looked_at
 from moldiff.reading import open_regular
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
@@ -207,9 +208,10 @@ def status_of(run: Path) -> RunState:
         MoldiffError: it is none, or a shard is damaged.
     """
     plan = read_plan(run)
-    tables = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options()))
+    with only_looked_at():
+        tables, is_done = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options())), has_tables(run, plan)
     done, counts = tables.numbers(), dict[str, int]()
     for shard in sorted(done):
         for status, _ in tables.counts(shard):
             counts[status] = counts.get(status, 0) + 1
-    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, has_tables(run, plan))
+    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, is_done)

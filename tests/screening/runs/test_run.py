@@ -249,6 +249,52 @@ def test_the_programs_of_a_plan_run_only_when_allowed(library: Path, tmp_path: P
     assert mark.exists()
 
 
+CODE = "import pathlib\npathlib.Path({mark!r}).touch()\n\ndef f(molecules):\n    return [1.0 for _ in molecules]\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"where": ["mw<500", "{code}>0"]},
+        {"where": ["{code} = 0..2"]},
+        {"rank": ["{code}"]},
+        {"rank": ["{code}:low"]},
+        {"rank": ["qed:max:0..1", "{code} : max:0..1*2"]},
+    ],
+    ids=str,
+)
+def test_the_functions_of_a_plan_run_only_when_allowed(
+    words: dict[str, list[str]], library: Path, tmp_path: Path
+) -> None:
+    run, mark = tmp_path / "run", tmp_path / "ran"
+    (tmp_path / "mine.py").write_text(CODE.format(mark=str(mark)))
+    own = {name: [text.format(code=f"{tmp_path / 'mine.py'}:f") for text in texts] for name, texts in words.items()}
+    moldiff.screen(library, run, shard="1/2", shard_size=4, **own)
+    (tmp_path / "evil.py").write_text((tmp_path / "mine.py").read_text())
+    (run / "plan.json").write_text((run / "plan.json").read_text().replace("mine.py", "evil.py"))
+    mark.unlink()
+    with pytest.raises(MoldiffError, match=r"its plan runs '.*evil\.py:f'; .* \(allow_commands\)"):
+        resume_screen(run)
+    assert not (run / "rows").is_dir() or len(list((run / "rows").iterdir())) == 1
+    assert not mark.exists()
+    resume_screen(run, allow_commands=True)
+    assert mark.exists()
+
+
+def test_who_looks_at_a_run_or_merges_it_runs_no_code(library: Path, tmp_path: Path) -> None:
+    run, mark, code = tmp_path / "run", tmp_path / "ran", tmp_path / "mine.py"
+    code.write_text(CODE.format(mark=str(mark)))
+    words: dict[str, Any] = {"where": f"{code}:f>0", "rank": f"{code}:f", "shard_size": 4}
+    words["commands"] = {"x": f"touch {mark} {{smiles}}"}
+    for part in ("1/2", "2/2"):
+        moldiff.screen(library, run, shard=part, **words)
+    mark.unlink()
+    for action in ("status", "merge", "report", "status"):  # by processes that have not loaded it yet
+        told = subprocess.run([sys.executable, "-m", "moldiff", "screen", action, run], check=True, capture_output=True)
+        assert not mark.exists(), action
+    assert b"the tables are there" in told.stdout
+
+
 def test_a_command_has_the_name_of_no_column_or_stage(library: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     known = tmp_path / "known.smi"
