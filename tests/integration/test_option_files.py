@@ -147,6 +147,8 @@ def test_the_command_line_may_run_code_that_a_file_names_in_vain(run: Run, here:
     assert run("filter", "in.smi", "--config", "o.yaml", "--where", "mine.py:f>0").status == 0
     assert "mine.py:f" in Path("x.csv").read_text()
     assert not Path("ran").exists()
+    Path("o.yaml").write_text("where: 'mine.py:f>5'\n")
+    assert run("filter", "in.smi", "--config", "o.yaml", "--where", "mine.py:f>0", "-o", "y.csv").status == 0
 
 
 def test_scores_that_are_no_code_may_stand_in_a_file(run: Run, packed: Path) -> None:
