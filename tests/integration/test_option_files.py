@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+
+from moldiff.chem.descriptors import score_functions
+from moldiff.cli.main import app
 
 Run = Callable[..., Any]
 
@@ -137,6 +141,27 @@ def test_no_file_can_run_code(run: Run, here: Path, packed: Path, command: list[
     Path("o.yaml").write_text(text)
     run(*command, "--config", "o.yaml").assert_refused("runs code, which no file may ask for", "command line: --")
     assert not Path("ran").exists() and not Path("x.sdf").exists() and not Path("run").exists()
+
+
+def test_no_option_of_any_command_runs_code_for_a_file(run: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever an option is called: one that comes later must not be forgotten."""
+    Path("evil.py").write_text("open('ran', 'w')\n\ndef f(molecules):\n    return [1.0 for _ in molecules]\n")
+    Path("in.smi").write_text("CCO\n")
+    loaded: list[str] = []
+    monkeypatch.setattr(score_functions, "_module", lambda place: loaded.append(place))
+    files = {"generate": [], "vary": ["in.smi"], "filter": ["in.smi"], "screen": ["run", "in.smi"]}
+    group = typer.main.get_command(app)
+    tried = 0
+    for name, words in files.items():
+        command: Any = group.commands[name]  # type: ignore[attr-defined]
+        command = command.commands["run"] if name == "screen" else command
+        for option in {word[2:] for one in command.params for word in one.opts if word.startswith("--")} - {"config"}:
+            for text in ("evil.py:f", "evil.py:f>0"):
+                Path("o.yaml").write_text(f"{option}: ['{text}']\n")
+                run(name, *words, "--config", "o.yaml")
+                assert not loaded, (name, option, text)
+                tried += 1
+    assert tried > 150
 
 
 def test_the_command_line_may_run_code_that_a_file_names_in_vain(run: Run, here: Path) -> None:
