@@ -53,7 +53,6 @@ def write_tables(
         counts, lost = RowCounts(options.dedup, first), list[Row]()
         page = ScreenPage(tables.sheet, reference)
         best = Best(options.rank, plan.options.ranked)
-        # closed whatever happens: PyArrow closes what is forgotten, and complains that its file is gone
         with contextlib.closing(ParquetRows(files.open(run / RECORDS, binary=True), tables.sheet)) as records:
             for shard in range(plan.shards):
                 for row in _checked(plan, shard, tables):
