@@ -21,7 +21,7 @@ from moldiff.datasets.sources import Source, chunks, find_sources
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
 from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, write_json, write_text
+from moldiff.files import atomic_writer, claimed, write_json, write_text
 from moldiff.folders import new_folder, refuse_folder
 from moldiff.foreign_text import safe_cell
 from moldiff.vocabulary import Vocabulary
@@ -135,7 +135,7 @@ def prepare(
         add_hydrogens=add_hydrogens,
     )
     # Made before the work, so that a place where nothing can be written is noticed at once.
-    with new_folder(out, layout.OURS, overwrite=overwrite) as folder:
+    with claimed(out), new_folder(out, layout.OURS, overwrite=overwrite) as folder:
         parts: list[Part] = []
         read = 0
         for part in convert_chunks(chunks(sources), options, workers=workers, isolated=isolated):

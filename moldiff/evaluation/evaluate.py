@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from moldiff.evaluation.rarity import RarityReport, load_tables, measure_rarity
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
-from moldiff.files import sha256_of
+from moldiff.files import claimed, sha256_of
 from moldiff.provenance import header
 from moldiff.run_record import read_generation
 
@@ -95,66 +96,67 @@ def evaluate(
         reference = path_text(reference, "reference")
     if folder is not None:
         check_output(folder, overwrite=overwrite)
-    files, molecules = files_of(molecules), kept(molecules)
-    if relax:
-        relaxation.check_installed()
-    if fcd:
-        frechet.check_installed()
-        if reference is None:
-            raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
-    clock = _Clock(progress)
-    # The file before the reference: its errors show at once, a reference can take half a minute.
-    rows, convention = assess_file(
-        molecules,
-        hydrogens=hydrogens,
-        add_hydrogens=add_hydrogens,
-        requested=requested,
-        workers=workers,
-        isolated=isolated,
-        progress=clock.stage("chemistry"),
-    )
-    clock.stage("reference")
-    if reference is not None and not isinstance(reference, Reference):
-        reference = load_reference(reference)
-    clock.stage("geometry")
-    rarity = _rarity(rows, reference, tables)
-    sample = Measurements.gathered(row.measured for row in rows if row.measured is not None)
-    comparison = compare(sample, reference) if reference is not None else None
-    metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
-    repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
-    busted = relaxed = distance = None
-    how: dict[str, Any] = {"workers": workers, "isolated": isolated, "seed": seed}
-    if posebusters:
-        told = clock.stage("posebusters")
-        busted = run_posebusters(rows, most=posebusters, progress=told, **how)
-    if relax:
-        told = clock.stage("relaxation")
-        relaxed = relaxation.run_relaxation(rows, most=relax, progress=told, **how)
-    if fcd and reference is not None:
-        clock.stage("fcd")
-        distance = _chemnet_distance(rows, reference, seed)
-    sha256 = "" if files is None else " ".join(sha256_of(file) for file in files)
-    report = EvaluationReport(
-        path=Path(IN_MEMORY if files is None else ", ".join(file.name for file in files)),
-        sha256=sha256,
-        hydrogens=convention,
-        rows=rows,
-        metrics=metrics | (busted.rates() if busted is not None else {}),
-        sample=sample,
-        reference=reference,
-        comparison=comparison,
-        posebusters=busted,
-        relaxation=relaxed,
-        fcd=distance,
-        memorisation=repeats,
-        rarity=rarity,
-        generation=None if files is None or len(files) > 1 else read_generation(files[0], sha256),
-        seconds=clock.seconds(),
-        header=header(),
-    )
-    if folder is not None:
-        write_report(report, folder, overwrite=overwrite)
-    return report
+    with nullcontext() if folder is None else claimed(folder):
+        files, molecules = files_of(molecules), kept(molecules)
+        if relax:
+            relaxation.check_installed()
+        if fcd:
+            frechet.check_installed()
+            if reference is None:
+                raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
+        clock = _Clock(progress)
+        # The file before the reference: its errors show at once, a reference can take half a minute.
+        rows, convention = assess_file(
+            molecules,
+            hydrogens=hydrogens,
+            add_hydrogens=add_hydrogens,
+            requested=requested,
+            workers=workers,
+            isolated=isolated,
+            progress=clock.stage("chemistry"),
+        )
+        clock.stage("reference")
+        if reference is not None and not isinstance(reference, Reference):
+            reference = load_reference(reference)
+        clock.stage("geometry")
+        rarity = _rarity(rows, reference, tables)
+        sample = Measurements.gathered(row.measured for row in rows if row.measured is not None)
+        comparison = compare(sample, reference) if reference is not None else None
+        metrics = validity(rows) | stability(rows) | diversity(rows, reference.keys if reference is not None else None)
+        repeats = memorisation([row.smiles for row in rows if row.valid], reference, seed) if reference else None
+        busted = relaxed = distance = None
+        how: dict[str, Any] = {"workers": workers, "isolated": isolated, "seed": seed}
+        if posebusters:
+            told = clock.stage("posebusters")
+            busted = run_posebusters(rows, most=posebusters, progress=told, **how)
+        if relax:
+            told = clock.stage("relaxation")
+            relaxed = relaxation.run_relaxation(rows, most=relax, progress=told, **how)
+        if fcd and reference is not None:
+            clock.stage("fcd")
+            distance = _chemnet_distance(rows, reference, seed)
+        sha256 = "" if files is None else " ".join(sha256_of(file) for file in files)
+        report = EvaluationReport(
+            path=Path(IN_MEMORY if files is None else ", ".join(file.name for file in files)),
+            sha256=sha256,
+            hydrogens=convention,
+            rows=rows,
+            metrics=metrics | (busted.rates() if busted is not None else {}),
+            sample=sample,
+            reference=reference,
+            comparison=comparison,
+            posebusters=busted,
+            relaxation=relaxed,
+            fcd=distance,
+            memorisation=repeats,
+            rarity=rarity,
+            generation=None if files is None or len(files) > 1 else read_generation(files[0], sha256),
+            seconds=clock.seconds(),
+            header=header(),
+        )
+        if folder is not None:
+            write_report(report, folder, overwrite=overwrite)
+        return report
 
 
 def _rarity(rows: Sequence[Assessment], reference: Reference | None, ring_table: str | None) -> RarityReport | None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from killed import begin
 from rdkit import Chem
 
 import moldiff
+from moldiff.files import claimed
 from moldiff.run_record import record_path
 
 RUNS = 10
@@ -53,6 +55,19 @@ def test_ten_runs_in_one_folder_lose_nothing_and_one_name_is_given_once(model: P
     assert len(ids) == ids.total() == 3 * (RUNS + 1)
     left = [path.name for path in folder.iterdir() if path.name.startswith(".") or path.suffix == ".unfinished"]
     assert left == []
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("command", [["data", "prepare"], ["evaluate", "--posebusters", "0"]])
+def test_a_folder_that_another_run_is_making_is_refused_before_the_work(
+    run: Callable, sample_path: Path, tmp_path: Path, command: list[str], overwrite: bool
+) -> None:
+    folder, *more = tmp_path / "made", *(["--overwrite"] if overwrite else [])
+    with claimed(folder):
+        run(*command, sample_path, "-o", folder, *more).assert_refused("made is being written by another run")
+        assert [path.suffix for path in tmp_path.iterdir()] == [".part"], "the claim alone"
+    assert run(*command, sample_path, "-o", folder, *more).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
 def ids(**keywords: object) -> set[str]:
