@@ -21,7 +21,7 @@ _BONDED_ION = Chem.MolFromSmarts("[#1;!+0]~[#1,#6,#7,#8,#9,#15,#16,#17,#35,#53]"
 _WITHOUT_ORDER = {Chem.BondType.UNSPECIFIED, Chem.BondType.HYDROGEN, Chem.BondType.ZERO}
 _POLYMERS = frozenset({"SRU", "MON", "MER", "COP", "CRO", "MOD", "GRA", "ANY"})  # types of substance groups
 _MIXTURES = frozenset({"COM", "MIX", "FOR"})  # others (DAT, SUP, MUL, GEN) leave a molecule what its atoms say
-_LINK_NODES = "_molLinkNodes"  # where RDKit keeps them
+_LINK_NODES, _END_POINTS = "_molLinkNodes", "_MolFileBondEndPts"  # where RDKit keeps them
 _MOST_CHARGE = 15  # of an atom, either way
 _MOST_ISOTOPE = 999  # three digits; RDKit leaves out the others without a word
 _ISOTOPE = Chem.MolFromSmarts("[!0*]")
@@ -169,11 +169,13 @@ def mixture_refusal(mol: Chem.Mol, what: str) -> str:
 
 
 def polymer_refusal(mol: Chem.Mol) -> str:
-    """Return why a molecule, sanitised or not, is none but a polymer, a mixture or chains of several lengths, by its
-    substance groups and link nodes; an empty string if it is one. Its atoms are those of one unit, which RDKit takes
-    for all."""
+    """Return why a molecule, sanitised or not, is none but a polymer, a mixture, chains of several lengths or a bond to
+    any of several atoms, by its substance groups, link nodes and bonds' ends; an empty string if it is one. Its atoms
+    are those of one unit, which RDKit takes for all."""
     if mol.HasProp(_LINK_NODES):
         return "link node: chains of several lengths, not one molecule"
+    if any(bond.HasProp(_END_POINTS) for bond in mol.GetBonds()):
+        return "variable attachment: a bond to one of several atoms, or to all of them, not one molecule"
     for group in Chem.GetMolSubstanceGroups(mol):
         kind = group.GetProp("TYPE")
         if kind in _POLYMERS:

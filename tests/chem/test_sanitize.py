@@ -162,6 +162,18 @@ def test_polymers_and_mixtures_are_refused_by_name(extension: str, reason: str, 
     assert read_block(TextRecord(0, "sdf", "", block)) == (None, reason), "what evaluate judges"
 
 
+@pytest.mark.parametrize("smiles", ["CO.c1ccccc1 |m:0:2.3.4|", "CN.c1ccncc1 |m:1:2.3|", "CC.[Fe] |m:1:0.1|"])
+def test_a_bond_to_one_of_several_atoms_is_no_molecule(smiles: str) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    (given,) = records_of([mol])
+    block = TextRecord(0, "sdf", "", drawn(mol, True))
+    assert "ENDPTS" in block.text
+    for record in (parse(TextRecord(0, "smiles", "", smiles)), parse(block), given):
+        assert record.mol is None and record.reason.startswith("variable attachment: a bond to one of several atoms")
+    with pytest.raises(MoldiffError, match="variable attachment"):
+        file_of(smiles, "fragment")
+
+
 @pytest.mark.parametrize("kind", ["DAT", "SUP", "MUL", "GEN"])
 @pytest.mark.parametrize("v3000", [True, False])
 def test_groups_that_change_no_molecule_are_read(kind: str, v3000: bool) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Molecules = Union[str, Path, Sequence[Path], "Mol", Iterable[Union["Mol", str, None]]]
 """A molecule file or a list of such paths, an RDKit molecule, a SMILES, or molecules and SMILES one after the other."""
 _EXPECTED = "a molecule file, an RDKit molecule, a SMILES, or a list, column or supplier of molecules or SMILES"
-_REFUSED = ("polymer", "mixture", "link node", "stereo")  # as what reasons begin with
+_REFUSED = ("polymer", "mixture", "link node", "variable attachment", "stereo")  # as what reasons begin with
 _MISSING = "missing: there is no molecule"
 
 

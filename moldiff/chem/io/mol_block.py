@@ -10,6 +10,10 @@ from moldiff.foreign_text import number_in
 _CONTINUED = re.compile(r"-\r?\nM  V30 ")
 _COUNTS = re.compile(r"^M  V30 +COUNTS +(\d{1,9}) +(\d{1,9})", re.MULTILINE | re.ASCII)
 _TOO_LONG = re.compile(r"(?<!\S)(?:[A-Z]+=)?[+-]?\d{10,}(?!\S)", re.ASCII)  # RDKit takes such a number for 0
+# of a word that makes the molecule: RDKit leaves out CHG=+1 and MASS="13" without a word; a mass may be 12.011
+_NO_NUMBER = re.compile(
+    r"(?<!\S)(?:(?:CHG|RAD|VAL|CFG)=(?!-?\d+(?!\S))|MASS=(?!\d+(?:\.\d*)?(?!\S)))\S*", re.IGNORECASE
+)
 _COLUMN = r"(?: {4}\d| {3}[\d-]\d| {2}[\d-]\d\d| [\d-]\d{3}|[\d-]\d{4})\.\d{4}"  # 10 characters: a number to its end
 _PLACE = re.compile(_COLUMN * 3, re.ASCII)  # of an atom as nearly every program writes it
 _SHORTEST_ATOM = 32  # characters of an atom's line, of which 30 are its coordinates
@@ -61,6 +65,8 @@ def _long_problem(block: str) -> str:
             return f"mol block: states {int(number)} {name} and lists {len(table)}"
     if far := next(filter(None, map(_TOO_LONG.search, (*atoms, *bonds))), None):
         return f"number: '{far[0]}' is out of range"
+    if odd := next(filter(None, map(_NO_NUMBER.search, (*atoms, *bonds))), None):
+        return f"number: '{odd[0].strip()}' is none"
     return _place_problem(found.groups() for found in map(_LONG_ATOM.match, atoms) if found)
 
 

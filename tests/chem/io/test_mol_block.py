@@ -72,6 +72,16 @@ def test_a_number_out_of_range_is_not_0(said: str) -> None:
     assert reason_of(v3000(atoms=(continued, *ATOMS[1:]))) == f"number: '{said}' is out of range"
 
 
+@pytest.mark.parametrize(
+    "said", ["CHG=+1", "chg=+1", "CHG=", 'MASS="18"', "MASS=+18", "MASS=1,8", "RAD=1.5", "VAL=one", "CFG=--1"]
+)
+def test_a_number_that_is_none_is_not_left_out(said: str) -> None:
+    for more in (said, f"{said} RGROUPS=(1 1)", f"CLASS=AA {said}"):
+        assert reason_of(v3000(atoms=(f"{ATOMS[0]} {more}", *ATOMS[1:]))) == f"number: '{said}' is none"
+    for more in ("CHG=-1", "MASS=18.0", "MASS=18.", "RAD=2 VAL=-1 CFG=0", "CLASS=CHG=+1"):
+        assert number_problem(v3000(atoms=(f"{ATOMS[0]} {more}", *ATOMS[1:]))) == ""
+
+
 def test_numbers_in_range_and_long_coordinates_are_read() -> None:
     block = v3000(atoms=("O 0.12345678901234 0 0.12 0 MASS=18", *ATOMS[1:]))
     assert Chem.MolToSmiles(Chem.RemoveHs(parse(TextRecord(0, "sdf", "", block)).mol)) == "[18OH2]"
