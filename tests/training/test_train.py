@@ -482,28 +482,47 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(
         assert (tmp_path / "killed/model/model.safetensors").exists()
 
 
+LAUNCH = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))\n"
+DOUBLE = """
+from moldiff.training import base_run
+
+
+class Double(base_run.pl.Trainer):
+    def fit(self, task, steps):
+        for module in (task, task.averaged):
+            module.double()
+        for module in (task.trained, task.averaged):
+            module.register_forward_pre_hook(with_double_positions)
+        super().fit(task, steps)
+
+
+def with_double_positions(module, inputs):
+    batch, *others = inputs
+    return batch.replace(pos=batch.pos.double()), *others
+
+
+base_run.pl.Trainer = Double
+"""
+
+
+@pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_two_processes_train_the_same_model_as_one(
-    training_file: Write, tmp_path: Path, record_property: Callable[[str, object], None]
+    training_file: Write, tmp_path: Path, record_property: Callable[[str, object], None], precision: str, apart: float
 ) -> None:
-    # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
-    exact = ["optimizer.muon_learning_rate=0"]
-    train(training_file("one"), exact)
-    path = training_file("two")
-    code = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     script = tmp_path / "launch.py"
-    script.write_text(code, encoding="utf-8")
-    command = [sys.executable, str(script), "train", str(path)]
-    for setting in [*exact, "training.devices=2"]:
-        command += ["--set", setting]
-    done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert (done.stdout.count("model written to"), done.stderr.count("training molecules, steps 0 to 8")) == (1, 1)
-    one = load_state(tmp_path / "one/checkpoints/step-00000008")
-    two = load_state(tmp_path / "two/checkpoints/step-00000008")
-    apart = torch.cat([(two.weights[name] - value).flatten() for name, value in one.weights.items()])
-    record_property("weights apart, float32", float(apart.abs().max()))
-    for name, value in one.weights.items():
-        torch.testing.assert_close(two.weights[name], value, rtol=1e-4, atol=1e-5)
+    script.write_text((DOUBLE if precision == "float64" else "") + LAUNCH, encoding="utf-8")
+    for name, devices in (("one", 1), ("two", 2)):
+        # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
+        settings = ["--set", "optimizer.muon_learning_rate=0", "--set", f"training.devices={devices}"]
+        command = [sys.executable, str(script), "train", str(training_file(name)), *settings]
+        done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert (done.stdout.count("model written to"), done.stderr.count("training molecules, steps 0 to 8")) == (1, 1)
+    one, two = (load_state(tmp_path / name / "checkpoints/step-00000008").weights for name in ("one", "two"))
+    assert {value.dtype for value in one.values()} == {getattr(torch, precision)}
+    most = max(float((two[name] - value).abs().max()) for name, value in one.items() if value.numel())
+    record_property(f"weights apart, {precision}", most)
+    assert most < apart
 
 
 def test_processes_that_cannot_share_a_batch_are_refused_before_the_data_is_read(
