@@ -76,8 +76,8 @@ DEFAULT_PRECISION = Precision.AUTO
 def resolve_precision(precision: str | torch.dtype, device: torch.device) -> torch.dtype:
     """Return the number type of the network's matrix products on a device, by one of `PRECISIONS` or as PyTorch's own.
 
-    ``auto`` is bfloat16 where the processor has instructions for it (on CPUs AVX-512 BF16 or AMX), which is faster,
-    else float32. Coordinates, noise and sums are float32 at least in any case.
+    ``auto`` is bfloat16 where the processor has instructions for it (on CPUs AVX-512 BF16 or AMX, of which an older
+    PyTorch cannot tell), which is faster, else float32. Coordinates, noise and sums are float32 at least in any case.
 
     Raises:
         MoldiffError: the name is none of these.
@@ -90,7 +90,7 @@ def resolve_precision(precision: str | torch.dtype, device: torch.device) -> tor
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+        abilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
         native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 

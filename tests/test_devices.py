@@ -43,12 +43,17 @@ def test_a_cuda_number_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_auto_precision_is_what_the_processor_has(
     monkeypatch: pytest.MonkeyPatch, abilities: dict[str, bool], expected: torch.dtype
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: abilities, raising=False)
     assert resolve_precision("auto", torch.device("cpu")) == expected
     assert resolve_precision("float32", torch.device("cpu")) == torch.float32
     assert resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
     assert resolve_precision("auto", torch.device("mps")) == torch.float32
     assert f"threads, {name_of(expected)}" in describe_devices()[0]
+
+
+def test_auto_precision_is_float32_where_pytorch_cannot_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)  # as in PyTorch 2.10
+    assert resolve_precision("auto", torch.device("cpu")) == torch.float32
 
 
 @pytest.mark.parametrize("native", [True, False])

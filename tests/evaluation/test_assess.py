@@ -159,7 +159,7 @@ def test_compressed_files_read_the_same(water: str, tmp_path: Path) -> None:
         ("empty.sdf", b"", "is empty"),
         ("text.sdf", b"Dear all,\nno molecules here.\n", "not an SDF"),
         ("molecules.smi", b"CCO\n", "not an SDF"),
-        ("binary.sdf", bytes(range(256)) * 20, "not an SDF"),
+        ("binary.sdf", bytes(range(256)) * 20, "is no text"),
         ("cut.sdf.gz", gzip.compress(b"water\n" * 2000, mtime=0)[:-30], "damaged"),
     ],
 )
