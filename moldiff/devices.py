@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from moldiff.arguments import choice, refusal
@@ -90,7 +90,8 @@ def resolve_precision(precision: str | torch.dtype, device: torch.device) -> tor
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        abilities = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
+        tell: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+        abilities = tell() if device.type == "cpu" else {}
         native = bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 
