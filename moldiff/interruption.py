@@ -108,16 +108,21 @@ def ended_by(end: KeyboardInterrupt | SystemExit) -> int:
     return 128 + number
 
 
-def awaited(future: Future[T]) -> T:
+def awaited(future: Future[T], look: Callable[[], None] | None = None) -> T:
     """Return the result of a future; in the main thread a signal ends the waiting for it.
+
+    Args:
+        future: to wait for.
+        look: called every half a second of waiting; what it raises ends that.
 
     RDKit's substructure search takes Ctrl-C over and puts Python's handler back in the way of C's ``signal``, after
     which a wait goes on as if no signal had come. A signal may also come just before the wait begins. So it is a
     sequence of short ones: between two of them, Python looks for signals.
     """
-    if threading.current_thread() is threading.main_thread():
+    if look is not None or threading.current_thread() is threading.main_thread():
         while not wait([future], timeout=_LOOK_S).done:
-            pass
+            if look is not None:
+                look()
     return future.result()
 
 

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing.util import Finalize
@@ -94,6 +94,10 @@ class Pool:
 THIS_PROCESS = Pool()
 
 
+def _not_started(error: OSError) -> MoldiffError:
+    return MoldiffError(f"worker processes cannot be started: {error.strerror or error}")
+
+
 class WorkerPool(Pool):
     """Worker processes, each computing on one thread, started anew if they break as a whole.
 
@@ -134,9 +138,12 @@ class WorkerPool(Pool):
     def load(self, *names: str) -> None:
         """Start the processes, without waiting for them, and let them import modules ("package.module") and call
         functions without arguments ("package.module:function"): their first item does not wait for it."""
-        with put_off():
-            for _ in range(self._workers):
-                self._pool.schedule(load, args=names)
+        try:
+            with put_off(), suppress(RuntimeError):  # the pool has just broken: found out with the first batch
+                for _ in range(self._workers):
+                    self._pool.schedule(load, args=names)
+        except OSError as error:
+            raise _not_started(error) from error
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -171,6 +178,8 @@ class WorkerPool(Pool):
             arguments = [function, batch.items, timeout_s, batch.slot]
             with put_off():  # the first starts the processes, which complain if they are told only half of what to do
                 batch.future = self._pool.schedule(apply, args=arguments, timeout=limit)
+        except OSError as error:
+            raise _not_started(error) from error
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             batch.future = ProcessFuture()
             batch.future.set_exception(BrokenProcessPool(str(error)))
@@ -210,6 +219,12 @@ class _Batch(Generic[Item]):
     future: ProcessFuture = field(default_factory=ProcessFuture)
     slot: Slot | None = None
 
+    def look(self) -> None:
+        """Raise BrokenProcessPool if nothing works on the batch any more: a pool forgets what it is sent while it
+        breaks, and does not say so."""
+        if self.pool is not None and not self.pool.active and not self.future.done():
+            raise BrokenProcessPool("the processes have ended")
+
 
 class _Line(Generic[Item, Result]):
     """Batches that wait for their turn, in order.
@@ -239,7 +254,7 @@ class _Line(Generic[Item, Result]):
         """Take the first batch off the line; yield it with its result, or put its items into its place."""
         batch = self.waiting.popleft()
         try:
-            found: Result = awaited(batch.future)
+            found: Result = awaited(batch.future, batch.look)
         except (BrokenProcessPool, CancelledError):
             again = [batch, *self.waiting]
             self.cancel(again)

@@ -1,6 +1,7 @@
 import itertools
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,16 +9,18 @@ import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
 import pytest
+from pebble import ProcessFuture
 from poison import noted, total, work, worker_number
 
 import moldiff
 from moldiff import batch_slots, processes
-from moldiff.processes import Lost, pool_of, standing_pool
+from moldiff.processes import Lost, WorkerPool, pool_of, standing_pool
 
 
 def map_items(function, items, *, workers, chunk=1, timeout_s=60.0, isolated=True):
@@ -166,6 +169,49 @@ def test_processes_that_cannot_start_are_an_error_in_one_line(tmp_path: Path) ->
     assert out.startswith("refused worker processes die before they see a molecule")
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_processes_that_the_system_does_not_start_are_an_error_in_one_line(tmp_path: Path, before: bool) -> None:
+    """What a process inherits may be too large: an environment variable has 128 kB at most."""
+    process = run(
+        tmp_path,
+        f"""
+        import os
+        from poison import total, work, worker_number
+        from moldiff.errors import MoldiffError
+        from moldiff.processes import pool_of
+        if __name__ == "__main__":
+            for first in [True, False][{1 - before}:]:
+                if not first:
+                    os.environ["LONG"] = "x" * 1_000_000
+                try:
+                    with pool_of(2) as pool:
+                        pool.load("json")
+                        print(list(pool.map_items(work, [1, 2], timeout_s=60)), flush=True)
+                except MoldiffError as error:
+                    print("refused", error)
+        """,
+    )
+    out, said = process.communicate(timeout=60)
+    *works, refused = out.splitlines()
+    assert len(works) == before
+    assert re.match("refused worker processes (cannot be started: |die before they see a molecule)", refused), said
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_batch_that_a_breaking_pool_has_forgotten_is_sent_again(in_thread: bool) -> None:
+    with WorkerPool(1) as pool:
+        assert list(pool.map_items(work, [1], timeout_s=60)) == [2]
+        broken = pool._pool
+        broken.stop()
+        broken.join()
+        broken.schedule = lambda *_, **__: ProcessFuture()  # type: ignore[method-assign]  # which nobody will set
+        with ThreadPoolExecutor(1) as thread:
+            again = partial(list, pool.map_items(work, [1, 2], timeout_s=60))
+            assert (thread.submit(again).result(timeout=60) if in_thread else again()) == [2, 4]
+        assert pool._pool is not broken
+
+
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     process = run(
         tmp_path,
@@ -287,7 +333,7 @@ def test_maps_that_are_given_up_or_fail_keep_no_slots(tmp_path: Path, monkeypatc
                 list(pool.map_items(work, [*range(9), "raise", *range(90)], chunk=5, timeout_s=60.0))
         with monkeypatch.context() as patch:
             ends = iter([BrokenProcessPool(), KeyboardInterrupt()])
-            patch.setattr(processes, "awaited", lambda future: (_ for _ in ()).throw(next(ends)))
+            patch.setattr(processes, "awaited", lambda *_: (_ for _ in ()).throw(next(ends)))
             with pytest.raises(KeyboardInterrupt):
                 list(pool.map_items(work, range(100), chunk=5, timeout_s=60.0))
         results = list(pool.map_items(partial(noted, seen), items, chunk=20, timeout_s=60.0))
