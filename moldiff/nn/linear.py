@@ -16,10 +16,12 @@ from torch.autograd.function import once_differentiable
 from torch.backends import mkldnn
 from torch.nn import functional
 
-# What PyTorch's own compiler calls on CPUs: x W^T + b and what follows it. Not every build of PyTorch has it, and on
-# processors of other makes nobody has measured whether it is faster.
+# What PyTorch's own compiler calls on CPUs: x W^T + b and what follows it. Not every build of PyTorch has it; before
+# 2.12 a row comes out otherwise beside others; on processors of other makes nobody has measured whether it is faster.
 _IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _IS_X86 and mkldnn.is_available() else None
+_IS_NEW = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 12)
+_USED = _IS_X86 and _IS_NEW and mkldnn.is_available()
+_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) if _USED else None
 # bfloat16 takes instructions that not every processor has: PyTorch's own products do without.
 _HAS_BFLOAT16 = _ONEDNN is not None and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 _PRECISIONS = (torch.float32, torch.bfloat16) if _HAS_BFLOAT16 else (torch.float32,)
