@@ -94,10 +94,6 @@ class Pool:
 THIS_PROCESS = Pool()
 
 
-def _not_started(error: OSError) -> MoldiffError:
-    return MoldiffError(f"worker processes cannot be started: {error.strerror or error}")
-
-
 class WorkerPool(Pool):
     """Worker processes, each computing on one thread, started anew if they break as a whole.
 
@@ -138,12 +134,9 @@ class WorkerPool(Pool):
     def load(self, *names: str) -> None:
         """Start the processes, without waiting for them, and let them import modules ("package.module") and call
         functions without arguments ("package.module:function"): their first item does not wait for it."""
-        try:
-            with put_off(), suppress(RuntimeError):  # the pool has just broken: found out with the first batch
-                for _ in range(self._workers):
-                    self._pool.schedule(load, args=names)
-        except OSError as error:
-            raise _not_started(error) from error
+        with suppress(RuntimeError):  # the pool has just broken: found out with the first batch
+            for _ in range(self._workers):
+                self._schedule(load, names)
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -175,14 +168,19 @@ class WorkerPool(Pool):
         batch.slot = self.slots.take(len(batch.items))
         batch.pool, limit = self._pool, timeout_s * len(batch.items) + GRACE_S
         try:
-            arguments = [function, batch.items, timeout_s, batch.slot]
-            with put_off():  # the first starts the processes, which complain if they are told only half of what to do
-                batch.future = self._pool.schedule(apply, args=arguments, timeout=limit)
-        except OSError as error:
-            raise _not_started(error) from error
+            batch.future = self._schedule(apply, [function, batch.items, timeout_s, batch.slot], limit)
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             batch.future = ProcessFuture()
             batch.future.set_exception(BrokenProcessPool(str(error)))
+
+    def _schedule(
+        self, function: Callable[..., object], arguments: Sequence[object], limit: float | None = None
+    ) -> ProcessFuture:
+        try:
+            with put_off():  # the first starts the processes, which complain if they are told only half of what to do
+                return self._pool.schedule(function, args=arguments, timeout=limit)
+        except OSError as error:
+            raise MoldiffError(f"worker processes cannot be started: {error.strerror or error}") from error
 
     def worked(self) -> None:
         """Take note that the processes have done something."""

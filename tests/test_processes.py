@@ -1,3 +1,4 @@
+import errno
 import itertools
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from poison import noted, total, work, worker_number
 
 import moldiff
 from moldiff import batch_slots, processes
+from moldiff.errors import MoldiffError
 from moldiff.processes import Lost, WorkerPool, pool_of, standing_pool
 
 
@@ -196,6 +198,17 @@ def test_processes_that_the_system_does_not_start_are_an_error_in_one_line(tmp_p
     assert len(works) == before
     assert re.match("refused worker processes (cannot be started: |die before they see a molecule)", refused), said
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("loads", [True, False])
+def test_what_the_system_says_of_processes_is_one_line(loads: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with WorkerPool(1) as pool:
+        monkeypatch.setattr(pool._pool, "schedule", refuse)
+        with pytest.raises(MoldiffError, match="worker processes cannot be started: Resource temporarily unavailable"):
+            pool.load("json") if loads else list(pool.map_items(work, [1], timeout_s=60))
 
 
 def test_a_batch_that_a_breaking_pool_has_forgotten_is_sent_again() -> None:
