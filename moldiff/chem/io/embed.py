@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from rdkit import Chem, rdBase
@@ -84,7 +83,8 @@ def _place(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> bool:
     for from_random in (False, True):
         stopped = True
         while stopped:  # what was stopped for longer than the limit begins again
-            left = math.ceil(timeout_s - (time.thread_time() - begun))
+            # rounded: what is left of a second is no time for another attempt, which may take several
+            left = round(timeout_s - (time.thread_time() - begun))
             if timeout_s and left <= 0:
                 return False
             parameters = rdDistGeom.ETKDGv3()
