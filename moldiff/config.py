@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
@@ -60,12 +60,6 @@ class LayersConfig(Section):
         return self
 
 
-class NetworkConfig(LayersConfig):
-    """Sizes of the denoising network (`moldiff.nn.network`)."""
-
-    geometry_every: Depth = 1
-
-
 class PropertyNetworkConfig(LayersConfig):
     """Sizes of a property network (`moldiff.nn.property`), which is far smaller than what it guides."""
 
@@ -76,6 +70,27 @@ class PropertyNetworkConfig(LayersConfig):
     vectors: Width = 16
     heads: Width = 4
     global_width: Width = 64
+
+
+class FeedbackConfig(Section):
+    """Feedback of a denoiser (`moldiff.nn.feedback`): what its estimator tells, and sizes.
+
+    Attributes:
+        properties: that the estimator tells, all of them conditions of the model.
+        estimator: its sizes.
+        width: of the adapter's hidden layers.
+    """
+
+    properties: Annotated[tuple[str, ...], Field(min_length=1)]
+    estimator: PropertyNetworkConfig
+    width: Width = 192
+
+
+class NetworkConfig(LayersConfig):
+    """Sizes of the denoising network (`moldiff.nn.network`), and of its feedback if it has one."""
+
+    geometry_every: Depth = 1
+    feedback: FeedbackConfig | None = None
 
 
 class CurveConfig(Section):
@@ -225,6 +240,16 @@ class OnPolicyConfig(Section):
     teacher_evaluations: TrainedEvaluations = 20
 
 
+class FeedbackTrainingConfig(Section):
+    """Training of a model's feedback alone; its other weights stay as they are.
+
+    Attributes:
+        property_model: folder of a property network, the estimator of a model that has no feedback yet.
+    """
+
+    property_model: str | None = None
+
+
 class RunConfig(Section):
     """Parts of every training file: data folder, output folder and the sections that all share."""
 
@@ -246,7 +271,15 @@ class TrainConfig(RunConfig):
     loss: LossConfig = LossConfig()
     sampling: SamplingConfig = DEFAULT_SAMPLING
     on_policy: OnPolicyConfig = OnPolicyConfig()
+    feedback: FeedbackTrainingConfig | None = None
     training: TrainingConfig = TrainingConfig()
+
+    @field_validator("feedback", mode="before")
+    @classmethod
+    def _empty_is_no_section(cls, value: object) -> object:
+        if value is None:  # as if it were not there, all weights would be trained
+            raise ValueError("it is empty; feedback: {} is a section without keys")
+        return value
 
 
 class PropertyTrainConfig(RunConfig):

@@ -140,6 +140,19 @@ class PropertyPrediction:
     log_variance: Tensor
 
 
+@dataclass(frozen=True)
+class FeatureShifts:
+    """What a feedback adds to the features of a denoiser.
+
+    Attributes:
+        context: (B, L, G), to the context of each of its L layers.
+        nodes: (B, N, D), to the nodes that its first layer meets.
+    """
+
+    context: Tensor
+    nodes: Tensor
+
+
 def pair_mask(mask: Tensor) -> Tensor:
     """Return (B, N, N) bool, True for ordered pairs of two different real atoms, from the (B, N) atom mask."""
     both = mask[:, :, None] & mask[:, None, :]

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_origin
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -116,12 +117,23 @@ def _place(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
         field = section.model_fields.get(str(part))
         if field is None:
             break
-        if not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        below = _section_of(field.annotation)
+        if below is None:
             named = get_origin(field.annotation) is Mapping  # its keys are the user's
             parts += [str(rest) for rest in location[number + 1 :] if named or isinstance(rest, int)]
             break
-        section = field.annotation
+        section = below
     return ".".join(parts)
+
+
+def _section_of(annotation: object) -> type[BaseModel] | None:
+    """Return the section that a key holds, or may hold; None: it holds a value."""
+    choices = get_args(annotation) if get_origin(annotation) is UnionType else (annotation,)
+    return next((one for one in choices if _is_section(one)), None)
+
+
+def _is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
@@ -129,8 +141,8 @@ def _known_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
     keys = []
     for name, field in model.model_fields.items():
         keys.append(prefix + name)
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+        if (section := _section_of(field.annotation)) is not None:
+            keys += _known_keys(section, f"{prefix}{name}.")
     return keys
 
 

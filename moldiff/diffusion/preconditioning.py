@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from moldiff.diffusion.levels import Levels
 from moldiff.geometry import center
-from moldiff.molecules import MolBatch, MolPrediction, PropertyPrediction, SoftBatch
+from moldiff.molecules import FeatureShifts, MolBatch, MolPrediction, PropertyPrediction, SoftBatch
 
 
 class RawNetwork(Protocol):
@@ -28,6 +28,7 @@ class RawNetwork(Protocol):
         levels: (B, 4) ln sigma and logit abar of types, charges, bonds.
         condition: (B, P) natural units, NaN = not given.
         previous: the last prediction, or None.
+        shifts: what a feedback adds to the features.
     """
 
     def __call__(
@@ -39,6 +40,7 @@ class RawNetwork(Protocol):
         levels: Tensor,
         condition: Tensor,
         previous: MolPrediction | None,
+        shifts: FeatureShifts | None = None,
     ) -> MolPrediction: ...
 
 
@@ -48,6 +50,8 @@ class PreconditionedDenoiser(nn.Module):
     Args:
         network: the raw network.
         position_std: (n_max + 1,) sigma_data by number of atoms, angstrom; larger molecules use the last entry.
+        feedback: from noisy molecules, c_skip x and c_in x (B, N, 3), levels (B, 4) and the condition to
+            `FeatureShifts`, which tell the network how far a molecule is from what is wanted; None: nothing does.
 
     Attributes:
         precision: number type of the network's matrix products; what goes in and comes out is of the batch's.
@@ -55,10 +59,20 @@ class PreconditionedDenoiser(nn.Module):
 
     position_std: Tensor
 
-    def __init__(self, network: nn.Module, position_std: Tensor) -> None:
+    def __init__(self, network: nn.Module, position_std: Tensor, feedback: nn.Module | None = None) -> None:
         super().__init__()
         self.network, self.precision = network, torch.float32
         self.register_buffer("position_std", position_std.float())
+        self.feedback = feedback
+
+    def without_feedback(self) -> PreconditionedDenoiser:
+        """Return the denoiser for draws of which nothing is wanted: the same weights, and the same predictions for
+        less."""
+        if self.feedback is None:
+            return self
+        plain = PreconditionedDenoiser(self.network, self.position_std)
+        plain.precision = self.precision
+        return plain.train(self.training)
 
     def forward(
         self, batch: MolBatch, levels: Levels, condition: Tensor, previous: MolPrediction | None
@@ -67,17 +81,13 @@ class PreconditionedDenoiser(nn.Module):
         dtype = batch.pos.dtype
         c_skip, c_out, c_in = coefficients(levels.sigma, self.position_std, batch.n_atoms)
         pos = center(batch.pos, batch.mask)
-        anchor = c_skip[:, None, None].to(dtype) * pos
+        anchor, scaled = (c[:, None, None].to(dtype) * pos for c in (c_skip, c_in))
+        stacked = levels.stacked().to(dtype)
         with _precision(pos.device.type, self.precision):
-            raw = self.network(
-                batch,
-                anchor,
-                c_out.to(dtype),
-                c_in[:, None, None].to(dtype) * pos,
-                levels.stacked().to(dtype),
-                condition,
-                previous,
-            )
+            shifts = None
+            if self.feedback is not None:
+                shifts = self.feedback(batch, anchor, scaled, stacked, condition)
+            raw = self.network(batch, anchor, c_out.to(dtype), scaled, stacked, condition, previous, shifts)
         return raw.replace(pos=anchor + c_out[:, None, None].to(dtype) * center(raw.pos, batch.mask))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from moldiff.config import DEFAULT_SAMPLING, CurveConfig, LayersConfig, SamplingConfig
+from moldiff.config import DEFAULT_SAMPLING, CurveConfig, LayersConfig, NetworkConfig, SamplingConfig
 from moldiff.datasets.statistics import DatasetStatistics
 from moldiff.errors import MoldiffError
 from moldiff.models.folder import ModelFolder
@@ -75,6 +75,10 @@ class Description(Generic[N]):
         for name in self.names:
             if name not in self.statistics.properties:
                 raise KeyError(f"no statistics of '{name}'")
+        feedback = self.network.feedback if isinstance(self.network, NetworkConfig) else None
+        for name in () if feedback is None else feedback.properties:
+            if name not in self.names:
+                raise KeyError(f"feedback of '{name}', which is no condition")
 
 
 def described(folder: ModelFolder, network: type[N], names: str) -> Description[N]:

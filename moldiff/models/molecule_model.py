@@ -19,6 +19,7 @@ from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import DENOISER, ModelFolder
+from moldiff.nn.feedback import PropertyFeedback
 from moldiff.nn.network import EquivariantNetwork
 from moldiff.vocabulary import Vocabulary
 
@@ -127,14 +128,21 @@ class MoleculeModel:
 
 def _denoiser(said: Description[NetworkConfig]) -> PreconditionedDenoiser:
     """Return a denoiser with fresh weights."""
-    known = [said.statistics.properties[name] for name in said.names]
-    network = EquivariantNetwork(
-        said.network,
-        said.vocabulary.sizes,
-        torch.tensor([row.mean for row in known], dtype=torch.float32),
-        torch.tensor([row.std for row in known], dtype=torch.float32),
-    )
-    return PreconditionedDenoiser(network, position_std_table(said.statistics.position_std))
+    classes, position_std = said.vocabulary.sizes, position_std_table(said.statistics.position_std)
+    network = EquivariantNetwork(said.network, classes, *_scales(said.statistics, said.names))
+    if said.network.feedback is None:
+        return PreconditionedDenoiser(network, position_std)
+    names = said.network.feedback.properties
+    columns = [said.names.index(name) for name in names]
+    feedback = PropertyFeedback(said.network, classes, columns, *_scales(said.statistics, names))
+    return PreconditionedDenoiser(network, position_std, feedback)
+
+
+def _scales(statistics: DatasetStatistics, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Return means and standard deviations of properties, natural units."""
+    known = [statistics.properties[name] for name in names]
+    mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]], dtype=torch.float32)
+    return mean, std
 
 
 def diffusion_of(statistics: DatasetStatistics, temperature: float = 1.0) -> JointDiffusion:

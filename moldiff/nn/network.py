@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moldiff.config import NetworkConfig
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.molecules import FeatureShifts, MolBatch, MolPrediction
 from moldiff.nn.embedding import GlobalEmbedding
 from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatures, NarrowNorm
 from moldiff.nn.linear import Linear
@@ -57,17 +57,22 @@ class EquivariantNetwork(nn.Module):
         levels: Tensor,
         condition: Tensor,
         previous: MolPrediction | None,
+        shifts: FeatureShifts | None = None,
     ) -> MolPrediction:
         atom_mask, pair_mask = batch.mask[..., None], batch.pair_mask
         scale = scale[:, None, None]
         context = self.context(levels, batch.n_atoms, condition, previous is not None)
         nodes, vectors, pairs = self._embed(batch, anchor, scale, scaled, context, previous)
+        contexts = [context] * len(self.layers)
+        if shifts is not None:
+            nodes = nodes + shifts.nodes.to(nodes.dtype)
+            contexts = [context + shift.to(context.dtype) for shift in shifts.context.unbind(1)]
         raw = torch.zeros_like(anchor)
         for number, (layer, to_coordinates) in enumerate(zip(self.layers, self.to_coordinates, strict=True)):
             if number % self.geometry_every == 0:
                 # distances are measured on the current estimate of the clean molecule, in angstrom
                 geometry = self.geometry(anchor + scale * raw)
-            nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pair_mask)
+            nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, contexts[number], pair_mask)
             vectors = vectors * atom_mask[..., None]
             raw = raw + to_coordinates(vectors[..., :3, :])[..., 0].to(raw.dtype) * atom_mask
         return self._read_out(raw, nodes, pairs)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +14,14 @@ from moldiff.nn.layers import EquivariantLayer, EquivariantLinear, GeometryFeatu
 from moldiff.nn.linear import Linear
 
 _WIDEST = 8.0  # the logarithm of a variance lies within +- this, so that no likelihood explodes
+
+
+class PropertyFeatures(NamedTuple):
+    """Features after the layers: nodes (B, N, D), vectors (B, N, M, V), and of whole molecules, context (B, G)."""
+
+    nodes: Tensor
+    vectors: Tensor
+    context: Tensor
 
 
 class PropertyNetwork(nn.Module):
@@ -45,6 +55,10 @@ class PropertyNetwork(nn.Module):
 
     def forward(self, batch: SoftBatch, anchor: Tensor, scaled: Tensor, levels: Tensor) -> PropertyPrediction:
         """Return the law of the properties; arguments as for `moldiff.diffusion.preconditioning.RawNetwork`."""
+        return self.read_out(self.features(batch, anchor, scaled, levels), batch)
+
+    def features(self, batch: SoftBatch, anchor: Tensor, scaled: Tensor, levels: Tensor) -> PropertyFeatures:
+        """Return what the layers make of noisy molecules."""
         dtype, n = anchor.dtype, anchor.shape[1]
         atom_mask, pairs_mask = batch.mask[..., None], pair_mask(batch.mask)
         context = self.context(levels, batch.n_atoms, anchor.new_zeros(len(anchor), 0), False)
@@ -58,10 +72,11 @@ class PropertyNetwork(nn.Module):
         for layer in self.layers:
             nodes, vectors, pairs = layer(nodes, vectors, pairs, geometry, context, pairs_mask)
             vectors = vectors * atom_mask[..., None]
-        return self._read_out(nodes, vectors, context, batch)
+        return PropertyFeatures(nodes, vectors, context)
 
-    def _read_out(self, nodes: Tensor, vectors: Tensor, context: Tensor, batch: SoftBatch) -> PropertyPrediction:
+    def read_out(self, features: PropertyFeatures, batch: SoftBatch) -> PropertyPrediction:
         """Pool over atoms: a mean, a sum, as properties may grow with the molecule, and lengths of summed vectors."""
+        nodes, vectors, context = features
         atoms = self.atoms(nodes) * batch.mask[..., None]
         total = atoms.sum(1)
         moments = self.moments(vectors).sum(1) / self.typical_atoms

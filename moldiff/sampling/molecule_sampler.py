@@ -88,7 +88,8 @@ class MoleculeSampler:
     ) -> None:
         self.keep_predictions = keep_predictions
         self.model, self.source = model, NoiseSource(seed)
-        guided = model.denoiser if guidance is None else guidance.wrap(model.denoiser)
+        denoiser = model.denoiser.without_feedback() if condition_sampler is None else model.denoiser
+        guided = denoiser if guidance is None else guidance.wrap(denoiser)
         guided = guided if gradient is None else gradient.wrap(guided)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided
         captures = model.device.type == "cuda" if graphs is None else graphs

@@ -14,6 +14,8 @@ def training_card(provenance: dict[str, Any], model: MoleculeModel) -> str:
     conditions = ", ".join(model.conditions) or "none"
     origin = provenance["config"].get("init_from")
     started = f"- Started from the weights of: {origin}\n" if origin else ""
+    if feedback := model.network_config.feedback:
+        started += f"- Feedback of: {', '.join(feedback.properties)}\n"
     own = provenance["config"].get("on_policy", {})
     if own.get("share"):
         evaluations = ", ".join(str(count) for count in own["sampler_evaluations"])

@@ -78,7 +78,7 @@ def of_model(kind: str, model: Continued, names: tuple[str, ...], others: Mappin
         **_flat("vocabulary", model.vocabulary.to_json()),
         NAMES[kind]: ", ".join(names),
         **scales,
-        **_flat("network", model.network_config.model_dump()),
+        **_flat("network", model.network_config.model_dump(mode="json")),
         **_flat("curve", model.curve_config.model_dump()),
         **others,
     }

@@ -26,6 +26,7 @@ from moldiff.training.callbacks import read_log
 from moldiff.training.card import training_card
 from moldiff.training.checkpoint import TrainingState
 from moldiff.training.denoiser_module import DenoisingTask
+from moldiff.training.feedback import with_feedback
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.on_policy.collect import collect, made_by
 from moldiff.training.on_policy.states import OnPolicyData
@@ -140,6 +141,12 @@ class TrainingRun(Run):
         seed_weights(self.config.training.seed)
         if self.config.init_from is not None:
             return self._adapted_model(self.config.init_from)
+        if self.config.feedback is not None or self.config.network.feedback is not None:
+            raise MoldiffError(
+                "feedback is given to a trained model: name it with init_from, and its estimator with "
+                "feedback.property_model",
+                argument="init_from",
+            )
         statistics = self.dataset.statistics
         for name in self.config.conditions:
             if name not in statistics.properties:
@@ -161,11 +168,16 @@ class TrainingRun(Run):
     def _adapted_model(self, name: str) -> MoleculeModel:
         """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
         model = load_model(name, device="cpu", precision="float32").model
-        model.denoiser.requires_grad_(True).train()
         refuse_contradictions(self.config, model, name)
+        model.denoiser.requires_grad_(True)
+        if self.config.feedback is not None:
+            model = with_feedback(model, self.config.feedback, self.config.optimizer, name)
+        model.denoiser.train()
         for problem in far_outside(model.statistics, self.dataset.statistics, model.conditions):
             logger.warning("%s; %s never saw such molecules, expect to train longer", problem, name)
-        statistics = replace(model.statistics, size_counts=self.dataset.statistics.size_counts)
+        statistics = model.statistics
+        if self.config.feedback is None:  # with it, what is drawn without a wish stays as it was
+            statistics = replace(statistics, size_counts=self.dataset.statistics.size_counts)
         missing = [condition for condition in model.conditions if condition not in self.dataset.property_names]
         if missing:
             logger.warning("the data does not have %s of the model's conditions: unknown", ", ".join(missing))
@@ -241,6 +253,8 @@ class TrainingRun(Run):
         return training_card(provenance, self.model)
 
     def _references(self, final: bool) -> dict[str, torch.Tensor]:
-        """Return what sampling, and with the final model evaluation, needs of the data."""
+        """Return what sampling, and with the final model evaluation, needs of the data that the weights come from."""
+        if self.config.feedback is not None and self._given is not None:
+            return self._given.references
         make = all_references if final else sampling_references
         return make(self.dataset, self.model.conditions, self._given)

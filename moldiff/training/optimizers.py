@@ -38,6 +38,7 @@ def set_learning_rates(optimizers: Sequence[torch.optim.Optimizer], factor: floa
 
 def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
     """Return the optimisers of a model: AdamW, and Muon (Jordan et al. 2024) for the hidden matrices if it has a rate.
+    Weights without a gradient are left out.
 
     Muon orthogonalises the update of a matrix; embeddings of classes, read-outs, biases and norms stay with AdamW. On a
     CUDA device AdamW is one kernel, and the rates are tensors there, so that steps can be captured in a graph.
@@ -45,6 +46,8 @@ def build_optimizers(model: nn.Module, config: OptimizerConfig) -> list[torch.op
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         hidden = parameter.dim() == 2 and ".layers." in name and ".modulate." not in name
         (matrices if hidden and config.muon_learning_rate else others).append(parameter)
     device = others[0].device

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
-from moldiff.molecules import MolBatch, MolPrediction
+from moldiff.molecules import FeatureShifts, MolBatch, MolPrediction
 
 SIGMA_DATA = torch.tensor([9.0, 9.0, 0.7, 1.0, 1.3])  # angstrom, by number of atoms
 SIGMAS = torch.tensor([0.01, 0.5, 25.0], dtype=torch.float64)
@@ -28,6 +28,7 @@ class Recorder(nn.Module):
         levels: Tensor,
         condition: Tensor,
         previous: MolPrediction | None,
+        shifts: FeatureShifts | None = None,
     ) -> MolPrediction:
         self.anchor, self.scale, self.scaled, self.levels = anchor, scale, scaled, levels
         return MolPrediction(self.raw, *(torch.zeros(0) for _ in range(3)))

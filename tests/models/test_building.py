@@ -91,6 +91,15 @@ def refusal(tmp_path: Path, tiny_model: MoleculeModel) -> Callable[[str, object]
         ("vocabulary.bonds", ["none", ["single"]], "bond orders"),
         ("conditions", ["gap"], "gap"),
         ("conditions", 7, "not describe"),
+        ("network.feedback", {}, "network"),
+        ("network.feedback", {"properties": [], "estimator": {}}, "network"),
+        ("network.feedback", {"properties": ["gap"], "estimator": {}}, "feedback of 'gap', which is no condition"),
+        ("network.feedback", {"properties": ["logp"], "estimator": {}}, "weight 'feedback."),
+        (
+            "network.feedback",
+            {"properties": ["logp"], "estimator": {"layers": 1e9}},
+            "feedback.estimator.layers must be",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_one_line(
