@@ -142,7 +142,7 @@ class PropertyPrediction:
 
 @dataclass(frozen=True)
 class FeatureShifts:
-    """What a feedback adds to the features of a denoiser.
+    """Additions of a feedback to the features of a denoiser.
 
     Attributes:
         context: (B, L, G), to the context of each of its L layers.

@@ -81,8 +81,8 @@ class PreconditionedDenoiser(nn.Module):
         dtype = batch.pos.dtype
         c_skip, c_out, c_in = coefficients(levels.sigma, self.position_std, batch.n_atoms)
         pos = center(batch.pos, batch.mask)
-        anchor, scaled = (c[:, None, None].to(dtype) * pos for c in (c_skip, c_in))
-        stacked = levels.stacked().to(dtype)
+        anchor = c_skip[:, None, None].to(dtype) * pos
+        scaled, stacked = c_in[:, None, None].to(dtype) * pos, levels.stacked().to(dtype)
         with _precision(pos.device.type, self.precision):
             shifts = None
             if self.feedback is not None:

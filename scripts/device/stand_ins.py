@@ -57,7 +57,7 @@ def _nothing(*_: Any, **__: Any) -> None:
     """Return nothing, whatever is asked."""
 
 
-def _as_it_is(**_: Any) -> Callable[[Any], Any]:
+def _as_it_is(*_: Any, **__: Any) -> Callable[[Any], Any]:
     """Return a decorator that leaves a function out."""
     return _nothing
 
@@ -68,6 +68,7 @@ def _pydantic() -> dict[str, Any]:
         "ConfigDict": dict,
         "Field": _nothing,
         "ValidationError": type("ValidationError", (ValueError,), {}),
+        "field_validator": _as_it_is,
         "model_validator": _as_it_is,
     }
 

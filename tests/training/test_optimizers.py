@@ -40,7 +40,7 @@ def test_the_stable_part_does_not_know_the_end() -> None:
 
 
 def test_muon_takes_the_hidden_matrices_and_adamw_all_else(build_tiny_model: Callable[[int], MoleculeModel]) -> None:
-    model = nn.ModuleDict({"denoiser": build_tiny_model(1).denoiser})
+    model = nn.ModuleDict({"denoiser": build_tiny_model(1).denoiser.requires_grad_(True)})
     adam, muon = build_optimizers(model, OptimizerConfig(muon_learning_rate=0.01, learning_rate=0.002))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     hidden = {names[id(parameter)] for group in muon.param_groups for parameter in group["params"]}
@@ -54,6 +54,10 @@ def test_muon_takes_the_hidden_matrices_and_adamw_all_else(build_tiny_model: Cal
     (only,) = build_optimizers(model, OptimizerConfig(muon_learning_rate=0))
     assert isinstance(only, torch.optim.AdamW)
     assert sum(len(group["params"]) for group in only.param_groups) == len(names)
+    model["denoiser"].network.layers.requires_grad_(False)  # what is not trained has no state
+    adam, *no_muon = build_optimizers(model, OptimizerConfig(muon_learning_rate=0.01))
+    left = {names[id(parameter)] for group in adam.param_groups for parameter in group["params"]}
+    assert left == {name for name in names.values() if ".layers." not in name} and not no_muon
 
 
 SHAPES = [(6, 10), (10, 6), (6, 10), (4, 4), (10, 6), (6, 10)]
