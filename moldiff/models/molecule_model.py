@@ -130,11 +130,12 @@ def _denoiser(said: Description[NetworkConfig]) -> PreconditionedDenoiser:
     """Return a denoiser with fresh weights."""
     classes, position_std = said.vocabulary.sizes, position_std_table(said.statistics.position_std)
     network = EquivariantNetwork(said.network, classes, *_scales(said.statistics, said.names))
-    if said.network.feedback is None:
+    config = said.network.feedback
+    if config is None:
         return PreconditionedDenoiser(network, position_std)
-    names = said.network.feedback.properties
-    columns = [said.names.index(name) for name in names]
-    feedback = PropertyFeedback(said.network, classes, columns, *_scales(said.statistics, names))
+    columns = [said.names.index(name) for name in config.properties]
+    scales = _scales(said.statistics, config.properties)
+    feedback = PropertyFeedback(said.network, config, classes, columns, *scales)
     return PreconditionedDenoiser(network, position_std, feedback)
 
 

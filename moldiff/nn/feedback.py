@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from moldiff.config import NetworkConfig
+from moldiff.config import FeedbackConfig, LayersConfig
 from moldiff.molecules import FeatureShifts, MolBatch, PropertyPrediction, SoftBatch
 from moldiff.nn.embedding import tempered
 from moldiff.nn.linear import Linear
@@ -29,9 +29,10 @@ class PropertyFeedback(nn.Module):
     """An estimator of properties and an adapter, for the network of a denoiser.
 
     Args:
-        config: of the denoiser's network, with its feedback.
+        network: sizes of the denoiser's network.
+        config: sizes of the feedback, and its P properties.
         classes: number of classes of "atom_type", "charge", "bond_type".
-        columns: place of each of the feedback's P properties in the denoiser's condition.
+        columns: place of each property in the denoiser's condition.
         property_mean, property_std: (P,) statistics that the estimator's properties are standardised by, natural units.
     """
 
@@ -40,20 +41,19 @@ class PropertyFeedback(nn.Module):
 
     def __init__(
         self,
-        config: NetworkConfig,
+        network: LayersConfig,
+        config: FeedbackConfig,
         classes: dict[str, int],
         columns: Sequence[int],
         property_mean: Tensor,
         property_std: Tensor,
     ) -> None:
         super().__init__()
-        if config.feedback is None:
-            raise ValueError("the network has no feedback")
         self.classes, self.columns = classes, list(columns)
         self.register_buffer("property_mean", property_mean.float())
         self.register_buffer("property_std", property_std.float())
-        self.estimator = PropertyNetwork(config.feedback.estimator, classes, len(self.columns))
-        self.adapter = Adapter(config, len(self.columns))
+        self.estimator = PropertyNetwork(config.estimator, classes, len(config.properties))
+        self.adapter = Adapter(network, config)
 
     def forward(
         self, batch: MolBatch, anchor: Tensor, scaled: Tensor, levels: Tensor, condition: Tensor
@@ -98,23 +98,24 @@ class Adapter(nn.Module):
     """From what is missing to what is added: at first nothing, so that the denoiser is as it was.
 
     Args:
-        config: of the denoiser's network, with its feedback.
-        properties: their number P.
+        network: sizes of the denoiser's network.
+        config: sizes of the feedback, and its P properties.
     """
 
-    def __init__(self, config: NetworkConfig, properties: int) -> None:
+    def __init__(self, network: LayersConfig, config: FeedbackConfig) -> None:
         super().__init__()
-        if config.feedback is None:
-            raise ValueError("the network has no feedback")
-        width, estimator = config.feedback.width, config.feedback.estimator
-        self.layers = config.layers
+        width, estimator = config.width, config.estimator
+        self.layers = network.layers
         self.facts = nn.Sequential(
-            Linear(_FACTS * properties + estimator.global_width, width), nn.SiLU(), Linear(width, width), nn.SiLU()
+            Linear(_FACTS * len(config.properties) + estimator.global_width, width),
+            nn.SiLU(),
+            Linear(width, width),
+            nn.SiLU(),
         )
-        self.context = Linear(width, config.layers * config.global_width)
+        self.context = Linear(width, network.layers * network.global_width)
         self.atoms = nn.Sequential(nn.LayerNorm(estimator.node_width), Linear(estimator.node_width, width))
         self.missing = Linear(width, width)
-        self.nodes = Linear(width, config.node_width)
+        self.nodes = Linear(width, network.node_width)
         for linear in (self.context, self.nodes):
             nn.init.zeros_(linear.weight)
             nn.init.zeros_(linear.bias)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from moldiff.config import FeedbackConfig, FeedbackTrainingConfig, OptimizerConfig
 from moldiff.errors import MoldiffError
 from moldiff.models.loaded import load_property_model
@@ -66,4 +64,4 @@ def _attached(model: MoleculeModel, estimator: PropertyModel, source: str, name:
     weights |= {f"feedback.estimator.{key}": value for key, value in told.network.state_dict().items()}
     weights |= {f"feedback.{key}": getattr(told, key) for key in ("property_mean", "property_std")}
     built.denoiser.load_state_dict(weights)
-    return replace(built, sampling=model.sampling)
+    return built
