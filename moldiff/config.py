@@ -225,6 +225,15 @@ class TrainingConfig(PaceConfig):
     p_unconditional: Share = 0.5
     p_single_property: Share = 0.0
 
+    @model_validator(mode="after")
+    def _shares_are_of_one_whole(self) -> Self:
+        if self.p_unconditional + self.p_single_property > 1:
+            raise ValueError(
+                f"p_unconditional {self.p_unconditional} and p_single_property {self.p_single_property} are shares of "
+                "the same rows: together at most 1"
+            )
+        return self
+
 
 class OnPolicyConfig(Section):
     """Training on what the model itself draws (`moldiff.training.on_policy.states`)."""

@@ -37,9 +37,8 @@ def precision_name(precision: object) -> Precision:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or ``mps``, or for PyTorch's own.
-
-    ``auto`` is the first CUDA device if there is one, else the CPU. Apple's MPS is used only when it is asked for.
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or for PyTorch's own. ``auto`` is the first
+    CUDA device if there is one, else the CPU.
 
     Raises:
         MoldiffError: the name is none of these, or this machine has no such device.
@@ -50,12 +49,10 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     kind, _, number = name.partition(":")
-    if kind not in ("cpu", "cuda", "mps") or (
-        ":" in name and not (kind == "cuda" and number.isascii() and number.isdigit())
-    ):
-        raise MoldiffError(
-            f"unknown device '{name}'; known are auto, cpu, cuda, cuda:<number> and mps", argument="device"
-        )
+    if name == "mps":
+        raise MoldiffError("device mps: an Apple GPU has no float64, which moldiff needs; use cpu", argument="device")
+    if kind not in ("cpu", "cuda") or (":" in name and not (kind == "cuda" and number.isascii() and number.isdigit())):
+        raise MoldiffError(f"unknown device '{name}'; known are auto, cpu, cuda and cuda:<number>", argument="device")
     if kind == "cuda":
         if not torch.cuda.is_available():
             raise MoldiffError(f"device {name}: this PyTorch sees no CUDA device; use cpu", argument="device")
@@ -64,8 +61,6 @@ def resolve_device(device: str | torch.device) -> torch.device:
                 f"device {name}: there are only {torch.cuda.device_count()} CUDA devices, from cuda:0",
                 argument="device",
             )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise MoldiffError("device mps: this PyTorch sees no MPS device; use cpu", argument="device")
     return torch.device(name)
 
 
@@ -117,8 +112,6 @@ def describe_devices() -> list[str]:
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
         lines.append(f"cuda:{index}: {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
-    if torch.backends.mps.is_available():
-        lines.append("mps: Apple GPU")
     return lines
 
 

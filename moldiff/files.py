@@ -21,14 +21,10 @@ from typing import IO, Any
 
 from moldiff.arguments import check_flag
 from moldiff.errors import MoldiffError
+from moldiff.file_locks import SYSTEM_HAS_LOCKS, lock
 from moldiff.foreign_text import readable
 from moldiff.path_names import with_stem, written_out
 from moldiff.reading import open_regular
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _TRIES, _PAUSE_S = 5, 0.02  # of a claim
 
@@ -280,9 +276,7 @@ def part_beside(path: Path) -> Path:
 
 def hold(descriptor: int) -> None:
     """Mark an open file or folder as one that a living process works on; the mark ends with the process."""
-    if fcntl is not None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock(descriptor)
 
 
 @contextlib.contextmanager
@@ -294,7 +288,7 @@ def claimed(path: Path) -> Iterator[None]:
     """
     mark = _beside(path).with_name(f".{path.name}.{'0' * 8}.part")  # `clear_leftovers` finds one of a killed run
     try:
-        descriptor = _claim(mark) if fcntl is not None else -1
+        descriptor = _claim(mark) if SYSTEM_HAS_LOCKS else -1
     except OSError as error:
         raise MoldiffError(f"{path} cannot be written: {error.strerror or error}") from error
     if descriptor is None:
@@ -312,8 +306,8 @@ def _claim(mark: Path) -> int | None:
     for _ in range(_TRIES):
         descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
         with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if mark.exists() and os.path.samestat(os.fstat(descriptor), os.stat(mark)):  # not removed meanwhile
+            # not removed meanwhile
+            if lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.stat(mark)):
                 return descriptor
         os.close(descriptor)
         time.sleep(_PAUSE_S)  # somebody may only have looked whether it is held
@@ -335,16 +329,11 @@ def clear_leftovers(path: Path, *, siblings: bool = False) -> None:
 
 def _is_held(path: str) -> bool:
     """Return whether a living process holds a file or folder; True where that cannot be known."""
-    if fcntl is None:
-        return True
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
     except OSError:
         return True
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
+        return lock(descriptor) is not True
     finally:
         os.close(descriptor)
-    return False

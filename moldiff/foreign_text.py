@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Container
 from typing import TypeVar
 
 Cell = TypeVar("Cell")
@@ -50,3 +52,25 @@ def printable(text: str) -> str:
     """Return a text for a terminal: what could move its cursor, change its colours or title, or turn the direction of
     writing becomes a question mark; line breaks and tabs stay."""
     return "".join(letter if letter.isprintable() or letter in "\n\t" else "?" for letter in text)
+
+
+def for_pictures(text: str) -> str:
+    """Return a text that Matplotlib writes as it stands: what is between two dollar signs would be a formula, and an
+    error if it is none."""
+    return printable(text).replace("$", r"\$")
+
+
+def free_name(name: str, taken: Container[str], copies: Counter[str]) -> str:
+    """Return a name that is not taken: itself, or numbered from 2 on.
+
+    Args:
+        name: that is wanted.
+        taken: those that there are.
+        copies: how often each was there before, counted here: a name that comes a hundred thousand times is not
+            numbered from 2 on each time.
+    """
+    found = name
+    while found in taken:
+        copies[name] += 1
+        found = f"{name} ({copies[name] + 1})"
+    return found

@@ -75,6 +75,8 @@ def find_journal(out: Path) -> Found | None:
         return None
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
+    if header.keys() < {"version", "request"}:
+        raise MoldiffError(f"{path} is damaged: it does not say what was asked for")
     return Found(header["version"], header["request"], ends) if len(ends) > 1 else None
 
 

@@ -8,16 +8,18 @@ of their own (`moldiff.chem.io.capped`).
 from __future__ import annotations
 
 import json
+import math
 import os
 import stat
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from moldiff.errors import MoldiffError
 from moldiff.path_names import written_out
 
 MOST_JSON = 1 << 28  # bytes
+_MOST_DIGITS = 300  # of a whole number: floats end there
 
 
 def open_regular(path: Path) -> BufferedReader:
@@ -91,7 +93,7 @@ def parse_json(data: bytes | str, source: str, *, halves: bool = False) -> Any:
     """
     try:
         text = data if isinstance(data, str) else data.decode("utf-8")
-        value = json.loads(text, parse_constant=_no_number)
+        value = json.loads(text, parse_constant=_no_number, parse_float=_finite, parse_int=_whole)
         # an escape that may be half a character, which no file could be written with
         if not halves and "\\ud" in text.lower():
             json.dumps(value, ensure_ascii=False).encode("utf-8")
@@ -102,3 +104,16 @@ def parse_json(data: bytes | str, source: str, *, halves: bool = False) -> Any:
 
 def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _too_large(text)
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) <= _MOST_DIGITS else _too_large(text)
+
+
+def _too_large(text: str) -> NoReturn:
+    raise ValueError(f"{text[:20]} is too large a number")

@@ -67,10 +67,11 @@ INLINE = Workers(None, 1)
 
 
 class _SingleThreads:
-    """PyTorch's operations on one thread each while anybody, in any thread of the caller, is in this context."""
+    """PyTorch's operations on one thread each while anybody, in any thread of the caller, is in this context; a thread
+    may be in it more than once."""
 
     def __init__(self) -> None:
-        self._lock, self._users, self._before = threading.Lock(), 0, 1
+        self._lock, self._users, self._before, self._own = threading.Lock(), 0, 1, threading.local()
 
     def __enter__(self) -> int:
         """Return how many threads PyTorch has without."""
@@ -78,13 +79,20 @@ class _SingleThreads:
             if not self._users:
                 self._before = torch.get_num_threads()
             self._users += 1
+            self._own.depth = self._depth() + 1
             torch.set_num_threads(1)
             return self._before
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
             self._users -= 1
-            torch.set_num_threads(self._before)
+            self._own.depth -= 1
+            if not self._depth():
+                torch.set_num_threads(self._before)
+
+    def _depth(self) -> int:
+        """Return how often this thread is in the context; PyTorch keeps the number of threads for each thread apart."""
+        return getattr(self._own, "depth", 0)
 
 
 _SINGLE = _SingleThreads()

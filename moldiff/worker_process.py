@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from moldiff.batch_slots import NOWHERE, Slot
 
@@ -23,6 +24,20 @@ Result = TypeVar("Result")
 ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
 
 _numbers: MutableSequence[int] = []  # of `Slots`, shared with the parent
+_at_end: list[Callable[[], object]] = []
+
+
+def at_end(function: Callable[[], object]) -> None:
+    """Have a function called where a worker is ended from outside: told to, or because its parent was killed. What a
+    worker has started in a session of its own would go on without it."""
+    _at_end.append(function)
+
+
+def _end(status: int) -> NoReturn:
+    for function in _at_end:
+        with contextlib.suppress(Exception):
+            function()
+    os._exit(status)
 
 
 def load(*names: str) -> None:
@@ -79,6 +94,7 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back since the start
     if ALARM is not None:
         signal.signal(ALARM, signal.SIG_DFL)  # ends the process
+    signal.signal(signal.SIGTERM, lambda *_: _end(1))
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -87,4 +103,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        os._exit(1)
+        _end(1)

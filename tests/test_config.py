@@ -105,6 +105,10 @@ def test_an_unknown_key_names_the_nearest(read: Read, text: str, words: str) -> 
             "network.feedback.estimator.layers must be at most 64, not 65",
         ),
         ("training.devices=5", "training: batch_size 48 must be a multiple of devices 5"),
+        (
+            "training.p_single_property=0.6",
+            "training: p_unconditional 0.5 and p_single_property 0.6 are shares of the same rows: together at most 1",
+        ),
         ("training.steps=[1", "not valid YAML"),
     ],
 )

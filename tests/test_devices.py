@@ -47,7 +47,7 @@ def test_auto_precision_is_what_the_processor_has(
     assert resolve_precision("auto", torch.device("cpu")) == expected
     assert resolve_precision("float32", torch.device("cpu")) == torch.float32
     assert resolve_precision("bfloat16", torch.device("cpu")) == torch.bfloat16
-    assert resolve_precision("auto", torch.device("mps")) == torch.float32
+    assert resolve_precision("auto", torch.device("xpu")) == torch.float32
     assert f"threads, {name_of(expected)}" in describe_devices()[0]
 
 
@@ -69,11 +69,16 @@ def test_an_unknown_precision_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "mps:0", "cuda:²", "auto:0"]
+    "name", ["", "gpu", "CUDA", "cuda:", "cuda:x", "cuda:-1", "cpu:1", "mps:0", "xpu", "cuda:²", "auto:0"]
 )
 def test_an_unknown_name_is_refused(name: str) -> None:
     with pytest.raises(MoldiffError, match="unknown device"):
         resolve_device(name)
+
+
+def test_a_device_without_float64_is_refused() -> None:
+    with pytest.raises(MoldiffError, match="device mps: an Apple GPU has no float64, which moldiff needs; use cpu"):
+        resolve_device(torch.device("mps"))
 
 
 def test_usable_cores_are_those_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:

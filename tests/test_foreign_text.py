@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from moldiff.chem.io.records import read_texts
 from moldiff.cli import shared
 from moldiff.cli.shared import LogFormatter, console, echo
-from moldiff.foreign_text import number_in, plain_cell, printable, readable, safe_cell
+from moldiff.foreign_text import for_pictures, free_name, number_in, plain_cell, printable, readable, safe_cell
 
 FORMULAS = [
     "=1+1",
@@ -125,3 +126,22 @@ def test_text_meets_the_terminal_in_one_place() -> None:
 def test_bytes_that_are_no_text_are_question_marks() -> None:
     assert readable(os.fsdecode(b"caf\xe9 \xff.smi")) == "caf? ?.smi"
     assert readable("größe 日本 😀.sdf") == "größe 日本 😀.sdf"
+
+
+@pytest.mark.parametrize("text", ["$", "$$", r"$\b$", "a$^$", r"\$x$", "$1 and $2", r"$\frac{1}{2}$", "\x1b[31m$_$"])
+def test_matplotlib_writes_a_text_as_it_stands(text: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    written = figure.text(0.5, 0.5, for_pictures(text))
+    FigureCanvasAgg(figure).draw()
+    shown, formula = written._preprocess_math(written.get_text())
+    assert (shown, formula) == (text.replace("\x1b", "?"), False)
+
+
+def test_a_name_that_comes_again_and_again_is_numbered_in_no_time() -> None:
+    taken, copies = {"a (3)"}, Counter[str]()
+    for _ in range(100_000):
+        taken.add(free_name("a", taken, copies))
+    assert taken == {"a", *(f"a ({k})" for k in range(2, 100_002))}

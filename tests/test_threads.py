@@ -88,6 +88,14 @@ def test_who_comes_last_gives_the_threads_back(three_threads: None) -> None:
     assert (torch.get_num_threads(), fresh) == (3, [3])
 
 
+def test_a_caller_within_a_caller_leaves_the_threads_as_it_found_them(three_threads: None) -> None:
+    with workers_for(CPU) as outer:
+        with workers_for(CPU) as inner:
+            assert (outer.count, inner.count, torch.get_num_threads()) == (3, 3, 1)
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
 def test_another_device_gets_one_worker(three_threads: None) -> None:
     with workers_for(torch.device("meta")) as workers:
         assert workers.count == 1

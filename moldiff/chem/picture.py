@@ -19,7 +19,7 @@ from moldiff.chem.io.tables import Columns
 from moldiff.choices import View
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, refuse_existing_file
-from moldiff.foreign_text import printable
+from moldiff.foreign_text import for_pictures, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +85,7 @@ def draw_grid(
         for line, paint in enumerate(painters):
             paint(grid[row * len(heights) + line, column], mol)
         if captioned:
-            text = printable(caption)
+            text = for_pictures(caption)
             below = grid[(row + 1) * len(heights) - 1, column]
             below.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, transform=below.transAxes, clip_on=True)
     figure.subplots_adjust(0, 0, 1, 1, 0, 0)

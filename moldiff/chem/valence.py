@@ -145,9 +145,3 @@ def unlisted_hydrogens(mol: Chem.Mol) -> list[int]:
     copy = Chem.Mol(mol)
     copy.UpdatePropertyCache(strict=False)
     return [atom.GetTotalNumHs() for atom in copy.GetAtoms()]
-
-
-def is_molecule_stable(mol: Chem.Mol) -> bool:
-    """Return whether every atom is stable; a molecule without atoms is not."""
-    flags = atom_stability(mol)
-    return bool(flags) and all(flags)

@@ -71,7 +71,7 @@ def filter_files(
     config: FilterConfig = None,
 ) -> None:  # fmt: skip
     """Keep the molecules that are wanted; without a condition, a table of their properties."""
-    from moldiff.chem.filters.commands import parse_command
+    from moldiff.chem.filters.commands import parse_commands
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.devices import usable_cores
@@ -88,7 +88,7 @@ def filter_files(
         similar_to=similar_to,
         shape_of=shape_of,
         known=known,
-        commands=dict(map(parse_command, command or ())),
+        commands=parse_commands(command or ()),
         command_s=COMMAND_SHARE * timeout,
         dock=dock,
         dock_box=dock_box,

@@ -145,7 +145,7 @@ def run(
     config: ScreenConfig = None,
 ) -> None:  # fmt: skip
     """Begin a run, or go on with it: the same command, at any time."""
-    from moldiff.chem.filters.commands import parse_command
+    from moldiff.chem.filters.commands import parse_commands
     from moldiff.devices import usable_cores
     from moldiff.screening.runs.engines import Engines
     from moldiff.screening.runs.estimate import estimate
@@ -161,7 +161,7 @@ def run(
         "similar_to": None if similar_to is None else str(similar_to),
         "shape_of": None if shape_of is None else str(shape_of),
         "known": None if known is None else str(known),
-        "commands": dict(map(parse_command, command or ())),
+        "commands": parse_commands(command or ()),
         "dock": None if dock is None else str(dock),
         "dock_box": dock_box,
         "exhaustiveness": exhaustiveness,

@@ -46,7 +46,7 @@ Out = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option(min=0, max=MOST_SEED, help="The same seed gives the same result.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<number> or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<number>.")]
 PrecisionOption = Annotated[
     Precision, typer.Option(help="Number type of the network: auto is bfloat16 where the processor has it.")
 ]

@@ -17,7 +17,7 @@ from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
 from moldiff.datasets.properties import PropertyColumn, Unusable, property_columns, unusable_values, what_to_write
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
-from moldiff.datasets.sources import Source, chunks, find_sources
+from moldiff.datasets.sources import NO_RECORDS, Source, chunks, find_sources
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
 from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError
@@ -203,6 +203,8 @@ def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
 def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
+        if not dropped:
+            raise MoldiffError(NO_RECORDS)
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
         hint = "; place them (add_hydrogens), or prepare with implicit hydrogens" if reason == WITHOUT_HYDROGENS else ""
         raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}")

@@ -25,7 +25,7 @@ from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record
 from moldiff.chem.io.tables import COORDINATES, Columns
 from moldiff.chem.relax import Method, relax
 from moldiff.chem.sanitize import short_message
-from moldiff.datasets.sources import Source, find_sources
+from moldiff.datasets.sources import NO_RECORDS, Source, find_sources
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, sha256_of, write_json
 from moldiff.foreign_text import readable, safe_cell
@@ -253,6 +253,8 @@ def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -
     dropped = Counter(result.reason.partition(":")[0] for result in results if result.reason)
     if not relaxed:
         journal.remove()
+        if not results:
+            raise MoldiffError(NO_RECORDS)
         raise MoldiffError(f"none of the {len(results)} molecules could be relaxed; the first: {results[0].reason}")
     contents = (entry["content"] for entry in journal.entries() if not entry["reason"])
     if out.name.lower().endswith(PARQUET):

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from moldiff.chem.io.capped import capped_lines
+from moldiff.chem.io.encodings import open_text
 from moldiff.chem.io.records import TextRecord, read_texts
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
@@ -20,8 +22,10 @@ from moldiff.reading import check_regular, read_whole
 CHUNK_RECORDS = 256
 TAG_SAMPLE = 1000  # records at the head of each file that tell which tags it has
 
+_DIGITS = 9  # of a number in PyG's files
 _MOST_LISTED = 1 << 24  # bytes of the list of inconsistent molecules
 PYG_FILES = ("gdb9.sdf", "gdb9.sdf.csv", "uncharacterized.txt")
+NO_RECORDS = "there are no molecules in what was given"
 INCONSISTENT = "qm9: failed the consistency check of the data set's authors"
 
 
@@ -72,7 +76,7 @@ def find_sources(paths: Sequence[Path], columns: Columns | None = None) -> list[
         raise MoldiffError(f"{twice[0]} is given twice")
     sources = [_pyg_source(path) if path.is_dir() else Source(path, columns=columns) for path in paths]
     for source in sources:
-        next(source.texts())  # a broken third file should not be noticed after an hour with the first two
+        next(source.texts(), None)  # a broken third file should not be noticed after an hour with the first two
     return sources
 
 
@@ -89,7 +93,7 @@ def tag_names(sources: Sequence[Source], *, thorough: bool) -> list[str]:
     names: dict[str, None] = {}
     for source in sources:
         for record in itertools.islice(source.texts(), None if thorough else TAG_SAMPLE):
-            names |= dict.fromkeys(record.tags)
+            add_fields(names, record.tags, source.path)
     return list(names)
 
 
@@ -109,18 +113,26 @@ def _pyg_texts(sdf: Path, table: Path, inconsistent: Path) -> Iterator[TextRecor
     bonds are perceived from the geometry, as for the original archive.
     """
     failed = _inconsistent_molecules(inconsistent)
+    for record, row in itertools.zip_longest(read_texts(sdf), _pyg_rows(table)):
+        if record is None or row is None or record.name != row["mol_id"]:
+            raise MoldiffError(f"{sdf} and {table} do not hold the same molecules in the same order")
+        tags = {name.lower(): value or "" for name, value in row.items() if name and name != "mol_id"}
+        reason = record.reason or (INCONSISTENT if record.index + 1 in failed else "")
+        text = "" if reason else _block_to_xyz(record.text)
+        yield dataclasses.replace(record, kind="xyz", text=text, tags=tags, reason=reason)
+
+
+def _pyg_rows(table: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of PyG's table of properties."""
     check_regular(table)
-    with open(table, encoding="utf-8", errors="replace", newline="") as handle:
-        rows = csv.DictReader(handle)
-        if "mol_id" not in (rows.fieldnames or ()):
-            raise MoldiffError(f"{table} is not the property table of QM9 (no column mol_id)")
-        for record, row in itertools.zip_longest(read_texts(sdf), rows):
-            if record is None or row is None or record.name != row["mol_id"]:
-                raise MoldiffError(f"{sdf} and {table} do not hold the same molecules in the same order")
-            tags = {name.lower(): value or "" for name, value in row.items() if name and name != "mol_id"}
-            reason = record.reason or (INCONSISTENT if record.index + 1 in failed else "")
-            text = "" if reason else _block_to_xyz(record.text)
-            yield dataclasses.replace(record, kind="xyz", text=text, tags=tags, reason=reason)
+    try:
+        with open_text(table) as handle:
+            rows = csv.DictReader(capped_lines(table, handle))
+            if "mol_id" not in (rows.fieldnames or ()):
+                raise MoldiffError(f"{table} is not the property table of QM9 (no column mol_id)")
+            yield from rows
+    except csv.Error as error:
+        raise MoldiffError(f"{table} is damaged: {error}") from error
 
 
 def _inconsistent_molecules(path: Path) -> set[int]:
@@ -128,13 +140,18 @@ def _inconsistent_molecules(path: Path) -> set[int]:
     first_words = (
         line.split()[:1] for line in read_whole(path, _MOST_LISTED).decode("utf-8", errors="replace").splitlines()
     )
-    return {int(words[0]) for words in first_words if words and words[0].isdigit()}
+    return {number for words in first_words if words and (number := _whole(words[0])) is not None}
+
+
+def _whole(text: str) -> int | None:
+    """Return the number that a text of few digits is, None if it is no such text."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def _block_to_xyz(block: str) -> str:
     """Write the atoms of a V2000 mol block as .xyz; a text that is no mol block gives one that is no .xyz either."""
     lines = block.splitlines()
     counts = lines[3][:3].strip() if len(lines) > 3 else ""
-    atoms = [line.split() for line in lines[4 : 4 + int(counts)]] if counts.isdigit() else []
+    atoms = [line.split() for line in lines[4 : 4 + (_whole(counts) or 0)]]
     rows = [" ".join((fields[3], *fields[:3])) for fields in atoms if len(fields) > 3]
     return "\n".join([str(len(atoms)), lines[0] if lines else "", *rows, ""])

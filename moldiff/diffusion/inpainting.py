@@ -162,7 +162,7 @@ class PartialDiffusion(JointDiffusion):
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
         """Return noisy molecules at ``levels``, with the template's mask, ids and properties."""
         known, mask = self.known.to(template.mask.device), template.mask
-        n, new = len(known), mask.sum(1) - len(known)
+        n, new = len(known), (mask.sum(1) - len(known)).float()
         places = self.placement.places(known, new, mask.shape[1] - n)
         mean = torch.cat([known.pos.expand(len(mask), -1, -1), places], dim=1)
         spread = self.placement.deviation(known, new)

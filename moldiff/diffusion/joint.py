@@ -67,8 +67,8 @@ class JointDiffusion:
         return other
 
     def sample_prior(self, template: MolBatch, levels: Levels, noise: JointNoise) -> MolBatch:
-        """Return pure noise with the template's mask, ids and properties; ``levels`` are those of t = 1."""
-        # the marginal of noisy data at t = 1 is a little wider than the noise alone
+        """Return pure noise with the template's mask, ids and properties; ``levels`` are those of the first time."""
+        # the marginal of noisy data there is a little wider than the noise alone
         sigma = torch.sqrt(levels.sigma.double() ** 2 + self.sigma_data(template.mask).double() ** 2).float()
         fields = {"pos": self.pos.sample_prior(sigma, noise.pos, template.mask)}
         for field, process in self.categories.items():

@@ -238,6 +238,8 @@ def assess_file(
             rows.append(row)
             if progress is not None:
                 progress(len(rows))
+    if requested is None and not rows and path is not None and path.is_file():
+        requested = _drawn(path)  # a packed file without records is not empty
     if requested is not None and len(rows) > requested:
         where = "the list" if files is None else ", ".join(map(str, files))
         raise MoldiffError(

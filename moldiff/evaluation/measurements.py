@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 KINDS = {"bond": "angstrom", "angle": "degree", "torsion": "degree"}
 """Kinds of internal coordinates and their units."""
 COMPOSITION = ("size", "element", "charge", "bond")
+NUMBERED = ("size", "charge")  # of these, classes that are numbers
 """What is counted: molecules by number of atoms, atoms by element and by formal charge, bonds by class."""
 PROPERTY_NAMES = tuple(name for name in REPORTED if name != "heavy_atom_count")
 """Properties whose distribution is compared (sizes belong to the composition)."""

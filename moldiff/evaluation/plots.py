@@ -11,10 +11,11 @@ import numpy as np
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.evaluation.compare import Comparison, Distance
 from moldiff.evaluation.histograms import bin_edges
-from moldiff.evaluation.measurements import COMPOSITION, KINDS, Measurements
+from moldiff.evaluation.measurements import COMPOSITION, KINDS, NUMBERED, Measurements
 from moldiff.evaluation.memorisation import Memorisation
 from moldiff.evaluation.rarity import RarityReport
 from moldiff.evaluation.reference import Entry, Reference
+from moldiff.foreign_text import for_pictures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,7 +75,7 @@ def _grid(
     for name, ax in zip(names, axes, strict=False):
         unit = _UNITS.get(units[name], units[name])
         _histogram(ax, values.get(name, np.zeros(0)), entries.get(name))
-        ax.set_title(name.replace("_", " "), fontsize=10, loc="left", fontweight="bold")
+        ax.set_title(for_pictures(name.replace("_", " ")), fontsize=10, loc="left", fontweight="bold")
         ax.set_title(_distance_text(distances.get(name), unit), fontsize=7.5, loc="right", color="0.35")
         ax.set_xlabel(unit, fontsize=8, labelpad=1)
     return _png(figure, axes[: len(names)])
@@ -110,12 +111,12 @@ def _composition(heading: str, sample: Measurements, reference: Reference | None
     for field, ax in zip(COMPOSITION, axes, strict=False):
         theirs = reference.composition.get(field, {}) if reference else {}
         names = list(dict.fromkeys([*theirs, *counts[field]]))
-        if field in ("size", "charge"):
+        if field in NUMBERED:
             names.sort(key=int)
         _shares(ax, names, theirs, -0.2, _REFERENCE, "reference")
         _shares(ax, names, counts[field], 0.2, _SAMPLE, "sample")
         step = math.ceil(len(names) / 12)
-        ax.set_xticks(range(0, len(names), step), [name.replace("+0", "0") for name in names[::step]])
+        ax.set_xticks(range(0, len(names), step), [for_pictures(name.replace("+0", "0")) for name in names[::step]])
         ax.set_title(_COMPOSITION_TITLES[field], fontsize=10, loc="left", fontweight="bold")
         ax.set_ylabel("%", fontsize=8)
     return _png(figure, axes)
@@ -173,7 +174,7 @@ def _panels(count: int, heading: str, columns: int = _COLUMNS) -> tuple[Figure, 
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(3.1 * columns, 2.0 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)  # the canvas draws; no window system, no global state of pyplot
-    figure.suptitle(heading, x=0.008, ha="left", fontsize=11)
+    figure.suptitle(for_pictures(heading), x=0.008, ha="left", fontsize=11)
     axes: list[Axes] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)

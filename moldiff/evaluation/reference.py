@@ -16,7 +16,7 @@ import numpy as np
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
-from moldiff.evaluation.measurements import KINDS, PROPERTY_NAMES, Measurements
+from moldiff.evaluation.measurements import KINDS, NUMBERED, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
 from moldiff.evaluation.rates import Rate
 from moldiff.models.references import HISTOGRAMS, RARITY, TRAINING_KEYS, References, TrainingKeys
@@ -118,7 +118,7 @@ class Reference:
                 },
                 averages={kind: Floor.from_json(value["averages"][kind]) for kind in KINDS},
                 properties={name: _entry(entry) for name, entry in value["properties"].items()},
-                composition={k: {c: int(n) for c, n in v.items()} for k, v in value["composition"].items()},
+                composition={k: _counts(k, v) for k, v in value["composition"].items()},
                 keys=keys,
                 smiles=tuple(str(text) for text in value.get("smiles", [])),
                 motifs={name: Frequency(*map(float, one)) for name, one in value.get("motifs", {}).items()},
@@ -303,6 +303,13 @@ def _most_frequent(values: dict[str, np.ndarray], most: int) -> dict[str, np.nda
 
 def _entry_json(entry: Entry, decimals: int) -> dict[str, Any]:
     return {**entry.distribution.to_json(decimals), "floor": entry.floor.to_json(decimals + 2)}
+
+
+def _counts(field: str, value: dict[str, Any]) -> dict[str, int]:
+    """Return how many there are of each class; ValueError if one that should be a number is none."""
+    if field in NUMBERED:
+        list(map(int, value))
+    return {name: int(count) for name, count in value.items()}
 
 
 def _entry(value: dict[str, Any]) -> Entry:

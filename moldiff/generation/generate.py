@@ -105,7 +105,7 @@ def generate(
             molecules, more often valid, and fewer kinds of them; None = the model's own.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time; None = what suits the device. The result does not depend on it.
-        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        device: auto, cpu, cuda or cuda:<number>, or PyTorch's own.
         precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`. The same
             molecules on processors with and without bfloat16 need "float32".
         until: draw on until n molecules are "valid", "passed" every filter, or "met" every target as well (within a

@@ -112,7 +112,7 @@ def load(
 
     Args:
         model: a built-in model's name or a model folder.
-        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        device: auto, cpu, cuda or cuda:<number>, or PyTorch's own.
         precision: number type of the network's matrix products: auto, float32 or bfloat16, or PyTorch's own.
 
     Raises:

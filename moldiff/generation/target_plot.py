@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.foreign_text import for_pictures
 from moldiff.scoring.targets import Target
 
 if TYPE_CHECKING:
@@ -51,8 +52,8 @@ def draw_calibration(
         counted = _is_counted(target, pairs)
         _panel(ax, target, pairs, (low, high), counted)
         within = int(((pairs[:, 1] >= low) & (pairs[:, 1] <= high)).sum())
-        unit = "" if row.unit in ("", "1") else f", {row.unit}"
-        ax.set_title(f"{target.name}{target.text}", fontsize=10, loc="left", fontweight="bold")
+        unit = "" if row.unit in ("", "1") else for_pictures(f", {row.unit}")
+        ax.set_title(for_pictures(f"{target.name}{target.text}"), fontsize=10, loc="left", fontweight="bold")
         ax.set_title(f"{within} of {len(pairs)} as wanted", fontsize=9, loc="right")
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)

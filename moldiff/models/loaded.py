@@ -121,7 +121,7 @@ def load_model(
 
     Args:
         name_or_folder: name of a built-in model, or a model folder.
-        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        device: auto, cpu, cuda or cuda:<number>, or PyTorch's own.
         precision: number type of the network's matrix products, see `moldiff.devices.resolve_precision`.
 
     Raises:

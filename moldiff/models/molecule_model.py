@@ -129,17 +129,17 @@ class MoleculeModel:
 def _denoiser(said: Description[NetworkConfig]) -> PreconditionedDenoiser:
     """Return a denoiser with fresh weights."""
     classes, position_std = said.vocabulary.sizes, position_std_table(said.statistics.position_std)
-    network = EquivariantNetwork(said.network, classes, *_scales(said.statistics, said.names))
+    network = EquivariantNetwork(said.network, classes, *property_scales(said.statistics, said.names))
     config = said.network.feedback
     if config is None:
         return PreconditionedDenoiser(network, position_std)
     columns = [said.names.index(name) for name in config.properties]
-    scales = _scales(said.statistics, config.properties)
+    scales = property_scales(said.statistics, config.properties)
     feedback = PropertyFeedback(said.network, config, classes, columns, *scales)
     return PreconditionedDenoiser(network, position_std, feedback)
 
 
-def _scales(statistics: DatasetStatistics, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+def property_scales(statistics: DatasetStatistics, names: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Return means and standard deviations of properties, natural units."""
     known = [statistics.properties[name] for name in names]
     mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]], dtype=torch.float32)

@@ -17,7 +17,13 @@ from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.building import Description, described, with_weights
 from moldiff.models.folder import PROPERTY, ModelFolder
-from moldiff.models.molecule_model import MoleculeModel, diffusion_of, position_std_table, schedule_from_config
+from moldiff.models.molecule_model import (
+    MoleculeModel,
+    diffusion_of,
+    position_std_table,
+    property_scales,
+    schedule_from_config,
+)
 from moldiff.nn.property import PropertyNetwork
 from moldiff.vocabulary import Vocabulary
 
@@ -130,9 +136,7 @@ class PropertyModel:
 
 def _tables(said: Description[PropertyNetworkConfig]) -> tuple[Tensor, Tensor, Tensor]:
     """Return sigma_data by number of atoms, and means and standard deviations of the properties: no weights."""
-    known = [said.statistics.properties[name] for name in said.names]
-    mean, std = torch.tensor([[row.mean for row in known], [row.std for row in known]], dtype=torch.float32)
-    return position_std_table(said.statistics.position_std), mean, std
+    return position_std_table(said.statistics.position_std), *property_scales(said.statistics, said.names)
 
 
 def _predictor(

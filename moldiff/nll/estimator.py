@@ -21,7 +21,7 @@ from moldiff.sampling.microbatches import MicroBatches
 from moldiff.threads import workers_for
 
 MOST_ATOMS = 999
-ROWS = {"cpu": 16, "cuda": 512, "mps": 64}  # molecules of a batch by default
+ROWS = {"cpu": 16, "cuda": 512}  # molecules of a batch by default
 _WIDE = 64  # atoms; batches of wider molecules are smaller, as pairs grow with the square of the width
 TOTAL = "total"
 SCORED = (*FIELDS, TOTAL)
@@ -110,13 +110,15 @@ class LikelihoodEstimator:
         return [scores[place] for place in range(len(molecules))]
 
     def _batch(self, items: list[_Item]) -> list[LikelihoodBound]:
-        """LikelihoodBound molecules of one padded width."""
+        """Return the bounds of molecules of one padded width."""
         model = self.model
         molecules, ids, widths = zip(*items, strict=True)
         free = torch.full((len(items), len(model.conditions)), torch.nan, dtype=torch.float32)
         padded = collate(list(molecules), torch.tensor(ids, dtype=torch.int64), widths[0], free)
         batch = padded.replace(pos=center(padded.pos.double(), padded.mask).float()).to(self.device)
-        terms = bound_terms(model.denoiser, model.diffusion, model.schedule, batch, self.settings, self.source)
+        terms = bound_terms(
+            model.denoiser.without_feedback(), model.diffusion, model.schedule, batch, self.settings, self.source
+        )
         table = torch.stack([terms[field] for field in FIELDS]).cpu().numpy()  # (4, rows, repeats)
         counts = model.statistics.size_counts
         return [

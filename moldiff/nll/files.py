@@ -83,7 +83,7 @@ def score_file(
         evaluations, repeats: see `BoundSettings`.
         seed: of the noise. A record's score is a function of (model, settings, seed, molecule), wherever it stands.
         batch_size: molecules at a time.
-        device: auto, cpu, cuda, cuda:<number> or mps.
+        device: auto, cpu, cuda or cuda:<number>.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
         add_hydrogens: place the hydrogens that records leave out.
         resume: go on with the rows of a run of the same request that was cut short.

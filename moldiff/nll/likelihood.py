@@ -113,7 +113,7 @@ def likelihood(
         evaluations, repeats: network evaluations a repeat, repeats; see `moldiff.diffusion.bound.BoundSettings`.
         seed: of the noise. A bound is a function of (model, settings, seed, molecule), wherever it stands.
         batch_size: molecules at a time; None = by the device.
-        device: auto, cpu, cuda, cuda:<number> or mps, or PyTorch's own.
+        device: auto, cpu, cuda or cuda:<number>, or PyTorch's own.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
         add_hydrogens: place the hydrogens that molecules leave out.
 

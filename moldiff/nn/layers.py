@@ -31,7 +31,7 @@ class PairGeometry(NamedTuple):
 class GeometryFeatures(nn.Module):
     """Distances and directions of all ordered pairs.
 
-    Forward: pos (B, N, 3) angstrom -> Geometry.
+    Forward: pos (B, N, 3) angstrom -> PairGeometry.
     """
 
     def __init__(self, l_max: int) -> None:

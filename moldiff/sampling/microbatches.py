@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 # A model whose configuration says otherwise (`sampling.rows`, in float32) has as many times more or less of both.
 ROWS = {torch.float32: 32, torch.bfloat16: 48}
 CPU_PAIRS = {torch.float32: 10400, torch.bfloat16: 18500}
-PAIRS = {"cuda": 1 << 18, "mps": 1 << 16}  # of padded atoms, of a micro-batch on another device, at most
+PAIRS = 1 << 18  # of padded atoms, of a micro-batch on another device, at most
 USUAL_WIDTH = 32  # padded atoms
 
 _WIDE = 128  # padded atoms; a molecule that is wider than that has a micro-batch of its own on a CPU
@@ -52,9 +52,9 @@ class MicroBatches:
     Args:
         device: that the network is on.
         workers: run the micro-batches.
-        rows: of a micro-batch, whatever its width; None = what suits the device.
+        rows: of a micro-batch, whatever its width (on a CPU 1 of very wide ones); None = what suits the device.
         precision: number type of the network's matrix products.
-        cpu_rows: of a micro-batch on a CPU in float32.
+        cpu_rows: of a micro-batch on a CPU in float32, rounded down to a multiple of `CPU_ROWS`.
 
     Attributes:
         budget: rows, at most, or pairs of padded atoms where ``by_pairs``; halved when memory does not suffice.
@@ -74,11 +74,12 @@ class MicroBatches:
         self.by_pairs = rows is None and device.type != "cpu"
         self._cpu_pairs = math.inf
         if self.by_pairs:
-            self.budget = PAIRS[device.type]
+            self.budget = PAIRS
         elif rows is not None:
             self.budget = rows
         else:
-            self.budget = ROWS[precision] * cpu_rows // ROWS[torch.float32]
+            scaled = ROWS[precision] * cpu_rows // ROWS[torch.float32]
+            self.budget = max(CPU_ROWS, scaled // CPU_ROWS * CPU_ROWS)
             self._cpu_pairs = CPU_PAIRS[precision] * cpu_rows / ROWS[torch.float32]
 
     @property

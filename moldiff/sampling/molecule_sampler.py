@@ -88,7 +88,8 @@ class MoleculeSampler:
     ) -> None:
         self.keep_predictions = keep_predictions
         self.model, self.source = model, NoiseSource(seed)
-        denoiser = model.denoiser.without_feedback() if condition_sampler is None else model.denoiser
+        free = condition_sampler is None or isinstance(condition_sampler, UnconditionalSampler)
+        denoiser = model.denoiser.without_feedback() if free else model.denoiser
         guided = denoiser if guidance is None else guidance.wrap(denoiser)
         guided = guided if gradient is None else gradient.wrap(guided)
         self.denoiser = ConstrainedDenoiser(guided, constraints) if constraints else guided

@@ -31,7 +31,7 @@ class ParticleSampler:
 
     Attributes:
         denoiser, diffusion, schedule, solver, source: as for `moldiff.sampling.sampler.sample`.
-        grid: decreasing times, from 1 to 0.
+        grid: decreasing times, the last 0.
         micro_batches: how they meet the network.
     """
 

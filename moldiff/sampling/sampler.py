@@ -25,7 +25,7 @@ class Sample:
     Attributes:
         molecules: decoded molecules (argmax of every category).
         prediction: the final prediction they were decoded from.
-        failed_at: (B,) int64: first step whose state was not finite, -1 = none. Such a row means nothing.
+        failed_at: (B,) int64: first step whose prediction was not finite, -1 = none. Such a row means nothing.
     """
 
     molecules: MolBatch
@@ -39,7 +39,7 @@ class SamplerState:
 
     Attributes:
         state: what the solver carries.
-        failed_at: (B,) int64: first step whose state was not finite, -1 = none so far.
+        failed_at: (B,) int64: first step whose prediction was not finite, -1 = none so far.
     """
 
     state: SolverState
@@ -67,7 +67,7 @@ def sample(
 
     Args:
         template: gives mask (B, N), ids (B,) that key the noise, and ``properties`` (B, P), the condition (NaN = free).
-        grid: decreasing times, from 1 to 0; at the last but one, the prediction is decoded.
+        grid: decreasing times, the last 0; at the last but one, the prediction is decoded.
         solver: how to step between two levels.
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.

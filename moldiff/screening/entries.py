@@ -10,6 +10,7 @@ from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, files_named, records_of, texts_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
+from moldiff.chem.io.tables import add_fields
 from moldiff.foreign_text import readable
 from moldiff.status import Status
 
@@ -82,7 +83,11 @@ class Library:
 
     def tag_names(self) -> tuple[str, ...]:
         """Return the names of all data fields of files in the order in which they come, from a pass over them."""
-        return tuple(dict.fromkeys(name for path in self.files for text in read_texts(path) for name in text.tags))
+        found: dict[str, None] = {}
+        for path in self.files:
+            for text in read_texts(path):
+                add_fields(found, text.tags, path)
+        return tuple(found)
 
 
 def library_of(files: Sequence[str | Path]) -> Library:

@@ -201,7 +201,7 @@ class Run(ABC):
                 ),
             ]  # fmt: skip
         trainer = pl.Trainer(
-            accelerator={"cpu": "cpu", "cuda": "gpu", "mps": "mps"}[self.device.type],
+            accelerator={"cpu": "cpu", "cuda": "gpu"}[self.device.type],
             devices=[self.device.index or 0]
             if self.device.type == "cuda" and training.devices == 1
             else training.devices,

@@ -66,11 +66,11 @@ class DenoisingTask(TrainingTask):
         """Return what a step reads, on the CPU; a function of (seed, step)."""
         if self.is_own(step):
             assert self.own is not None
-            kind, (rows, width) = Kind.OWN_DRAWS, self.own[1].batch(step)
+            kind, plan = Kind.OWN_DRAWS, self.own[1]
         else:
-            kind = Kind.SELF_CONDITIONED if self._self_conditioned(step) else Kind.DATA
-            rows, width = self.plan.batch(step)
-        return StepInputs(kind, width, rows, self.plan.turns(step), torch.tensor(step))
+            kind, plan = Kind.SELF_CONDITIONED if self._self_conditioned(step) else Kind.DATA, self.plan
+        rows, width = plan.batch(step)
+        return StepInputs(kind, width, rows, plan.turns(step), torch.tensor(step))
 
     def setup_batch(self, inputs: StepInputs) -> tuple[MolBatch, Levels, MolBatch]:
         """Return (clean, levels, noisy with its condition in ``properties``) of a step with data."""

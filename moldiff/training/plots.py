@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from moldiff.files import atomic_writer
+from moldiff.foreign_text import for_pictures
 from moldiff.molecules import FIELDS
 
 Curve = tuple[Sequence[float], Sequence[float]]
@@ -59,7 +60,7 @@ def _draw(
         for text, (x, y) in curves.items():
             axes.plot(x, y, marker=marker, label=text)
         positive = any(value > 0 for _, y in curves.values() for value in y)
-        axes.set(title=name, xlabel=label, ylabel=quantity, yscale=scale if positive else "linear")
+        axes.set(title=for_pictures(name), xlabel=label, ylabel=quantity, yscale=scale if positive else "linear")
         axes.grid(alpha=0.3)
         if len(curves) > 1:
             axes.legend()

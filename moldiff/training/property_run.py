@@ -74,7 +74,6 @@ class PropertyRun(Run):
         return DeviceArrays(self.dataset, device, properties=self.model.properties, vocabulary=self.model.vocabulary)
 
     def _build_task(self, plan: BatchPlan, first_step: int) -> PropertyTask:
-        self.model.predictor.to(self.device)
         return PropertyTask(self.model, self.config, self.arrays, plan, first_step)
 
     def _validate(self, task: TrainingTask) -> PropertyErrors:

@@ -13,7 +13,8 @@ from torch import Tensor
 from moldiff.datasets.batching import validation_batches
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.joint import JointDiffusion, draw_noise
-from moldiff.diffusion.levels import Denoiser, Levels
+from moldiff.diffusion.levels import Levels
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
@@ -121,7 +122,7 @@ def refuse_not_finite(sums: Mapping[str, Tensor]) -> None:
 
 
 def validate_denoiser(
-    denoiser: Denoiser,
+    denoiser: PreconditionedDenoiser,
     model: MoleculeModel,
     arrays: DeviceArrays,
     sizes: Tensor,
@@ -129,18 +130,20 @@ def validate_denoiser(
     weights: dict[str, float],
     bf16: bool,
 ) -> ValidationLoss:
-    """Return losses over data rows, each met once, half of them self-conditioned, without property conditions.
+    """Return losses over data rows, each met once, half of them self-conditioned: without property conditions, or told
+    all properties where the denoiser has a feedback, which is at work only then.
 
     Args:
         sizes: (M,) number of atoms of the data rows ``rows`` (M,).
         weights: of the fields in the total.
         bf16: run matrix products in bfloat16, as in training.
     """
+    told = denoiser.feedback is not None
     sums = {field: torch.zeros(BINS, dtype=torch.float64) for field in FIELDS}
     counts = torch.zeros(BINS, dtype=torch.float64)
     for number, batch in enumerate(noised_rows(model.schedule, model.diffusion, arrays, sizes, rows)):
         noisy, levels = batch.noisy, batch.levels
-        condition = torch.full_like(noisy.properties, torch.nan)
+        condition = noisy.properties if told else torch.full_like(noisy.properties, torch.nan)
         with torch.no_grad(), torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=bf16):
             previous = denoiser(noisy, levels, condition, None) if number % 2 else None
             prediction = denoiser(noisy, levels, condition, previous)

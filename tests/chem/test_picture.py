@@ -110,3 +110,9 @@ def test_files_are_drawn_and_unread_records_told(tmp_path: Path, capsys: pytest.
     height, width = imread(tmp_path / "c.png").shape[:2]
     assert width > 900 and height > 550
     assert main(["show", str(SAMPLE), "-o", str(tmp_path / "c.gif")]) == 2
+
+
+def test_captions_are_no_formulas(tmp_path: Path) -> None:
+    for name in ("a.png", "a.svg", "a.pdf"):
+        draw_grid([Chem.MolFromSmiles("CCO")], [r"price: $\b$"], tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 0

@@ -125,6 +125,13 @@ def test_pyg_files_that_do_not_belong_together(pyg_folder: Path, tmp_path: Path)
         table.write_text(text)
         with pytest.raises(MoldiffError, match="same molecules in the same order"):
             prepare([pyg_folder], tmp_path / "out")
+    table.write_text(whole.replace("gdb_3", f"gdb_3{'x' * 200_000}"))
+    with pytest.raises(MoldiffError, match=r"gdb9\.sdf\.csv is damaged: field larger than"):
+        prepare([pyg_folder], tmp_path / "out")
+    table.write_text(whole)
+    (pyg_folder / "raw" / "uncharacterized.txt").write_text(f"²\n{'9' * 5000}\n")
+    prepare([pyg_folder], tmp_path / "odd")
+    (pyg_folder / "raw" / "uncharacterized.txt").write_text("")
     table.write_text("a,b\n1,2\n")
     with pytest.raises(MoldiffError, match="no column mol_id"):
         prepare([pyg_folder], tmp_path / "out")

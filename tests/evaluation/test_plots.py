@@ -8,7 +8,7 @@ import pytest
 from moldiff.evaluation.compare import Distance
 from moldiff.evaluation.distributions import Floor, summarise
 from moldiff.evaluation.histograms import bin_edges
-from moldiff.evaluation.plots import _distance_text
+from moldiff.evaluation.plots import _distance_text, _panels, _png
 from moldiff.evaluation.reference import Entry
 
 NOTHING = np.zeros(0)
@@ -49,3 +49,8 @@ def test_distances_carry_floor_and_unit() -> None:
     assert _distance_text(Distance(9, 1.5, 1.5, 0.5, 0.25), "") == "$W_1$ 0.5 (floor 0.25)"
     assert _distance_text(Distance(0, None, 1.5, None, None), "Å") == ""
     assert _distance_text(None, "Å") == ""
+
+
+def test_headings_are_no_formulas() -> None:
+    figure, axes = _panels(1, "against r$^$.sdf")
+    assert len(_png(figure, axes)) > 0

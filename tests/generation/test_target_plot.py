@@ -1,5 +1,6 @@
 """The picture of what was wanted against what was measured."""
 
+import dataclasses
 import io
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ from matplotlib.image import imread
 
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.target_plot import draw_calibration
-from moldiff.scoring.targets import parse_target
+from moldiff.scoring.targets import Target, parse_target
 
 STATISTICS = {
     name: PropertyStatistics(mean=1.0, std=2.0, minimum=-5.0, q01=-3.0, q99=6.0, maximum=8.0, known=100, unit=unit)
@@ -53,6 +54,11 @@ def test_one_value_shows_a_histogram_around_it(drawn: list) -> None:
     assert values.tolist() == [2.0, 4.0]
     assert ("axvspan", (2.0, 3.0)) in drawn  # a quarter of the standard deviation to both sides
     assert ("set_xlabel", ("measured",)) in drawn
+
+
+def test_names_and_units_are_no_formulas() -> None:
+    statistics = {"a$^$": dataclasses.replace(STATISTICS["logp"], unit="$_$")}
+    assert draw_calibration([Target("a$^$", 1.0)], {"a$^$": [(1.0, 1.5)]}, statistics)
 
 
 def test_a_bound_is_open_at_one_end(drawn: list) -> None:

@@ -104,7 +104,9 @@ def test_names_that_are_no_text_are_shown_with_a_question_mark(
 ) -> None:
     """Every table with a column of files, of every command."""
     monkeypatch.chdir(tmp_path)
-    latin, sdf, patterns = (os.fsdecode(name) for name in (b"caf\xe9.smi", b"s\xe9.sdf", b"p\xe9.smarts"))
+    names = (b"caf\xe9.smi", b"s\xe9.sdf", b"p\xe9.smarts", b"w\xe9.xyz")
+    latin, sdf, patterns, xyz = map(os.fsdecode, names)
+    Path(xyz).write_text("3\n\nO 0 0 0.12\nH 0 0.76 -0.48\nH 0 -0.76 -0.48\n" * 2)
     Path(latin).write_text("CCO a\nCCN b\nCCC c\n")
     Path("x.smi").write_text("CO d\n")
     Path(patterns).write_text("CCO ethanol\n")
@@ -115,6 +117,10 @@ def test_names_that_are_no_text_are_shown_with_a_question_mark(
     fast = ["--model", "qm9_fast", "--evaluations"]
     for command in (
         ["filter", latin, "x.smi", "-o", "f.csv"],
+        ["filter", xyz, "-o", "x.csv"],
+        ["filter", xyz, "-o", "y.sdf"],
+        ["filter", xyz, "-o", "z.parquet"],
+        ["data", "prepare", xyz, "-o", "waters"],
         ["filter", latin, "x.smi", "-o", "g.parquet", *words],
         ["likelihood", sdf, "b.sdf", "-o", "l.csv", "--repeats", "2", *fast, "2"],
         ["likelihood", sdf, "b.sdf", "-o", "m.parquet", "--repeats", "2", *fast, "2"],
@@ -134,8 +140,8 @@ def test_names_that_are_no_text_are_shown_with_a_question_mark(
     ):  # fmt: skip
         with open(table, newline="") as handle:
             assert next(csv.DictReader(handle))[column] == name, table
-    names = pyarrow.parquet.read_table("run/records.parquet")["file"].to_pylist()
-    assert names == ["caf?.smi"] * 3 + ["x.smi"]
+    assert Path("y.sdf").read_text().startswith("w?\n")
+    assert pyarrow.parquet.read_table("run/records.parquet")["file"].to_pylist() == ["caf?.smi"] * 3 + ["x.smi"]
     assert {path.name for path in tmp_path.glob("r.*")} == {"r.sdf", "r.csv", "r.run.json"}
 
 

@@ -24,7 +24,9 @@ def everything(model: str) -> list[np.ndarray]:
     made = moldiff.generate(3, model=model, evaluations=3, seed=1, keep_invalid=True)
     conformers = moldiff.conformers(ALCOHOL, 2, model=model, evaluations=2, keep_invalid=True)
     varied = moldiff.vary(conformers, 1, model=model, evaluations=2, keep_invalid=True, strength=0.1)
-    found = [mol.GetConformer().GetPositions() for result in (made, conformers, varied) for mol in result]
+    grown = moldiff.generate(2, model=model, evaluations=3, keep_invalid=True, fragment="*CCO")
+    results = (made, conformers, varied, grown)
+    found = [mol.GetConformer().GetPositions() for result in results for mol in result]
     bounds = moldiff.likelihood(conformers, model=model, evaluations=2, repeats=2)
     return [*found, bounds.table["nats"].to_numpy()]
 

@@ -137,6 +137,22 @@ def test_an_output_without_molecules_is_an_input_without_molecules(run: Run, mod
         assert out.read_bytes() == b"" and len(rows_of(tmp_path / "next.csv")) == 0
     scored = run("likelihood", empty, "--model", model, "-o", tmp_path / "l.csv")
     assert scored.status == 0 and "0 records" in scored.out, scored.err
+    for command in ("prepare", "relax"):
+        run("data", command, empty, "-o", tmp_path / "d.sdf").assert_refused("there are no molecules in what was given")
+    few, none = tmp_path / "few.smi", tmp_path / "none.smi"
+    few.write_text("CCO a\nCCN b\n")
+    assert run("filter", few, "-o", none, "--where", "mw<1").status == 0 and none.read_bytes() == b""
+    screened = run("screen", few, none, "-o", tmp_path / "screen")
+    assert screened.status == 0 and "2 requested = 2 valid" in screened.out, screened.err
+    missed = []
+    for name in ("empty.sdf", "packed.sdf.gz"):
+        out = tmp_path / name
+        words = ("--where", "mw<1", "--overwrite", "-o", out)
+        assert run("generate", "-n", "3", "--evaluations", "2", "--model", model, *words).status == 0
+        told = run("evaluate", out, "-o", tmp_path / f"{name}.report")
+        missed.append(told.out.splitlines()[0].partition(name)[2])
+        assert told.status == 0 and "3" in missed[-1], told.err
+    assert missed[0] == missed[1]
     stranger = tmp_path / "stranger.sdf"
     stranger.write_bytes(b"")
     run("vary", stranger, "--model", model, "-o", tmp_path / "x.sdf").assert_refused("stranger.sdf is empty")

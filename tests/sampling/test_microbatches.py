@@ -46,7 +46,7 @@ def test_a_row_does_not_depend_on_the_number_of_rows(name: str, size: int, preci
 
 def test_on_a_card_rows_follow_from_pairs_and_are_always_full() -> None:
     batches = MicroBatches(torch.device("cuda"))
-    assert batches.rows == PAIRS["cuda"] // USUAL_WIDTH**2
+    assert batches.rows == PAIRS // USUAL_WIDTH**2
     batches.budget = 500
     seen: list[list[int]] = []
 
@@ -84,8 +84,16 @@ def test_on_a_cpu_wider_molecules_have_fewer_rows_multiples_of_four() -> None:
     assert [half.rows_of(width) for width in widths] == [2] * 7 + [1]
 
 
+@pytest.mark.parametrize("rows", [1, 3, 5, 20, 31, 1001])
+@pytest.mark.parametrize("precision", ROWS)
+def test_rows_of_a_model_are_such_that_a_row_does_not_depend_on_them(rows: int, precision: torch.dtype) -> None:
+    for width in (10, 30, 60, 100):
+        found = MicroBatches(torch.device("cpu"), precision=precision, cpu_rows=rows).rows_of(width)
+        assert found >= CPU_ROWS and found % CPU_ROWS == 0
+
+
 def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogCaptureFixture) -> None:
-    batches = MicroBatches(torch.device("mps"))
+    batches = MicroBatches(torch.device("cuda"))
     batches.budget, seen = 400, list[list[int]]()
 
     def work(items: list[int]) -> list[int]:
@@ -101,7 +109,7 @@ def test_where_memory_does_not_suffice_there_are_fewer_pairs(caplog: pytest.LogC
     def never(items: list[int]) -> list[int]:
         raise torch.OutOfMemoryError
 
-    with pytest.raises(MoldiffError, match="one molecule of up to 10 atoms on mps"):
+    with pytest.raises(MoldiffError, match="one molecule of up to 10 atoms on cuda"):
         list(batches.run([0], [10], never))
 
 
@@ -114,7 +122,7 @@ def test_a_draw_that_is_watched_is_made_in_as_many_rows_as_at_first(
     monkeypatch.setattr(sampler, "_micro_batch", lambda items, after_step=None: made.append(len(items)) or items)
     list(sampler.draw(0, 1))
     sampler.watch(0, lambda *_: None)
-    assert made[0] == made[1] == PAIRS["cuda"] // bucket_width(9) ** 2
+    assert made[0] == made[1] == PAIRS // bucket_width(9) ** 2
 
 
 def test_after_a_shortage_rows_are_still_a_multiple_of_four() -> None:

@@ -51,7 +51,7 @@ def test_by_itself_it_compiles_on_cuda_alone_where_it_can(monkeypatch: pytest.Mo
     assert not wants_compilation(PaceConfig(compile="auto"), CUDA)
 
 
-@pytest.mark.parametrize("device", [CPU, torch.device("mps")], ids=str)
+@pytest.mark.parametrize("device", [CPU, torch.device("xpu")], ids=str)
 def test_what_is_asked_for_and_cannot_be_is_one_line(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     bare(monkeypatch)
     with pytest.raises(MoldiffError, match=r"training.compile=true needs .*; install it or set training.compile=false"):
@@ -68,8 +68,8 @@ def test_each_process_needs_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch)
     check_processes(PaceConfig(devices=16), CPU)
     with pytest.raises(MoldiffError, match="devices=3: there are 2 cuda devices; set 2"):
         check_processes(PaceConfig(devices=3), any_card)
-    with pytest.raises(MoldiffError, match="devices=2: there are 1 mps devices; set 1"):
-        check_processes(PaceConfig(devices=2), torch.device("mps"))
+    with pytest.raises(MoldiffError, match="devices=2: there are 1 xpu devices; set 1"):
+        check_processes(PaceConfig(devices=2), torch.device("xpu"))
     with pytest.raises(MoldiffError, match=r"training.device=cuda:1 names one: set training.device=cuda"):
         check_processes(PaceConfig(devices=2, device="cuda:1"), torch.device("cuda", 1))
 

@@ -8,17 +8,22 @@ import pytest
 import torch
 import yaml
 
+from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
+from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
 from moldiff.models.contents import vocabulary_of_model
 from moldiff.models.folder import load_model_folder
 from moldiff.models.loaded import load_model, load_property_model
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.molecules import FIELDS
 from moldiff.sampling.conditions import ConditionSampler, PinnedConditionSampler, UnconditionalSampler
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.training.checkpoint import load_state
+from moldiff.training.denoiser_run import TrainingRun
 from moldiff.training.train import train
+from moldiff.training.validation import validate_denoiser
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 Write = Callable[..., Path]
@@ -99,8 +104,35 @@ def test_draws_without_a_wish_stay_bit_by_bit_and_those_with_one_do_not(
     plain, fed = (load_model(folder).model for folder in (folders["base"], made))
     nothing = UnconditionalSampler(plain.statistics.size_counts, None, 2)
     wanted = PinnedConditionSampler(nothing, {1: 2.0})
-    same, other = ([drawn(model, condition_sampler) for model in (plain, fed)] for condition_sampler in (None, wanted))
-    assert np.array_equal(*same) and not np.array_equal(*other)
+    same, free, other = (
+        [drawn(model, condition_sampler) for model in (plain, fed)] for condition_sampler in (None, nothing, wanted)
+    )
+    assert np.array_equal(*same) and np.array_equal(*free) and not np.array_equal(*other)
+
+
+@pytest.mark.parametrize("make", [lambda counts: None, lambda counts: UnconditionalSampler(counts, None, 2)])
+def test_draws_of_which_nothing_is_wanted_pay_nothing(
+    feedback_file: Write, make: Callable[[dict[int, int]], ConditionSampler | None]
+) -> None:
+    fed = load_model(train(feedback_file(), ["training.steps=1"])).model
+    sampler = MoleculeSampler(fed, SOLVERS["ddpm"], 4, 3, condition_sampler=make(fed.statistics.size_counts))
+    assert isinstance(sampler.denoiser, PreconditionedDenoiser) and sampler.denoiser.feedback is None
+
+
+def test_validation_sees_the_feedback_at_work(feedback_file: Write) -> None:
+    run = TrainingRun(load_training(feedback_file(), []), None, None)  # type: ignore[arg-type]
+    rows = torch.from_numpy(run.dataset.indices("train")[:12])
+    sizes = torch.from_numpy(run.dataset.sizes)[rows]
+    weights = dict.fromkeys(FIELDS, 1.0)
+
+    def total() -> float:
+        return validate_denoiser(run.model.denoiser, run.model, run.arrays, sizes, rows, weights, bf16=False).total
+
+    before, feedback = total(), run.model.denoiser.feedback
+    assert feedback is not None
+    with torch.no_grad():
+        feedback.get_parameter("adapter.nodes.bias").fill_(1.0)
+    assert total() != pytest.approx(before, rel=1e-6)
 
 
 def drawn(model: MoleculeModel, condition_sampler: ConditionSampler | None) -> np.ndarray:

@@ -116,6 +116,8 @@ class RarityTables:
                 for name in PARTS
             ]
             rings, pairs, environments = tables
+            if min(min(table.values(), default=1) for table in tables) < 1:
+                raise ValueError("a count below 1")
             return cls(int(np.asarray(tensors[MOLECULES])[0]), sum(pairs.values()), rings, pairs, environments)
         except (KeyError, ValueError, IndexError, TypeError) as error:
             raise MoldiffError(
@@ -165,7 +167,7 @@ class RarityTables:
         together = self.pairs.get(text_key(found.key), 0)
         if not together:
             return 0.0
-        first, second = (self.environments[text_key(end)] / (2 * self.bonds) for end in found.ends)
+        first, second = (self.environments.get(text_key(end), 0) / (2 * self.bonds) for end in found.ends)
         chance = first * second * (1 if found.ends[0] == found.ends[1] else 2)
         return (together / self.bonds) / (together / self.bonds + chance)
 

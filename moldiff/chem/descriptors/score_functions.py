@@ -26,6 +26,8 @@ from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.hazards import STANDARD_GATE
+from moldiff.chem.io.capped import smiles_record
+from moldiff.chem.io.records import parse
 from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.foreign_code import may_run
@@ -174,11 +176,10 @@ class SimilarityScore:
     smiles: str
 
     def __post_init__(self) -> None:
-        with rdBase.BlockLogs():
-            reference = Chem.MolFromSmiles(self.smiles)
-        if reference is None or not reference.GetNumAtoms():
-            raise MoldiffError(f"score similarity:{self.smiles}: RDKit cannot read this SMILES")
-        if STANDARD_GATE(reference):
+        record = parse(smiles_record(0, self.smiles, "", {}))  # has limits, which a text of a stranger needs
+        if record.mol is None or not record.mol.GetNumAtoms():
+            raise MoldiffError(f"score similarity:{shown(self.smiles)}: no SMILES of a molecule: {record.reason}")
+        if STANDARD_GATE(record.mol):
             raise MoldiffError(
                 "score similarity: nothing is drawn towards a molecule that would be withheld", argument="score"
             )

@@ -7,10 +7,11 @@ import itertools
 import math
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.foreign_code import may_run
 from moldiff.foreign_text import number_in
+from moldiff.worker_process import at_end
 
 _WAIT_S = 0.5
+_running: dict[int, str] = {}  # process -> its folder
 PLACES = ("{sdf}", "{smiles}")
 """What a template may hold: the name of an SDF with the molecule in 3D, and its SMILES."""
 
@@ -64,10 +67,12 @@ class CommandMeasure:
             words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             errors="replace", start_new_session=True,
         )  # fmt: skip
+        _running[process.pid] = folder
         try:
             found = _communicated(process, self.timeout_s)
         finally:
             _end(process)
+            del _running[process.pid]
         if found is None:
             return Measured(math.nan, f"not done within {self.timeout_s:g} s")
         out, err = found
@@ -102,6 +107,18 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.communicate()
 
 
+def _end_running() -> None:
+    """End the commands that a worker waits for, whose folders nobody else would remove."""
+    for pid, folder in list(_running.items()):
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.killpg(pid, signal.SIGKILL)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+at_end(_end_running)
+
+
 def _last_number(text: str) -> float | None:
     for word in reversed(text.split()):
         try:
@@ -118,7 +135,7 @@ def command_measures(commands: Mapping[str, str], timeout_s: float) -> tuple[Com
 
     Args:
         commands: name -> template, "vina_score --ligand {sdf}".
-        timeout_s: longest time for one molecule.
+        timeout_s: longest time for one molecule, of which each command has an equal share: a worker has no more.
 
     Raises:
         MoldiffError: a template is empty, has unbalanced quotes, or none of `PLACES`; or it may not run.
@@ -126,7 +143,8 @@ def command_measures(commands: Mapping[str, str], timeout_s: float) -> tuple[Com
     check_commands(commands)
     for text in commands.values():
         may_run(text)
-    return tuple(CommandMeasure(name, _words(name, text), timeout_s) for name, text in commands.items())
+    share = timeout_s / max(1, len(commands))
+    return tuple(CommandMeasure(name, _words(name, text), share) for name, text in commands.items())
 
 
 def check_commands(commands: object) -> None:
@@ -137,12 +155,17 @@ def check_commands(commands: object) -> None:
         check_text(text, "commands")
 
 
-def parse_command(text: str) -> tuple[str, str]:
-    """Return (name, template) of ``NAME=TEMPLATE``; MoldiffError if it is none."""
-    name, equals, template = text.partition("=")
-    if not equals or not name.strip() or not template.strip():
-        raise MoldiffError(f"commands '{text[:60]}': expected NAME=COMMAND {{sdf}}", argument="commands")
-    return name.strip(), template.strip()
+def parse_commands(texts: Iterable[str]) -> dict[str, str]:
+    """Return name -> template of texts ``NAME=TEMPLATE``; MoldiffError if one is none, or two have one name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, template = (part.strip() for part in text.partition("="))
+        if not equals or not name or not template:
+            raise MoldiffError(f"commands '{text[:60]}': expected NAME=COMMAND {{sdf}}", argument="commands")
+        if name in found:
+            raise MoldiffError(f"commands: two of the name '{name}'", argument="commands")
+        found[name] = template
+    return found
 
 
 def _words(name: str, template: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -91,6 +92,8 @@ def _read(path: Path) -> tuple[tuple[str, str], ...]:
                 found.append((name.strip() or smarts, smarts))
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}", argument="smarts") from error
+    except (EOFError, zlib.error) as error:  # of a packed file
+        raise MoldiffError(f"{path} is damaged: {error}", argument="smarts") from error
     if not found:
         raise MoldiffError(f"{path} holds no SMARTS pattern", argument="smarts")
     return tuple(found)

@@ -6,10 +6,11 @@ import bz2
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import IO, Any, NoReturn, Self
 
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 
 MOST_OTHERS = 100_000  # members in a row that are not wanted
 MOST_SKIPPED = 1 << 30  # bytes of members that are not wanted or too large
@@ -27,7 +28,16 @@ class _Header(tarfile.TarInfo):
         found = super().frombuf(buf, encoding, errors)
         if found.type in _EXTENDED and found.size > _MOST_EXTENDED:
             raise MoldiffError(f"a header of {found.size:,} bytes")
+        if found.type == tarfile.GNUTYPE_SPARSE:
+            cls._refuse_holes()
         return found
+
+    @staticmethod
+    def _refuse_holes(*_: object) -> NoReturn:
+        """The list of a file's holes may go on without an end."""
+        raise MoldiffError("a file with holes")
+
+    _proc_gnusparse_00 = _proc_gnusparse_01 = _proc_gnusparse_10 = _refuse_holes  # in tarfile, by the kinds of headers
 
 
 def read_members(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
@@ -51,9 +61,11 @@ def read_members(path: Path, suffix: str) -> Iterator[tuple[str, str]]:
                 if others > MOST_OTHERS or skipped > MOST_SKIPPED:
                     raise MoldiffError("too much that is no such file, or too large for one")
                 if wanted:
-                    yield Path(member.name).stem, _text(archive.extractfile(member)) if fits else ""
+                    yield readable(Path(member.name).stem), _text(archive.extractfile(member)) if fits else ""
     except MoldiffError as error:
         raise MoldiffError(f"{path}, an archive of {suffix} files, holds {error}") from error
+    except (ValueError, OverflowError, RecursionError) as error:  # of tarfile, about headers that are none
+        raise tarfile.ReadError(f"a header that cannot be read ({str(error)[:80]})") from error
     except OSError as error:
         if error.errno is None:  # of bz2, about what is not packed
             raise tarfile.ReadError(str(error)) from error

@@ -18,7 +18,7 @@ from moldiff.arguments import refusal
 from moldiff.chem.convert import to_bytes
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal
 from moldiff.errors import MoldiffError
@@ -117,9 +117,9 @@ def survey(files: Sequence[Path], columns: Columns | None = None) -> tuple[int, 
     """Return the number of records of molecule files, and the names of all their data fields in the order in which they
     come; errors as in `texts_of`."""
     count, tags = 0, dict[str, None]()
-    for _, text in texts_of(files, columns):
+    for path, text in texts_of(files, columns):
         count += 1
-        tags |= dict.fromkeys(text.tags)
+        add_fields(tags, text.tags, path)
     return count, tuple(tags)
 
 

@@ -153,7 +153,7 @@ class ParquetRows(Output[Item]):
         self._sheet = sheet
         self._schema = pyarrow.schema([(name, kind(name)) for name in sheet.headings])
         self._is_text = [name in sheet.texts for name in sheet.headings]
-        self._writer = pyarrow.parquet.ParquetWriter(_WhileOpen(handle), self._schema)
+        self._writer = pyarrow.parquet.ParquetWriter(_WhileOpen(handle), self._schema, write_page_checksum=True)
         self._rows: list[Sequence[object]] = []
 
     def add(self, item: Item) -> None:

@@ -58,6 +58,8 @@ def _check_size(path: Path, metadata: Any) -> None:
 
 def _placed_record(record: TextRecord, coordinates: object) -> TextRecord:
     """Return the record of a row that has coordinates too."""
+    if coordinates == TOO_LARGE:
+        return replace(record, text="", reason=TOO_LARGE)
     if not isinstance(coordinates, list) or not all(isinstance(value, int) for value in coordinates):
         return replace(record, text="", reason=f"coordinates: {COORDINATES} is no list of whole numbers")
     text = " ".join((record.text, *map(str, coordinates)))
@@ -125,12 +127,34 @@ def _cells(path: Path, name: str, column: Any) -> list[Any]:
         return [values[place] for place in places.to_pylist()]
     if _is_of_text(kind) or _is(kind, "fixed_size_binary"):
         return _texts(column, meant=_is(kind, "string", "large_string", "string_view"))
-    if _is(kind, "nested") and not _is(kind, "struct") and name != COORDINATES:
+    if _is(kind, "list", "large_list") and name == COORDINATES:
+        return _coordinates(column)
+    if _holds_lists(kind):
         return [None] * len(column)
     try:
         return list(column.to_pylist())
     except Exception:  # noqa: BLE001 - of many kinds, by type
         return _odd_cells(path, name, column)
+
+
+def _holds_lists(kind: Any) -> bool:
+    """Return whether a cell of a type may hold any number of values."""
+    if _is(kind, "struct"):
+        return any(_holds_lists(field.type) for field in kind)
+    return _is(kind, "nested")
+
+
+def _coordinates(column: Any) -> list[Any]:
+    """Return lists of numbers as Python's; for one that cannot belong to a record that fits, `TOO_LARGE`."""
+    import pyarrow.compute
+
+    lengths = pyarrow.compute.list_value_length(column)
+    if (pyarrow.compute.max(lengths).as_py() or 0) <= MAX_RECORD:
+        return list(column.to_pylist())
+    return [
+        TOO_LARGE if length is not None and length > MAX_RECORD else cell.as_py()
+        for cell, length in zip(column, lengths.to_pylist(), strict=True)
+    ]
 
 
 def _texts(column: Any, *, meant: bool) -> list[str | None]:

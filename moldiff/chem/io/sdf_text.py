@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TOO_LARGE, TextRecord, capped_pieces
 from moldiff.chem.io.encodings import open_text
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import free_name
 
 LOOK_AHEAD = 100  # records without a mol block after which a file is no SDF
 NO_NAME = "no name"  # of a tag
 
 _END = "M  END"
 _SEPARATOR = re.compile(r"\$\$\$\$.*\n?")
-_TAG = re.compile(r"^>(?:\s+[^<]*|)<(.*)>\s*(?:\([^()]*\))?\s*$")
-_PLAIN_TAG = re.compile(r"^>\s*<[^<>]+>\s*(?:\([^()]*\))?\s*$")
-_NUMBERED_TAG = re.compile(r"^>(?:\s*|\s+(DT\d+)\s*)$")
+# of lines without blanks at their end; each letter can belong to one part only, so that time grows with length alone
+_TAG = re.compile(r">(?:\s[^<]*)?<(.*)>(?:\s*\([^()]*\))?")
+_PLAIN_TAG = re.compile(r">\s*<[^<>]+>(?:\s*\([^()]*\))?")
+_NUMBERED_TAG = re.compile(r">(?:\s+(DT\d+))?")
 _COUNTS = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$")
 _HEADER = 3  # lines of a mol block in front of its counts
 
@@ -102,9 +105,7 @@ def _record(lines: list[str], start: int) -> tuple[TextRecord, list[str], int | 
 
 def _end_of_block(lines: list[str], start: int) -> int:
     """Return the line behind a mol block that begins at a line; of one without an end, the number of lines."""
-    text = "\n".join(["", *lines[start:]])
-    place = text.find(f"\n{_END}")
-    return len(lines) if place < 0 else start + text.count("\n", 0, place) + 1
+    return next((k + 1 for k in range(start, len(lines)) if lines[k].startswith(_END)), len(lines))
 
 
 def _next_start(lines: list[str], end: int) -> int | None:
@@ -136,24 +137,25 @@ def _tag_name(line: str) -> str:
     """Return the name of a tag's header, "" if the line is none."""
     if not line.startswith(">"):
         return ""
-    if found := _TAG.match(line):
+    line = line.rstrip()
+    if found := _TAG.fullmatch(line):
         return found.group(1).strip() or NO_NAME
-    numbered = _NUMBERED_TAG.match(line)
+    numbered = _NUMBERED_TAG.fullmatch(line)
     return "" if numbered is None else numbered.group(1) or NO_NAME
 
 
 def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
     """Return the tags, the lines that belong to none, and the name of one that comes more than once."""
     values: dict[str, list[str]] = {}
-    strays: list[str] = []
+    strays, copies = list[str](), Counter[str]()
     name, doubled = "", ""
     for k, line in enumerate(lines):
         # some programs leave out the blank line behind a value, also of one that is empty; but ">", or "> 10 <uM>", is
         # then part of the value
-        header = _tag_name(line) if not name or _PLAIN_TAG.match(line) else ""
+        header = _tag_name(line) if not name or _is_plain_tag(line) else ""
         if header:
             doubled = header if header in values else doubled
-            name = free_name(header, values)
+            name = free_name(header, values, copies)
             values[name] = []
         elif name and (line.strip() or _is_quoted(lines, k)):
             values[name].append(line[1:] if protected(line[1:]) == line else line)
@@ -167,10 +169,9 @@ def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:
 def protected(line: str) -> str:
     """Return the line of a tag's value as it is written: one that is plainly the header of a tag has a blank in front,
     which reading takes off again; other readers see it."""
-    return f" {line}" if _PLAIN_TAG.match(line) else line
+    return f" {line}" if _is_plain_tag(line) else line
 
 
-def free_name(name: str, taken: Container[str]) -> str:
-    """Return a name that is not taken: itself, or numbered."""
-    numbered = (name if number == 1 else f"{name} ({number})" for number in itertools.count(1))
-    return next(candidate for candidate in numbered if candidate not in taken)
+def _is_plain_tag(line: str) -> bool:
+    """Return whether a line can hardly be anything but the header of a tag."""
+    return line.startswith(">") and _PLAIN_TAG.fullmatch(line.rstrip()) is not None

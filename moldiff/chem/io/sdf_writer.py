@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from rdkit import Chem, rdBase
 
-from moldiff.chem.io.sdf_text import NO_NAME, free_name, protected
+from moldiff.chem.io.sdf_text import NO_NAME, protected
 from moldiff.chem.sanitize import coordinate_refusal, short_message
 from moldiff.files import atomic_writer
+from moldiff.foreign_text import free_name
 
 _ATOM_LISTS = (
     "atom.prop.",
@@ -73,9 +75,9 @@ def _written_names(tags: tuple[str, ...]) -> tuple[str, ...]:
     gets a name, and those that would become the same are numbered; a name that needs no change keeps it."""
     clean = {tag: _one_line(tag).replace("<", "").replace(">", "").strip() or NO_NAME for tag in tags}
     taken = {tag for tag, name in clean.items() if tag == name}
-    names = list[str]()
+    names, copies = list[str](), Counter[str]()
     for tag, name in clean.items():
-        found = name if tag == name else free_name(name, taken)
+        found = name if tag == name else free_name(name, taken, copies)
         taken.add(found)
         names.append(found)
     return tuple(names)

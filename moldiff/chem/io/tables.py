@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TOO_LARGE, TextRecord, cap
 from moldiff.chem.io.csv_rows import MAX_ROW, QuotedRows, cells_of
 from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.errors import MoldiffError
-from moldiff.foreign_text import plain_cell
+from moldiff.foreign_text import free_name, plain_cell
 
 MAX_COLUMNS = 20_000
 COORDINATES = "coordinates_mA"  # column of a table: see `moldiff.chem.io.ordered_smiles`
@@ -129,6 +129,14 @@ def _delimiter(header: str, wanted: str | None) -> str:
     return max(",", "\t", ";", key=worth)
 
 
+def add_fields(known: dict[str, None], fields: Iterable[str], path: Path) -> None:
+    """Add the data fields of a record to those of the records before it; MoldiffError if they become more than a table
+    has columns: each record could have others."""
+    known |= dict.fromkeys(fields)
+    if len(known) > MAX_COLUMNS:
+        raise MoldiffError(f"{path} has records with more than {MAX_COLUMNS} different data fields")
+
+
 def distinct(path: Path, header: Sequence[str]) -> list[str]:
     """Return column names without blanks around them, each once: further columns of a name are numbered, and said."""
     if len(header) > MAX_COLUMNS:
@@ -136,10 +144,7 @@ def distinct(path: Path, header: Sequence[str]) -> list[str]:
     names: dict[str, None] = {}
     copies: Counter[str] = Counter()
     for column in map(str.strip, header):
-        name = column
-        while name in names:
-            copies[column] += 1
-            name = f"{column} ({copies[column] + 1})"
+        name = free_name(column, names, copies)
         if name != column and column and copies[column] == 1:
             tell_once(f"{path} has more than one column '{column}'; further ones are called '{name}' and so on")
         names[name] = None

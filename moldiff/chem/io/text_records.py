@@ -23,6 +23,7 @@ from moldiff.chem.io.sdf_text import read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv
 from moldiff.chem.io.xyz_text import TOO_LARGE, frames
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 from moldiff.reading import check_regular
 from moldiff.run_record import is_output
 
@@ -113,9 +114,10 @@ def _read_smi(path: Path) -> Iterator[TextRecord]:
 
 def _read_xyz(path: Path) -> Iterator[TextRecord]:
     """Read frames that follow each other. The first has the file's name, later ones their number behind it."""
+    stem = readable(path.stem)
     with open_text(path) as handle:
         for index, (text, reason) in enumerate(frames(capped_lines(path, handle))):
-            yield _xyz_record(index, f"{path.stem}_{index}" if index else path.stem, text, reason)
+            yield _xyz_record(index, f"{stem}_{index}" if index else stem, text, reason)
 
 
 def _xyz_record(index: int, stem: str, text: str, reason: str = "") -> TextRecord:

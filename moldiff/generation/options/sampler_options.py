@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # Draws at a time, by device. On a card a micro-batch always has its full number of rows: of a few draws, most are made
 # in vain.
-BATCH_SIZES = {"cpu": 512, "cuda": 8192, "mps": 2048}
+BATCH_SIZES = {"cpu": 512, "cuda": 8192}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class SamplerOptions:
             model's own.
         seed: 0 <= seed < 2^64.
         batch_size: draws at a time; None = what suits the device.
-        device: auto, cpu, cuda, cuda:<number> or mps.
+        device: auto, cpu, cuda or cuda:<number>.
         precision: number type of the network's matrix products.
 
     Raises:

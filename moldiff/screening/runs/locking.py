@@ -8,12 +8,8 @@ from pathlib import Path
 from typing import IO
 
 from moldiff.errors import MoldiffError
+from moldiff.file_locks import lock
 from moldiff.reading import check_regular
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 LOCK = "lock"
 PLANNING = "lock.plan"
@@ -36,8 +32,7 @@ class Lock:
         Raises:
             MoldiffError: somebody else works on it, and ``wait`` is false.
         """
-        if fcntl is not None:
-            self._take(fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        self._take(lock(self._handle, wait=wait))
 
     def shared(self) -> None:
         """Hold the run beside others who share it.
@@ -45,14 +40,11 @@ class Lock:
         Raises:
             MoldiffError: somebody holds it alone.
         """
-        if fcntl is not None:
-            self._take(fcntl.LOCK_SH | fcntl.LOCK_NB)
+        self._take(lock(self._handle, shared=True))
 
-    def _take(self, how: int) -> None:
-        try:
-            fcntl.flock(self._handle, how)
-        except OSError as error:
-            raise MoldiffError(f"another process works in {self._run}; wait for it, or end it") from error
+    def _take(self, taken: bool | None) -> None:
+        if taken is False:
+            raise MoldiffError(f"another process works in {self._run}; wait for it, or end it")
 
 
 @contextlib.contextmanager
@@ -66,7 +58,7 @@ def run_lock(run: Path, name: str = LOCK) -> Iterator[Lock]:
         run.mkdir(parents=True, exist_ok=True)
         if (run / name).exists():
             check_regular(run / name)
-        handle = open(run / name, "a", encoding="utf-8")  # noqa: SIM115 - closed below
+        handle = open(run / name, "a+", encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise MoldiffError(f"{run} cannot be written: {error.strerror or error}", argument="out") from error
     with handle:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from moldiff.arguments import check_text, count, refusal, texts, whole_number
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.measures import fields_asked, unknown_field
 from moldiff.chem.io.records import read_texts
+from moldiff.chem.io.tables import add_fields
 from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of, write_text
@@ -99,7 +99,7 @@ class Plan:
 
     def path(self, one: Input) -> Path:
         """Return where an input lies."""
-        return Path(os.path.normpath(Path(self.folder) / one.file))
+        return Path(self.folder) / one.file
 
     def entries(self, shards: set[int], run: Path) -> Iterator[Entry]:
         """Yield the records of some shards, in order; draws that are not there are made.
@@ -142,7 +142,7 @@ class Plan:
             yield from draws.entries(draws_path(run, shard), start, start - self._in_files)
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
-        number = first
+        number = first - 1
         for number, text in enumerate(read_texts(self.path(one)), start=first):
             if number // self.options.shard_size in shards:
                 yield Entry(number, readable(one.file), text)
@@ -155,8 +155,8 @@ class Plan:
             path = self.path(one)
             try:
                 same = path.stat().st_size == one.size and sha256_of(path) == one.sha256
-            except OSError as error:
-                raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
+            except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+                raise MoldiffError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
             if not same:
                 raise MoldiffError(f"{path} has changed since the run was planned; start another run in another folder")
 
@@ -204,7 +204,7 @@ def make_plan(
         records, tags = 0, dict[str, None]()
         for text in read_texts(path):
             records += 1
-            tags.update(dict.fromkeys(text.tags))
+            add_fields(tags, text.tags, path)
         found.append(Input(str(path), sha256, path.stat().st_size, records, tuple(tags)))
     plan = Plan(str(Path.cwd()), tuple(found), options, draws)
     if any(TAG in word for word in (*options.where, *options.rank)):

@@ -105,10 +105,11 @@ class ShardTables:
 
     def counts(self, shard: int) -> Iterator[tuple[str, str]]:
         """Yield status and stage of the rows of a shard; errors as in `read`."""
-        for cells in _cells(self.path(shard), ["status", "stage"]):
-            if cells.keys() < {"status", "stage"}:
-                raise _other_table(self.path(shard))
-            yield str(cells["status"]), str(cells["stage"])
+        try:
+            for cells in _cells(self.path(shard), ["status", "stage"]):
+                yield str(cells["status"]), str(cells["stage"])
+        except (KeyError, ValueError) as error:
+            raise _other_table(self.path(shard)) from error
 
     def _row(self, cells: dict[str, object]) -> Row:
         values: dict[str, Any] = {name: value for name in self._found if (value := cells[name]) is not None}
@@ -140,7 +141,9 @@ def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:
 
     check_regular(path)
     try:
-        found: list[dict[str, object]] = pyarrow.parquet.read_table(path, columns=columns).to_pylist()
+        found: list[dict[str, object]] = pyarrow.parquet.read_table(
+            path, columns=columns, page_checksum_verification=True
+        ).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise MoldiffError(
             f"{path} cannot be read ({str(error).splitlines()[0][:100]}); remove it to do it again"

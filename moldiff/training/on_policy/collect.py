@@ -33,7 +33,8 @@ from moldiff.sampling.conditions import uniform
 from moldiff.sampling.molecule_sampler import MoleculeSampler, TrajectoryState
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
-from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import GRIDS
 from moldiff.status import Status
 from moldiff.threads import Workers, workers_for
 from moldiff.training.denoiser_module import dropped_properties
@@ -237,8 +238,8 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
         mended_from = math.inf if mender is None else float(mender.grid[0])
         for part, (evaluations, first, count) in enumerate(parts):
             sampler = MoleculeSampler(
-                model, SOLVERS[DEFAULT_SOLVER], evaluations, on_policy_seed(training.seed),
-                keep_predictions=True, condition_sampler=conditions, workers=workers,
+                model, SOLVERS[model.sampling.sampler], evaluations, on_policy_seed(training.seed),
+                keep_predictions=True, grid=GRIDS[model.sampling.grid], condition_sampler=conditions, workers=workers,
             )  # fmt: skip
             for start in range(first, first + count, _CHUNK):
                 some = min(_CHUNK, first + count - start)
@@ -293,8 +294,8 @@ def _mender(
             "charges, bonds and conditions"
         )
     sampler = MoleculeSampler(
-        teacher, SOLVERS[DEFAULT_SOLVER], own.teacher_evaluations, on_policy_seed(config.training.seed),
-        keep_predictions=True, condition_sampler=conditions, workers=workers,
+        teacher, SOLVERS[teacher.sampling.sampler], own.teacher_evaluations, on_policy_seed(config.training.seed),
+        keep_predictions=True, grid=GRIDS[teacher.sampling.grid], condition_sampler=conditions, workers=workers,
     )  # fmt: skip
     return PartialWalks.late(sampler, own.teacher_start)
 

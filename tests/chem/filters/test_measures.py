@@ -1,8 +1,13 @@
 """Numbers that conditions can be put on: geometry, references, functions, commands."""
 
 import math
+import os
 import pickle
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +15,7 @@ from rdkit import Chem
 
 from moldiff.chem.descriptors.xtb import gfn2_properties, is_installed
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, examine
-from moldiff.chem.filters.commands import command_measures, parse_command
+from moldiff.chem.filters.commands import command_measures, parse_commands
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.geometry_measures import failed_checks
 from moldiff.chem.filters.measures import measure_named
@@ -194,9 +199,11 @@ def test_commands_that_cannot_be(commands: dict[str, str], words: str) -> None:
 
 
 def test_names_of_commands() -> None:
-    assert parse_command("dock = vina --ligand={sdf}") == ("dock", "vina --ligand={sdf}")
+    assert parse_commands(["dock = vina --ligand={sdf}"]) == {"dock": "vina --ligand={sdf}"}
+    with pytest.raises(MoldiffError, match="commands: two of the name 'a'"):
+        parse_commands(["a=b {sdf}", "c=d {sdf}", "a = e {sdf}"])
     with pytest.raises(MoldiffError, match="expected NAME=COMMAND"):
-        parse_command("vina {sdf}")
+        parse_commands(["vina {sdf}"])
 
 
 def test_all_of_it_travels_to_workers() -> None:
@@ -207,3 +214,44 @@ def test_all_of_it_travels_to_workers() -> None:
     assert pickle.loads(pickle.dumps(criteria)) == criteria
     names = [check.name for check in criteria.checks()]
     assert names == ["similarity", "known", "shape", "colour", "posebusters", "mine"]
+
+
+def test_commands_share_the_time_of_a_molecule() -> None:
+    measures = command_measures(dict.fromkeys("abc", "program {sdf}"), 6.0)
+    assert [measure.timeout_s for measure in measures] == [2.0] * 3
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs Linux's /proc")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_command_ends_with_the_run(number: signal.Signals, tmp_path: Path) -> None:
+    """Also where nobody is left to end it."""
+    (tmp_path / "one.smi").write_text("CCO a\n")
+    (tmp_path / "tmp").mkdir()
+    (tmp_path / "slow.py").write_text(
+        "import os, pathlib, time\n"
+        "pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+    program = f"{sys.executable} {tmp_path}/slow.py {{smiles}}"
+    words = ["filter", "one.smi", "-o", "a.csv", "--command", f"mine={program}", "--workers", "1"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "moldiff", *words], cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), 60)
+        pid = (tmp_path / "pid").read_text()
+        run.send_signal(number)
+        run.wait(30)
+        until(lambda: not Path(f"/proc/{pid}").exists(), 20)
+        until(lambda: not list((tmp_path / "tmp").glob("moldiff-*")), 20)
+    finally:
+        run.kill()
+        run.wait()
+
+
+def until(condition: Callable[[], object], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -1,6 +1,8 @@
 """Archives of .xyz files: what a few packed bytes may ask for, and that all sound members come out."""
 
 import bz2
+import contextlib
+import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -84,3 +86,40 @@ def test_what_is_damaged_is_said_to_be(tmp_path: Path, content: bytes, cut: int)
     (tmp_path / "a.tar.bz2").write_bytes(content[:cut])
     with pytest.raises((tarfile.TarError, EOFError)):
         list(read_members(tmp_path / "a.tar.bz2", ".xyz"))
+
+
+def test_names_that_are_no_text_have_question_marks(tmp_path: Path) -> None:
+    path = packed(tmp_path / "a.tar.bz2", [member(os.fsdecode(b"caf\xe9.xyz"), WATER)])
+    assert [name for name, _ in read_members(path, ".xyz")] == ["caf?"]
+
+
+def pax(**fields: str) -> bytes:
+    """Return a header that says more of the next member."""
+    lines = "".join(f"{len(key) + len(value) + 5:2d} {key}={value}\n" for key, value in fields.items()).encode()
+    return header("h", len(lines), tarfile.XHDTYPE) + lines + b"\0" * (-len(lines) % 512)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"GNU.sparse.size": "x"},
+        {"GNU.sparse.map": "0,a"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "b"},
+        {"size": "x"},
+        {"hdrcharset": "none"},
+    ],
+    ids=str,
+)
+def test_headers_that_say_what_cannot_be_are_damage(tmp_path: Path, fields: dict[str, str]) -> None:
+    path = packed(tmp_path / "a.tar.bz2", [pax(**fields), member("a.xyz", WATER)])
+    with contextlib.suppress(MoldiffError, tarfile.TarError):
+        assert [name for name, _ in read_members(path, ".xyz")] == ["a"], "or it means nothing to tarfile"
+
+
+def test_headers_of_headers_and_files_with_holes_are_refused(tmp_path: Path) -> None:
+    many = packed(tmp_path / "a.tar.bz2", [pax(comment="a")] * 5000 + [member("a.xyz", WATER)])
+    with pytest.raises(tarfile.ReadError, match="a header that cannot be read"):
+        list(read_members(many, ".xyz"))
+    holes = packed(tmp_path / "b.tar.bz2", [header("b", 512, tarfile.GNUTYPE_SPARSE) + b"\0" * 512])
+    with pytest.raises(MoldiffError, match="a file with holes"):
+        list(read_members(holes, ".xyz"))

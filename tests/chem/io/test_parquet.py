@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 
 from moldiff.chem.io import parquet
-from moldiff.chem.io.capped import MAX_RECORD
+from moldiff.chem.io.capped import MAX_RECORD, TOO_LARGE
 from moldiff.chem.io.records import read_texts
 from moldiff.errors import MoldiffError
 
@@ -148,3 +148,21 @@ def test_whatever_breaks_is_one_line(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(parquet, "_cells", broken)
     with pytest.raises(MoldiffError, match=r"a\.parquet cannot be read: KeyError: 'two"):
         list(read_texts(path))
+
+
+def test_coordinates_of_more_than_fits_cost_their_row(path: Path) -> None:
+    many = pyarrow.array([[0] * (3 * MAX_RECORD), [0] * 3])
+    written(path, [("smiles", ["O", "O"]), ("coordinates_mA", many)])
+    tracemalloc.start()
+    first, second = read_texts(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (first.reason, second.reason) == (TOO_LARGE, "")
+    assert second.kind == "placed"
+    assert most < 8 * MAX_RECORD, "it never becomes a list"
+
+
+def test_structures_that_hold_lists_are_no_cells(path: Path) -> None:
+    columns = [("smiles", ["C"]), ("deep", [{"a": {"b": [1, 2]}, "c": 1}]), ("flat", [{"a": {"b": 1}}])]
+    (text,) = read_texts(written(path, columns))
+    assert text.tags == {"flat": "{'a': {'b': 1}}"}

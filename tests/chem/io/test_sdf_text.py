@@ -1,5 +1,6 @@
 """SDF as it comes: no line is lost, whatever separates the records."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,40 @@ def test_records_are_the_same_however_the_file_is_read(tmp_path: Path, monkeypat
     for size in (1, 2, 5, 64, 999):
         monkeypatch.setattr(encodings, "_PIECE", size)
         assert list(read_texts(path)) == found
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ">" + " " * 20_000 + "<a>" + " " * 20_000 + "x",
+        ">" + " <" * 20_000,
+        "> <a>" + " (" * 20_000,
+        "> <" + "a> (b) " * 10_000 + "x",
+        "> <a>" + "(" + ">" * 20_000,
+        "> " + "DT1 " * 10_000,
+    ],
+    ids=range(6),
+)
+def test_any_line_is_read_in_a_moment(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.sdf"
+    path.write_text(f"{BLOCKS[0]}{line}\nvalue\n\n$$$$\n")
+    began = time.process_time()
+    assert len(list(read_texts(path))) in (1, 2)
+    assert time.process_time() - began < 1.0
+
+
+def test_many_small_records_that_nothing_parts_are_read_in_a_moment(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.sdf", 10_000
+    path.write_text("".join(f"m{k}\n\n\n  0  0  0 V2000\nM  END\n" for k in range(count)))
+    began = time.process_time()
+    assert [text.name for text in read_texts(path)] == [f"m{k}" for k in range(count)]
+    assert time.process_time() - began < 5.0
+
+
+def test_a_tag_that_comes_again_and_again_is_read_in_a_moment(tmp_path: Path) -> None:
+    path, count = tmp_path / "a.sdf", 50_000
+    path.write_text(BLOCKS[0] + "> <a>\n1\n\n" * count + "$$$$\n")
+    began = time.process_time()
+    (text,) = read_texts(path)
+    assert list(text.tags)[-1] == f"a ({count})"
+    assert time.process_time() - began < 5.0

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from moldiff.chem.io import tables
 from moldiff.chem.io.capped import MAX_RECORD
 from moldiff.chem.io.outputs import CsvRows, ParquetRows, kind_of
 from moldiff.chem.io.records import read_texts
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.errors import MoldiffError
 from moldiff.files import file_set
 
@@ -117,3 +118,12 @@ def test_columns_that_differ_in_blanks_alone_are_told_apart(tmp_path: Path, capl
     (text,) = read_texts(tmp_path / "a.csv")
     assert text.tags == {"dose": "1", "dose (2)": "2", "@id": "3", "@id (2)": "4"}
     assert "more than one column 'dose'" in caplog.text
+
+
+def test_fields_of_all_records_together_are_as_many_as_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "MAX_COLUMNS", 3)
+    known: dict[str, None] = {}
+    for fields in (["a", "b"], ["b", "c"]):
+        add_fields(known, fields, tmp_path)
+    with pytest.raises(MoldiffError, match="has records with more than 3 different data fields"):
+        add_fields(known, ["d"], tmp_path)

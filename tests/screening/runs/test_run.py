@@ -1,5 +1,6 @@
 """A run: the same tables whoever does the work and whatever happens on the way, every record accounted for."""
 
+import dataclasses
 import gzip
 import json
 import os
@@ -424,7 +425,14 @@ def no_folder(path: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("harm", [cut, empty, other_rows, other_columns, other_numbers, no_folder])
+def flipped(path: Path) -> None:
+    """One bit, of a text that the format does not pack."""
+    data = bytearray(path.read_bytes())
+    data[data.index(b"not_a_smiles" if b"not_a_smiles" in data else b"acid")] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("harm", [cut, empty, other_rows, other_columns, other_numbers, no_folder, flipped])
 def test_a_damaged_shard_is_one_line_that_names_its_file(harm: Any, library: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done(moldiff.screen(library, run, shard_size=4))
@@ -517,3 +525,13 @@ def test_a_pick_without_coordinates_is_told_of(tmp_path: Path) -> None:
     result = done(moldiff.screen(library, run, where="mw<300", rank="mw"))
     assert result.funnel["top"] + len(result.funnel["without_coordinates"]) == 2
     assert [one["name"] for one in result.funnel["without_coordinates"]] == ["strange"]
+
+
+def test_an_input_that_no_file_can_be_is_one_line(
+    library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    plan = make_plan([library], screen_options({}))
+    write_plan(run, dataclasses.replace(plan, inputs=(dataclasses.replace(plan.inputs[0], file="a\0b"),)))
+    assert main(["screen", "resume", str(run)]) == 2
+    assert "cannot be read: embedded null byte" in capsys.readouterr().err

@@ -295,6 +295,8 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
     # asked for what came out, so far as it is known: the data knows no electronic properties, the calculators may
     torch.testing.assert_close(noisy.properties, clean.properties, rtol=0, atol=0, equal_nan=True)
     assert bool(torch.isfinite(noisy.properties[:, :2]).all())
+    for step in steps:
+        assert torch.equal(task.inputs(step).turns, task.own[1].turns(step)), "copies of a state are told apart"
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
