@@ -57,6 +57,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "training/callbacks.py": "training/test_train.py",
     "training/denoiser_run.py": "training/test_train.py",
     "training/lightning_module.py": "training/test_step_graphs.py",
+    "models/property_model.py": "models/test_building.py",
     "training/on_policy/collect.py": "training/on_policy/test_states.py",
 }
 
