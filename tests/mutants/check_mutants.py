@@ -159,8 +159,9 @@ def run_tests(tests: tuple[str, ...]) -> tuple[int, str]:
         del sys.modules[name]
     importlib.invalidate_caches()
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        options = ["-x", "-q", "--tb=line", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    # "-s": a stream that pytest closes at its end would be closed to what RDKit says in the next run
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        options = ["-x", "-q", "-s", "--tb=line", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
         status = pytest.main([*options, *(f"tests/{test}" for test in tests)])
     return int(status), output.getvalue()
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rdkit import Chem
 
+import moldiff
 from moldiff.chem.descriptors.xtb import gfn2_properties, is_installed
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, examine
 from moldiff.chem.filters.commands import command_measures, parse_commands
@@ -233,9 +234,10 @@ def test_a_command_ends_with_the_run(number: signal.Signals, tmp_path: Path) -> 
         "time.sleep(600)\n"
     )
     program = f"{sys.executable} {tmp_path}/slow.py {{smiles}}"
+    found = {"PYTHONPATH": str(Path(moldiff.__file__).parents[1]), "TMPDIR": str(tmp_path / "tmp")}
     words = ["filter", "one.smi", "-o", "a.csv", "--command", f"mine={program}", "--workers", "1"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "moldiff", *words], cwd=tmp_path, env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        [sys.executable, "-m", "moldiff", *words], cwd=tmp_path, env={**os.environ, **found},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
