@@ -75,9 +75,11 @@ def find_journal(out: Path) -> Found | None:
         return None
     except OSError as error:
         raise MoldiffError(f"{path} cannot be read: {error.strerror or error}") from error
-    if header.keys() < {"version", "request"}:
+    if len(ends) == 1:
+        return None
+    if not header.keys() >= {"version", "request"}:
         raise MoldiffError(f"{path} is damaged: it does not say what was asked for")
-    return Found(header["version"], header["request"], ends) if len(ends) > 1 else None
+    return Found(header["version"], header["request"], ends)
 
 
 def is_unfinished(out: Path) -> bool:

@@ -9,7 +9,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, MutableSequence, Sequence
-from typing import NoReturn, TypeVar
+from types import FrameType
+from typing import TypeVar
 
 from moldiff.batch_slots import NOWHERE, Slot
 
@@ -33,11 +34,10 @@ def at_end(function: Callable[[], object]) -> None:
     _at_end.append(function)
 
 
-def _end(status: int) -> NoReturn:
+def _call_at_end() -> None:
     for function in _at_end:
         with contextlib.suppress(Exception):
             function()
-    os._exit(status)
 
 
 def load(*names: str) -> None:
@@ -94,13 +94,27 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back since the start
     if ALARM is not None:
         signal.signal(ALARM, signal.SIG_DFL)  # ends the process
-    signal.signal(signal.SIGTERM, lambda *_: _end(1))
+    _before_sigterm(_call_at_end)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _before_sigterm(function: Callable[[], object]) -> None:
+    """Have a function called in front of what the pool does in a worker that is told to end."""
+    own = signal.getsignal(signal.SIGTERM)
+
+    def ended(number: int, frame: FrameType | None) -> None:
+        function()
+        if callable(own):
+            own(number, frame)
+        os._exit(1)
+
+    signal.signal(signal.SIGTERM, ended)
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
-        _end(1)
+        _call_at_end()
+        os._exit(1)

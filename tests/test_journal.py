@@ -126,6 +126,16 @@ def test_a_living_run_is_told_from_a_dead_one(tmp_path: Path) -> None:
         refuse_unfinished(out, resume=True, overwrite=False)
 
 
+@pytest.mark.parametrize("key", ["version", "request"])
+def test_a_journal_that_does_not_say_what_was_asked_for_is_damaged(tmp_path: Path, key: str) -> None:
+    out = tmp_path / "m.sdf"
+    head, entry = begun(out, 1).read_bytes().splitlines(keepends=True)
+    header = {name: value for name, value in json.loads(head[9:]).items() if name != key}
+    journal_path(out).write_bytes(_line(header) + entry)
+    with pytest.raises(MoldiffError, match="is damaged: it does not say what was asked for"):
+        refuse_unfinished(out, resume=True, overwrite=False)
+
+
 def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     journal_path(out).write_text("my notes\n")

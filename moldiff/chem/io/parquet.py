@@ -127,12 +127,11 @@ def _cells(path: Path, name: str, column: Any) -> list[Any]:
         return [values[place] for place in places.to_pylist()]
     if _is_of_text(kind) or _is(kind, "fixed_size_binary"):
         return _texts(column, meant=_is(kind, "string", "large_string", "string_view"))
-    if _is(kind, "list", "large_list") and name == COORDINATES:
-        return _coordinates(column)
-    if _holds_lists(kind):
+    placed = name == COORDINATES and _is(kind, "list", "large_list")
+    if not placed and _holds_lists(kind):
         return [None] * len(column)
     try:
-        return list(column.to_pylist())
+        return _coordinates(column) if placed else list(column.to_pylist())
     except Exception:  # noqa: BLE001 - of many kinds, by type
         return _odd_cells(path, name, column)
 
