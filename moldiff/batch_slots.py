@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import os
+import tempfile
 from collections import deque
 from collections.abc import MutableSequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.util import get_temp_dir
 
 NOWHERE = -1
 _SLOTS = 1024  # batches at once of which that is known
 _PLACE_BITS = 20  # of a number; the others are the batch
+_MEMORY = "/dev/shm"  # noqa: S108 - only looked at; where Linux has files that are memory
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Slots:
 
     def __init__(self) -> None:
         try:
+            _refuse_full_disk(8 * _SLOTS)
             self.numbers: MutableSequence[int] = get_context("spawn").RawArray("q", _SLOTS)
         except OSError:  # no room for memory that is shared: then items are tried one by one
             self.numbers = []
@@ -64,3 +70,20 @@ class Slots:
         batch, place = divmod(self.numbers[slot.index], 1 << _PLACE_BITS)
         self._free.append(slot.index)
         return place if batch == slot.batch else None
+
+
+def _refuse_full_disk(size: int) -> None:
+    """Raise OSError unless so many bytes can be shared: their file begins as a sparse one, and the first write into one
+    for which a disk has no room ends the process (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):
+        with tempfile.TemporaryFile(dir=_folder_of(size)) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+
+
+def _folder_of(size: int) -> str:
+    """Return the folder that `multiprocessing` chooses for a file of shared memory."""
+    with suppress(OSError):
+        disk = os.statvfs(_MEMORY)
+        if disk.f_bavail * disk.f_frsize >= size:
+            return _MEMORY
+    return get_temp_dir()

@@ -1,7 +1,4 @@
-"""Training files (YAML) as pydantic models: an unknown key is an error that names the nearest known one.
-
-Also the safe YAML reader, which files of options (`moldiff.cli.option_files`) use too.
-"""
+"""Training files (YAML) as pydantic models: an unknown key is an error that names the nearest known one."""
 
 from __future__ import annotations
 

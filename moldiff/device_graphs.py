@@ -7,6 +7,7 @@ graph reads and writes lies in buffers that stay where they are.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import TypeVar
 
 import torch
@@ -37,8 +38,19 @@ def captured(
             work()
     torch.cuda.current_stream(device).wait_stream(stream)
     undo()
-    graph = torch.cuda.CUDAGraph()
+    graph, pool = torch.cuda.CUDAGraph(), None if beside is None else beside.pool()
+    index = torch.cuda.current_device() if device.index is None else device.index
     # only calls of this thread can spoil the capture
-    with torch.cuda.graph(graph, None if beside is None else beside.pool(), capture_error_mode="thread_local"):
+    with (
+        torch.cuda.device(index),
+        torch.cuda.graph(graph, pool, stream=_capture_stream(index), capture_error_mode="thread_local"),
+    ):
         result = work()
     return graph, result
+
+
+@cache
+def _capture_stream(index: int) -> torch.cuda.Stream:
+    """Return the stream of all captures on a card: PyTorch's own belongs to whichever card was current at the first
+    capture, and graphs that share their memory have to share their stream."""
+    return torch.cuda.Stream(index)

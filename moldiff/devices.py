@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from moldiff.arguments import choice, refusal
@@ -37,8 +39,9 @@ def precision_name(precision: object) -> Precision:
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or for PyTorch's own. ``auto`` is the first
-    CUDA device if there is one, else the CPU.
+    """Return the device for ``auto``, ``cpu``, ``cuda``, ``cuda:<number>`` or for PyTorch's own. ``cuda`` is the card
+    that PyTorch has as the current one, the first unless a session has chosen; ``auto`` likewise if there is any, else
+    the CPU.
 
     Raises:
         MoldiffError: the name is none of these, or this machine has no such device.
@@ -64,6 +67,11 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return torch.device(name)
 
 
+def is_on(place: torch.device, asked: torch.device) -> bool:
+    """Return whether what lies in a place is on the device that is asked for: on any card, if that names none."""
+    return place.type == asked.type and (asked.index is None or (place.index or 0) == asked.index)
+
+
 PRECISIONS = tuple(map(str, Precision))
 DEFAULT_PRECISION = Precision.AUTO
 
@@ -83,7 +91,8 @@ def resolve_precision(precision: str | torch.dtype, device: torch.device) -> tor
     if name is not Precision.AUTO:
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        with torch.cuda.device(-1 if device.index is None else device.index):  # it looks at the current card
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         tell: Callable[[], Mapping[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
         abilities = tell() if device.type == "cpu" else {}
@@ -116,18 +125,37 @@ def describe_devices() -> list[str]:
 
 
 def whatever_the_default(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that works on its own devices, whichever a session has made torch's default.
+    """Return a function that works on its own devices, whichever a session has made torch's default, and in its own
+    modes, see `apart_from_session`.
 
     Not for generators: between two items, the session's own work would be under it.
     """
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
-        import torch
-
-        if torch.get_default_device().type == "cpu":
-            return function(*args, **kwargs)
-        with torch.device("cpu"):
+        with apart_from_session():
             return function(*args, **kwargs)
 
     return called
+
+
+@contextmanager
+def apart_from_session() -> Iterator[None]:
+    """Let nothing that a session has set for PyTorch reach into this thread's work: threads of our own know none of it.
+
+    Inference mode: a weight that is made in it has no gradient for the rest of its life, nor has anything to it.
+    Autocast: float32 would be another number type. PyTorch is not loaded for this.
+    """
+    if "torch" not in sys.modules:
+        yield
+        return
+    import torch
+
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        for kind in filter(torch.is_autocast_enabled, ("cpu", "cuda")):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        yield

@@ -1,9 +1,13 @@
-"""The one exception that users are meant to read."""
+"""The one exception that users are meant to read, and what is no reason for one."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+logger = logging.getLogger(__name__)
 
 
 class MoldiffError(Exception):
@@ -27,3 +31,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
     by_fold = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(name.casefold(), list(by_fold), n=1, cutoff=0.5)
     return f" (did you mean '{by_fold[close[0]]}'?)" if close else ""
+
+
+@contextmanager
+def dispensable(what: str) -> Iterator[None]:
+    """Warn instead of failing: long work is not lost for ``what`` its results can do without, a picture say."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever a library makes of this machine
+        told = " ".join(str(error).split())
+        logger.warning("no %s (%s: %.200s)", what, type(error).__name__, told)

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from moldiff.arguments import check_flag
 from moldiff.errors import MoldiffError
-from moldiff.file_locks import SYSTEM_HAS_LOCKS, lock
+from moldiff.file_locks import SYSTEM_HAS_LOCKS, HeldFile, errors_about, lock, lock_if_free, open_locked
 from moldiff.foreign_text import readable
 from moldiff.path_names import with_stem, written_out
 from moldiff.reading import open_regular
-
-_TRIES, _PAUSE_S = 5, 0.02  # of a claim
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -65,17 +63,26 @@ def kept_safe(files: Iterable[Path]) -> Iterator[None]:
 
 
 def refuse_existing_file(path: Path, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Like `refuse_existing`; a folder, one of ``inputs`` and what is `kept_safe` are refused in any case."""
+    """Like `refuse_existing`; a folder, a link, a pipe, a device, one of ``inputs`` and what is `kept_safe` are refused
+    in any case."""
     with_stem(path)
     begun_with = (*inputs, *_KEPT_SAFE.get())
     if any(os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other) for other in begun_with):
         raise MoldiffError(f"{path} would be written over, but it is an input; choose another name for the output")
-    refuse_existing(path, overwrite)
-    if path.is_dir():
+    # before it is told to overwrite, which these never are
+    if os.path.isdir(path):
         raise MoldiffError(f"{path} is a folder, not a file; choose another name")
-    if path.is_symlink():
+    if os.path.islink(path):
         raise MoldiffError(f"{path} is a link; it is not replaced, choose another name")
+    _refuse_device(path)
+    refuse_existing(path, overwrite)
     clear_leftovers(path)
+
+
+def _refuse_device(path: Path) -> None:
+    """Raise MoldiffError for a pipe, a socket or a device, whose place a file would take for all who use it."""
+    if os.path.exists(path) and not os.path.isdir(path) and not os.path.isfile(path):
+        raise MoldiffError(f"{path} is no regular file; it is not replaced, choose another name")
 
 
 def refuse_the_same(paths: Iterable[Path]) -> None:
@@ -108,7 +115,7 @@ def atomic_writer(path: Path, *, binary: bool = False) -> Iterator[IO[Any]]:
     """
     temporary = _beside(path)
     try:
-        with _opened(temporary, binary) as handle:
+        with _opened(temporary, path, binary) as handle:
             yield handle
             _sync(handle)
         os.replace(temporary, path)
@@ -136,7 +143,7 @@ class FileSet:
         if _place(path) in map(_place, self._aside):
             raise ValueError(f"{path} is being written already")
         temporary = _beside(path)
-        self._aside[path] = temporary, _opened(temporary, binary)
+        self._aside[path] = temporary, _opened(temporary, path, binary)
         return self._aside[path][1]
 
     def add(self, path: Path, content: str | bytes) -> None:
@@ -149,8 +156,9 @@ class FileSet:
 
     def sync(self) -> None:
         """Make durable what was written aside so far."""
-        for _, handle in self._aside.values():
-            _sync(handle)
+        for path, (_, handle) in self._aside.items():
+            with errors_about(path):
+                _sync(handle)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -159,7 +167,8 @@ class FileSet:
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file of the set, after `sync`."""
-        return sha256_of(self._aside[path][0])
+        handle: Any = self._aside[path][1]
+        return cast(HeldFile, getattr(handle, "buffer", handle).raw).sha256()
 
     def commit(self, value: object) -> None:
         """Let all files appear, in place of older ones: an older last file goes first, the new one, ``value`` as JSON,
@@ -169,10 +178,11 @@ class FileSet:
         self._last.unlink(missing_ok=True)
         for path in [path for path in self._aside if path != self._last] + [self._last]:
             temporary, handle = self._aside[path]
-            handle.close()
-            if path == self._last:
-                self._sync_folders()  # the others are there for certain
-            os.replace(temporary, path)
+            with errors_about(path):
+                handle.close()
+                if path == self._last:
+                    self._sync_folders()  # the others are there for certain
+                os.replace(temporary, path)
         self._sync_folders()
 
     def discard(self) -> None:
@@ -203,20 +213,19 @@ def file_set(last: Path) -> Iterator[FileSet]:
         files.discard()
 
 
-def _beside(path: Path) -> Path:
-    """Return a name in the same folder, which is made if it is not there."""
+def _beside(path: Path, name: Path | None = None) -> Path:
+    """Return a name, by default a new one, in the same folder, which is made if it is not there."""
+    _refuse_device(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MoldiffError(f"{path} could not be written: {error.strerror or error}") from error
-    return part_beside(path)
+    return name or part_beside(path)
 
 
-def _opened(path: Path, binary: bool) -> IO[Any]:
-    text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": "\n"}
-    handle = open(path, "wb" if binary else "w", **text)  # noqa: SIM115 - closed by the caller
-    hold(handle.fileno())
-    return handle
+def _opened(temporary: Path, final: Path, binary: bool) -> IO[Any]:
+    handle = io.BufferedWriter(HeldFile(temporary, final))
+    return handle if binary else io.TextIOWrapper(handle, encoding="utf-8", newline="\n")
 
 
 def _sync(handle: IO[Any]) -> None:
@@ -279,61 +288,60 @@ def hold(descriptor: int) -> None:
     lock(descriptor)
 
 
+_claims: set[str] = set()  # places that this process has claimed
+
+
 @contextlib.contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold the sole right to make a file, from before its work to its end.
+    """Hold the sole right to make a file or folder, from before its work to its end.
 
     Raises:
-        MoldiffError: a living process holds it.
+        MoldiffError: a living process holds it, or it cannot be made there.
     """
-    mark = _beside(path).with_name(f".{path.name}.{'0' * 8}.part")  # `clear_leftovers` finds one of a killed run
+    refuse_existing(path, overwrite=True)
+    mark = _beside(path, _mark_of(path))
     try:
-        descriptor = _claim(mark) if SYSTEM_HAS_LOCKS else -1
+        descriptor = open_locked(mark) if SYSTEM_HAS_LOCKS else -1
+    except BlockingIOError as error:
+        raise MoldiffError(f"{path} is being written by another run; choose another name", argument="out") from error
     except OSError as error:
         raise MoldiffError(f"{path} cannot be written: {error.strerror or error}") from error
-    if descriptor is None:
-        raise MoldiffError(f"{path} is being written by another run; choose another name", argument="out")
+    _claims.add(place := _place(path))
     try:
         yield
     finally:
+        _claims.discard(place)
         if descriptor >= 0:
             _remove(mark)
             os.close(descriptor)
 
 
-def _claim(mark: Path) -> int | None:
-    """Return the open, locked file that marks a claim; None if another process holds it."""
-    for _ in range(_TRIES):
-        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
-        with contextlib.suppress(OSError):
-            # not removed meanwhile
-            if lock(descriptor) is not False and os.path.samestat(os.fstat(descriptor), os.stat(mark)):
-                return descriptor
-        os.close(descriptor)
-        time.sleep(_PAUSE_S)  # somebody may only have looked whether it is held
-    return None
+def _mark_of(path: Path) -> Path:
+    """Return the file that marks a claim; `clear_leftovers` finds one of a killed run."""
+    return path.parent / f".{path.name}.{'0' * 8}.part"
+
+
+def _is_claimed(path: Path) -> bool:
+    """Return whether another process claims a file or folder."""
+    if _place(path) in _claims or not os.path.lexists(mark := _mark_of(path)):
+        return False
+    with lock_if_free(mark) as is_free:
+        return not is_free
 
 
 def clear_leftovers(path: Path, *, siblings: bool = False) -> None:
-    """Remove the unfinished files and folders that killed runs left for ``path``, or for all its ``siblings`` too."""
-    pattern = re.compile(rf"\.{'.+' if siblings else re.escape(path.name)}\.[0-9a-f]{{8}}\.part")
+    """Remove the unfinished files and folders that killed runs left for ``path``, or for all its ``siblings`` too.
+
+    What another process claims stays: of a folder, its lock is known to its own machine alone.
+    """
+    pattern = re.compile(rf"\.({'.+' if siblings else re.escape(path.name)})\.[0-9a-f]{{8}}\.part")
     with contextlib.suppress(OSError):
         for entry in os.scandir(path.parent):
-            if not pattern.fullmatch(entry.name) or entry.is_symlink() or _is_held(entry.path):
+            found = pattern.fullmatch(entry.name)
+            if found is None or entry.is_symlink() or _is_claimed(path.parent / found[1]):
                 continue
-            if entry.is_dir():
-                shutil.rmtree(entry.path, ignore_errors=True)
-            else:
-                os.unlink(entry.path)
-
-
-def _is_held(path: str) -> bool:
-    """Return whether a living process holds a file or folder; True where that cannot be known."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for a writer
-    except OSError:
-        return True
-    try:
-        return lock(descriptor) is not True
-    finally:
-        os.close(descriptor)
+            with lock_if_free(entry.path) as is_free:  # held until it is gone: a run may be about to take it
+                if is_free and entry.is_dir():
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                elif is_free:
+                    os.unlink(entry.path)

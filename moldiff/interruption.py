@@ -27,6 +27,10 @@ _LOOK_S = 0.5  # between looks for a signal
 _AGAIN_S = 0.05  # until a signal that was swallowed comes again
 
 
+class Terminated(SystemExit):
+    """A signal ends the program: no failure of whatever ran when it came."""
+
+
 class _Now(BaseException):
     """Raised by a signal while somebody waits in `Interruption.until`; no error, so nothing that handles errors sees
     it.
@@ -91,7 +95,7 @@ class Interruption:
 
 def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
     """End the program with the status of a signal, by an exception: what is half-made is cleared away."""
-    raise SystemExit(128 + number)
+    raise Terminated(128 + number)
 
 
 def ended_by(end: KeyboardInterrupt | SystemExit) -> int:

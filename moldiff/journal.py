@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from moldiff.errors import MoldiffError
-from moldiff.files import claimed, hold, sync_folder
+from moldiff.files import claimed, sync_folder
 from moldiff.reading import MOST_JSON, open_regular
 
 logger = logging.getLogger(__name__)
@@ -189,8 +189,7 @@ class Journal:
             handle = open(self._path, "wb")  # noqa: SIM115 - the same
             header = {"format": FORMAT, "version": FORMAT_VERSION, "request": self._request}
             self._ends.append(handle.write(_line(header)))
-        self._handle = handle
-        hold(handle.fileno())
+        self._handle = handle  # without a lock: the output is claimed, and lines are read by name
         sync_folder(self._path.parent)
         return handle
 
@@ -216,7 +215,8 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
         overwrite: throw away what an earlier run of another request left.
 
     Raises:
-        MoldiffError: an earlier run left results of another request. Others that pass through say where results are.
+        MoldiffError: an earlier run left results of another request. Others that pass through, and errors of the system
+            such as a full disk, say where results are.
     """
     request = json.loads(json.dumps(request, default=_plain))  # as it is read again
     found = find_journal(out)
@@ -241,10 +241,18 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
     except MoldiffError as error:
         if not journal.count:
             raise
-        kept = f"what was made is kept in {journal_path(out)}, resume goes on from there"
-        raise MoldiffError(f"{error}; {kept}", argument=error.argument) from error
+        raise MoldiffError(f"{error}; {_kept(out)}", argument=error.argument) from error
+    except OSError as error:  # of a file that is written meanwhile
+        if not journal.count:
+            raise
+        told = f"{error.filename or out} could not be written: {error.strerror or error}"
+        raise MoldiffError(f"{told}; {_kept(out)}") from error
     finally:
         journal.close()
+
+
+def _kept(out: Path) -> str:
+    return f"what was made is kept in {journal_path(out)}, resume goes on from there"
 
 
 def _differences(found: Found, request: Mapping[str, Any]) -> str:

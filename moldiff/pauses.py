@@ -46,4 +46,6 @@ class Pauses:
             now = time.time()
             if now - self._last > _LONG_S:
                 self._seen = now
+            elif now < self._last:  # the clock was put back: no pause lies ahead of it
+                self._seen = min(self._seen, now)
             self._last = now

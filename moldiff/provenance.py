@@ -1,4 +1,4 @@
-"""The header of every record of a run: who made it, when, with what."""
+"""The header of what a run leaves behind, reports, trainings and benchmarks: who made it, when, with what."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "rdkit", "numpy")
 
 
 def header(device: torch.device | None = None) -> dict[str, Any]:
-    """Return what every record says of its run, as plain JSON.
+    """Return what a record says of its run, as plain JSON.
 
     | key      | content                                                                |
     |----------|------------------------------------------------------------------------|

@@ -56,6 +56,19 @@ class Stream(enum.IntEnum):
     RESAMPLING = 8
 
 
+class Walk(enum.IntEnum):
+    """Walks that begin with one id: each has noise of its own. 1 to 32 are attempts at re-noising a draw.
+
+    What a user hands on, with the same seed, has come out of one of them: were its noise that of the next one, the
+    molecule would be drawn back to where it came from.
+    """
+
+    DRAW = 0
+    MOVE = 33
+    VARIATION = 34
+    CONFORMER = 35
+
+
 def philox(
     counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -161,7 +174,7 @@ def walk_counter(step: int | Tensor, part: int = 0, walk: int | Tensor = 0) -> i
         step: of the walk; 0 = the prior.
         part: of the step: 0 = the step itself, 1 = churn, 2 .. 61 = the moves of a corrector, 62 = back to the noisier
             level (`moldiff.sampling.solvers`).
-        walk: 0, or the k-th walk of the same molecules.
+        walk: see `Walk`.
     """
     if isinstance(step, Tensor) or isinstance(walk, Tensor):
         return step | part << STEP_BITS | walk << STEP_BITS + PART_BITS
@@ -248,11 +261,22 @@ class Use:
 
 _FIELDS = (Stream.POS, Stream.ATOM_TYPE, Stream.CHARGE, Stream.BOND_TYPE)
 _STEPS = range(1 << TRAINING_STEP_BITS)
+
+
+def _walks(first: int, last: int) -> range:
+    """Return the counters of some walks."""
+    return range(first << STEP_BITS + PART_BITS, last + 1 << STEP_BITS + PART_BITS)
+
+
 USES = (
     Use("sampling", "size, and the training molecule that gives size and condition", (Stream.SIZE,), range(1)),
     Use("sampling", "which properties of a training molecule are asked for", (Stream.CONDITION,), range(1)),
     Use("sampling", "which states of a walk are kept", (Stream.TIME,), range(1)),
-    Use("sampling", "noise of a walk", _FIELDS, range(1 << COUNTER_BITS)),
+    Use("sampling", "noise of a draw", _FIELDS, _walks(Walk.DRAW, Walk.DRAW)),
+    Use("sampling", "noise of attempts at re-noising", _FIELDS, _walks(Walk.DRAW + 1, Walk.MOVE - 1)),
+    Use("sampling", "noise of a move, its key the id", _FIELDS, _walks(Walk.MOVE, Walk.MOVE)),
+    Use("sampling", "noise of a variation, its record's key the id", _FIELDS, _walks(Walk.VARIATION, Walk.VARIATION)),
+    Use("sampling", "noise of a conformer, likewise", _FIELDS, _walks(Walk.CONFORMER, Walk.CONFORMER)),
     Use("sampling", "particles of a group, its number the id", (Stream.RESAMPLING,), range(1 << STEP_BITS)),
     Use(
         "sampling",

@@ -24,7 +24,7 @@ CONFIGS = _IN_THE_WHEEL if _IN_THE_WHEEL.is_dir() else Path(__file__).parents[1]
 """Folder of the files that come with the package: a copy in the wheel, or that of the source tree."""
 _MAX_BYTES = 1 << 20
 _TAG = "tag:yaml.org,2002:"
-_DIGITS, _MOST_WHOLE = 20, 1 << 63
+_DIGITS, _LEAST_WHOLE, _MOST_WHOLE = 20, -(1 << 63), (1 << 64) - 1  # the largest is that of seeds
 _UNWRITABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
@@ -190,8 +190,8 @@ class _Loader(yaml.SafeLoader):
         return str(node.value)
 
     def whole(self, node: Any) -> int:
-        """Return a number that 64 bits hold."""
-        if len(node.value) > _DIGITS or not -_MOST_WHOLE <= (value := int(node.value)) < _MOST_WHOLE:
+        """Return a number that 64 bits hold, with a sign or without."""
+        if len(node.value) > _DIGITS or not _LEAST_WHOLE <= (value := int(node.value)) <= _MOST_WHOLE:
             raise yaml.YAMLError(f"the number {node.value:.20}... is out of range")
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import multiprocessing
 import os
 import signal
@@ -32,6 +33,14 @@ def at_end(function: Callable[[], object]) -> None:
     """Have a function called where a worker is ended from outside: told to, or because its parent was killed. What a
     worker has started in a session of its own would go on without it."""
     _at_end.append(function)
+
+
+def seconds_left() -> float:
+    """Return the seconds until this worker ends if it is not done with the item it is at; inf if nobody set it a time,
+    as in a process that is no worker."""
+    if ALARM is None or signal.getsignal(ALARM) != signal.SIG_DFL:
+        return math.inf
+    return signal.getitimer(signal.ITIMER_REAL)[0] or math.inf
 
 
 def _call_at_end() -> None:

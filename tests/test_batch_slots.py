@@ -1,5 +1,11 @@
 """A slot tells at which item of its batch a worker is, whoever had it before."""
 
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
 import pytest
 
 from moldiff import batch_slots
@@ -48,3 +54,31 @@ def test_who_was_given_up_and_still_writes_blames_nobody(monkeypatch: pytest.Mon
     new.write(slots.numbers, 3)
     old.write(slots.numbers, 5)
     assert slots.give_back(new) is None
+
+
+class Disk(NamedTuple):
+    f_bavail: int
+    f_frsize: int = 4096
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="room is not reserved here")
+def test_a_full_disk_gives_no_slots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory that is shared begins as a sparse file, and the first write into one without room ends the process."""
+    asked = []
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        asked.append((os.path.dirname(os.readlink(f"/proc/self/fd/{descriptor}")), start, size))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("memory", "disk"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(batch_slots, "_MEMORY", str(tmp_path / "memory"))
+    monkeypatch.setattr(batch_slots, "get_temp_dir", lambda: str(tmp_path / "disk"))
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    for blocks, name in ((2, "memory"), (1, "disk")):
+        monkeypatch.setattr(os, "statvfs", lambda _, blocks=blocks: Disk(blocks))
+        slots = Slots()
+        assert slots.take(2) is None and slots.give_back(None) is None
+        assert asked.pop() == (str(tmp_path / name), 0, 8192)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: full(0, 0, 0))  # no folder for it at all
+    assert Slots().take(2) is None

@@ -1,11 +1,23 @@
 """Device names: what is there is found, what is not there is one clear line."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
-from moldiff.devices import describe_devices, name_of, resolve_device, resolve_precision, usable_cores
+from moldiff.devices import (
+    describe_devices,
+    is_on,
+    name_of,
+    resolve_device,
+    resolve_precision,
+    usable_cores,
+    whatever_the_default,
+)
 from moldiff.errors import MoldiffError
 
 
@@ -61,6 +73,61 @@ def test_auto_precision_of_a_gpu_is_not_emulated(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: native or including_emulation)
     expected = torch.bfloat16 if native else torch.float32
     assert resolve_precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize(("device", "card"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", -1)])
+def test_auto_precision_is_that_of_the_card_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, device: str, card: int
+) -> None:
+    """PyTorch tells of the current one; -1 leaves that as it is."""
+    current: list[int] = []
+
+    @contextmanager
+    def on_card(index: int) -> Iterator[None]:
+        current.append(index)
+        yield
+        current.append(99)
+
+    monkeypatch.setattr(torch.cuda, "device", on_card)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: current == [card])
+    assert resolve_precision("auto", torch.device(device)) == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("place", "asked", "expected"),
+    [
+        ("cuda:0", "cuda", True), ("cuda:3", "cuda", True), ("cuda:3", "cuda:3", True), ("cuda", "cuda:0", True),
+        ("cuda:0", "cuda:1", False), ("cuda", "cuda:1", False), ("cpu", "cuda", False), ("cuda:0", "cpu", False),
+        ("cpu", "cpu", True),
+    ],
+)  # fmt: skip
+def test_a_card_is_any_unless_one_is_named(place: str, asked: str, expected: bool) -> None:
+    assert is_on(torch.device(place), torch.device(asked)) == expected
+
+
+def test_what_a_session_has_set_of_pytorch_does_not_reach_the_work() -> None:
+    def settings() -> list[object]:
+        weight = torch.zeros(2, requires_grad=True)
+        kinds = [torch.is_autocast_enabled(kind) for kind in ("cpu", "cuda")]
+        return [torch.is_inference_mode_enabled(), torch.get_default_device().type, weight.is_inference(), *kinds]
+
+    own = [False, "cpu", False, False, False]
+    assert whatever_the_default(settings)() == own
+    with torch.inference_mode(), torch.device("meta"), torch.autocast("cpu", torch.bfloat16):
+        before = settings()
+        assert before == [True, "meta", True, True, False]
+        assert whatever_the_default(settings)() == own
+        with pytest.raises(ZeroDivisionError):
+            whatever_the_default(lambda: 1 // 0)()
+        assert settings() == before
+
+
+def test_the_work_loads_no_pytorch_for_it() -> None:
+    code = (
+        "import sys; from moldiff.devices import whatever_the_default; "
+        "whatever_the_default(print)('done'); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 
 def test_an_unknown_precision_is_refused() -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from moldiff import file_locks
 from moldiff.errors import MoldiffError
+from moldiff.file_locks import open_locked
 from moldiff.files import (
     atomic_writer,
     claimed,
@@ -157,7 +160,7 @@ def test_a_link_is_not_replaced_and_a_name_that_is_too_long_is_named(tmp_path: P
     with pytest.raises(MoldiffError, match=r"link\.sdf is a link; it is not replaced"):
         refuse_existing_file(link, overwrite=False)
     with (
-        pytest.raises(MoldiffError, match=r"a{240}\.sdf cannot be written: File name too long"),
+        pytest.raises(MoldiffError, match=r"a+ cannot be written: File name too long"),
         claimed(tmp_path / f"{'a' * 240}.sdf"),
     ):
         raise AssertionError("it was claimed")
@@ -207,3 +210,68 @@ def test_what_is_not_true_overwrites_nothing(tmp_path: Path, value: Any) -> None
         assert caught.value.argument == "overwrite"
     with pytest.raises(MoldiffError, match="overwrite must be"):
         refuse_folder(tmp_path / "folder", Ours("a folder", "mark", ()), value)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_no_file_is_not_replaced_and_nobody_is_told_to(tmp_path: Path, overwrite: bool) -> None:
+    pipe, listening, there = tmp_path / "pipe", tmp_path / "listening", tmp_path / "there"
+    os.mkfifo(pipe)
+    there.write_text("theirs")
+    (tmp_path / "link").symlink_to(there)
+    (tmp_path / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(listening))
+        for path in (pipe, listening, Path(os.devnull)):
+            with pytest.raises(MoldiffError, match="is no regular file; it is not replaced") as refused:
+                refuse_existing_file(path, overwrite)
+            assert refused.value.argument == ""
+    for name, told in (("link", "is a link; it is not replaced"), ("folder", "is a folder, not a file")):
+        with pytest.raises(MoldiffError, match=told):
+            refuse_existing_file(tmp_path / name, overwrite)
+
+
+def test_no_writer_takes_the_place_of_a_pipe(tmp_path: Path) -> None:
+    """Whoever forgot to ask beforehand."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(MoldiffError, match="pipe is no regular file"):
+        write_text(pipe, "text")
+    with pytest.raises(MoldiffError, match="pipe is no regular file"), file_set(tmp_path / "last.json") as files:
+        files.add(pipe, "text")
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no disk that is full")
+@pytest.mark.parametrize("text", ["short", "long " * 10_000])
+def test_a_set_names_the_file_for_which_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Whether it is written at once, or with what else waits when the set is whole."""
+
+    def on_full_disk(path: Path, flags: int) -> int:
+        return os.open("/dev/full", os.O_RDWR) if path.name.startswith(".b.sdf") else open_locked(path, flags)
+
+    monkeypatch.setattr(file_locks, "open_locked", on_full_disk)
+    told = rf"^{tmp_path / 'b.sdf'} could not be written: No space left on device$"
+    with pytest.raises(MoldiffError, match=told), file_set(tmp_path / "last.json") as files:
+        for name in ("a.csv", "b.sdf"):
+            files.add(tmp_path / name, text)
+        files.commit({})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "open"])
+def test_a_set_names_a_file_as_it_is_called_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    told = rf"^{tmp_path / 'a.csv'} could not be written: No space left on device$"
+    with pytest.raises(MoldiffError, match=told), file_set(tmp_path / "last.json") as files:
+        monkeypatch.setattr(os, call, full) if call == "open" else None
+        files.add(tmp_path / "a.csv", "text")
+        monkeypatch.setattr(os, call, full)
+        files.commit({})
+    assert list(tmp_path.iterdir()) == []

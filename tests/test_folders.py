@@ -137,11 +137,11 @@ def test_leftovers_go_when_nobody_works_on_them(tmp_path: Path) -> None:
     for name in (dead, other, users, ".a.txt.old"):
         (tmp_path / name).write_text("half")
     (tmp_path / ".a.txt.ffffffff.part").mkdir()
-    with open(tmp_path / ".a.txt.00000000.part", "w") as handle:
+    with open(tmp_path / ".a.txt.11111111.part", "w") as handle:
         hold(handle.fileno())
         clear_leftovers(tmp_path / "a.txt")
         left = {path.name for path in tmp_path.iterdir()}
-        assert left == {other, users, ".a.txt.old", ".a.txt.00000000.part"}
+        assert left == {other, users, ".a.txt.old", ".a.txt.11111111.part"}
     clear_leftovers(tmp_path / "a.txt")
     clear_leftovers(tmp_path / "a.txt", siblings=True)
     assert {path.name for path in tmp_path.iterdir()} == {users, ".a.txt.old"}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from servers import smb
 
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed
@@ -182,6 +183,36 @@ def test_an_error_says_where_results_are_kept(tmp_path: Path) -> None:
     ):
         journal.remove()
         raise MoldiffError("nothing to do")
+
+
+def test_a_disk_that_is_full_says_where_results_are_kept(tmp_path: Path) -> None:
+    """Of whatever file of the run: its own name, or that of the output where the system names none."""
+    out, table = tmp_path / "m.sdf", str(tmp_path / "m.csv")
+    for named, error in (
+        (table, OSError(28, "No space left on device", table)),
+        (str(out), OSError(28, "No space left on device")),
+    ):
+        with (
+            pytest.raises(
+                MoldiffError, match=rf"^{named} could not be written: No space left .*m\.sdf\.unfinished, resume"
+            ),
+            journal_of(out, REQUEST, resume=True, overwrite=False) as journal,
+        ):
+            journal.add(1, 1.0)
+            raise error
+    with pytest.raises(OSError, match="No space"), journal_of(out, REQUEST, resume=True, overwrite=False) as journal:
+        journal.remove()
+        raise OSError(28, "No space left on device")
+
+
+def test_on_smb_a_journal_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    smb(monkeypatch)
+    out = tmp_path / "m.sdf"
+    with claimed(out), journal_of(out, REQUEST, resume=False, overwrite=False) as journal:
+        journal.add("first", 1.5)
+        assert (list(journal.entries()), journal.seconds) == (["first"], 1.5)
+        journal.add("second", 3.0)
+        assert list(journal.entries()) == ["first", "second"]
 
 
 def test_a_name_that_is_too_long_is_left_to_others(tmp_path: Path) -> None:

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
 import pytest
+from started import started
 
 import moldiff
 from moldiff import pauses as module
@@ -55,13 +57,32 @@ def test_a_clock_that_is_put_back_is_no_pause(clock: Clock) -> None:
     pauses.stop()
 
 
+def test_a_clock_that_goes_forward_and_back_makes_one_pause(clock: Clock) -> None:
+    pauses = Pauses()
+    clock.now += 3600
+    assert pauses.since(1000.0)
+    clock.now -= 3600
+    assert pauses.since(999.0), "it was one"
+    for _ in range(3):  # what is sent from now on has its deadline
+        sent = clock.now
+        clock.now += 1
+        assert not pauses.since(sent)
+    clock.now += 60
+    assert pauses.since(1010.0)
+    pauses.stop()
+
+
 def test_the_thread_looks_by_itself_and_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TICK_S", 0.01)
     monkeypatch.setattr(module, "_LONG_S", 3.0)
+    before = threading.enumerate()
     pauses = Pauses()
     time.sleep(3.5)
     assert not pauses.since(0.0), "nobody else had looked"
+    (thread,) = [one for one in threading.enumerate() if one.name == "moldiff-pauses" and one not in before]
     pauses.stop()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 SCRIPT = """
@@ -93,18 +114,14 @@ def test_what_was_stopped_and_goes_on_loses_nothing(work: str, count: int, deadl
     """As by Ctrl-Z, for longer than an item may take."""
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(SCRIPT) % (work, count, deadline))
-    process = subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(Path(moldiff.__file__).parents[1])},
-    )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    time.sleep(3.0)
-    os.killpg(process.pid, signal.SIGSTOP)
-    time.sleep(4.5)
-    os.killpg(process.pid, signal.SIGCONT)
-    found, _ = process.communicate(timeout=120)
+    environment = {**os.environ, "PYTHONPATH": str(Path(moldiff.__file__).parents[1])}
+    command = [sys.executable, str(script)]
+    with started(command, stdout=subprocess.PIPE, start_new_session=True, env=environment) as process:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        time.sleep(3.0)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(4.5)
+        os.killpg(process.pid, signal.SIGCONT)
+        found, _ = process.communicate(timeout=120)
     wanted = [str(n) for n in range(count)] if work == "slow" else ["5.0"] * count
     assert json.loads(found) == wanted

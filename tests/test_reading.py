@@ -133,7 +133,7 @@ def soon() -> Iterator[None]:
         raise TimeoutError("it waits")
 
     before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(15)
+    signal.alarm(120)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)

@@ -36,7 +36,7 @@ from moldiff.sections import parse_yaml
         ("[1, [a, {b: 2}]]", [1, ["a", {"b": 2}]]),
         ("{<<: {a: 1}}", {"<<": {"a": 1}}),
         ('"caf\\u00e9 \\U0001f600 a\\tb"', "caf\u00e9 \U0001f600 a\tb"),
-        (str(2**63 - 1), 2**63 - 1),
+        (str(2**64 - 1), 2**64 - 1),
         (str(-(2**63)), -(2**63)),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_a_value_is(text: str, value: object) -> None:
         ("! a", "tags"),
         ("!!python/name:os.system", "tags"),
         ("1" * 4000, "the number 11111111111111111111... is out of range"),
-        (str(2**63), "out of range"),
+        (str(2**64), "out of range"),
         (str(-(2**63) - 1), "out of range"),
         ("a: 1e999", "numbers must be finite"),
         ("[-1e400]", "finite"),

@@ -13,6 +13,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdForceFieldHelpers, rdMolAlign
 
 from moldiff.chem.descriptors.xtb import gfn2_properties
+from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.relax import KCAL_PER_MOL, Method
 
 logger = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ def repeats(conformers: Sequence[Chem.Mol], threshold: float) -> list[int | None
         conformers: of one stereoisomer, in the order in which they are preferred.
         threshold: root mean square distance of heavy atoms after alignment, symmetry allowed for, angstrom.
     """
-    bare = [Chem.RemoveHs(mol) for mol in conformers]
+    bare = [without_hydrogen_atoms(mol) for mol in conformers]
     kept: list[int] = []
     found: list[int | None] = []
     for place, mol in enumerate(bare):

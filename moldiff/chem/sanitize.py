@@ -185,6 +185,16 @@ def polymer_refusal(mol: Chem.Mol) -> str:
     return ""
 
 
+def query_refusal(mol: Chem.Mol) -> str:
+    """Return why a molecule, sanitised or not, is none but a query, by what its elements and orders of bonds stand for;
+    an empty string if it is one. RDKit takes the first of a list of elements, and leaves the other conditions out."""
+    if any(atom.HasQuery() and atom.GetAtomicNum() for atom in mol.GetAtoms()):
+        return "query: an atom that stands for several"
+    if any(bond.HasQuery() and bond.GetBondType() not in _WITHOUT_ORDER for bond in mol.GetBonds()):
+        return "query: a bond that stands for several"
+    return ""
+
+
 def smiles_words(text: str) -> str:
     """Return what RDKit says of a SMILES that it cannot read: "unclosed ring"; "" if it says nothing. It says so to its
     log, which is as before afterwards."""

@@ -11,6 +11,7 @@ from functools import cache
 from rdkit import Chem, rdBase
 
 from moldiff.chem.descriptors.rdkit_descriptors import HYDROGENS_OUT, without_explicit_hydrogens
+from moldiff.chem.io.capped import unread
 
 MAX_SMARTS = 5_000  # characters; RDKit walks a query by recursion, and one of some 10,000 terms overflows the stack
 _SHOWN = 60  # characters of a pattern in messages
@@ -20,7 +21,7 @@ _ORIGIN = "_moldiff_place"  # number of an atom in the whole molecule
 @cache
 def smarts_query(pattern: str) -> Chem.Mol | None:
     """Return the query of a SMARTS pattern; None where `smarts_problem` has a reason why there is none."""
-    if len(pattern) > MAX_SMARTS:
+    if len(pattern) > MAX_SMARTS or unread(pattern):
         return None
     with rdBase.BlockLogs():
         query = Chem.MolFromSmarts(pattern)
@@ -33,6 +34,8 @@ def smarts_problem(pattern: str) -> str:
         return (
             f"the SMARTS pattern '{pattern[:_SHOWN]}...' has more than {MAX_SMARTS} characters; split it into several"
         )
+    if words := unread(pattern):
+        return f"the SMARTS pattern '{pattern[:_SHOWN]}' would be read in part: {words}"
     return f"RDKit cannot read the SMARTS pattern '{pattern[:_SHOWN]}'" if smarts_query(pattern) is None else ""
 
 

@@ -62,6 +62,6 @@ def evaluate(
             isolated=True,
             seed=seed,
             overwrite=overwrite,
-            progress=None if progress is None else lambda _, done: progress(done),
+            progress=lambda _, done: progress(done),
         )
     render(report, console())

@@ -36,11 +36,11 @@ from moldiff.cli.shared import (
 
 def filter_files(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
+        list[str], typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .smi, .csv, .parquet, .xyz.")
     ],
     out: Annotated[
         Path,
-        typer.Option("-o", "--out", help="What is kept: .sdf, .sdf.gz, .smi, .csv or .parquet. Beside it go "
+        typer.Option("-o", "--out", help="What is kept: .sdf, .smi, .csv (each also .gz) or .parquet. Beside it go "
         "NAME.records.csv, with a row and a reason for every record, and NAME.run.json."),
     ] = Path("filtered.csv"),
     where: Where = None,

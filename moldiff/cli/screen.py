@@ -83,7 +83,7 @@ def group(context: typer.Context) -> None:
 @app.command(RUN)
 def run(
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .sdf.gz, .smi, .csv, .parquet.")
+        list[str] | None, typer.Argument(metavar="FILE...", help="Molecule files: .sdf, .smi, .csv, .parquet, .xyz.")
     ] = None,
     from_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Draws of a model come behind the files, if there are any.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +93,8 @@ def prepare(
     The result does not depend on ``workers``. Nothing appears under ``out`` unless everything worked.
 
     Args:
-        files: one, or any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9.
+        files: one, or any mix of the formats of `moldiff.chem.io.records`, or the folder of PyG's QM9; a name with * ?
+            or [ stands for all that match it.
         out: folder to write.
         properties: a list, or a text with commas: what RDKit computes
             (`moldiff.chem.descriptors.rdkit_descriptors.PROPERTIES`), or names of tags or columns of the files. Of a
@@ -122,7 +125,9 @@ def prepare(
     wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
         raise MoldiffError(f"property '{twice[0]}' is asked for twice")
-    refuse_folder(out, layout.OURS, overwrite)
+    # what killed runs left is cleared, so it is claimed; where there is no folder to look into, none is made for that
+    with claimed(out) if os.path.isdir(out.parent) else nullcontext():
+        refuse_folder(out, layout.OURS, overwrite)
     sources = find_sources(list(paths(files, "files")), columns)
     wanted = property_columns(properties, sources)
     options = RowOptions(

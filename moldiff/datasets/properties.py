@@ -78,14 +78,21 @@ def property_columns(names: Sequence[str], sources: Sequence[Source]) -> list[Pr
     for a few molecules only.
 
     Raises:
-        MoldiffError: a name that neither the files nor RDKit know.
+        MoldiffError: a name that neither the files nor RDKit know, or two that are one in the set.
     """
     if not names:
         return []
     known = tag_names(sources, thorough=False)
     if any(_is_unknown(name, known) for name in names):
         known = tag_names(sources, thorough=True)
-    return [_column(name, known) for name in names]
+    asked = dict[str, str]()
+    columns = [_column(name, known) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if (before := asked.setdefault(column.name, name)) != name:
+            raise MoldiffError(
+                f"properties '{before}' and '{name}' would both be called '{column.name}' in the set; leave one out"
+            )
+    return columns
 
 
 def _is_unknown(name: str, tags: Sequence[str]) -> bool:

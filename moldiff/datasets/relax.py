@@ -8,8 +8,9 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,12 +89,15 @@ class _Result:
         reason: why it was dropped; empty if it was not.
         content: its SDF text, or its row of a Parquet table.
         values: see `moldiff.chem.relax.Relaxed`.
+        source, index: name of the file, place of the record in it.
     """
 
     name: str
     reason: str
     content: Any = None
     values: dict[str, float] = field(default_factory=dict)
+    source: str = ""
+    index: int = -1
 
 
 def relax_files(
@@ -116,7 +120,7 @@ def relax_files(
     depend on ``workers`` or on interruptions.
 
     Args:
-        files: any mix of the formats of `moldiff.chem.io.records`.
+        files: any mix of the formats of `moldiff.chem.io.records`; a name with * ? or [ stands for all that match it.
         out: .sdf, .sdf.gz, or .parquet (SMILES and coordinates in a tenth of the space).
         method: "gfn2" (the extra xtb) or "mmff94s"; None = gfn2 where it is installed.
         workers: processes.
@@ -136,17 +140,18 @@ def relax_files(
     count(workers, "workers")
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
-    record, inputs = record_path(out), [Path(file) for file in files]
+    sources = find_sources(files, columns)
+    record, inputs = record_path(out), [file for source in sources for file in source.files]
     resumption = Resumption(out, record, beside=[table], inputs=inputs, resume=resume, overwrite=overwrite)
-    sources = find_sources(inputs, columns)
     hashes = [entry for source in sources for entry in source.hashes()]
-    request = {"moldiff": VERSION, **asdict(options), "sources": hashes}
+    request = {"moldiff": VERSION, "libraries": _libraries(options.method), **asdict(options), "sources": hashes}
+    request |= {} if columns is None else columns.record()
     if (ended := resumption.ended(request)) is not None:
         read, relaxed = ended["read"], ended["relaxed"]
         return RelaxReport(out, table, read, relaxed, ended["dropped"], ended["median_kcal_mol"], ended_before=True)
     with resumption.journal(request) as journal:
         _relax_sources(sources, journal, options, workers, timeout_s, progress)
-        report = _join(out, table, sources, journal)
+        report = _join(out, table, journal)
         write_json(record, _record(report, request))
     return report
 
@@ -172,11 +177,11 @@ def _relax_sources(
     """Add the results that are not there yet to a journal."""
     started = time.monotonic() - journal.seconds
     with watched_signals() as interruption, pool_of(workers) as pool:
-        texts = (record for source in sources for record in source.texts())
+        texts = ((source.path, record) for source in sources for record in source.texts())
         sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)
-        found = pool.map_items(work, sent, timeout_s=timeout_s)
-        for result in interruption.until(map(_named, found, known)):
+        found = pool.map_items(work, (record for _, record in sent), timeout_s=timeout_s)
+        for result in interruption.until(map(_placed, found, known)):
             journal.add(asdict(result), time.monotonic() - started)
             if progress is not None:
                 progress(journal.count)
@@ -194,6 +199,12 @@ def _method(name: str | None) -> Method:
     return Method(name)
 
 
+def _libraries(method: Method) -> dict[str, str]:
+    """Return the versions of what energies and geometries depend on."""
+    names = ("rdkit", "tblite") if method == Method.gfn2 else ("rdkit",)
+    return {name: version(name) for name in names}
+
+
 def _suffix(out: Path) -> str:
     for suffix in SUFFIXES:
         if out.name.lower().endswith(suffix):
@@ -201,8 +212,11 @@ def _suffix(out: Path) -> str:
     raise MoldiffError(f"{out}: the output must end in {', '.join(SUFFIXES)}")
 
 
-def _named(found: _Result | Lost, record: TextRecord) -> _Result:
-    return _Result(record.name, found.reason) if isinstance(found, Lost) else found
+def _placed(found: _Result | Lost, known: tuple[Path, TextRecord]) -> _Result:
+    """Return a result with where its record stands: a file that grows meanwhile does not shift what was made of it."""
+    path, record = known
+    result = _Result(record.name, found.reason) if isinstance(found, Lost) else found
+    return replace(result, source=readable(path.name), index=record.index)
 
 
 def _guarded(text: TextRecord, options: _Options) -> _Result:
@@ -246,7 +260,7 @@ def _complete(record: Record, seed: int) -> tuple[Mol | None, str]:
     return (None, reason) if reason else (with_all_hydrogens(record.mol), "")
 
 
-def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -> RelaxReport:
+def _join(out: Path, table: Path, journal: Journal) -> RelaxReport:
     """Write the file and the table from the journal."""
     results = [_Result(**{**entry, "content": None}) for entry in journal.entries()]
     relaxed = [result.values["relaxed_by_kcal_mol"] for result in results if not result.reason]
@@ -261,13 +275,12 @@ def _join(out: Path, table: Path, sources: Sequence[Source], journal: Journal) -
         _write_parquet(out, list(contents))
     else:
         write_sdf(out, contents)
-    places = ((readable(source.path.name), record.index) for source in sources for record in source.texts())
     with atomic_writer(table) as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(COLUMNS)
-        for (source, index), result in zip(places, results, strict=True):
-            status, energy = "dropped" if result.reason else "relaxed", result.values.get("relaxed_by_kcal_mol", "")
-            writer.writerow(map(safe_cell, (source, index, result.name, status, result.reason, energy)))
+        for one in results:
+            status, energy = "dropped" if one.reason else "relaxed", one.values.get("relaxed_by_kcal_mol", "")
+            writer.writerow(map(safe_cell, (one.source, one.index, one.name, status, one.reason, energy)))
     return RelaxReport(out, table, len(results), len(relaxed), dict(dropped.most_common()), float(np.median(relaxed)))
 
 
@@ -277,7 +290,10 @@ def _write_parquet(out: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow.parquet
 
     names = list(dict.fromkeys(name for row in rows for name in row))
-    kinds = {"name": pyarrow.string(), "smiles": pyarrow.string(), COORDINATES: pyarrow.list_(pyarrow.int16())}
+    # a long molecule needs more than 16 bits, the others' files stay as they are
+    is_wide = any(max(map(abs, row[COORDINATES]), default=0) > np.iinfo(np.int16).max for row in rows)
+    number = pyarrow.int32() if is_wide else pyarrow.int16()
+    kinds = {"name": pyarrow.string(), "smiles": pyarrow.string(), COORDINATES: pyarrow.list_(number)}
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
     buffer = io.BytesIO()
     table = pyarrow.Table.from_pylist(rows, schema)

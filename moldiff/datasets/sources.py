@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import dataclasses
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.capped import capped_lines
 from moldiff.chem.io.encodings import open_text
+from moldiff.chem.io.inputs import files_named
 from moldiff.chem.io.records import TextRecord, read_texts
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.errors import MoldiffError
@@ -46,9 +46,14 @@ class Source:
         """Yield the records; errors as in `moldiff.chem.io.records.read_texts`."""
         return _pyg_texts(self.path, *self.companions) if self.companions else read_texts(self.path, self.columns)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of the source."""
+        return (self.path, *self.companions)
+
     def hashes(self) -> list[dict[str, str]]:
         """Return file name and SHA-256 of every file of the source."""
-        return [{"file": path.name, "sha256": sha256_of(path)} for path in (self.path, *self.companions)]
+        return [{"file": path.name, "sha256": sha256_of(path)} for path in self.files]
 
 
 @dataclass(frozen=True)
@@ -59,21 +64,17 @@ class Chunk:
     records: list[TextRecord]
 
 
-def find_sources(paths: Sequence[Path], columns: Columns | None = None) -> list[Source]:
+def find_sources(names: Sequence[str | Path], columns: Columns | None = None) -> list[Source]:
     """Return the sources for the given files or PyG folders, after a look at the head of each.
 
     Args:
-        paths: of the files.
+        names: of the files, with patterns as in `moldiff.chem.io.inputs.files_named`.
         columns: where tables have their SMILES and names.
 
     Raises:
-        MoldiffError: no path, the same path twice, or a file that is missing, empty, unknown or unreadable.
+        MoldiffError: as there; or a file is missing, empty, unknown or unreadable.
     """
-    if not paths:
-        raise MoldiffError("no input file given")
-    resolved = [os.path.realpath(path) for path in paths]  # unlike Path.resolve, this takes a loop of links calmly
-    if twice := [path for path, full in zip(paths, resolved, strict=True) if resolved.count(full) > 1]:
-        raise MoldiffError(f"{twice[0]} is given twice")
+    paths = files_named(names)
     sources = [_pyg_source(path) if path.is_dir() else Source(path, columns=columns) for path in paths]
     for source in sources:
         next(source.texts(), None)  # a broken third file should not be noticed after an hour with the first two

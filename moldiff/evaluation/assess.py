@@ -113,8 +113,8 @@ def withheld(index: int) -> Assessment:
     return replace(unreadable(index, "", WITHHELD), status=Status.WITHHELD)
 
 
-def sdf_texts(files: Sequence[Path]) -> Iterator[TextRecord]:
-    """Yield the text records of some SDFs, counted through.
+def _sdf_texts(files: Sequence[Path], found: Counter[Path]) -> Iterator[TextRecord]:
+    """Yield the text records of some SDFs, counted through, and count those of each.
 
     Raises:
         MoldiffError: a file is missing, empty, damaged or no SDF.
@@ -122,7 +122,9 @@ def sdf_texts(files: Sequence[Path]) -> Iterator[TextRecord]:
     for path in files:
         if not path.name.lower().endswith(SDF_SUFFIXES):
             raise MoldiffError(f"{path} is not an SDF; evaluation needs 3D molecules with bonds (.sdf or .sdf.gz)")
-    yield from (text for _, text in texts_of(files))
+    for path, text in texts_of(files):
+        found[path] += 1
+        yield text
 
 
 def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Assessment:
@@ -158,19 +160,21 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
     )
 
 
-def _assessments(
-    molecules: Molecules, pool: Pool, hydrogens: HydrogenChoice, add_hydrogens: bool
+def _of_molecules(molecules: Molecules, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Iterator[Assessment]:
+    """Yield the assessments of given molecules: taken as they are, and looked at in this process."""
+    for record in records_of(molecules):
+        mol = record.mol or record.raw
+        yield _guarded(mol, record.index, record.name, record.reason, hydrogens, add_hydrogens)
+
+
+def _of_files(
+    files: Sequence[Path], found: Counter[Path], pool: Pool, hydrogens: HydrogenChoice, add_hydrogens: bool
 ) -> Iterator[Assessment]:
-    """Yield the assessment of every record; given molecules are taken as they are, and looked at in this process."""
-    if (files := files_of(molecules)) is None:
-        for record in records_of(molecules):
-            mol = record.mol or record.raw
-            yield _guarded(mol, record.index, record.name, record.reason, hydrogens, add_hydrogens)
-        return
-    sent, known = itertools.tee(sdf_texts(files))
+    """Yield the assessment of every record of some files, and count the records of each."""
+    sent, known = itertools.tee(_sdf_texts(files, found))
     work = partial(_assessed, hydrogens=hydrogens, add_hydrogens=add_hydrogens)
-    for text, found in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
-        yield unreadable(text.index, text.name, found.reason) if isinstance(found, Lost) else found
+    for text, row in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
+        yield unreadable(text.index, text.name, row.reason) if isinstance(row, Lost) else row
 
 
 def _assessed(text: TextRecord, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Assessment:
@@ -212,7 +216,8 @@ def assess_file(
         molecules: .sdf or .sdf.gz, or molecules that can be iterated twice.
         hydrogens: whether every hydrogen is an atom; "auto" looks at each record.
         add_hydrogens: place those that are missing first.
-        requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`.
+        requested: how many molecules were asked for; those without a record count as failed with reason `MISSING`. None
+            = as many as there are records; if a file has none, as many as were drawn for all files.
         workers, isolated: processes; see `moldiff.processes.pool_of`.
         progress: called with the number of records done so far.
 
@@ -226,20 +231,21 @@ def assess_file(
     choice(hydrogens, FileHydrogens, "hydrogens")
     if requested is not None:
         count(requested, "requested")
-    files = files_of(molecules)
-    path = files[0] if files is not None and len(files) == 1 else None
-    if path is not None and path.is_file() and path.stat().st_size == 0 and (requested or _drawn(path)):
-        # What a generation writes when every molecule failed; without the number it would be an empty file by mistake.
-        missing = range(count(requested or _drawn(path), "requested"))
-        return [unreadable(index, "", MISSING) for index in missing], "explicit"
+    files, found = files_of(molecules), Counter[Path]()
     rows = []
     with pool_of(workers, isolated=isolated) as pool:
-        for row in _assessments(molecules, pool, hydrogens, add_hydrogens):
+        if files is None:
+            assessments = _of_molecules(molecules, hydrogens, add_hydrogens)
+        else:
+            # What a generation writes when every molecule failed; without a number it is an empty file by mistake.
+            read = [path for path in files if not (_is_blank(path) and (requested or _drawn(path)))]
+            assessments = _of_files(read, found, pool, hydrogens, add_hydrogens)
+        for row in assessments:
             rows.append(row)
             if progress is not None:
                 progress(len(rows))
-    if requested is None and not rows and path is not None and path.is_file():
-        requested = _drawn(path)  # a packed file without records is not empty
+    if requested is None and files is not None:
+        requested = _asked_for(files, found)
     if requested is not None and len(rows) > requested:
         where = "the list" if files is None else ", ".join(map(str, files))
         raise MoldiffError(
@@ -247,6 +253,35 @@ def assess_file(
         )
     rows += [unreadable(index, "", MISSING) for index in range(len(rows), requested or 0)]
     return rows, _convention(rows) if hydrogens == "auto" else hydrogens
+
+
+def _is_blank(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
+def _asked_for(files: Sequence[Path], found: Counter[Path]) -> int | None:
+    """Return how many molecules some files stand for one of which, packed or not, has no record; None if all have some.
+
+    Then all draws count, also those that left no record in the other files: shares of records and of draws do not mix.
+    Of a file without a run record only its records are known, which is said.
+
+    Args:
+        files: all of them.
+        found: records of each.
+    """
+    empty = [path for path in files if not found[path]]
+    if not empty:
+        return None
+    total = 0
+    for path in files:
+        if (drawn := _drawn(path)) is None:
+            logger.warning(
+                "%s: no run record of it tells how many molecules were drawn; its %d records count", path, found[path]
+            )
+        total += max(found[path], drawn or 0)
+    if len(empty) < len(files):
+        logger.warning("%s holds no molecules: all %d draws count, not the records alone", empty[0], total)
+    return count(total, "requested", least=0)
 
 
 def _drawn(path: Path) -> int | None:

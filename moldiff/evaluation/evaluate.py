@@ -11,6 +11,7 @@ from typing import Any
 
 from moldiff.arguments import check_flags, count, path, path_text, seed_number
 from moldiff.chem.io.inputs import Molecules, files_of, kept
+from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
@@ -37,6 +38,7 @@ Progress = Callable[[str, int], None]
 """Called with a stage (chemistry, reference, geometry, posebusters, relaxation, fcd) and the number of records done."""
 
 
+@whatever_the_default
 def evaluate(
     molecules: Molecules,
     reference: Reference | Path | str | None = None,
@@ -94,9 +96,9 @@ def evaluate(
     tables = None if ring_table is None else path_text(ring_table, "ring_table")
     if reference is not None and not isinstance(reference, Reference):
         reference = path_text(reference, "reference")
-    if folder is not None:
-        check_output(folder, overwrite=overwrite)
     with nullcontext() if folder is None else claimed(folder):
+        if folder is not None:  # once it is claimed, as what killed runs left is cleared
+            check_output(folder, overwrite=overwrite)
         files, molecules = files_of(molecules), kept(molecules)
         if relax:
             relaxation.check_installed()

@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 
 BATCH = 128
@@ -69,18 +70,22 @@ def chemnet_distance(smiles: Sequence[str], reference: Sequence[str], *, seed: i
     return ChemNetDistance(frechet(activations(smiles), known), floor, n, len(reference))
 
 
+@whatever_the_default
 def activations(smiles: Sequence[str]) -> np.ndarray:
     """Return (len(smiles), 512) float64 activations of ChemNet's last hidden layer."""
     import torch
     from fcd import load_ref_model
     from fcd.utils import SmilesDataset
-    from torch.utils.data import DataLoader
 
     distinct, places = np.unique(np.asarray(smiles), return_inverse=True)
-    network = load_ref_model()
+    one_hot = SmilesDataset(distinct.tolist())
+    with torch.random.fork_rng(devices=[]):  # the network is built of random weights before it gets its own
+        network = load_ref_model()
+    number_type, parts = next(network.parameters()).dtype, []
     with torch.inference_mode():
-        batches = DataLoader(SmilesDataset(distinct.tolist()), batch_size=BATCH)
-        parts = [network(batch.transpose(1, 2).float()).numpy() for batch in batches]
+        for first in range(0, len(distinct), BATCH):
+            batch = np.stack([one_hot[k] for k in range(first, min(first + BATCH, len(distinct)))])
+            parts.append(network(torch.from_numpy(batch).transpose(1, 2).to(number_type)).numpy())
     return np.concatenate(parts).astype(np.float64)[places]
 
 

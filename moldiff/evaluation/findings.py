@@ -61,6 +61,7 @@ from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.relaxation import RelaxationResult
 from moldiff.run_record import Generation
+from moldiff.status import Status
 
 FORMAT = "moldiff-evaluation"
 FORMAT_VERSION = 1
@@ -114,7 +115,7 @@ class Findings:
         return {
             "requested": len(self.rows),
             "in_file": len(self.rows) - missing,
-            "unparsable": sum(row.n_atoms == 0 for row in self.rows) - missing,
+            "unparsable": sum(row.n_atoms == 0 and row.status != Status.WITHHELD for row in self.rows) - missing,
             "valid": valid,
             "invalid": len(self.rows) - valid,
         }

@@ -6,7 +6,8 @@ that are never bonded. The tables that tell (`moldiff.chem.descriptors.rarity`) 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ import numpy as np
 
 from moldiff.chem.descriptors.rarity import RarestRing, RarityTables, WeakestBond
 from moldiff.chem.io.inputs import records_of
-from moldiff.chem.io.records import read_records
+from moldiff.chem.io.records import LeftOut, read_records
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
 from moldiff.models.references import References
 from moldiff.path_names import written_out
@@ -164,7 +166,7 @@ def load_tables(name_or_path: Path | str) -> RarityTables:
         name_or_path: a model's name or folder, or a file of molecules (1 ms each): .smi, .csv, .sdf, ...
 
     Raises:
-        MoldiffError: it is none of these, or a model without tables.
+        MoldiffError: it is none of these, a model without tables, or a file of which no molecule can be read.
     """
     path = written_out(Path(name_or_path))
     if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
@@ -172,4 +174,20 @@ def load_tables(name_or_path: Path | str) -> RarityTables:
         return References(folder.references, str(folder.path)).rarity
     if not path.is_file():
         raise MoldiffError(f"ring_table {path}: no model and no file of molecules", argument="ring_table")
-    return RarityTables.of(record.mol for record in read_records(path) if record.mol is not None)
+    left_out = LeftOut(readable(path.name))
+    molecules = _read(path, left_out)
+    if (first := next(molecules, None)) is None:
+        hint = f"; {left_out.told}" if left_out.told else ""
+        raise MoldiffError(f"ring_table {path}: there is no molecule to count{hint}", argument="ring_table")
+    tables = RarityTables.of(itertools.chain([first], molecules))
+    left_out.tell()
+    return tables
+
+
+def _read(path: Path, left_out: LeftOut) -> Iterator[Mol]:
+    """Yield the molecules of a file that can be read, and take note of the other records."""
+    for record in read_records(path):
+        if record.mol is None:
+            left_out.add(record.index, record.reason)
+        else:
+            yield record.mol

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.filters.validity import mark_duplicates
+from moldiff.errors import dispensable
 from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.metrics import known
 from moldiff.evaluation.plots import draw, draw_rarity, draw_similarity
@@ -41,17 +42,25 @@ def write_report(report: Findings, out: Path, *, overwrite: bool = False) -> Non
         MoldiffError: ``out`` exists (without ``overwrite``), is something else, or cannot be written.
     """
     with new_folder(out, OURS, overwrite=overwrite) as folder:
-        pictures = draw(report.sample, report.reference, report.comparison)
-        if report.memorisation is not None:
-            pictures["similarity.png"] = draw_similarity(report.memorisation)
-        if report.rarity is not None:
-            pictures["rarity.png"] = draw_rarity(report.rarity)
+        pictures: dict[str, bytes] = {}
+        with dispensable("pictures in the report"):
+            pictures = _pictures(report)
         for name, picture in pictures.items():
             with atomic_writer(folder / name, binary=True) as handle:
                 handle.write(picture)
         write_text(folder / MOLECULES_FILE, molecules_csv(report))
         write_text(folder / PAGE_FILE, report_page(report).html())
         write_json(folder / REPORT_FILE, report.to_json())
+
+
+def _pictures(report: Findings) -> dict[str, bytes]:
+    """Return the PNGs of a report by the names of their files."""
+    pictures = draw(report.sample, report.reference, report.comparison)
+    if report.memorisation is not None:
+        pictures["similarity.png"] = draw_similarity(report.memorisation)
+    if report.rarity is not None:
+        pictures["rarity.png"] = draw_rarity(report.rarity)
+    return pictures
 
 
 def molecules_csv(report: Findings) -> str:

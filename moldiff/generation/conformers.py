@@ -53,7 +53,7 @@ from moldiff.interruption import Interruption
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.processes import DEADLINE_S, Lost
-from moldiff.randomness import record_key
+from moldiff.randomness import Walk, record_key
 from moldiff.sampling.molecule_sampler import MOST_ATTEMPTS, MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, sample
 from moldiff.status import Status
@@ -118,7 +118,7 @@ class ConformerRun(RecordRun[Topology]):
         valid, different: conformers that are valid, and those among them that are like no other of lower energy.
     """
 
-    task = "conformers"
+    task, walk = "conformers", Walk.CONFORMER
 
     def __init__(self, options: ConformerOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         super().__init__(options, molecules, gate)
@@ -267,7 +267,10 @@ def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tenso
     schedule = CleanGraphSchedule.of(sampler.model.schedule)
 
     def walk(batch: MolBatch, start_times: torch.Tensor) -> Sample:
-        return sample(sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source)
+        return sample(
+            sampler.denoiser, diffusion, schedule, batch, sampler.grid, sampler.solver, sampler.source,
+            attempt=Walk.CONFORMER,
+        )  # fmt: skip
 
     return walk
 
@@ -327,15 +330,9 @@ def conformers(
     """
     check_flag(keep_invalid, "keep_invalid")
     sampling = SamplerOptions.of(
-        evaluations=evaluations,
-        steps=steps,
-        sampler=sampler,
-        grid=grid,
-        seed=seed,
-        batch_size=batch_size,
-        device=device,
-        precision=precision,
-    )
+        evaluations=evaluations, steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size,
+        device=device, precision=precision,
+    )  # fmt: skip
     options = ConformerOptions(
         n=n,
         model=fitting_model(molecules, workers=workers) if model is None else model,

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from moldiff.arguments import WHOLE, Part, check_flag
 from moldiff.arrays import MolArrays
@@ -25,8 +25,10 @@ from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
 from moldiff.generation.molecule_result import Gate, MoleculeResult
 from moldiff.generation.options.run_options import RunOptions
+from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.run import Progress, Run
 from moldiff.interruption import Interruption
+from moldiff.randomness import Walk
 from moldiff.sampling.molecule_sampler import MOST_DRAWS, MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 from moldiff.sampling.time_grids import GRIDS
@@ -60,6 +62,11 @@ class RecordOptions(RunOptions):
         check_flag(self.add_hydrogens, "add_hydrogens")
         if self.n > MOST_DRAWS:
             raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
+
+    def record(self, sampler: ResolvedSampler) -> dict[str, object]:
+        part = {} if self.shard == WHOLE else {"shard": f"{self.shard.index}/{self.shard.count}"}
+        columns = {} if self.columns is None else self.columns.record()
+        return {**super().record(sampler), **part, **columns}
 
 
 # Atoms that a record may have: so many, or so many times those of the largest molecule of the training data. Time and
@@ -119,7 +126,10 @@ class RecordRun(Run, Generic[Item]):
     Attributes:
         records: number of records that have a result.
         answered: places of those with a valid one.
+        walk: that keys the noise of its draws.
     """
+
+    walk: ClassVar[Walk]
 
     def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         molecules = kept(molecules)
@@ -213,9 +223,9 @@ class RecordRun(Run, Generic[Item]):
             self.answered.add(int(str(result.facts["record"])))
 
     def identity(self) -> dict[str, Any]:
-        if self._files is None:
-            return {"molecules": [sha256_of_molecules(self._molecules)]}
-        return {"molecules": [sha256_of(path) for path in self._files]}
+        files = self._files
+        of = [sha256_of_molecules(self._molecules)] if files is None else [sha256_of(path) for path in files]
+        return {"molecules": of, "walk": int(self.walk)}
 
     @property
     def record_columns(self) -> tuple[str, ...]:

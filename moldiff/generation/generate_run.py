@@ -41,9 +41,11 @@ from moldiff.generation.renoise import Renoiser, settled_by
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
+from moldiff.models.folder import SUMS_FILE, list_models
 from moldiff.processes import DEADLINE_S, Lost
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.scoring.network import PredictedNearness
 from moldiff.status import Status
 from moldiff.threads import INLINE, Workers
 
@@ -236,8 +238,14 @@ class GenerateRun(Run):
         found: dict[str, Any] = {}
         if (fragment := self.options.steering.fragment) is not None:
             found["fragment"] = list(fragment.blocks)
-        if self.options.ring_table is not None and Path(self.options.ring_table).is_file():
-            found["ring_table"] = sha256_of(Path(self.options.ring_table))
+        if (table := self.options.ring_table) is not None and str(table) not in list_models():
+            for path in (Path(table), Path(table) / SUMS_FILE):  # molecules, or the files of a model
+                if path.is_file():
+                    found["ring_table"] = sha256_of(path)
+        if self.options.score is not None and isinstance(
+            network := self.options.score.score.function, PredictedNearness
+        ):
+            found["score"] = network.sha256  # a folder of that name may hold another one tomorrow
         return found
 
     def problem(self) -> str:

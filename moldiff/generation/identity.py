@@ -8,10 +8,13 @@ from typing import Any
 
 from moldiff.run_record import digest
 
+OF_RECORDS = ("shard", "name_column")
+"""Options that no molecule depends on, but which records there are results of, and under what names."""
+
 # of options: said by a hash, or without effect on a molecule
 _WITHOUT_EFFECT = frozenset(
-    {"model", "property_model", "device", "batch_size", "keep_invalid", "report", "confidence", "trajectory", "shard"}
-)
+    {"model", "property_model", "device", "batch_size", "keep_invalid", "report", "confidence", "trajectory"}
+).union(OF_RECORDS)
 _OF_THE_SET = frozenset(
     {"n", "first", "until", "max_draws", "where", "rules", "alerts", "smarts", "rms", "heavy_only", "hazards"}
 )

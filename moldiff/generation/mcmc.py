@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from moldiff.generation.molecule_result import MoleculeResult
-from moldiff.generation.renoise import MAX_ATTEMPTS, Judge, SettledDraw, settled_by
-from moldiff.randomness import Stream, move_key, walk_counter
+from moldiff.generation.renoise import Judge, SettledDraw, settled_by
+from moldiff.randomness import Stream, Walk, move_key, walk_counter
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.status import Status
@@ -33,7 +33,6 @@ WINDOW = 256  # chains side by side
 MOVED = "moves"
 """Column of the number of moves that a draw made."""
 
-_WALK = MAX_ATTEMPTS + 1  # those before are attempts at re-noising
 _MOVABLE = (Status.VALID, Status.INVALID, Status.FILTERED)
 
 Distances = Callable[[MoleculeResult], tuple[float, ...] | None]
@@ -114,9 +113,9 @@ class TargetChains:
         """Take one move of every chain; those of a round need not be the same."""
         chains = list(going.values())
         keys = [move_key(chain.number, chain.moves) for chain in chains]
-        uniform = self._source.uniform(torch.tensor(keys), walk_counter(0, walk=_WALK), Stream.RESAMPLING, 1)[:, 0]
+        uniform = self._source.uniform(torch.tensor(keys), walk_counter(0, walk=Walk.MOVE), Stream.RESAMPLING, 1)[:, 0]
         coins = dict(zip(going, uniform.tolist(), strict=True))
-        walked = self._walks.run([chain.settled.draw for chain in chains], _WALK, keys)
+        walked = self._walks.run([chain.settled.draw for chain in chains], Walk.MOVE, keys)
         for new in settled_by(self._judge, walked):
             chain = going[new.draw.number]
             chain.moves += 1

@@ -12,12 +12,13 @@ from itertools import tee
 
 from moldiff.arrays import RawSample
 from moldiff.generation.molecule_result import MoleculeResult
+from moldiff.randomness import Walk
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.status import Status
 
 RENOISE_TIME = 0.5  # up to which a failed molecule is noised
-MAX_ATTEMPTS = 32
+MAX_ATTEMPTS = Walk.MOVE - 1  # an attempt's number is that of its walk
 
 Judge = Callable[[Iterable[RawSample]], Iterator[MoleculeResult]]
 """From draws to what became of each, in order, see `moldiff.generation.molecule_result.assess_all`."""

@@ -16,6 +16,7 @@ from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
 from moldiff.chem.io.tags import MEASURED, apart
 from moldiff.conditions import number_text
 from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.errors import dispensable
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
@@ -207,8 +208,11 @@ class TargetTracker:
         return ""
 
     def picture(self) -> bytes | None:
-        """Return a PNG of what was wanted against what was measured so far; None if nothing was."""
-        return draw_calibration(self.targets, self._measured, self.statistics)
+        """Return a PNG of what was wanted against what was measured so far; None if nothing was, or it cannot be drawn
+        here."""
+        with dispensable("picture of the targets"):
+            return draw_calibration(self.targets, self._measured, self.statistics)
+        return None
 
     def results(self) -> tuple[TargetResult, ...]:
         """Return how each target was met so far."""

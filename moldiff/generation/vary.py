@@ -36,7 +36,7 @@ from moldiff.interruption import Interruption
 from moldiff.models.loaded import LoadedModel
 from moldiff.molecules import MolBatch
 from moldiff.processes import DEADLINE_S, Lost
-from moldiff.randomness import record_key
+from moldiff.randomness import Walk, record_key
 from moldiff.sampling.demands import NO_CONSTRAINTS
 from moldiff.sampling.molecule_sampler import MoleculeSampler, Task, TaskRunner
 from moldiff.sampling.sampler import Sample, resample
@@ -97,7 +97,7 @@ class VaryRun(RecordRun[Seed]):
         gate: see `Run`.
     """
 
-    task = "vary"
+    task, walk = "vary", Walk.VARIATION
     own_options = frozenset({"n"})  # strengths are spread over the draws
 
     def __init__(self, options: VaryOptions, molecules: Molecules, gate: Gate | None = None) -> None:
@@ -172,8 +172,9 @@ def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tensor], 
     def walk(batch: MolBatch, start_times: torch.Tensor) -> Sample:
         grid = (sampler.grid / sampler.grid[0]).to(start_times.device)[:, None] * start_times[None, :]
         return resample(
-            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source, attempt=0
-        )
+            sampler.denoiser, model.diffusion, model.schedule, batch, grid, sampler.solver, sampler.source,
+            Walk.VARIATION,
+        )  # fmt: skip
 
     return walk
 

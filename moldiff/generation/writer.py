@@ -14,6 +14,7 @@ from moldiff.chem.io.tags import apart
 from moldiff.files import FileSet, claimed, file_set
 from moldiff.foreign_text import readable
 from moldiff.generation.base_run import BaseRun
+from moldiff.generation.identity import OF_RECORDS
 from moldiff.generation.molecule_result import INTEGERS, TEXTS, MoleculeResult
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
@@ -34,10 +35,10 @@ from moldiff.status import Status
 
 def request_of(run: BaseRun, output: OutputOptions) -> dict[str, Any]:
     """Return what must be the same where one run goes on with the results of another, as JSON reads it again."""
+    asked = run.request.record(run.sampler)
+    of_records = {"shard": None} | {name: asked[name] for name in OF_RECORDS if name in asked}
     here = {"device": run.device.type, "confidence": output.confidence, **versions()}
-    request: dict[str, Any] = json.loads(
-        json.dumps(run.facts() | {"shard": run.request.record(run.sampler).get("shard")} | here, default=str)
-    )
+    request: dict[str, Any] = json.loads(json.dumps(run.facts() | of_records | here, default=str))
     return request
 
 
@@ -173,7 +174,8 @@ def run_files(run: BaseRun, output: OutputOptions) -> Iterator[RunFiles]:
     Raises:
         MoldiffError: they could not be written completely, or another run writes them.
     """
-    with claimed(output.path), file_set(record_path(output.path)) as files:
+    record = record_path(output.path)  # which outputs of other kinds, but of this name, have too
+    with claimed(output.path), claimed(record), file_set(record) as files:
         output.refuse_files()  # another run may have ended since the request
         yield RunFiles(files, run, output)
 

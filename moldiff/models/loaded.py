@@ -14,6 +14,7 @@ from moldiff.config import SamplingConfig
 from moldiff.devices import (
     DEFAULT_PRECISION,
     device_name,
+    is_on,
     name_of,
     precision_name,
     resolve_device,
@@ -147,7 +148,7 @@ def at_hand(
     """
     if not isinstance(model, LoadedModel):
         return load_model(model, device=device, precision=precision)
-    if device_name(device) != "auto" and resolve_device(device) != model.device:
+    if device_name(device) != "auto" and not is_on(model.device, resolve_device(device)):
         raise MoldiffError(f"device {device}: the model is on {model.device}; load it there", argument="device")
     wanted = precision_name(precision)
     if wanted != DEFAULT_PRECISION and resolve_precision(wanted, model.device) != model.precision:

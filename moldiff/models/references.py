@@ -3,7 +3,7 @@
 | tensor          | what it holds                                                  | read by                       |
 |-----------------|----------------------------------------------------------------|-------------------------------|
 | condition_rows  | sizes and properties of training molecules, drawn for targets  | `References.condition_rows`   |
-| seen_json       | chemistry of the training split: charges, bond lengths         | `References.chemistry`        |
+| seen_json       | chemistry of the training split: charges, bond lengths         | `TrainingChemistry`           |
 | training_keys   | hashed keys of the training molecules (novelty)                | `References.training_keys`    |
 | reference_json  | histograms of held-out molecules (evaluation without the data) | `References.histograms`       |
 | rarity.*        | counts of ring systems and bonds in training molecules         | `References.rarity`           |
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from moldiff.chem.descriptors.rarity import RarityTables
-    from moldiff.datasets.chemistry import TrainingChemistry
 
 CONDITION_ROWS = "condition_rows"
 CHEMISTRY = "seen_json"  # of `moldiff.datasets.chemistry`
@@ -106,13 +105,6 @@ class References:
                 "'moldiff models pack' adds them"
             )
         return ConditionRows(tuple(names), rows.double().numpy())
-
-    @cached_property
-    def chemistry(self) -> TrainingChemistry:
-        """Chemistry of the training split; MoldiffError if it is not there or damaged."""
-        from moldiff.datasets.chemistry import TrainingChemistry
-
-        return TrainingChemistry.from_tensors(self.tensors, self.source)
 
     @cached_property
     def training_keys(self) -> TrainingKeys:

@@ -90,7 +90,7 @@ def score_file(
         overwrite: replace older output.
         workers: processes that read the records; 0 = this one does.
         shard: the part of the records that is scored; the tables of all parts are that of the whole.
-        progress: called with the number of records done so far.
+        progress: called with the number of records done so far; of those of ``calibration``, which come first, too.
 
     Raises:
         MoldiffError: an argument out of range, a file, model or device that is missing or damaged, output that exists
@@ -109,7 +109,7 @@ def score_file(
     if not (wanted := shard.span(total)) and total:
         raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
-    scoring = Scoring.of(loaded, settings, seed, batch_size, calibration)
+    scoring = Scoring.of(loaded, settings, seed, batch_size, calibration, progress)
     summary = scoring.summary
     request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
     request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
@@ -132,10 +132,11 @@ def score_file(
 
 
 def _hash_of(path: Path | None) -> str | None:
-    """Return what tells held-out molecules from others."""
-    if path is None or not path.exists():
+    """Return what tells held-out molecules from others: of a prepared set, its description, which holds the hash of
+    its arrays."""
+    if path is None:
         return None
-    return sha256_of(path) if path.is_file() else str(path.resolve())
+    return sha256_of(path / "dataset.json" if path.is_dir() else path)
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,18 @@ class Scoring:
 
     @classmethod
     def of(
-        cls, loaded: LoadedModel, settings: BoundSettings, seed: int, batch_size: int | None, calibration: Path | None
+        cls,
+        loaded: LoadedModel,
+        settings: BoundSettings,
+        seed: int,
+        batch_size: int | None,
+        calibration: Path | None,
+        progress: Progress | None = None,
     ) -> Scoring:
-        """Return one; arguments and errors as for `score_file`."""
+        """Return one; arguments and errors as for `score_file`, ``progress`` through the held-out molecules."""
         scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
         if calibration is not None:
-            reference: LikelihoodReference | None = calibrate(scorer, calibration)
+            reference: LikelihoodReference | None = calibrate(scorer, calibration, progress)
         else:
             reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
         summary = LikelihoodSummary("", _basis(reference, settings, scorer.model.vocabulary.atoms))

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.io.records import read_records
+from moldiff.chem.io.records import LeftOut, read_records
 from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
+from moldiff.foreign_text import readable
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, LikelihoodBound, LikelihoodEstimator
 from moldiff.vocabulary import Vocabulary
@@ -131,8 +132,9 @@ def calibrate(
     """
     if (path / "dataset.json").is_file():
         return calibrate_on_dataset(scorer, PreparedDataset.open(path), MOST_MOLECULES, progress)
-    molecules = list(encoded_records(path, scorer.model.vocabulary))
-    return _reference(scorer, evenly_spaced(molecules, MOST_MOLECULES), progress)
+    left_out = LeftOut(readable(path.name))
+    molecules = list(encoded_records(path, scorer.model.vocabulary, left_out))
+    return _reference(scorer, evenly_spaced(molecules, MOST_MOLECULES), progress, left_out)
 
 
 def calibrate_on_dataset(
@@ -158,22 +160,32 @@ def translated(molecule: MolArrays, tables: dict[str, np.ndarray]) -> MolArrays:
     )
 
 
-def encoded_records(path: Path, vocabulary: Vocabulary) -> Iterator[MolArrays]:
-    """Yield the molecules of a file that a vocabulary can spell."""
+def encoded_records(path: Path, vocabulary: Vocabulary, left_out: LeftOut | None = None) -> Iterator[MolArrays]:
+    """Yield the molecules of a file that a vocabulary can spell, and take note of the other records."""
     for record in read_records(path):
-        if record.mol is None:
-            continue
         try:
+            if record.mol is None:
+                raise EncodingError(record.reason)
             arrays = encode(record.mol, vocabulary)
-        except EncodingError:
-            continue
-        if len(arrays.atom_type) <= MOST_ATOMS:
+            if (n := len(arrays.atom_type)) > MOST_ATOMS:
+                raise EncodingError(f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}")
+        except EncodingError as error:
+            if left_out is not None:
+                left_out.add(record.index, str(error))
+        else:
             yield arrays
 
 
 def _reference(
-    scorer: LikelihoodEstimator, molecules: list[MolArrays], progress: Callable[[int], None] | None
+    scorer: LikelihoodEstimator,
+    molecules: list[MolArrays],
+    progress: Callable[[int], None] | None,
+    left_out: LeftOut | None = None,
 ) -> LikelihoodReference:
+    told = "" if left_out is None else left_out.told
     if len(molecules) < FEWEST_MOLECULES:
-        raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}")
+        hint = f"; {told}" if told else ""
+        raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}{hint}")
+    if left_out is not None:
+        left_out.tell()
     return LikelihoodReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)

@@ -41,7 +41,7 @@ class SamplerContext:
         schedule: noise levels along t.
         condition: (B, P) wanted properties, NaN = free.
         source: random numbers.
-        attempt: 0, or the k-th walk of the same molecules; its noise is independent of the others'.
+        attempt: number of the walk, see `moldiff.randomness.Walk`; its noise is independent of the others'.
     """
 
     denoiser: Denoiser

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from moldiff.arrays import LogProbabilities, MolArrays, RawSample
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.batching import bucket_width
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction, collate, empty_batch, unbatch
@@ -27,7 +28,7 @@ from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.property_guidance import PropertyGradient
 from moldiff.sampling.sampler import Sample, evaluations_of, sample, steps_within
 from moldiff.sampling.solvers import Solver
-from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS, Grid
+from moldiff.sampling.time_grids import GRIDS, Grid
 from moldiff.threads import INLINE, Workers
 
 
@@ -78,7 +79,7 @@ class MoleculeSampler:
         seed: int,
         sizes: tuple[int, int] | None = None,
         keep_predictions: bool = False,
-        grid: Grid = GRIDS[DEFAULT_GRID],
+        grid: Grid = GRIDS[DEFAULTS.grid],
         condition_sampler: ConditionSampler | None = None,
         guidance: Guidance | None = None,
         constraints: tuple[Constraint, ...] = (),

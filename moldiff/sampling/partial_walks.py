@@ -74,7 +74,7 @@ class PartialWalks:
 
         Args:
             draws: to begin with.
-            walk: its number, from 1 to 63; keys the noise.
+            walk: its number, see `moldiff.randomness.Walk`; keys the noise.
             keys: of the noise of each draw; None = the draws' numbers.
         """
         pairs = zip(draws, [draw.number for draw in draws] if keys is None else keys, strict=True)

@@ -12,7 +12,7 @@ from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
 from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource
+from moldiff.randomness import NoiseSource, Walk
 from moldiff.sampling.context import SamplerContext, SolverState
 from moldiff.sampling.solvers import Solver
 from moldiff.threads import stop_if_unwanted
@@ -62,6 +62,7 @@ def sample(
     solver: Solver,
     source: NoiseSource,
     after_step: Callable[[int, MolBatch, MolPrediction], None] | None = None,
+    attempt: int = Walk.DRAW,
 ) -> Sample:
     """Draw molecules: a step of the solver between any two times of the grid, and a last evaluation to decode.
 
@@ -71,9 +72,10 @@ def sample(
         solver: how to step between two levels.
         source: random numbers; draw 0 is the prior, draw k the k-th step.
         after_step: called with (step number, state, prediction) after each step, for watching.
+        attempt: number of the walk, see `moldiff.randomness.Walk`.
     """
     context, times = (
-        SamplerContext(denoiser, diffusion, schedule, template.properties, source),
+        SamplerContext(denoiser, diffusion, schedule, template.properties, source, attempt),
         times_of(grid, template),
     )
     begun = start(context, template, times)
@@ -102,7 +104,7 @@ def resample(
     Args:
         molecules: clean; they also give mask, ids and condition.
         grid: decreasing times, the last 0: (M,), or (M, B) where each molecule has its own.
-        attempt: from 0 up; each has noise of its own.
+        attempt: number of the walk, see `moldiff.randomness.Walk`.
     """
     context = SamplerContext(denoiser, diffusion, schedule, molecules.properties, source, attempt)
     times = times_of(grid, molecules)

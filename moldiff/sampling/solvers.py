@@ -288,4 +288,3 @@ SOLVERS: Mapping[str, Solver] = {
     Sampler.DPMPP_SDE: Ancestral(eta=1.0, second_order=True),
     Sampler.EDM: Heun(churn=1.0),
 }
-DEFAULT_SOLVER = Sampler.DPMPP_SDE

@@ -114,4 +114,3 @@ GRIDS: Mapping[str, Grid] = {
     TimeGrid.LOGSNR: LogSnrGrid(),
     TimeGrid.WINDOW: WindowGrid(),
 }
-DEFAULT_GRID = TimeGrid.WINDOW

@@ -26,10 +26,12 @@ class PredictedNearness:
     Attributes:
         model: the property network.
         target: what is wanted, of one of its properties.
+        sha256: of the network's folder; "" = it has none.
     """
 
     model: PropertyModel
     target: Target
+    sha256: str = ""
 
     def __call__(self, molecules: list[Mol]) -> list[float | None]:
         std = self.model.statistics.properties[self.target.name].std
@@ -73,10 +75,11 @@ def predicted_score(text: str) -> PredictedNearness:
     folder, _, wanted = text.rpartition(":")
     if not folder:
         raise MoldiffError(f"score network:{text}: expected network:FOLDER:name=2.5, of a property network")
-    target, model = parse_target(wanted), load_property_model(folder, device="cpu").model
+    target, loaded = parse_target(wanted), load_property_model(folder, device="cpu")
+    model = loaded.model
     if target.name not in model.properties:
         raise MoldiffError(
             f"score network:{text}: the network knows no '{target.name}'{nearest_name(target.name, model.properties)}; "
             f"it knows {', '.join(model.properties)}"
         )
-    return PredictedNearness(model, target)
+    return PredictedNearness(model, target, loaded.folder.sha256)

@@ -23,6 +23,7 @@ from moldiff.arguments import (
 )
 from moldiff.chem.filters.commands import check_commands
 from moldiff.choices import EngineName
+from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
 from moldiff.foreign_code import code_asks, only_looked_at
 from moldiff.reading import check_regular
@@ -105,6 +106,7 @@ def screening_of(folder: str | Path) -> Screening:
     return Screening(run, read_funnel(run / FUNNEL))
 
 
+@whatever_the_default
 def screen(
     files: str | Path | Sequence[str | Path],
     out: str | Path,
@@ -267,6 +269,7 @@ def run_screen(
     return _done(run, make_plan(files, options, draws, before), shard, engines, retry, progress)
 
 
+@whatever_the_default
 def resume_screen(
     run: Path,
     *,
@@ -300,6 +303,7 @@ def resume_screen(
         return _done(run, plan, shard, engines, retry, progress)
 
 
+@whatever_the_default
 def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
     """Make the tables of a run whose parts are done, see `moldiff.screening.runs.run.merge`."""
     with only_looked_at():

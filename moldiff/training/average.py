@@ -11,6 +11,7 @@ import torch
 
 from moldiff.config import LayersConfig, NetworkConfig, PropertyNetworkConfig
 from moldiff.errors import MoldiffError
+from moldiff.files import claimed
 from moldiff.folders import refuse_folder
 from moldiff.models.building import Description, described
 from moldiff.models.folder import OURS, PROPERTY, ModelFolder, load_model_folder, save_model_folder
@@ -33,30 +34,31 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
         MoldiffError: fewer than two models, models that differ in more than their weights, or a folder that cannot be
             read or written.
     """
-    refuse_folder(out, OURS, overwrite)
-    folders = [load_model_folder(model) for model in models]
-    if len(folders) < 2:
-        raise MoldiffError("an average needs at least two models")
-    first, *others = folders
-    for other in others:
-        _check_alike(first, other)
-    weights = {
-        name: torch.stack([folder.weights[name].double() for folder in folders]).mean(0).to(weight.dtype)
-        for name, weight in first.weights.items()
-    }
-    sources = [{"sha256": folder.sha256, "training": folder.config.get("training")} for folder in folders]
-    training = {"data_sha256": _data_hash(first), "average_of": sources}
-    cards = [f"## Model {number}\n\n{_below(folder.card)}" for number, folder in enumerate(folders, start=1)]
-    card = f"# A moldiff model\n\nThe average of the weights of {len(folders)} models. Their cards:\n\n"
-    return save_model_folder(
-        out,
-        weights=weights,
-        config={**first.config, "training": training},
-        references=_shared(folders),
-        card=card + "\n".join(cards),
-        half=False,
-        overwrite=overwrite,
-    )
+    with claimed(out):
+        refuse_folder(out, OURS, overwrite)
+        folders = [load_model_folder(model) for model in models]
+        if len(folders) < 2:
+            raise MoldiffError("an average needs at least two models")
+        first, *others = folders
+        for other in others:
+            _check_alike(first, other)
+        weights = {
+            name: torch.stack([folder.weights[name].double() for folder in folders]).mean(0).to(weight.dtype)
+            for name, weight in first.weights.items()
+        }
+        sources = [{"sha256": folder.sha256, "training": folder.config.get("training")} for folder in folders]
+        training = {"data_sha256": _data_hash(first), "average_of": sources}
+        cards = [f"## Model {number}\n\n{_below(folder.card)}" for number, folder in enumerate(folders, start=1)]
+        card = f"# A moldiff model\n\nThe average of the weights of {len(folders)} models. Their cards:\n\n"
+        return save_model_folder(
+            out,
+            weights=weights,
+            config={**first.config, "training": training},
+            references=_shared(folders),
+            card=card + "\n".join(cards),
+            half=False,
+            overwrite=overwrite,
+        )
 
 
 def _shared(folders: Sequence[ModelFolder]) -> dict[str, torch.Tensor]:

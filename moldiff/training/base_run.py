@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader, Dataset
 
 from moldiff.config import RunConfig
@@ -35,9 +37,6 @@ logger = logging.getLogger(__name__)
 
 FILES = ("config.json", "metrics.csv", "metrics.png", "validation.csv", "validation.png")
 """What a run writes into its output, beside the folders of its checkpoints and of its model."""
-
-# Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run. Its warnings stay.
-logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
 
 
 class StepNumbers(Dataset[int]):
@@ -202,7 +201,7 @@ class Run(ABC):
             ]  # fmt: skip
         trainer = pl.Trainer(
             accelerator={"cpu": "cpu", "cuda": "gpu"}[self.device.type],
-            devices=[self.device.index or 0]
+            devices=[torch.cuda.current_device() if self.device.index is None else self.device.index]
             if self.device.type == "cuda" and training.devices == 1
             else training.devices,
             strategy="ddp" if training.devices > 1 else "auto",
@@ -213,7 +212,10 @@ class Run(ABC):
             enable_model_summary=False,
             use_distributed_sampler=False,
             callbacks=[*callbacks, checkpoints],
-            default_root_dir=config.output,
+            # By SLURM's variables Lightning would save, requeue and restore in its own way; it looks for what it saved
+            # in this folder, which nobody makes, whatever the variables.
+            plugins=[LightningEnvironment()],
+            default_root_dir=config.output / "lightning",
         )
         parameters = sum(parameter.numel() for parameter in self.task.trained.parameters())
         if self.rank == 0:
@@ -222,7 +224,10 @@ class Run(ABC):
                 parameters, len(self.dataset.indices("train")), first, training.steps, self.device,
             )  # fmt: skip
         loader = DataLoader(StepNumbers(first, training.steps), batch_size=None, shuffle=False)
-        trainer.fit(self.task, loader)
+        try:
+            trainer.fit(self.task, loader)
+        except SIGTERMException:  # asked to end before the first step, which is saved by now; `fit` says so
+            return
         if trainer.interrupted:  # Ctrl-C in the moments before the first step
             raise KeyboardInterrupt
 

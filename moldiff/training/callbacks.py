@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 
 from moldiff.chem.io.tags import apart
 from moldiff.durations import duration
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, dispensable
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import plain_cell, safe_cell
 from moldiff.interruption import ENDING, Interruption
@@ -167,7 +167,8 @@ class Validation(pl.Callback):
         result = self.run(pl_module)
         self.log_file.append([{"step": pl_module.step, **row} for row in result.rows()])
         logger.info("step %d  validation (averaged weights)  %s", pl_module.step, result.summary())
-        self.plot()
+        with dispensable("picture of the logs"):
+            self.plot()
 
 
 class Checkpoints(pl.Callback):

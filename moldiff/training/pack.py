@@ -9,6 +9,7 @@ from moldiff.arguments import count
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
+from moldiff.files import claimed
 from moldiff.folders import refuse_folder
 from moldiff.models.folder import OURS, PROPERTY, ModelFolder, load_model_folder, save_model_folder
 from moldiff.models.loaded import load_model
@@ -49,23 +50,24 @@ def pack(
             read or written.
     """
     count(score_molecules, "score_molecules", least=0)
-    refuse_folder(out, OURS, overwrite)
-    folder = load_model_folder(model)
-    if score_molecules and folder.kind == PROPERTY:
-        raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
-    if data is None:
-        references = _complete(folder, score_molecules)
-    else:
-        references = _made_anew(folder, _own_data(folder, data), score_molecules)
-    return save_model_folder(
-        out,
-        weights=folder.weights,
-        config=folder.config,
-        references=references,
-        card=folder.card,
-        half=half,
-        overwrite=overwrite,
-    )
+    with claimed(out):
+        refuse_folder(out, OURS, overwrite)
+        folder = load_model_folder(model)
+        if score_molecules and folder.kind == PROPERTY:
+            raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
+        if data is None:
+            references = _complete(folder, score_molecules)
+        else:
+            references = _made_anew(folder, _own_data(folder, data), score_molecules)
+        return save_model_folder(
+            out,
+            weights=folder.weights,
+            config=folder.config,
+            references=references,
+            card=folder.card,
+            half=half,
+            overwrite=overwrite,
+        )
 
 
 def _complete(folder: ModelFolder, score_molecules: int) -> dict[str, Tensor]:

@@ -38,6 +38,7 @@ class PropertyTask(TrainingTask):
             model.predictor, model.schedule, config, arrays, plan, first_step, loss_columns(model.properties)
         )
         self.model = replace(model, diffusion=model.diffusion.to(arrays.device))
+        self._processes = config.training.devices
 
     def inputs(self, step: int) -> StepInputs:
         """Return what a step reads, on the CPU; a function of (seed, step)."""
@@ -57,21 +58,27 @@ class PropertyTask(TrainingTask):
         noisy, levels = self.setup_batch(inputs)
         with torch.autocast(noisy.pos.device.type, torch.bfloat16, enabled=self._bf16, cache_enabled=False):
             prediction = self.trained(SoftBatch.of(noisy, self.model.vocabulary.sizes), levels)
-        losses = likelihood_losses(prediction, self.model.predictor.standardised(noisy.properties))
+        values = self.model.predictor.standardised(noisy.properties)
+        losses = likelihood_losses(prediction, values, self._processes)
         return losses.mean(), losses
 
 
-def likelihood_losses(prediction: PropertyPrediction, values: Tensor) -> Tensor:
+def likelihood_losses(prediction: PropertyPrediction, values: Tensor, processes: int = 1) -> Tensor:
     """Return (P,) the mean of -ln p over the molecules whose property is known; 0 where none is.
 
     Args:
         prediction: for B molecules.
         values: (B, P) standardised, NaN = unknown.
+        processes: that share a batch: the average of what they return is the mean over all its molecules.
     """
     known = torch.isfinite(values)
     # the unknown is replaced before it meets any weight, so NaN never spreads into a gradient
     loss = -log_density(prediction, torch.where(known, values, 0.0)) * known
-    return loss.sum(0) / known.sum(0).clamp(min=1)
+    if processes == 1:
+        return loss.sum(0) / known.sum(0).clamp(min=1)
+    count = known.sum(0)
+    torch.distributed.all_reduce(count)
+    return processes * loss.sum(0) / count.clamp(min=1)
 
 
 @dataclass(frozen=True)

@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
+_NOTES = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+"""Lightning's notes at every start (hardware it looked for, advertisements) are no news of the run."""
+
 
 @contextmanager
 def own_settings(threads: int) -> Iterator[None]:
-    """Give a run float32 and so many CPU threads; afterwards all is as the session had it, its random numbers too.
+    """Give a run float32, so many CPU threads and a Lightning that tells nothing but warnings; afterwards all is as the
+    session had it, its random numbers and whether it takes gradients too.
 
     Args:
         threads: for PyTorch's operations; 0 = as many as the session has.
     """
     state, before, number_type = torch.get_rng_state(), torch.get_num_threads(), torch.get_default_dtype()
+    gradients, level = torch.is_grad_enabled(), _NOTES.level
     torch.set_default_dtype(torch.float32)
+    _NOTES.setLevel(logging.WARNING)
     if threads:
         torch.set_num_threads(threads)
     try:
         yield
     finally:
+        _NOTES.setLevel(level)
+        torch.set_grad_enabled(gradients)  # Lightning takes them, and leaves it so
         torch.set_default_dtype(number_type)
         torch.set_num_threads(before)
         torch.set_rng_state(state)

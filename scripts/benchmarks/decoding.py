@@ -37,8 +37,8 @@ from moldiff.models.loaded import load_model
 from moldiff.provenance import hardware
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
-from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
-from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import GRIDS
 from moldiff.threads import Workers, workers_for
 
 ATTEMPTS = 2
@@ -208,8 +208,8 @@ def main() -> None:
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=1000)
     parser.add_argument("--evaluations", type=int, default=DEFAULTS.evaluations, help="network evaluations a draw")
-    parser.add_argument("--sampler", default=DEFAULT_SOLVER, choices=SOLVERS)
-    parser.add_argument("--grid", default=DEFAULT_GRID, choices=GRIDS)
+    parser.add_argument("--sampler", default=DEFAULTS.sampler, choices=SOLVERS)
+    parser.add_argument("--grid", default=DEFAULTS.grid, choices=GRIDS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")

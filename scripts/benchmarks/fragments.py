@@ -29,6 +29,7 @@ from rdkit import Chem
 from moldiff.chem.convert import decode
 from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
@@ -40,7 +41,6 @@ from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
-from moldiff.sampling.solvers import DEFAULT_SOLVER
 from scripts.benchmarks.cells import Cells
 from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
@@ -225,7 +225,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--evaluations", type=int, default=50, help="network evaluations for each draw")
     parser.add_argument("--resample", type=int, nargs="+", default=[DEFAULT_RESAMPLE], help="one cell for each")
     parser.add_argument("--sizes", choices=("cut", "training"), default="cut", help="where numbers of atoms come from")
-    parser.add_argument("--sampler", default=DEFAULT_SOLVER)
+    parser.add_argument("--sampler", default=DEFAULTS.sampler)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_fragments"), help="folder of cells and files")

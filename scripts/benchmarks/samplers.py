@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from moldiff.choices import DEFAULTS
 from moldiff.devices import DEFAULT_PRECISION, PRECISIONS, name_of, resolve_device, resolve_precision
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.compare import compare
@@ -39,7 +40,7 @@ from moldiff.generation.options.sampler_options import SamplerOptions
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
 from moldiff.sampling.solvers import SOLVERS
-from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.time_grids import GRIDS
 from scripts.benchmarks.cells import Cells
 from scripts.benchmarks.model import write_held_out
 
@@ -202,7 +203,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=500, help="molecules of each cell")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--samplers", nargs="+", default=list(SOLVERS), choices=list(SOLVERS))
-    parser.add_argument("--grids", nargs="+", default=[DEFAULT_GRID], choices=list(GRIDS))
+    parser.add_argument("--grids", nargs="+", default=[DEFAULTS.grid], choices=list(GRIDS))
     parser.add_argument("--evaluations", nargs="+", type=int, default=list(EVALUATIONS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--precision", choices=PRECISIONS, default=DEFAULT_PRECISION, help="number type of the network")

@@ -36,7 +36,7 @@ from moldiff.provenance import hardware
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.microbatches import MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
-from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
+from moldiff.sampling.solvers import SOLVERS
 
 SIZES = (10, 18, 29, 60, 120)
 ROW_COUNTS = (1, 4, 8, 16, 32)
@@ -85,7 +85,7 @@ def shares(model: MoleculeModel, device: torch.device, n: int) -> dict[str, floa
         network += synchronised(device) - started
 
     hooks = [model.denoiser.register_forward_pre_hook(before), model.denoiser.register_forward_hook(after)]
-    molecule_sampler = MoleculeSampler(model, SOLVERS[DEFAULT_SOLVER], DEFAULTS.evaluations, seed=0)
+    molecule_sampler = MoleculeSampler(model, SOLVERS[DEFAULTS.sampler], DEFAULTS.evaluations, seed=0)
     start = synchronised(device)
     draws = sorted(molecule_sampler.draw(0, n), key=lambda draw: draw.number)
     drawn = synchronised(device)
@@ -148,7 +148,7 @@ def main() -> None:
     total = sum(parts.values())
     lines += [
         "",
-        f"## A generation of {arguments.n} molecules, {DEFAULT_SOLVER}, {DEFAULTS.evaluations} evaluations",
+        f"## A generation of {arguments.n} molecules, {DEFAULTS.sampler}, {DEFAULTS.evaluations} evaluations",
         "",
         f"{speed:.1f} molecules/s on {'all ' + str(threads) + ' threads' if device.type == 'cpu' else device}, "
         "loading of the model included. Where the time of one thread goes:",

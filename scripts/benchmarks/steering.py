@@ -34,6 +34,7 @@ import numpy as np
 import torch
 
 from moldiff.chem.descriptors.fingerprints import mean_distances
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.files import write_text
@@ -46,7 +47,6 @@ from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.provenance import hardware
 from moldiff.sampling.guidance import Guidance
-from moldiff.sampling.solvers import DEFAULT_SOLVER
 from moldiff.scoring.targets import VALUE_BAND
 from scripts.benchmarks.cells import Cells
 from scripts.benchmarks.target_groups import TargetGroups, copies_as_failed
@@ -285,7 +285,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("model", help="built-in model or model folder")
     parser.add_argument("-n", type=int, default=500, help="molecules of each cell")
     parser.add_argument("--steps", type=int, default=50, help="steps of the sampler; guidance doubles the evaluations")
-    parser.add_argument("--sampler", default=DEFAULT_SOLVER)
+    parser.add_argument("--sampler", default=DEFAULTS.sampler)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--properties", nargs="+", default=list(MEASURED))
     parser.add_argument("--scales", nargs="*", type=float, default=list(SCALES), help="beside 0, the baselines")

@@ -25,6 +25,7 @@ from rdkit.Chem import Mol
 from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.chem.identity import canonical_smiles
+from moldiff.choices import DEFAULTS
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer, write_text
@@ -32,7 +33,6 @@ from moldiff.generation.variations import OTHER, SAME, STEREOISOMER
 from moldiff.generation.vary import vary
 from moldiff.models.folder import load_model_folder
 from moldiff.provenance import hardware
-from moldiff.sampling.solvers import DEFAULT_SOLVER
 from scripts.benchmarks.cells import Cells
 from scripts.benchmarks.means import PARTS, mean_and_error, means_of_parts, parts_table
 
@@ -164,7 +164,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("-n", type=int, default=4, help="variations of each at every strength")
     parser.add_argument("--strengths", nargs="+", type=float, default=list(STRENGTHS))
     parser.add_argument("--evaluations", type=int, default=50, help="network evaluations")
-    parser.add_argument("--sampler", default=DEFAULT_SOLVER)
+    parser.add_argument("--sampler", default=DEFAULTS.sampler)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--work", type=Path, default=Path("runs/benchmark_vary"), help="folder of cells")

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moldiff.choices import DEFAULTS
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.time_grids import GRIDS
 from scripts.drugs_model.judging import Drawn, Verdict
 from scripts.drugs_model.trainer import Inputs, Trainer, put
 
@@ -83,7 +84,7 @@ class Walker:
         model = self.model
         largest = min(max(model.statistics.size_counts), len(model.diffusion.position_std) - 1)
         end = model.sampling.window_start * float(model.diffusion.position_std[largest])
-        times: list[float] = GRIDS[DEFAULT_GRID].times(model.schedule, evaluations, end).tolist()
+        times: list[float] = GRIDS[DEFAULTS.grid].times(model.schedule, evaluations, end).tolist()
         return times
 
     def walk(self, wanted: Wanted, evaluations: int, keep_states: bool) -> dict[int, Walks]:

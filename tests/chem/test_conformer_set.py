@@ -48,6 +48,17 @@ def test_gfn2_energies_rank_alike() -> None:
     assert low == 0.0 and 3.0 < high < 9.0  # the barrier of butane is near 5 kcal/mol
 
 
+def test_where_the_hydrogen_of_an_imine_points_is_no_matter_of_heavy_atoms() -> None:
+    one, other = (Chem.AddHs(Chem.MolFromSmiles("CC=N")) for _ in range(2))
+    AllChem.EmbedMolecule(one, randomSeed=1)
+    Chem.AssignStereochemistryFrom3D(one)
+    other.AddConformer(one.GetConformer())
+    rdMolTransforms.SetDihedralDeg(other.GetConformer(), 0, 1, 2, other.GetNumAtoms() - 1, 90.0)
+    Chem.AssignStereochemistryFrom3D(other)
+    assert repeats([one, Chem.Mol(one, False, 0)], 0.1) == [None, 0]
+    assert repeats([one, other], 0.01) == [None, 0]
+
+
 def test_repeats_are_found_whatever_their_place_and_numbering() -> None:
     anti, gauche = (turned(embedded("CCCC"), angle) for angle in (180.0, 60.0))
     moved = Chem.Mol(anti)

@@ -72,8 +72,8 @@ def test_planar_molecules_pass_whatever_the_header_says(smiles: str, marked_3d: 
 @pytest.mark.parametrize("marked_3d", [True, False])
 def test_drawings_are_none_whatever_the_header_says(smiles: str, hydrogens: bool, marked_3d: bool) -> None:
     mol = drawn(smiles, hydrogens, marked_3d)
-    if mol.GetNumAtoms() > 2:
-        assert coordinates_problem(mol) == FLAT
+    # two points lie on a line, whatever drew them
+    assert coordinates_problem(mol) == (FLAT if mol.GetNumAtoms() > 2 else "")
 
 
 @pytest.mark.parametrize(

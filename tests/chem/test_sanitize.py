@@ -220,3 +220,74 @@ def test_an_isotope_that_no_file_holds_is_refused(smiles: str, number: int, tmp_
     (own,) = records_of([given])
     assert block.reason == own.reason == first.reason
     assert block.mol is own.mol is None
+
+
+def ethanol(symbol: str = "O", marks: str = "", bond: str = "1  0", properties: str = "") -> str:
+    """Ethanol, with this for its oxygen, the bond to it, and the lines behind the bonds."""
+    places = ["    0.0000    0.2000    0.0000 C  ", "    1.3000   -0.4000    0.1000 C  "]
+    atoms = [*places, f"    2.5000    0.4000    0.3000 {symbol:<3}"]
+    lines = [*(f"{atom} 0  0{marks * (atom is atoms[2])}" for atom in atoms), "  1  2  1  0", f"  2  3  {bond}"]
+    head = ["query", "  test    3D", "", "  3  2  0  0  0  0  0  0  0  0999 V2000"]
+    return "\n".join([*head, *lines, f"{properties}M  END\n"])
+
+
+ATOM, BOND = "query: an atom that stands for several", "query: a bond that stands for several"
+QUERIES = [
+    ({"symbol": "L", "properties": "  3 F    2   7   8\n"}, ATOM),
+    ({"symbol": "L", "properties": "  3 T    2   7   8\n"}, ATOM),
+    ({"symbol": "N", "properties": "  3 F    2   7   8\n"}, ATOM),
+    ({"properties": "M  SUB  1   2   2\n"}, ATOM),
+    ({"properties": "M  UNS  1   2   1\n"}, ATOM),
+    ({"properties": "M  RBC  1   2  -1\n"}, ATOM),
+    ({"marks": "  0  2"}, ATOM),
+    ({"properties": "M  RGP  1   3   1\n"}, ATOM),
+    ({"bond": "1  0  0  1"}, BOND),
+    ({"bond": "1  0  0  2"}, BOND),
+]
+
+
+@pytest.mark.parametrize(("options", "reason"), QUERIES, ids=str)
+def test_a_query_is_no_molecule(options: dict[str, str], reason: str) -> None:
+    """RDKit takes the first of several elements, and leaves conditions out."""
+    text = TextRecord(0, "sdf", "query", ethanol(**options))
+    assert parse(text).reason == read_block(text)[1] == reason
+    (given,) = records_of([Chem.MolFromMolBlock(text.text, removeHs=False)])
+    assert (given.mol, given.reason) == (None, reason)
+
+
+@pytest.mark.parametrize("said", ["HCOUNT=1", "SUBST=2", "UNSAT=1", "RBCNT=2", "HCOUNT=-1"])
+def test_nor_is_one_in_v3000(said: str) -> None:
+    block = Chem.MolToV3KMolBlock(Chem.MolFromMolBlock(ethanol()))
+    assert parse(TextRecord(0, "sdf", "", block)).reason == ""
+    atom, bond = block.replace("0.300000 0", f"0.300000 0 {said}"), block.replace("2 1 2 3", "2 1 2 3 TOPO=1")
+    assert [parse(TextRecord(0, "sdf", "", one)).reason for one in (atom, bond)] == [ATOM, BOND]
+
+
+@pytest.mark.parametrize("smiles", ["CCO |s:1:2|", "CCO |rb:0:*|", "CC=O |u:1|"])
+def test_nor_is_one_in_a_smiles(smiles: str, tmp_path: Path) -> None:
+    (tmp_path / "a.smi").write_text(f"{smiles} query\nCCO\n")
+    assert [record.reason for record in read_records(tmp_path / "a.smi")] == [ATOM, ""]
+    with pytest.raises(MoldiffError, match=f": {ATOM}"):
+        file_of(smiles)
+
+
+@pytest.mark.parametrize("smarts", ["[CX4]O", "C-,=O", "[C;R0]~O"])
+def test_nor_is_a_pattern_that_is_given_as_a_molecule(smarts: str) -> None:
+    pattern = Chem.MolFromSmarts(smarts)
+    pattern.UpdatePropertyCache(strict=False)
+    (given,) = records_of([pattern])
+    assert given.mol is None and given.reason.startswith(("query: ", "bond type: "))
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    ["[H]C([H])([H])[H]", "c1ccccc1", "c1ccncc1", "*CC", "C[C@H](O)F", "[NH3]->[Cu]", "[2H]O", "CC |$_AP1;$|"],
+)
+@pytest.mark.parametrize("kekulize", [True, False])
+def test_a_molecule_is_no_query(smiles: str, kekulize: bool) -> None:
+    mol = Chem.MolFromSmiles(smiles)
+    AllChem.Compute2DCoords(mol)
+    assert parse(TextRecord(0, "smiles", "", smiles)).reason == ""
+    for block in (Chem.MolToMolBlock(mol, kekulize=kekulize), Chem.MolToV3KMolBlock(mol, kekulize=kekulize)):
+        assert parse(TextRecord(0, "sdf", "", block)).reason == ""
+    assert [record.reason for record in records_of([mol, Chem.AddHs(mol)])] == ["", ""]

@@ -100,3 +100,31 @@ def test_the_longest_patterns_are_matched() -> None:
     query = smarts_query(one_of(1_660))
     assert query is not None
     assert has_match(Chem.MolFromSmiles("CCO"), query)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("[OH]\nCC", "a line break stands in it"),
+        ("[OH] [NH2]", "'[NH2]' stands behind it"),
+        ("C\tN", "'N' stands behind it"),
+        ("[OH] |$a$| N", "stands behind it"),
+    ],
+)
+def test_a_pattern_is_read_to_its_end_wherever_it_comes_from(pattern: str, words: str) -> None:
+    """RDKit stops at a line break, a tab or a blank without a word."""
+    for read in (
+        lambda: pattern_check({"x": pattern}),
+        lambda: SmartsScore(pattern),
+        lambda: cut_fragment([Chem.MolToMolBlock(in_space("CCO"))], "f.sdf", VOCABULARY, None, pattern, ()),
+    ):
+        with pytest.raises(MoldiffError) as caught:
+            read()
+        assert "would be read in part" in str(caught.value) and words in str(caught.value)
+    assert smarts_query(pattern) is None
+
+
+def test_names_behind_patterns_of_a_file_and_extensions_are_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.smarts").write_text("[OH] an alcohol\n[NH2]\tan amine\nC \n")
+    assert pattern_check(tmp_path / "a.smarts").patterns == (("an alcohol", "[OH]"), ("an amine", "[NH2]"), ("C", "C"))
+    assert smarts_problem("[OH] |$a$|") == smarts_problem(" [OH]\n") == ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from started import started
 
 import moldiff.datasets.prepare
 import moldiff.devices
@@ -168,18 +169,14 @@ def test_a_terminal_interrupt_ends_a_real_process_with_130(tmp_path: Path) -> No
         "module.prepare = lambda *a, **k: (print('busy', flush=True), time.sleep(60))\n"
         "sys.exit(cli.main(['data', 'prepare', 'x.sdf', '-o', 'out']))"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=Path(cli.__file__).parents[2],
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "busy\n"
-    start = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    folder = Path(cli.__file__).parents[2]
+    command = [sys.executable, "-c", code]
+    with started(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=folder) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "busy\n"
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "interrupted\n")
     assert time.monotonic() - start < 10
 

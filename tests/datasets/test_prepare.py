@@ -280,7 +280,6 @@ def test_units_of_tags() -> None:
         ("empty.sdf.gz", "not gzip", "damaged"),
         ("table.parquet", "no parquet", "not a Parquet file"),
         ("blank.smi", "\n\n", "holds no molecules"),
-        ("wrong.smi", "C1CC\nxx\n", "none of the 2 records could be kept"),
     ],
 )
 @pytest.mark.parametrize("place", [0, 1])
@@ -290,8 +289,6 @@ def test_bad_files(sample_sdf: Path, tmp_path: Path, name: str, content: str | N
     if content is not None:
         path.write_text(content)
     files = [path] if place == 0 else [sample_sdf, path]
-    if place and "could be kept" in message:
-        return
     with pytest.raises(MoldiffError, match=message) as caught:
         prepare(files, tmp_path / "out" / "set")
     assert "\n" not in str(caught.value)

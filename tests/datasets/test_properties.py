@@ -130,3 +130,26 @@ def test_a_name_that_was_cut_at_its_comma_is_told(tmp_path: Path) -> None:
         assert str(caught.value).startswith(words)
     report = prepare(path, tmp_path / "out", properties=["Bond, type", "a=b"])
     assert list(report.statistics.properties) == ["Bond, type", "a=b"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        (["dose", "tag:dose"], "dose"),
+        (["tag:dose", "dose"], "dose"),
+        (["logp", "rdkit:logp"], "logp"),
+        (["rdkit:logp", "qed", "logp"], "logp"),
+        (["tag:logp", "tag_logp"], "tag_logp"),
+    ],
+)
+def test_no_two_properties_are_one(
+    vendor: Path, tmp_path: Path, asked: list[str], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moldiff.datasets.prepare.convert_chunks", None)  # it is seen before the work
+    vendor.write_text(vendor.read_text().replace("dose\n", "dose,tag_logp\n").replace('"\n', '",7\n'))
+    first, last = asked[0], asked[-1]
+    with pytest.raises(MoldiffError) as caught:
+        prepare(vendor, tmp_path / "out", properties=asked)
+    words = f"properties '{first}' and '{last}' would both be called '{name}' in the set; leave one out"
+    assert str(caught.value) == words
+    assert not (tmp_path / "out").exists()

@@ -1,18 +1,22 @@
 import csv
+import json
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from rdkit import Chem
+from started import started
 
 import moldiff.datasets.relax as module
 from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.io.records import read_records
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.relax import Method, Relaxed, relax
 from moldiff.chem.relax import _changed as module_changed
 from moldiff.datasets.relax import relax_files
@@ -108,17 +112,45 @@ def test_a_run_goes_on_after_a_kill(files: list[Path], tmp_path: Path, monkeypat
     assert not list(tmp_path.glob("*.unfinished"))
 
 
+def test_a_file_that_grows_meanwhile_shifts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "growing.smi"
+    file.write_text("CCO a\nCCN b\n")
+    write = module.write_sdf
+
+    def late(path: Path, contents: Iterable[str]) -> None:
+        write(path, contents)
+        file.write_text("CCCC first\n" + file.read_text())
+
+    monkeypatch.setattr(module, "write_sdf", late)
+    report = relax_files([file], tmp_path / "o.sdf", method="mmff94s")
+    rows = report.table.read_text().splitlines()[1:]
+    assert [row.split(",")[:4] for row in rows] == [
+        ["growing.smi", "0", "a", "relaxed"], ["growing.smi", "1", "b", "relaxed"]
+    ]  # fmt: skip
+
+
+def test_results_of_other_libraries_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Energies of two versions do not stand in one file."""
+    file = tmp_path / "m.smi"
+    file.write_text("CCO a\nCCN b\n")
+    first = relax_files([file], tmp_path / "o.sdf", method="mmff94s")
+    assert relax_files([file], tmp_path / "o.sdf", method="mmff94s", resume=True).ended_before and first.relaxed == 2
+    monkeypatch.setattr(module, "version", lambda name: "2019.9.1")
+    with pytest.raises(MoldiffError, match="exists already"):
+        relax_files([file], tmp_path / "o.sdf", method="mmff94s", resume=True)
+
+
 def test_sigterm_keeps_what_is_finished(tmp_path: Path) -> None:
     big = tmp_path / "big.smi"
     big.write_text("".join(f"{'C' * (6 + number % 20)}O m{number}\n" for number in range(4000)))
     command = [sys.executable, "-m", "moldiff", "data", "relax", str(big), "-o", str(tmp_path / "o.sdf")]
-    process = subprocess.Popen([*command, "--method", "mmff94s", "--workers", "1"])
     first = tmp_path / "o.sdf.unfinished"
-    deadline = time.monotonic() + 120
-    while not first.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 143
+    with started([*command, "--method", "mmff94s", "--workers", "1"]) as process:
+        deadline = time.monotonic() + 120
+        while not first.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 143
     assert first.exists() and not (tmp_path / "o.sdf").exists()
 
 
@@ -224,3 +256,104 @@ def test_ions_in_contact_are_not_bonded(ions: tuple[str, str]) -> None:
     assert module_changed(contact, contact) == ""
     argon = pair("[Ar]", "[Ar]", 2.0)
     assert module_changed(argon, argon) == "bonds changed: Ar0-Ar1"
+
+
+def far_apart(path: Path, distance: float, count: int = 2) -> Path:
+    """Write methane, and records of two waters so far from each other."""
+    water = np.array([[0.0, 0.0, 0.1], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
+    mol = Chem.AddHs(Chem.MolFromSmiles("O.O"))
+    owner = [0, 1, 0, 0, 1, 1]
+    places = [water[0], water[0], water[1], water[2], water[1], water[2]]
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    for index, (place, which) in enumerate(zip(places, owner, strict=True)):
+        conformer.SetAtomPosition(index, (place[0] + distance * which, *place[1:].tolist()))
+    mol.AddConformer(conformer)
+    mol.SetProp("_Name", "waters")
+    path.write_text(f"{Chem.MolToMolBlock(mol)}$$$$\n" * count)
+    return path
+
+
+@pytest.mark.parametrize(("distance", "bits"), [(64.0, 16), (67.5, 32), (3000.0, 32)])
+def test_a_molecule_of_any_extent_goes_into_the_compact_file(tmp_path: Path, distance: float, bits: int) -> None:
+    small, plain, out = tmp_path / "small.smi", tmp_path / "plain.sdf", tmp_path / "out.parquet"
+    small.write_text("C methane\n")
+    files = [small, far_apart(tmp_path / "far.sdf", distance)]
+    report = relax_files(files, out, method="mmff94s", resume=True)
+    assert (report.read, report.relaxed) == (3, 3)
+    assert pyarrow.parquet.read_schema(out).field("coordinates_mA").type.value_type.bit_width == bits
+    relax_files(files, plain, method="mmff94s")
+    for one, other in zip(read_records(out), read_records(plain), strict=True):
+        assert one.reason == other.reason == ""
+        lengths = [np.sort(Chem.Get3DDistanceMatrix(record.mol), axis=None) for record in (one, other)]
+        np.testing.assert_allclose(*lengths, atol=0.004)
+
+
+def test_what_no_file_can_hold_costs_its_record_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a minimiser that flies apart leaves it."""
+
+    def apart(mol: Chem.Mol, method: Method) -> Relaxed:
+        found = relax(mol, method)
+        if found.mol is not None and found.mol.GetNumAtoms() == 5:
+            found.mol.GetConformer().SetAtomPosition(0, (1e8, 0.0, 0.0))
+        return found
+
+    monkeypatch.setattr(module, "relax", apart)
+    monkeypatch.setattr(module, "pool_of", lambda workers: pool_of(workers, isolated=False))
+    (tmp_path / "in.smi").write_text("C methane\nCC ethane\n")
+    for name in ("o.parquet", "o.sdf"):
+        report = relax_files([tmp_path / "in.smi"], tmp_path / name, method="mmff94s")
+        assert (report.relaxed, report.dropped) == (1, {"output": 1})
+        with open(report.table) as handle:
+            assert next(csv.DictReader(handle))["reason"] == "output: coordinates out of range: beyond 9999 angstrom"
+        report.table.unlink()
+        (tmp_path / "o.run.json").unlink()
+
+
+def table_of_two(path: Path) -> Path:
+    path.write_text("a,b,id,title\nCCO,CCN,1,uno\nCC=O,CCC,2,dos\nCCF,COC,3,tres\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Columns("a"), Columns("b")),
+        (Columns("a", "id"), Columns("a", "title")),
+        (Columns("a", "id"), Columns("a")),
+        (Columns("a"), Columns("a", delimiter="comma")),
+    ],
+)
+def test_a_table_read_by_other_columns_is_another_request(tmp_path: Path, one: Columns, other: Columns) -> None:
+    table, out = table_of_two(tmp_path / "t.csv"), tmp_path / "o.sdf"
+
+    def stop(done: int) -> None:
+        if done == 2:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        relax_files([table], out, method="mmff94s", columns=one, progress=stop)
+    with pytest.raises(MoldiffError, match="holds 2 results of another run"):
+        relax_files([table], out, method="mmff94s", columns=other, resume=True)
+    relax_files([table], out, method="mmff94s", columns=one, resume=True)
+    made = out.read_bytes()
+    with pytest.raises(MoldiffError, match=r"o\.sdf exists already"):
+        relax_files([table], out, method="mmff94s", columns=other, resume=True)
+    assert out.read_bytes() == made
+    assert relax_files([table], out, method="mmff94s", columns=one, resume=True).ended_before
+
+
+def test_without_columns_the_request_is_what_it_was(tmp_path: Path) -> None:
+    (tmp_path / "in.smi").write_text("CCO\n")
+    relax_files([tmp_path / "in.smi"], tmp_path / "o.sdf", method="mmff94s")
+    request = json.loads((tmp_path / "o.run.json").read_text())["request"]
+    assert set(request) == {"moldiff", "libraries", "method", "seed", "suffix", "sources"}
+
+
+def test_patterns_name_files_and_none_of_these_is_written_over(tmp_path: Path) -> None:
+    for name, smiles in (("b", "CCO"), ("a", "CCN"), ("c", "CCC")):
+        (tmp_path / f"{name}.smi").write_text(f"{smiles} {name}\n")
+    report = relax_files([str(tmp_path / "[ab].smi")], tmp_path / "o.sdf", method="mmff94s")
+    assert [record.name for record in read_records(tmp_path / "o.sdf")] == ["a", "b"] and report.read == 2
+    with pytest.raises(MoldiffError, match=r"o\.sdf would be written over, but it is an input"):
+        relax_files([tmp_path / "*.sdf"], tmp_path / "o.sdf", method="mmff94s", overwrite=True)
+    assert len(list(read_records(tmp_path / "o.sdf"))) == 2

@@ -214,7 +214,18 @@ def test_tags_of_all_or_of_the_head(sample_sdf: Path, tmp_path: Path) -> None:
 
 
 def test_no_files_and_the_same_file_twice(sample_sdf: Path) -> None:
-    with pytest.raises(MoldiffError, match="no input file"):
+    with pytest.raises(MoldiffError, match="no molecule files"):
         find_sources([])
-    with pytest.raises(MoldiffError, match="given twice"):
+    with pytest.raises(MoldiffError, match=r"sample\.sdf is named twice"):
         find_sources([sample_sdf, sample_sdf.parent / ".." / "data" / "sample.sdf"])
+
+
+def test_patterns_name_files_and_folders(pyg_folder: Path, tmp_path: Path) -> None:
+    for name in ("b", "a", "[z]"):
+        (tmp_path / f"{name}.smi").write_text("C\n")
+    found = find_sources([tmp_path / "[z].smi", str(tmp_path / "[ab].smi"), tmp_path / "Q*"])
+    assert [source.path.name for source in found] == ["[z].smi", "a.smi", "b.smi", "gdb9.sdf"]
+    assert [path.name for path in found[3].files] == ["gdb9.sdf", "gdb9.sdf.csv", "uncharacterized.txt"]
+    assert prepare(str(tmp_path / "?.smi"), tmp_path / "out").read == 2
+    with pytest.raises(MoldiffError, match="no file matches"):
+        find_sources([tmp_path / "*.sdf"])

@@ -12,6 +12,8 @@ import pytest
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import MISSING, Assessment, assess_file
+from moldiff.files import sha256_of
+from moldiff.run_record import record_path
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "golden_molecules.json").read_text())
 ORDERS = {"-": 1, "=": 2, "#": 3, ":": 4}
@@ -181,3 +183,78 @@ def test_progress_counts_records(water: str, write: Callable[..., Path]) -> None
     seen: list[int] = []
     assess_file(write(water, water, water), progress=seen.append)
     assert seen == [1, 2, 3]
+
+
+def made(path: Path, records: str, drawn: int | None) -> Path:
+    """Write an output, packed by its suffix, with the run record of so many draws, None = without one."""
+    data = records.encode()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    options = {"sampler": "ddpm", "decode": "argmax", "batch_size": 64}
+    if drawn is not None:
+        run = {
+            "format": "moldiff-run", "version": 1, "output": path.name, "output_sha256": sha256_of(path),
+            "options": options, "network_evaluations_per_molecule": 50, "drawn": drawn, "seconds": 8.0,
+            "device": "cpu", "model_sha256": "b" * 64,
+        }  # fmt: skip
+        record_path(path).write_text(json.dumps(run))
+    return path
+
+
+# name: (records and draws of each file, rows, words of the warnings)
+SHARDS: dict[str, tuple[list[tuple[str, int, int | None]], int, list[str]]] = {
+    "all empty": ([("a.sdf", 0, 7), ("b.sdf", 0, 7)], 14, []),
+    "one packed": ([("a.sdf", 0, 7), ("b.sdf.gz", 0, 5), ("c.sdf", 0, 1)], 13, []),
+    "all have some": ([("a.sdf", 2, 7), ("b.sdf", 1, 4)], 3, []),
+    "one has none": ([("a.sdf", 2, 7), ("b.sdf", 0, 4)], 11, ["b.sdf holds no molecules: all 11 draws count"]),
+    "a packed one has none": ([("a.sdf.gz", 0, 4), ("b.sdf", 3, 3)], 7, ["a.sdf.gz holds no molecules: all 7 draws"]),
+    "one is from elsewhere": (
+        [("a.sdf", 2, None), ("b.sdf", 0, 4), ("c.sdf", 1, 3)],
+        9,
+        ["a.sdf: no run record of it tells how many molecules were drawn; its 2 records count", "b.sdf holds no"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHARDS)
+def test_draws_of_files_without_records_count(
+    name: str, water: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    parts, expected, words = SHARDS[name]
+    files = [made(tmp_path / file, water * records, drawn) for file, records, drawn in parts]
+    rows, _ = assess_file(files)
+    there = sum(records for _, records, _ in parts)
+    assert (len(rows), sum(row.valid for row in rows)) == (expected, there)
+    assert [row.index for row in rows] == list(range(expected))
+    assert {row.reason for row in rows[there:]} <= {MISSING}
+    told = [entry.getMessage() for entry in caplog.records if entry.name == "moldiff.evaluation.assess"]
+    assert len(told) == len(words)
+    assert all(word in message for word, message in zip(words, told, strict=True))
+    assert len(assess_file(files, requested=20)[0]) == 20, "what is said counts"
+
+
+def test_an_empty_output_of_an_unknown_number_of_draws_is_told(
+    water: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As an output of filter is, or one whose record is that of another file."""
+    first, second = made(tmp_path / "a.sdf", "", 4), made(tmp_path / "b.sdf", water, 9)
+    second.write_text("")
+    rows, _ = assess_file([first, second])
+    assert len(rows) == 4
+    assert "b.sdf: no run record of it tells how many molecules were drawn; its 0 records count" in caplog.text
+    assert len(assess_file(second)[0]) == 0
+    stranger = tmp_path / "c.sdf"
+    stranger.write_text("")
+    with pytest.raises(MoldiffError, match=r"c\.sdf is empty"):
+        assess_file([first, stranger])
+    assert len(assess_file([first, stranger], requested=6)[0]) == 6
+
+
+def test_an_output_of_before_the_format_that_is_empty_counts_among_others(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    old, new = made(tmp_path / "old" / "m.sdf", "", 3), made(tmp_path / "m.sdf", "", 2)
+    record = json.loads(record_path(old).read_text())
+    record_path(old).unlink()
+    before = {name: value for name, value in record.items() if name not in ("format", "version", "options")}
+    (old.parent / "run.json").write_text(json.dumps(before | {"request": record["options"]}))
+    assert len(assess_file(old)[0]) == 3
+    assert len(assess_file([old, new])[0]) == 5

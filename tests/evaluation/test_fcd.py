@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd
@@ -62,6 +63,25 @@ def test_without_the_extra_or_a_reference_it_is_one_line(
     monkeypatch.setattr(fcd, "check_installed", lambda: None)
     with pytest.raises(MoldiffError, match="needs a reference"):
         evaluate(write(water), fcd=True)
+
+
+@pytest.mark.parametrize("session", ["plain", "meta", "float64"])
+def test_a_session_changes_no_activations_and_keeps_its_random_numbers(session: str) -> None:
+    load = pytest.importorskip("fcd").load_ref_model
+    smiles = ["C" * k + "O" for k in range(1, fcd.BATCH + 20)]
+    wanted = fcd.activations(smiles)
+    load.cache_clear()  # the network is built anew, which draws its first weights
+    before = torch.manual_seed(3).get_state()
+    try:
+        torch.set_default_device("meta" if session == "meta" else None)
+        torch.set_default_dtype(torch.float64 if session == "float64" else torch.float32)
+        found = fcd.activations(smiles)
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+        load.cache_clear()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 if session == "float64" else 0)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_repeated_molecules_are_seen_once_and_counted_each_time() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -120,3 +121,34 @@ def test_built_in_models_are_found_by_what_they_carry() -> None:
     assert built_in_with(RARITY) == ["drugs"]
     assert built_in_with([*RARITY, "nothing"]) == []
     assert built_in_with([]) == list_models()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "generate"])
+def test_records_that_tables_do_without_are_told(
+    run: Callable[..., Any], command: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = tmp_path / "refs.smi"
+    table.write_text("C1CC ring\nCCO\nnonsense\nCc1ccccc1\n")
+    words = {
+        "evaluate": [DRUGS, "--posebusters", "0", "--workers", "1"],
+        "generate": ["-n", "1", "--n-atoms", "12", "--evaluations", "2", "--model", "qm9_fast", "--rarity",
+                     "-o", tmp_path / "m.sdf"],
+    }  # fmt: skip
+    done = run(command, *words[command], "--ring-table", table)
+    told = [line for line in done.err.splitlines() if "refs.smi" in line]
+    assert len(told) == 1
+    assert "refs.smi: 2 records count for nothing; the first, record 0: smiles: RDKit cannot read it" in told[0]
+    assert load_tables(table).molecules == 2
+    table.write_text("CCO\n")
+    caplog.clear()
+    load_tables(table)
+    assert not caplog.records
+
+
+def test_tables_of_nothing_are_refused_with_a_reason(tmp_path: Path) -> None:
+    table = tmp_path / "refs.smi"
+    table.write_text("C1CC ring\nnonsense\n")
+    words = r"refs\.smi: there is no molecule to count; 2 records count for nothing; the first, record 0: smiles"
+    with pytest.raises(MoldiffError, match=words) as caught:
+        load_tables(table)
+    assert caught.value.argument == "ring_table"

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from rdkit import Chem
 
 import moldiff
+from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.rarity import load_tables
 from moldiff.generation.options.steering_options import DEFAULT_MOVES, MOVES_INTO_RANGES, SteeringOptions
+from moldiff.models.folder import save_model_folder
+from moldiff.models.molecule_model import MoleculeModel
 from moldiff.scoring.named import targets_score
 from moldiff.scoring.rarity import FAMILIAR, RARITY_STATISTICS, known_rings, rarity_calculators
 
@@ -68,3 +72,28 @@ def test_what_cannot_be_met_is_refused(run: Callable[..., Any], table: Path, tmp
         "ring-table needs what asks it"
     )
     assert not list(tmp_path.glob("m.*"))
+
+
+def test_other_tables_of_a_model_of_the_same_name_are_another_request(
+    run: Callable[..., Any], tiny_model: MoleculeModel, model: Path, tmp_path: Path
+) -> None:
+    def packed(*counted: str) -> None:
+        tables = RarityTables.of(Chem.MolFromSmiles(text) for text in counted)
+        save_model_folder(
+            tmp_path / "tables", weights=tiny_model.denoiser.state_dict(), config=tiny_model.config_json(), card="",
+            references={name: torch.from_numpy(one) for name, one in tables.to_tensors().items()}, half=True,
+            overwrite=True,
+        )  # fmt: skip
+
+    packed("CCO", "Cc1ccccc1")
+    asked = ["generate", "-n", "2", "--evaluations", "2", "--keep-invalid", "--model", model, "--rarity", "--resume",
+             "-o", tmp_path / "m.sdf", "--ring-table"]  # fmt: skip
+    run(*asked, tmp_path / "tables")
+    made = (tmp_path / "m.csv").read_bytes()
+    packed("CCO", "C1CC1")
+    run(*asked, tmp_path / "tables").assert_refused("m.sdf exists already")
+    packed("CCO", "Cc1ccccc1")
+    (tmp_path / "tables").rename(tmp_path / "elsewhere")
+    again = run(*asked, tmp_path / "elsewhere")
+    assert "nothing is left to do" in again.out + again.err
+    assert (tmp_path / "m.csv").read_bytes() == made

@@ -334,6 +334,11 @@ def test_a_condition_alone_gives_what_no_moves_give(packed: Path) -> None:
         ({"targets": "logp=2", "target_method": "magic"}, "target_method"),
         ({"targets": "logp=2", "target_method": "smc", "score": "qed", "score_weight": 1.0}, "do not go together"),
         ({"targets": "logp=2", "target_method": "mcmc", "score": "qed", "score_weight": 1.0}, "do not go together"),
+        ({"targets": "logp=2", "target_moves": 3, "score": "targets"}, "score and target_moves do not go together"),
+        (
+            {"targets": "logp=2", "target_moves": 0, "score": "qed", "score_weight": 1.0},
+            "score and target_moves do not go together",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused_in_one_line(packed: Path, asked: dict[str, Any], message: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from generating import nonzero, vary_files
+from generating import conformer_files, nonzero, vary_files
 from rdkit import Chem
 from torch import Tensor
 
@@ -25,10 +25,12 @@ from moldiff.diffusion.joint import CATEGORIES, JointDiffusion
 from moldiff.diffusion.levels import Levels
 from moldiff.diffusion.schedule import uniform_grid
 from moldiff.errors import MoldiffError
+from moldiff.generation.from_records import RecordRun
 from moldiff.generation.vary import VaryOptions, noised_walk
+from moldiff.generation.writer import RunFiles
 from moldiff.models.molecule_model import schedule_from_config
 from moldiff.molecules import MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource
+from moldiff.randomness import NoiseSource, Stream
 from moldiff.sampling import molecule_sampler
 from moldiff.sampling.molecule_sampler import Task, TaskRunner
 from moldiff.sampling.solvers import SOLVERS
@@ -245,6 +247,59 @@ def test_the_result_does_not_depend_on_batch_size_or_other_records(model: Path, 
     for one, other in zip(alone, of_first, strict=True):
         assert np.array_equal(one.GetConformer().GetPositions(), other.GetConformer().GetPositions())
         assert one.GetProp("strength") == other.GetProp("strength")
+
+
+def test_no_run_meets_the_noise_that_made_its_molecules(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All jobs have one seed, and records have the keys of draws: a molecule that met its own noise again would be
+    drawn back to where it came from."""
+    met: set[tuple[Stream, int, int]] = set()
+    words = NoiseSource._words
+
+    def watched(self: NoiseSource, ids: Tensor, counter: int | Tensor, stream: Stream, elements: Tensor) -> object:
+        if stream in (Stream.POS, Stream.ATOM_TYPE, Stream.CHARGE, Stream.BOND_TYPE):
+            met.update((stream, int(counter), number) for number in ids.tolist())
+        return words(self, ids, counter, stream, elements)
+
+    monkeypatch.setattr(NoiseSource, "_words", watched)
+    given, options = [embedded("CCO"), embedded("CC=O")], {"model": packed, "seed": 5, "evaluations": 3}
+    jobs: dict[str, Callable[[], object]] = {
+        "draws": lambda: moldiff.generate(130, n_atoms=5, **options),
+        "draws that move and are re-noised": lambda: moldiff.generate(
+            130, n_atoms=5, renoise=2, targets="logp=1", target_moves=2, **options
+        ),
+        "variations": lambda: moldiff.vary(given, 3, **options),
+        "conformers": lambda: moldiff.conformers(given, 3, redraws=2, **options),
+    }
+    of: dict[str, set[tuple[Stream, int, int]]] = {}
+    for name, job in jobs.items():
+        met.clear()
+        job()
+        of[name] = set(met)
+    drawn, moved, varied, placed = of.values()
+    assert moved > drawn  # those of draws are the same, whatever is asked for beside
+    assert {key for *_, key in varied} & {key for *_, key in drawn} & {key for *_, key in placed}
+    assert not varied & moved
+    assert not placed & (moved | varied)
+
+
+@pytest.mark.parametrize(("files", "walk"), [(vary_files, 34), (conformer_files, 35)])
+def test_results_of_other_noise_are_not_gone_on_with(
+    files: Callable[..., Any], walk: int, model: Path, seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it was before these runs had walks of their own."""
+    asked = {"n": 1, "evaluations": 2, "model": str(model), "keep_invalid": True}
+    now = RecordRun.identity
+
+    def killed(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as then:
+        then.setattr(RecordRun, "identity", lambda self: {k: v for k, v in now(self).items() if k != "walk"})
+        then.setattr(RunFiles, "finish", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            files(seeds, tmp_path / "out.sdf", **asked)
+    with pytest.raises(MoldiffError, match=rf"holds 4 results of another run \(walk not given, now {walk}\)"):
+        files(seeds, tmp_path / "out.sdf", resume=True, **asked)
 
 
 @pytest.mark.parametrize("strength", [(0.0, 0.5), (-0.1, 0.1), (0.2, 1.01), (math.nan, math.nan)])

@@ -187,7 +187,7 @@ def test_links_that_run_in_a_circle(run: Run) -> None:
 
 def test_the_same_file_twice(run: Run) -> None:
     put("a.sdf", GOOD)
-    run("data", "prepare", "a.sdf", "./a.sdf", "-o", "out").assert_refused("given twice")
+    run("data", "prepare", "a.sdf", "./a.sdf", "-o", "out").assert_refused("named twice")
 
 
 @pytest.mark.parametrize("command", TOO_LONG)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from started import started
 
 from moldiff.interruption import Interruption, orderly_end, watched_signals
 
@@ -87,21 +88,20 @@ def stopped(tmp_path: Path, model: Path) -> Stopped:
 
     def call(change: str, arguments: list[str], *signals: int, out: str = "m.sdf") -> tuple[int, str]:
         given = [*arguments, "--model", str(model), "--device", "cpu", "-o", out]
-        process = subprocess.Popen(
+        with started(
             [sys.executable, "-c", f"{START}{change}sys.exit(main({given}))"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        )
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        if line != "busy\n":
-            raise AssertionError(process.communicate()[1])
-        for number in signals:
-            process.send_signal(number)
-        _, err = process.communicate(timeout=55)
+        ) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            if line != "busy\n":
+                raise AssertionError(process.communicate()[1])
+            for number in signals:
+                process.send_signal(number)
+            _, err = process.communicate(timeout=55)
         return process.returncode, err
 
     return call

@@ -1,16 +1,23 @@
 """Runs side by side in one folder harm no other, and their files can be joined."""
 
+import contextlib
 import csv
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from killed import begin
 from rdkit import Chem
+from servers import another_machine
+from started import started
 
 import moldiff
+from moldiff.datasets.sources import Source, find_sources
 from moldiff.files import claimed
 from moldiff.run_record import record_path
 
@@ -70,6 +77,51 @@ def test_a_folder_that_another_run_is_making_is_refused_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
 
 
+CLAIM = """
+import sys, time
+from pathlib import Path
+from moldiff.files import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+OF_FOLDERS = (["data", "prepare"], ["evaluate", "--posebusters", "0"], ["models", "pack"], ["models", "average"])
+
+
+@pytest.mark.parametrize("command", OF_FOLDERS, ids=lambda command: " ".join(command[:2]))
+def test_the_folders_of_a_run_on_another_machine_are_not_touched(
+    run: Callable, model: Path, sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """As it has them between the two renames that replace an older folder; locks on folders are its own machine's."""
+    another_machine(monkeypatch)
+    inputs = [model, model] if command[-1] == "average" else [model if command[0] == "models" else sample_path]
+    folder, mark = tmp_path / "made", tmp_path / ".made.00000000.part"
+    new, old = tmp_path / ".made.0123abcd.part", tmp_path / ".made.old"
+    for there in (new, old):
+        there.mkdir()
+    with started([sys.executable, "-c", CLAIM, str(folder)], stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        told = "made is being written by another run"
+        run(*command, *inputs, "-o", folder, "--overwrite").assert_refused(told)
+        assert {path for path in tmp_path.iterdir() if "made" in path.name} == {new, old, mark}
+
+
+def test_a_folder_that_another_run_begins_meanwhile_is_refused(
+    sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the place and the work."""
+    with contextlib.ExitStack() as other:
+
+        def begin_and_find(*arguments: Any) -> list[Source]:
+            other.enter_context(claimed(tmp_path / "made"))
+            return find_sources(*arguments)
+
+        monkeypatch.setattr("moldiff.datasets.prepare.find_sources", begin_and_find)
+        with pytest.raises(moldiff.MoldiffError, match="made is being written by another run"):
+            moldiff.prepare(sample_path, tmp_path / "made")
+    assert list(tmp_path.iterdir()) == []
+
+
 def ids(**keywords: object) -> set[str]:
     found = moldiff.generate(2, evaluations=2, keep_invalid=True, **keywords)  # type: ignore[arg-type]
     return set(found.table["moldiff_id"])
@@ -119,3 +171,26 @@ def test_parts_made_apart_are_one_run(command: list[str], model: Path, sample_te
     rows = [row for part in parts for row in rows_of(part.with_suffix(".csv"))]
     assert rows == rows_of(tmp_path / "all.csv")
     assert [len(rows_of(part.with_suffix(".csv"))) for part in parts] == [2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("a.run.json", "generate -n 2 --model qm9_fast -o a.smi"),
+        ("a.run.json", "vary one.sdf -n 1 --model qm9_fast -o a.sdf.gz"),
+        ("a.run.json", "filter one.sdf -o a.parquet"),
+        ("a.run.json", "data relax one.sdf -o a.sdf --method mmff94s"),
+        ("a.json", "likelihood one.sdf --model qm9_fast --evaluations 8 -o a.csv"),
+    ],
+)
+def test_outputs_of_one_name_and_other_kinds_are_made_one_after_the_other(
+    run: Callable[..., Any], sample_texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str,
+    words: str,
+) -> None:  # fmt: skip
+    """They would have one run record: that of the last to end would tell of all."""
+    monkeypatch.chdir(tmp_path)
+    Path("one.sdf").write_text(sample_texts[7])
+    with claimed(Path(record)):  # as the other run does
+        run(*words.split()).assert_refused(f"{record} is being written by another run; choose another name")
+    assert {path.name for path in tmp_path.iterdir()} == {"one.sdf"}
+    assert run(*words.split()).status == 0

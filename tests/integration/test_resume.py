@@ -85,7 +85,7 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes(name: str,
         assert found == {name: value for name, value in record.items() if name != "earlier"}
         left = {path.name for path in folder.iterdir()} - set(whole)
         assert left <= {"m.run.json", "m.json", "m.targets.png", "m.html", "said.txt"}, left
-    assert landed >= kills or kills < 4, f"{landed} of {kills} kills came before the run was over"
+    assert landed >= min(kills, 1 if kills < 4 else kills), f"{landed} of {kills} kills came before the run was over"
     # results of one batch come together: of few kills none may come after the first of them
     assert earlier or kills < 40, "the kills came too early or too late to show anything"
 

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from started import started
 
 CHILDREN = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
 MOLDIFF = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " \
     "import sys; from moldiff.cli.main import main; sys.exit(main())"  # fmt: skip
-PATIENCE_S = 3.0
+PATIENCE_S = 20.0  # half a second on an idle machine; a worker that is waited for takes minutes
 SMILES = "CCCC(=O)NC1CCCC1Oc1ccc(CCN2CCOCC2)cc1"
 
 COMMANDS = {
@@ -46,10 +47,8 @@ def test_two_workers_end_with_their_command(
     (tmp_path / "many.sdf").write_text("".join(sample_texts * 4))
     before = {entry.name for entry in tmp_path.iterdir()}
     command = [sys.executable, "-c", MOLDIFF, *COMMANDS[name], "--workers", "2"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    try:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with started(command, cwd=tmp_path, start_new_session=True, **pipes) as process:
         deadline = time.monotonic() + 120
         while len(workers := workers_of(process)) < 2 and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -58,16 +57,12 @@ def test_two_workers_end_with_their_command(
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
         _, err = process.communicate(timeout=60)
         took = time.monotonic() - asked
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert err.strip().splitlines()[-1] == {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}[number]
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists() and alive(pid)]
     left = {entry.name for entry in tmp_path.iterdir()} - before
     assert left <= {"out.sdf.unfinished"}, "but for the results that a later run goes on from, nothing"
-    assert took < PATIENCE_S * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    assert took < PATIENCE_S
 
 
 def alive(pid: int) -> bool:

@@ -12,13 +12,13 @@ from moldiff.config import DEFAULT_SAMPLING, CurveConfig, MethodConfig, Sampling
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.models.folder import load_model_folder, save_model_folder
-from moldiff.models.loaded import Scales, load_model, load_property_model
+from moldiff.models.loaded import LoadedModel, Scales, at_hand, load_model, load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import empty_batch
 from moldiff.sampling.microbatches import ROWS, MicroBatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
-from moldiff.sampling.solvers import DEFAULT_SOLVER, SOLVERS
-from moldiff.sampling.time_grids import DEFAULT_GRID, GRIDS
+from moldiff.sampling.solvers import SOLVERS
+from moldiff.sampling.time_grids import GRIDS
 
 CPU = torch.device("cpu")
 
@@ -45,6 +45,19 @@ def test_a_loaded_model_knows_where_it_comes_from(packed: Path) -> None:
 def test_precision_and_device_may_be_those_of_pytorch(packed: Path) -> None:
     model = load_model(packed, device=torch.device("cpu"), precision=torch.bfloat16)
     assert (model.device.type, model.precision) == ("cpu", torch.bfloat16)
+
+
+def test_a_model_on_a_card_is_on_cuda(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As PyTorch moves it to "cuda", it lies on "cuda:0", and may be asked for by either."""
+    model = load_model(packed, device="cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(LoadedModel, "device", property(lambda self: torch.device("cuda", 0)))
+    for device in ("cuda", "cuda:0", torch.device("cuda"), torch.device("cuda", 0), "auto"):
+        assert at_hand(model, device=device) is model
+    for device in ("cuda:1", "cpu", torch.device("cuda", 1)):
+        with pytest.raises(MoldiffError, match=f"device {device}: the model is on cuda:0"):
+            at_hand(model, device=device)
 
 
 def test_a_property_network_is_loaded_alike(property_folder: Path, packed: Path) -> None:
@@ -117,8 +130,9 @@ def test_draws_at_a_time_suit_the_device_where_nobody_says() -> None:
     assert SamplerOptions(batch_size=7).resolved(DEFAULT_SAMPLING, torch.device("cuda")).batch_size == 7
 
 
-def test_defaults_are_those_of_the_samplers_own_tables() -> None:
-    assert (DEFAULT_SAMPLING.sampler, DEFAULT_SAMPLING.grid) == (DEFAULT_SOLVER, DEFAULT_GRID)
+def test_defaults_stand_in_the_tables() -> None:
+    assert DEFAULT_SAMPLING.sampler in SOLVERS
+    assert DEFAULT_SAMPLING.grid in GRIDS
     assert DEFAULT_SAMPLING.conformers.sampler in SOLVERS
     assert DEFAULT_SAMPLING.conformers.grid in GRIDS
     assert DEFAULT_SAMPLING.rows == ROWS[torch.float32]

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moldiff.datasets.prepare import prepare
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.files import sha256_of
+from moldiff.journal import Journal
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.nll import reference
 from moldiff.nll.estimator import SCORED
 from moldiff.nll.files import COLUMNS, Z_COLUMNS, score_file
 from moldiff.nll.reference import LikelihoodReference
@@ -188,3 +191,56 @@ def test_processes_change_nothing(run: Run, model: Path, mixed: Path, tmp_path: 
         asked = ("likelihood", mixed, "--model", model, *SMALL, "--workers", workers, "-o", tmp_path / f"{workers}.csv")
         assert run(*asked).status == 0
     assert len({(tmp_path / f"{workers}.csv").read_text() for workers in ("0", "1", "2")}) == 1
+
+
+FEW = ("--chain-steps", "2", "--evaluations", "2", "--repeats", "1")
+
+
+@pytest.mark.parametrize("kind", ["set", "file"])
+def test_other_held_out_molecules_under_the_same_name_are_another_request(
+    run: Run, model: Path, sample_texts: list[str], write: Write, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(reference, "FEWEST_MOLECULES", 5)
+    file = write(*sample_texts[:3])
+    folder, out = file.parent, file.with_name("s.csv")
+
+    def held_out(name: str, texts: list[str]) -> Path:
+        path = write(*texts, name=f"{name}.sdf")
+        if kind == "set":
+            prepare([path], folder / name, overwrite=True)
+        return folder / name if kind == "set" else path
+
+    yardstick = held_out("h", sample_texts[3:90])
+    asked = ["likelihood", file, "--model", model, "-o", out, *FEW, "--resume", "--calibrate"]
+    add, added = Journal.add, []
+
+    def killed(self: Journal, entry: object, seconds: float) -> None:
+        add(self, entry, seconds)
+        added.append(entry)
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr(Journal, "add", killed)
+        run(*asked, yardstick)
+    held_out("h", sample_texts[90:180])
+    run(*asked, yardstick).assert_refused("holds 1 results of another run (calibration ")
+    held_out("h", sample_texts[3:90])
+    assert run(*asked, yardstick).status == 0
+    assert "nothing is left to do" in run(*asked, yardstick).out, "the same molecules, made anew"
+    yardstick = yardstick.rename(folder / f"moved{yardstick.suffix}")
+    assert "nothing is left to do" in run(*asked, yardstick).out, "wherever they lie"
+    made = out.read_bytes()
+    run(*asked, held_out("h", sample_texts[90:180])).assert_refused("s.csv exists already")
+    assert out.read_bytes() == made
+
+
+def test_held_out_molecules_are_told_as_they_are_scored(model: Path, sample_texts: list[str], write: Write) -> None:
+    held_out, file = write(*sample_texts[:50], name="h.sdf"), write(*sample_texts[60:62])
+    seen: list[int] = []
+    score_file(
+        file, file.with_name("s.csv"), model=str(model), chain_steps=2, evaluations=2, repeats=1, batch_size=8,
+        calibration=held_out, progress=seen.append,
+    )  # fmt: skip
+    end = seen.index(50)
+    assert end > 3 and seen[:end] == sorted(seen[:end]), "held-out ones, some at a time"
+    assert seen[-1] == 2 and max(seen[end + 1 :]) == 2, "records, counted anew"

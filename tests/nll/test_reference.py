@@ -1,6 +1,7 @@
 """The yardstick of z-scores, against laws whose mean and spread are known."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.nll.estimator import SCORED, LikelihoodBound, LikelihoodEstimator
-from moldiff.nll.reference import LikelihoodReference, calibrate, translated
+from moldiff.nll.reference import LikelihoodReference, calibrate, encoded_records, translated
 
 SETTINGS = BoundSettings(4, 2, 1)
 
@@ -113,3 +114,34 @@ def test_classes_are_translated() -> None:
     assert found.bonds.tolist() == [[0, 1, 2], [1, 2, 1]]
     assert arrays.bonds.tolist() == [[0, 1, 1], [1, 2, 2]]
     assert torch.from_numpy(found.atom_type).dtype == torch.int64
+
+
+def test_held_out_records_that_cannot_be_scored_are_told(
+    tiny_model: MoleculeModel, sample_texts: list[str], record: Callable[..., str], write: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    sulfide = record("s", [("S", 0.0, 0.0, 0.1), ("H", 1.34, 0.0, 0.0), ("H", -0.1, 1.33, 0.0)], [(1, 2, 1), (1, 3, 1)])
+    scorer = LikelihoodEstimator(tiny_model, SETTINGS)
+    path = write(*sample_texts[:20], sulfide, *sample_texts[20:40], "nonsense\n$$$$\n", name="held.sdf")
+    assert calibrate(scorer, path).molecules == 40
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    expected = "held.sdf: 2 records count for nothing; the first, record 20: element S is outside the vocabulary"
+    assert message == expected
+    caplog.clear()
+    with pytest.raises(MoldiffError, match=r"more, not 1; 2 records count for nothing; the first, record 1: element S"):
+        calibrate(scorer, write(sample_texts[0], sulfide, sulfide, name="few.sdf"))
+    assert calibrate(scorer, write(*sample_texts[:40])).molecules == 40
+    assert not caplog.records
+
+
+def test_a_held_out_molecule_that_is_too_large_is_told(
+    tiny_model: MoleculeModel, sample_texts: list[str], write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("moldiff.nll.reference.MOST_ATOMS", 18)
+    calibrate(LikelihoodEstimator(tiny_model, SETTINGS), path := write(*sample_texts, name="held.sdf"))
+    few = len(list(encoded_records(path, tiny_model.vocabulary)))
+    assert 40 < few < 200
+    (message,) = [entry.getMessage() for entry in caplog.records]
+    assert message.startswith(f"held.sdf: {200 - few} records count for nothing; the first, record ")
+    assert message.endswith(" atoms, more than 18")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -239,22 +240,57 @@ def test_a_capture_that_memory_does_not_suffice_for_gives_back_what_others_hold(
 def test_what_runs_before_a_capture_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of things, on a machine without streams."""
     told: list[str] = []
-    stream = SimpleNamespace(wait_stream=lambda other: told.append("wait"))
+    pretended_streams(monkeypatch, told)
+    beside = torch.cuda.CUDAGraph()
+    graph, result = device_graphs.captured(
+        lambda: told.append("work"), torch.device("cuda", 0), beside=beside, undo=lambda: told.append("undo")
+    )
+    assert told == ["wait", "work", "work", "wait", "undo", "on card 0, in pool: capture on a stream of 0", "work"]
+    assert isinstance(graph, torch.cuda.CUDAGraph) and result is None
+
+
+@pytest.mark.parametrize(("device", "card"), [("cuda:0", 0), ("cuda:1", 1), ("cuda:5", 5), ("cuda", 3)])
+def test_steps_are_captured_on_their_own_card(monkeypatch: pytest.MonkeyPatch, device: str, card: int) -> None:
+    """Whichever is current (here the fourth), always on one stream of it: graphs that share memory must share it."""
+    told: list[str] = []
+    pretended_streams(monkeypatch, told)
+    used = [device_graphs.captured(lambda: device_graphs._capture_stream(card), torch.device(device)) for _ in "ab"]
+    assert [line for line in told if "capture" in line] == [
+        f"on card {card}, in None: capture on a stream of {card}"
+    ] * 2
+    assert used[0][1] is used[1][1]
+
+
+def pretended_streams(monkeypatch: pytest.MonkeyPatch, told: list[str]) -> None:
+    """Stand in for PyTorch's streams and graphs on a machine with several cards; the fourth is current."""
+    current = [3]
 
     class Made:
         def pool(self) -> str:
             return "pool"
 
+    def stream_of(device: Any) -> Any:
+        card = device if isinstance(device, int) else device.index
+        return SimpleNamespace(card=card, wait_stream=lambda _: told.append("wait"))
+
+    @contextmanager
+    def on_card(index: int) -> Iterator[None]:
+        current.append(index)
+        yield
+        current.pop()
+
+    def graph(graph: object, pool: object, stream: Any, capture_error_mode: str) -> Any:
+        told.append(f"on card {current[-1]}, in {pool}: capture on a stream of {stream.card}")
+        return nullcontext()
+
     for name, value in {
-        "Stream": lambda device: stream,
-        "current_stream": lambda device: stream,
+        "Stream": stream_of,
+        "current_stream": stream_of,
         "stream": lambda stream: nullcontext(),
+        "device": on_card,
+        "current_device": lambda: current[-1],
         "CUDAGraph": Made,
-        "graph": lambda graph, pool, capture_error_mode: told.append(f"capture in {pool}") or nullcontext(),
+        "graph": graph,
     }.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    graph, result = device_graphs.captured(
-        lambda: told.append("work"), torch.device("cpu"), beside=Made(), undo=lambda: told.append("undo")
-    )
-    assert told == ["wait", "work", "work", "wait", "undo", "capture in pool", "work"]
-    assert isinstance(graph, Made) and result is None
+    monkeypatch.setattr(device_graphs, "_capture_stream", cache(device_graphs._capture_stream.__wrapped__))

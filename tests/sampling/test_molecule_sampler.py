@@ -47,7 +47,10 @@ def test_every_random_number_is_in_the_table(
 ) -> None:
     list(molecule_sampler.walks(0, 3, 2))
     list(TaskRunner(molecule_sampler, noised_walk(molecule_sampler)).run([Task(record_key(7, 1, 2), molecule(6), 0.4)]))
-    used = {"noise of a walk", "which states of a walk are kept", "size, and the training molecule that gives"}
+    used = {
+        "noise of a draw", "noise of a variation, its record's key the id", "which states of a walk are kept",
+        "size, and the training molecule that gives",
+    }  # fmt: skip
     assert {what.partition(" size and")[0] for what in noise_uses("sampling")} == used
 
 

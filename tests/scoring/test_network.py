@@ -1,6 +1,8 @@
 """Property networks as scores: the network's own numbers, whatever the company, and clear refusals."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from rdkit import Chem
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
+from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import SoftBatch, collate
 from moldiff.scoring.named import named_score
@@ -72,3 +75,20 @@ def test_clear_refusals(property_folder: Path, model: Path) -> None:
     ):
         with pytest.raises(MoldiffError, match=words):
             named_score(text)
+
+
+def test_draws_towards_a_network_that_was_trained_anew_are_another_request(
+    run: Callable[..., Any], property_folder: Path, tmp_path: Path
+) -> None:
+    asked = ["generate", "-n", "2", "--keep-invalid", "--model", "qm9_fast", "--particles", "2",
+             "--score", f"network:{property_folder}:logp=1", "--score-weight", "1", "--resume",
+             "-o", tmp_path / "m.sdf"]  # fmt: skip
+    assert run(*asked).status == 0
+    again = run(*asked)
+    assert "nothing is left to do" in again.out + again.err
+    folder = load_model_folder(property_folder)
+    save_model_folder(
+        property_folder, weights={name: 1.5 * value for name, value in folder.weights.items()}, config=folder.config,
+        references=folder.references, card="", half=True, overwrite=True,
+    )  # fmt: skip
+    run(*asked).assert_refused("m.sdf exists already")

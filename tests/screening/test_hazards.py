@@ -156,3 +156,4 @@ def test_evaluate_tells_no_structure(tmp_path: Path) -> None:
     assert [(str(row.status), row.name, row.smiles) for row in report.rows] == [
         ("withheld", "", ""), ("valid", "secret", "CCO")
     ]  # fmt: skip
+    assert report.counts() == {"requested": 2, "in_file": 2, "unparsable": 0, "valid": 1, "invalid": 1}

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +54,11 @@ def test_a_command_costs_seconds_and_memory_of_its_processes(tmp_path: Path, mon
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what a process holds")
 def test_pages_that_processes_share_count_once() -> None:
-    with subprocess.Popen([sys.executable, "-c", "import numpy; input()"], stdin=subprocess.PIPE) as one:
-        with subprocess.Popen([sys.executable, "-c", "import numpy; input()"], stdin=subprocess.PIPE) as other:
-            time.sleep(2)
+    command = [sys.executable, "-c", "import numpy; print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as one:
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            for process in (one, other):
+                assert process.stdout is not None and process.stdout.readline()
             assert set(costs.processes(os.getpid())) >= {os.getpid(), one.pid, other.pid}
             alone, both = costs.held([one.pid]), costs.held([one.pid, other.pid])
             resident = [line for line in Path(f"/proc/{one.pid}/status").read_text().split("\n") if "VmRSS" in line]

@@ -2,6 +2,9 @@
 
 import csv
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+import moldiff
 from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
@@ -149,6 +153,40 @@ def test_the_loss_is_the_likelihood_of_what_is_known() -> None:
     assert mean.grad is not None
     assert mean.grad.tolist() == [[-0.25, 0], [0, 0], [-1, 0]]
     assert bool(torch.isfinite(log_variance.grad).all())  # type: ignore[arg-type]
+
+
+GAPS = """
+import sys
+import torch
+from moldiff.cli.main import main
+from moldiff.training.property_run import PropertyRun
+
+whole = PropertyRun._arrays
+
+
+def with_gaps(self, device):
+    found = whole(self, device)
+    found._properties[::3, 0] = torch.nan
+    found._properties[1::2, 1] = torch.nan
+    return found
+
+
+PropertyRun._arrays = with_gaps
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_two_processes_count_the_known_values_together(property_file: Callable[..., Path], tmp_path: Path) -> None:
+    """Of a batch of four, one process may know one value and the other two: each counts for a third."""
+    (tmp_path / "launch.py").write_text(GAPS, encoding="utf-8")
+    tested = {**os.environ, "PYTHONPATH": str(Path(moldiff.__file__).parents[1])}
+    for name, devices in (("one", 1), ("two", 2)):
+        settings = ["--set", "optimizer.muon_learning_rate=0", "--set", f"training.devices={devices}"]
+        command = [sys.executable, str(tmp_path / "launch.py"), "train", str(property_file(name)), *settings]
+        done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True, env=tested)
+        assert done.returncode == 0, done.stderr
+    one, two = (load_state(tmp_path / name / "checkpoints/step-00000006").weights for name in ("one", "two"))
+    assert max(float((two[name] - value).abs().max()) for name, value in one.items() if value.numel()) < 1e-5
 
 
 def test_validation_compares_with_the_mean_of_the_data(property_file: Callable[..., Path]) -> None:

@@ -1,5 +1,6 @@
 """A training within a session: its arguments, and what the session has set of PyTorch."""
 
+import logging
 import os
 import random
 import signal
@@ -56,6 +57,22 @@ def test_a_run_leaves_a_session_as_it_was_and_does_not_depend_on_it(training_fil
     weights = load_model_folder(plain).weights
     for name, value in load_model_folder(other).weights.items():
         assert torch.equal(value, weights[name]), name
+
+
+def test_a_session_without_gradients_stays_so(training_file: Write, caplog: pytest.LogCaptureFixture) -> None:
+    """Lightning takes gradients for good, and its notes are silent for the run alone."""
+    notes = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    level = notes.level
+    notes.setLevel(logging.INFO)
+    try:
+        for wanted in (False, True):
+            with torch.set_grad_enabled(wanted):
+                train(training_file(f"gradients-{wanted}"), SHORT)
+                assert torch.is_grad_enabled() is wanted
+        assert notes.level == logging.INFO
+    finally:
+        notes.setLevel(level)
+    assert not [record for record in caplog.records if record.name == notes.name]
 
 
 def test_settings_last_as_long_as_the_run(session: None) -> None:

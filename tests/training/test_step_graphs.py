@@ -13,6 +13,7 @@ import pytest
 import torch
 from foreigners import Foreigners
 
+from moldiff import device_graphs
 from moldiff.config import OptimizerConfig, PaceConfig, load_config
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.errors import MoldiffError
@@ -136,14 +137,16 @@ def test_the_steps_before_a_capture_are_undone(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", object)
-    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, capture_error_mode: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "device", lambda index: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, pool, stream, capture_error_mode: contextlib.nullcontext())
+    monkeypatch.setattr(device_graphs, "_capture_stream", lambda index: Stream())
     state, taken = torch.zeros(2), []
 
     def work(given: StepInputs) -> None:
         taken.append(int(given.step))
         state.add_(1)
 
-    StepGraphs(CPU, work, lambda: [state])._captured(inputs(3))
+    StepGraphs(torch.device("cuda", 0), work, lambda: [state])._captured(inputs(3))
     assert len(taken) > 1
     assert state.tolist() == [1, 1]
 

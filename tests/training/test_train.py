@@ -18,6 +18,7 @@ import pytest
 import torch
 import yaml
 from killed import begin, start_killed
+from started import started
 
 from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
@@ -26,7 +27,7 @@ from moldiff.errors import MoldiffError
 from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.screening.runs.plan import PLAN
-from moldiff.training import denoiser_run
+from moldiff.training import base_run, denoiser_run
 from moldiff.training.base_run import FILES
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
@@ -420,6 +421,49 @@ def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
     assert [load_state(path).step for path in list_states(tmp_path / "run" / "checkpoints")] == [4]
 
 
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_before_the_first_step_ends_with_its_status(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, status: int
+) -> None:
+    """Lightning has put up its own handlers by then."""
+    original = base_run._Restore.on_train_start
+
+    def struck(*arguments: Any) -> None:
+        signal.raise_signal(getattr(signal, number))
+        original(*arguments)
+
+    monkeypatch.setattr(base_run._Restore, "on_train_start", struck)
+    with pytest.raises(SystemExit) as caught:
+        train(training_file(), [])
+    assert caught.value.code == status
+    assert load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step == 1
+
+
+def test_steps_are_kept_where_no_picture_can_be_drawn(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in [one for one in sys.modules if one.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    train(training_file(), [])
+    assert "no picture of the logs (ModuleNotFoundError" in caplog.text
+    assert (tmp_path / "run" / "model" / "config.json").is_file()
+
+
+def test_what_slurm_says_of_its_job_changes_nothing(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lightning would refuse tasks that it did not ask for, and go on from a checkpoint of its own."""
+    words = {"NTASKS": "4", "NTASKS_PER_NODE": "4", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}
+    for name, value in words.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    path = training_file()
+    (tmp_path / "run").mkdir(exist_ok=True)
+    (tmp_path / "run" / "hpc_ckpt_1.ckpt").write_bytes(b"of another job")
+    train(path, ["training.steps=2"])
+    assert load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step == 2
+
+
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGHUP", 129)])
 def test_a_signal_saves_and_ends_with_its_status(
     training_file: Write, tmp_path: Path, number: str, status: int
@@ -433,15 +477,15 @@ def test_a_signal_saves_and_ends_with_its_status(
     )
     settings = ["--set", "training.steps=1000000", "--set", "training.checkpoint_every=1000000"]
     command = [sys.executable, "-c", code, "train", str(path), *settings]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.csv"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(getattr(signal, number))
-    _, err = process.communicate(timeout=60)
+    with started(command, stderr=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 120
+        while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.send_signal(getattr(signal, number))
+        _, err = process.communicate(timeout=60)
     assert process.returncode == status
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
     assert f"stopped on request at step {state.step}; resume goes on from there" in err

@@ -11,6 +11,8 @@ from rdkit import Chem, DataStructs, rdBase
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters import rdSimDivPickers
 
+from moldiff.chem.descriptors.rdkit_descriptors import without_explicit_hydrogens
+
 RADIUS, BITS = 2, 2048
 
 
@@ -64,9 +66,10 @@ def leaders(smiles: Sequence[str], distance: float, n: int) -> list[int]:
     return [prints[one][0] for one in picked]
 
 
-def fingerprint(bare: Chem.Mol) -> Any:
-    """Return the bit vector of a sanitised molecule without explicit hydrogens."""
-    return _generator().GetFingerprint(bare)
+def fingerprint(mol: Chem.Mol) -> Any:
+    """Return the bit vector of a sanitised molecule, hydrogens explicit or not: the result is the same."""
+    bare = mol if mol.GetNumHeavyAtoms() == mol.GetNumAtoms() else without_explicit_hydrogens(mol)
+    return _generator().GetFingerprint(mol if bare is None else bare)
 
 
 @cache

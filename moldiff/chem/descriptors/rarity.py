@@ -154,13 +154,6 @@ class RarityTables:
         ring, bond = self.rarest_ring(mol), self.weakest_bond(mol)
         return dict(zip(COLUMNS, (ring.smiles, ring.count, bond.name, bond.association), strict=True))
 
-    def knows(self, mol: Chem.Mol) -> bool:
-        """Return whether every ring system and every pair of bonded surroundings occurs in the reference."""
-        flat = _flat(mol)
-        return all(self.rings.get(text_key(smiles), 0) for smiles in ring_systems(flat)) and all(
-            self.pairs.get(text_key(found.key), 0) for found in bond_environments(flat)
-        )
-
     def _association(self, found: BondEnvironment) -> float:
         """Return p(ab) / (p(ab) + p(a) p(b)), probabilities over bonds; an unordered pair of two kinds comes both ways
         round."""

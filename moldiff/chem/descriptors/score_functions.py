@@ -31,6 +31,7 @@ from moldiff.chem.io.records import parse
 from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.foreign_code import may_run
+from moldiff.interruption import Terminated
 from moldiff.path_names import written_out
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
@@ -87,6 +88,8 @@ class Score:
         try:
             values = self.function([Chem.Mol(mol) for mol in molecules])
             found = _listed(values)
+        except Terminated:
+            raise
         except _FAILURES as error:
             raise ScoreError(f"the score {self.name} raised {_told(error)}") from error
         if found is None:
@@ -186,7 +189,7 @@ class SimilarityScore:
 
     def __call__(self, molecules: list[Chem.Mol]) -> list[float | None]:
         with rdBase.BlockLogs():
-            prints = [fingerprint(Chem.RemoveHs(mol)) for mol in molecules]
+            prints = [fingerprint(mol) for mol in molecules]
         return list(DataStructs.BulkTanimotoSimilarity(_reference_print(self.smiles), prints))
 
 
@@ -212,6 +215,8 @@ def imported_score(text: str) -> ScoreFunction:
         raise MoldiffError(f"score {text}: code is not run here")
     try:
         module = _module(place)
+    except Terminated:
+        raise
     except _FAILURES as error:  # importing runs the user's code
         raise MoldiffError(f"score {text}: {place} cannot be imported: {_told(error)}") from error
     if not hasattr(module, name):

@@ -24,9 +24,10 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.foreign_code import may_run
 from moldiff.foreign_text import number_in
-from moldiff.worker_process import at_end
+from moldiff.worker_process import at_end, seconds_left
 
 _WAIT_S = 0.5
+_TO_END_S = 1.0  # before a worker's own time is over, which would leave a command and its folder behind
 _running: dict[int, str] = {}  # process -> its folder
 PLACES = ("{sdf}", "{smiles}")
 """What a template may hold: the name of an SDF with the molecule in 3D, and its SMILES."""
@@ -68,13 +69,16 @@ class CommandMeasure:
             errors="replace", start_new_session=True,
         )  # fmt: skip
         _running[process.pid] = folder
+        left = max(0.0, seconds_left() - _TO_END_S)  # other checks may have taken much of the molecule's time
         try:
-            found = _communicated(process, self.timeout_s)
+            found = _communicated(process, min(self.timeout_s, left))
         finally:
             _end(process)
             del _running[process.pid]
         if found is None:
-            return Measured(math.nan, f"not done within {self.timeout_s:g} s")
+            is_late = left < self.timeout_s
+            span = "what was left of the molecule's time" if is_late else f"{self.timeout_s:g} s"
+            return Measured(math.nan, f"not done within {span}")
         out, err = found
         if process.returncode:
             told = next((line.strip() for line in reversed(err.splitlines()) if line.strip()), "no message")
@@ -98,21 +102,23 @@ def _communicated(process: subprocess.Popen[str], seconds: float) -> tuple[str, 
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End a command with all that it started."""
+    """End a command with all that it started, which may run on behind it."""
+    _kill_group(process.pid)
     if process.poll() is None:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
+        process.kill()
         process.communicate()
+
+
+def _kill_group(pid: int) -> None:
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(OSError):  # all of it has ended
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _end_running() -> None:
     """End the commands that a worker waits for, whose folders nobody else would remove."""
     for pid, folder in list(_running.items()):
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(OSError):  # it has ended meanwhile
-                os.killpg(pid, signal.SIGKILL)
+        _kill_group(pid)
         shutil.rmtree(folder, ignore_errors=True)
 
 

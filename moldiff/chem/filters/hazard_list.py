@@ -26,6 +26,7 @@ from typing import Any
 from rdkit import Chem, rdBase
 from rdkit.Chem.MolStandardize import rdMolStandardize
 
+from moldiff.chem.io.inputs import files_named
 from moldiff.chem.io.records import parse, read_texts
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
@@ -99,14 +100,14 @@ def hazard_list_of(files: Iterable[str | Path], source: str) -> HazardList:
     """Return the list of all molecules of some files; each of their organic fragments is one.
 
     Args:
-        files: of molecules, with coordinates or without.
+        files: of molecules, with coordinates or without; a name with * ? or [ stands for all that match it.
         source: where they come from, in words.
 
     Raises:
         MoldiffError: a file or a record cannot be read, or a molecule has no key.
     """
     salt, keys = secrets.token_hex(16), set[str]()
-    for path in map(Path, files):
+    for path in files_named(tuple(files)):
         for text in read_texts(path):
             record = parse(text)
             if record.mol is None:

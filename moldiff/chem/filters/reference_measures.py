@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,13 +17,11 @@ from moldiff.chem.descriptors.fingerprints import fingerprint
 from moldiff.chem.filters.checks import EMBEDDING_S, CheckResult, Measure, Measured, Subject
 from moldiff.chem.identity import canonical_smiles, inchikey, text_key
 from moldiff.chem.io.inputs import Molecules, records_of
-from moldiff.chem.io.records import mol_to_sdf_record
+from moldiff.chem.io.records import LeftOut, mol_to_sdf_record
 from moldiff.chem.isomers import placed
 from moldiff.chem.sanitize import short_message
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
-
-logger = logging.getLogger(__name__)
 
 OVERLAY_BALANCE = 0.5  # of shape and colour in the overlay that is looked for
 
@@ -160,19 +157,19 @@ def known_check(molecules: Molecules) -> KnownCheck:
     Raises:
         MoldiffError: the file cannot be read, or none of its molecules.
     """
-    found, unread = set[int](), list[str]()
+    found = set[int]()
     source = readable(Path(molecules).name) if isinstance(molecules, str | Path) else "the known molecules"
+    left_out = LeftOut(source, "leave out nothing")
     for record in records_of(molecules, argument="known"):
         try:
             if record.mol is None:
                 raise ValueError(record.reason)
             found.add(text_key(inchikey(record.mol)))
         except ValueError as error:
-            unread.append(f"record {record.index}: {short_message(error)}")
+            left_out.add(record.index, short_message(error))
     if not found:
         raise MoldiffError("known: there is no molecule with an InChIKey", argument="known")
-    if unread:
-        logger.warning("%s: %d records leave out nothing; the first, %s", source, len(unread), unread[0])
+    left_out.tell()
     return KnownCheck(np.array(sorted(found), dtype="<u8").tobytes(), source)
 
 

@@ -18,6 +18,7 @@ SHOWN = 60  # characters of a text that a reason quotes
 MAX_LINE = 100 * MAX_RECORD  # beyond that a file holds no lines; what is longer than a record is cut
 MAX_BLANK = 1_000_000  # lines without a word in a row
 _RETURNS = re.compile(r"\r+\n")
+_EXTENSION = re.compile(r"\|[^|]*\|")
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,26 @@ def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> T
     if len(smiles) > MAX_SMILES:
         return TextRecord(index, "smiles", name, "", tags, f"too large: SMILES of {len(smiles)} characters")
     text = visible(smiles).strip()
-    reason = "" if text else "empty: no SMILES"
-    if letter := foreign_character(text.partition(" ")[0]):
+    reason = smiles_problem(text) if text else "empty: no SMILES"
+    if not reason and (letter := foreign_character(text.split(maxsplit=1)[0])):
         reason = f"smiles: {letter} cannot stand in one: '{text[:SHOWN]}'"
     note = "" if reason or text == smiles.strip() else "characters that nobody sees were taken out of its SMILES"
     return TextRecord(index, "smiles", name, text, tags, reason, note)
+
+
+def smiles_problem(text: str) -> str:
+    """Return why a text is not one SMILES from beginning to end, "" if it may be."""
+    words = unread(text)
+    return words and f"smiles: {words}"
+
+
+def unread(text: str) -> str:
+    """Return what RDKit would leave out of a SMILES or a SMARTS pattern without a word, "" if there is nothing: it
+    stops at a line break, a tab or a blank, behind which only a CXSMILES extension may stand."""
+    words = text.split(maxsplit=1)
+    if len(words) < 2:
+        return ""
+    if len(text.strip().splitlines()) > 1:
+        return "a line break stands in it"
+    rest = words[1].rstrip()
+    return "" if _EXTENSION.fullmatch(rest) else f"'{rest[:SHOWN]}' stands behind it"

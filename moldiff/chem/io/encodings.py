@@ -22,6 +22,9 @@ Kept = TypeVar("Kept")
 _HEAD = 4096  # bytes that tell the encoding
 _PIECE = 1 << 16  # bytes that are read at once
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")  # bytes that no text has
+_DOS_END = re.compile(r"[\x1a\0]")  # what DOS ends a text with, and fills its last block with
+_BEHIND = "\x1a\0\r\n"  # and what may follow
+_LONGEST_END = 1 << 16  # characters of it all
 _GZIP = b"\x1f\x8b"
 _PACKED = {  # what the files of other packers begin with, and a file that was packed twice
     _GZIP: "gzip", b"PK\x03\x04": "zip", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd",
@@ -104,7 +107,20 @@ class ForeignText:
         self._file.close()  # which one that unpacks leaves open
 
     def __iter__(self) -> Iterator[str]:
-        """Yield the text in pieces of at most `_PIECE` characters, as they come."""
+        """Yield the text in pieces of some `_PIECE` characters, as they come, without what DOS ends it with."""
+        ending = ""  # what may be that, unless more follows
+        for piece in self._pieces():
+            core = len(piece.rstrip(_BEHIND))
+            if ending and (core or len(ending) > _LONGEST_END):
+                yield ending
+                ending = ""
+            found = None if ending else _DOS_END.search(piece, core)
+            end = 0 if ending else found.start() if found else len(piece)
+            if end:
+                yield piece[:end]
+            ending += piece[end:]
+
+    def _pieces(self) -> Iterator[str]:
         while data := self._handle.read1(_PIECE):
             if piece := self._decode(data):
                 yield piece
@@ -150,6 +166,7 @@ def _check_text(path: Path, head: bytes, encoding: str) -> None:
     """Raise MoldiffError if a file's first bytes are no text, of which only garbage would be read."""
     if packed := next((name for mark, name in _PACKED.items() if head.startswith(mark)), ""):
         raise MoldiffError(f"{path} holds a {packed} file, which its name does not say: unpack it")
+    head = head.rstrip(_BEHIND.encode()) or head
     if encoding == "utf-8" and len(_CONTROL.findall(head)) > _MOST_CONTROL * len(head):
         raise MoldiffError(f"{path} is no text (UTF-32 needs its mark)")
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import itertools
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,10 +18,11 @@ from rdkit import Chem
 from moldiff.arguments import refusal
 from moldiff.chem.convert import to_bytes
 from moldiff.chem.coordinates import has_conformer
+from moldiff.chem.io.encodings import tell_once
 from moldiff.chem.io.records import Record, completed, is_molecule, parse
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
-from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal
+from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal, query_refusal
 from moldiff.errors import MoldiffError
 
 if TYPE_CHECKING:
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
 Molecules = Union[str, Path, Sequence[Path], "Mol", Iterable[Union["Mol", str, None]]]
 """A molecule file or a list of such paths, an RDKit molecule, a SMILES, or molecules and SMILES one after the other."""
 _EXPECTED = "a molecule file, an RDKit molecule, a SMILES, or a list, column or supplier of molecules or SMILES"
-_REFUSED = ("polymer", "mixture", "link node", "variable attachment", "stereo")  # as what reasons begin with
+_REFUSED = ("polymer", "mixture", "link node", "variable attachment", "stereo", "query", "smiles: a line break")
+"""What reasons begin with that RDKit has none for: it reads such texts, some in part."""
 _MISSING = "missing: there is no molecule"
 
 
@@ -57,7 +60,7 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
         )
     if there:
         return Path(molecules)
-    if reason.startswith(_REFUSED):  # a SMILES that RDKit can read
+    if reason.startswith(_REFUSED):
         raise MoldiffError(f"{argument} '{molecules[:60]}': {reason}", argument=argument)
     if not is_smiles:
         known = ", ".join(SUFFIXES)
@@ -81,19 +84,30 @@ def files_named(names: Sequence[str | Path]) -> tuple[Path, ...]:
     """Return molecule files, in order; a name with * ? or [ that is no file stands for all that match it, sorted.
 
     Raises:
-        MoldiffError: no file is named, none matches, or one is named twice.
+        MoldiffError: no file is named, none matches, or one is named twice, in whatever spelling or by a link.
     """
     found = tuple(path for name in names for path in _expanded(Path(name)))
     if not found:
         raise MoldiffError("there are no molecule files to begin with", argument="files")
-    twice = next((path for place, path in enumerate(found) if path in found[:place]), None)
-    if twice is not None:
-        raise MoldiffError(f"{twice} is named twice", argument="files")
+    known = dict[str, Path]()
+    for path in found:
+        if (before := known.get(whole := _whole_name(path))) is not None:
+            hint = "" if before == path else f", as {before} too"
+            raise MoldiffError(f"{path} is named twice{hint}", argument="files")
+        known[whole] = path
     return found
 
 
+def _whole_name(path: Path) -> str:
+    """Return what is the same for all names of a file."""
+    try:
+        return os.path.realpath(path)  # unlike Path.resolve, this takes a loop of links calmly
+    except ValueError:  # no name that a file can have: whoever reads it says so
+        return str(path)
+
+
 def _expanded(path: Path) -> Iterable[Path]:
-    if path.exists() or not glob.has_magic(str(path)):
+    if os.path.exists(path) or not glob.has_magic(str(path)):  # Path.exists is surprised by a name that is too long
         return [path]
     found = sorted(glob.glob(str(path), recursive=True))
     if not found:
@@ -127,7 +141,7 @@ def fields_of(molecules: Molecules) -> tuple[str, ...]:
     """Return the names of all data fields of molecules that were given themselves and can be read more than once, in
     the order in which they come."""
     items = (molecules,) if is_molecule(molecules) or not isinstance(molecules, Iterable) else molecules
-    return tuple(dict.fromkeys(name for item in items if is_molecule(item) for name in item.GetPropsAsDict()))  # type: ignore[union-attr]
+    return tuple(dict.fromkeys(name for item in items if is_molecule(item) for name in _fields(item)))
 
 
 def kept(molecules: Molecules) -> Molecules:
@@ -202,12 +216,16 @@ def _record(argument: str, index: int, item: object) -> Record:
     """Return the record of one molecule or SMILES."""
     if is_molecule(item):
         mol: Chem.Mol = item
-        # a text stays as it is: "007" is no number
-        tags = {name: str(value) for name, value in mol.GetPropsAsDict(autoConvertStrings=False).items()}
-        reason = bond_refusal(mol) or polymer_refusal(mol) or isotope_refusal(mol)
+        tags = _fields(mol, argument)
+        reason = bond_refusal(mol) or polymer_refusal(mol) or isotope_refusal(mol) or query_refusal(mol)
         if not reason and not has_conformer(mol):
             reason = mixture_refusal(mol, "the molecule (with stereo groups)")
-        name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+        try:
+            name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
+        except UnicodeDecodeError:
+            name, mol = "", Chem.Mol(mol)
+            mol.ClearProp("_Name")  # or whoever asks for it later stumbles
+            _tell_of_unreadable(argument)
         return Record(index, name, None if reason else mol, tags, reason)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
@@ -220,6 +238,28 @@ def _record(argument: str, index: int, item: object) -> Record:
     if item is None or str(item) == "<NA>" or item != item:  # a supplier's failure; what pandas has for nothing
         return Record(index, "", None, reason=_MISSING)
     raise refusal(argument, _EXPECTED, item)
+
+
+def _fields(mol: Chem.Mol, argument: str = "molecules") -> dict[str, str]:
+    """Return the properties of a molecule as texts. One whose name or text is no UTF-8 is left out, and said."""
+    try:
+        # a text stays as it is: "007" is no number
+        return {name: str(value) for name, value in mol.GetPropsAsDict(autoConvertStrings=False).items()}
+    except UnicodeDecodeError:
+        names, found = mol.GetPropNames(), dict[str, str]()
+    for place in range(len(names)):
+        try:
+            name = names[place]
+            found[name] = mol.GetProp(name)
+        except UnicodeDecodeError:
+            _tell_of_unreadable(argument)
+    return found
+
+
+def _tell_of_unreadable(argument: str) -> None:
+    """Say once that texts of old files, as RDKit hands them on, are left out."""
+    told = "titles and properties that are no UTF-8 are left out; the file, given by its path, is read with them"
+    tell_once(f"{argument}: {told}")
 
 
 def _exists(text: str) -> bool:

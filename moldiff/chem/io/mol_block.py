@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from moldiff.chem.io.capped import SHOWN
 from moldiff.foreign_text import number_in
 
 _CONTINUED = re.compile(r"-\r?\nM  V30 ")
@@ -17,6 +19,14 @@ _NO_NUMBER = re.compile(
 _COLUMN = r"(?: {4}\d| {3}[\d-]\d| {2}[\d-]\d\d| [\d-]\d{3}|[\d-]\d{4})\.\d{4}"  # 10 characters: a number to its end
 _PLACE = re.compile(_COLUMN * 3, re.ASCII)  # of an atom as nearly every program writes it
 _SHORTEST_ATOM = 32  # characters of an atom's line, of which 30 are its coordinates
+_WHOLE, _UNSIGNED = re.compile(r"-?\d+", re.ASCII), re.compile(r"\d+", re.ASCII)
+_NO_MARKS = (" 0  0", "")  # mass difference and charge of an atom's line, as nearly all have them
+_CHARGES = frozenset("0123567")  # codes of charges; RDKit leaves out 4, a radical, and counts on beyond 7: 8 is -4
+# lines of properties that make the molecule: a count, and as many pairs; but for those of LIN and ALS
+_PROPERTY = re.compile(
+    r"\s*M\s+(CHG|ISO|RAD|ALS|HYD|LIN|RBC|RGP|STY|SUB|UNS|ZBO|ZCH)(?![A-Z])", re.ASCII | re.IGNORECASE
+)
+_LIST = re.compile(r"M  ALS [ \d]{2}\d[ \d]{2}\d [TF] ", re.ASCII)  # atom, number of elements, whether none is meant
 # number, symbol or list of symbols, coordinates
 _LONG_ATOM = re.compile(r"\S+\s+(?:\"[^\"]*\"|(?:NOT *)?\[[^\]]*\]|\S+)\s+(\S+)\s+(\S+)\s+(\S+)", re.IGNORECASE)
 
@@ -34,13 +44,54 @@ def counts(block: str) -> tuple[int, int] | None:
 
 def number_problem(block: str) -> str:
     """Return which number of a mol block RDKit would leave out, take for 0 or read in part without a word, "" if there
-    is none: stated counts that are not those of the lines, numbers out of range, coordinates that are none."""
+    is none: stated counts that are not those of the lines, numbers out of range or out of their columns, coordinates
+    that are none."""
     lines = block.split("\n")
     if len(lines) > 4 and "V3000" in lines[3]:
         return _long_problem(block)
-    count = lines[3][:3].strip() if len(lines) > 4 else ""
-    odd = (line for line in lines[4 : 4 + int(count if count.isdecimal() else 0)] if _PLACE.match(line) is None)
-    return _place_problem((line[:10], line[10:20], line[20:30]) for line in odd if len(line) >= _SHORTEST_ATOM)
+    said = (lines[3][:3].strip(), lines[3][3:6].strip()) if len(lines) > 4 else ("", "")
+    n_atoms, n_bonds = (int(count if count.isdecimal() else 0) for count in said)
+    atoms, properties = lines[4 : 4 + n_atoms], lines[4 + n_atoms + n_bonds :]
+    odd = (line for line in atoms if _PLACE.match(line) is None)
+    places = ((line[:10], line[10:20], line[20:30]) for line in odd if len(line) >= _SHORTEST_ATOM)
+    return _place_problem(places) or _property_problem(properties) or _mark_problem(atoms, properties)
+
+
+def _property_problem(lines: Iterable[str]) -> str:
+    """Return which of the lines behind the bonds of a V2000 block RDKit would skip, or read in part, without a word."""
+    for line in itertools.takewhile(lambda line: not line.startswith("M  END"), lines):
+        if (found := _PROPERTY.match(line)) and not _is_in_columns(line, found[1].upper()):
+            return f"number: '{line.strip()[:SHOWN]}' is not in its columns"
+    return ""
+
+
+def _is_in_columns(line: str, word: str) -> bool:
+    """Return whether a line of properties has its word where RDKit looks for it, and behind it as many numbers as it
+    says, in four columns each and without a plus sign, which RDKit takes for 0."""
+    if word == "ALS":
+        return _LIST.match(line) is not None
+    if not line.startswith(f"M  {word}"):
+        return False
+    count, rest = line[6:9].strip(), line[9:].rstrip()
+    words = [rest[place : place + 4].strip() for place in range(0, len(rest), 4)]
+    if not _WHOLE.fullmatch(count) or len(words) != int(count) * (4 if word == "LIN" else 2):
+        return False
+    numbers = words[::2] if word == "STY" else words  # each second one is a type there
+    number = _UNSIGNED if word == "ISO" else _WHOLE
+    return all(map(number.fullmatch, numbers))
+
+
+def _mark_problem(atoms: Iterable[str], properties: Sequence[str]) -> str:
+    """Return which mass difference or charge of an atom's line RDKit would read as another; lines of properties stand
+    in their stead."""
+    superseded = any(line.startswith(("M  CHG", "M  RAD")) for line in properties)
+    for line in (line for line in atoms if line[34:39] not in _NO_MARKS and line[34:].strip()):
+        mass, charge = line[34:36].strip(), line[36:39].strip()
+        if not _WHOLE.fullmatch(mass) or not (_WHOLE.fullmatch(charge) or not line[36:].strip()):
+            return f"number: '{line[31:].strip()[:SHOWN]}' is not in its columns"
+        if charge and charge not in _CHARGES and not superseded:
+            return f"number: '{charge}' is no charge of an atom that can be read"
+    return ""
 
 
 def _place_problem(places: Iterable[tuple[str, ...]]) -> str:

@@ -12,6 +12,8 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
+from moldiff.chem.sanitize import coordinate_refusal
+
 UNIT = 0.001  # angstrom
 _NUMBER = "_moldiff_number"
 
@@ -20,8 +22,10 @@ def to_ordered_smiles(mol: Chem.Mol) -> tuple[str, list[int]]:
     """Return the SMILES with stereo, and 3n coordinates, of a molecule with a conformer and every hydrogen an atom.
 
     Raises:
-        ValueError: the text does not give the same molecule back.
+        ValueError: the text does not give the same molecule back, or coordinates cannot be those of one.
     """
+    if reason := coordinate_refusal(mol.GetConformer().GetPositions()):
+        raise ValueError(reason)
     numbered = Chem.Mol(mol)
     for atom in numbered.GetAtoms():
         atom.SetIntProp(_NUMBER, atom.GetIdx())

@@ -11,6 +11,7 @@ from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Geometry import Point3D
 
 from moldiff.chem.coordinates import unit_problem
+from moldiff.chem.io.xyz_text import is_qm9
 from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message, symbol_problem
 from moldiff.foreign_text import number_in
 
@@ -51,8 +52,7 @@ def parse_xyz(text: str) -> Geometry | str:
         return reason
     if n <= 0 or pos.shape != (n, 3):
         return "xyz: not an atom count followed by that many atoms"
-    is_qm9 = len(lines) > n + 3 and lines[1].startswith("gdb")
-    smiles = lines[n + 3].split() if is_qm9 else []
+    smiles = lines[n + 3].split() if len(lines) > n + 3 and is_qm9(lines[1]) else []
     return Geometry(symbols, pos, smiles[-1] if smiles else "")
 
 

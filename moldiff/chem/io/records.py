@@ -6,6 +6,7 @@ holds an unsanitised record to the rules of decoded molecules.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogen_state import with_all_hydrogens
-from moldiff.chem.io.capped import SHOWN
+from moldiff.chem.io.capped import SHOWN, smiles_problem
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, number_problem, symbols
 from moldiff.chem.io.ordered_smiles import from_ordered_smiles
@@ -33,6 +34,7 @@ from moldiff.chem.sanitize import (
     mixture_refusal,
     mol_refusal,
     polymer_refusal,
+    query_refusal,
     sanitize_reason,
     short_message,
     smiles_words,
@@ -44,6 +46,7 @@ from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 __all__ = [
     "SUFFIXES",
+    "LeftOut",
     "Record",
     "TextRecord",
     "completed",
@@ -56,8 +59,10 @@ __all__ = [
     "write_sdf",
 ]
 
+logger = logging.getLogger(__name__)
+
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
-_UNUSUAL = re.compile(r"[|*~:]|\+[+\d]|\[\d*H[\]+-]")  # extensions, dummies, odd bonds and charges, hydrogens
+_UNUSUAL = re.compile(r"[|*~:]|\s|\+[+\d]|\[\d*H[\]+-]")  # extensions, dummies, odd bonds and charges, hydrogens
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,34 @@ class Record:
     reason: str = ""
     raw: Chem.Mol | None = None
     file: str = ""
+
+
+class LeftOut:
+    """Records of a yardstick that it is made without: how many, and the first of them.
+
+    Args:
+        source: of the records, in messages.
+        effect: what comes of it that they are left out.
+    """
+
+    def __init__(self, source: str, effect: str = "count for nothing") -> None:
+        self._source, self._effect = source, effect
+        self._count, self._first = 0, ""
+
+    def add(self, index: int, reason: str) -> None:
+        """Take note of a record and why it is left out."""
+        self._count += 1
+        self._first = self._first or f"record {index}: {reason}"
+
+    @property
+    def told(self) -> str:
+        """Their number, and the first with its reason; "" = there are none."""
+        return f"{self._count} records {self._effect}; the first, {self._first}" if self._count else ""
+
+    def tell(self) -> None:
+        """Warn, if there are any."""
+        if self.told:
+            logger.warning("%s: %s", self._source, self.told)
 
 
 def is_molecule(value: object) -> bool:
@@ -152,6 +185,8 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
                     return None, refusal
                 raw, refusal = Chem.MolFromMolBlock(text.text, sanitize=False, removeHs=False), ""
             else:
+                if refusal := smiles_problem(text.text):
+                    return None, refusal
                 parameters = Chem.SmilesParserParams()
                 parameters.sanitize = parameters.removeHs = False
                 raw = Chem.MolFromSmiles(text.text, parameters)
@@ -160,7 +195,7 @@ def read_block(text: TextRecord) -> tuple[Chem.Mol | None, str]:
             if raw is None:
                 return None, refusal or unreadable_reason(text.text)
             reason = symbol_problem(symbols(text.text) if text.kind == "sdf" else ())
-            reason = reason or mol_refusal(raw) or polymer_refusal(raw)
+            reason = reason or mol_refusal(raw) or polymer_refusal(raw) or query_refusal(raw)
     except Exception as error:  # noqa: BLE001 - the same
         return None, sanitize_reason(error, None)
     return (None, reason) if reason else (raw, "")

@@ -19,9 +19,9 @@ NO_NAME = "no name"  # of a tag
 _END = "M  END"
 _SEPARATOR = re.compile(r"\$\$\$\$.*\n?")
 # of lines without blanks at their end; each letter can belong to one part only, so that time grows with length alone
-_TAG = re.compile(r">(?:\s[^<]*)?<(.*)>(?:\s*\([^()]*\))?")
+_TAG = re.compile(r">(?:\s[^<]*)?<(.*)>[^<>]*")
 _PLAIN_TAG = re.compile(r">\s*<[^<>]+>(?:\s*\([^()]*\))?")
-_NUMBERED_TAG = re.compile(r">(?:\s+(DT\d+))?")
+_NUMBERED_TAG = re.compile(r">(?:\s+(?:(DT\d+)|\d+|FROM ARCHIVES)|\s*\([^()]*\))*")
 _COUNTS = re.compile(r"^[ \d]{6}.*\bV[23]000\s*$")
 _HEADER = 3  # lines of a mol block in front of its counts
 
@@ -140,8 +140,10 @@ def _tag_name(line: str) -> str:
     line = line.rstrip()
     if found := _TAG.fullmatch(line):
         return found.group(1).strip() or NO_NAME
+    if line == ">":
+        return NO_NAME
     numbered = _NUMBERED_TAG.fullmatch(line)
-    return "" if numbered is None else numbered.group(1) or NO_NAME
+    return "" if numbered is None else numbered.group(1) or ""
 
 
 def _tags(lines: list[str]) -> tuple[dict[str, str], list[str], str]:

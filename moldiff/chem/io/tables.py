@@ -4,6 +4,7 @@ take for a formula is no part of a cell."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ COORDINATES = "coordinates_mA"  # column of a table: see `moldiff.chem.io.ordere
 SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "canonicalsmiles", "isomericsmiles", "smi")
 _NAME_COLUMNS = ("name", "id", "title", "mol_id", "molecule", "compound", "compound_id", "molecule_id")
 _DELIMITERS = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
+_SEPARATOR = re.compile(r'"?sep=([^"\s]|\t| )"?', re.IGNORECASE)  # a first line for Excel: what stands between cells
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Columns:
     def of(cls, smiles_column: str | None, name_column: str | None, delimiter: str | None) -> Columns | None:
         """Return the columns that a user names; None if none is."""
         return cls(smiles_column, name_column, delimiter) if smiles_column or name_column or delimiter else None
+
+    def record(self) -> dict[str, str]:
+        """Return what is named, by the names that users give it; two that read a table alike are the same."""
+        columns = {"smiles_column": self.smiles_column, "name_column": self.name_column}
+        found = {name: column.strip().lower() for name, column in columns.items() if column is not None}
+        return found if self.cut is None else {**found, "delimiter": self.cut}
 
     @property
     def first(self) -> str:
@@ -95,14 +103,18 @@ def table_record(index: int, row: dict[str, object], smiles: str, name: str | No
 
 
 def read_csv(path: Path, columns: Columns | None = None) -> Iterator[TextRecord]:
-    """Read the rows of a text table with a column of SMILES. Its first line tells what stands between cells; a row that
-    has more cells than there are columns, or is too large, is a record with a reason."""
+    """Read the rows of a text table with a column of SMILES. Its first line tells what stands between cells, by a
+    "sep=;" in front of it or by itself; a row that has more cells than there are columns, or is too large, is a record
+    with a reason."""
     wanted = columns or Columns()
     with open_text(path) as handle:
         lines = capped_lines(path, handle, longest=MAX_ROW)
         first = next((line for line in lines if line.strip()), "")
-        cut = wanted.cut or _delimiter(first, wanted.smiles_column)
-        rows = QuotedRows(path, itertools.chain([first], lines), cut)
+        above, said = list[str](), _SEPARATOR.fullmatch(first.rstrip("\r\n"))
+        if said is not None:
+            above, first = ["\n"], next((line for line in lines if line.strip()), "")
+        cut = wanted.cut or (said[1] if said is not None else _delimiter(first, wanted.smiles_column))
+        rows = QuotedRows(path, itertools.chain(above, [first], lines), cut)
         header = distinct(path, list(map(plain_cell, rows.header())))
         smiles, name = columns_of(path, header, wanted)
         rows.expect(len(header), header.index(smiles))

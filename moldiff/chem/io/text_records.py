@@ -21,7 +21,7 @@ from moldiff.chem.io.encodings import open_text, tell_once
 from moldiff.chem.io.parquet import read_parquet
 from moldiff.chem.io.sdf_text import read_sdf
 from moldiff.chem.io.tables import COORDINATES, SMILES_COLUMNS, Columns, read_csv
-from moldiff.chem.io.xyz_text import TOO_LARGE, frames
+from moldiff.chem.io.xyz_text import QM9_TAGS, TOO_LARGE, frames, is_qm9
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 from moldiff.reading import check_regular
@@ -30,7 +30,6 @@ from moldiff.run_record import is_output
 __all__ = ["COORDINATES", "MAX_RECORD", "MAX_SMILES", "QM9_TAGS", "SUFFIXES", "TextRecord", "read_texts"]
 
 MAX_EMPTY = 100_000  # empty records in a row
-QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 
 _SMILES_LINE = re.compile(r"(?=.)([^\s,;]*)(\s*\|[^|]*\|)?[\s,;]*(.*)")  # SMILES, CXSMILES extension, name
 
@@ -108,7 +107,10 @@ def _read_smi(path: Path) -> Iterator[TextRecord]:
                     raise MoldiffError(f"{path}: {told}, up to line {number + 1}")
                 continue
             skipped = 0
-            yield smiles_record(index, found[1] + (found[2] or ""), found[3], {})
+            smiles, name = found[1] + (found[2] or ""), found[3]
+            if "\r" in found[0]:  # an end of line in other files: what is behind it may be no name
+                smiles, name = found[0], ""
+            yield smiles_record(index, smiles, name, {})
             index += 1
 
 
@@ -123,8 +125,8 @@ def _read_xyz(path: Path) -> Iterator[TextRecord]:
 def _xyz_record(index: int, stem: str, text: str, reason: str = "") -> TextRecord:
     """Return a record of an .xyz text; a QM9 file's comment line gives its name and 15 properties (source units)."""
     lines = text.split("\n", 2)
-    fields = lines[1].split() if len(lines) > 1 else []
-    if len(fields) == len(QM9_TAGS) + 2 and fields[0] == "gdb":
+    if len(lines) > 1 and is_qm9(lines[1]):
+        fields = lines[1].split()
         return TextRecord(index, "xyz", f"gdb_{fields[1]}", text, dict(zip(QM9_TAGS, fields[2:], strict=True)))
     return TextRecord(index, "xyz", stem, text, reason=reason)
 

@@ -12,7 +12,14 @@ from moldiff.chem.io.capped import MAX_RECORD, SHOWN
 _COUNT = re.compile(r"\s*\d{1,9}\s*", re.ASCII)
 _ATOM = re.compile(r"\s*\w+(?:\s+[-+]?\.?\d\S*){3}", re.ASCII)  # label and coordinates
 TOO_LARGE = f"too large: more than {MAX_RECORD} characters, or empty"
+QM9_TAGS = ("a", "b", "c", "mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u", "h", "g", "cv")
 _QM9_REST = 3  # lines behind the atoms of a frame of QM9: frequencies, SMILES and InChI
+
+
+def is_qm9(comment: str) -> bool:
+    """Return whether the comment of a frame is one of QM9: "gdb", a number, and 15 properties."""
+    words = comment.split()
+    return len(words) == len(QM9_TAGS) + 2 and words[0] == "gdb"
 
 
 def frames(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -46,7 +53,14 @@ class _Ahead:
         if not (first := self._look(1)) or not _COUNT.fullmatch(first[0]):
             return False
         following = self._look(3)[1:]
-        return len(following) == 2 and not _ATOM.match(following[0]) and bool(_ATOM.match(following[1]))
+        if len(following) < 2 or not _ATOM.match(following[1]):
+            return False
+        return is_qm9(following[0]) or not _ATOM.match(following[0])
+
+    def before_frame(self) -> Iterator[str]:
+        """Yield the next lines, up to where a frame begins for certain."""
+        while not self.begins_frame() and (line := next(self, "")):
+            yield line
 
     def _look(self, number: int) -> list[str]:
         """Return the next lines, as many as there are."""
@@ -66,15 +80,13 @@ def _frame(first: str, lines: _Ahead) -> tuple[str, str]:
             break
         if size <= MAX_RECORD:
             kept.append(line)
-    if len(kept) > 1 and kept[1].startswith("gdb"):
-        kept += itertools.islice(lines, _QM9_REST)
+    if len(kept) > 1 and is_qm9(kept[1]):
+        kept += itertools.islice(lines.before_frame(), _QM9_REST)
     text = "".join(kept)
     return (text, "") if max(size, len(text)) <= MAX_RECORD else ("", TOO_LARGE)
 
 
 def _strays(first: str, lines: _Ahead) -> str:
     """Return what lines that belong to no frame are called, and read them up to the next frame."""
-    number = 1
-    while not lines.begins_frame() and (line := next(lines, "")):
-        number += bool(line.strip())
+    number = 1 + sum(bool(line.strip()) for line in lines.before_frame())
     return f"xyz: text between frames: {number} lines, the first: '{first.strip()[:SHOWN]}'"

@@ -100,6 +100,7 @@ def check_wishes(
         if not holds_whole_number((wish.low, wish.high, wish.strict) for wish in own):
             asked = " and ".join(wish.text for wish in own)
             raise MoldiffError(f"{asked}: no molecule can have it, {name} is a whole number", argument=own[0].argument)
+    _check_size(vocabulary, elements, formula, sizes)
     for name, fact in _facts(wishes, vocabulary, elements, formula, charge, sizes):
         for wish in wishes:
             if wish.name == name and wish.text != fact.why and not wish.meets(fact.low, fact.high):
@@ -107,6 +108,25 @@ def check_wishes(
                     f"{wish.text} and {fact.why} contradict each other: {name} is {range_text(fact.low, fact.high)}",
                     argument=wish.argument,
                 )
+
+
+def _check_size(
+    vocabulary: Vocabulary, elements: Collection[str], formula: Mapping[str, int] | None, sizes: tuple[int, int] | None
+) -> None:
+    """Raise MoldiffError if atoms of a single bond each would have to be a molecule of more than two."""
+    asked = f"elements {','.join(elements)}" if formula is None else f"formula {formula_text(formula)}"
+    most = 1 + _valence(elements if formula is None else formula, vocabulary)
+    if sizes is not None and most <= 2 and sizes[0] > most:
+        raise MoldiffError(
+            f"{asked} and {_size_text(sizes, vocabulary)} contradict each other: these elements have {most - 1} bond "
+            f"at most, so that a molecule has at most {most} of their atoms",
+            argument=asked.partition(" ")[0],
+        )
+
+
+def _size_text(sizes: tuple[int, int], vocabulary: Vocabulary) -> str:
+    low, high = sizes
+    return f"{low}..{high} {vocabulary.atoms}" if low < high else f"{low} {vocabulary.atoms}"
 
 
 def _facts(
@@ -130,11 +150,11 @@ def _facts(
         why = f"elements {','.join(elements)}"
         yield from ((name, Fact(why, 0.0, 0.0)) for name in ("hbd", "hba", "tpsa", "no_count", "nhoh_count"))
     if sizes is not None and formula is None:
-        why = f"{sizes[0]}..{sizes[1]} {vocabulary.atoms}" if sizes[0] < sizes[1] else f"{sizes[0]} {vocabulary.atoms}"
         least = sizes[0]
         if vocabulary.explicit_hydrogens:  # n atoms of which h are heavy: at most (v - 2) h + 2 others
-            least = math.ceil((sizes[0] - 2) / (_valence(heavy, vocabulary) - 1))
-        fact = Fact(why, max(least, 1), sizes[1])
+            more = _valence(heavy, vocabulary) - 1
+            least = math.ceil((sizes[0] - 2) / more) if more > 0 else 1
+        fact = Fact(_size_text(sizes, vocabulary), max(least, 1), sizes[1])
         yield HEAVY_ATOM_COUNT, fact
         yield from _of_count(fact, heavy, vocabulary)
     for wish in wishes:

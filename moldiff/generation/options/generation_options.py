@@ -71,7 +71,7 @@ class GenerationOptions(RunOptions):
             if condition.name.startswith(TAG):
                 raise MoldiffError(f"where '{condition}': what is drawn has no data fields", argument="where")
         check_flag(self.rarity, "rarity")
-        if self.target_method is TargetMethod.MCMC:
+        if self.target_method is TargetMethod.MCMC or self.steering.target_moves is not None:
             self._check_moves()
         if self.score is not None:
             self._check_score()

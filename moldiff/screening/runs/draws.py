@@ -10,12 +10,12 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moldiff.arguments import check_flag, check_text, count, seed_number, texts
+from moldiff.arguments import check_flag, check_text, count, refusal, seed_number, texts
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.io.capped import MAX_RECORD, TextRecord, capped_lines
 from moldiff.chem.io.encodings import open_text
@@ -23,7 +23,9 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import readable
+from moldiff.journal import differences
 from moldiff.reading import check_regular, parse_json
+from moldiff.run_record import versions
 from moldiff.screening.entries import Entry
 from moldiff.status import Status
 
@@ -46,6 +48,7 @@ class Draws:
         seed: of the draws.
         targets: wanted property values, as texts.
         familiar: want rings and bonds that are known, see `moldiff.generation.generate.generate`.
+        versions: that make them, as every run record has them; others make other draws.
     """
 
     model: str
@@ -54,11 +57,18 @@ class Draws:
     seed: int
     targets: tuple[str, ...] = ()
     familiar: bool = False
+    versions: Mapping[str, str] = field(default_factory=versions, hash=False)
 
     @property
     def file(self) -> str:
         """The input's name in tables."""
         return f"model {readable(self.model)}"
+
+    def going_on(self, before: Draws | None) -> Draws:
+        """Return the same draws by the versions that an earlier plan has; these, if that has other draws."""
+        if before is None or replace(before, versions=self.versions) != self:
+            return self
+        return before
 
     def make(self, path: Path, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> None:
         """Write some of the draws; a draw is the same in whatever range it is made.
@@ -70,10 +80,14 @@ class Draws:
             gate: what it withholds is not written.
 
         Raises:
-            MoldiffError: no such model, another one than planned, or the file cannot be written.
+            MoldiffError: no such model, another one or other versions than planned, or the file cannot be written.
         """
         if _model(self.model).sha256 != self.sha256:
             raise MoldiffError(f"{self.file} has changed since the run was planned; start another run")
+        if told := differences(self.versions, versions()):
+            raise MoldiffError(
+                f"{self.file}: its draws were begun with other versions ({told}); use those, or start another run"
+            )
         with (
             atomic_writer(path, binary=True) as handle,
             gzip.GzipFile(filename="", fileobj=handle, mode="wb", mtime=0) as packed,
@@ -127,6 +141,9 @@ def drawn(value: Mapping[str, Any]) -> Draws:
     check_text(value["model"], "model")
     check_text(value["sha256"], "sha256")
     check_flag(familiar := value.get("familiar", False), "familiar")
+    made_by = value.get("versions", versions())  # older plans do not tell: whoever goes on is taken at its word
+    if not isinstance(made_by, dict) or not all(isinstance(one, str) for one in made_by.values()):
+        raise refusal("versions", "a version for each name", made_by)
     return Draws(
         model=value["model"],
         sha256=value["sha256"],
@@ -134,6 +151,7 @@ def drawn(value: Mapping[str, Any]) -> Draws:
         seed=seed_number(value["seed"]),
         targets=texts(value.get("targets", ()), "targets"),
         familiar=familiar,
+        versions=made_by,
     )
 
 

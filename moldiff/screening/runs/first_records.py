@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from moldiff.errors import MoldiffError
-from moldiff.files import clear_leftovers, hold, part_beside
+from moldiff.files import claimed, clear_leftovers, part_beside
 
 CACHE_KIB = 65_536
 """Memory for pages of the table."""
@@ -40,21 +40,21 @@ def first_on_disk(path: Path) -> Iterator[FirstOnDisk]:
     Raises:
         MoldiffError: the disk is full, or the folder cannot be written.
     """
-    clear_leftovers(path)
-    aside = part_beside(path)
-    try:
-        with (
-            open(aside, "wb") as handle,
-            contextlib.closing(sqlite3.connect(aside, isolation_level=None)) as connection,
-        ):
-            hold(handle.fileno())
-            # nothing of it outlives the process, so nothing has to be safe
-            for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{CACHE_KIB}"):
-                connection.execute(f"PRAGMA {pragma}")
-            connection.execute("BEGIN")
-            yield FirstOnDisk(connection)
-    except sqlite3.Error as error:
-        raise MoldiffError(f"the table of keys beside {path} could not be written: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(aside)
+    with claimed(path):  # not the table itself is locked: on servers (NFS, SMB) SQLite would wait for that lock
+        clear_leftovers(path)
+        aside = part_beside(path)
+        # nobody else opens it, so that SQLite has nothing to lock either
+        place = f"{aside.absolute().as_uri()}?nolock=1"
+        # nothing of it outlives the process, so nothing has to be safe
+        pragmas = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{CACHE_KIB}")
+        try:
+            with contextlib.closing(sqlite3.connect(place, uri=True, isolation_level=None)) as connection:
+                for pragma in pragmas:
+                    connection.execute(f"PRAGMA {pragma}")
+                connection.execute("BEGIN")
+                yield FirstOnDisk(connection)
+        except sqlite3.Error as error:
+            raise MoldiffError(f"the table of keys beside {path} could not be written: {error}") from error
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(aside)

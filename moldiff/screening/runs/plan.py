@@ -195,6 +195,7 @@ def make_plan(
             asked for.
     """
     known = {one.sha256: one for one in (() if before is None else before.inputs)}
+    draws = draws if draws is None or before is None else draws.going_on(before.draws)
     found = []
     for path in library_of(files).files if files or draws is None else ():
         sha256 = sha256_of(path)

@@ -185,7 +185,7 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
 def _copy_shards(other: Path, run: Path, plan: Plan, tables: ShardTables) -> None:
     theirs = read_plan(other)
     if not plan.same_input(theirs) or theirs.options != plan.options:
-        raise MoldiffError(f"{other} is a run of other inputs or options than the first")
+        raise MoldiffError(f"{other} is a run of other inputs, options or versions than the first")
     source = ShardTables(other / ROWS / tables.chain.key, tables.chain, tables.sheet)
     for shard in sorted(source.numbers() - tables.numbers()):
         with open_regular(source.path(shard)) as taken, atomic_writer(tables.path(shard), binary=True) as handle:

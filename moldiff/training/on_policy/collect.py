@@ -284,7 +284,8 @@ def aligned(mended: RawSample, draw: RawSample) -> RawSample:
 def _mender(
     config: TrainConfig, model: MoleculeModel, conditions: TrainingConditionSampler, workers: Workers
 ) -> PartialWalks:
-    """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry."""
+    """Return what walks the end of each draw anew, by the teacher; MoldiffError if it knows another chemistry or other
+    noise: a time, by which states and labels find each other, is a level of one curve."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
     teacher = load_model(own.teacher, device=device, precision=model.denoiser.precision).model
@@ -292,6 +293,15 @@ def _mender(
         raise MoldiffError(
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
             "charges, bonds and conditions"
+        )
+    if teacher.curve_config != model.curve_config:
+        here = model.curve_config.model_dump()
+        others = [
+            f"{name} {value:g}, not {here[name]:g}" for name, value in teacher.curve_config if value != here[name]
+        ]
+        raise MoldiffError(
+            f"the teacher {own.teacher} and the model to start from, {config.init_from}, must have the same noise "
+            f"curve; the teacher has {'; '.join(others)}"
         )
     sampler = MoleculeSampler(
         teacher, SOLVERS[teacher.sampling.sampler], own.teacher_evaluations, on_policy_seed(config.training.seed),

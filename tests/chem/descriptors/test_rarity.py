@@ -63,10 +63,9 @@ def test_the_order_of_atoms_hydrogens_and_stereo_play_no_part(drugs: list[Chem.M
 def test_what_the_reference_holds_is_known_and_what_it_lacks_is_not(
     drugs: list[Chem.Mol], tables: RarityTables
 ) -> None:
-    assert all(tables.knows(drug) for drug in drugs)
+    assert all(tables.weakest_bond(drug).association > 0 for drug in drugs)
     assert all(tables.rarest_ring(drug).count > 0 for drug in drugs)
     odd = mol("C1=CC=CC1NOCC1CC1")
-    assert not tables.knows(odd)
     assert tables.rarest_ring(odd).count == 0
     weakest = tables.weakest_bond(odd)
     assert weakest.association == 0.0

@@ -25,6 +25,7 @@ from moldiff.chem.descriptors.score_functions import (
 )
 from moldiff.chem.io.embed import embed
 from moldiff.errors import MoldiffError
+from moldiff.interruption import ENDING, orderly_end
 
 
 def molecule(smiles: str) -> Chem.Mol:
@@ -89,10 +90,16 @@ def test_a_module_that_exits_when_it_is_imported_is_one_line(tmp_path: Path) -> 
         imported_score(f"{file}:score")
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_ctrl_c_is_no_failure_of_a_score(late: bool) -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # behind a shell that ignores it, too
+@pytest.fixture
+def usual_ctrl_c() -> Iterator[None]:
+    """Behind a shell that ignores it, too."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_is_no_failure_of_a_score(late: bool, usual_ctrl_c: None) -> None:
     def interrupted(molecules: list[Chem.Mol]) -> Iterator[float]:
         if not late:
             raise KeyboardInterrupt
@@ -100,6 +107,21 @@ def test_ctrl_c_is_no_failure_of_a_score(late: bool) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Score("f", interrupted)(MOLECULES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_is_no_failure_of_the_code_that_runs(number: signal.Signals, tmp_path: Path) -> None:
+    file = tmp_path / "struck.py"
+    file.write_text(f"import signal\n\nsignal.raise_signal({int(number)})\n\n\ndef score(molecules): ...\n")
+
+    def struck(molecules: list[Chem.Mol]) -> list[float]:
+        signal.raise_signal(number)
+        return [0.0] * len(molecules)
+
+    for work in (lambda: imported_score(f"{file}:score"), lambda: Score("f", struck)(MOLECULES)):
+        with pytest.raises(SystemExit) as caught, orderly_end():
+            work()
+        assert caught.value.code == 128 + number
 
 
 def test_a_where_function_that_exits_fails_its_molecule_alone(tmp_path: Path) -> None:

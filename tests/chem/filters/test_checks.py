@@ -283,7 +283,7 @@ def test_criteria_travel_to_other_processes_and_say_what_they_are() -> None:
 
 def test_coordinates_and_keys() -> None:
     flat, impossible = subject("C[C@H](O)F"), subject("[U]")
-    assert InchikeyCheck()(flat).value == "OZCPZKPQUUZFMA-UWTATZPHSA-N" or InchikeyCheck()(flat).value is not None
+    assert InchikeyCheck()(flat).value == "OGBOTYGRYZDLMG-REOHCLBHSA-N"
     assert CoordinatesCheck()(flat).passed
     mol, reason = flat.placed
     assert mol is not None

@@ -145,3 +145,11 @@ def test_the_command_makes_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main([*words, "--overwrite"]) == 2
     assert "record 1 cannot be read" in capsys.readouterr().err
     assert len(json.loads((tmp_path / "list.json").read_text())["keys"]) == 2
+
+
+def test_a_list_takes_patterns_as_other_commands_do(tmp_path: Path) -> None:
+    for name, smiles in (("a", "NCc1ccccc1"), ("b", "CC(N)C(=O)O"), ("c", "CCO")):
+        (tmp_path / f"{name}.smi").write_text(f"{smiles}\n")
+    assert len(hazard_list_of([str(tmp_path / "[ab].smi")], "a test").keys) == 2
+    with pytest.raises(MoldiffError, match="named twice"):
+        hazard_list_of([tmp_path / "a.smi", tmp_path / "*.smi"], "a test")

@@ -252,6 +252,32 @@ def test_a_command_ends_with_the_run(number: signal.Signals, tmp_path: Path) -> 
         run.wait()
 
 
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes there")
+@pytest.mark.parametrize("code", ["echo 1", "echo 1; sleep 60", "true"])
+def test_what_a_command_leaves_running_ends_with_it(code: str, tmp_path: Path) -> None:
+    script = tmp_path / "wrapper.sh"
+    script.write_text(f"sleep 612 > /dev/null & echo $! > {tmp_path}/pid\n{code}\n")
+    (measure,) = command_measures({"mine": f"sh {script} {{smiles}}"}, 2.0)
+    measure(subject("CCO"))
+    pid = (tmp_path / "pid").read_text().strip()
+    until(lambda: not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text(), 20)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for processes there")
+def test_a_command_ends_before_its_worker_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would run on, in a folder that nobody removes."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    (tmp_path / "slow.sh").write_text(f"echo $$ > {tmp_path}/pid; exec sleep 613\n")
+    (tmp_path / "late.py").write_text("import time\n\n\ndef one(molecules):\n    time.sleep(6)\n    return [1]\n")
+    asked = [f"{tmp_path}/late.py:one>0", "mine>0"]
+    found = moldiff.filter(
+        ["CCO"], where=asked, commands={"mine": f"sh {tmp_path}/slow.sh {{smiles}}"}, timeout_s=10.0, isolated=True
+    )
+    assert "not done within what was left of the molecule's time" in found.table["reason"][0]
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+    assert not list(tmp_path.glob("moldiff-*"))
+
+
 def until(condition: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

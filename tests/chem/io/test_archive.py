@@ -2,6 +2,7 @@
 
 import bz2
 import contextlib
+import gzip
 import os
 import tarfile
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ import pytest
 from moldiff.chem.io import archive
 from moldiff.chem.io.archive import read_members
 from moldiff.chem.io.capped import MAX_RECORD
+from moldiff.chem.io.text_records import read_texts
 from moldiff.errors import MoldiffError
 
 EXTENDED = ("XHDTYPE", "XGLTYPE", "SOLARIS_XHDTYPE", "GNUTYPE_LONGNAME", "GNUTYPE_LONGLINK")
@@ -123,3 +125,70 @@ def test_headers_of_headers_and_files_with_holes_are_refused(tmp_path: Path) -> 
     holes = packed(tmp_path / "b.tar.bz2", [header("b", 512, tarfile.GNUTYPE_SPARSE) + b"\0" * 512])
     with pytest.raises(MoldiffError, match="a file with holes"):
         list(read_members(holes, ".xyz"))
+
+
+def archived(*names: str) -> bytes:
+    return b"".join(member(name, WATER) for name in names) + b"\0" * 1024
+
+
+JOINED = {
+    "packed": bz2.compress(archived("a.xyz", "b.xyz")) + bz2.compress(archived("c.xyz")),
+    "plain": bz2.compress(archived("a.xyz", "b.xyz") + archived("c.xyz")),
+    "padded": bz2.compress(archived("a.xyz", "b.xyz") + b"\0" * 51_200 + archived("c.xyz") + b"\0" * 9_216),
+    "on tape": bz2.compress(archived("a.xyz", "b.xyz"))
+    + b"\0" * 70_000
+    + bz2.compress(archived("c.xyz"))
+    + b"\0" * 999,
+    "cut": bz2.compress(member("a.xyz", WATER) + member("b.xyz", WATER)) + bz2.compress(archived("c.xyz") + b"\0" * 99),
+    "empty between": bz2.compress(archived("a.xyz", "b.xyz")) + bz2.compress(b"") + bz2.compress(archived("c.xyz")),
+}
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_archives_that_were_joined_are_read_to_the_end(tmp_path: Path, name: str) -> None:
+    (tmp_path / "a.tar.bz2").write_bytes(JOINED[name])
+    assert list(read_members(tmp_path / "a.tar.bz2", ".xyz")) == [(stem, WATER.decode()) for stem in "abc"]
+
+
+FIRST = bz2.compress(archived("a.xyz"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        FIRST + archived("b.xyz"),
+        FIRST + gzip.compress(archived("b.xyz")),
+        FIRST + b"\0" * 512 + b"text",
+        FIRST + bz2.compress(archived("b.xyz"))[:-5],
+        bz2.compress(archived("a.xyz") + b"text" * 200),
+        bz2.compress(archived("a.xyz") + b"text"),
+        bz2.compress(member("a.xyz", WATER) + b"x" + member("b.xyz", WATER)[1:]),
+        bz2.compress(member("a.xyz", WATER) + header("b.xyz", 10)[:100]),
+    ],
+    ids=[
+        "a plain one",
+        "gzip",
+        "text",
+        "a cut one",
+        "packed text",
+        "a little text",
+        "a damaged header",
+        "half a header",
+    ],
+)
+def test_what_follows_and_is_none_is_damage_not_the_end(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.tar.bz2").write_bytes(content)
+    found = read_texts(tmp_path / "a.tar.bz2")
+    assert next(found).name == "a"
+    with pytest.raises(MoldiffError, match=r"a\.tar\.bz2 is damaged after [12] records: "):
+        list(found)
+
+
+def test_zeros_behind_an_archive_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MOST_SKIPPED", 1_000_000)
+    path = tmp_path / "a.tar.bz2"
+    path.write_bytes(bz2.compress(archived("a.xyz") + b"\0" * 899_584 + archived("b.xyz")))
+    assert len(list(read_members(path, ".xyz"))) == 2
+    path.write_bytes(bz2.compress(archived("a.xyz") + b"\0" * 1_100_288 + archived("b.xyz")))
+    with pytest.raises(MoldiffError, match="holds too many zeros in a row"):
+        list(read_members(path, ".xyz"))

@@ -305,3 +305,40 @@ def test_a_letter_that_is_cut_at_the_end_is_said(tmp_path: Path, caplog: pytest.
     path.write_bytes(b"CCO a\n" * 9 + b"CCN caf\xc3")
     assert found(path)[-1] == ("caf\u00c3", "CCN")
     assert "read as Windows-1252" in caplog.text
+
+
+ENDS = ["\x1a", "\x1a" * 100, "\0" * 300, "\x1a\0\0\0", "\x1a\n", "\x1a\r\n\x1a"]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=repr)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_end_of_a_file_of_dos_is_no_record(tmp_path: Path, end: str, encoding: str, packed: bool) -> None:
+    """A short file is a text all the same."""
+    sdf = "".join(Chem.MolToMolBlock(Chem.MolFromSmiles(smiles)) + "$$$$\n" for smiles in ("CCO", "CCN"))
+    for name, text in (("a.smi", "CCO\nCCN\n"), ("a.csv", "smiles\nCCO\nCCN\n"), ("a.sdf", sdf)):
+        data = (text.replace("\n", "\r\n") + end).encode(encoding)
+        path = tmp_path / (name + ".gz" * packed)
+        path.write_bytes(gzip.compress(data) if packed else data)
+        assert found(path) == [("", "CCO"), ("", "CCN")]
+
+
+def test_within_a_file_it_is_a_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(b"CCO a\x1ab\x1a\nCCN c\0\n" + b"CCC d\n" * 9 + b"CC e\n\x1a\x1a\n")
+    for size in (1 << 16, 1, 2, 3, 7):
+        monkeypatch.setattr(encodings, "_PIECE", size)
+        rows = found(path)
+        assert [name for name, _ in rows] == ["a\x1ab\x1a", "c\0", *"ddddddddd", "e"], size
+
+
+def test_such_ends_without_end_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.smi"
+    path.write_bytes(b"CCO a\n" * 1000 + b"\0" * 100_000)
+    monkeypatch.setattr(encodings, "_PIECE", 1000)
+    monkeypatch.setattr(encodings, "_LONGEST_END", 1000)
+    with encodings.open_text(path) as text:
+        pieces = list(text)
+    assert max(map(len, pieces)) <= 3000
+    assert "".join(pieces).startswith("CCO a\n" * 1000)
+    assert sum(map(len, pieces)) > 100_000, "a record that cannot be read"

@@ -1,20 +1,29 @@
 """Records as other programs write them: labels, names in capitals, extended SMILES; and ours, as others read them."""
 
+import csv
 import gzip
+import itertools
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+import moldiff
 from moldiff.chem.convert import EncodingError, encode
+from moldiff.chem.descriptors.score_functions import SimilarityScore
+from moldiff.chem.fragment_smiles import placed_fragment
 from moldiff.chem.identity import canonical_smiles
+from moldiff.chem.io import encodings
 from moldiff.chem.io.embed import embed
-from moldiff.chem.io.inputs import records_of
-from moldiff.chem.io.records import mol_to_sdf_record, parse, read_records
+from moldiff.chem.io.inputs import fields_of, kept, records_of
+from moldiff.chem.io.records import mol_to_sdf_record, parse, read_block, read_records
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.topology import topology_of
 from moldiff.datasets.rows import wide_vocabulary
+from moldiff.errors import MoldiffError
 
 WIDE = wide_vocabulary(True, True)
 
@@ -140,3 +149,101 @@ def test_causes_are_named_in_order() -> None:
     with pytest.raises(EncodingError, match="radical electrons"):
         topology_of(Chem.MolFromSmiles("C[CH2]"), WIDE)
     assert topology_of(Chem.MolFromSmiles("[13CH3]O"), WIDE).mol.GetAtomWithIdx(0).GetIsotope() == 13
+
+
+BROKEN = "smiles: a line break stands in it"
+CUT = [
+    ("CC\nO", BROKEN),
+    ("c1ccccc1\r\nCCO", BROKEN),
+    ("CC\rO", BROKEN),
+    ("CC\n\n|$_AP1;$|", BROKEN),
+    ("CC\x0bO", BROKEN),
+    ("CC\u2028O", BROKEN),
+    ("CC O", "smiles: 'O' stands behind it"),
+    ("CC\t O", "smiles: 'O' stands behind it"),
+    ("CC\u00a0ethane (gas)", "smiles: 'ethane (gas)' stands behind it"),
+    ("CC |$_AP1;$| ethane", "smiles: '|$_AP1;$| ethane' stands behind it"),
+    ("CC |$_AP1;$|O", "smiles: '|$_AP1;$|O' stands behind it"),
+    ("CC 0 0 0", "smiles: '0 0 0' stands behind it"),
+    ("CC ||| |", "smiles: '||| |' stands behind it"),
+]
+
+
+@pytest.mark.parametrize(("smiles", "reason"), CUT)
+def test_a_smiles_is_read_to_its_end_wherever_it_comes_from(tmp_path: Path, smiles: str, reason: str) -> None:
+    """RDKit stops at a line break, a tab or a blank without a word."""
+    table, packed, placed = tmp_path / "a.csv", tmp_path / "a.parquet", tmp_path / "b.parquet"
+    with open(table, "w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([["smiles", "name"], ["CCO", "a"], [smiles, "b"], ["CCN", "c"]])
+    column = ["CCO", smiles, "CCN"]
+    pyarrow.parquet.write_table(pyarrow.table({"smiles": column}), packed)
+    pyarrow.parquet.write_table(pyarrow.table({"smiles": column, "coordinates_mA": [[0] * 3] * 3}), placed)
+    for found in (list(read_records(table)), list(read_records(packed)), list(records_of(column))):
+        assert [record.mol is not None for record in found] == [True, False, True]
+        assert found[1].reason == reason
+    assert [record.reason for record in read_records(placed)][1] == reason
+    text = TextRecord(0, "smiles", "", smiles)
+    assert parse(text).reason == read_block(text)[1] == reason
+    with pytest.raises(MoldiffError, match="stand"):
+        placed_fragment(text, "fragment")
+    with pytest.raises(MoldiffError, match="stand"):
+        SimilarityScore(smiles)
+
+
+def test_lines_of_smiles_that_are_given_as_one_are_none() -> None:
+    with pytest.raises(MoldiffError, match=r"^molecules 'CCO CCN CCC ': smiles: a line break stands in it$"):
+        records_of("CCO\nCCN\nCCC\n")
+    with pytest.raises(MoldiffError, match="neither a SMILES"):
+        records_of("CC O")
+
+
+@pytest.mark.parametrize("smiles", ["CCO\n", "\r\nCCO", " CCO\t", "OCC |$_AP1;;$|", "OCC\t|$_AP1;;$|", "OCC  ||\n"])
+def test_what_stands_around_a_smiles_and_its_extension_are_read_as_before(smiles: str) -> None:
+    (record,) = records_of([smiles])
+    assert record.reason == "" and Chem.MolToSmiles(record.mol) == "CCO"
+
+
+def test_a_line_of_another_end_within_a_line_is_no_name(tmp_path: Path) -> None:
+    (tmp_path / "a.smi").write_bytes(b"CCO a\r\r\nCCN\rCCC b\r\r\nCC c d\r\r\n")
+    found = list(read_records(tmp_path / "a.smi"))
+    assert [(record.name, record.reason) for record in found] == [("a", ""), ("", BROKEN), ("c d", "")]
+
+
+def latin(tmp_path: Path, *records: str) -> Chem.SDMolSupplier:
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CCO")).removeprefix("\n")
+    text = "".join(f"{title}\n{block}{tags}$$$$\n" for title, tags in (record.split("|") for record in records))
+    path = tmp_path / "old.sdf"
+    path.write_bytes(text.encode("latin-1"))
+    return Chem.SDMolSupplier(str(path))
+
+
+def test_texts_that_are_no_utf_8_cost_themselves_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As an old file has them, which RDKit hands on byte by byte."""
+    encodings._told.clear()
+    tags = ">  <code>\n007\n\n>  <dose>\n5 µM\n\n>  <Größe>\n1\n\n>  <last>\n1.50\n\n"
+    found = list(records_of(latin(tmp_path, f"plain|{tags}", f"café|{tags.replace('µ', 'u').replace('ö', 'o')}", "c|")))
+    assert [record.reason for record in found] == ["", "", ""]
+    assert [record.name for record in found] == ["plain", "", "c"]
+    assert found[0].tags == {"code": "007", "last": "1.50"}
+    assert found[1].tags["dose"] == "5 uM" and len(found[1].tags) == 3
+    assert not found[1].mol.HasProp("_Name"), "or whoever asks for it stumbles"
+    (told,) = (message for message in caplog.messages if "no UTF-8" in message)
+    assert told.startswith("molecules: titles and properties that are no UTF-8 are left out; the file, given by its ")
+    (record,) = itertools.islice(records_of(tmp_path / "old.sdf"), 1)
+    assert record.tags["dose"] == "5 µM" and record.tags["Größe"] == "1"
+
+
+def test_so_they_do_where_fields_are_counted_and_molecules_filtered(tmp_path: Path) -> None:
+    molecules = kept(latin(tmp_path, "a|>  <dose>\n5 µM\n\n>  <x>\n1\n\n", "é|>  <y>\n2\n\n"))
+    assert fields_of(molecules) == ("x", "y")
+    for given, kept_ones in ((molecules, [("a", 1)]), (molecules[1:], [("", None)])):
+        found = moldiff.filter(given)
+        assert [(mol.GetProp("_Name"), mol.GetPropsAsDict().get("x")) for mol in found] == kept_ones
+
+
+def test_other_properties_are_texts_as_before() -> None:
+    mol = Chem.MolFromSmiles("CCO")
+    mol.SetDoubleProp("half", 0.1)
+    mol.SetProp("code", "007")
+    (record,) = records_of([mol])
+    assert record.tags == {"half": "0.1", "code": "007"} and record.mol is mol

@@ -1,13 +1,13 @@
 """What counts as molecules: a file, a Mol, a SMILES, and lists, generators, columns and suppliers of them."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pandas as pd
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.io.inputs import file_of, kept, records_of
+from moldiff.chem.io.inputs import file_of, files_named, kept, records_of
 from moldiff.errors import MoldiffError
 
 ETHANOL = Chem.MolFromSmiles("CCO")
@@ -95,3 +95,45 @@ def test_a_text_that_could_be_both_is_refused(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(MoldiffError, match="a SMILES, and there is a file of that name"):
         records_of("CCO")
     assert smiles(["CCO"]) == ["CCO"]
+
+
+SPELLINGS = {
+    "plain": ("a.smi", "a.smi"),
+    "dots": ("a.smi", "d/../a.smi"),
+    "absolute": ("./a.smi", "{here}/a.smi"),
+    "link": ("a.smi", "link.smi"),
+    "pattern": ("link.smi", "a*"),
+    "folder": ("a.smi", "linked/a.smi"),
+}
+
+
+@pytest.mark.parametrize("kind", SPELLINGS)
+def test_a_file_is_named_once_in_any_spelling(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.smi", "b.smi"):
+        Path(name).write_text("C\n")
+    Path("d").mkdir()
+    Path("link.smi").symlink_to("a.smi")
+    Path("linked").symlink_to(".")
+    Path("circle.smi").symlink_to("circle.smi")
+    first, second = (name.format(here=tmp_path) for name in SPELLINGS[kind])
+    with pytest.raises(MoldiffError, match="named twice") as caught:
+        files_named([first, "b.smi", second])
+    assert caught.value.argument == "files"
+    assert first == second or f"as {Path(first)} too" in str(caught.value)
+    odd = ["b.smi", "d/b.smi", "circle.smi", "n" * 300, "a\0.smi"]
+    assert list(map(str, files_named(odd))) == odd, "whoever reads them says what is wrong"
+
+
+def test_any_number_of_files_is_looked_at_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with each, 4,000 would be 8,000,000 comparisons, and those of a data set hours."""
+    compared, equal = [0], PurePath.__eq__
+
+    def counting(self: PurePath, other: object) -> bool:
+        compared[0] += 1
+        return bool(equal(self, other))
+
+    monkeypatch.setattr(PurePath, "__eq__", counting)
+    names = [f"m{number}.smi" for number in range(4_000)]
+    assert len(files_named(names)) == len(names)
+    assert compared[0] <= len(names)

@@ -1,5 +1,6 @@
 """Mol blocks that RDKit reads in part without a word; and sound ones, of which nothing is said."""
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -137,3 +138,132 @@ def test_what_is_not_finite_stays_so_called_and_lists_of_symbols_have_blanks() -
     for symbol in ("[N, S]", "NOT [N, S]", '"NOT [N,S]"', "R#"):
         assert number_problem(v3000(atoms=(f"{symbol} 0 0 0.1 0", *ATOMS[1:]))) == ""
         assert "'0,1'" in number_problem(v3000(atoms=(f"{symbol} 0 0,1 0.1 0", *ATOMS[1:])))
+
+
+ACETATE = """acetate
+  test    3D
+
+  7  6  0  0  0  0  0  0  0  0999 V2000
+   -0.6772   -0.0312   -0.0189 C   0  0
+    0.8043   -0.0137    0.0132 C   0  0
+    1.3616    1.1084    0.0983 O   0  0
+    1.5886   -1.1298   -0.0436 O   0  0
+   -0.9441    0.8023   -0.7108 H   0  0
+   -1.0505    0.2559    1.0070 H   0  0
+   -1.0827   -0.9918   -0.3451 H   0  0
+  1  2  1  0
+  2  3  2  0
+  2  4  1  0
+  1  5  1  0
+  1  6  1  0
+  1  7  1  0
+M  END
+"""
+
+
+def acetate(*lines: str, marks: str = " 0  0") -> str:
+    """Acetate with these lines of properties, and such marks behind the symbol of its fourth atom."""
+    block = ACETATE.replace("-0.0436 O   0  0", f"-0.0436 O  {marks}")
+    return block.replace("M  END", "\n".join([*lines, "M  END"]))
+
+
+def marked(block: str) -> tuple[list[int], list[int], list[int]]:
+    """Charges, isotopes and radicals of a block that is read."""
+    assert reason_of(block) == ""
+    atoms = parse(TextRecord(0, "sdf", "", block)).mol.GetAtoms()
+    found = [(atom.GetFormalCharge(), atom.GetIsotope(), atom.GetNumRadicalElectrons()) for atom in atoms]
+    return tuple(map(list, zip(*found, strict=True)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "M  CHG  1   4  -1",
+        "M  CHG  1   4  -1   ",
+        "M  CHG 1 4   -1",
+        "M  CHG1     4  -1",
+        "M  CHG001 004-001",
+        "M  CHG  1   4 -1",
+        "M  CHG  2   4  -1   3   0",
+    ],
+)
+def test_charges_in_their_columns_are_read(line: str) -> None:
+    assert marked(acetate(line))[0] == [0, 0, 0, -1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "M  CHG 1 4 -1",
+        "M CHG  1   4  -1",
+        "M   CHG  1   4  -1",
+        "M\tCHG  1   4  -1",
+        "m  chg  1   4  -1",
+        "M  Chg  1   4  -1",
+        "M  CHG   1   4  -1",
+        "M  CHG  1   4  - 1",
+        "M  CHG  1   4    -1",
+        "M  CHG  1   4",
+        "M  CHG  2   4  -1",
+        "M  CHG  1   3   0   4  -1",
+        "M  CHG  0   4  -1",
+        "M  CHG      4  -1",
+        "M  CHG -1   4  -1",
+        "M  CHG  1   2  +1",
+        "M  CHG  1   4  -1 and more",
+        "M  ISO  1   2 +13",
+        "M  ISO  1   2 -13",
+        "M  ISO   1   2  13",
+        "M  RAD  1   1  +2",
+        "M RAD  1   1   2",
+        "M  SUB  1   1  +2",
+        "M   RBC  1   1   2",
+        "M   LIN  1   1   3   2   5",
+        "M   STY  1   1 SRU",
+        "M  STY   1   1 SRU",
+        "M  STY  0   1 SRU",
+        "M  LIN  0   1   3   2   5",
+        "M  ALS   4   2 F N   O",
+    ],
+)
+def test_lines_of_properties_out_of_their_columns_are_not_skipped(line: str) -> None:
+    reason = f"number: '{line}' is not in its columns"
+    assert reason_of(acetate(line)) == reason
+    assert reason_of(acetate("A    1", "ester", line)) == reason
+    assert number_problem(acetate("M  CHG  1   4  -1").replace("M  END", f"M  END\n{line}")) == "", "no part of it"
+
+
+def test_isotopes_and_radicals_in_their_columns_are_read() -> None:
+    charge = "M  CHG  1   4  -1"
+    assert marked(acetate(charge, "M  ISO  2   2  13   5   2"))[1] == [0, 13, 0, 0, 2, 0, 0]
+    methyl = acetate(charge, "M  RAD  1   1   2").replace("  7  6", "  6  5").replace("  1  7  1  0\n", "")
+    methyl = methyl.replace("   -1.0827   -0.9918   -0.3451 H   0  0\n", "")
+    assert marked(methyl)[2] == [1, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("marks", "charge"), [(" 0  5", -1), (" 0 5   0  0", -1), (" 0  5  0  0  0", -1), (" 0  0", 0), ("", 0), (" 0", 0)]
+)
+def test_charges_in_an_atoms_line_are_read(marks: str, charge: int) -> None:
+    assert marked(acetate(marks=marks))[0][3] == charge
+
+
+@pytest.mark.parametrize("marks", [" 0   5  0  0", "  0  5  0  0", " 0  +5", "+1  0", "  1  0  0", "     5", " 0  - 1"])
+def test_those_out_of_their_columns_are_not_left_out(marks: str) -> None:
+    assert reason_of(acetate(marks=marks)) == f"number: '{f'O  {marks}'.strip()}' is not in its columns"
+
+
+@pytest.mark.parametrize("code", [4, 8, 15, -1])
+def test_a_code_that_is_no_charge_is_not_taken_for_another(code: int) -> None:
+    block = acetate(marks=f" 0{code:3d}")
+    assert reason_of(block) == f"number: '{code}' is no charge of an atom that can be read"
+    assert marked(acetate("M  CHG  1   4  -1", marks=f" 0{code:3d}"))[0][3] == -1, "which stands in its stead"
+
+
+def test_many_properties_are_looked_at_in_a_moment() -> None:
+    lines = ["M" + " " * 100_000 + "CHG", "M  CHG" + " 4  " * 50_000, *["M  STY  1   1 DAT"] * 10_000]
+    began = time.process_time()
+    for line in lines[:2]:
+        assert "is not in its columns" in number_problem(acetate(line))
+    assert number_problem(acetate(*lines[2:])) == ""
+    assert time.process_time() - began < 1.0

@@ -143,3 +143,52 @@ def test_a_tag_that_comes_again_and_again_is_read_in_a_moment(tmp_path: Path) ->
     (text,) = read_texts(path)
     assert list(text.tags)[-1] == f"a ({count})"
     assert time.process_time() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("> 55 (MD-08974) <BOILING.POINT> DT12", "BOILING.POINT"),
+        ("> (MD-08974) <BOILING.POINT> FROM ARCHIVES", "BOILING.POINT"),
+        (">  <CAS_RN>  S.No.: 15", "CAS_RN"),
+        ("> <a> (3) DT4 (external 17)", "a"),
+        ("> <a> (b", "a"),
+        ("> DT12 55", "DT12"),
+        ("> 55 DT12", "DT12"),
+        ("> 55 (MD-08974) DT12", "DT12"),
+        ("> DT12 (MD 08974) 55 FROM ARCHIVES", "DT12"),
+    ],
+)
+@pytest.mark.parametrize("between", ["", "\n"])
+def test_headers_as_the_specification_has_them(tmp_path: Path, header: str, name: str, between: str) -> None:
+    path = tmp_path / "tags.sdf"
+    path.write_text(f"{BLOCKS[0]}{between}{header}\n17.5\n\n>  <b>\n1\n\n$$$$\n{BLOCKS[1]}{header}\n18\n")
+    first, second = read_texts(path)
+    assert (first.tags, second.tags) == ({name: "17.5", "b": "1"}, {name: "18"})
+
+
+@pytest.mark.parametrize(
+    "line", ["> 55", "> (MD-08974)", "> text", "> DT12x", "> DT12 text", ">DT12", "> 5DT3", "> <a"]
+)
+def test_what_is_no_header_is_still_none(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "tags.sdf"
+    path.write_text(f"{BLOCKS[0]}{line}\n$$$$\n")
+    assert names(path)[1] == f"text between records: 1 lines, the first: '{line}'"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "> " + "1 " * 40_000 + "x",
+        ">" + " (a)" * 20_000 + "(",
+        "> " + " " * 60_000 + "DT",
+        "> <a>" + " b" * 30_000 + "<",
+    ],
+    ids=range(4),
+)
+def test_such_a_line_is_read_in_a_moment(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "a.sdf"
+    path.write_text(f"{BLOCKS[0]}{line}\nvalue\n\n$$$$\n")
+    began = time.process_time()
+    assert len(list(read_texts(path))) in (1, 2)
+    assert time.process_time() - began < 1.0

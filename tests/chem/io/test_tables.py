@@ -127,3 +127,44 @@ def test_fields_of_all_records_together_are_as_many_as_columns(tmp_path: Path, m
         add_fields(known, fields, tmp_path)
     with pytest.raises(MoldiffError, match="has records with more than 3 different data fields"):
         add_fields(known, ["d"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("above", "cut"),
+    [
+        ("sep=;", ";"),
+        ("SEP=,", ","),
+        ('"sep=|"', "|"),
+        ("sep=\t", "\t"),
+        ("\ufeffsep=;", ";"),
+        ("sep= ", " "),
+        ("Sep=^", "^"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_for_excel_says_what_stands_between_cells(tmp_path: Path, above: str, cut: str, end: str) -> None:
+    rows = [above, cut.join(("name", "smiles", '"a,b;c"')), cut.join(("m1", "CCO", "1,5" if cut != "," else "15"))]
+    (tmp_path / "a.csv").write_bytes((end.join(rows) + end).encode())
+    (text,) = read_texts(tmp_path / "a.csv")
+    assert (text.name, text.text, text.tags) == ("m1", "CCO", {"a,b;c": "15" if cut == "," else "1,5"})
+
+
+def test_what_is_no_such_line_is_a_header(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.csv"
+    for header in ("sep=;;x", "sep=", "sep =;"):
+        path.write_text(f"{header}\nsmiles;x\nC;1\n")
+        with pytest.raises(MoldiffError, match="no column 'smiles'"):
+            list(read_texts(path))
+    path.write_text('sep=,\nsmiles;x,y\nC;1,2\nCC,"3\nCCC,4\n')
+    with pytest.raises(MoldiffError, match="no column 'b'"):
+        list(read_texts(path, Columns("b")))
+    assert next(text.tags for text in read_texts(path, Columns(delimiter=";"))) == {"x,y": "1,2"}
+    path.write_text('sep=,\nsmiles,y\nC,1\nCC,"3\nCCC,4\n')
+    assert len(list(read_texts(path))) == 3
+    assert f"{path}, line 4: a quote opens a cell" in caplog.text
+
+
+def test_a_line_for_excel_alone_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("sep=;\n")
+    with pytest.raises(MoldiffError, match="no column 'smiles'"):
+        list(read_texts(tmp_path / "a.csv"))

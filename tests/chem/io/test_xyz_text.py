@@ -99,3 +99,31 @@ def test_and_a_group_that_is_written(letter: str) -> None:
     written = mol_to_sdf_record(mol, "x", {})
     assert f"one{letter}two" in written
     assert parse(TextRecord(0, "sdf", "", written.partition("$$$$")[0])).mol is not None
+
+
+GDB = "gdb 7\t" + "\t".join(map(str, range(15)))
+
+
+@pytest.mark.parametrize(
+    "comment", ["gdb", "gdb_1", "gdb 12", "gdb9 frame 3 energy -76.4", "gdbx " + "1 " * 16, "gdb " + "1 " * 15, GDB]
+)
+def test_frames_whose_comment_begins_as_those_of_qm9_do_are_read(tmp_path: Path, comment: str) -> None:
+    found = read(tmp_path / "a.xyz", WATER.replace("water", comment) * 7)
+    assert found == ["3"] * 7
+
+
+def test_the_lines_behind_a_frame_of_qm9_are_part_of_it_as_far_as_they_are_there(tmp_path: Path) -> None:
+    whole = WATER.replace("water", GDB)
+    rest = ["1595.1\t3657.1\t3755.9\n", "O\tO\n", "InChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2\n"]
+    for number in range(4):
+        text = whole + "".join(rest[:number])
+        assert read(tmp_path / "a.xyz", (text + WATER) * 3) == ["3"] * 6
+        parsed = parse_xyz(text)
+        assert not isinstance(parsed, str) and parsed.smiles == ("O" if number > 1 else "")
+    lost = whole + "".join(rest) + "lost line\n" + WATER
+    assert read(tmp_path / "a.xyz", lost)[1] == "xyz: text between frames: 1 lines, the first: 'lost line'"
+
+
+def test_a_line_of_another_file_is_no_smiles_of_the_molecule() -> None:
+    parsed = parse_xyz(WATER.replace("water", "gdb 5") + "3\nnext CC\nO 0 0 0.12\n")
+    assert not isinstance(parsed, str) and parsed.smiles == ""

@@ -82,6 +82,31 @@ def test_counts_are_whole_numbers(targets: tuple[str, ...], where: tuple[str, ..
     check(("rings=1.5..2.5", "logp=1.5"), ("hbd<0.5",))
 
 
+@pytest.mark.parametrize("vocabulary", [WHOLE, HEAVY])
+@pytest.mark.parametrize("elements", [("H", "F"), ("H", "F", "Br"), ("H",)])
+def test_atoms_of_one_bond_are_two_at_most(vocabulary: Vocabulary, elements: tuple[str, ...]) -> None:
+    neutral = Vocabulary(vocabulary.elements, (0,), vocabulary.bonds, vocabulary.explicit_hydrogens)
+    for sizes in ((3, 3), (5, 6)):
+        with pytest.raises(MoldiffError, match=r"elements H.* a molecule has at most 2 of their atoms") as caught:
+            check(vocabulary=neutral, elements=elements, sizes=sizes)
+        assert caught.value.argument == "elements"
+    for sizes in ((1, 1), (2, 2), (1, 6)):
+        check(vocabulary=neutral, elements=elements, sizes=sizes)
+    check(vocabulary=neutral, elements=(*elements, "O"), sizes=(3, 3))
+
+
+def test_a_formula_of_such_atoms_is_refused_likewise() -> None:
+    with pytest.raises(MoldiffError, match=r"formula H2F2 and 4 atoms .* at most 2") as caught:
+        check(formula="H2F2", sizes=(4, 4), vocabulary=Vocabulary(ELEMENTS, (0,), BOND_ORDERS, True))
+    assert caught.value.argument == "formula"
+    check(formula="HF", sizes=(2, 2))
+
+
+def test_the_function_refuses_what_has_one_bond(model: Path) -> None:
+    with pytest.raises(MoldiffError, match=r"elements H and 5..6 atoms .* at most 2"):
+        moldiff.generate(1, model=model, elements="H", n_atoms=(5, 6))
+
+
 def test_wishes_that_agree_pass() -> None:
     check(("logp=2",), ("logp<=2", "mw<500", "hbd<=5"), charge=0, sizes=(5, 30))
     check(("heavy_atom_count=6",), ("mw=78..79", "rings>=1"), formula="C6H6")

@@ -1,6 +1,10 @@
 """Draws of a model as an input: each has its row, they are made once, and what the model got wrong is told."""
 
+import json
+import re
+import shutil
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +13,14 @@ import pytest
 from methane import METHANE
 
 import moldiff
+from moldiff import run_record
 from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.screening.runs import draws
 from moldiff.screening.runs.draws import Draws, draws_of
-from moldiff.screening.runs.plan import read_plan
-from moldiff.screening.screen import merge_screens
+from moldiff.screening.runs.plan import PLAN, read_plan
+from moldiff.screening.screen import merge_screens, resume_screen
 
 
 @pytest.fixture
@@ -106,3 +111,60 @@ def test_what_does_not_go_together_is_told(model: Path, tmp_path: Path, monkeypa
         wrong.make(tmp_path / "draws.jsonl.gz", 0, 3)
     assert not (tmp_path / "draws.jsonl.gz").exists()
     assert draws.draws_of(str(model), 3, 0).records == 3
+
+
+@pytest.fixture
+def begun(half_methane: None, model: Path, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
+    """A run whose last shard is not drawn yet, and the words that began it."""
+    run, words = tmp_path / "run", {"from_model": model, "n": 5, "where": "mw<100", "shard_size": 2}
+    for part in ("1/3", "2/3"):
+        moldiff.screen([], run, shard=part, **words)
+    assert len(list((run / "draws").iterdir())) == 2
+    return run, words
+
+
+def other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_record, "version", lambda name: "99.1" if name == "torch" else version(name))
+
+
+def test_a_run_is_not_gone_on_with_by_other_versions(
+    begun: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, words = begun
+    shutil.copytree(run, tmp_path / "apart")
+    told = rf"model .*: its draws were begun with other versions \(torch {re.escape(version('torch'))}, now 99\.1\)"
+    with monkeypatch.context() as patch:
+        other_versions(patch)
+        for go_on in (lambda: resume_screen(run), lambda: moldiff.screen([], run, **words)):
+            with pytest.raises(MoldiffError, match=told):
+                go_on()
+        assert len(list((run / "draws").iterdir())) == 2
+        assert moldiff.screen([], tmp_path / "new", shard="3/3", **words) is None
+        with pytest.raises(MoldiffError, match="is a run of other inputs, options or versions than the first"):
+            merge_screens([tmp_path / "apart", tmp_path / "new"])
+    whole = resume_screen(run)
+    assert whole is not None and whole.funnel["requested"] == 5
+    other_versions(monkeypatch)  # what is drawn may be looked at in other ways
+    assert moldiff.screen([], run, **{**words, "where": "mw<90"}) is not None
+    plan = read_plan(run).draws
+    assert plan is not None and plan.versions["torch"] == version("torch"), "and is still told of as it was made"
+
+
+def test_a_run_that_an_earlier_moldiff_began_goes_on(begun: tuple[Path, dict[str, Any]]) -> None:
+    """Its plan does not tell of versions."""
+    run, words = begun
+    plan = json.loads((run / PLAN).read_text())
+    del plan["draws"]["versions"]
+    for go_on in (lambda: moldiff.screen([], run, shard="3/3", **words), lambda: resume_screen(run)):
+        (run / PLAN).write_text(json.dumps(plan))
+        go_on()
+    assert len(records(run)) == 5
+
+
+@pytest.mark.parametrize("value", ["0.2", {"torch": 2}, [], None])
+def test_versions_of_a_plan_that_are_none_are_told(begun: tuple[Path, dict[str, Any]], value: object) -> None:
+    run, _ = begun
+    plan = json.loads((run / PLAN).read_text())
+    (run / PLAN).write_text(json.dumps({**plan, "draws": {**plan["draws"], "versions": value}}))
+    with pytest.raises(MoldiffError, match=r"plan\.json is damaged: versions must be"):
+        resume_screen(run)

@@ -421,6 +421,22 @@ def test_a_teacher_of_another_chemistry_is_refused(
         collect(load_model("qm9"), PreparedDataset.open(like_qm9), config)
 
 
+@pytest.mark.parametrize(("name", "value"), [("sigma_reference", 2.6), ("exponent_bond_type", 1.9)])
+def test_a_teacher_of_other_noise_is_refused(
+    training_file: Write, like_qm9: Path, tmp_path: Path, name: str, value: float
+) -> None:
+    """Its times are other levels, and a state would get a label of another one."""
+    qm9 = load_model("qm9")
+    description = {**qm9.model.config_json(), "curve": {**qm9.model.curve_config.model_dump(), name: value}}
+    weights = qm9.model.denoiser.state_dict()
+    save_model_folder(tmp_path / "other", weights=weights, config=description, references={}, card="", half=True)
+    config = config_of(training_file, like_qm9, f"on_policy.teacher={tmp_path / 'other'}")
+    with pytest.raises(
+        MoldiffError, match=rf"must have the same noise curve; the teacher has {name} {value}, not 1\.3$"
+    ):
+        collect(qm9, PreparedDataset.open(like_qm9), config)
+
+
 def test_a_teacher_without_own_draws_is_an_error(training_file: Write, like_qm9: Path) -> None:
     with pytest.raises(MoldiffError, match=r"set on_policy\.share"):
         train(training_file(data=str(like_qm9)), [], teacher="qm9")
