@@ -242,10 +242,11 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
         if not journal.count:
             raise
         raise MoldiffError(f"{error}; {_kept(out)}", argument=error.argument) from error
-    except OSError as error:  # of a file that is written meanwhile
-        if not journal.count:
+    except OSError as error:
+        if not journal.count or isinstance(error, BrokenPipeError):  # of whoever listens to the run's progress
             raise
-        told = f"{error.filename or out} could not be written: {error.strerror or error}"
+        what = f"{out}" if error.filename is None else f"{error.filename} could not be written"
+        told = f"{what}: {error.strerror or error}"
         raise MoldiffError(f"{told}; {_kept(out)}") from error
     finally:
         journal.close()

@@ -188,14 +188,12 @@ def test_an_error_says_where_results_are_kept(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_says_where_results_are_kept(tmp_path: Path) -> None:
     """Of whatever file of the run: its own name, or that of the output where the system names none."""
     out, table = tmp_path / "m.sdf", str(tmp_path / "m.csv")
-    for named, error in (
-        (table, OSError(28, "No space left on device", table)),
+    for told, error in (
+        (f"{table} could not be written", OSError(28, "No space left on device", table)),
         (str(out), OSError(28, "No space left on device")),
     ):
         with (
-            pytest.raises(
-                MoldiffError, match=rf"^{named} could not be written: No space left .*m\.sdf\.unfinished, resume"
-            ),
+            pytest.raises(MoldiffError, match=rf"^{told}: No space left .*m\.sdf\.unfinished, resume"),
             journal_of(out, REQUEST, resume=True, overwrite=False) as journal,
         ):
             journal.add(1, 1.0)
@@ -203,6 +201,13 @@ def test_a_disk_that_is_full_says_where_results_are_kept(tmp_path: Path) -> None
     with pytest.raises(OSError, match="No space"), journal_of(out, REQUEST, resume=True, overwrite=False) as journal:
         journal.remove()
         raise OSError(28, "No space left on device")
+
+
+def test_who_stops_listening_ends_the_run_as_everywhere(tmp_path: Path) -> None:
+    out = tmp_path / "m.sdf"
+    with pytest.raises(BrokenPipeError), journal_of(out, REQUEST, resume=False, overwrite=False) as journal:
+        journal.add(1, 1.0)
+        raise BrokenPipeError(32, "Broken pipe")
 
 
 def test_on_smb_a_journal_is_read_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -189,9 +189,9 @@ def query_refusal(mol: Chem.Mol) -> str:
     """Return why a molecule, sanitised or not, is none but a query, by what its elements and orders of bonds stand for;
     an empty string if it is one. RDKit takes the first of a list of elements, and leaves the other conditions out."""
     if any(atom.HasQuery() and atom.GetAtomicNum() for atom in mol.GetAtoms()):
-        return "query: an atom that stands for several"
+        return "query: an atom of a pattern, not of one molecule"
     if any(bond.HasQuery() and bond.GetBondType() not in _WITHOUT_ORDER for bond in mol.GetBonds()):
-        return "query: a bond that stands for several"
+        return "query: a bond of a pattern, not of one molecule"
     return ""
 
 

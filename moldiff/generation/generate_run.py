@@ -245,7 +245,7 @@ class GenerateRun(Run):
         if self.options.score is not None and isinstance(
             network := self.options.score.score.function, PredictedNearness
         ):
-            found["score"] = network.sha256  # a folder of that name may hold another one tomorrow
+            found["score_network"] = network.sha256  # a folder of that name may hold another one tomorrow
         return found
 
     def problem(self) -> str:

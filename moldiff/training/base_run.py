@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
-from moldiff.interruption import watched_signals
+from moldiff.interruption import terminate, watched_signals
 from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.nn.compiled import compile_layers
@@ -227,6 +228,8 @@ class Run(ABC):
         try:
             trainer.fit(self.task, loader)
         except SIGTERMException:  # asked to end before the first step, which is saved by now; `fit` says so
+            if self.task.step == first:  # but of several processes, none takes it
+                terminate(signal.SIGTERM)
             return
         if trainer.interrupted:  # Ctrl-C in the moments before the first step
             raise KeyboardInterrupt

@@ -231,7 +231,7 @@ def ethanol(symbol: str = "O", marks: str = "", bond: str = "1  0", properties: 
     return "\n".join([*head, *lines, f"{properties}M  END\n"])
 
 
-ATOM, BOND = "query: an atom that stands for several", "query: a bond that stands for several"
+ATOM, BOND = "query: an atom of a pattern, not of one molecule", "query: a bond of a pattern, not of one molecule"
 QUERIES = [
     ({"symbol": "L", "properties": "  3 F    2   7   8\n"}, ATOM),
     ({"symbol": "L", "properties": "  3 T    2   7   8\n"}, ATOM),

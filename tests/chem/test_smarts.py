@@ -125,6 +125,8 @@ def test_a_pattern_is_read_to_its_end_wherever_it_comes_from(pattern: str, words
 
 
 def test_names_behind_patterns_of_a_file_and_extensions_are_no_part_of_them(tmp_path: Path) -> None:
-    (tmp_path / "a.smarts").write_text("[OH] an alcohol\n[NH2]\tan amine\nC \n")
-    assert pattern_check(tmp_path / "a.smarts").patterns == (("an alcohol", "[OH]"), ("an amine", "[NH2]"), ("C", "C"))
+    (tmp_path / "a.smarts").write_text("[OH] an alcohol\n[NH2]\tan amine\nC \n[SH] a thiol\t\n[F] F\ta note\n")
+    assert pattern_check(tmp_path / "a.smarts").patterns == (
+        ("an alcohol", "[OH]"), ("an amine", "[NH2]"), ("C", "C"), ("a thiol", "[SH]"), ("F a note", "[F]")
+    )  # fmt: skip
     assert smarts_problem("[OH] |$a$|") == smarts_problem(" [OH]\n") == ""

@@ -86,6 +86,9 @@ def test_draws_towards_a_network_that_was_trained_anew_are_another_request(
     assert run(*asked).status == 0
     again = run(*asked)
     assert "nothing is left to do" in again.out + again.err
+    asked[asked.index("--score") + 1] = f"network:{property_folder}:logp=4"
+    run(*asked).assert_refused("m.sdf exists already")
+    asked[asked.index("--score") + 1] = f"network:{property_folder}:logp=1"
     folder = load_model_folder(property_folder)
     save_model_folder(
         property_folder, weights={name: 1.5 * value for name, value in folder.weights.items()}, config=folder.config,

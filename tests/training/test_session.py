@@ -84,6 +84,22 @@ def test_settings_last_as_long_as_the_run(session: None) -> None:
         assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float64, 2)
 
 
+@pytest.mark.parametrize("is_used", [True, False])
+def test_the_session_s_card_and_their_order_come_back(is_used: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning changes both."""
+    current = [2]
+    used = [is_used]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: used[0])
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda card: current.__setitem__(0, card))
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    with own_settings(0):
+        used[0], current[0] = True, 1
+        os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    assert current == [2 if is_used else 0]
+    assert "CUDA_DEVICE_ORDER" not in os.environ
+
+
 def test_weights_are_those_of_a_seeded_generator() -> None:
     with own_settings(0):
         torch.manual_seed(3)

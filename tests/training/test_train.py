@@ -423,9 +423,12 @@ def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
 
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_before_the_first_step_ends_with_its_status(
-    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: str, status: int
-) -> None:
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, number: str,
+    status: int,
+) -> None:  # fmt: skip
     """Lightning has put up its own handlers by then."""
+    before = signal.signal(getattr(signal, number), signal.SIG_DFL)  # behind nohup, too
+    request.addfinalizer(lambda: signal.signal(getattr(signal, number), before))
     original = base_run._Restore.on_train_start
 
     def struck(*arguments: Any) -> None:

@@ -69,7 +69,8 @@ class CommandMeasure:
             errors="replace", start_new_session=True,
         )  # fmt: skip
         _running[process.pid] = folder
-        left = max(0.0, seconds_left() - _TO_END_S)  # other checks may have taken much of the molecule's time
+        margin = min(_TO_END_S, 0.1 * self.timeout_s)
+        left = max(0.0, seconds_left() - margin)  # other checks may have taken much of the molecule's time
         try:
             found = _communicated(process, min(self.timeout_s, left))
         finally:

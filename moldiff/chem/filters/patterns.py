@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from moldiff.arguments import check_text, refusal
 from moldiff.chem.filters.checks import CheckResult, Subject
-from moldiff.chem.io.capped import capped_lines
+from moldiff.chem.io.capped import capped_lines, unread
 from moldiff.chem.io.encodings import open_text
 from moldiff.chem.smarts import smarts_problem, smarts_query
 from moldiff.errors import MoldiffError
@@ -84,7 +84,10 @@ def _read(path: Path) -> tuple[tuple[str, str], ...]:
     try:
         with open_text(path) as handle:
             for number, line in enumerate(capped_lines(path, handle), start=1):
-                smarts, _, name = line.strip().partition(" " if "\t" not in line else "\t")
+                smarts, _, name = line.strip().partition("\t")
+                if unread(smarts):
+                    smarts, _, rest = smarts.partition(" ")
+                    name = f"{rest} {name}"
                 if not smarts or smarts.startswith("#"):
                     continue
                 if problem := smarts_problem(smarts):

@@ -148,5 +148,7 @@ def unread(text: str) -> str:
         return ""
     if len(text.strip().splitlines()) > 1:
         return "a line break stands in it"
-    rest = words[1].rstrip()
-    return "" if _EXTENSION.fullmatch(rest) else f"'{rest[:SHOWN]}' stands behind it"
+    rest = words[1]
+    if extension := _EXTENSION.match(rest):
+        rest = rest[extension.end() :]
+    return f"'{rest.strip()[:SHOWN]}' stands behind it" if rest.strip() else ""

@@ -63,11 +63,11 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
     if reason.startswith(_REFUSED):
         raise MoldiffError(f"{argument} '{molecules[:60]}': {reason}", argument=argument)
     if not is_smiles:
-        known = ", ".join(SUFFIXES)
-        raise MoldiffError(
-            f"{argument} '{molecules[:60]}': neither a SMILES that RDKit can read nor a molecule file ({known})",
-            argument=argument,
-        )
+        told = f"neither a SMILES that RDKit can read nor a molecule file ({', '.join(SUFFIXES)})"
+        words = molecules.split(maxsplit=1)
+        if len(words) == 2 and not parse(TextRecord(0, "smiles", "", words[0])).reason:
+            told = f"not a SMILES alone ({reason}); a list of SMILES takes them one by one"
+        raise MoldiffError(f"{argument} '{molecules[:60]}': {told}", argument=argument)
     return None
 
 

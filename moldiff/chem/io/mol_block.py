@@ -87,7 +87,9 @@ def _mark_problem(atoms: Iterable[str], properties: Sequence[str]) -> str:
     superseded = any(line.startswith(("M  CHG", "M  RAD")) for line in properties)
     for line in (line for line in atoms if line[34:39] not in _NO_MARKS and line[34:].strip()):
         mass, charge = line[34:36].strip(), line[36:39].strip()
-        if not _WHOLE.fullmatch(mass) or not (_WHOLE.fullmatch(charge) or not line[36:].strip()):
+        # blank columns are 0, unless a number stands where only one that slipped does
+        is_shifted = not (mass and charge) and (line[36:37] + line[39:40]).strip(" 0")
+        if is_shifted or not all(_WHOLE.fullmatch(mark) for mark in (mass, charge) if mark):
             return f"number: '{line[31:].strip()[:SHOWN]}' is not in its columns"
         if charge and charge not in _CHARGES and not superseded:
             return f"number: '{charge}' is no charge of an atom that can be read"

@@ -11,7 +11,7 @@ from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Geometry import Point3D
 
 from moldiff.chem.coordinates import unit_problem
-from moldiff.chem.io.xyz_text import is_qm9
+from moldiff.chem.io.xyz_text import has_qm9_rest
 from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message, symbol_problem
 from moldiff.foreign_text import number_in
 
@@ -52,7 +52,8 @@ def parse_xyz(text: str) -> Geometry | str:
         return reason
     if n <= 0 or pos.shape != (n, 3):
         return "xyz: not an atom count followed by that many atoms"
-    smiles = lines[n + 3].split() if len(lines) > n + 3 and is_qm9(lines[1]) else []
+    rest = lines[n + 2 :] if has_qm9_rest(lines[1]) else []
+    smiles = rest[1].split() if len(rest) > 1 and not rest[0].strip().isdigit() else []  # a count: the next frame
     return Geometry(symbols, pos, smiles[-1] if smiles else "")
 
 

@@ -50,7 +50,7 @@ class Columns:
         return cls(smiles_column, name_column, delimiter) if smiles_column or name_column or delimiter else None
 
     def record(self) -> dict[str, str]:
-        """Return what is named, by the names that users give it; two that read a table alike are the same."""
+        """Return what is named, by the names that users give it; two spellings of one name are the same."""
         columns = {"smiles_column": self.smiles_column, "name_column": self.name_column}
         found = {name: column.strip().lower() for name, column in columns.items() if column is not None}
         return found if self.cut is None else {**found, "delimiter": self.cut}

@@ -22,6 +22,11 @@ def is_qm9(comment: str) -> bool:
     return len(words) == len(QM9_TAGS) + 2 and words[0] == "gdb"
 
 
+def has_qm9_rest(comment: str) -> bool:
+    """Return whether lines behind the atoms may be those of a frame of QM9, whose comment may have been altered."""
+    return comment.split()[:1] == ["gdb"]
+
+
 def frames(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Yield the text of each frame and "", or "" and why there is none.
 
@@ -55,7 +60,7 @@ class _Ahead:
         following = self._look(3)[1:]
         if len(following) < 2 or not _ATOM.match(following[1]):
             return False
-        return is_qm9(following[0]) or not _ATOM.match(following[0])
+        return has_qm9_rest(following[0]) or not _ATOM.match(following[0])
 
     def before_frame(self) -> Iterator[str]:
         """Yield the next lines, up to where a frame begins for certain."""
@@ -80,7 +85,7 @@ def _frame(first: str, lines: _Ahead) -> tuple[str, str]:
             break
         if size <= MAX_RECORD:
             kept.append(line)
-    if len(kept) > 1 and is_qm9(kept[1]):
+    if len(kept) > 1 and has_qm9_rest(kept[1]):
         kept += itertools.islice(lines.before_frame(), _QM9_REST)
     text = "".join(kept)
     return (text, "") if max(size, len(text)) <= MAX_RECORD else ("", TOO_LARGE)

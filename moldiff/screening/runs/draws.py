@@ -65,10 +65,16 @@ class Draws:
         return f"model {readable(self.model)}"
 
     def going_on(self, before: Draws | None) -> Draws:
-        """Return the same draws by the versions that an earlier plan has; these, if that has other draws."""
-        if before is None or replace(before, versions=self.versions) != self:
-            return self
-        return before
+        """Return the same draws by the versions that an earlier plan tells; these, if it tells none or has other
+        draws."""
+        is_same = before is not None and before.versions and replace(before, versions=self.versions) == self
+        return before if before is not None and is_same else self
+
+    def is_like(self, other: Draws | None) -> bool:
+        """Return whether these are the draws of another plan; where one tells no versions, those of the other."""
+        if other is None or (self.versions and other.versions):
+            return self == other
+        return replace(self, versions=other.versions) == other
 
     def make(self, path: Path, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> None:
         """Write some of the draws; a draw is the same in whatever range it is made.
@@ -84,7 +90,7 @@ class Draws:
         """
         if _model(self.model).sha256 != self.sha256:
             raise MoldiffError(f"{self.file} has changed since the run was planned; start another run")
-        if told := differences(self.versions, versions()):
+        if self.versions and (told := differences(self.versions, versions())):
             raise MoldiffError(
                 f"{self.file}: its draws were begun with other versions ({told}); use those, or start another run"
             )
@@ -141,7 +147,7 @@ def drawn(value: Mapping[str, Any]) -> Draws:
     check_text(value["model"], "model")
     check_text(value["sha256"], "sha256")
     check_flag(familiar := value.get("familiar", False), "familiar")
-    made_by = value.get("versions", versions())  # older plans do not tell: whoever goes on is taken at its word
+    made_by = value.get("versions", {})  # older plans do not tell: whoever goes on is taken at its word
     if not isinstance(made_by, dict) or not all(isinstance(one, str) for one in made_by.values()):
         raise refusal("versions", "a version for each name", made_by)
     return Draws(

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed, clear_leftovers, part_beside
@@ -44,7 +44,7 @@ def first_on_disk(path: Path) -> Iterator[FirstOnDisk]:
         clear_leftovers(path)
         aside = part_beside(path)
         # nobody else opens it, so that SQLite has nothing to lock either
-        place = f"{aside.absolute().as_uri()}?nolock=1"
+        place = f"{_uri(aside.absolute())}?nolock=1"
         # nothing of it outlives the process, so nothing has to be safe
         pragmas = ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE", f"cache_size=-{CACHE_KIB}")
         try:
@@ -58,3 +58,9 @@ def first_on_disk(path: Path) -> Iterator[FirstOnDisk]:
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(aside)
+
+
+def _uri(path: PurePath) -> str:
+    """Return the URI of an absolute path as SQLite takes it, with nothing where others name a server."""
+    uri = path.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)

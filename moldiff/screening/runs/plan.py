@@ -162,7 +162,8 @@ class Plan:
 
     def same_input(self, other: Plan) -> bool:
         """Return whether two plans divide the same records into the same shards."""
-        same = self.inputs == other.inputs and self.draws == other.draws
+        same_draws = other.draws is None if self.draws is None else self.draws.is_like(other.draws)
+        same = self.inputs == other.inputs and same_draws
         return same and self.options.shard_size == other.options.shard_size
 
     def record(self) -> dict[str, Any]:

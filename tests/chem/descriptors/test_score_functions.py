@@ -110,7 +110,9 @@ def test_ctrl_c_is_no_failure_of_a_score(late: bool, usual_ctrl_c: None) -> None
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_a_signal_is_no_failure_of_the_code_that_runs(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_signal_is_no_failure_of_the_code_that_runs(
+    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     file = tmp_path / "struck.py"
     file.write_text(f"import signal\n\nsignal.raise_signal({int(number)})\n\n\ndef score(molecules): ...\n")
 
@@ -118,6 +120,8 @@ def test_a_signal_is_no_failure_of_the_code_that_runs(number: signal.Signals, tm
         signal.raise_signal(number)
         return [0.0] * len(molecules)
 
+    before = signal.signal(number, signal.SIG_DFL)  # behind nohup, too
+    request.addfinalizer(lambda: signal.signal(number, before))
     for work in (lambda: imported_score(f"{file}:score"), lambda: Score("f", struck)(MOLECULES)):
         with pytest.raises(SystemExit) as caught, orderly_end():
             work()

@@ -278,6 +278,13 @@ def test_a_command_ends_before_its_worker_does(tmp_path: Path, monkeypatch: pyte
     assert not list(tmp_path.glob("moldiff-*"))
 
 
+@pytest.mark.parametrize("seconds", [1.0, 2.0])
+def test_a_command_has_its_share_of_a_short_time(seconds: float) -> None:
+    words = {"mine": f"sh -c 'sleep {0.35 * seconds}; echo 7' {{smiles}}"}
+    found = moldiff.filter(["CCO", "CC"], where="mine>0", commands=words, timeout_s=seconds, isolated=True)
+    assert list(found.table["mine"]) == [7.0, 7.0], list(found.table["reason"])
+
+
 def until(condition: Callable[[], object], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

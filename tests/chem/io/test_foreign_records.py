@@ -162,10 +162,10 @@ CUT = [
     ("CC O", "smiles: 'O' stands behind it"),
     ("CC\t O", "smiles: 'O' stands behind it"),
     ("CC\u00a0ethane (gas)", "smiles: 'ethane (gas)' stands behind it"),
-    ("CC |$_AP1;$| ethane", "smiles: '|$_AP1;$| ethane' stands behind it"),
-    ("CC |$_AP1;$|O", "smiles: '|$_AP1;$|O' stands behind it"),
+    ("CC |$_AP1;$| ethane", "smiles: 'ethane' stands behind it"),
+    ("CC |$_AP1;$|O", "smiles: 'O' stands behind it"),
     ("CC 0 0 0", "smiles: '0 0 0' stands behind it"),
-    ("CC ||| |", "smiles: '||| |' stands behind it"),
+    ("CC ||| |", "smiles: '| |' stands behind it"),
 ]
 
 
@@ -193,8 +193,10 @@ def test_a_smiles_is_read_to_its_end_wherever_it_comes_from(tmp_path: Path, smil
 def test_lines_of_smiles_that_are_given_as_one_are_none() -> None:
     with pytest.raises(MoldiffError, match=r"^molecules 'CCO CCN CCC ': smiles: a line break stands in it$"):
         records_of("CCO\nCCN\nCCC\n")
-    with pytest.raises(MoldiffError, match="neither a SMILES"):
+    with pytest.raises(MoldiffError, match=r"'CC O': not a SMILES alone \(smiles: 'O' stands behind it\); a list"):
         records_of("CC O")
+    with pytest.raises(MoldiffError, match="neither a SMILES"):
+        records_of("my molecules")
 
 
 @pytest.mark.parametrize("smiles", ["CCO\n", "\r\nCCO", " CCO\t", "OCC |$_AP1;;$|", "OCC\t|$_AP1;;$|", "OCC  ||\n"])

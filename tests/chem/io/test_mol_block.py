@@ -242,7 +242,19 @@ def test_isotopes_and_radicals_in_their_columns_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("marks", "charge"), [(" 0  5", -1), (" 0 5   0  0", -1), (" 0  5  0  0  0", -1), (" 0  0", 0), ("", 0), (" 0", 0)]
+    ("marks", "charge"),
+    [
+        (" 0  5", -1),
+        (" 0 5   0  0", -1),
+        (" 0  5  0  0  0", -1),
+        (" 0  0", 0),
+        ("", 0),
+        (" 0", 0),
+        ("  0  0  0  0  0", 0),
+        ("     0", 0),
+        ("    5", -1),
+        (" 0     1", 0),
+    ],
 )
 def test_charges_in_an_atoms_line_are_read(marks: str, charge: int) -> None:
     assert marked(acetate(marks=marks))[0][3] == charge

@@ -124,6 +124,14 @@ def test_the_lines_behind_a_frame_of_qm9_are_part_of_it_as_far_as_they_are_there
     assert read(tmp_path / "a.xyz", lost)[1] == "xyz: text between frames: 1 lines, the first: 'lost line'"
 
 
+@pytest.mark.parametrize("comment", ["gdb 1", GDB + "\t16", "gdb"])
+def test_those_of_an_altered_comment_are_part_of_it_too(tmp_path: Path, comment: str) -> None:
+    whole = WATER.replace("water", comment) + "1595.1\t3657.1\t3755.9\nO\tO\nInChI=1S/H2O/h1H2\tInChI=1S/H2O/h1H2\n"
+    assert read(tmp_path / "a.xyz", whole * 3) == ["3"] * 3
+    parsed = parse_xyz(whole)
+    assert not isinstance(parsed, str) and parsed.smiles == "O"
+
+
 def test_a_line_of_another_file_is_no_smiles_of_the_molecule() -> None:
     parsed = parse_xyz(WATER.replace("water", "gdb 5") + "3\nnext CC\nO 0 0 0.12\n")
     assert not isinstance(parsed, str) and parsed.smiles == ""

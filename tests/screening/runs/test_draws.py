@@ -161,6 +161,21 @@ def test_a_run_that_an_earlier_moldiff_began_goes_on(begun: tuple[Path, dict[str
     assert len(records(run)) == 5
 
 
+def test_who_goes_on_with_an_older_plan_stands_in_it(
+    begun: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, words = begun
+    plan = json.loads((run / PLAN).read_text())
+    del plan["draws"]["versions"]
+    (run / PLAN).write_text(json.dumps(plan))
+    moldiff.screen([], run, shard="1/3", **words)
+    draws = read_plan(run).draws
+    assert draws is not None and draws.versions == run_record.versions()
+    other_versions(monkeypatch)
+    with pytest.raises(MoldiffError, match="its draws were begun with other versions"):
+        moldiff.screen([], run, shard="3/3", **words)
+
+
 @pytest.mark.parametrize("value", ["0.2", {"torch": 2}, [], None])
 def test_versions_of_a_plan_that_are_none_are_told(begun: tuple[Path, dict[str, Any]], value: object) -> None:
     run, _ = begun

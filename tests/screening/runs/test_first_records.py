@@ -3,7 +3,7 @@
 import fcntl
 import os
 import sqlite3
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -12,7 +12,7 @@ from servers import nfs
 
 from moldiff.errors import MoldiffError
 from moldiff.files import claimed
-from moldiff.screening.runs.first_records import first_on_disk
+from moldiff.screening.runs.first_records import _uri, first_on_disk
 
 
 def test_a_key_keeps_its_first_number_and_nothing_is_left(tmp_path: Path) -> None:
@@ -67,3 +67,9 @@ def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=told), first_on_disk(tmp_path / "records"):
         raise sqlite3.OperationalError("database or disk is full")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_of_windows_is_no_authority_for_sqlite() -> None:
+    """Which refuses one: "invalid uri authority"."""
+    assert _uri(PureWindowsPath(r"\\host\share\run\x")) == "file:////host/share/run/x"
+    assert _uri(PureWindowsPath(r"C:\run\x")) == "file:///C:/run/x"
