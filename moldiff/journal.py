@@ -7,6 +7,7 @@ what a kill or a crash of the machine cut short is told from what is whole.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -245,8 +246,8 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
     except OSError as error:
         if not journal.count or isinstance(error, BrokenPipeError):  # of whoever listens to the run's progress
             raise
-        what = f"{out}" if error.filename is None else f"{error.filename} could not be written"
-        told = f"{what}: {error.strerror or error}"
+        is_ours = error.filename is not None or error.errno in (errno.ENOSPC, errno.EDQUOT)
+        told = f"{error.filename or out}{' could not be written' * is_ours}: {error.strerror or error}"
         raise MoldiffError(f"{told}; {_kept(out)}") from error
     finally:
         journal.close()

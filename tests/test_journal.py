@@ -190,10 +190,11 @@ def test_a_disk_that_is_full_says_where_results_are_kept(tmp_path: Path) -> None
     out, table = tmp_path / "m.sdf", str(tmp_path / "m.csv")
     for told, error in (
         (f"{table} could not be written", OSError(28, "No space left on device", table)),
-        (str(out), OSError(28, "No space left on device")),
+        (f"{out} could not be written", OSError(28, "No space left on device")),
+        (str(out), OSError(5, "Input/output error")),
     ):
         with (
-            pytest.raises(MoldiffError, match=rf"^{told}: No space left .*m\.sdf\.unfinished, resume"),
+            pytest.raises(MoldiffError, match=rf"^{told}: {error.strerror}; .*m\.sdf\.unfinished, resume"),
             journal_of(out, REQUEST, resume=True, overwrite=False) as journal,
         ):
             journal.add(1, 1.0)

@@ -34,15 +34,14 @@ def average(models: Sequence[str], out: Path, *, overwrite: bool = False) -> str
         MoldiffError: fewer than two models, models that differ in more than their weights, or a folder that cannot be
             read or written.
     """
-    refuse_folder(out, OURS, overwrite)
-    folders = [load_model_folder(model) for model in models]
-    if len(folders) < 2:
-        raise MoldiffError("an average needs at least two models")
-    first, *others = folders
-    for other in others:
-        _check_alike(first, other)
     with claimed(out):
-        refuse_folder(out, OURS, overwrite)  # another run may have ended since
+        refuse_folder(out, OURS, overwrite)
+        folders = [load_model_folder(model) for model in models]
+        if len(folders) < 2:
+            raise MoldiffError("an average needs at least two models")
+        first, *others = folders
+        for other in others:
+            _check_alike(first, other)
         weights = {
             name: torch.stack([folder.weights[name].double() for folder in folders]).mean(0).to(weight.dtype)
             for name, weight in first.weights.items()

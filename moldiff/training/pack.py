@@ -50,12 +50,11 @@ def pack(
             read or written.
     """
     count(score_molecules, "score_molecules", least=0)
-    refuse_folder(out, OURS, overwrite)
-    folder = load_model_folder(model)
-    if score_molecules and folder.kind == PROPERTY:
-        raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
     with claimed(out):
-        refuse_folder(out, OURS, overwrite)  # another run may have ended since
+        refuse_folder(out, OURS, overwrite)
+        folder = load_model_folder(model)
+        if score_molecules and folder.kind == PROPERTY:
+            raise MoldiffError(f"{folder.path} is a property network; it scores no molecules")
         if data is None:
             references = _complete(folder, score_molecules)
         else:
