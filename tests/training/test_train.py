@@ -457,7 +457,7 @@ def test_what_slurm_says_of_its_job_changes_nothing(
     training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lightning would refuse tasks that it did not ask for, and go on from a checkpoint of its own."""
-    words = {"NTASKS": "4", "NTASKS_PER_NODE": "4", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}
+    words = {"NTASKS": "4", "JOB_NAME": "train", "JOB_ID": "7", "PROCID": "0", "LOCALID": "0"}
     for name, value in words.items():
         monkeypatch.setenv(f"SLURM_{name}", value)
     path = training_file()
