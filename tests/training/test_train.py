@@ -453,6 +453,19 @@ def test_steps_are_kept_where_no_picture_can_be_drawn(
     assert (tmp_path / "run" / "model" / "config.json").is_file()
 
 
+def test_signals_during_steps_are_not_lightning_s(training_file: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own handlers would end one of several processes before the others."""
+    original, seen = base_run.Checkpoints.on_train_batch_end, []
+
+    def looked(self: base_run.Checkpoints, *arguments: Any) -> None:
+        seen.append(signal.getsignal(signal.SIGTERM) == self._handlers[signal.SIGTERM])
+        original(self, *arguments)
+
+    monkeypatch.setattr(base_run.Checkpoints, "on_train_batch_end", looked)
+    train(training_file(), ["training.steps=2"])
+    assert seen == [True, True]
+
+
 def test_what_slurm_says_of_its_job_changes_nothing(
     training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
