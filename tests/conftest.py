@@ -1,6 +1,7 @@
 """Fixtures that several folders of tests use."""
 
 import logging
+import signal
 import subprocess
 import sys
 import warnings
@@ -18,6 +19,7 @@ from moldiff.config import CurveConfig, NetworkConfig, PropertyNetworkConfig
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.datasets.statistics import DatasetStatistics, PropertyStatistics
+from moldiff.interruption import ENDING
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
@@ -289,3 +291,21 @@ def sample_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def sample(sample_folder: Path) -> PreparedDataset:
     return PreparedDataset.open(sample_folder)
+
+
+@pytest.fixture
+def usual_signals() -> Iterator[None]:
+    """Signals have the effect that Python gives them, also behind a shell or nohup that lets them be ignored."""
+    usual = {signal.SIGINT: signal.default_int_handler, **dict.fromkeys(ENDING, signal.SIG_DFL)}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which Matplotlib finds no folder that it may write into."""
+    for name in [one for one in sys.modules if one.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -73,11 +73,7 @@ ENDED = {129: "terminated\n", 130: "interrupted\n", 143: "terminated\n"}
 Stopped = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture(autouse=True)
-def usual_signals() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("usual_signals")
 
 
 @pytest.fixture

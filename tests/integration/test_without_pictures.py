@@ -1,6 +1,5 @@
 """A machine on which no picture can be drawn: long work is kept, without one."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,7 @@ import pytest
 Run = Any
 
 
-@pytest.fixture(autouse=True)
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where Matplotlib finds no folder that it may write into."""
-    for name in [one for one in sys.modules if one.startswith("matplotlib")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+pytestmark = pytest.mark.usefixtures("no_pictures")
 
 
 def test_draws_towards_a_target(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

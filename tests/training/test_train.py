@@ -423,12 +423,9 @@ def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
 
 @pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_before_the_first_step_ends_with_its_status(
-    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, number: str,
-    status: int,
-) -> None:  # fmt: skip
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, usual_signals: None, number: str, status: int
+) -> None:
     """Lightning has put up its own handlers by then."""
-    before = signal.signal(getattr(signal, number), signal.SIG_DFL)  # behind nohup, too
-    request.addfinalizer(lambda: signal.signal(getattr(signal, number), before))
     original = base_run._Restore.on_train_start
 
     def struck(*arguments: Any) -> None:
@@ -443,11 +440,8 @@ def test_a_signal_before_the_first_step_ends_with_its_status(
 
 
 def test_steps_are_kept_where_no_picture_can_be_drawn(
-    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    training_file: Write, tmp_path: Path, no_pictures: None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    for name in [one for one in sys.modules if one.startswith("matplotlib")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
     train(training_file(), [])
     assert "no picture of the logs (ModuleNotFoundError" in caplog.text
     assert (tmp_path / "run" / "model" / "config.json").is_file()

@@ -67,14 +67,18 @@ class Draws:
     def going_on(self, before: Draws | None) -> Draws:
         """Return the same draws by the versions that an earlier plan tells; these, if it tells none or has other
         draws."""
-        is_same = before is not None and before.versions and replace(before, versions=self.versions) == self
-        return before if before is not None and is_same else self
+        return before if before is not None and before.versions and self._asks_as(before) else self
 
     def is_like(self, other: Draws | None) -> bool:
         """Return whether these are the draws of another plan; where one tells no versions, those of the other."""
-        if other is None or (self.versions and other.versions):
-            return self == other
-        return replace(self, versions=other.versions) == other
+        if other is None:
+            return False
+        is_told = self.versions and other.versions
+        return self._asks_as(other) and (not is_told or self.versions == other.versions)
+
+    def _asks_as(self, other: Draws) -> bool:
+        """Return whether both ask a model for the same, by whatever versions."""
+        return replace(other, versions=self.versions) == self
 
     def make(self, path: Path, first: int, count: int, gate: HazardGate = STANDARD_GATE) -> None:
         """Write some of the draws; a draw is the same in whatever range it is made.

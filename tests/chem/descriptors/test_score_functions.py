@@ -90,16 +90,8 @@ def test_a_module_that_exits_when_it_is_imported_is_one_line(tmp_path: Path) -> 
         imported_score(f"{file}:score")
 
 
-@pytest.fixture
-def usual_ctrl_c() -> Iterator[None]:
-    """Behind a shell that ignores it, too."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("late", [False, True])
-def test_ctrl_c_is_no_failure_of_a_score(late: bool, usual_ctrl_c: None) -> None:
+def test_ctrl_c_is_no_failure_of_a_score(late: bool, usual_signals: None) -> None:
     def interrupted(molecules: list[Chem.Mol]) -> Iterator[float]:
         if not late:
             raise KeyboardInterrupt
@@ -111,7 +103,7 @@ def test_ctrl_c_is_no_failure_of_a_score(late: bool, usual_ctrl_c: None) -> None
 
 @pytest.mark.parametrize("number", ENDING)
 def test_a_signal_is_no_failure_of_the_code_that_runs(
-    number: signal.Signals, tmp_path: Path, request: pytest.FixtureRequest
+    number: signal.Signals, tmp_path: Path, usual_signals: None
 ) -> None:
     file = tmp_path / "struck.py"
     file.write_text(f"import signal\n\nsignal.raise_signal({int(number)})\n\n\ndef score(molecules): ...\n")
@@ -120,8 +112,6 @@ def test_a_signal_is_no_failure_of_the_code_that_runs(
         signal.raise_signal(number)
         return [0.0] * len(molecules)
 
-    before = signal.signal(number, signal.SIG_DFL)  # behind nohup, too
-    request.addfinalizer(lambda: signal.signal(number, before))
     for work in (lambda: imported_score(f"{file}:score"), lambda: Score("f", struck)(MOLECULES)):
         with pytest.raises(SystemExit) as caught, orderly_end():
             work()
