@@ -54,6 +54,13 @@ class FileHydrogens(StrEnum):
     IMPLICIT = "implicit"
 
 
+class EnergyMethod(StrEnum):
+    """Methods that compute the energy of a molecule, see `moldiff.chem.relax`."""
+
+    MMFF94S = "mmff94s"
+    GFN2 = "gfn2"
+
+
 class EngineName(StrEnum):
     """Engines of a screening run, see `moldiff.screening.runs.engines`."""
 

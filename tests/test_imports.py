@@ -23,7 +23,7 @@ BASE = {
     "run_record", "spawning",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
     "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption", "path_names",
-    "foreign_code", "file_locks",
+    "foreign_code", "file_locks", "extras",
 }  # fmt: skip
 LAYERS = [
     BASE,

@@ -14,7 +14,8 @@ from rdkit.Chem import rdForceFieldHelpers, rdMolAlign
 
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.hydrogens import without_hydrogen_atoms
-from moldiff.chem.relax import KCAL_PER_MOL, Method
+from moldiff.chem.relax import KCAL_PER_MOL
+from moldiff.choices import EnergyMethod
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ InOrder = tuple[list[float], list[int], list[int | None]]
 _MOST_MATCHES = 1000  # symmetric ways to lay one conformer on another that are tried
 
 
-def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[float]:
+def relative_energies(conformers: Sequence[Chem.Mol], method: EnergyMethod) -> list[float]:
     """Return the energies of conformers of one stereoisomer at their own coordinates, kcal/mol above the lowest; NaN
     where the method knows none.
 
@@ -36,7 +37,7 @@ def relative_energies(conformers: Sequence[Chem.Mol], method: Method) -> list[fl
     return [energy - lowest for energy in energies]
 
 
-def in_order(conformers: Sequence[Chem.Mol], method: Method, threshold: float) -> InOrder:
+def in_order(conformers: Sequence[Chem.Mol], method: EnergyMethod, threshold: float) -> InOrder:
     """Return how conformers of one stereoisomer compare; see `relative_energies` and `repeats`."""
     energies = relative_energies(conformers, method)
     order = sorted(range(len(conformers)), key=lambda k: (math.isnan(energies[k]), energies[k], k))
@@ -52,8 +53,8 @@ def _guarded(function: Callable[..., float], *arguments: object) -> float:
         return math.nan
 
 
-def _energy(mol: Chem.Mol, method: Method) -> float:
-    if method is Method.gfn2:
+def _energy(mol: Chem.Mol, method: EnergyMethod) -> float:
+    if method is EnergyMethod.GFN2:
         return KCAL_PER_MOL * gfn2_properties(mol).get("gfn2_energy_Eh", math.nan)
     with rdBase.BlockLogs():
         scratch = Chem.Mol(mol)  # the force field sets aromaticity as it sees it

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -15,16 +14,10 @@ from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.perceive import COVALENT_FACTORS
 from moldiff.chem.sanitize import short_message
+from moldiff.choices import EnergyMethod
 
 KCAL_PER_MOL = 627.5094740631  # in a hartree
 MMFF_ITERATIONS = 5000
-
-
-class Method(StrEnum):
-    """Method that computes the energy."""
-
-    gfn2 = "gfn2"
-    mmff94s = "mmff94s"
 
 
 @dataclass(frozen=True)
@@ -42,7 +35,7 @@ class Relaxed:
     values: dict[str, float] = field(default_factory=dict)
 
 
-def relax(mol: Chem.Mol, method: Method) -> Relaxed:
+def relax(mol: Chem.Mol, method: EnergyMethod) -> Relaxed:
     """Relax a sanitised molecule with a conformer and every hydrogen an atom; its own coordinates stay as they are.
 
     The result has the bonds that it had: a molecule that reacted or changed its stereo on the way is refused.
@@ -51,7 +44,7 @@ def relax(mol: Chem.Mol, method: Method) -> Relaxed:
         return Relaxed(None, f"radical: {radicals} unpaired electrons")
     try:
         with rdBase.BlockLogs():
-            found = _gfn2(mol) if method is Method.gfn2 else _mmff94s(mol)
+            found = _gfn2(mol) if method is EnergyMethod.GFN2 else _mmff94s(mol)
             if found.mol is not None and (reason := _changed(mol, found.mol)):
                 return Relaxed(None, reason)
     except Exception as error:  # noqa: BLE001 - RDKit has many

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moldiff.choices import CONFORMER_DEFAULTS, Precision, Sampler, TimeGrid, listed
+from moldiff.choices import CONFORMER_DEFAULTS, EnergyMethod, Precision, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import Config
 from moldiff.cli.shared import (
     BatchSize,
@@ -31,13 +30,6 @@ from moldiff.cli.shared import (
     load_chemistry,
     progress_bar,
 )
-
-
-class Energy(StrEnum):
-    """Energies by which conformers are compared."""
-
-    mmff94s = "mmff94s"
-    gfn2 = "gfn2"
 
 
 def conformers(
@@ -70,8 +62,8 @@ def conformers(
         ),
     ] = None,
     energy: Annotated[
-        Energy, typer.Option(help="Ranks conformers: a force field, or GFN2-xTB (extra: xtb).")
-    ] = Energy.mmff94s,
+        EnergyMethod, typer.Option(help="Ranks conformers: a force field, or GFN2-xTB (extra: xtb).")
+    ] = EnergyMethod.MMFF94S,
     smiles_column: SmilesColumn = None,
     name_column: NameColumn = None,
     delimiter: Delimiter = None,
@@ -94,7 +86,6 @@ def conformers(
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
-    from moldiff.chem.relax import Method
     from moldiff.generation.conformers import ConformerOptions, ConformerRun
     from moldiff.generation.fitting_model import fitting_model
     from moldiff.generation.options.output import OutputOptions
@@ -115,7 +106,7 @@ def conformers(
         model=model or fitting_model(files, columns, workers),
         redraws=redraws,
         rms=rms,
-        energy=Method(energy.value),
+        energy=energy,
         columns=columns,
         sampler=sampling,
         heavy_only=heavy_only,

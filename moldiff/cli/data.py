@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from moldiff.arguments import split_names
+from moldiff.choices import EnergyMethod
 from moldiff.cli.shared import (
     AddHydrogens,
     Delimiter,
@@ -109,18 +110,11 @@ def prepare(
     echo(f"written to {out}; to see it: moldiff data info {shlex.quote(str(out))}")
 
 
-class Relaxation(StrEnum):
-    """Method that computes the energy."""
-
-    gfn2 = "gfn2"
-    mmff94s = "mmff94s"
-
-
 def relax(
     files: Annotated[list[Path], typer.Argument(help="Molecules: .sdf(.gz), .smi, .csv, .parquet, .xyz.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="File to write: .sdf, .sdf.gz or .parquet (compact).")],
     method: Annotated[
-        Relaxation | None, typer.Option(help="GFN2-xTB (by default, if the extra xtb is installed) or a force field.")
+        EnergyMethod | None, typer.Option(help="GFN2-xTB (by default, if the extra xtb is installed) or a force field.")
     ] = None,
     workers: Workers = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds for one molecule.")] = 600.0,
@@ -140,7 +134,7 @@ def relax(
         report = relax_files(
             files,
             out,
-            method=None if method is None else method.value,
+            method=method,
             workers=workers or usable_cores(),
             timeout_s=timeout,
             seed=seed,

@@ -16,18 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moldiff.arguments import count, seconds, seed_number
+from moldiff.arguments import choice, count, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
-from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
 from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
 from moldiff.chem.io.tables import COORDINATES, Columns
-from moldiff.chem.relax import Method, relax
+from moldiff.chem.relax import relax
 from moldiff.chem.sanitize import short_message
+from moldiff.choices import EnergyMethod
 from moldiff.datasets.sources import NO_RECORDS, Source, find_sources
 from moldiff.errors import MoldiffError
+from moldiff.extras import XTB
 from moldiff.files import atomic_writer, sha256_of, write_json
 from moldiff.foreign_text import readable, safe_cell
 from moldiff.interruption import watched_signals
@@ -75,7 +76,7 @@ class RelaxReport:
 class _Options:
     """Settings that the result depends on beside the input; sent to every worker."""
 
-    method: Method
+    method: EnergyMethod
     seed: int
     suffix: str
 
@@ -189,19 +190,18 @@ def _relax_sources(
             interruption.end()
 
 
-def _method(name: str | None) -> Method:
+def _method(name: str | None) -> EnergyMethod:
     if name is None:
-        return Method.gfn2 if is_installed() else Method.mmff94s
-    if name not in list(Method):
-        raise MoldiffError(f"method must be {' or '.join(Method)}, not '{name}'")
-    if name == Method.gfn2 and not is_installed():
-        raise MoldiffError("gfn2 needs tblite; install it with: pip install 'moldiff[xtb]', or take mmff94s")
-    return Method(name)
+        return EnergyMethod.GFN2 if XTB.is_installed() else EnergyMethod.MMFF94S
+    method = choice(name, EnergyMethod, "method")
+    if method is EnergyMethod.GFN2:
+        XTB.require("method gfn2", "method")
+    return method
 
 
-def _libraries(method: Method) -> dict[str, str]:
+def _libraries(method: EnergyMethod) -> dict[str, str]:
     """Return the versions of what energies and geometries depend on."""
-    names = ("rdkit", "tblite") if method == Method.gfn2 else ("rdkit",)
+    names = ("rdkit", "tblite") if method is EnergyMethod.GFN2 else ("rdkit",)
     return {name: version(name) for name in names}
 
 

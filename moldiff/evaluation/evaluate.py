@@ -27,6 +27,7 @@ from moldiff.evaluation.rarity import RarityReport, load_tables, measure_rarity
 from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
+from moldiff.extras import EVAL, XTB
 from moldiff.files import claimed, sha256_of
 from moldiff.provenance import header
 from moldiff.run_record import read_generation
@@ -101,9 +102,9 @@ def evaluate(
             check_output(folder, overwrite=overwrite)
         files, molecules = files_of(molecules), kept(molecules)
         if relax:
-            relaxation.check_installed()
+            XTB.require("relax", "relax")
         if fcd:
-            frechet.check_installed()
+            EVAL.require("fcd", "fcd")
             if reference is None:
                 raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
         clock = _Clock(progress)

@@ -8,7 +8,6 @@ so the distance of as many reference molecules to the other ones stands beside i
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +15,7 @@ from importlib.metadata import version
 import numpy as np
 
 from moldiff.devices import whatever_the_default
-from moldiff.errors import MoldiffError
+from moldiff.extras import EVAL
 
 BATCH = 128
 
@@ -41,12 +40,6 @@ class ChemNetDistance:
         return {**vars(self), "version": version("fcd")}
 
 
-def check_installed() -> None:
-    """Raise MoldiffError unless fcd is there."""
-    if importlib.util.find_spec("fcd") is None:
-        raise MoldiffError("the Frechet ChemNet distance needs fcd; install it with: pip install 'moldiff[eval]'")
-
-
 def chemnet_distance(smiles: Sequence[str], reference: Sequence[str], *, seed: int = 0) -> ChemNetDistance:
     """Measure canonical SMILES without stereo against those of a reference, about 10 ms for each on one core.
 
@@ -58,7 +51,7 @@ def chemnet_distance(smiles: Sequence[str], reference: Sequence[str], *, seed: i
     Raises:
         MoldiffError: fcd is not installed.
     """
-    check_installed()
+    EVAL.require("fcd", "fcd")
     n = len(smiles)
     if min(n, len(reference)) < 2:
         return ChemNetDistance(None, None, n, len(reference))

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.descriptors.xtb import is_installed, minimise
+from moldiff.chem.descriptors.xtb import minimise
 from moldiff.chem.graph import graph
 from moldiff.chem.relax import KCAL_PER_MOL
-from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.checks import check_all, draw
+from moldiff.extras import XTB
 
 MAX_GRADIENT = 5e-4  # hartree/bohr, largest component
 TIMEOUT_S = 600.0  # for one molecule; one of QM9 takes 0.3 s, one of 100 atoms a minute
@@ -72,12 +72,6 @@ class RelaxationResult:
         }
 
 
-def check_installed() -> None:
-    """Raise MoldiffError unless GFN2-xTB can be run."""
-    if not is_installed():
-        raise MoldiffError("relaxation energies need tblite; install it with: pip install 'moldiff[xtb]'")
-
-
 def run_relaxation(
     rows: Sequence[Assessment],
     *,
@@ -99,7 +93,7 @@ def run_relaxation(
     Raises:
         MoldiffError: tblite is not installed.
     """
-    check_installed()
+    XTB.require("relax", "relax")
     valid = [row for row in rows if row.valid]
     structures = [(row.index, _structure(row)) for row in (valid[k] for k in draw(len(valid), most, seed))]
     checked = check_all(_relax, structures, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, progress=progress)

@@ -11,9 +11,9 @@ from moldiff.chem import conformer_set
 from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.convert import Conversion
 from moldiff.chem.filters.validity import is_valid_and_connected
-from moldiff.chem.relax import Method
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.chem.topology import Topology
+from moldiff.choices import EnergyMethod
 from moldiff.datasets.chemistry import TENSOR, TrainingChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING, DecodedMolecule
 from moldiff.generation.decoding.hydrogens import with_hydrogens
@@ -125,7 +125,7 @@ def assess_attempts(
         attempts = later
 
 
-def in_order(results: Sequence[MoleculeResult], method: Method, threshold: float) -> InOrder:
+def in_order(results: Sequence[MoleculeResult], method: EnergyMethod, threshold: float) -> InOrder:
     """`moldiff.chem.conformer_set.in_order` of the molecules of some results."""
     return conformer_set.in_order([result.mol for result in results if result.mol is not None], method, threshold)
 

@@ -21,19 +21,18 @@ import torch
 
 from moldiff.arguments import check_flag, choice, number, refusal, whole_number
 from moldiff.chem.conformer_set import InOrder
-from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
-from moldiff.chem.relax import Method
 from moldiff.chem.topology import Topology, topology_of
-from moldiff.choices import Precision
+from moldiff.choices import EnergyMethod, Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.datasets.batching import bucket_width
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.fixed_graph import CleanGraphSchedule, CoordinateDiffusion
 from moldiff.errors import MoldiffError
+from moldiff.extras import XTB
 from moldiff.generation.conformer_checks import (
     Attempt,
     assess_attempts,
@@ -84,7 +83,7 @@ class ConformerOptions(RecordOptions):
 
     redraws: int = DEFAULT_REDRAWS
     rms: float | None = None
-    energy: Method = Method.mmff94s
+    energy: EnergyMethod = EnergyMethod.MMFF94S
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,8 +96,8 @@ class ConformerOptions(RecordOptions):
             raise MoldiffError(
                 f"{self.output.path}: conformers are coordinates; the output must end in one of {known}", argument="out"
             )
-        if self.energy is Method.gfn2 and not is_installed():
-            raise MoldiffError("energy gfn2 needs tblite: pip install 'moldiff[xtb]'", argument="energy")
+        if self.energy is EnergyMethod.GFN2:
+            XTB.require("energy gfn2", "energy")
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
         own = {"redraws": self.redraws, "rms": self.rms, "energy": str(self.energy)}
@@ -294,7 +293,7 @@ def conformers(
     hazard_lists: str | Path | Iterable[str | Path] = (),
     workers: int = 0,
     rms: float | None = None,
-    energy: str = Method.mmff94s,
+    energy: str = EnergyMethod.MMFF94S,
     steps: int | None = None,
 ) -> Result:
     """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
@@ -338,7 +337,7 @@ def conformers(
         model=fitting_model(molecules, workers=workers) if model is None else model,
         redraws=redraws,
         rms=rms,
-        energy=choice(energy, Method, "energy"),
+        energy=choice(energy, EnergyMethod, "energy"),
         sampler=sampling,
         heavy_only=heavy_only,
         hazards=HazardGate.of(hazard_lists),

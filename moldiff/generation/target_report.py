@@ -12,11 +12,12 @@ import numpy as np
 
 from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
-from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES
 from moldiff.chem.io.tags import MEASURED, apart
 from moldiff.conditions import number_text
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import dispensable
+from moldiff.extras import XTB
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
@@ -275,8 +276,8 @@ def measured_values(result: MoleculeResult, names: Collection[str]) -> dict[str,
 
 def _note(name: str) -> str:
     """Return why a property cannot be measured; empty if it can."""
-    if name in PROPERTIES or (name in GFN2_PROPERTIES and is_installed()):
+    if name in PROPERTIES or (name in GFN2_PROPERTIES and XTB.is_installed()):
         return ""
     if name in GFN2_PROPERTIES:
-        return "it needs tblite: pip install 'moldiff[xtb]'"
+        return f"it needs {XTB.needed()}"
     return "moldiff has no calculator of it"

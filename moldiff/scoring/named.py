@@ -17,10 +17,11 @@ from moldiff.chem.descriptors.score_functions import (
     SmartsScore,
     imported_score,
 )
-from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, is_installed
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES
 from moldiff.choices import is_code
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
+from moldiff.extras import XTB
 from moldiff.scoring.rarity import BY_TABLES
 from moldiff.scoring.targets import Target, parse_target
 
@@ -73,8 +74,7 @@ def _measured_score(name: str, wanted: Callable[[float], float] | None) -> Score
             f"unknown score '{name}'{nearest_name(name, known)}; known are {', '.join(known)}, targets, "
             "smarts:PATTERN, similarity:SMILES, network:FOLDER:name=2.5, module:function and file.py:function"
         )
-    if not is_installed():
-        raise MoldiffError(f"the score {name} needs tblite: pip install 'moldiff[xtb]'")
+    XTB.require(f"score {name}")
     return Gfn2Score(name, wanted)
 
 

@@ -8,7 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, rdMolTransforms
 
 from moldiff.chem.conformer_set import relative_energies, repeats
-from moldiff.chem.relax import Method
+from moldiff.choices import EnergyMethod
 
 
 def embedded(smiles: str, seed: int = 1) -> Chem.Mol:
@@ -26,7 +26,7 @@ def turned(mol: Chem.Mol, degrees: float) -> Chem.Mol:
 
 def test_energies_are_those_of_mmff94s_above_the_lowest() -> None:
     mols = [turned(embedded("CCCC"), angle) for angle in (60.0, 180.0, 0.0)]
-    found = relative_energies(mols, Method.mmff94s)
+    found = relative_energies(mols, EnergyMethod.MMFF94S)
     expected = []
     for mol in mols:
         properties = AllChem.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
@@ -38,13 +38,13 @@ def test_energies_are_those_of_mmff94s_above_the_lowest() -> None:
 def test_what_the_force_field_does_not_know_has_no_energy() -> None:
     boron = Chem.AddHs(Chem.MolFromSmiles("OB(O)C"))
     AllChem.EmbedMolecule(boron, randomSeed=1)
-    assert all(math.isnan(value) for value in relative_energies([boron, boron], Method.mmff94s))
+    assert all(math.isnan(value) for value in relative_energies([boron, boron], EnergyMethod.MMFF94S))
 
 
 def test_gfn2_energies_rank_alike() -> None:
     pytest.importorskip("tblite")
     anti, syn = (turned(embedded("CCCC"), angle) for angle in (180.0, 0.0))
-    low, high = relative_energies([anti, syn], Method.gfn2)
+    low, high = relative_energies([anti, syn], EnergyMethod.GFN2)
     assert low == 0.0 and 3.0 < high < 9.0  # the barrier of butane is near 5 kcal/mol
 
 

@@ -14,13 +14,14 @@ from rdkit import Chem
 from started import started
 
 import moldiff.datasets.relax as module
-from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.io.records import read_records
 from moldiff.chem.io.tables import Columns
-from moldiff.chem.relax import Method, Relaxed, relax
+from moldiff.chem.relax import Relaxed, relax
 from moldiff.chem.relax import _changed as module_changed
+from moldiff.choices import EnergyMethod
 from moldiff.datasets.relax import relax_files
 from moldiff.errors import MoldiffError
+from moldiff.extras import XTB
 from moldiff.processes import pool_of
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
@@ -63,7 +64,7 @@ def test_every_record_is_accounted_for(files: list[Path], tmp_path: Path) -> Non
     assert [record.name for record in relaxed] == [row["name"] for row in rows if row["status"] == "relaxed"]
     assert relaxed[0].tags["mine"] == "kept"
     assert float(relaxed[0].tags["relaxed_by_kcal_mol"]) > 1
-    again, _ = (relax(relaxed[0].mol, Method.mmff94s), None)
+    again, _ = (relax(relaxed[0].mol, EnergyMethod.MMFF94S), None)
     assert again.values["relaxed_by_kcal_mol"] < 0.01
     assert not (tmp_path / "relaxed.sdf.unfinished").exists()
 
@@ -160,13 +161,13 @@ def test_a_molecule_that_becomes_another_is_refused() -> None:
     for index in range(mol.GetNumAtoms()):
         conformer.SetAtomPosition(index, (3.0 * index, 0.0, 0.0))
     mol.AddConformer(conformer)
-    assert module.relax(mol, Method.mmff94s).mol is None
+    assert module.relax(mol, EnergyMethod.MMFF94S).mol is None
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"method": "dft"}, "method must be gfn2 or mmff94s, not 'dft'"),
+        ({"method": "dft"}, "unknown method 'dft'; known are mmff94s, gfn2"),
         ({"out": "x.xyz"}, "must end in .sdf, .sdf.gz, .parquet"),
     ],
 )
@@ -177,14 +178,14 @@ def test_bad_arguments_are_refused(files: list[Path], tmp_path: Path, arguments:
     assert not list(tmp_path.glob("*.unfinished"))
 
 
-@pytest.mark.skipif(not is_installed(), reason="needs the extra xtb")
+@pytest.mark.skipif(not XTB.is_installed(), reason="needs the extra xtb")
 def test_gfn2_relaxes_to_its_own_minimum(tmp_path: Path) -> None:
     smiles = tmp_path / "a.smi"
     smiles.write_text("CCO ethanol\nCC(=O)[O-] acetate\n")
     report = relax_files([smiles], tmp_path / "o.sdf", method="gfn2")
     assert report.relaxed == 2
     for record in read_records(tmp_path / "o.sdf"):
-        again = relax(record.mol, Method.gfn2)
+        again = relax(record.mol, EnergyMethod.GFN2)
         assert isinstance(again, Relaxed) and abs(again.values["relaxed_by_kcal_mol"]) < 0.2
         assert again.values["gfn2_energy_Eh"] == pytest.approx(float(record.tags["gfn2_energy_Eh"]), abs=3e-4)
         assert float(record.tags["gfn2_gap_eV"]) > 1
@@ -229,7 +230,7 @@ def test_a_run_whose_table_is_lost_has_not_ended_whole(files: list[Path], tmp_pa
 
 
 @pytest.mark.parametrize(
-    "method", ["mmff94s", pytest.param("gfn2", marks=pytest.mark.skipif(not is_installed(), reason="extra xtb"))]
+    "method", ["mmff94s", pytest.param("gfn2", marks=pytest.mark.skipif(not XTB.is_installed(), reason="extra xtb"))]
 )
 def test_salts_are_relaxed_from_where_their_parts_stand_apart(tmp_path: Path, method: str) -> None:
     texts = ["[Na+].[Cl-]", "CC(=O)[O-].[Na+]", "CCO.O", "C.C", "Cl.CC"]
@@ -291,7 +292,7 @@ def test_a_molecule_of_any_extent_goes_into_the_compact_file(tmp_path: Path, dis
 def test_what_no_file_can_hold_costs_its_record_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a minimiser that flies apart leaves it."""
 
-    def apart(mol: Chem.Mol, method: Method) -> Relaxed:
+    def apart(mol: Chem.Mol, method: EnergyMethod) -> Relaxed:
         found = relax(mol, method)
         if found.mol is not None and found.mol.GetNumAtoms() == 5:
             found.mol.GetConformer().SetAtomPosition(0, (1e8, 0.0, 0.0))

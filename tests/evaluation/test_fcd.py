@@ -14,6 +14,7 @@ from moldiff.errors import MoldiffError
 from moldiff.evaluation import fcd
 from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.fcd import ChemNetDistance, chemnet_distance, frechet
+from moldiff.extras import Extra
 
 
 def test_one_dimension_is_the_textbook_formula() -> None:
@@ -45,7 +46,7 @@ def test_the_floor_is_as_many_reference_molecules(monkeypatch: pytest.MonkeyPatc
         seen.append((len(first), len(second)))
         return float(len(first))
 
-    monkeypatch.setattr(fcd, "check_installed", lambda: None)
+    monkeypatch.setattr(Extra, "require", lambda *words: None)
     monkeypatch.setattr(fcd, "activations", lambda texts: np.array([[float(text)] for text in texts]))
     monkeypatch.setattr(fcd, "frechet", record)
     assert chemnet_distance(["1", "2", "3"], [str(k) for k in range(8)]) == ChemNetDistance(3.0, 3.0, 3, 8)
@@ -60,7 +61,7 @@ def test_without_the_extra_or_a_reference_it_is_one_line(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MoldiffError, match=r"moldiff\[eval\]"):
         evaluate(write(water), fcd=True)
-    monkeypatch.setattr(fcd, "check_installed", lambda: None)
+    monkeypatch.setattr(Extra, "require", lambda *words: None)
     with pytest.raises(MoldiffError, match="needs a reference"):
         evaluate(write(water), fcd=True)
 

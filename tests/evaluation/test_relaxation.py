@@ -16,15 +16,15 @@ from moldiff.cli.show_report import render
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import assess_file, unreadable
 from moldiff.evaluation.evaluate import evaluate
-from moldiff.evaluation.relaxation import check_installed, relax, run_relaxation
+from moldiff.evaluation.relaxation import relax, run_relaxation
 
 WATER = [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]]
 
 
 def test_without_tblite_it_is_one_line(water: str, write: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MoldiffError, match=r"moldiff\[xtb\]"):
-        check_installed()
+    with pytest.raises(MoldiffError, match=r"^relax needs tblite and threadpoolctl: pip install 'moldiff\[xtb\]'"):
+        run_relaxation([], most=1)
     with pytest.raises(MoldiffError, match=r"moldiff\[xtb\]"):
         evaluate(write(water), relax=1)
 

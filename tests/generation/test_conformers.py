@@ -20,8 +20,8 @@ from moldiff.chem.conformer_set import relative_energies
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
-from moldiff.chem.relax import Method
 from moldiff.chem.topology import topology_of
+from moldiff.choices import EnergyMethod
 from moldiff.config import DEFAULT_SAMPLING
 from moldiff.datasets.chemistry import TrainingChemistry
 from moldiff.datasets.rows import wide_vocabulary
@@ -382,7 +382,7 @@ def test_stereoisomers_are_not_compared_with_each_other(packed: Path, monkeypatc
     table = found.table
     for smiles in dict.fromkeys(texts):
         own = table[[text == smiles for text in texts]]
-        energies = relative_energies([mols[place] for place in own.index], Method.mmff94s)
+        energies = relative_energies([mols[place] for place in own.index], EnergyMethod.MMFF94S)
         assert list(own["energy_kcal_mol"]) == pytest.approx(energies, abs=1e-4)  # six digits
         assert min(energies) == 0.0
         assert sorted(own["energy_rank"]) == list(range(1, len(own) + 1))

@@ -11,9 +11,9 @@ import torch
 from rdkit import Chem
 
 import moldiff
-from moldiff.chem.descriptors.xtb import is_installed
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
+from moldiff.extras import XTB
 
 ALCOHOL = "CC(C)O"
 
@@ -59,7 +59,7 @@ def test_defaults_of_torch_change_nothing(name: str, defaults: None) -> None:
 def whole_jobs(out: Path, mols: list[Chem.Mol]) -> list[object]:
     """What the other functions say of molecules, and a model's draws within a screen."""
     write_sdf(out / "in.sdf", [mol_to_sdf_record(mol, f"m{k}", {}) for k, mol in enumerate(mols)])
-    relaxes = 2 if is_installed() else 0
+    relaxes = 2 if XTB.is_installed() else 0
     judged = moldiff.evaluate(mols, reference="qm9_fast", relax=relaxes, posebusters=1)
     screened = moldiff.screen([], out / "run", from_model="qm9_fast", n=3, where="logp<9")
     prepared = moldiff.prepare([out / "in.sdf"], out / "data")

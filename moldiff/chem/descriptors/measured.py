@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, compute
-from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties
+from moldiff.extras import XTB
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -26,7 +27,7 @@ def measured_numbers(mol: Mol, known: Mapping[str, float], names: Collection[str
     """
     unknown = [name for name in names if name in PROPERTIES and name not in known]
     values = dict(known) | (compute(mol, unknown) if unknown else {})
-    if not set(names) & set(GFN2_PROPERTIES) or not is_installed():
+    if not set(names) & set(GFN2_PROPERTIES) or not XTB.is_installed():
         return values
     try:
         return values | gfn2_properties(mol)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,11 +24,6 @@ MAX_EVALUATIONS = 500  # of the energy, on the way to a minimum
 MAX_GRADIENT = 7e-4  # hartree/bohr, largest component
 
 GFN2_PROPERTIES = ("gfn2_homo_eV", "gfn2_lumo_eV", "gfn2_gap_eV", "gfn2_dipole_D", "gfn2_energy_Eh")
-
-
-def is_installed() -> bool:
-    """Return whether the extra ``xtb`` is there."""
-    return all(importlib.util.find_spec(name) is not None for name in ("tblite", "threadpoolctl"))
 
 
 @contextmanager

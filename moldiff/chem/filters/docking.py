@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 import tempfile
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
+from moldiff.extras import DOCK
 from moldiff.foreign_text import number_in
 from moldiff.path_names import written_out
 from moldiff.reading import read_whole
@@ -31,7 +31,6 @@ AROUND = 8.0  # angstrom between the atoms of a reference ligand and the faces o
 LONGEST_EDGE = 60.0  # angstrom; Vina's maps of a larger box take gigabytes, and its search does not cover it
 EXHAUSTIVENESS = 8  # Vina's own default
 _MOST = 1 << 26  # bytes of a receptor; the largest structures known have some millions of atoms, and fit no box
-_NEEDED = ("vina", "meeko", "gemmi")
 _ATOM_LINES = ("ATOM", "HETATM")
 
 
@@ -92,9 +91,7 @@ def docking_of(receptor: str | Path, box: object, exhaustiveness: int = EXHAUSTI
     Raises:
         MoldiffError: Vina or Meeko is not installed, the file is no receptor, or no atom of it lies in the box.
     """
-    if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
-        how = "pip install 'moldiff[dock]', on Python 3.11 or 3.12, for which Vina comes built"
-        raise MoldiffError(f"dock needs {' and '.join(missing)}: {how}", argument="dock")
+    DOCK.require("dock", "dock")
     if not 1 <= whole_number(exhaustiveness, "exhaustiveness") <= 1000:
         raise refusal("exhaustiveness", "in 1 .. 1000", exhaustiveness)
     path = written_out(Path(receptor))

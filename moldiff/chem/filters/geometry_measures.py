@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from rdkit import Chem
 
-from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties, is_installed
+from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties
 from moldiff.chem.filters.checks import Measured, Subject
-from moldiff.chem.relax import Method, relax
-from moldiff.errors import MoldiffError
+from moldiff.chem.relax import relax
+from moldiff.choices import EnergyMethod
+from moldiff.extras import XTB
 
 if TYPE_CHECKING:
     from posebusters import PoseBusters
@@ -64,14 +65,14 @@ def _posebusters(subject: Subject, mol: Chem.Mol, name: str) -> Measured:
 
 
 def _mmff_strain(subject: Subject, mol: Chem.Mol, name: str) -> Measured:
-    return _strain(mol, Method.mmff94s)
+    return _strain(mol, EnergyMethod.MMFF94S)
 
 
 def _gfn2_strain(subject: Subject, mol: Chem.Mol, name: str) -> Measured:
-    return _strain(mol, Method.gfn2)
+    return _strain(mol, EnergyMethod.GFN2)
 
 
-def _strain(mol: Chem.Mol, method: Method) -> Measured:
+def _strain(mol: Chem.Mol, method: EnergyMethod) -> Measured:
     found = relax(mol, method)
     if found.mol is None and "relaxed_by_kcal_mol" not in found.values:
         return Measured(float("nan"), found.reason)
@@ -103,5 +104,5 @@ GEOMETRY_MEASURES = (
 
 def check_installed(name: str) -> None:
     """Raise MoldiffError if a measure needs an extra that is not there."""
-    if name.startswith("gfn2_") and not is_installed():
-        raise MoldiffError(f"{name} needs tblite: pip install 'moldiff[xtb]'", argument="where")
+    if name.startswith("gfn2_"):
+        XTB.require(name, "where")

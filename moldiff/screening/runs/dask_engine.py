@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from moldiff.errors import MoldiffError
+from moldiff.extras import CLUSTER
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.screening.filter_run import FilterOptions, Progress
 from moldiff.screening.runs.plan import Plan
@@ -61,7 +62,7 @@ class DaskEngine:
         self._plan, self._asked = plan, asked
         self._tables = replace(tables, folder=tables.folder.resolve())  # workers have working folders of their own
         self._workers, self._scheduler, self._progress = workers, scheduler, progress
-        check_dask()
+        CLUSTER.require("engine dask", "engine")
 
     def work(self, shards: Sequence[int], *, retry: bool = False) -> None:
         """Make shards that are not there yet.
@@ -153,14 +154,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         theirs.setLevel(before)
-
-
-def check_dask() -> None:
-    """Raise MoldiffError if Dask is not installed."""
-    try:
-        import distributed  # noqa: F401
-    except ImportError as error:
-        raise MoldiffError("engine dask needs Dask: pip install 'moldiff[cluster]'", argument="engine") from error
 
 
 def work_on_shards(plan: Plan, tables: ShardTables, asked: FilterOptions, shards: Sequence[int], retry: bool) -> None:

@@ -9,8 +9,9 @@ from typing import Protocol
 from moldiff.arguments import count
 from moldiff.choices import EngineName
 from moldiff.errors import MoldiffError
+from moldiff.extras import CLUSTER
 from moldiff.screening.filter_run import FilterOptions, Progress
-from moldiff.screening.runs.dask_engine import DaskEngine, check_dask
+from moldiff.screening.runs.dask_engine import DaskEngine
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.shards import ShardTables
@@ -42,7 +43,7 @@ class Engines:
     def __post_init__(self) -> None:
         count(self.workers, "workers")
         if self.name is EngineName.DASK:
-            check_dask()
+            CLUSTER.require("engine dask", "engine")
         elif self.scheduler is not None:
             raise MoldiffError("scheduler goes with engine dask", argument="scheduler")
 

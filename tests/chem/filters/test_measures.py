@@ -14,7 +14,7 @@ import pytest
 from rdkit import Chem
 
 import moldiff
-from moldiff.chem.descriptors.xtb import gfn2_properties, is_installed
+from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, examine
 from moldiff.chem.filters.commands import command_measures, parse_commands
 from moldiff.chem.filters.criteria import Criteria
@@ -24,8 +24,10 @@ from moldiff.chem.filters.reference_measures import known_check, overlays_on, si
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
 from moldiff.chem.isomers import isomers, placed
-from moldiff.chem.relax import Method, relax
+from moldiff.chem.relax import relax
+from moldiff.choices import EnergyMethod
 from moldiff.errors import MoldiffError
+from moldiff.extras import XTB
 
 DRUGS = Path(__file__).parents[2] / "fixtures" / "drugs.sdf"
 EXAMPLE = Path(__file__).parents[3] / "scripts" / "example_score.py"
@@ -61,7 +63,7 @@ def test_posebusters_counts_and_names_what_fails() -> None:
 
 def test_strain_is_what_a_relaxation_sets_free() -> None:
     mol = drug()
-    expected = relax(mol, Method.mmff94s).values["relaxed_by_kcal_mol"]
+    expected = relax(mol, EnergyMethod.MMFF94S).values["relaxed_by_kcal_mol"]
     assert measure_named("mmff_strain_kcal_mol")(Subject(mol)).value == expected > 0
     embedded = measure_named("mmff_strain_kcal_mol")(subject("CCO"))
     assert embedded.value == pytest.approx(0.0, abs=0.01)  # it was just relaxed
@@ -70,7 +72,7 @@ def test_strain_is_what_a_relaxation_sets_free() -> None:
     assert "embedding" in unknown.detail
 
 
-@pytest.mark.skipif(not is_installed(), reason="tblite is not installed")
+@pytest.mark.skipif(not XTB.is_installed(), reason="tblite is not installed")
 def test_gfn2_at_the_own_coordinates() -> None:
     mol = Chem.AddHs(placed(Chem.MolFromSmiles("CO"), 0, 10)[0])
     one = Subject(mol)
@@ -95,7 +97,7 @@ def test_open_centres_get_the_isomer_of_the_lowest_energy() -> None:
     lowest, _ = placed(decalin, 0, 10)
     assert lowest is not None
     energies = {
-        Chem.MolToSmiles(one): relax(embed(one, 0, 10)[0], Method.mmff94s).values["mmff94s_energy_kcal_mol"]
+        Chem.MolToSmiles(one): relax(embed(one, 0, 10)[0], EnergyMethod.MMFF94S).values["mmff94s_energy_kcal_mol"]
         for one in isomers(decalin)
     }
     assert len(energies) == 2

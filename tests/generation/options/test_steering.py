@@ -17,9 +17,9 @@ from rdkit import Chem
 
 import moldiff
 from moldiff.arrays import RawSample
-from moldiff.chem.descriptors import measured as measured_by
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
+from moldiff.extras import Extra
 from moldiff.generation import target_report
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.property_guide import PropertyGuide
@@ -164,8 +164,7 @@ def test_electronic_properties_are_measured_or_noted(monkeypatch: pytest.MonkeyP
     block.GetConformer().SetAtomPosition(1, (0.74, 0, 0))
     condition = np.array([np.nan, 7.0])
     for installed in (True, False):
-        for module in (target_report, measured_by):
-            monkeypatch.setattr(module, "is_installed", lambda installed=installed: installed)
+        monkeypatch.setattr(Extra, "is_installed", lambda extra, installed=installed: installed)
         meter = target_report.TargetTracker([parse_target("gfn2_gap_eV=7")], known, ["logp", "gfn2_gap_eV"])
         assert meter.columns == ("target_gfn2_gap_eV", "gfn2_gap_eV", "error_gfn2_gap_eV")
         measured = meter.measure(MoleculeResult(0, Status.VALID, "", block, properties={"mw": 2.0}), condition).targets

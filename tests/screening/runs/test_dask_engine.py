@@ -153,7 +153,7 @@ def test_what_is_wrong_is_told_in_one_line(
     assert "error: --scheduler nonsense does not answer" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "distributed", None)
     assert main([*command, "--engine", "dask"]) == 2
-    assert "needs Dask: pip install 'moldiff[cluster]'" in capsys.readouterr().err
+    assert "engine dask needs distributed: pip install 'moldiff[cluster]'" in capsys.readouterr().err
     with pytest.raises(MoldiffError, match="known are processes, dask"):
         moldiff.screen(DRUGS, tmp_path / "run", engine="ray")
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
