@@ -62,14 +62,19 @@ class Slots:
         slot.write(self.numbers, NOWHERE)
         return slot
 
-    def give_back(self, slot: Slot | None) -> int | None:
-        """Take back the slot of a batch that nobody waits for any more; return at which item its worker was, if that is
-        known."""
+    def place(self, slot: Slot | None) -> int | None:
+        """Return at which item of its batch a worker is; None if that is not known, or it is at none."""
         if slot is None:
             return None
         batch, place = divmod(self.numbers[slot.index], 1 << _PLACE_BITS)
-        self._free.append(slot.index)
         return place if batch == slot.batch else None
+
+    def give_back(self, slot: Slot | None) -> int | None:
+        """Take back the slot of a batch that nobody waits for any more; return at which item its worker was."""
+        place = self.place(slot)
+        if slot is not None:
+            self._free.append(slot.index)
+        return place
 
 
 def _refuse_full_disk(size: int) -> None:

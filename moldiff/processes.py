@@ -28,11 +28,12 @@ from moldiff.batch_slots import Slot, Slots
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited, put_off
 from moldiff.pauses import Pauses
-from moldiff.spawning import Spawning
-from moldiff.worker_process import ALARM, apply, each, load, set_up
+from moldiff.spawning import ENDED_WITH_0, Spawning
+from moldiff.worker_process import ALARM, apply, each, idle, load, set_up
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Ready = Callable[[], object]
 
 BATCHES_AHEAD = 3  # submitted batches per worker: enough to keep it busy, few enough to bound the memory
 ATTEMPTS = 2  # pools in a row that may break before they have done anything
@@ -101,6 +102,7 @@ class WorkerPool(Pool):
         workers: how many.
         memory_mb: most memory of a process beside what its libraries map, in MiB, where the system knows such limits;
             beyond it a function gets a MemoryError, or the process ends.
+        ready: what every process does before its first item, whose time that is not: import, read tables.
 
     Attributes:
         memory_mb: see above.
@@ -108,16 +110,16 @@ class WorkerPool(Pool):
         slots: of its batches.
     """
 
-    def __init__(self, workers: int, memory_mb: int = MEMORY_MB) -> None:
+    def __init__(self, workers: int, memory_mb: int = MEMORY_MB, ready: Ready = idle) -> None:
         self._workers, self.memory_mb = workers, memory_mb
+        self._ready = [ready]  # processes that start later see what was added
         self._broken = 0  # times in a row
         self.slots = Slots()
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:
-        self.pauses = Pauses()
-        started_with = (self.memory_mb, self.slots.numbers)
-        return ProcessPool(self._workers, initializer=set_up, initargs=started_with, context=Spawning())
+        self.pauses, given = Pauses(), (self.memory_mb, self.slots.numbers, self._ready)
+        return ProcessPool(self._workers, initializer=set_up, initargs=given, context=Spawning())
 
     def __enter__(self) -> Self:
         return self
@@ -132,11 +134,11 @@ class WorkerPool(Pool):
         self._pool.join()
 
     def load(self, *names: str) -> None:
-        """Start the processes, without waiting for them, and let them import modules ("package.module") and call
-        functions without arguments ("package.module:function"): their first item does not wait for it."""
+        """Start the processes, without waiting for them, and let them and those that replace them import modules
+        ("package.module") and call functions without arguments ("package.module:function")."""
+        self._ready.append(partial(load, *names))
         with suppress(RuntimeError):  # the pool has just broken: found out with the first batch
-            for _ in range(self._workers):
-                self._schedule(load, names)
+            self._schedule(idle, ())  # what comes first starts them all
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -206,9 +208,9 @@ class _Batch(Generic[Item]):
 
     Attributes:
         items: of the batch.
-        pool, sent: where it was sent to, and when, in seconds since the epoch.
-        future: its result to come.
+        pool, sent, future: where it was sent to, when (seconds since the epoch), and its result to come.
         slot: where its worker writes down which item it is at; None = it does not.
+        place, since: which one that was when somebody looked, and since when.
     """
 
     items: Sequence[Item]
@@ -216,12 +218,8 @@ class _Batch(Generic[Item]):
     sent: float = field(default_factory=time.time)
     future: ProcessFuture = field(default_factory=ProcessFuture)
     slot: Slot | None = None
-
-    def look(self) -> None:
-        """Raise BrokenProcessPool if nothing works on the batch any more: a pool forgets what it is sent while it
-        breaks, and does not say so."""
-        if self.pool is not None and not self.pool.active and not self.future.done():
-            raise BrokenProcessPool("the processes have ended")
+    place: int | None = None
+    since: float = 0.0
 
 
 class _Line(Generic[Item, Result]):
@@ -252,7 +250,7 @@ class _Line(Generic[Item, Result]):
         """Take the first batch off the line; yield it with its result, or put its items into its place."""
         batch = self.waiting.popleft()
         try:
-            found: Result = awaited(batch.future, batch.look)
+            found: Result = awaited(batch.future, partial(self._look, batch))
         except (BrokenProcessPool, CancelledError):
             again = [batch, *self.waiting]
             self.cancel(again)
@@ -275,6 +273,18 @@ class _Line(Generic[Item, Result]):
             self._pool.worked()
             yield batch.items, found
 
+    def _look(self, batch: _Batch[Item]) -> None:
+        """Raise BrokenProcessPool if nothing works on a batch: a pool forgets what it is sent while it breaks. Raise
+        TimeoutError if a worker has been at one item for too long: a function has taken its alarm over."""
+        if batch.pool is not None and not batch.pool.active and not batch.future.done():
+            raise BrokenProcessPool("the processes have ended")
+        place, now = self._pool.slots.place(batch.slot), time.monotonic()
+        if place is None or place != batch.place:
+            batch.place, batch.since = place, now
+        elif now - batch.since > self._timeout_s + GRACE_S:
+            batch.future.cancel()
+            raise TimeoutError
+
     def _parts(self, items: Sequence[Item], place: int | None, error: Exception) -> list[_Batch[Item]]:
         """Return smaller batches, in order: where the worker ended is known, what stands before and behind stays
         together. What took too long has had its time; what crashed is tried once more, alone."""
@@ -295,8 +305,7 @@ class _Line(Generic[Item, Result]):
 
     @staticmethod
     def _is_timeout(error: Exception) -> bool:
-        code = int(error.exitcode or 0) if isinstance(error, ProcessExpired) else 0
-        return isinstance(error, TimeoutError) or (ALARM is not None and code == -ALARM)
+        return isinstance(error, TimeoutError) or (ALARM is not None and getattr(error, "exitcode", 0) == -ALARM)
 
     def _reason(self, error: ProcessExpired | TimeoutError | MemoryError) -> str:
         if isinstance(error, MemoryError):
@@ -305,25 +314,25 @@ class _Line(Generic[Item, Result]):
             return f"timeout: not done within {self._timeout_s:g} s"
         code = int(error.exitcode or 0) if isinstance(error, ProcessExpired) else 0
         try:
-            how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+            how = signal.Signals(-code).name if code < 0 else f"exit status {code % ENDED_WITH_0}"
         except ValueError:
             how = f"signal {-code}"
         return f"crashed: the worker process ended on this record ({how})"
 
 
 @contextmanager
-def pool_of(workers: int, *, isolated: bool = True, memory_mb: int = MEMORY_MB) -> Iterator[Pool]:
+def pool_of(workers: int, *, isolated: bool = True, memory_mb: int = MEMORY_MB, ready: Ready = idle) -> Iterator[Pool]:
     """Give a pool that ends with its context.
 
     Args:
         workers: processes.
         isolated: even a single worker is a process of its own; False = a single worker is this process.
-        memory_mb: see `WorkerPool`.
+        memory_mb, ready: see `WorkerPool`.
     """
     if count(workers, "workers") == 1 and not isolated:
         yield THIS_PROCESS
         return
-    with WorkerPool(workers, memory_mb) as pool:
+    with WorkerPool(workers, memory_mb, ready) as pool:
         yield pool
 
 

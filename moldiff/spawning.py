@@ -12,9 +12,19 @@ from multiprocessing.synchronize import RLock
 
 from moldiff.interruption import held_back
 
+ENDED_WITH_0 = 256  # no status that a process can have
+"""Exit code of a worker whose status was 0: a library that calls C's ``exit(0)`` ends it in the middle of its work, and
+the pool takes 0 for the end of a worker that has nothing more to do."""
+
 
 class _Worker(SpawnProcess):
-    """A process that Ctrl-C does not reach while it imports what it needs: where that is done, it ignores it."""
+    """A process that Ctrl-C does not reach while it imports what it needs: where that is done, it ignores it. It does
+    not end by itself."""
+
+    @property
+    def exitcode(self) -> int | None:
+        code = super().exitcode
+        return ENDED_WITH_0 if code == 0 else code
 
     def start(self) -> None:
         with held_back(signal.SIGINT):

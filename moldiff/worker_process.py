@@ -25,6 +25,8 @@ Result = TypeVar("Result")
 
 ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
 
+START_S = 300.0  # for what a worker does before its first item
+
 _numbers: MutableSequence[int] = []  # of `Slots`, shared with the parent
 _at_end: list[Callable[[], object]] = []
 
@@ -47,6 +49,10 @@ def _call_at_end() -> None:
     for function in _at_end:
         with contextlib.suppress(Exception):
             function()
+
+
+def idle() -> None:
+    """Do nothing."""
 
 
 def load(*names: str) -> None:
@@ -79,10 +85,17 @@ def _timed(items: Sequence[Item], timeout_s: float, slot: Slot | None) -> Iterat
     """Yield items; the process ends if the next one is not asked for in time, whatever holds the interpreter."""
     for place, item in enumerate(items):
         _at(slot, place)
-        signal.setitimer(signal.ITIMER_REAL, timeout_s)
+        _alarm(timeout_s)
         yield item
     _at(slot, NOWHERE)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    _alarm(timeout_s)
+
+
+def _alarm(seconds: float) -> None:
+    """Let the process end after so many seconds, also where a function of the item before has set an alarm of its
+    own."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _at(slot: Slot | None, place: int) -> None:
@@ -91,8 +104,15 @@ def _at(slot: Slot | None, place: int) -> None:
         slot.write(_numbers, place)
 
 
-def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
-    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
+def set_up(memory_mb: int, numbers: MutableSequence[int], ready: Sequence[Callable[[], object]] = ()) -> None:
+    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too.
+
+    Args:
+        memory_mb: of its own data at most.
+        numbers: of `Slots`.
+        ready: what takes long and no item is to blame for. What goes wrong there goes wrong again with an item, which
+            tells the reason.
+    """
     global _numbers
     _numbers = numbers
     if resource is not None:
@@ -106,6 +126,13 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
     _before_sigterm(_call_at_end)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if ALARM is not None:
+        signal.setitimer(signal.ITIMER_REAL, START_S)
+    for function in ready:
+        with contextlib.suppress(Exception, SystemExit):
+            function()
+    if ALARM is not None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _before_sigterm(function: Callable[[], object]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from pebble import ProcessFuture
-from poison import noted, total, work, worker_number
+from poison import broken_ready, has_loaded, noted, slowly_ready, time_left, total, work, worker_number
 
 import moldiff
 from moldiff import batch_slots, processes
@@ -37,12 +37,13 @@ def test_results_come_in_the_order_of_the_items(workers: int, chunk: int) -> Non
 
 @pytest.mark.parametrize("chunk", [1, 3])
 def test_what_kills_its_worker_costs_that_item_alone(chunk: int) -> None:
-    items = [1, 2, "crash", 3, 4, "exit", 5, 6, 7]
+    items = [1, 2, "crash", 3, 4, "exit", 5, "end", 6, 7]
     results = list(map_items(work, items, workers=2, chunk=chunk))
     lost = {item: result.reason for item, result in zip(items, results, strict=True) if isinstance(result, Lost)}
     assert lost == {
         "crash": "crashed: the worker process ended on this record (SIGSEGV)",
         "exit": "crashed: the worker process ended on this record (exit status 3)",
+        "end": "crashed: the worker process ended on this record (exit status 0)",
     }
     assert [result for result in results if not isinstance(result, Lost)] == [2, 4, 6, 8, 10, 12, 14]
 
@@ -56,11 +57,47 @@ def test_what_hangs_is_ended_at_its_deadline(deed: str, chunk: int) -> None:
     assert time.monotonic() - started < 60
 
 
+@pytest.mark.parametrize("items", [[*range(40), "deaf", *range(40)], ["alarm", *range(40), "hang", *range(40)]])
+def test_an_alarm_that_a_function_takes_over_holds_up_nothing(items: list[object]) -> None:
+    """Not for as long as all of its batch may take: a user's function may limit its own time by the same signal."""
+    started = time.monotonic()
+    results = list(map_items(work, items, workers=1, chunk=len(items), timeout_s=2.0))
+    assert [k for k, result in enumerate(results) if isinstance(result, Lost)] == [41 if "hang" in items else 40]
+    assert time.monotonic() - started < 60
+
+
+def test_the_start_of_a_process_takes_no_time_of_an_item(tmp_path: Path) -> None:
+    """Nor does that of one that replaces it."""
+    seen, items = tmp_path / "seen", [1, "crash", 2, "hang", 3]
+    with pool_of(1, ready=partial(slowly_ready, 3.0, seen)) as pool:
+        results = list(pool.map_items(work, items, chunk=2, timeout_s=2.0))
+    assert [isinstance(result, Lost) for result in results] == [False, True, False, True, False]
+    assert len(set(seen.read_text().split())) == len(seen.read_text().split()) >= 3
+
+
+def test_what_goes_wrong_at_the_start_is_left_to_the_items() -> None:
+    with pool_of(2, ready=broken_ready) as pool:
+        assert list(pool.map_items(work, [1, 2], timeout_s=60.0)) == [2, 4]
+
+
+def test_processes_that_replace_others_load_the_same() -> None:
+    with WorkerPool(1) as pool:
+        pool.load("colorsys", "poison:broken_ready")
+        results = list(pool.map_items(has_loaded, ["colorsys", "crash", "colorsys", "wave"], timeout_s=60.0))
+    assert [one for one in results if not isinstance(one, Lost)] == [True, True, False]
+
+
 def test_the_deadline_is_that_of_an_item_however_many_are_sent_at_once() -> None:
     started = time.monotonic()
     results = list(map_items(work, [*range(60), "hang"], workers=1, chunk=61, timeout_s=1.0))
     assert results == [*range(0, 120, 2), Lost("timeout: not done within 1 s")]
     assert time.monotonic() - started < 40  # not 60 times as long
+
+
+def test_each_item_has_all_of_its_time() -> None:
+    """Also behind one whose function has taken the alarm over, and in a batch that takes much longer."""
+    left = list(map_items(time_left, [*range(20), "alarm", *range(3)], workers=1, chunk=24, timeout_s=2.0))
+    assert all(1.8 < seconds <= 2 for seconds in left)
 
 
 def test_many_items_that_cost_their_worker() -> None:

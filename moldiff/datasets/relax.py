@@ -18,6 +18,7 @@ import numpy as np
 
 from moldiff.arguments import choice, count, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
+from moldiff.chem.descriptors.xtb import load_tblite
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
 from moldiff.chem.hydrogen_state import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
@@ -37,6 +38,7 @@ from moldiff.processes import Lost, pool_of
 from moldiff.resumption import Resumption
 from moldiff.run_record import digest, entry_beside, record_path
 from moldiff.version import VERSION
+from moldiff.worker_process import idle
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -177,7 +179,8 @@ def _relax_sources(
 ) -> None:
     """Add the results that are not there yet to a journal."""
     started = time.monotonic() - journal.seconds
-    with watched_signals() as interruption, pool_of(workers) as pool:
+    ready = load_tblite if options.method is EnergyMethod.GFN2 else idle
+    with watched_signals() as interruption, pool_of(workers, ready=ready) as pool:
         texts = ((source.path, record) for source in sources for record in source.texts())
         sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)

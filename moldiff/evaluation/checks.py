@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from moldiff.processes import Lost, pool_of
+from moldiff.processes import Lost, Ready, pool_of
+from moldiff.worker_process import idle
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -44,6 +45,7 @@ def check_all(
     timeout_s: float,
     workers: int = 1,
     isolated: bool = False,
+    ready: Ready = idle,
     progress: Callable[[int], None] | None = None,
 ) -> Checked[Result]:
     """Check every molecule; one that costs its worker, or makes the check raise, is not checked and said to be so.
@@ -52,14 +54,14 @@ def check_all(
         check: a function of a module.
         items: (record index, plain values that ``check`` takes).
         timeout_s: longest time for one molecule.
-        workers, isolated: see `moldiff.processes.pool_of`.
+        workers, isolated, ready: see `moldiff.processes.pool_of`.
         progress: called with the number of molecules done so far.
     """
     results: dict[int, Result] = {}
     unchecked: dict[int, str] = {}
     values = (item for _, item in items)
     work = partial(_guarded, check)
-    with pool_of(workers, isolated=isolated) as pool:
+    with pool_of(workers, isolated=isolated, ready=ready) as pool:
         found = pool.map_items(work, values, chunk=CHUNK, timeout_s=timeout_s)
         for (index, _), result in zip(items, found, strict=True):
             if isinstance(result, Lost):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from moldiff.chem.filters.geometry_measures import CONFIG, failed_checks
+from moldiff.chem.filters.geometry_measures import CONFIG, failed_checks, load_posebusters
 from moldiff.chem.io.records import TextRecord, mol_to_sdf_record, parse
 from moldiff.evaluation.assess import Assessment
 from moldiff.evaluation.checks import check_all, draw
@@ -87,7 +87,9 @@ def run_posebusters(
     chosen = draw(len(rows), most, seed)
     pairs = [(rows[k].index, rows[k].mol) for k in chosen]
     texts = [(index, mol_to_sdf_record(mol, "", {})) for index, mol in pairs if mol is not None]
-    checked = check_all(_bust, texts, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, progress=progress)
+    checked = check_all(
+        _bust, texts, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, ready=load_posebusters, progress=progress
+    )
     return PoseBustersResult(version("posebusters"), len(chosen), checked.results, checked.unchecked)
 
 

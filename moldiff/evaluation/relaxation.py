@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from moldiff.chem.descriptors.xtb import minimise
+from moldiff.chem.descriptors.xtb import load_tblite, minimise
 from moldiff.chem.graph import graph
 from moldiff.chem.relax import KCAL_PER_MOL
 from moldiff.evaluation.assess import Assessment
@@ -96,7 +96,15 @@ def run_relaxation(
     XTB.require("relax", "relax")
     valid = [row for row in rows if row.valid]
     structures = [(row.index, _structure(row)) for row in (valid[k] for k in draw(len(valid), most, seed))]
-    checked = check_all(_relax, structures, timeout_s=TIMEOUT_S, workers=workers, isolated=isolated, progress=progress)
+    checked = check_all(
+        _relax,
+        structures,
+        timeout_s=TIMEOUT_S,
+        workers=workers,
+        isolated=isolated,
+        ready=load_tblite,
+        progress=progress,
+    )
     return RelaxationResult(checked.results, checked.unchecked)
 
 

@@ -164,7 +164,7 @@ class FilterRun:
         fields = dict[str, None]()
         options, entries = self.options, _noted(self.library, fields) if self._asked else iter(self.library)
         batches = iter(lambda: list(itertools.islice(entries, CHUNK)), [])
-        with pool_of(options.workers, isolated=options.isolated) as pool:
+        with pool_of(options.workers, isolated=options.isolated, ready=self._work.prepare) as pool:
             for batch, found in pool.map_batches(self._work, batches, timeout_s=options.timeout_s):
                 for row in [lost(batch[0], found)] if isinstance(found, Lost) else found:
                     yield self.counts.take(row)

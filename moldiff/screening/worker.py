@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from moldiff.chem.filters.checks import Check, Subject, Verdict, examine
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
-from moldiff.chem.filters.preparation import InchikeyCheck
+from moldiff.chem.filters.preparation import InchikeyCheck, ethanol, prepare
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.standardise import standardised
@@ -53,6 +55,14 @@ class FilterWork:
     seed: int = 0
     standardise: bool = False
     gate: HazardGate = STANDARD_GATE
+
+    def prepare(self) -> None:
+        """Build what takes long, which would be in the time of the first record."""
+        subject = ethanol(self.seed)
+        for work in (partial(self.gate, subject.mol), partial(self.subject, subject.mol, {})):
+            with contextlib.suppress(Exception):  # said of a record, which it costs
+                work()
+        prepare(self.checks, subject)
 
     def __call__(self, entries: Iterable[Entry]) -> list[Row]:
         """Return the row of each entry."""

@@ -34,6 +34,11 @@ def one_thread() -> Iterator[None]:
         yield
 
 
+def load_tblite() -> None:
+    """Load the library, which takes a second."""
+    _thread_pools()
+
+
 @cache
 def _thread_pools() -> ThreadpoolController:
     """Return the control of this process's thread pools, those of tblite among them; it takes a while to find them."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rdkit import Chem, rdBase
 
@@ -145,6 +145,13 @@ class Measure(Protocol):
     def whole(self) -> bool: ...
 
     def __call__(self, subject: Subject) -> Measured: ...
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A measure that is got ready without being asked: it runs a user's code, or takes long."""
+
+    def prepare(self, subject: Subject) -> None: ...
 
 
 class Check(Protocol):

@@ -49,6 +49,9 @@ class CommandMeasure:
     cost = 1000.0
     whole = False
 
+    def prepare(self, subject: Subject) -> None:
+        """Do nothing: the command is run for molecules of the user alone."""
+
     def __call__(self, subject: Subject) -> Measured:
         with tempfile.TemporaryDirectory(prefix="moldiff-") as folder:
             sdf = Path(folder) / "molecule.sdf"

@@ -57,6 +57,12 @@ class Docking:
     def cost(self) -> float:
         return 3000.0 * self.exhaustiveness
 
+    def prepare(self, subject: Subject) -> None:
+        """Compute the maps of the receptor, and load Meeko."""
+        _engine(self, subject.seed)
+        if subject.placed[0] is not None:
+            _ligand(subject.placed[0])
+
     def __call__(self, subject: Subject) -> Measured:
         mol, reason = subject.placed
         if mol is None:

@@ -52,6 +52,11 @@ def failed_checks(mol: Chem.Mol) -> tuple[str, ...]:
     return tuple(name for name, flag in zip(table.columns, passed, strict=True) if not flag)
 
 
+def load_posebusters() -> None:
+    """Load the library, which takes a second or two."""
+    _checker()
+
+
 @cache
 def _checker() -> PoseBusters:
     from posebusters import PoseBusters

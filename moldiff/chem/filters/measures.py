@@ -56,6 +56,10 @@ class FunctionMeasure:
     cost = 10.0
     whole = False
 
+    def prepare(self, subject: Subject) -> None:
+        """Import the function."""
+        _function(self.name)
+
     def __call__(self, subject: Subject) -> Measured:
         (value,) = _function(self.name)([subject.mol])
         return Measured(math.nan, "the function gave it no number") if value is None else Measured(value)

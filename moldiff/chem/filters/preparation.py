@@ -1,10 +1,15 @@
-"""Checks that prepare what others, tables and files need: an InChIKey, coordinates."""
+"""Checks that prepare what others, tables and files need: an InChIKey, coordinates; and checks that are got ready."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from moldiff.chem.filters.checks import CheckResult, Subject
+from rdkit import Chem, rdBase
+
+from moldiff.chem.filters.checks import Check, CheckResult, Prepared, Subject
+from moldiff.chem.filters.measures import MeasureCheck
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,25 @@ class CoordinatesCheck:
     def __call__(self, subject: Subject) -> CheckResult:
         mol, reason = subject.placed
         return CheckResult(self.name, mol is not None, None, reason)
+
+
+def ethanol(seed: int) -> Subject:
+    """Return a molecule that every check can cope with.
+
+    Args:
+        seed: of its coordinates.
+    """
+    return Subject(Chem.MolFromSmiles("CCO"), seed)
+
+
+def prepare(checks: Iterable[Check], subject: Subject) -> None:
+    """Let checks build what they keep: catalogues, tables, libraries. Those that run a user's code do not run it; what
+    goes wrong is said of a record, which it costs."""
+    with rdBase.BlockLogs():
+        for check in checks:
+            source = check.measure if isinstance(check, MeasureCheck) else check
+            with contextlib.suppress(Exception):
+                if isinstance(source, Prepared):
+                    source.prepare(subject)
+                else:
+                    check(subject)

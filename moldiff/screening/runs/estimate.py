@@ -69,7 +69,7 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     sample = _sample(plan)
     batches = [sample[first : first + BATCH] for first in range(0, len(sample), BATCH)]
     counts, started, timed = RowCounts(asked.dedup), 0.0, 0
-    with pool_of(1, memory_mb=plan.options.memory) as pool:
+    with pool_of(1, memory_mb=plan.options.memory, ready=work.prepare) as pool:
         for batch, rows in pool.map_batches(work, batches, timeout_s=plan.options.timeout):
             for row in [lost(batch[0], rows)] if isinstance(rows, Lost) else rows:
                 counts.take(row)

@@ -130,7 +130,8 @@ class ProcessesEngine:
         work = self._asked.work(self._asked.checks())
         jobs: deque[_Job] = deque()
         logger.debug("%d shards to be worked on", len(wanted))
-        with watched_signals() as interruption, pool_of(self._workers, memory_mb=options.memory) as pool:
+        started = pool_of(self._workers, memory_mb=options.memory, ready=work.prepare)
+        with watched_signals() as interruption, started as pool:
             batches = _batches(self._jobs(wanted, sources), jobs)
             found = pool.map_batches(work, batches, timeout_s=options.timeout)
             for batch, rows in interruption.until(found):

@@ -11,6 +11,8 @@ from pathlib import Path
 from moldiff.chem.descriptors.fingerprints import leaders
 from moldiff.chem.filters.checks import Subject
 from moldiff.chem.filters.docking import Docking
+from moldiff.chem.filters.measures import MeasureCheck
+from moldiff.chem.filters.preparation import CoordinatesCheck
 from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
@@ -79,9 +81,10 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed, cards = [], list[Card]()
     asked = plan.options.filter_options()
-    work = partial(_finished, work=asked.work(()), docking=asked.criteria.docking, wishes=_wishes(order))
-    limits = plan.options
-    with pool_of(workers, memory_mb=limits.memory) as pool:
+    docking, limits = asked.criteria.docking, plan.options
+    work = partial(_finished, work=asked.work(()), docking=docking, wishes=_wishes(order))
+    first = asked.work((CoordinatesCheck(), *(() if docking is None else (MeasureCheck(docking),))))
+    with pool_of(workers, memory_mb=limits.memory, ready=first.prepare) as pool:
         found = pool.map_items(work, top, timeout_s=limits.timeout)
         for (_, row), one in zip(top, found, strict=True):
             packed, card, reason = (None, None, one.reason) if isinstance(one, Lost) else one

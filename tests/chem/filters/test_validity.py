@@ -147,3 +147,32 @@ def test_a_ring_that_is_aromatic_only_beside_hydrogen_atoms_is_no_molecule() -> 
 )
 def test_aromatic_rings_of_three_or_four_atoms_are_no_chemistry(smiles: str, passes: bool) -> None:
     assert no_small_aromatic_rings(Chem.MolFromSmiles(smiles)).passed == passes
+
+
+@pytest.mark.parametrize(
+    ("elements", "length", "passed"),
+    [
+        ("C-C", 1.67, True),  # crowded ethanes, by X-ray
+        ("C-C", 1.20, True),
+        ("C-C", 1.85, False),
+        ("C-N", 1.80, False),
+        ("C-O", 1.75, False),
+        ("N-O", 1.48, True),
+        ("O-O", 1.50, True),
+        ("B-N", 1.72, True),  # dative
+        ("S-S", 2.10, True),
+        ("Si-Si", 2.40, True),
+        ("P-Cl", 2.14, True),
+        ("C-I", 2.18, True),
+        ("C-I", 2.60, False),
+    ],
+)
+def test_which_bond_lengths_there_are(elements: str, length: float, passed: bool) -> None:
+    mol = Chem.RWMol()
+    for symbol in elements.split("-"):
+        mol.AddAtom(Chem.Atom(symbol))
+    mol.AddBond(0, 1, Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(2)
+    conformer.SetAtomPosition(1, (length, 0.0, 0.0))
+    mol.AddConformer(conformer)
+    assert bond_lengths_plausible(mol).passed == passed
