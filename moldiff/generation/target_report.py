@@ -42,7 +42,8 @@ class TargetResult:
         name: the property.
         asked: what was asked for, for example "6..8".
         is_value: whether that is one value.
-        band: ends within which a molecule is as wanted; infinite ends are None.
+        band: ends within which a molecule is as wanted, and on them unless ``asked`` excludes its own; infinite ends
+            are None.
         draws: all draws.
         measured: valid molecules with a measured value.
         mean_absolute_error: of these, from a wanted value; None if a range or a bound is wanted.
@@ -191,10 +192,9 @@ class TargetTracker:
             value = result.targets.get(columns[target.name])
             if value is None:
                 continue
-            low, high = target.band(self.statistics[target.name].std)
             wanted = result.targets.get(f"target_{target.name}", math.nan)
             self._measured.setdefault(target.name, []).append((wanted, value))
-            self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+            self._in_band[target.name] = self._in_band.get(target.name, 0) + self._is_met(target, value)
 
     def missed(self, result: MoleculeResult) -> str:
         """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.
@@ -203,10 +203,14 @@ class TargetTracker:
         for target in self.targets:
             low, high = target.band(self.statistics[target.name].std)
             value = result.targets.get(columns[target.name], math.nan)
-            if not low <= value <= high:
+            if not self._is_met(target, value):
                 told = number_text(value) if math.isfinite(value) else "not known"
-                return f"{target.name}: {told}, must be in {number_text(low)}..{number_text(high)}"
+                band = target.text if target.strict else f"in {number_text(low)}..{number_text(high)}"
+                return f"{target.name}: {told}, must be {band}"
         return ""
+
+    def _is_met(self, target: Target, value: float) -> bool:
+        return bool(target.is_met(np.array(value), self.statistics[target.name].std))
 
     def picture(self) -> bytes | None:
         """Return a PNG of what was wanted against what was measured so far; None if nothing was, or it cannot be drawn
@@ -219,7 +223,7 @@ class TargetTracker:
         """Return how each target was met so far."""
         results = []
         for target in self.targets:
-            misses = [target.distance(value) for _, value in self._measured.get(target.name, [])]
+            misses = [abs(value - target.nearest(value)) for _, value in self._measured.get(target.name, [])]
             mean = float(np.mean(misses)) if misses else None
             low, high = target.band(self.statistics[target.name].std)
             results.append(

@@ -57,6 +57,24 @@ def test_all_draws_count_and_only_valid_ones_are_measured() -> None:
     assert tpsa.mean_absolute_error is None
 
 
+def test_the_end_of_a_strict_bound_misses_and_its_error_prints_as_nothing() -> None:
+    for text, met, reason in (("tpsa>0", 1, "tpsa: 0, must be >0"), ("tpsa>=0", 2, "")):
+        made = tracker(text)
+        flat, polar = (
+            made.measure(result(number, tpsa=tpsa), condition(0.0, 1.0)) for number, tpsa in enumerate((0.0, 9.2))
+        )
+        for drawn in (flat, polar):
+            made.note(drawn, True)
+        assert (made.missed(flat), made.missed(polar)) == (reason, "")
+        assert flat.targets["error_tpsa"] == polar.targets["error_tpsa"] == 0
+        assert (made.distances(flat) == (0.0,)) == (not reason)
+        assert made.distances(polar) == (0.0,)
+        (found,) = made.results()
+        assert (made.met, found.in_band, found.band, found.mean_distance_from_range) == (met, met, (0.0, None), 0)
+        assert f"mean distance from the range 0 over 2 valid molecules; {met} of 2 draws" in found.line()
+        assert found.line().endswith("valid and within 0..")
+
+
 def test_a_range_that_a_network_pursues_has_no_value_of_its_own() -> None:
     made = tracker("logp=1..2", pursued=("logp",))
     assert made.measure(result(0, logp=5.0), condition(math.nan, math.nan)).targets["target_logp"] == 2.0

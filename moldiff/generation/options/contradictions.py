@@ -68,7 +68,7 @@ class Fact:
 def wishes_of(targets: Iterable[Target], conditions: Iterable[Condition]) -> list[Wish]:
     """Return what targets and filters ask for."""
     return [
-        *(Wish(f"target {t.name}{t.text}", "targets", t.name, t.low, t.high) for t in targets),
+        *(Wish(f"target {t.name}{t.text}", "targets", t.name, t.low, t.high, t.strict) for t in targets),
         *(Wish(f"where {c}", "where", c.name, c.low, c.high, c.strict) for c in conditions),
     ]
 
