@@ -13,12 +13,14 @@ import numpy as np
 from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES
+from moldiff.chem.identity import text_key
 from moldiff.chem.io.tags import MEASURED, apart
 from moldiff.conditions import number_text
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import dispensable
 from moldiff.extras import XTB
 from moldiff.generation.molecule_result import MoleculeResult
+from moldiff.generation.result_counts import FirstNumbers
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
 
@@ -110,6 +112,7 @@ class TargetTracker:
     taken: Collection[str] = ()
     met: int = 0
     _draws: int = 0
+    _met_first: FirstNumbers = field(default_factory=FirstNumbers)
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _in_band: dict[str, int] = field(default_factory=dict)
 
@@ -186,7 +189,9 @@ class TargetTracker:
             sound: it counts as a valid molecule, whether it meets its targets or not.
         """
         self._draws += 1
-        self.met += sound and not self.missed(result)
+        if sound and not self.missed(result):
+            self.met += 1
+            self._met_first.setdefault(text_key(result.smiles), result.number)
         columns = self.measured
         for target in self.targets if sound else ():
             value = result.targets.get(columns[target.name])
@@ -195,6 +200,12 @@ class TargetTracker:
             wanted = result.targets.get(f"target_{target.name}", math.nan)
             self._measured.setdefault(target.name, []).append((wanted, value))
             self._in_band[target.name] = self._in_band.get(target.name, 0) + self._is_met(target, value)
+
+    @property
+    def met_different(self) -> int:
+        """Different SMILES among the molecules so far that meet every target. Of two draws of one SMILES, one may miss
+        what is measured of its coordinates."""
+        return len(self._met_first)
 
     def missed(self, result: MoleculeResult) -> str:
         """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.
