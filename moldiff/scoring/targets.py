@@ -26,7 +26,7 @@ class Target:
     >>> Target("logp", 2.5), Target("tpsa", high=60), Target("gfn2_gap_eV", low=6, high=8)
     (Target('logp', '=2.5'), Target('tpsa', '<=60'), Target('gfn2_gap_eV', '=6..8'))
     >>> parse_target("rings>1").low, parse_target("tpsa<60").distance(60) > 0
-    (2, True)
+    (2.0, True)
 
     Args:
         name: the property.
