@@ -29,6 +29,18 @@ def number_text(value: float) -> str:
     return f"{value:.0f}" if abs(value) < _MOST_WHOLE and value == int(value) else f"{value:.6g}"
 
 
+def holds_number(ranges: Iterable[tuple[float, float, bool]]) -> bool:
+    """Return whether some number lies in all of some ranges.
+
+    Args:
+        ranges: two ends, infinite = open, and whether these are excluded.
+    """
+    own = list(ranges)
+    least = max((low for low, _, _ in own), default=-math.inf)
+    most = min((high for _, high, _ in own), default=math.inf)
+    return least < most or (least == most and all(low < least < high for low, high, strict in own if strict))
+
+
 def holds_whole_number(ranges: Iterable[tuple[float, float, bool]]) -> bool:
     """Return whether some whole number lies in all of some ranges.
 
@@ -81,8 +93,7 @@ class Condition:
 
     def meets(self, low: float, high: float) -> bool:
         """Return whether some value of an inclusive range is as wanted."""
-        least, most = max(self.low, low), min(self.high, high)
-        return least < most or (least == most and self.holds(least))
+        return holds_number([(self.low, self.high, self.strict), (low, high, False)])
 
 
 def range_text(low: float, high: float) -> str:
@@ -136,7 +147,6 @@ def read_conditions(wanted: Conditions, name: str) -> tuple[Condition, ...]:
     conditions = tuple(parse_condition(item) if isinstance(item, str) else item for item in found)
     for place, one in enumerate(conditions):
         for other in conditions[:place]:
-            least, most, strict = max(one.low, other.low), min(one.high, other.high), one.strict or other.strict
-            if one.name == other.name and (least >= most if strict else least > most):
+            if one.name == other.name and not holds_number((x.low, x.high, x.strict) for x in (one, other)):
                 raise MoldiffError(f"{name} {one} and {name} {other} contradict each other", argument=name)
     return conditions

@@ -5,7 +5,14 @@ import re
 
 import pytest
 
-from moldiff.conditions import Condition, holds_whole_number, number_text, parse_condition, read_conditions
+from moldiff.conditions import (
+    Condition,
+    holds_number,
+    holds_whole_number,
+    number_text,
+    parse_condition,
+    read_conditions,
+)
 from moldiff.errors import MoldiffError
 
 
@@ -80,6 +87,49 @@ def test_conditions_that_nothing_can_meet_together_are_refused(wanted: list[str]
     with pytest.raises(MoldiffError, match=rf"where {re.escape(wanted[-1])} and where .* contradict each other"):
         read_conditions(wanted, "where")
     assert len(read_conditions(["mw<=100", "mw>=100", "logp>1", "logp<3"], "where")) == 4
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "agree"),
+    [
+        ("rings=2", "rings>1", True),
+        ("rings=2", "rings<3", True),
+        ("logp=-0.5", "logp<0", True),
+        ("logp=1..2", "logp>1", True),
+        ("qed>0.5", "qed<0.6", True),
+        ("rings=2", "rings<2", False),
+        ("mw=5", "mw<5", False),
+        ("mw=5", "mw>5", False),
+        ("mw=5", "mw>7", False),
+        ("hbd>=2", "hbd<2", False),
+        ("hbd>2", "hbd<2", False),
+        ("logp=1..2", "logp>2", False),
+    ],
+)
+def test_a_bound_agrees_with_what_lies_inside_of_it(one: str, other: str, agree: bool) -> None:
+    first, second = parse_condition(one), parse_condition(other)
+    assert holds_number((each.low, each.high, each.strict) for each in (first, second)) == agree
+    for wanted in ([one, other], [other, one]):
+        if agree:
+            assert len(read_conditions(wanted, "where")) == 2
+        else:
+            with pytest.raises(MoldiffError, match="contradict each other"):
+                read_conditions(wanted, "where")
+
+
+@pytest.mark.parametrize(
+    ("ranges", "holds"),
+    [
+        ([], True),
+        ([(2, 2, False)], True),
+        ([(1, 3, False), (-math.inf, 3, True), (3, math.inf, False)], False),
+        ([(1, 3, False), (-math.inf, 4, True), (3, math.inf, False)], True),
+        ([(-math.inf, 2, True), (1, math.inf, True)], True),
+        ([(2, 2, False), (2, math.inf, False), (-math.inf, 2, True)], False),
+    ],
+)
+def test_ranges_hold_a_number_or_none(ranges: list[tuple[float, float, bool]], holds: bool) -> None:
+    assert holds_number(ranges) == holds == holds_number(reversed(ranges))
 
 
 @pytest.mark.parametrize(

@@ -124,10 +124,11 @@ def generate(
             depend on the machine.
         renoise: noise what is not valid a little and walk down again, up to so many times (at most 32).
         targets: wanted property values: ``{"logp": 2.5, "gfn2_gap_eV": (6, 8), "tpsa": (None, 60)}``, texts such as
-            "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60", or `Target`. Of a range, every draw gets a value of its own.
-            Sizes are drawn to match unless ``n_atoms`` is given.
+            "logp=2.5", "gfn2_gap_eV=6..8" or "tpsa<60", or `Target`. Pairs include their ends, "<=" and ">=" too, "<"
+            and ">" exclude them. Of a range, every draw gets a value of its own. Sizes are drawn to match unless
+            ``n_atoms`` is given.
         familiar: want rings and bonds that chemists make: the targets `moldiff.scoring.rarity.FAMILIAR`, that is
-            "known_rings>0.5" (at least 5 training molecules have the rarest ring system) and "weakest_bond>0.05". It
+            "known_rings>=0.5" (at least 5 training molecules have the rarest ring system) and "weakest_bond>=0.05". It
             needs a model that carries such counts, or ``ring_table``.
         target_method: how targets are met, one of `moldiff.choices.TargetMethod`. "mcmc", the default: the model is
             told what is wanted, and then each draw moves towards it by a Markov chain of its own

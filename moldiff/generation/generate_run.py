@@ -272,12 +272,15 @@ class GenerateRun(Run):
         return [*lines, self._cost_line()] if lines else []
 
     def _cost_line(self) -> str:
-        """Return how many draws met every target, and at what cost."""
-        drawn, found = self.counts.drawn, self.counts.unique
-        line = f"{self.steering.tracker.met} of {drawn} draws met "
-        line += "every target" if len(self.steering.tracker.targets) > 1 else "the target"
-        line += f" by {self.target_method}: {self.evaluations / max(drawn, 1):.1f} network evaluations per draw"
-        return line + (f", {self.evaluations / found:.1f} per different molecule" if found else "")
+        """Return how many draws met every target, how many different molecules these are, and at what cost."""
+        drawn, tracker = self.counts.drawn, self.steering.tracker
+        met, different = tracker.met, tracker.met_different
+        line = f"{met} of {drawn} draws "
+        if different < met:
+            line += f"({different} different molecule{'' if different == 1 else 's'}) "
+        line += f"met {'every target' if len(tracker.targets) > 1 else 'the target'} by {self.target_method}: "
+        line += f"{self.evaluations / max(drawn, 1):.1f} network evaluations per draw"
+        return line + (f", {self.evaluations / different:.1f} per different molecule that did" if different else "")
 
     def extra_results(self) -> dict[str, Any]:
         targets = [asdict(target) for target in self.steering.tracker.results()]

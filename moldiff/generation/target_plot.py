@@ -51,7 +51,7 @@ def draw_calibration(
         pairs, (low, high) = np.array(measured[target.name], dtype=float), target.band(row.std)
         counted = _is_counted(target, pairs)
         _panel(ax, target, pairs, (low, high), counted)
-        within = int(((pairs[:, 1] >= low) & (pairs[:, 1] <= high)).sum())
+        within = int(target.is_met(pairs[:, 1], row.std).sum())
         unit = "" if row.unit in ("", "1") else for_pictures(f", {row.unit}")
         ax.set_title(for_pictures(f"{target.name}{target.text}"), fontsize=10, loc="left", fontweight="bold")
         ax.set_title(f"{within} of {len(pairs)} as wanted", fontsize=9, loc="right")

@@ -13,12 +13,14 @@ import numpy as np
 from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, REPORTED
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES
+from moldiff.chem.identity import text_key
 from moldiff.chem.io.tags import MEASURED, apart
 from moldiff.conditions import number_text
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import dispensable
 from moldiff.extras import XTB
 from moldiff.generation.molecule_result import MoleculeResult
+from moldiff.generation.result_counts import FirstNumbers
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.targets import Target
 
@@ -42,7 +44,8 @@ class TargetResult:
         name: the property.
         asked: what was asked for, for example "6..8".
         is_value: whether that is one value.
-        band: ends within which a molecule is as wanted; infinite ends are None.
+        band: ends within which a molecule is as wanted, and on them unless ``asked`` excludes its own; infinite ends
+            are None.
         draws: all draws.
         measured: valid molecules with a measured value.
         mean_absolute_error: of these, from a wanted value; None if a range or a bound is wanted.
@@ -109,6 +112,7 @@ class TargetTracker:
     taken: Collection[str] = ()
     met: int = 0
     _draws: int = 0
+    _met_first: FirstNumbers = field(default_factory=FirstNumbers)
     _measured: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     _in_band: dict[str, int] = field(default_factory=dict)
 
@@ -185,16 +189,23 @@ class TargetTracker:
             sound: it counts as a valid molecule, whether it meets its targets or not.
         """
         self._draws += 1
-        self.met += sound and not self.missed(result)
+        if sound and not self.missed(result):
+            self.met += 1
+            self._met_first.setdefault(text_key(result.smiles), result.number)
         columns = self.measured
         for target in self.targets if sound else ():
             value = result.targets.get(columns[target.name])
             if value is None:
                 continue
-            low, high = target.band(self.statistics[target.name].std)
             wanted = result.targets.get(f"target_{target.name}", math.nan)
             self._measured.setdefault(target.name, []).append((wanted, value))
-            self._in_band[target.name] = self._in_band.get(target.name, 0) + (low <= value <= high)
+            self._in_band[target.name] = self._in_band.get(target.name, 0) + self._is_met(target, value)
+
+    @property
+    def met_different(self) -> int:
+        """Different SMILES among the molecules so far that meet every target. Of two draws of one SMILES, one may miss
+        what is measured of its coordinates."""
+        return len(self._met_first)
 
     def missed(self, result: MoleculeResult) -> str:
         """Return which target a measured molecule misses, with its value and the band that it should be in; "" = none.
@@ -203,10 +214,14 @@ class TargetTracker:
         for target in self.targets:
             low, high = target.band(self.statistics[target.name].std)
             value = result.targets.get(columns[target.name], math.nan)
-            if not low <= value <= high:
+            if not self._is_met(target, value):
                 told = number_text(value) if math.isfinite(value) else "not known"
-                return f"{target.name}: {told}, must be in {number_text(low)}..{number_text(high)}"
+                band = target.text if target.strict else f"in {number_text(low)}..{number_text(high)}"
+                return f"{target.name}: {told}, must be {band}"
         return ""
+
+    def _is_met(self, target: Target, value: float) -> bool:
+        return bool(target.is_met(np.array(value), self.statistics[target.name].std))
 
     def picture(self) -> bytes | None:
         """Return a PNG of what was wanted against what was measured so far; None if nothing was, or it cannot be drawn
@@ -219,7 +234,7 @@ class TargetTracker:
         """Return how each target was met so far."""
         results = []
         for target in self.targets:
-            misses = [target.distance(value) for _, value in self._measured.get(target.name, [])]
+            misses = [abs(value - target.nearest(value)) for _, value in self._measured.get(target.name, [])]
             mean = float(np.mean(misses)) if misses else None
             low, high = target.band(self.statistics[target.name].std)
             results.append(

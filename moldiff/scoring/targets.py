@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from moldiff.arguments import check_text, number, refusal
+from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 
 LARGEST = 1e12  # of a wanted value: in float32, its square is still finite
+_AT_END = 1e-9  # how far out an end is that is excluded, relative to its size: next to nothing, and kept in sums
 VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
 
 
@@ -22,21 +24,26 @@ class Target:
     """A wanted value (``low`` = ``high``), range or one-sided bound (an infinite end) of one property, natural units.
 
     >>> Target("logp", 2.5), Target("tpsa", high=60), Target("gfn2_gap_eV", low=6, high=8)
-    (Target('logp', '=2.5'), Target('tpsa', '<60'), Target('gfn2_gap_eV', '=6..8'))
+    (Target('logp', '=2.5'), Target('tpsa', '<=60'), Target('gfn2_gap_eV', '=6..8'))
+    >>> parse_target("rings>1").low, parse_target("tpsa<60").distance(60) > 0
+    (2.0, True)
 
     Args:
         name: the property.
         value: the one that is wanted; or else
         low, high: inclusive ends of what is wanted; None = open.
+        strict: the only end is excluded. Of a whole number, the next one inside takes its place, and is included.
         text: what the user wrote after the name, without blanks; by default, what says the same.
 
     Raises:
-        MoldiffError: no value and no end, both, an empty range, or what is no number.
+        MoldiffError: no value and no end, both, an empty range, two ends of which one is excluded, or what is no
+            number.
     """
 
     name: str
     low: float
     high: float
+    strict: bool
     text: str
 
     def __init__(
@@ -46,6 +53,7 @@ class Target:
         *,
         low: float | None = None,
         high: float | None = None,
+        strict: bool = False,
         text: str = "",
     ) -> None:
         check_text(name, "name")
@@ -63,7 +71,14 @@ class Target:
             raise MoldiffError(
                 f"target of '{name}': the range is empty, {least:g} is more than {most:g}", argument="low"
             )
-        for field, own in (("name", name), ("low", least), ("high", most), ("text", text or _text(least, most))):
+        if strict and all(map(math.isfinite, (least, most))):
+            raise MoldiffError(f"target of '{name}': strict is for one low or high", argument="strict")
+        text = text or _text(least, most, strict)
+        if strict and name in PROPERTIES and PROPERTIES[name].whole:
+            least = float(math.floor(least) + 1) if math.isfinite(least) else least
+            most = float(math.ceil(most) - 1) if math.isfinite(most) else most
+            strict = False
+        for field, own in (("name", name), ("low", least), ("high", most), ("strict", strict), ("text", text)):
             object.__setattr__(self, field, own)
 
     def __repr__(self) -> str:
@@ -75,17 +90,30 @@ class Target:
         return self.low == self.high
 
     def distance(self, value: float) -> float:
-        """Return how far a value lies outside; 0 inside."""
-        return max(self.low - value, value - self.high, 0.0)
+        """Return how far a value lies outside; 0 inside, and next to nothing on an end that is excluded."""
+        return float(self.distances(np.array(value, dtype=float)))
+
+    def distances(self, values: np.ndarray) -> np.ndarray:
+        """Return the `distance` of each value."""
+        far: np.ndarray = np.maximum(np.maximum(self.low - values, values - self.high), 0.0)
+        if self.strict:
+            end = self.low if math.isfinite(self.low) else self.high
+            far = np.where(values == end, _AT_END * (abs(end) or 1.0), far)
+        return far
 
     def nearest(self, value: float) -> float:
-        """Return the wanted value nearest to a value."""
+        """Return the wanted value nearest to a value; the end of a bound, included or not, for one outside."""
         return min(max(value, self.low), self.high)
 
     def band(self, std: float) -> tuple[float, float]:
         """Return the ends within which a molecule is as wanted: of the range, or `VALUE_BAND` ``std`` to both sides."""
         margin = VALUE_BAND * std if self.is_value else 0.0
         return self.low - margin, self.high + margin
+
+    def is_met(self, values: np.ndarray, std: float) -> np.ndarray:
+        """Return which values lie within the `band`; NaN never does."""
+        low, high = self.band(std)
+        return (low < values) & (values < high) if self.strict else (low <= values) & (values <= high)
 
 
 def scaled_distances(targets: Sequence[Target], values: np.ndarray, std: np.ndarray) -> np.ndarray:
@@ -96,31 +124,33 @@ def scaled_distances(targets: Sequence[Target], values: np.ndarray, std: np.ndar
         values: (R, T) of R molecules, natural units.
         std: (T,) of the properties.
     """
-    ends = [(target.low - column, column - target.high) for target, column in zip(targets, values.T, strict=True)]
-    return np.array([np.maximum(np.maximum(*both), 0.0) / own for both, own in zip(ends, std, strict=True)])
+    columns = zip(targets, values.T, std, strict=True)
+    return np.array([target.distances(column) / own for target, column, own in columns])
 
 
 def parse_target(text: str) -> Target:
     """Read one target; MoldiffError if it is none.
 
-    ``name=2.5`` is a value, ``name=6..8`` a range, ``name<60`` and ``name>60`` are bounds (<= and >= say the same).
+    ``name=2.5`` is a value, ``name=6..8`` a range, ``name<60`` and ``name>60`` are bounds that exclude their ends,
+    ``name<=60`` and ``name>=60`` bounds that include them.
     """
     found = parse_condition(text, "target")
     said = "".join(text.strip()[len(found.name) :].split())
-    return Target(found.name, low=found.low, high=found.high, text=said)
+    return Target(found.name, low=found.low, high=found.high, strict=found.strict, text=said)
 
 
-def _text(low: float, high: float) -> str:
+def _text(low: float, high: float, strict: bool) -> str:
     """Return what says the same after the name."""
+    equal = "" if strict else "="
     if not math.isfinite(low):
-        return f"<{high:.9g}"
+        return f"<{equal}{high:.9g}"
     if not math.isfinite(high):
-        return f">{low:.9g}"
+        return f">{equal}{low:.9g}"
     return f"={low:.9g}" if low == high else f"={low:.9g}..{high:.9g}"
 
 
 Targets = Mapping[str, object] | Sequence["str | Target"] | str | Target
-"""Texts, `Target`s, or property -> value, pair (None = open end), or a text such as "6..8" or "<60"."""
+"""Texts, `Target`s, or property -> value, pair (inclusive ends, None = open), or a text such as "6..8" or "<60"."""
 
 
 def read_targets(wanted: Targets) -> tuple[Target, ...]:

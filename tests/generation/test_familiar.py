@@ -33,7 +33,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_familiar_is_two_targets_of_which_the_users_own_go_first() -> None:
     assert SteeringOptions.of(familiar=True).targets == FAMILIAR
     own = SteeringOptions.of(familiar=True, targets=["logp=2", "known_rings>0.9"]).targets
-    assert [target.name + target.text for target in own] == ["logp=2", "known_rings>0.9", "weakest_bond>0.05"]
+    assert [target.name + target.text for target in own] == ["logp=2", "known_rings>0.9", "weakest_bond>=0.05"]
     assert SteeringOptions.of(familiar=True).most_moves == MOVES_INTO_RANGES
     assert SteeringOptions.of(familiar=True, targets="logp=2").most_moves == MOVES_INTO_RANGES
     assert SteeringOptions.of(targets=["logp=2", "tpsa=40"]).most_moves == DEFAULT_MOVES

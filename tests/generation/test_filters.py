@@ -77,3 +77,39 @@ def test_targets_that_are_missed_are_told(scripted: None, packed: Path) -> None:
     assert [str(status) for status in result.table["status"]][:4] == ["valid", "filtered", "invalid", "valid"]
     assert result.table["reason"][1].startswith("logp: 0.162, must be in 0.35..0.85")
     assert len(result) == 3
+
+
+@pytest.mark.parametrize(
+    ("targets", "n", "line"),
+    [
+        ("logp=0.6", 6, "2 of 6 draws (1 different molecule) met the target by condition: 2.0 network evaluations per "
+         "draw, 12.0 per different molecule that did"),
+        ("logp=0.6", 3, "1 of 3 draws met the target by condition: 2.0 network evaluations per draw, 6.0 per different "
+         "molecule that did"),
+        ("logp<1", 9, "6 of 9 draws (2 different molecules) met the target by condition: 2.0 network evaluations per "
+         "draw, 9.0 per different molecule that did"),
+        ("logp>3", 6, "0 of 6 draws met the target by condition: 2.0 network evaluations per draw"),
+    ],
+)  # fmt: skip
+def test_copies_among_those_that_met_are_one_molecule(
+    scripted: None, packed: Path, targets: str, n: int, line: str
+) -> None:
+    result = moldiff.generate(n, model=packed, targets=targets, target_method="condition", evaluations=2)
+    assert result.summary.lines()[-1] == line
+
+
+def test_all_targets_are_met_by_different_molecules(scripted: None, packed: Path) -> None:
+    targets = ["logp<1", "heavy_atom_count>0", "tpsa>0"]
+    for n, line in ((2, "1 of 2 draws met every"), (5, "2 of 5 draws (1 different molecule) met every")):
+        result = moldiff.generate(n, model=packed, targets=targets, target_moves=0, evaluations=2)
+        assert result.summary.lines()[-1] == (
+            f"{line} target by mcmc: 2.0 network evaluations per draw, {2.0 * n:.1f} per different molecule that did"
+        )
+
+
+def test_draws_until_they_met_count_copies_and_the_summary_tells(scripted: None, packed: Path) -> None:
+    result = moldiff.generate(
+        3, model=packed, until="met", targets="logp=0.6", target_method="condition", evaluations=2
+    )
+    assert [mol.GetProp("smiles") for mol in result] == ["C"] * 3
+    assert result.summary.lines()[-1].startswith("3 of 7 draws (1 different molecule) met the target by condition: ")

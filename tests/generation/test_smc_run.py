@@ -294,6 +294,10 @@ def test_scores_by_name() -> None:
     assert named_score("heavy_atom_count")([ethanol]) == [3.0]
     assert named_score("heavy_atom_count=5")([ethanol]) == [-2.0]
     assert named_score("heavy_atom_count<10")([ethanol]) == [0.0]
+    assert named_score("heavy_atom_count>3")([ethanol]) == [-1.0]
+    assert named_score("heavy_atom_count<=3")([ethanol]) == [0.0]
+    (on_the_end,) = named_score("fsp3<1")([ethanol])
+    assert on_the_end is not None and -1e-6 < on_the_end < 0
     assert named_score("smarts:[OX2H]")([ethanol]) == [1.0]
     assert named_score("similarity:CCO")([ethanol]) == [1.0]
 

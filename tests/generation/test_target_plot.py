@@ -68,6 +68,13 @@ def test_a_bound_is_open_at_one_end(drawn: list) -> None:
     assert high == 2.0
 
 
+def test_what_lies_on_an_end_counts_only_where_that_is_included(drawn: list) -> None:
+    pairs = [(1.0, 2.0), (0.0, 1.5)]
+    for text, count in (("logp<2", 1), ("logp<=2", 2)):
+        assert draw_calibration([parse_target(text)], {"logp": pairs}, STATISTICS)
+        assert ("set_title", (f"{count} of 2 as wanted",)) in drawn
+
+
 def test_a_range_that_no_draw_had_a_value_in_shows_a_histogram(drawn: list) -> None:
     """Then the nearest wanted value stands for the wanted one, and points would lie on a line."""
     pairs = [(2.0, 3.0), (1.5, 1.5), (-1.0, -1.0)]

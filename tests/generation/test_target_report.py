@@ -1,12 +1,14 @@
 """Targets against what came out: values and errors of each result, and the sums over all of them."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from rdkit.Chem import MolFromSmiles
 
 from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.generation.entries import from_entry, to_entry
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_report import TargetResult, TargetTracker, measured_values
 from moldiff.scoring.targets import parse_target
@@ -55,6 +57,24 @@ def test_all_draws_count_and_only_valid_ones_are_measured() -> None:
     assert (tpsa.draws, tpsa.measured, tpsa.in_band, tpsa.band) == (5, 3, 2, (None, 40.0))
     assert tpsa.mean_distance_from_range == pytest.approx(4.0 / 3)
     assert tpsa.mean_absolute_error is None
+
+
+def test_the_end_of_a_strict_bound_misses_and_its_error_prints_as_nothing() -> None:
+    for text, met, reason in (("tpsa>0", 1, "tpsa: 0, must be >0"), ("tpsa>=0", 2, "")):
+        made = tracker(text)
+        flat, polar = (
+            made.measure(result(number, tpsa=tpsa), condition(0.0, 1.0)) for number, tpsa in enumerate((0.0, 9.2))
+        )
+        for drawn in (flat, polar):
+            made.note(drawn, True)
+        assert (made.missed(flat), made.missed(polar)) == (reason, "")
+        assert flat.targets["error_tpsa"] == polar.targets["error_tpsa"] == 0
+        assert (made.distances(flat) == (0.0,)) == (not reason)
+        assert made.distances(polar) == (0.0,)
+        (found,) = made.results()
+        assert (made.met, found.in_band, found.band, found.mean_distance_from_range) == (met, met, (0.0, None), 0)
+        assert f"mean distance from the range 0 over 2 valid molecules; {met} of 2 draws" in found.line()
+        assert found.line().endswith("valid and within 0..")
 
 
 def test_a_range_that_a_network_pursues_has_no_value_of_its_own() -> None:
@@ -128,3 +148,17 @@ def test_draws_that_meet_every_target_are_counted() -> None:
     for logp, tpsa, sound in ((1.1, 30.0, True), (1.1, 50.0, True), (3.0, 30.0, True), (1.1, 30.0, False)):
         made.note(made.measure(result(0, logp=logp, tpsa=tpsa), condition(40.0, 1.0)), sound)
     assert made.met == 1
+
+
+def test_copies_among_those_that_met_are_one_molecule_in_a_resumed_run_too() -> None:
+    made, resumed = tracker("logp=1"), tracker("logp=1")
+    told = []
+    for number, (smiles, logp) in enumerate(
+        [("CC", 3.0), ("CC", 1.0), ("CO", 1.0), ("CC", 1.0), ("CN", 3.0), ("C=C", 1.0)]
+    ):
+        drawn = made.measure(replace(result(number, logp=logp), smiles=smiles), condition(0.0, 1.0))
+        made.note(drawn, True)
+        resumed.note(from_entry(to_entry(drawn, confidence=False)), True)
+        told.append((made.met, made.met_different))
+    assert told == [(0, 0), (1, 1), (2, 2), (3, 2), (3, 2), (4, 3)], "what missed and what met may be of one SMILES"
+    assert (resumed.met, resumed.met_different) == (4, 3)

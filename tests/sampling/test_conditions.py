@@ -71,6 +71,12 @@ def test_a_bound_is_a_range_with_one_end() -> None:
     assert draw(starts("logp>0"))[1][:, 0].min() >= 0
 
 
+def test_the_end_of_a_strict_bound_is_no_condition_of_a_draw() -> None:
+    """Every molecule of an even number of atoms has three times as much tpsa as atoms."""
+    assert set(draw(starts("tpsa<36"))[1][:, 2]) == {30.0}
+    assert set(draw(starts("tpsa<=36"))[1][:, 2]) == {30.0, 36.0}
+
+
 def test_targets_are_met_together() -> None:
     sizes, conditions = draw(starts("logp=1", "gap=7..20"))
     assert (conditions[:, 0] == 1).all()

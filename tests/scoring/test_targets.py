@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moldiff.conditions import parse_condition
 from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.scoring.targets import VALUE_BAND, Target, check_targets, parse_target, read_targets, scaled_distances
@@ -43,6 +44,75 @@ def test_values_ranges_and_bounds(text: str, name: str, low: float, high: float)
 def test_what_is_no_target(text: str) -> None:
     with pytest.raises(MoldiffError, match=r"expected name=2\.5, name=6\.\.8, name<60 or name>60"):
         parse_target(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("rings>1", 2, math.inf),
+        ("rings>=1", 1, math.inf),
+        ("rings>0.5", 1, math.inf),
+        ("rings<2", -math.inf, 1),
+        ("rings<1.5", -math.inf, 1),
+        ("rings<=2", -math.inf, 2),
+        ("aromatic_rings > 0", 1, math.inf),
+        ("formal_charge>-1", 0, math.inf),
+        ("formal_charge<-0.5", -math.inf, -1),
+        ("hbd<=2.5", -math.inf, 2.5),
+    ],
+)
+def test_a_count_beyond_a_bound_is_the_next_one_inside(text: str, low: float, high: float) -> None:
+    target = parse_target(text)
+    assert (target.low, target.high, target.strict) == (low, high, False)
+    assert target.name + target.text == text.replace(" ", ""), "as the user wrote it"
+    assert not target.is_value
+    for count in range(-4, 5):
+        held = parse_condition(text).holds(count)
+        assert bool(target.is_met(np.array(count), 1.0)) == held
+        assert (target.distance(count) == 0) == held
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "end", "outside"),
+    [
+        ("tpsa>0", 1e-6, 0, -1),
+        ("tpsa<60", 59.999, 60, 61),
+        ("fsp3<1", 0.99, 1, 1.5),
+        ("logp>-2.5", -2.499, -2.5, -3),
+        ("gfn2_gap_eV<8", 7.9, 8, 9),
+        ("Kd uM<1e-9", 9e-10, 1e-9, 2e-9),
+        ("Kd uM>2e11", 2.1e11, 2e11, 1e11),
+    ],
+)
+def test_the_end_of_a_strict_bound_is_not_as_wanted(text: str, inside: float, end: float, outside: float) -> None:
+    strict = parse_target(text)
+    open_one = parse_target(text.replace("<", "<=").replace(">", ">="))
+    values = np.array([inside, end, outside, math.nan])
+    assert strict.strict and not open_one.strict
+    assert (strict.low, strict.high) == (open_one.low, open_one.high), "as the user wrote it"
+    assert strict.is_met(values, 2.0).tolist() == [True, False, False, False]
+    assert open_one.is_met(values, 2.0).tolist() == [True, True, False, False]
+    for std in (1e-3, 1.0, 1e6):
+        strict_far, open_far = scaled_distances([strict, open_one], np.stack([values, values], 1), np.array([std, std]))
+        assert open_far[:2].tolist() == [0, 0]
+        assert strict_far[0] == 0 < strict_far[1] < 1e-5 * (abs(end) or 1.0) / std
+        assert strict_far[2] == open_far[2] == abs(outside - end) / std
+        assert np.isnan(strict_far[3])
+    assert strict.distance(end) > 0 == open_one.distance(end)
+    assert strict.nearest(end) == strict.nearest(outside) == end
+    assert f"{end - strict.nearest(end):.6g}" == "0"
+
+
+def test_one_end_can_be_excluded_in_python_too() -> None:
+    assert Target("tpsa", high=60, strict=True) == parse_target("tpsa<60") != Target("tpsa", high=60)
+    assert Target("rings", low=1, strict=True) == parse_target("rings>1")
+    assert Target("rings", low=1, strict=True).low == 2
+    assert (Target("tpsa", high=60).text, Target("rings", low=1).text) == ("<=60", ">=1")
+    for ends in ({"value": 2}, {"low": 1, "high": 2}):
+        with pytest.raises(MoldiffError, match="target of 'logp': strict is for one low or high"):
+            Target("logp", strict=True, **ends)
+    with pytest.raises(MoldiffError, match="give a finite value"):
+        Target("logp", strict=True)
 
 
 @pytest.mark.parametrize(("text", "words"), [("logp=3..2", "3 is more than 2"), ("logp<1e999", "too large")])
@@ -86,8 +156,8 @@ def test_scaled_distances_are_those_of_each_target() -> None:
     std = np.array([1.0, 2.0, 0.5, 3.0])
     found = scaled_distances(targets, values, std)
     expected = [
-        [target.distance(value) / own for value in column]
-        for target, column, own in zip(targets, values.T, std, strict=True)
+        [max(low - value, value - high, 0.0) / own for value in column]
+        for (low, high), column, own in zip([(2, 2), (2, 3), (-math.inf, 2), (1, math.inf)], values.T, std, strict=True)
     ]
     assert np.array_equal(found, np.array(expected), equal_nan=True)
 
@@ -103,10 +173,10 @@ def test_distance_and_band() -> None:
 
 def test_a_mapping_says_the_same_as_texts() -> None:
     wanted = {"logp": 2.5, "tpsa": (None, 60), "gfn2_gap_eV": (6, 8), "qed": [0.5, None], "mw": "<100", "hbd": "1..2"}
-    texts = ["logp=2.5", "tpsa<60", "gfn2_gap_eV=6..8", "qed>0.5", "mw<100", "hbd=1..2"]
+    texts = ["logp=2.5", "tpsa<=60", "gfn2_gap_eV=6..8", "qed>=0.5", "mw<100", "hbd=1..2"]
     assert read_targets(wanted) == read_targets(texts)
     assert read_targets({"logp": Target("logp", 2.5)}) == read_targets(Target("logp", 2.5)) == read_targets("logp=2.5")
-    assert read_targets([Target("tpsa", high=60), "logp=2.5"]) == read_targets(["tpsa<60", "logp=2.5"])
+    assert read_targets([Target("tpsa", high=60), "logp=2.5"]) == read_targets(["tpsa<=60", "logp=2.5"])
     assert read_targets({}) == read_targets(()) == ()
 
 

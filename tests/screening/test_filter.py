@@ -180,6 +180,7 @@ def test_ranks(tmp_path: Path) -> None:
     assert names(rank="mw:low", n=2) == ["C", "CC"]
     assert names(rank="heavy_atom_count=6", n=3) == ["C" * 5, "C" * 7, "C" * 9]  # 5 and 7 are as near: in their order
     assert names(n=2) == ["C" * 5, "CC"]
+    assert names(rank="heavy_atom_count>5", n=3) == ["C" * 9, "C" * 7, "C" * 5]  # 5 is outside, by one
     assert names(rank="mw", where="mw<100") == ["C" * 5, "CC", "C"]
     with pytest.raises(MoldiffError, match="unknown property 'mass'"):
         names(rank="mass")

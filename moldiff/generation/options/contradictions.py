@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.graph import molar_mass
 from moldiff.chem.valence import closed_shell_states
-from moldiff.conditions import Condition, holds_whole_number, range_text
+from moldiff.conditions import Condition, holds_number, holds_whole_number, range_text
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
 from moldiff.scoring.targets import Target
@@ -44,10 +44,11 @@ class Wish:
     strict: bool = False
 
     def meets(self, low: float, high: float, strict: bool = False) -> bool:
-        """Return whether some value lies in both ranges."""
+        """Return whether some value lies in both ranges; ends that are not excluded meet if only digits part them."""
         least, most = max(self.low, low), min(self.high, high)
-        slack = 0.0 if strict or self.strict else _ROUNDING * max(abs(least), 1.0) if math.isfinite(least) else 0.0
-        return least < most if strict or self.strict else least <= most + slack
+        if not (strict or self.strict) and math.isfinite(least):
+            return least <= most + _ROUNDING * max(abs(least), 1.0)
+        return holds_number([(self.low, self.high, self.strict), (low, high, strict)])
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Fact:
 def wishes_of(targets: Iterable[Target], conditions: Iterable[Condition]) -> list[Wish]:
     """Return what targets and filters ask for."""
     return [
-        *(Wish(f"target {t.name}{t.text}", "targets", t.name, t.low, t.high) for t in targets),
+        *(Wish(f"target {t.name}{t.text}", "targets", t.name, t.low, t.high, t.strict) for t in targets),
         *(Wish(f"where {c}", "where", c.name, c.low, c.high, c.strict) for c in conditions),
     ]
 

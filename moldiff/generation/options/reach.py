@@ -77,8 +77,8 @@ def tell_reach(
     if not len(table):
         return
     stds = np.array([known[target.name].std for target in asked])
-    bands = np.array([target.band(std) for target, std in zip(asked, stds, strict=True)])
-    share = float(((table >= bands[:, 0]) & (table <= bands[:, 1])).all(1).mean())
+    met = [target.is_met(column, std) for target, column, std in zip(asked, table.T, stds.tolist(), strict=True)]
+    share = float(np.array(met).all(0).mean())
     if share >= RARE:
         return
     wanted = " and ".join(target.name + target.text for target in asked)

@@ -58,6 +58,17 @@ def check(targets: tuple[str, ...] = (), where: tuple[str, ...] = (), **exact: A
         ({"targets": ("mw<100",), "where": ("heavy_atom_count>=20",)}, "target mw<100 and where heavy_atom_count>=20"),
         ({"where": ("rings>=1", "heavy_atom_count<=2")}, "where rings>=1 and where heavy_atom_count<=2"),
         ({"where": ("fragments=2",)}, "fragments is 1"),
+        ({"where": ("fragments<1",)}, "fragments is 1"),
+        ({"targets": ("rings=2",), "where": ("rings<2",)}, "where rings<2 and target rings=2"),
+        ({"targets": ("mw=5",), "where": ("mw<5",)}, "where mw<5 and target mw=5"),
+        ({"where": ("tpsa>0",), "elements": ("H", "C")}, "where tpsa>0 and elements H,C .* tpsa is 0"),
+        ({"targets": ("tpsa>0",), "elements": ("H", "C")}, "target tpsa>0 and elements H,C .* tpsa is 0"),
+        ({"targets": ("rings>1",), "where": ("rings<2",)}, "where rings<2 and target rings>1"),
+        ({"targets": ("aromatic_rings>0",), "where": ("aromatic_rings<1",)}, "aromatic_rings<1 and target arom"),
+        ({"targets": ("rings>1",), "formula": "C6H12"}, "target rings>1 and formula C6H12 .* rings is 1 at most"),
+        ({"targets": ("fsp3<0",)}, "target fsp3<0 and what it measures"),
+        ({"where": ("heavy_atom_count<6",), "formula": "C6H6"}, "heavy_atom_count is 6"),
+        ({"where": ("formal_charge>1",), "charge": 1}, r"where formal_charge>1 and charge \+1"),
     ],
 )  # fmt: skip
 def test_what_no_molecule_can_be_is_refused(wishes: dict[str, Any], message: str) -> None:
@@ -72,7 +83,7 @@ def test_what_no_molecule_can_be_is_refused(wishes: dict[str, Any], message: str
     [
         (("rings=1.5",), (), "target rings=1.5: no molecule can have it, rings is a whole number"),
         (("heavy_atom_count=7.2..7.9",), (), "heavy_atom_count is a whole number"),
-        (("stereocentres>1.2",), ("stereocentres<1.9",), "target stereocentres>1.2 and where stereocentres<1.9"),
+        (("stereocentres>1.2",), ("stereocentres<1.9",), "where stereocentres<1.9 and target stereocentres>1.2"),
         ((), ("hbd=0.5..0.6",), "where hbd=0.5..0.6: no molecule can have it"),
     ],
 )
@@ -113,6 +124,28 @@ def test_wishes_that_agree_pass() -> None:
     check((), ("rings=1",), formula="C6H12")
     check((), ("hbd=2",), elements=("H", "C", "S"))
     check((), ("strain<10", "similarity>0.5"))
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"where": ("mw<200",), "formula": "C7H10O2"},
+        {"where": ("fragments<2",)},
+        {"where": ("fragments>0.5",)},
+        {"targets": ("logp=2",), "where": ("logp>0",)},
+        {"targets": ("rings>1",), "where": ("rings<3",)},
+        {"targets": ("aromatic_rings>0",), "where": ("aromatic_rings=1",)},
+        {"targets": ("mw>78",), "formula": "C6H6"},
+        {"where": ("rings=2", "rings>1")},
+        {"where": ("formal_charge<1",), "charge": 0},
+        {"where": ("formal_charge<0",), "charge": -1},
+        {"where": ("tpsa<1",), "elements": ("H", "C")},
+        {"where": ("heavy_atom_count>5", "no_count<1"), "formula": "C6H6"},
+    ],
+    ids=str,
+)
+def test_a_bound_agrees_with_a_value_inside_of_it(wishes: dict[str, Any]) -> None:
+    check(**wishes)
 
 
 @pytest.mark.parametrize("path", [SAMPLE, DRUGS], ids=lambda path: path.stem)

@@ -36,6 +36,10 @@ ROWS = ConditionRows(("logp", "tpsa"), np.stack([np.full(401, 18.0), LOGP, 50 + 
         (["logp=1", "tpsa=25"], "none of the training molecules lies near logp=1 and tpsa=25 (the nearest has logp"),
         ("hbd=2", None),
         ("hbd>3.5", "target hbd>3.5 lies outside the 1 to 99 % range of known molecules, 0 to 3"),
+        ("hbd>3", "target hbd>3 lies outside the 1 to 99 % range"),
+        ("hbd>=3", None),
+        ("logp>=2", "0.25% of the training molecules lie near logp>=2"),
+        ("logp>2", "none of the training molecules lies near logp>2 (the nearest has logp 2)"),
         ("hbd=-1", "target hbd=-1 lies outside the 1 to 99 % range"),
     ],
 )
