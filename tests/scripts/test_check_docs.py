@@ -11,7 +11,7 @@ check_docs = load_script("check_docs")
 Block, blocks_of, compared, matches, words = (
     check_docs.Block, check_docs.blocks_of, check_docs.compared, check_docs.matches, check_docs.words,
 )  # fmt: skip
-broken_links, run_block = check_docs.broken_links, check_docs.run_block
+broken_links, meeting_outputs, run_block = check_docs.broken_links, check_docs.meeting_outputs, check_docs.run_block
 PAGE = """# Title
 
 ```sh
@@ -140,3 +140,28 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 def test_pages_can_be_read_and_their_links_lead_somewhere(page: Path) -> None:
     blocks_of(page.read_text(encoding="utf-8"))
     assert broken_links(page) == []
+
+
+def test_outputs_that_meet_are_found(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.md", tmp_path / "other.md"
+    one.write_text(
+        "```sh\nmoldiff generate -o a.sdf\nmoldiff generate -o a.sdf --resume\n```\n"
+        '```sh\nprintf C > b.smi\nmoldiff filter b.smi --where "mw > 3" -o folder/\n```\n'
+        "<!-- skip: your data -->\n```sh\nmoldiff data prepare mine.sdf -o data/mine\n```\n"
+    )
+    other.write_text(
+        "```sh\nmoldiff generate -o a.smi.gz\nmoldiff show a.sdf -o a.png\n```\n"
+        "<!-- skip: your data -->\n```sh\nmoldiff data prepare mine.sdf -o data/mine\n```\n"
+        "```sh\nmoldiff generate -o c.csv --overwrite\nmoldiff generate -o a.csv --overwrite\n```\n"
+        '```python\nmoldiff.screen("a.sdf", "folder", top=3)\n```\n'
+        "<!-- skip: installs -->\n```sh\nmoldiff generate -o b.sdf\n```\n"
+    )
+    assert meeting_outputs([one, other]) == [
+        "other.md:1: a.* is an output of one.md:1 too",
+        "other.md:13: folder is an output of one.md:5 too",
+        "other.md:17: b.* is an output of one.md:5 too",
+    ]
+
+
+def test_all_examples_run_in_one_clone() -> None:
+    assert meeting_outputs(check_docs.PAGES) == [], "a reader runs README and every page in the folder of the clone"
