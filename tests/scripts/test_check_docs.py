@@ -90,6 +90,7 @@ def test_words_and_numbers_are_told_apart() -> None:
     status, shown = compared("3 valid\n", "3 sound\n")
     assert status == "words differ" and "-3 valid" in shown and "+3 sound" in shown
     progress = "info: 56 of 100 molecules in 3 min 10 s, 2 min 29 s left\ninfo: 2000 records in 27 min 10 s\n"
+    progress += "info: 83 % of the work in 2 min 00 s, 24 s left\n"
     assert compared("3 valid\n", f"{progress}3 valid\n") == ("ok", ""), "a slow machine is no fault of the page"
     assert compared("3 valid\n", "info: 5 of 9 molecules are sound\n3 valid\n")[0] == "words differ"
 
