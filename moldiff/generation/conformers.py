@@ -327,8 +327,7 @@ def conformers(
             ``energy_kcal_mol`` is above the lowest of the stereoisomer (which ``smiles`` tells), ``energy_rank``
             counts from 1 in each, ``same_as`` is the conformer of lower energy that it repeats (within ``rms``, or 0.5
             angstrom).
-        smiles_column, name_column, delimiter: of a table, where they are not found out; see
-            `moldiff.chem.io.tables.Columns`.
+        smiles_column, name_column, delimiter: of a table, see `moldiff.chem.io.tables.Columns`; None = found out.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
@@ -346,9 +345,6 @@ def conformers(
         redraws=redraws,
         rms=rms,
         energy=choice(energy, EnergyMethod, "energy"),
-        sampler=sampling,
-        heavy_only=heavy_only,
-        hazards=HazardGate.of(hazard_lists),
-        workers=workers,
-    )
+        sampler=sampling, heavy_only=heavy_only, hazards=HazardGate.of(hazard_lists), workers=workers,
+    )  # fmt: skip
     return result_of(ConformerRun(options, molecules), keep_invalid)
