@@ -254,7 +254,7 @@ def journal_of(out: Path, request: Mapping[str, Any], *, resume: bool, overwrite
 
 
 def _kept(out: Path) -> str:
-    return f"what was made is kept in {journal_path(out)}, resume goes on from there"
+    return f"what was made is kept in {journal_path(out)}, resume=True goes on from there"
 
 
 def _differences(found: Found, request: Mapping[str, Any]) -> str:

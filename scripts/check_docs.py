@@ -4,17 +4,19 @@
     python scripts/check_docs.py README.md --long      # one page, with its long blocks
 
 Every ``sh`` and ``python`` block of a page runs, in order, in one new folder for the page; all that lies in it are
-copies of scripts/ and of data/sample.sdf, as in a clone. A block without a language that follows is what
-must come out: the same words, line by line. Numbers may differ (molecules depend on the processor's number types, times
-on everything); where they do, it is shown, but only ``--numbers`` makes it an error. Seconds may always differ, and
-lines that tell how far a command is come where it is slow are left out. A line ``...`` in the output stands for any
-lines. Comments of Markdown in front of a block steer it:
+copies of scripts/, of data/sample.sdf and of those files of tests/fixtures/ that examples read, as in a clone. A block
+without a language that follows is what must come out: the same words, line by line. Numbers may differ (molecules
+depend on the processor's number types, times on everything); where they do, it is shown, but only ``--numbers`` makes
+it an error. Seconds may always differ, and lines that tell how far a command is come where it is slow are left out. A
+line ``...`` in the output stands for any lines. Comments of Markdown in front of a block steer it:
 
     <!-- long -->            runs only with --long
     <!-- skip: reason -->    never runs
 
-Relative links must lead to a file, and to a heading where they name one. Exit status 1 if a command fails, the words of
-an output differ or a link leads nowhere.
+Relative links must lead to a file, and to a heading where they name one. No two blocks of the pages may write an output
+of one name, so that all of them run in one clone, one page after the other; but for two that never run, which are about
+files of the reader's. Exit status 1 if a command fails, the words of an output differ, a link leads nowhere or outputs
+meet.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,13 +39,16 @@ ROOT = Path(__file__).resolve().parents[1]
 FIXTURES = ("drugs.sdf", "guests.smi", "cb7.pdbqt")
 COPIED = ("scripts", "data/sample.sdf", *(f"tests/fixtures/{name}" for name in FIXTURES))
 LANGUAGES = ("sh", "python")
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 _FENCE = re.compile(r"^```(\S*)\s*$")
 _MARK = re.compile(r"^<!--\s*(long|skip:\s*(?P<reason>.*?))\s*-->\s*$")
 _SECONDS = re.compile(r"\b\d+(?:\.\d+)? (?:s|seconds)(?= left|\b)|\b\d+ molecules/s")
-_PROGRESS = re.compile(r"info: \d+ (?:of \d+ )?[\w ]+ in \d+ (?:s|min|h)\b.*")
+_PROGRESS = re.compile(r"info: \d+ (?:of \d+ |% )?[\w ]+ in \d+ (?:s|min|h)\b.*")
 _NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[+-]?\d+)?|\d+(?:\.\d+)?")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_OUTPUT = re.compile(r"(?:\s(?:-o|--out|>)\s+|moldiff\.screen\([^,]+, \")([\w./]+)")
+_TABLE = re.compile(r"\.(?:sdf|smi|csv|parquet)(?:\.gz)?$")
 _ANY_LINES = "..."
 
 
@@ -220,6 +225,27 @@ def broken_links(page: Path) -> list[str]:
     return found
 
 
+def outputs_of(block: Block) -> set[str]:
+    """Return what a block writes: names of files and folders, ``name.*`` for molecules, which come with a table and a
+    run record of the same stem; nothing where it says that it may replace what there is."""
+    if "--overwrite" in block.code:
+        return set()
+    return {_TABLE.sub(".*", name.rstrip("/")) for name in _OUTPUT.findall(block.code)}
+
+
+def meeting_outputs(pages: Iterable[Path]) -> list[str]:
+    """Return where a block writes what one before it has written, on its own page or another, of which one runs."""
+    found, before = [], dict[str, list[tuple[str, Block]]]()
+    for page in pages:
+        for block in blocks_of(page.read_text(encoding="utf-8")):
+            for name in sorted(outputs_of(block)):
+                others = before.setdefault(name, [])
+                places = [place for place, other in others if not (block.skip and other.skip)]
+                found += [f"{page.name}:{block.line}: {name} is an output of {place} too" for place in places[:1]]
+                others.append((f"{page.name}:{block.line}", block))
+    return found
+
+
 def _prose(text: str) -> str:
     return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
 
@@ -235,7 +261,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as tools:
         environment = environment_of(Path(tools))
-        for page in options.pages or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for meeting in meeting_outputs(PAGES):
+            failures += 1
+            print(meeting, flush=True)
+        for page in options.pages or PAGES:
             for link in broken_links(page):
                 failures += 1
                 print(f"{page.name}: broken link {link}", flush=True)

@@ -172,7 +172,7 @@ def test_a_journal_is_removed_when_all_is_done(tmp_path: Path) -> None:
 def test_an_error_says_where_results_are_kept(tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
     with (
-        pytest.raises(MoldiffError, match=r"^no licence; .* kept in .*m\.sdf\.unfinished, resume goes on"),
+        pytest.raises(MoldiffError, match=r"^no licence; .* kept in .*m\.sdf\.unfinished, resume=True goes on"),
         journal_of(out, REQUEST, resume=False, overwrite=False) as journal,
     ):
         journal.add(1, 1.0)

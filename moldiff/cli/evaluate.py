@@ -17,7 +17,9 @@ def evaluate(
         str | None,
         typer.Option(metavar="MODEL|DIR|SDF", help="Compare with a model's training data, a prepared set or an SDF."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Folder for report.json, a CSV and plots.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Folder for report.html, report.json, a CSV and plots.")
+    ] = None,
     requested: Annotated[
         int | None, typer.Option(min=1, help="Molecules asked for, if the file leaves out failed ones.")
     ] = None,

@@ -80,7 +80,7 @@ def generate(
         typer.Option(
             "--familiar",
             help="Keep odd rings and bonds out: each draw moves on until its rings and bonded groups are known from "
-            "training. About twice the evaluations.",
+            "training. About twice the evaluations. The model must carry counts of them (drugs does), or --ring-table.",
         ),
     ] = False,
     target_method: Annotated[
@@ -178,7 +178,11 @@ def generate(
     hazard_list: HazardLists = None,
     rarity: Annotated[
         bool,
-        typer.Option("--rarity", help="Also tell the rarest ring system and the weakest bond of each molecule."),
+        typer.Option(
+            "--rarity",
+            help="Also tell the rarest ring system and the weakest bond of each molecule. The model must carry counts "
+            "of them (drugs does), or --ring-table.",
+        ),
     ] = False,
     ring_table: Annotated[
         str | None,
@@ -266,7 +270,8 @@ def generate(
             confidence=confidence,
         ),
     ).part(WHOLE if shard is None else parse_part(shard))
-    with progress_bar("molecules", options.n) as progress:
+    # draws that move are finished late: what is told of them is the share of all moves that may be made
+    with progress_bar("molecules", options.n, shares=options.target_method is TargetMethod.MCMC) as progress:
         summary = generation_run(options).write(progress)
     for line in summary.lines():
         echo(line)

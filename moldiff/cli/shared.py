@@ -206,8 +206,12 @@ def options_of(command: Any) -> Mapping[str, str]:
 
 
 def with_options(text: str, options: Mapping[str, str]) -> str:
-    """Return a text with options for the arguments whose names are no words of a language; in quotes and in paths they
-    are something else."""
+    """Return a text with options for the arguments whose names are no words of a language, and for all where they are
+    given a value, ``resume=True`` or ``resume='auto'``; in quotes and in paths they are something else."""
+    if not options:
+        return text
+    given = rf"{worded('|'.join(options))}=(?:True|'(auto)')"
+    text = re.sub(given, lambda match: " ".join(filter(None, (options[match[1]], match[2]))), text)
     if not (names := "|".join(name for name in options if "_" in name)):
         return text
     return re.sub(worded(names), lambda match: options[match[0]], text)
@@ -265,12 +269,15 @@ class ProgressLines:
         label: what is counted.
         total: of all; None = not known.
         clock: seconds.
+        shares: what is told is no number of finished ones, but the share of the work that is done.
     """
 
     FIRST, FACTOR, LONGEST = 60.0, 2.0, 600.0  # seconds to the first line, growth of the time between lines, its end
 
-    def __init__(self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._label, self._total, self._clock = label, total, clock
+    def __init__(
+        self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic, *, shares: bool = False
+    ) -> None:
+        self._label, self._total, self._clock, self._shares = label, total, clock, shares
         self._started, self._wait = clock(), self.FIRST
         self._next = self._started + self.FIRST
 
@@ -286,27 +293,32 @@ class ProgressLines:
             logger.info("%d %s in %s", done, self._label, duration(spent))
             return
         left = duration(spent * max(self._total - done, 0) / done)
-        logger.info("%d of %d %s in %s, %s left", done, self._total, self._label, duration(spent), left)
+        told = f"{done} of {self._total} {self._label}"
+        if self._shares:
+            told = f"{100 * done // self._total} % of the work"
+        logger.info("%s in %s, %s left", told, duration(spent), left)
 
 
 @contextlib.contextmanager
-def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+def progress_bar(label: str, total: int | None, *, shares: bool = False) -> Iterator[Callable[[int], None]]:
     """Yield a function that takes the number done so far: it draws a bar with time left, or, without a terminal, tells
-    of it in a line now and then."""
+    of it in a line now and then; see `ProgressLines`."""
     if not sys.stderr.isatty():
-        yield ProgressLines(label, total)
+        yield ProgressLines(label, total, shares=shares)
         return
     from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
-    columns = [TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    done = TaskProgressColumn() if shares else MofNCompleteColumn()
+    columns = [TextColumn(label), BarColumn(), done, TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield lambda done: bar.update(task, completed=done)

@@ -25,6 +25,7 @@ from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import EnergyMethod, Precision
 from moldiff.config import MethodConfig, SamplingConfig
@@ -294,6 +295,9 @@ def conformers(
     workers: int = 0,
     rms: float | None = None,
     energy: str = EnergyMethod.MMFF94S,
+    smiles_column: str | None = None,
+    name_column: str | None = None,
+    delimiter: str | None = None,
     steps: int | None = None,
 ) -> Result:
     """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
@@ -323,24 +327,24 @@ def conformers(
             ``energy_kcal_mol`` is above the lowest of the stereoisomer (which ``smiles`` tells), ``energy_rank``
             counts from 1 in each, ``same_as`` is the conformer of lower energy that it repeats (within ``rms``, or 0.5
             angstrom).
+        smiles_column, name_column, delimiter: of a table, see `moldiff.chem.io.tables.Columns`; None = found out.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
+    columns = Columns.of(smiles_column, name_column, delimiter)
     sampling = SamplerOptions.of(
         evaluations=evaluations, steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size,
         device=device, precision=precision,
     )  # fmt: skip
     options = ConformerOptions(
         n=n,
-        model=fitting_model(molecules, workers=workers) if model is None else model,
+        model=fitting_model(molecules, columns, workers) if model is None else model,
+        columns=columns,
         redraws=redraws,
         rms=rms,
         energy=choice(energy, EnergyMethod, "energy"),
-        sampler=sampling,
-        heavy_only=heavy_only,
-        hazards=HazardGate.of(hazard_lists),
-        workers=workers,
-    )
+        sampler=sampling, heavy_only=heavy_only, hazards=HazardGate.of(hazard_lists), workers=workers,
+    )  # fmt: skip
     return result_of(ConformerRun(options, molecules), keep_invalid)

@@ -141,7 +141,7 @@ class Run(BaseRun):
                 if complete:
                     journal.remove()
             if interrupted:
-                logger.warning("%s; what was made is in %s, and resume goes on from there", problem, output.path)
+                logger.warning("%s; what was made is in %s, and resume=True goes on from there", problem, output.path)
                 interruption.end()
         if problem:
             raise MoldiffError(f"{problem}; what was made is in {output.path}")

@@ -180,7 +180,7 @@ class Run(ABC):
             self._fit(checkpoints)
         if self.task.step < training.steps:
             why = "time is up" if interruption.number is None else "stopped on request"
-            logger.info("%s at step %d; resume goes on from there", why, self.task.step)
+            logger.info("%s at step %d; resume='auto' goes on from there", why, self.task.step)
             if interruption.number is not None:
                 interruption.end()
         return self.config.output / "model"

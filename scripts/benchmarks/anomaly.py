@@ -6,6 +6,8 @@
 Real are molecules of the test split, which no training saw. Spoilt are the same molecules with one thing changed, and
 molecules of the same sizes from another source. The yardstick of the z-scores are molecules of the validation split.
 Each cell of the table is the area under the ROC curve: the chance that a spoilt molecule scores worse than a real one.
+Relaxed by MMFF94s, a molecule stays what it is, and has coordinates of another method than the training data: how far
+this alone is told is a row, and the other source is held against the real ones once more with both sides relaxed so.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ import numpy as np
 import torch
 
 from moldiff.arrays import MolArrays
+from moldiff.chem.convert import decode
+from moldiff.chem.relax import relax
+from moldiff.choices import EnergyMethod
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
@@ -38,9 +43,12 @@ from moldiff.vocabulary import Vocabulary
 BOOTSTRAPS = 1000
 JITTERS = (0.1, 0.2, 0.4)  # angstrom
 WORST = "worst field"
+RELAXED = "relaxed by MMFF94s"
+BOTH = f"both sides {RELAXED}"
 LABELS = {"pos": "coordinates", "atom_type": "types", "charge": "charges", "bond_type": "bonds", "total": "total"}
 BARS = {"one bond order changed": 0.95, "one atom swapped": 0.95, "coordinates jittered by 0.2 angstrom": 0.95}
 Spoil = Callable[[MolArrays, Vocabulary, np.random.Generator], MolArrays | None]
+Scores = dict[str, np.ndarray]  # name -> z-scores (M,)
 
 
 def change_bond(molecule: MolArrays, vocabulary: Vocabulary, generator: np.random.Generator) -> MolArrays | None:
@@ -76,10 +84,21 @@ def jitter(angstrom: float) -> Spoil:
     return spoil
 
 
+def relaxed(molecule: MolArrays, vocabulary: Vocabulary, _: np.random.Generator) -> MolArrays | None:
+    """Take a molecule to the next minimum of MMFF94s; None where there is none, or it became another molecule."""
+    mol = decode(molecule, vocabulary).mol
+    found = None if mol is None else relax(mol, EnergyMethod.MMFF94S).mol
+    if found is None:
+        return None
+    pos = found.GetConformer().GetPositions()[: len(molecule.pos)]  # hydrogens that were placed come last
+    return replace(molecule, pos=pos.astype(np.float32))
+
+
 SPOILS: dict[str, Spoil] = {
     "one bond order changed": change_bond,
     "one atom swapped": swap_atom,
     **{f"coordinates jittered by {angstrom} angstrom": jitter(angstrom) for angstrom in JITTERS},
+    RELAXED: relaxed,
 }
 
 
@@ -138,16 +157,20 @@ class Bench:
 
     def cells(self, other: Path | None) -> dict[str, list[MolArrays]]:
         """Return the molecules of each cell, by what was done to them."""
-        cells = {
-            name: [found for one in self.real if (found := spoil(one, self.vocabulary, self.generator)) is not None]
-            for name, spoil in SPOILS.items()
-        }
+        cells = {name: self._spoilt(self.real, spoil) for name, spoil in SPOILS.items()}
         if other is not None:
             pool = list(encoded_records(other, self.vocabulary))
-            cells[f"same sizes from {other.name}"] = same_sizes(self.real, pool, self.generator)
+            name = f"same sizes from {other.name}"
+            cells[name] = same_sizes(self.real, pool, self.generator)
+            cells[f"{name}, {BOTH}"] = self._spoilt(cells[name], relaxed)
         return {name: molecules for name, molecules in cells.items() if molecules}
 
-    def z_scores(self, molecules: list[MolArrays]) -> dict[str, np.ndarray]:
+    def _spoilt(self, molecules: list[MolArrays], spoil: Spoil) -> list[MolArrays]:
+        """Return what becomes of molecules, those left out of which nothing does."""
+        found = (spoil(molecule, self.vocabulary, self.generator) for molecule in molecules)
+        return [molecule for molecule in found if molecule is not None]
+
+    def z_scores(self, molecules: list[MolArrays]) -> Scores:
         """Return name -> z-scores (M,) of the fields, their total and the worst field; sizes without any left out."""
         found = [self.reference.z_scores(s) for s in self.scorer.score(molecules, self._ids(len(molecules)))]
         kept = [z for z in found if z is not None]
@@ -155,7 +178,12 @@ class Bench:
         return columns | {WORST: np.max([columns[name] for name in FIELDS], axis=0)}
 
 
-def picture(real: dict[str, np.ndarray], cells: dict[str, dict[str, np.ndarray]]) -> bytes:
+def beside(cell: str, real: Scores, cells: dict[str, Scores]) -> Scores:
+    """Return what a cell is held against: the real molecules, relaxed where both sides are."""
+    return cells[RELAXED] if cell.endswith(BOTH) else real
+
+
+def picture(real: Scores, cells: dict[str, Scores]) -> bytes:
     """Return a PNG of the ROC curves of the worst field and of the total."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -164,8 +192,9 @@ def picture(real: dict[str, np.ndarray], cells: dict[str, dict[str, np.ndarray]]
     FigureCanvasAgg(figure)
     for ax, score in zip(figure.subplots(1, 2), (WORST, "total"), strict=True):
         for name, columns in cells.items():
-            edges = np.sort(np.concatenate([real[score], columns[score]]))[::-1]
-            rates = [[(side >= edge).mean() for edge in edges] for side in (real[score], columns[score])]
+            sides = beside(name, real, cells)[score], columns[score]
+            edges = np.sort(np.concatenate(sides))[::-1]
+            rates = [[(side >= edge).mean() for edge in edges] for side in sides]
             ax.plot([0, *rates[0]], [0, *rates[1]], label=name, linewidth=1.4)
         ax.plot([0, 1], [0, 1], color="0.8", linewidth=0.8, zorder=0)
         ax.set(title=f"z-score: {score}", xlabel="real molecules flagged", ylabel="spoilt molecules flagged")
@@ -177,9 +206,7 @@ def picture(real: dict[str, np.ndarray], cells: dict[str, dict[str, np.ndarray]]
     return buffer.getvalue()
 
 
-def table(
-    real: dict[str, np.ndarray], cells: dict[str, dict[str, np.ndarray]], generator: np.random.Generator
-) -> list[str]:
+def table(real: Scores, cells: dict[str, Scores], generator: np.random.Generator) -> list[str]:
     """Return the Markdown table: a row for each cell, a column for each score."""
     names = [WORST, "total", *FIELDS]
     lines = [
@@ -187,10 +214,17 @@ def table(
         "|---|---|" + "---|" * (len(names) + 1),
     ]
     for cell, columns in cells.items():
-        areas = [with_error(real[name], columns[name], generator) for name in names]
+        held = beside(cell, real, cells)
+        areas = [with_error(held[name], columns[name], generator) for name in names]
         shown = " | ".join(f"{area:.3f} ± {error:.3f}" for area, error in areas)
         lines.append(f"| {cell} | {len(columns[WORST])} | {shown} | {BARS.get(cell, '')} |")
     return lines
+
+
+def medians(scores: Scores) -> str:
+    """Return the median z-score of the worst field and, in brackets, of each."""
+    fields = ", ".join(f"{LABELS[name]} {np.median(scores[name]):.2f}" for name in FIELDS)
+    return f"{np.median(scores[WORST]):.2f} ({fields})"
 
 
 def main() -> None:
@@ -230,7 +264,11 @@ def main() -> None:
         f"{len(real[WORST])} real molecules of the test split; z-scores against {bench.reference.molecules} of the"
         f" validation split. Bound: {', '.join(f'{value} {name}' for name, value in asdict(settings).items())}.",
         f"Area under the ROC curve ± bootstrap standard error. {WORST.capitalize()}: the largest z-score of the four"
-        " fields. Bond orders change to any other; atoms other than hydrogen are swapped for another such element.",
+        " fields. Bond orders change to any other; atoms other than hydrogen are swapped for another such element."
+        f" {RELAXED.capitalize()}: the same molecules at the next minimum of this force field; the training data's"
+        f" method is another. {BOTH.capitalize()}: held against the real molecules of the row {RELAXED!r}.",
+        f"Median z-score of the worst field: {medians(real)} of the real molecules, {medians(cells[RELAXED])} of the"
+        f" same {RELAXED}.",
         "",
         *table(real, cells, bench.generator),
         "",

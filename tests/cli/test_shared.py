@@ -42,6 +42,15 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(caplog: pytest.LogCa
     assert 10 <= len(lines) <= 16, "in two hours"
 
 
+def test_progress_of_draws_that_move_is_a_share_of_the_work(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    clock = Clock()
+    tell = ProgressLines("molecules", 12, clock, shares=True)
+    clock.now += 120
+    tell(10)
+    assert caplog.records[-1].getMessage() == "83 % of the work in 2 min 00 s, 24 s left"
+
+
 def test_progress_towards_no_known_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     clock = Clock()
@@ -96,6 +105,9 @@ def test_every_argument_that_a_user_gives_has_its_option() -> None:
         ("data/add_hydrogens/x.sdf and add_hydrogens.sdf", "data/add_hydrogens/x.sdf and add_hydrogens.sdf"),
         ("on_policy.batch_size, my_n_atoms", "on_policy.batch_size, my_n_atoms"),
         ("score, targets and n stay", "score, targets and n stay"),
+        ("resume=True goes on from there", "--resume goes on from there"),
+        ("resume='auto' goes on, resume does not", "--resume auto goes on, resume does not"),
+        ("x/resume=True, 'resume=True' and seed=1", "x/resume=True, 'resume=True' and seed=1"),
     ],
 )
 def test_a_line_of_the_log_speaks_of_options(text: str, shown: str) -> None:

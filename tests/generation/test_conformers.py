@@ -436,3 +436,16 @@ def test_a_run_goes_on_after_a_whole_molecule(packed: Path, tmp_path: Path, monk
     assert done.counts == summary.counts and "nothing is left to do" in done.lines()[-1]
     with pytest.raises(MoldiffError, match="exists already"):
         conformer_files(smiles, tmp_path / "cut.sdf", resume=True, **{**settings, "n": 4})
+
+
+def test_columns_of_a_table_are_named_in_python_as_by_the_command(packed: Path, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("id|structure|parent\na|CCO|CCCC\nb|COC|CCCC\n")
+    made = moldiff.conformers(
+        table, 1, model=packed, evaluations=1, redraws=0, keep_invalid=True,
+        smiles_column="structure", name_column="id", delimiter="|",
+    )  # fmt: skip
+    assert list(made.table["name"]) == ["a", "b"]
+    assert [{atom.GetSymbol() for atom in mol.GetAtoms()} for mol in made.molecules] == [{"C", "O", "H"}] * 2
+    with pytest.raises(MoldiffError, match="delimiter must be one character"):
+        moldiff.conformers(table, 1, model=packed, delimiter="ab")

@@ -112,7 +112,7 @@ def numbers(path: Path) -> list[int]:
 def test_finished_molecules_are_written(stopped: Stopped, tmp_path: Path, number: int, status: int) -> None:
     found, err = stopped(FIVE, ["generate", "-n", "20", "--evaluations", "2", "--renoise", "3"], number)
     assert found == status
-    said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf, and resume goes on from there\n"
+    said = "warning: interrupted after 5 of 20 molecules; what was made is in m.sdf, and --resume goes on from there\n"
     assert err == said + ENDED[status]
     folder = tmp_path / "work"
     assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
@@ -176,7 +176,7 @@ def test_vary_and_conformers_write_what_is_settled(stopped: Stopped, tmp_path: P
     found, err = stopped(THREE_TASKS, [*options, *more], signal.SIGINT)
     assert (
         found,
-        "of 8 molecules; what was made is in m.sdf, and resume goes on from there\ninterrupted\n" in err,
+        "of 8 molecules; what was made is in m.sdf, and --resume goes on from there\ninterrupted\n" in err,
     ) == (130, True), err
     assert sorted(os.listdir(folder)) == ["m.csv", "m.run.json", "m.sdf"]
     made = len(numbers(folder / "m.csv"))

@@ -11,7 +11,7 @@ check_docs = load_script("check_docs")
 Block, blocks_of, compared, matches, words = (
     check_docs.Block, check_docs.blocks_of, check_docs.compared, check_docs.matches, check_docs.words,
 )  # fmt: skip
-broken_links, run_block = check_docs.broken_links, check_docs.run_block
+broken_links, meeting_outputs, run_block = check_docs.broken_links, check_docs.meeting_outputs, check_docs.run_block
 PAGE = """# Title
 
 ```sh
@@ -90,6 +90,7 @@ def test_words_and_numbers_are_told_apart() -> None:
     status, shown = compared("3 valid\n", "3 sound\n")
     assert status == "words differ" and "-3 valid" in shown and "+3 sound" in shown
     progress = "info: 56 of 100 molecules in 3 min 10 s, 2 min 29 s left\ninfo: 2000 records in 27 min 10 s\n"
+    progress += "info: 83 % of the work in 2 min 00 s, 24 s left\n"
     assert compared("3 valid\n", f"{progress}3 valid\n") == ("ok", ""), "a slow machine is no fault of the page"
     assert compared("3 valid\n", "info: 5 of 9 molecules are sound\n3 valid\n")[0] == "words differ"
 
@@ -140,3 +141,28 @@ def test_broken_links_are_found(tmp_path: Path) -> None:
 def test_pages_can_be_read_and_their_links_lead_somewhere(page: Path) -> None:
     blocks_of(page.read_text(encoding="utf-8"))
     assert broken_links(page) == []
+
+
+def test_outputs_that_meet_are_found(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.md", tmp_path / "other.md"
+    one.write_text(
+        "```sh\nmoldiff generate -o a.sdf\nmoldiff generate -o a.sdf --resume\n```\n"
+        '```sh\nprintf C > b.smi\nmoldiff filter b.smi --where "mw > 3" -o folder/\n```\n'
+        "<!-- skip: your data -->\n```sh\nmoldiff data prepare mine.sdf -o data/mine\n```\n"
+    )
+    other.write_text(
+        "```sh\nmoldiff generate -o a.smi.gz\nmoldiff show a.sdf -o a.png\n```\n"
+        "<!-- skip: your data -->\n```sh\nmoldiff data prepare mine.sdf -o data/mine\n```\n"
+        "```sh\nmoldiff generate -o c.csv --overwrite\nmoldiff generate -o a.csv --overwrite\n```\n"
+        '```python\nmoldiff.screen("a.sdf", "folder", top=3)\n```\n'
+        "<!-- skip: installs -->\n```sh\nmoldiff generate -o b.sdf\n```\n"
+    )
+    assert meeting_outputs([one, other]) == [
+        "other.md:1: a.* is an output of one.md:1 too",
+        "other.md:13: folder is an output of one.md:5 too",
+        "other.md:17: b.* is an output of one.md:5 too",
+    ]
+
+
+def test_all_examples_run_in_one_clone() -> None:
+    assert meeting_outputs(check_docs.PAGES) == [], "a reader runs README and every page in the folder of the clone"

@@ -498,7 +498,7 @@ def test_a_signal_saves_and_ends_with_its_status(
         _, err = process.communicate(timeout=60)
     assert process.returncode == status
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
-    assert f"stopped on request at step {state.step}; resume goes on from there" in err
+    assert f"stopped on request at step {state.step}; --resume auto goes on from there" in err
     train(path, [f"training.steps={state.step + 2}"], resume="auto")
 
 
