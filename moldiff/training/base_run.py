@@ -158,6 +158,7 @@ class Run(ABC):
             load_weights(self.task.trained, state.weights, state.source)
             load_weights(self.task.averaged, state.average, state.source)
             self.task.average.n_averaged.fill_(state.average_count)
+            self.task.restore_sums(state.sums, state.summed_from)
         self.started = time.monotonic()
 
     def fit(self) -> Path:
@@ -193,7 +194,8 @@ class Run(ABC):
             write_json(config.output / "config.json", config.model_dump(mode="json"))
             callbacks += [
                 Progress(
-                    config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names
+                    config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names,
+                    self.state.seconds if self.state else 0.0,
                 ),
                 Validation(
                     config.output, training.validate_every, training.steps, first,
@@ -263,6 +265,8 @@ class Run(ABC):
             seconds=self._seconds(),
             continued=self.continued,
             molecules_seen=self._molecules_seen(task.step),
+            sums=task.sums,
+            summed_from=task.summed_from,
         )
         path = save_state(self.config.output / "checkpoints", state)
         self._save_model(state)

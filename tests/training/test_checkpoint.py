@@ -28,6 +28,8 @@ STATE = TrainingState(
     optimizers=[{"0.exp_avg": torch.full((2, 3), 0.5)}, {}],
     config={"output": "run", "training": {"steps": 8, "seed": 0}},
     seconds=1.25,
+    sums=[0.1, 2.5],
+    summed_from=3,
 )
 
 
@@ -36,6 +38,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert path.name == "step-00000004"
     found = load_state(path)
     assert (found.step, found.average_count, found.config, found.seconds) == (4, 3, STATE.config, 1.25)
+    assert (found.sums, found.summed_from) == ([0.1, 2.5], 3)
     assert torch.equal(found.weights["w"], STATE.weights["w"])
     assert [list(moments) for moments in found.optimizers] == [["0.exp_avg"], []]
 
