@@ -47,7 +47,7 @@ class PredictedNearness:
 
 @dataclass(frozen=True)
 class HeldOutError:
-    """How well a property network tells a property of finished molecules that it has not learnt from, natural units.
+    """Error of a property network on finished molecules that it has not learnt from, of one property, natural units.
 
     Attributes:
         error: mean absolute error; None = it is not known.

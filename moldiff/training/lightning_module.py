@@ -140,7 +140,7 @@ class TrainingTask(pl.LightningModule):
 
     @property
     def sums(self) -> list[float]:
-        """What `take_sums` would return, for a checkpoint: over the steps from ``summed_from`` on."""
+        """Sums over the steps from ``summed_from`` on, as `take_sums` would return them; a checkpoint keeps them."""
         found: list[float] = self._sums.tolist()
         return found
 

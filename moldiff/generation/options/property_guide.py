@@ -73,7 +73,7 @@ class PropertyGuide:
 
     @property
     def errors(self) -> dict[str, HeldOutError]:
-        """How well it tells each property of held-out molecules, as far as that is on record."""
+        """Its errors on held-out molecules, by property, as far as they are on record."""
         found = self.folder.config.get("training", {}).get("held_out_errors", {})
         read = (
             {name: HeldOutError.from_json(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
