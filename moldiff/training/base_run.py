@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, Dataset
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
 from moldiff.interruption import terminate, watched_signals
@@ -27,7 +26,7 @@ from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.nn.compiled import compile_layers
 from moldiff.provenance import header
-from moldiff.training.acceleration import check_processes, rank_of, wants_compilation
+from moldiff.training.acceleration import check_processes, device_of, rank_of, wants_compilation
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
 from moldiff.training.continuation import Continued, of_data, of_model, refuse_another, refuse_other_optimizers
@@ -122,7 +121,7 @@ class Run(ABC):
     def __init__(self, config: RunConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         training = config.training
         self.config, self.state, self.max_seconds = config, state, max_seconds
-        self.device = resolve_device(training.device)
+        self.device = device_of(training)
         check_processes(training, self.device)
         self.dataset = PreparedDataset.open(config.data)
         self.continued = of_data(self.kind, self.dataset)
