@@ -87,7 +87,8 @@ def test_every_flip_of_a_bit_is_seen_or_changes_nothing(tmp_path: Path) -> None:
     "change",
     [
         {"step": 7}, {"step": -1}, {"step": True}, {"seconds": "x"}, {"seconds": 10**400}, {"seconds": -1.0},
-        {"average_count": None}, {"optimizers": 10_000}, {"config": "x"},
+        {"average_count": None}, {"optimizers": 10_000}, {"config": "x"}, {"sums": 3}, {"sums": ["x"]},
+        {"sums": [None]}, {"summed_from": -1}, {"summed_from": 0.5},
     ],
     ids=lambda change: f"{change!r:.20}",
 )  # fmt: skip
@@ -104,6 +105,15 @@ def test_a_state_that_says_something_else_is_refused(tmp_path: Path, change: dic
     else:
         with pytest.raises(MoldiffError, match=r"not a moldiff checkpoint|is too large a number"):
             load_state(path)
+
+
+def test_a_checkpoint_of_an_early_version_has_no_sums(tmp_path: Path) -> None:
+    path = save_state(tmp_path, STATE)
+    info = json.loads((path / "state.json").read_text())
+    late = ("sums", "summed_from", "molecules_seen", "continued", "state_sha256")
+    (path / "state.json").write_text(json.dumps({key: info[key] for key in info if key not in late} | {"format": 1}))
+    found = load_state(path)
+    assert (list(found.sums), found.summed_from, found.molecules_seen, found.seconds) == ([], 0, None, 1.25)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
