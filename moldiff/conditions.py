@@ -16,7 +16,11 @@ _MOST_WHOLE = 1e15  # beyond, a number's last digits are not its own
 TAG = "tag:"  # before the name of a data field of a record
 # The name is all that stands before the last operator: those of columns hold blanks, commas and operators.
 _NAME = r"\s*(?P<name>(?:\S.*)?[^=<>\s])\s*"
-_CHAIN = re.compile(rf"\s*{_NUMBER}\s*[=<>].*", flags=re.ASCII)  # 1<mw<2 is no condition on a number "1<mw"
+_CHAIN = re.compile(rf"{_NUMBER}\s*[=<>].*", flags=re.ASCII)  # 1<mw<2 is no condition on a number "1<mw"
+_TURNED = re.compile(
+    rf"\s*(?P<number>{_NUMBER})\s*(?P<operator>[<>]=?|=)\s*(?P<name>[^=<>\s](?:[^=<>]*[^=<>\s])?)\s*", flags=re.ASCII
+)
+_MIRRORED = str.maketrans("<>", "><")
 _FORMS = re.compile(
     rf"{_NAME}(?:=\s*(?P<low>{_NUMBER})\s*(?:\.\.\s*(?P<high>{_NUMBER})\s*)?"
     rf"|<(?P<most_equal>=?)\s*(?P<most>{_NUMBER})\s*|>(?P<least_equal>=?)\s*(?P<least>{_NUMBER})\s*)",
@@ -108,8 +112,8 @@ def range_text(low: float, high: float) -> str:
 def parse_condition(text: str, what: str = "condition") -> Condition:
     """Read ``name=2.5`` (a value), ``name=6..8`` (a range) or ``name<60``, ``name<=60``, ``name>60``, ``name>=60``.
 
-    The name is what stands before the last operator, without the blanks around it; any letters, but none of ``= < >``
-    at its end.
+    The name is what stands before the last operator, without the blanks around it; any letters, a number too (37>0.5),
+    but none of ``= < >`` at its end, and no number before the first of them (1<mw<2).
 
     Args:
         text: of a user.
@@ -119,8 +123,12 @@ def parse_condition(text: str, what: str = "condition") -> Condition:
         MoldiffError: it is none of these, an empty range, or a number that is too large.
     """
     match = _FORMS.fullmatch(text)
-    if match is None or _CHAIN.fullmatch(text):
-        raise MoldiffError(f"{what} '{text}': expected name=2.5, name=6..8, name<60 or name>60")
+    if match is None or _CHAIN.fullmatch(match["name"]):
+        hint = ""
+        if turned := _TURNED.fullmatch(text):
+            said = f"{turned['name']}{turned['operator'].translate(_MIRRORED)}{turned['number']}"
+            hint = f"; the name comes first: {said}"
+        raise MoldiffError(f"{what} '{text}': expected name=2.5, name=6..8, name<60 or name>60{hint}")
     low, high, most, least = match["low"], match["high"], match["most"], match["least"]
     strict = False
     if most is not None:

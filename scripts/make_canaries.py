@@ -4,6 +4,7 @@ For a release whose built-in models or sampler have changed. Look at the differe
 that changes without a reason has done its work.
 """
 
+import argparse
 import json
 
 from moldiff.files import write_text
@@ -13,6 +14,7 @@ from moldiff.sampling.canaries import canary_file
 
 def main() -> None:
     """Draw them and write the file, a line for each draw."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     path, value = canary_file([load_model_folder(name) for name in list_models()])
     draws = ",\n".join(
         f"  {json.dumps(key)}: [\n"

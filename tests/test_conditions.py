@@ -36,8 +36,12 @@ def test_what_holds(text: str, inside: list[float], outside: list[float]) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "mw", "mw=", "<450", "mw<", "mw==2", "mw<nan", "1<mw<2", "mw=4..", "mw=<3", " -2 = a = 3"]
-)
+    "text",
+    [
+        "", "mw", "mw=", "<450", "mw<", "mw==2", "mw<nan", "1<mw<2", "mw=4..", "mw=<3", " -2 = a = 3", "1<2<3",
+        "0.1<=qed<=0.9", "37=", "37", "37==1", "3=a b>2", "1e3>x>=1", "37<=>5",
+    ],
+)  # fmt: skip
 def test_what_is_no_condition(text: str) -> None:
     with pytest.raises(MoldiffError, match=r"where '.*': expected"):
         parse_condition(text, "where")
@@ -58,6 +62,14 @@ def test_what_is_no_condition(text: str) -> None:
         ("tag:a=b<1e2", "tag:a=b", "<100"),
         ("pIC50 (Å)>6", "pIC50 (Å)", ">6"),
         ("2 theta=3", "2 theta", "=3"),
+        ("37>0.5", "37", ">0.5"),
+        (" 37 <= .5 ", "37", "<=0.5"),
+        ("1e3=-2..2", "1e3", "=-2..2"),
+        ("-5.5>=1", "-5.5", ">=1"),
+        ("1<2", "1", "<2"),
+        ("37 nM=2", "37 nM", "=2"),
+        ("tag:37=2", "tag:37", "=2"),
+        ("x=37>2", "x=37", ">2"),
         ("mw<=450", "mw", "<=450"),
     ],
 )
@@ -65,6 +77,25 @@ def test_the_name_is_what_stands_before_the_last_operator(text: str, name: str, 
     condition = parse_condition(text)
     assert (condition.name, condition.limit) == (name, limit)
     assert parse_condition(str(condition)) == condition
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0.1<qed", "qed>0.1"), ("450>=mw", "mw<=450"), ("-2 > logp", "logp<-2"), ("3=ring count", "ring count=3"),
+        ("1e3 <= x", "x>=1e3"), ("2=a,b", "a,b=2"), ("5<é", "é>5"),
+    ],
+)  # fmt: skip
+def test_a_condition_the_wrong_way_round_is_told_the_right_one(text: str, said: str) -> None:
+    with pytest.raises(MoldiffError, match=rf"where '.*': expected .*; the name comes first: {re.escape(said)}$"):
+        parse_condition(text, "where")
+    parse_condition(said)
+
+
+@pytest.mark.parametrize("text", ["1<mw<2", "mw<", "37=", "1<", "<qed", "1 mw", "1..2=mw", "1<2<3"])
+def test_what_cannot_be_turned_has_no_such_hint(text: str) -> None:
+    with pytest.raises(MoldiffError, match=r"expected name=2.5, name=6..8, name<60 or name>60$"):
+        parse_condition(text)
 
 
 def test_ranges_that_hold_nothing() -> None:

@@ -59,7 +59,7 @@ def partial_problem(mol: Chem.Mol) -> str:
     if hydrogens_of(mol) != Hydrogens.PARTIAL:
         return ""
     listed, missing = hydrogen_counts(mol)
-    return f"{missing} hydrogens without coordinates (partial: {listed} are atoms; add_hydrogens places the others)"
+    return f"{missing} hydrogens without coordinates (partial: {listed} are atoms; adding hydrogens places the others)"
 
 
 def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rdkit import Chem
 
-from moldiff.arguments import count
+from moldiff.arguments import count, path
 from moldiff.chem.draw import flat_png, has_coordinates
 from moldiff.chem.io.records import read_records
 from moldiff.chem.io.tables import Columns
@@ -107,8 +107,8 @@ class DrawnFile:
 
 
 def draw_file(
-    file: Path,
-    out: Path,
+    file: Path | str,
+    out: Path | str,
     *,
     number: int = 8,
     view: View = View.BOTH,
@@ -131,6 +131,7 @@ def draw_file(
     Raises:
         MoldiffError: the picture exists, the file holds no molecule that can be read, or none has a tag of that name.
     """
+    file, out = path(file, "file"), path(out, "out")
     count(number, "number")
     count(columns, "columns")
     refuse_existing_file(out, overwrite)

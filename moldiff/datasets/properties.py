@@ -97,7 +97,7 @@ def property_columns(names: Sequence[str], sources: Sequence[Source]) -> list[Pr
 
 def _is_unknown(name: str, tags: Sequence[str]) -> bool:
     if name.startswith(TAG):
-        return name.removeprefix(TAG) not in tags
+        return not {name, name.removeprefix(TAG)} & set(tags)
     return name not in tags and name.removeprefix(RDKIT) not in PROPERTIES
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moldiff.arguments import choice, count, seconds, seed_number
+from moldiff.arguments import choice, count, path, paths, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import load_tblite
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
@@ -104,7 +104,7 @@ class _Result:
 
 
 def relax_files(
-    files: Sequence[Path | str],
+    files: Sequence[Path | str] | Path | str,
     out: Path | str,
     *,
     method: str | None = None,
@@ -123,7 +123,8 @@ def relax_files(
     depend on ``workers`` or on interruptions.
 
     Args:
-        files: any mix of the formats of `moldiff.chem.io.records`; a name with * ? or [ stands for all that match it.
+        files: one, or any mix of the formats of `moldiff.chem.io.records`; a name with * ? or [ stands for all that
+            match it.
         out: .sdf, .sdf.gz, or .parquet (SMILES and coordinates in a tenth of the space).
         method: "gfn2" (the extra xtb) or "mmff94s"; None = gfn2 where it is installed.
         workers: processes.
@@ -138,12 +139,12 @@ def relax_files(
         MoldiffError: bad arguments, an unreadable file, results of another run, no molecule that could be relaxed.
         KeyboardInterrupt, SystemExit: Ctrl-C, SIGTERM. What is done stays in ``<out>.unfinished``, for ``resume``.
     """
-    out = Path(out)
+    out = path(out, "out")
     seconds(timeout_s)
     count(workers, "workers")
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
-    sources = find_sources(files, columns)
+    sources = find_sources(list(paths(files, "files")), columns)
     record, inputs = record_path(out), [file for source in sources for file in source.files]
     resumption = Resumption(out, record, beside=[table], inputs=inputs, resume=resume, overwrite=overwrite)
     hashes = [entry for source in sources for entry in source.hashes()]

@@ -22,6 +22,7 @@ from moldiff.extras import XTB
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.result_counts import FirstNumbers
 from moldiff.generation.target_plot import draw_calibration
+from moldiff.scoring.network import HeldOutError
 from moldiff.scoring.targets import Target
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class TargetTracker:
             no draw has a value of its own.
         estimators: of properties without a calculator, by name.
         calculators: of properties that only this run can tell, by name.
-        errors: of the estimators on held-out molecules, mean and absolute, by name, as far as they are known.
+        errors: of the estimators on held-out molecules, by name, as far as they are on record.
         taken: columns of the run beside those of the targets; a measured property of such a name is called
             ``measured_<name>`` there.
         met: draws so far that meet every target.
@@ -108,7 +109,7 @@ class TargetTracker:
     pursued: Collection[str] = ()
     estimators: Mapping[str, Estimator] = field(default_factory=dict)
     calculators: Mapping[str, Calculator] = field(default_factory=dict)
-    errors: Mapping[str, float] = field(default_factory=dict)
+    errors: Mapping[str, HeldOutError] = field(default_factory=dict)
     taken: Collection[str] = ()
     met: int = 0
     _draws: int = 0
@@ -272,8 +273,9 @@ class TargetTracker:
         if not self._is_estimated(target):
             return ""
         error = self.errors.get(target.name)
-        known = "not on record" if error is None else f"{error:.3g} on average for held-out molecules"
-        return f"values as the property network estimates them, its error: {known}"
+        return (
+            f"values as the property network estimates them, its error: {'not on record' if error is None else error}"
+        )
 
     def _note(self, target: Target) -> str:
         return "" if target.name in self.calculators else _note(target.name)

@@ -135,7 +135,8 @@ def likelihood(
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))
-        raise MoldiffError(f"none of {summary.records} molecules has a bound; the first: {reason}")
+        told = f"none of {summary.records} molecules has a bound; the first: {reason}"
+        raise MoldiffError(told, argument="molecules")
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
     return LikelihoodResult(scoring, rows, files)

@@ -29,6 +29,7 @@ from moldiff.errors import MoldiffError, nearest_name
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 
 DEFAULT_GUIDANCE = 1.0
+_QUOTED = re.compile(r'((?:^|,)\s*)"((?:[^"]|"")*)"\s*(=[^,"]*)')
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,16 @@ def _flags(given: tuple[bool, ...], device: torch.device) -> Tensor:
 
 
 def parse_guidance(text: str) -> float | dict[str, float]:
-    """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither. What belongs to
-    a name with a comma stands in double quotes: ``"a,b=2",tpsa=1``."""
+    """Read ``2.0``, one scale for all properties, or ``logp=2,tpsa=1``; MoldiffError if it is neither. A name with a
+    comma stands in double quotes, with its scale or without: ``"a,b"=2,tpsa=1``, ``"a,b=2",tpsa=1``."""
     scales: dict[str, float] = {}
-    for part in split_names(text) if '"' in text else text.split(","):
+    for part in split_names(_QUOTED.sub(r'\1"\2\3"', text)) if '"' in text else text.split(","):
         name, equals, scale = part.rpartition("=")
         name = name.strip()
         if not re.fullmatch(r"\s*\d*\.?\d+([eE][-+]?\d+)?\s*", scale, flags=re.ASCII) or bool(name) != bool(equals):
             raise MoldiffError(
-                f"guidance '{text}': expected a scale such as 2.0, or logp=2,tpsa=1; scales are 0 or more"
+                f"guidance '{text}': expected a scale such as 2.0, or logp=2,tpsa=1 (a name with a comma in double "
+                "quotes); scales are 0 or more"
             )
         if name in scales:
             raise MoldiffError(f"guidance '{text}': two scales for '{name}'")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,60 @@ class PredictedNearness:
     def predict(self, mol: Mol) -> float | None:
         """Return the expected value of the property, natural units."""
         return predicted_value(self.model, self.target.name, mol)
+
+
+@dataclass(frozen=True)
+class HeldOutError:
+    """Error of a property network on finished molecules that it has not learnt from, of one property, natural units.
+
+    Attributes:
+        error: mean absolute error; None = it is not known.
+        molecules: that the mean is over; None = folders of early versions do not say.
+        of_mean: the error of one who always guesses the mean of the training molecules; None likewise.
+    """
+
+    error: float | None
+    molecules: int | None = None
+    of_mean: float | None = None
+
+    @classmethod
+    def from_json(cls, value: object) -> HeldOutError | None:
+        """Return what `to_json` wrote, or the error alone that early versions did; None if it is neither."""
+        if not isinstance(value, Mapping):
+            return None if (error := _size(value)) is None else cls(error)
+        molecules = value.get("molecules")
+        if isinstance(molecules, bool) or not isinstance(molecules, int) or molecules < 0:
+            return None
+        error, of_mean = _size(value.get("error")), _size(value.get("of_mean"))
+        if not molecules:
+            return cls(None, 0)
+        return None if error is None or of_mean is None else cls(error, molecules, of_mean)
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return plain JSON, figures with four digits."""
+        figures = {"error": self.error, "of_mean": self.of_mean}
+        rounded = {name: None if value is None else float(f"{value:.4g}") for name, value in figures.items()}
+        return {**rounded, "molecules": self.molecules}
+
+    @property
+    def is_of_use(self) -> bool:
+        """The network comes nearer than the mean alone, as far as is known."""
+        return self.error is None or self.of_mean is None or self.error < self.of_mean
+
+    def __str__(self) -> str:
+        if self.error is None:
+            return "not known"
+        if self.molecules is None or self.of_mean is None:
+            return f"{self.error:.3g} on average for held-out molecules"
+        molecules = "1 held-out molecule" if self.molecules == 1 else f"{self.molecules} held-out molecules"
+        return f"{self.error:.3g} on average for {molecules} ({self.of_mean:.3g} by the mean alone)"
+
+
+def _size(value: object) -> float | None:
+    """Return a figure of a JSON file that cannot be negative; None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        return None
+    return float(value)
 
 
 def predicted_value(model: PropertyModel, name: str, mol: Mol) -> float | None:

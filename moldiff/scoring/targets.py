@@ -10,11 +10,11 @@ import numpy as np
 
 from moldiff.arguments import check_text, number, refusal
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
-from moldiff.conditions import parse_condition
-from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.conditions import TAG, parse_condition
+from moldiff.datasets.statistics import LARGEST, PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
 
-LARGEST = 1e12  # of a wanted value: in float32, its square is still finite
+FARTHEST = 1e12  # standard deviations of the training data from their mean: in float32, the square is still finite
 _AT_END = 1e-9  # how far out an end is that is excluded, relative to its size: next to nothing, and kept in sums
 VALUE_BAND = 0.25  # a molecule is as wanted within this many standard deviations of the training data around a value
 
@@ -64,7 +64,7 @@ class Target:
         least = -math.inf if low is None else number(low, f"target of '{name}'")
         most = math.inf if high is None else number(high, f"target of '{name}'")
         if any(math.isfinite(end) and abs(end) > LARGEST for end in (least, most)):
-            raise MoldiffError(f"target of '{name}': beyond {LARGEST:g} there is no property", argument="value")
+            raise MoldiffError(f"target of '{name}': beyond {LARGEST:.3g} there is no property", argument="value")
         if not any(map(math.isfinite, (least, most))):
             raise MoldiffError(f"target of '{name}': give a finite value, low or high", argument="value")
         if not least <= most:
@@ -198,10 +198,16 @@ def check_targets(
         statistics: of these properties in the training data.
 
     Raises:
-        MoldiffError: a target is of an unknown property.
+        MoldiffError: a target is of an unknown property, or farther from all that is known than can be computed with.
     """
     for target in targets:
         check_known(target.name, conditions, statistics)
+        row = statistics[target.name]
+        if any(math.isfinite(end) and abs(end - row.mean) > FARTHEST * row.std for end in (target.low, target.high)):
+            raise MoldiffError(
+                f"target {target.name}{target.text}: this far from {_describe(target.name, row)} there is no property",
+                argument="targets",
+            )
 
 
 def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]) -> None:
@@ -209,8 +215,10 @@ def check_known(name: str, conditions: Sequence[str], statistics: Mapping[str, P
     if name in conditions:
         return
     known = ", ".join(_describe(known, statistics[known]) for known in conditions)
+    tag = name.removeprefix(TAG)  # a set has a tag under its own name, or as tag_<name> beside RDKit's
+    near = next((own for own in (f"tag_{tag}", tag) if own in conditions), name)
     raise MoldiffError(
-        f"the model knows no property '{name}'{nearest_name(name, conditions)}; "
+        f"the model knows no property '{name}'{nearest_name(near, conditions)}; "
         f"it can be asked for (1 to 99 % of its training data): {known or 'none'}"
     )
 

@@ -9,6 +9,7 @@ import shutil
 import torch
 
 from moldiff.config import PaceConfig
+from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 
 _RANK = "LOCAL_RANK"
@@ -39,6 +40,14 @@ def wants_graphs(config: PaceConfig, device: torch.device) -> bool:
     if config.graphs and config.devices > 1:
         raise MoldiffError("training.graphs=true is for one process: set training.devices=1 or training.graphs=false")
     return config.graphs
+
+
+def device_of(config: PaceConfig) -> torch.device:
+    """Return the device that a training file asks for; MoldiffError, with the file's key, for none that is here."""
+    try:
+        return resolve_device(config.device)
+    except MoldiffError as error:
+        raise MoldiffError(str(error).replace("device", "training.device", 1)) from None
 
 
 def check_processes(config: PaceConfig, device: torch.device) -> None:

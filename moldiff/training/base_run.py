@@ -19,7 +19,6 @@ from torch.utils.data import DataLoader, Dataset
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.devices import resolve_device
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
 from moldiff.interruption import terminate, watched_signals
@@ -27,7 +26,7 @@ from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.nn.compiled import compile_layers
 from moldiff.provenance import header
-from moldiff.training.acceleration import check_processes, rank_of, wants_compilation
+from moldiff.training.acceleration import check_processes, device_of, rank_of, wants_compilation
 from moldiff.training.callbacks import Checkpoints, Progress, Validation
 from moldiff.training.checkpoint import TrainingState, flatten_optimizer, restore_optimizer, save_state, set_aside_newer
 from moldiff.training.continuation import Continued, of_data, of_model, refuse_another, refuse_other_optimizers
@@ -122,7 +121,7 @@ class Run(ABC):
     def __init__(self, config: RunConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         training = config.training
         self.config, self.state, self.max_seconds = config, state, max_seconds
-        self.device = resolve_device(training.device)
+        self.device = device_of(training)
         check_processes(training, self.device)
         self.dataset = PreparedDataset.open(config.data)
         self.continued = of_data(self.kind, self.dataset)
@@ -158,6 +157,7 @@ class Run(ABC):
             load_weights(self.task.trained, state.weights, state.source)
             load_weights(self.task.averaged, state.average, state.source)
             self.task.average.n_averaged.fill_(state.average_count)
+            self.task.restore_sums(state.sums, state.summed_from)
         self.started = time.monotonic()
 
     def fit(self) -> Path:
@@ -193,7 +193,8 @@ class Run(ABC):
             write_json(config.output / "config.json", config.model_dump(mode="json"))
             callbacks += [
                 Progress(
-                    config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names
+                    config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names,
+                    self.state.seconds if self.state else 0.0,
                 ),
                 Validation(
                     config.output, training.validate_every, training.steps, first,
@@ -263,6 +264,8 @@ class Run(ABC):
             seconds=self._seconds(),
             continued=self.continued,
             molecules_seen=self._molecules_seen(task.step),
+            sums=task.sums,
+            summed_from=task.summed_from,
         )
         path = save_state(self.config.output / "checkpoints", state)
         self._save_model(state)

@@ -59,7 +59,7 @@ class CsvLog:
 def _rows_until(path: Path, columns: tuple[str, ...], step: int) -> list[dict[str, str]]:
     """Return the rows of a log up to a step; MoldiffError if it has other columns than the run to go on with."""
     found, rows = _read(path)
-    if found and found != columns:
+    if found != columns[: len(found)]:  # logs of early versions lack the last ones
         raise MoldiffError(
             f"{path} is the log of another run, with the columns {', '.join(found)}; move it away or choose another "
             "output"
@@ -100,9 +100,16 @@ class Progress(pl.Callback):
     """Logs losses, pace and time left every few steps, to the logger and to ``metrics.csv``."""
 
     def __init__(
-        self, output: Path, every: int, total: int, first_step: int, batch_size: int, losses: Sequence[str]
+        self,
+        output: Path,
+        every: int,
+        total: int,
+        first_step: int,
+        batch_size: int,
+        losses: Sequence[str],
+        seconds_before: float,
     ) -> None:
-        self.every, self.total, self.batch_size = every, total, batch_size
+        self.every, self.total, self.batch_size, self.seconds_before = every, total, batch_size, seconds_before
         self.log_file = CsvLog(output / "metrics.csv", (*TRAINING_COLUMNS, *losses), first_step)
         self.started = self.last_time = time.monotonic()
         self.first_step = self.last_step = first_step
@@ -113,15 +120,15 @@ class Progress(pl.Callback):
         step = pl_module.step
         if step % self.every and step != self.total:
             return
-        steps = step - self.last_step
+        steps = step - pl_module.summed_from
         means = {name: value / steps for name, value in pl_module.take_sums().items()}
         gradient_norm, now = means.pop("gradient_norm"), time.monotonic()
-        pace = steps / max(now - self.last_time, 1e-9)
+        pace = (step - self.last_step) / max(now - self.last_time, 1e-9)
         self.log_file.append(
             [
                 {
                     "step": step,
-                    "seconds": round(now - self.started, 2),
+                    "seconds": round(now - self.started + self.seconds_before, 2),
                     "learning_rate": f"{float(trainer.optimizers[0].param_groups[0]['lr']):.3e}",
                     "gradient_norm": f"{gradient_norm:.4g}",
                     "molecules_per_second": f"{pace * self.batch_size:.1f}",

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class TrainingState:
         seconds: time spent on training so far, all runs together.
         continued: what the run must be gone on with (`moldiff.training.continuation`); empty in older checkpoints.
         molecules_seen: by all steps so far, repeats counted; None in older checkpoints.
+        sums: of losses and gradients since the last line of the log (`TrainingTask.sums`); none in older checkpoints.
+        summed_from: the step from which on.
         path: where it was read from; None = from nowhere.
     """
 
@@ -66,6 +68,8 @@ class TrainingState:
     seconds: float
     continued: Mapping[str, Any] = field(default_factory=dict)
     molecules_seen: int | None = None
+    sums: Sequence[float] = ()
+    summed_from: int = 0
     path: Path | None = None
 
     @property
@@ -139,6 +143,8 @@ def save_state(folder: Path, state: TrainingState) -> Path:
             "config": state.config,
             "continued": dict(state.continued),
             "molecules_seen": state.molecules_seen,
+            "sums": list(state.sums),
+            "summed_from": state.summed_from,
         }
         write_json(temporary / _STATE, info | {"state_sha256": _hash(info)})
     load_state(final)
@@ -204,6 +210,8 @@ def load_state(path: Path) -> TrainingState:
             seconds=_duration(info["seconds"]),
             continued=dict(info.get("continued", {})),
             molecules_seen=None if info.get("molecules_seen") is None else _counted(info, "molecules_seen"),
+            sums=[float(value) for value in info.get("sums", ())],
+            summed_from=_counted(info, "summed_from") if "summed_from" in info else 0,
             path=path,
         )
     except OSError as error:

@@ -63,6 +63,7 @@ class TrainingTask(pl.LightningModule):
         self._average = [AveragedModel(self.trained, multi_avg_fn=average)]
         # means of the losses and the norm of the gradient before clipping, summed over steps
         self._sums = torch.zeros(len(self.loss_names) + 1, device=arrays.device)
+        self.summed_from = first_step
         self._graphs: StepGraphs | None = None
         if wants_graphs(config.training, arrays.device):
             self._graphs = StepGraphs(arrays.device, self.unguarded_step, self.step_state)
@@ -134,7 +135,20 @@ class TrainingTask(pl.LightningModule):
         self.settle()
         found = dict(zip((*self.loss_names, "gradient_norm"), self._sums.tolist(), strict=True))
         self._sums.zero_()
+        self.summed_from = self.step
         return found
+
+    @property
+    def sums(self) -> list[float]:
+        """Sums over the steps from ``summed_from`` on, as `take_sums` would return them; a checkpoint keeps them."""
+        found: list[float] = self._sums.tolist()
+        return found
+
+    def restore_sums(self, sums: Sequence[float], first: int) -> None:
+        """Go on with the sums of an earlier run over its steps from ``first`` on; none are those of an old one."""
+        if len(sums) == len(self._sums) and first <= self.step:
+            self._sums.copy_(torch.tensor(sums))
+            self.summed_from = first
 
     def _keys(self, batch: MolBatch, inputs: StepInputs) -> Tensor:
         """Return (B,) what the noise of each row is keyed by."""

@@ -73,12 +73,15 @@ def pack(
 def _complete(folder: ModelFolder, score_molecules: int) -> dict[str, Tensor]:
     """Return the references of a folder; MoldiffError if a user would miss one, or more is asked for."""
     if score_molecules:
-        raise MoldiffError("scores of held-out molecules need the data set (data)")
+        raise MoldiffError(
+            "scores of held-out molecules need the prepared set that it was trained on (data)", argument="data"
+        )
     needed = (CONDITION_ROWS,) if folder.kind == PROPERTY else NEEDED
     if missing := [name for name in needed if name not in folder.references]:
         raise MoldiffError(
-            f"{folder.path} lacks {', '.join(missing)} of its training data; name the prepared set that it was trained "
-            "on (data), and they are made"
+            f"name the prepared set that it was trained on (data), and what {folder.path} lacks of it is made: "
+            f"{', '.join(missing)}",
+            argument="data",
         )
     return folder.references
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from moldiff.config import PropertyTrainConfig
-from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.batching import BatchPlan, validation_batches
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.diffusion.joint import draw_noise
 from moldiff.diffusion.levels import Levels
@@ -17,10 +19,13 @@ from moldiff.diffusion.property_likelihood import log_density
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import MolBatch, PropertyPrediction, SoftBatch
 from moldiff.randomness import training_counter
+from moldiff.scoring.network import MEASURED_AT, HeldOutError
 from moldiff.training.callbacks import loss_columns
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.step_graphs import Kind, StepInputs
-from moldiff.training.validation import BINS, logged, noised_rows, refuse_not_finite
+from moldiff.training.validation import BATCH, BINS, logged, noised_rows, refuse_not_finite
+
+logger = logging.getLogger(__name__)
 
 
 class PropertyTask(TrainingTask):
@@ -83,20 +88,24 @@ def likelihood_losses(prediction: PropertyPrediction, values: Tensor, processes:
 
 @dataclass(frozen=True)
 class PropertyErrors:
-    """Errors of a property network by bin of t; each (bins, P), means over the molecules of known property; NaN = there
-    is none in the bin.
+    """Errors of a property network by bin of t, means over the molecules of known property, NaN = there is none in the
+    bin; and those without noise.
 
     Attributes:
         properties: P names.
-        nll: -ln p in standardised units; of the data's normal law it would be 1.42 on average.
-        mae: mean absolute error, natural units.
-        mae_of_mean: the same of a constant, the mean of the training data.
+        nll: (bins, P) -ln p in standardised units; of the data's normal law it would be 1.42 on average.
+        mae: (bins, P) mean absolute error, natural units.
+        mae_of_mean: (bins, P) the same of a constant, the mean of the training data.
+        molecules: (bins, P) how many of the bin have a known value.
+        finished: of molecules without noise that nothing learnt from, by property; none where none are held out.
     """
 
     properties: tuple[str, ...]
     nll: Tensor
     mae: Tensor
     mae_of_mean: Tensor
+    molecules: Tensor
+    finished: Mapping[str, HeldOutError] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, object]]:
         """Return a row for each property and bin."""
@@ -107,32 +116,30 @@ class PropertyErrors:
                 "nll": logged(float(self.nll[number, column]), ".5f"),
                 "mae": logged(float(self.mae[number, column]), ".6g"),
                 "mae_of_mean": logged(float(self.mae_of_mean[number, column]), ".6g"),
+                "molecules": int(self.molecules[number, column]),
             }
             for column, name in enumerate(self.properties)
             for number in range(len(self.nll))
         ]
 
-    def least_noise(self) -> dict[str, float]:
-        """Return each property's mean absolute error where noise is least, natural units; without those that no
-        molecule has."""
-        return {
-            name: float(f"{float(known[0]):.4g}")
-            for column, name in enumerate(self.properties)
-            if len(known := _known(self.mae[:, column]))
-        }
-
     def summary(self) -> str:
-        """Return each property's error over all bins, and where noise is least."""
+        """Return each property's error over all bins, and without noise."""
         parts = []
         for column, name in enumerate(self.properties):
             mae, constant, nll = (_known(table[:, column]) for table in (self.mae, self.mae_of_mean, self.nll))
-            parts.append(
-                f"{name} error {float(mae.mean()):.4g}, {float(mae[0]):.4g} at low noise "
-                f"(mean {float(constant.mean()):.4g}), nll {float(nll.mean()):.3f}"
+            told = (
+                f"error {float(mae.mean()):.4g} (mean {float(constant.mean()):.4g}), nll {float(nll.mean()):.3f}"
                 if len(mae)
-                else f"{name} error unknown: no molecule to validate on has it"
+                else "error unknown: no molecule to validate on has it"
             )
+            parts.append(f"{name} {told}{f', without noise {found}' if (found := self.finished.get(name)) else ''}")
         return "  ".join(parts)
+
+    def warn_of_useless(self) -> None:
+        """Log a warning for each property that the network tells no better than the mean of the training molecules."""
+        for name, found in self.finished.items():
+            if not found.is_of_use:
+                logger.warning("property '%s' is told no better than by its mean: the error is %s", name, found)
 
 
 def _known(values: Tensor) -> Tensor:
@@ -161,5 +168,36 @@ def validate_predictor(
         for name, value in found.items():
             sums[name].index_add_(0, batch.bins, torch.where(known, value, 0.0).double().cpu())
     refuse_not_finite(sums)
-    known_molecules = sums.pop("known")
-    return PropertyErrors(model.properties, **{name: total / known_molecules for name, total in sums.items()})
+    molecules = sums.pop("known")
+    nll, mae, mae_of_mean = (sums[name] / molecules for name in ("nll", "mae", "mae_of_mean"))
+    return PropertyErrors(model.properties, nll, mae, mae_of_mean, molecules)
+
+
+def finished_errors(
+    predictor: PreconditionedPredictor, model: PropertyModel, arrays: DeviceArrays, sizes: Tensor, rows: Tensor
+) -> dict[str, HeldOutError]:
+    """Return how well each property is told of data rows (M,) with ``sizes`` (M,) atoms, each met once without noise,
+    as `moldiff.scoring.network.predicted_value` meets a generated molecule."""
+    sums = {name: torch.zeros(len(model.properties), dtype=torch.float64) for name in ("error", "of_mean", "molecules")}
+    std = predictor.property_std
+    for indices, width in validation_batches(sizes.numpy(), BATCH, indices=rows.numpy()):
+        clean = arrays.assemble(indices, width)
+        t = torch.full((len(indices),), MEASURED_AT, dtype=torch.float64, device=clean.pos.device)
+        values = predictor.standardised(clean.properties)
+        with torch.no_grad():
+            prediction = predictor(SoftBatch.of(clean, model.vocabulary.sizes), model.schedule.levels(t))
+        found = {
+            "error": (values - prediction.mean).abs() * std,
+            "of_mean": values.abs() * std,
+            "molecules": torch.ones_like(values),
+        }
+        known = torch.isfinite(values)
+        for name, value in found.items():
+            sums[name] += torch.where(known, value, 0.0).double().sum(0).cpu()
+    refuse_not_finite(sums)
+    return {
+        name: HeldOutError(error / count, int(count), of_mean / count) if count else HeldOutError(None, 0)
+        for name, error, of_mean, count in zip(
+            model.properties, *(total.tolist() for total in sums.values()), strict=True
+        )
+    }

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 
 from moldiff.config import PropertyTrainConfig
-from moldiff.datasets.batching import BatchPlan
+from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import tell_constant
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
@@ -18,13 +20,14 @@ from moldiff.models.folder import PROPERTY
 from moldiff.models.loaded import load_model
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import CONDITION_ROWS
+from moldiff.scoring.network import HeldOutError
 from moldiff.training.base_run import Run
 from moldiff.training.callbacks import loss_columns, read_log
 from moldiff.training.card import property_card
 from moldiff.training.checkpoint import TrainingState
 from moldiff.training.lightning_module import TrainingTask
 from moldiff.training.plots import plot_property_validation, plot_training
-from moldiff.training.property_module import PropertyErrors, PropertyTask, validate_predictor
+from moldiff.training.property_module import PropertyErrors, PropertyTask, finished_errors, validate_predictor
 from moldiff.training.references import condition_rows
 from moldiff.training.scales import with_scales
 from moldiff.training.session import seed_weights
@@ -36,8 +39,8 @@ class PropertyRun(Run):
     config: PropertyTrainConfig
     model: PropertyModel
     kind = PROPERTY
-    validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean")
-    held_out_errors: Mapping[str, float] = MappingProxyType({})  # as last validated, of molecules that nothing learnt
+    validation_columns = ("property", "bin", "nll", "mae", "mae_of_mean", "molecules")
+    held_out_errors: Mapping[str, HeldOutError] = MappingProxyType({})  # as last validated
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
         self.guided = load_model(config.guided_model, device="cpu", precision="float32")
@@ -81,8 +84,22 @@ class PropertyRun(Run):
         rows, sizes = self.validation_rows()
         found = validate_predictor(task.averaged, self.model, self.arrays, sizes, rows)
         if len(self.dataset.indices("validation")):
-            self.held_out_errors = found.least_noise()
+            rows, sizes = self.held_out_rows()
+            self.held_out_errors = finished_errors(task.averaged, self.model, self.arrays, sizes, rows)
+            found = replace(found, finished=self.held_out_errors)
+        if task.step == self.config.training.steps:
+            found.warn_of_useless()
         return found
+
+    def held_out_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (rows (M,) of held-out molecules, their numbers of atoms (M,)): those that have a value of a property,
+        of each property all, or as many as are to be validated on."""
+        held_out, most = self.dataset.indices("validation"), self.config.training.validation_molecules
+        columns = self.dataset.property_columns(self.model.properties)
+        values = self.dataset.arrays["properties"][held_out][:, columns]
+        found = {row for column in values.T for row in evenly_spaced(held_out[np.isfinite(column)].tolist(), most)}
+        rows = torch.tensor(sorted(found), dtype=torch.int64)
+        return rows, torch.from_numpy(self.dataset.sizes)[rows]
 
     def _plot(self) -> None:
         output = self.config.output
@@ -90,8 +107,8 @@ class PropertyRun(Run):
         plot_property_validation(read_log(output / "validation.csv"), output / "validation.png")
 
     def _provenance(self, step: int) -> dict[str, Any]:
-        told = {"guided_model_sha256": self.guided.sha256, "held_out_errors": dict(self.held_out_errors)}
-        return {**super()._provenance(step), **told}
+        errors = {name: error.to_json() for name, error in self.held_out_errors.items()}
+        return {**super()._provenance(step), "guided_model_sha256": self.guided.sha256, "held_out_errors": errors}
 
     def _card(self, provenance: dict[str, Any]) -> str:
         return property_card(provenance, self.model, self.guided.name)

@@ -24,7 +24,7 @@ from moldiff.randomness import NoiseSource
 BIN_EDGES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # in t
 BINS = len(BIN_EDGES) - 1
 _SEED = 20_240_229
-_BATCH = 64
+BATCH = 64
 
 
 def logged(value: float, form: str) -> str:
@@ -103,7 +103,7 @@ def noised_rows(
     # times stratified over the rows in their own order: the same for every model and batch size
     times = (torch.arange(len(rows), dtype=torch.float64) * 0.618034) % 1
     time_of = dict(zip(rows.tolist(), times.tolist(), strict=True))
-    for indices, width in validation_batches(sizes.numpy(), _BATCH, indices=rows.numpy()):
+    for indices, width in validation_batches(sizes.numpy(), BATCH, indices=rows.numpy()):
         clean = arrays.assemble(indices, width)
         t = torch.tensor([time_of[row] for row in indices.tolist()], dtype=torch.float64, device=clean.pos.device)
         levels = schedule.levels(t)

@@ -96,7 +96,7 @@ def test_what_cannot_be_drawn_is_refused_before_anything_is_written(tmp_path: Pa
 
 def test_files_are_drawn_and_unread_records_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "some.smi").write_text("CCO ethanol\nC1CC unclosed\nc1ccccc1 benzene\n")
-    drawn = draw_file(tmp_path / "some.smi", tmp_path / "a.png")
+    drawn = draw_file(str(tmp_path / "some.smi"), str(tmp_path / "a.png"))
     assert drawn.count == 2 and len(drawn.unread) == 1 and "record 2" in drawn.unread[0]
     with pytest.raises(MoldiffError, match="exists"):
         draw_file(tmp_path / "some.smi", tmp_path / "a.png")

@@ -48,6 +48,21 @@ def test_the_source_can_be_chosen(vendor: Path, tmp_path: Path) -> None:
     assert [entry["name"] for entry in PreparedDataset.open(tmp_path / "both").info["properties"]] == ["logp", "dose"]
 
 
+@pytest.mark.parametrize(
+    ("asked", "name", "first"),
+    [("tag:weird", "tag:weird", 0.0), ("tag:tag:weird", "tag:weird", 0.0), ("tag:plain", "plain", 10.0),
+     ("plain", "plain", 10.0), ("tag:x:y", "x:y", 20.0), ("x:y", "x:y", 20.0)],
+)  # fmt: skip
+def test_a_tag_whose_own_name_begins_like_the_word_for_one(tmp_path: Path, asked: str, name: str, first: float) -> None:
+    rows = [f"{smiles},{place},{10 + place},{20 + place}" for place, smiles in enumerate(SMILES)]
+    (tmp_path / "odd.csv").write_text("\n".join(["smiles,tag:weird,plain,x:y", *rows]))
+    prepare(tmp_path / "odd.csv", tmp_path / "set", properties=[asked])
+    assert PreparedDataset.open(tmp_path / "set").property_names == (name,)
+    assert column(tmp_path / "set")[0] == first
+    with pytest.raises(MoldiffError, match="unknown property 'tag:strange'"):
+        prepare(tmp_path / "odd.csv", tmp_path / "none", properties=["tag:strange"])
+
+
 def test_unusable_values_are_counted(vendor: Path, tmp_path: Path) -> None:
     report = prepare(vendor, tmp_path / "out", properties=["dose"])
     assert report.unusable == {"dose": (4, "1,5")}

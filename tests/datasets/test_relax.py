@@ -48,6 +48,15 @@ def files(tmp_path: Path) -> list[Path]:
     return [distorted(tmp_path / "in.sdf"), smiles]
 
 
+@pytest.mark.parametrize("kind", [str, Path])
+def test_one_file_is_a_list_of_one(tmp_path: Path, kind: type) -> None:
+    (tmp_path / "a.smi").write_text("CCO ethanol\n")
+    report = relax_files(kind(tmp_path / "a.smi"), str(tmp_path / "out.sdf"), method="mmff94s")
+    assert (report.read, report.relaxed) == (1, 1)
+    with pytest.raises(MoldiffError, match="files must be a path or a list of paths, not 3"):
+        relax_files(3, tmp_path / "other.sdf", method="mmff94s")  # type: ignore[arg-type]
+
+
 def test_every_record_is_accounted_for(files: list[Path], tmp_path: Path) -> None:
     out = tmp_path / "relaxed.sdf"
     report = relax_files(files, out, method="mmff94s")

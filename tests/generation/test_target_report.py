@@ -11,6 +11,7 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.generation.entries import from_entry, to_entry
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.target_report import TargetResult, TargetTracker, measured_values
+from moldiff.scoring.network import HeldOutError
 from moldiff.scoring.targets import parse_target
 from moldiff.status import Status
 
@@ -126,7 +127,7 @@ def test_an_estimator_tells_what_no_calculator_does() -> None:
 
 def test_what_is_estimated_counts_and_says_by_what_and_how_well() -> None:
     made = tracker("colour=3", pursued=("colour",))
-    made.estimators, made.errors = {"colour": lambda mol: float(mol.GetNumAtoms())}, {"colour": 0.25}
+    made.estimators, made.errors = {"colour": lambda mol: float(mol.GetNumAtoms())}, {"colour": HeldOutError(0.25)}
     for number, smiles in enumerate(("CCO", "CCCCO")):
         mol = MolFromSmiles(smiles)
         drawn = made.measure(
@@ -139,6 +140,12 @@ def test_what_is_estimated_counts_and_says_by_what_and_how_well() -> None:
     assert (found.measured, found.in_band, found.mean_absolute_error) == (2, 1, 1.0)
     end = "; values as the property network estimates them, its error: "
     assert found.line().endswith(end + "0.25 on average for held-out molecules")
+    for error, words in (
+        (HeldOutError(0.25, 12, 1.5), "0.25 on average for 12 held-out molecules (1.5 by the mean alone)"),
+        (HeldOutError(None, 0), "not known"),
+    ):
+        made.errors = {"colour": error}
+        assert made.results()[0].line().endswith(end + words)
     made.errors = {}
     assert made.results()[0].line().endswith(end + "not on record")
 

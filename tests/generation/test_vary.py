@@ -324,8 +324,11 @@ def test_files_without_a_usable_molecule_are_refused(run: Run, model: Path, tmp_
     assert [path.name for path in tmp_path.iterdir() if path.suffix in (".sdf", ".csv", ".json")] == ["empty.sdf"]
     with pytest.raises(MoldiffError, match="there are no molecules"):
         moldiff.vary([], model=model)
-    with pytest.raises(MoldiffError, match="the molecules: none of the records can be used; the first: no 3D conf"):
+    with pytest.raises(
+        MoldiffError, match="the molecules: none of the records can be used; the first: no 3D conf"
+    ) as told:
         moldiff.vary([Chem.MolFromSmiles("CC")], model=model)
+    assert told.value.argument == "molecules"
 
 
 def test_elements_outside_the_vocabulary_and_unusual_sizes(

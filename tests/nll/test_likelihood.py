@@ -54,8 +54,9 @@ def test_the_files_are_those_of_the_command(
 def test_molecules_without_coordinates_are_refused(
     model: Path, sample_path: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    with pytest.raises(MoldiffError, match="none of 1 molecules has a bound; the first: no 3D conformer"):
+    with pytest.raises(MoldiffError, match="none of 1 molecules has a bound; the first: no 3D conformer") as told:
         moldiff.likelihood("CCO", model=model, **SETTINGS)
+    assert told.value.argument == "molecules"
     first = next(iter(Chem.SDMolSupplier(str(sample_path), removeHs=False)))
     mixed = moldiff.likelihood([first, "CCO"], model=model, **SETTINGS)
     assert mixed.table["status"].tolist() == ["scored", "not scored"]

@@ -211,6 +211,13 @@ def test_evaluations_count_every_call(
         ("logp = 2", {"logp": 2.0}),
         ('"Bond,type=2",a b=1', {"Bond,type": 2.0, "a b": 1.0}),
         ("a=b=3", {"a=b": 3.0}),
+        ('"logS, exp"=2', {"logS, exp": 2.0}),
+        (' "logS, exp" = .5 , tpsa=1', {"logS, exp": 0.5, "tpsa": 1.0}),
+        ('tpsa=1,"a,b"=2,"c,d=3"', {"tpsa": 1.0, "a,b": 2.0, "c,d": 3.0}),
+        ('"say ""x"", y"=2', {'say "x", y': 2.0}),
+        ('"a,b=c"=2', {"a,b=c": 2.0}),
+        ('"logp"=2', {"logp": 2.0}),
+        ('5" pipe=2', {'5" pipe': 2.0}),
     ],
 )
 def test_scales_as_users_write_them(text: str, value: object) -> None:
@@ -218,11 +225,20 @@ def test_scales_as_users_write_them(text: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "-1", "nan", "logp", "logp=", "=2", "2,logp=1", "logp=1,logp=2", "1,2", "logp=-1"]
-)
+    "text",
+    ["", "-1", "nan", "logp", "logp=", "=2", "2,logp=1", "logp=1,logp=2", "1,2", "logp=-1", '"a,b"', '"a,b"=',
+     '"a,b"=-1', '"a,b"=1,"a,b=2"', '"a,b=2'],
+)  # fmt: skip
 def test_what_is_no_scale(text: str) -> None:
     with pytest.raises(MoldiffError, match="guidance"):
         parse_guidance(text)
+
+
+def test_a_name_with_a_comma_is_told_how_it_is_written() -> None:
+    with pytest.raises(
+        MoldiffError, match=r"guidance 'logS, exp=2': expected .* \(a name with a comma in double quotes\)"
+    ):
+        parse_guidance("logS, exp=2")
 
 
 def test_scales_belong_to_targets() -> None:

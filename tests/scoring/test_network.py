@@ -1,5 +1,7 @@
 """Property networks as scores: the network's own numbers, whatever the company, and clear refusals."""
 
+import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import SoftBatch, collate
 from moldiff.scoring.named import named_score
-from moldiff.scoring.network import MEASURED_AT, PredictedNearness
+from moldiff.scoring.network import MEASURED_AT, HeldOutError, PredictedNearness
 from moldiff.scoring.targets import parse_target
 
 
@@ -95,3 +97,39 @@ def test_draws_towards_a_network_that_was_trained_anew_are_another_request(
         references=folder.references, card="", half=True, overwrite=True,
     )  # fmt: skip
     run(*asked).assert_refused("m.sdf exists already")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (HeldOutError(0.2596, 12, 0.2592), "0.26 on average for 12 held-out molecules (0.259 by the mean alone)"),
+        (HeldOutError(1.127, 1, 0.5), "1.13 on average for 1 held-out molecule (0.5 by the mean alone)"),
+        (HeldOutError(0.0, 3, 0.0), "0 on average for 3 held-out molecules (0 by the mean alone)"),
+        (HeldOutError(None, 0), "not known"),
+    ],
+)
+def test_an_error_on_record_is_read_as_it_was_written(error: HeldOutError, words: str) -> None:
+    assert HeldOutError.from_json(json.loads(json.dumps(error.to_json()))) == error
+    assert str(error) == words
+    assert error.is_of_use == (not error.molecules)
+
+
+def test_an_error_of_an_early_version_is_the_figure_alone() -> None:
+    found = HeldOutError.from_json(0.0197)
+    assert found == HeldOutError(0.0197)
+    assert str(found) == "0.0197 on average for held-out molecules"
+    assert found.is_of_use
+    assert HeldOutError(1.0, 2, 1.5).is_of_use
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, True, "0.5", -1.0, math.nan, math.inf, [], {}, {"error": 1.0}, {"error": 1.0, "molecules": 2},
+        {"error": 1.0, "of_mean": 1.0, "molecules": -2}, {"error": 1.0, "of_mean": 1.0, "molecules": 2.0},
+        {"error": "1", "of_mean": 1.0, "molecules": 2}, {"error": 1.0, "of_mean": True, "molecules": 2},
+        {"error": 1.0, "of_mean": 1.0, "molecules": True},
+    ],
+)  # fmt: skip
+def test_what_is_no_error_is_not_on_record(value: object) -> None:
+    assert HeldOutError.from_json(value) is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from moldiff.conditions import parse_condition
-from moldiff.datasets.statistics import PropertyStatistics
+from moldiff.datasets.statistics import LARGEST, PropertyStatistics
 from moldiff.errors import MoldiffError
 from moldiff.scoring.targets import VALUE_BAND, Target, check_targets, parse_target, read_targets, scaled_distances
 
@@ -28,6 +28,9 @@ KNOWN = {
         ("tpsa<=60.", "tpsa", -math.inf, 60),
         ("tpsa>6e1", "tpsa", 60, math.inf),
         ("tpsa >= 60", "tpsa", 60, math.inf),
+        ("37=0.5", "37", 0.5, 0.5),
+        ("37 > -2", "37", -2, math.inf),
+        ("A_factor=1e13", "A_factor", 1e13, 1e13),
     ],
 )
 def test_values_ranges_and_bounds(text: str, name: str, low: float, high: float) -> None:
@@ -208,7 +211,36 @@ def test_a_target_is_a_value_or_a_range() -> None:
         Target("logp")
 
 
-@pytest.mark.parametrize("wanted", ["logp=1e39", "tpsa<-1e300", "logp=0..1e13", {"logp": (None, -1e39)}])
+@pytest.mark.parametrize("wanted", ["logp=1e39", "tpsa<-1e300", "logp=0..1.3e30", {"logp": (None, -1e39)}])
 def test_values_that_no_number_of_the_network_can_hold_are_refused(wanted: Any) -> None:
-    with pytest.raises(MoldiffError, match="beyond 1e\\+12 there is no property"):
+    with pytest.raises(MoldiffError, match=r"beyond 1.27e\+30 there is no property"):
         read_targets(wanted)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e13, 1e29])
+def test_what_was_trained_on_can_be_asked_for_and_nonsense_beside_it_cannot(scale: float) -> None:
+    row = PropertyStatistics("", 3 * scale, scale, scale, 9 * scale, 1.1 * scale, 8.9 * scale, 60)
+    for wanted in (1.0, 9.0, -5.0, 1e6):
+        if wanted * scale < LARGEST:
+            ends = ({"value": wanted * scale}, {"low": wanted * scale}, {"high": wanted * scale})
+            check_targets([Target("rate", **end) for end in ends], ["rate"], {"rate": row})
+    for end in (-2e12, 2e12):
+        if abs(end) * scale < LARGEST:
+            for far in (Target("rate", end * scale), Target("rate", low=end * scale), Target("rate", high=end * scale)):
+                with pytest.raises(MoldiffError, match=r"target rate.*: this far from rate \(.* to .*\) there is no"):
+                    check_targets([Target("rate", scale), far], ["rate"], {"rate": row})
+
+
+@pytest.mark.parametrize(
+    ("asked", "conditions", "near"),
+    [
+        ("tag:37=0.5", ["37"], "37"),
+        ("tag:logp=1", ["logp", "tag_logp"], "tag_logp"),
+        ("tag:logp=1", ["tpsa", "logp"], "logp"),
+        ("logp=1", ["tag_logp", "tpsa"], "tag_logp"),
+    ],
+)
+def test_a_tag_is_asked_for_by_its_name_in_the_set(asked: str, conditions: list[str], near: str) -> None:
+    with pytest.raises(MoldiffError, match=rf"knows no property '.*' \(did you mean '{near}'\?\)"):
+        check_targets([parse_target(asked)], conditions, dict.fromkeys(conditions, KNOWN["logp"]))
+    check_targets([parse_target(f"{near}=1")], conditions, dict.fromkeys(conditions, KNOWN["logp"]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from moldiff.cli.main import in_options
 from moldiff.config import PaceConfig, load_config
 from moldiff.errors import MoldiffError
 from moldiff.nn.layers import EquivariantLayer
@@ -13,6 +14,7 @@ from moldiff.nn.products import MatrixProducts, SummedProducts
 from moldiff.training import acceleration
 from moldiff.training.acceleration import (
     check_processes,
+    device_of,
     is_first_process,
     missing_compiler,
     rank_of,
@@ -49,6 +51,16 @@ def test_by_itself_it_compiles_on_cuda_alone_where_it_can(monkeypatch: pytest.Mo
         assert missing_compiler(CUDA) == "the package triton"
     bare(monkeypatch)
     assert not wants_compilation(PaceConfig(compile="auto"), CUDA)
+
+
+@pytest.mark.parametrize("device", ["meta", "cuda", "cuda:x", "mps", "device", "gpu"])
+def test_a_device_that_is_not_here_is_told_by_the_key_of_the_file(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(MoldiffError, match=r"^(unknown )?training\.device ") as told:
+        device_of(PaceConfig(device=device))
+    assert "--device" not in in_options(told.value)
+    assert device in in_options(told.value)
+    assert device_of(PaceConfig(device="cpu")) == CPU
 
 
 @pytest.mark.parametrize("device", [CPU, torch.device("xpu")], ids=str)

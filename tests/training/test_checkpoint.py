@@ -28,6 +28,8 @@ STATE = TrainingState(
     optimizers=[{"0.exp_avg": torch.full((2, 3), 0.5)}, {}],
     config={"output": "run", "training": {"steps": 8, "seed": 0}},
     seconds=1.25,
+    sums=[0.1, 2.5],
+    summed_from=3,
 )
 
 
@@ -36,6 +38,7 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert path.name == "step-00000004"
     found = load_state(path)
     assert (found.step, found.average_count, found.config, found.seconds) == (4, 3, STATE.config, 1.25)
+    assert (found.sums, found.summed_from) == ([0.1, 2.5], 3)
     assert torch.equal(found.weights["w"], STATE.weights["w"])
     assert [list(moments) for moments in found.optimizers] == [["0.exp_avg"], []]
 
@@ -84,7 +87,8 @@ def test_every_flip_of_a_bit_is_seen_or_changes_nothing(tmp_path: Path) -> None:
     "change",
     [
         {"step": 7}, {"step": -1}, {"step": True}, {"seconds": "x"}, {"seconds": 10**400}, {"seconds": -1.0},
-        {"average_count": None}, {"optimizers": 10_000}, {"config": "x"},
+        {"average_count": None}, {"optimizers": 10_000}, {"config": "x"}, {"sums": 3}, {"sums": ["x"]},
+        {"sums": [None]}, {"summed_from": -1}, {"summed_from": 0.5},
     ],
     ids=lambda change: f"{change!r:.20}",
 )  # fmt: skip
@@ -101,6 +105,15 @@ def test_a_state_that_says_something_else_is_refused(tmp_path: Path, change: dic
     else:
         with pytest.raises(MoldiffError, match=r"not a moldiff checkpoint|is too large a number"):
             load_state(path)
+
+
+def test_a_checkpoint_of_an_early_version_has_no_sums(tmp_path: Path) -> None:
+    path = save_state(tmp_path, STATE)
+    info = json.loads((path / "state.json").read_text())
+    late = ("sums", "summed_from", "molecules_seen", "continued", "state_sha256")
+    (path / "state.json").write_text(json.dumps({key: info[key] for key in info if key not in late} | {"format": 1}))
+    found = load_state(path)
+    assert (list(found.sums), found.summed_from, found.molecules_seen, found.seconds) == ([], 0, None, 1.25)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

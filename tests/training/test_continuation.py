@@ -197,6 +197,15 @@ def test_the_log_of_another_run_is_not_gone_on_with(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
+def test_the_log_of_an_early_version_lacks_the_last_columns(tmp_path: Path) -> None:
+    path = tmp_path / "validation.csv"
+    CsvLog(path, ("step", "mae"), 0).append([{"step": 2, "mae": 1.0}, {"step": 4, "mae": 0.5}])
+    CsvLog(path, ("step", "mae", "molecules"), 2).append([{"step": 4, "mae": 0.25, "molecules": 3}])
+    assert path.read_text().splitlines() == ["step,mae,molecules", "2,1.0,", "4,0.25,3"]
+    with pytest.raises(MoldiffError, match="is the log of another run, with the columns step, mae, molecules"):
+        CsvLog(path, ("step", "mae"), 4)
+
+
 @pytest.mark.parametrize(
     "damage",
     [b"4", b"\x00\x00\x00\x00\n", b"\xff\xfe,1\n", b"x,1\n", b"4,1,2\n", b"\xc2\xb2,1\n", b"4,\n5\n", b"," * 200_000],

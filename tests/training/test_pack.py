@@ -8,6 +8,7 @@ import pytest
 import torch
 from generating import generate_files
 
+from moldiff.cli.main import in_options
 from moldiff.datasets.chemistry import TrainingChemistry, training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
@@ -71,12 +72,16 @@ def test_what_a_folder_lacks_is_named(trained: Path, prepared: Path, tmp_path: P
     save_model_folder(
         tmp_path / "old", weights=folder.weights, config=folder.config, references=old, card="#", half=False
     )
-    with pytest.raises(MoldiffError, match="old lacks condition_rows, seen_json, reference_json"):
+    with pytest.raises(
+        MoldiffError, match="old lacks of it is made: condition_rows, seen_json, reference_json"
+    ) as told:
         pack(str(tmp_path / "old"), None, tmp_path / "packed")
+    assert "the prepared set that it was trained on (--data), and" in in_options(told.value)
     pack(str(tmp_path / "old"), prepared, tmp_path / "packed")
     assert set(load_model_folder(tmp_path / "packed").references) == set(OF_DATA)
-    with pytest.raises(MoldiffError, match="need the data set"):
+    with pytest.raises(MoldiffError, match="scores of held-out molecules need the prepared set") as told:
         pack(str(trained), None, tmp_path / "scored", score_molecules=5)
+    assert in_options(told.value).endswith("(--data)") and told.value.argument == "data"
 
 
 def test_an_output_that_is_taken_is_refused_before_the_work(trained: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Training runs of a tiny property network: files, resume, masks of what is unknown, validation, refusals."""
 
 import csv
+import logging
 import math
 import os
 import subprocess
@@ -14,6 +15,7 @@ import torch
 import yaml
 
 import moldiff
+from moldiff.chem.convert import decode
 from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
@@ -23,9 +25,11 @@ from moldiff.models.folder import load_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.molecules import PropertyPrediction
+from moldiff.scoring.network import HeldOutError, predicted_value
+from moldiff.training import property_run
 from moldiff.training.checkpoint import load_state
 from moldiff.training.pack import pack
-from moldiff.training.property_module import likelihood_losses, validate_predictor
+from moldiff.training.property_module import finished_errors, likelihood_losses, validate_predictor
 from moldiff.training.property_run import PropertyRun
 from moldiff.training.train import train
 
@@ -95,8 +99,7 @@ def test_a_run_leaves_a_property_network_for_the_model_that_it_names(
     log = list(csv.DictReader((tmp_path / "run" / "validation.csv").open()))
     assert {(row["step"], row["property"]) for row in log} == {(s, p) for s in "36" for p in ("gfn2_gap_eV", "logp")}
     assert {row["bin"] for row in log} == {str(number) for number in range(10)}
-    least = {row["property"]: float(row["mae"]) for row in log if (row["step"], row["bin"]) == ("6", "0")}
-    assert folder.config["training"]["held_out_errors"] == pytest.approx(least, rel=1e-3)
+    assert sum(int(row["molecules"]) for row in log if row["step"] == "6") == 16
     metrics = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert [float(metrics[-1][name]) > 0 for name in ("gfn2_gap_eV", "logp")] == [True, True]
     for plot in ("metrics.png", "validation.png"):
@@ -203,6 +206,57 @@ def test_validation_compares_with_the_mean_of_the_data(property_file: Callable[.
     assert mean == pytest.approx(float(np.abs(values[:, 0] - values[:, 0].mean()).mean()), rel=1e-5)
     assert bool(torch.isfinite(found.mae).all())
     assert float(found.mae[:, 1].sum()) > 0
+
+
+def test_the_error_on_record_is_that_of_the_estimator_on_what_is_held_out(
+    tmp_path: Path, property_file: Callable[..., Path], data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held_out = PreparedDataset.open(data).indices("validation").tolist()
+    records = SAMPLE.read_text().split("$$$$\n")[:-1]
+    tags = {"rare": [*held_out[-3:], 0, 2, 3, 9], "unseen": [0, 2, 3, 9, 14], "often": range(len(records))}
+    for place, record in enumerate(records):
+        own = "".join(f"> <{name}>\n{place % 7}.5\n\n" for name, places in tags.items() if place in places)
+        records[place] = f"{record}{own}$$$$\n"
+    (tmp_path / "tagged.sdf").write_text("".join(records))
+    vocabulary = vocabulary_of_model(load_model_folder("qm9"))
+    prepare([tmp_path / "tagged.sdf"], tmp_path / "tagged", properties=list(tags), vocabulary=vocabulary)
+    written = property_file(data=str(tmp_path / "tagged"), properties=list(tags))
+    run = PropertyRun(load_training(written, ["training.validation_molecules=4"]), None, None)  # type: ignore[arg-type]
+    noise = torch.Generator().manual_seed(0)
+    with torch.no_grad():  # a fresh network says the mean, whatever it is shown
+        for parameter in run.model.predictor.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise))
+    rows, sizes = run.held_out_rows()
+    found = finished_errors(run.model.predictor, run.model, run.arrays, sizes, rows)
+    assert PreparedDataset.open(tmp_path / "tagged").indices("validation").tolist() == held_out
+    for name, known in (("rare", held_out[-3:]), ("often", sorted({*held_out[::3], *held_out[-3:]}))):
+        mean = run.dataset.statistics.properties[name].mean
+        true = [row % 7 + 0.5 for row in known]
+        mols = [decode(run.dataset.molecule(row), vocabulary).mol for row in known]
+        told = [predicted_value(run.model, name, mol) for mol in mols if mol is not None]
+        misses = [abs(value - own) for value, own in zip(told, true, strict=True) if value is not None]
+        of_mean = sum(abs(mean - own) for own in true) / len(true)
+        assert found[name].error == pytest.approx(sum(misses) / len(true), rel=1e-4)
+        assert abs(sum(misses) / len(true) - of_mean) > 0.01
+        assert found[name].of_mean == pytest.approx(of_mean, rel=1e-5)
+        assert found[name].molecules == len(true)
+    assert found["unseen"] == HeldOutError(None, 0)
+    with caplog.at_level(logging.INFO, "moldiff"):
+        folder = load_model_folder(train(written, ["training.validation_molecules=4", "training.steps=3"]))
+    on_record = folder.config["training"]["held_out_errors"]
+    assert {name: one["molecules"] for name, one in on_record.items()} == {"rare": 3, "unseen": 0, "often": 6}
+    assert "unseen error unknown: no molecule to validate on has it, without noise not known" in caplog.text
+
+
+@pytest.mark.parametrize("ahead", [0.5, 2.0])
+def test_a_network_that_is_no_better_than_the_mean_is_told_at_the_end_alone(
+    property_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, ahead: float
+) -> None:
+    found = {"logp": HeldOutError(ahead, 12, 1.0)}
+    monkeypatch.setattr(property_run, "finished_errors", lambda *_: found)
+    with caplog.at_level(logging.WARNING, "moldiff"):
+        train(property_file(properties=["logp"]), [])
+    assert caplog.text.count("told no better than by its mean") == (ahead > 1)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.screening.runs.plan import PLAN
 from moldiff.training import base_run, denoiser_run
 from moldiff.training.base_run import FILES
-from moldiff.training.checkpoint import list_states, load_state
+from moldiff.training.checkpoint import list_states, load_state, save_state
 from moldiff.training.denoiser_module import DenoisingTask
 from moldiff.training.denoiser_run import far_outside
 from moldiff.training.step_graphs import StepInputs
@@ -48,6 +48,15 @@ def assert_equal_states(first: Path, second: Path) -> None:
         assert group.keys() == twin.keys()
         for name in group:
             assert torch.equal(group[name], twin[name]), name
+
+
+def stopping_at(last: int, inputs: Callable[..., StepInputs]) -> Callable[..., StepInputs]:
+    def stop(task: DenoisingTask, step: int) -> StepInputs:
+        if step == last:
+            raise MoldiffError("stop here")
+        return inputs(task, step)
+
+    return stop
 
 
 def test_a_run_leaves_a_model_that_loads_and_logs_that_read(training_file: Write, tmp_path: Path) -> None:
@@ -81,6 +90,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(training_file: Wr
     assert_equal_states(tmp_path / "whole/checkpoints/step-00000008", tmp_path / "parts/checkpoints/step-00000008")
     logs = [(tmp_path / name / "validation.csv").read_text() for name in ("whole", "parts")]
     assert logs[0] == logs[1]
+
+
+@pytest.mark.parametrize(("log_every", "old"), [(3, False), (8, False), (3, True)])
+def test_the_log_of_a_resumed_run_is_that_of_an_uninterrupted_one(
+    training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_every: int, old: bool
+) -> None:
+    every = [f"training.log_every={log_every}", "training.checkpoint_every=1", "training.validate_every=8"]
+    train(training_file("whole"), every)
+    with monkeypatch.context() as stopped, pytest.raises(MoldiffError, match="stop here"):
+        stopped.setattr(DenoisingTask, "inputs", stopping_at(4, DenoisingTask.inputs))
+        train(training_file("parts"), every)
+    if old:
+        path = tmp_path / "parts/checkpoints/step-00000004"
+        save_state(path.parent, replace(load_state(path), sums=(), summed_from=0, seconds=1000.0))
+    train(tmp_path / "parts.yaml", every, resume="auto")
+    logs = [list(csv.DictReader((tmp_path / name / "metrics.csv").open())) for name in ("whole", "parts")]
+    for row in (row for rows in logs for row in rows):
+        row.pop("molecules_per_second")
+    seconds = [float(row.pop("seconds")) for row in logs[1]]
+    assert seconds == sorted(seconds)
+    assert (seconds[-1] > 1000) == old
+    for row in logs[0]:
+        row.pop("seconds")
+    assert (logs[0] == logs[1]) != old
+    assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
 
 
 def test_resume_falls_back_when_the_newest_checkpoint_is_damaged(training_file: Write, tmp_path: Path) -> None:

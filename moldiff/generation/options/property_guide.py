@@ -17,7 +17,7 @@ from moldiff.models.loaded import load_property_model
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.sampling.property_guidance import DEFAULT_PROPERTY_SCALE, Goal, PropertyGradient
-from moldiff.scoring.network import predicted_value
+from moldiff.scoring.network import HeldOutError, predicted_value
 from moldiff.scoring.targets import VALUE_BAND, Target
 
 if TYPE_CHECKING:
@@ -72,10 +72,13 @@ class PropertyGuide:
         return {name: partial(predicted_value, self.model, name) for name in self.model.properties}
 
     @property
-    def errors(self) -> dict[str, float]:
-        """Its mean absolute error on held-out molecules, by property, as far as that is on record."""
+    def errors(self) -> dict[str, HeldOutError]:
+        """Its errors on held-out molecules, by property, as far as they are on record."""
         found = self.folder.config.get("training", {}).get("held_out_errors", {})
-        return {name: float(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+        read = (
+            {name: HeldOutError.from_json(value) for name, value in found.items()} if isinstance(found, Mapping) else {}
+        )
+        return {name: error for name, error in read.items() if error is not None}
 
     def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Return the targets that it pursues; MoldiffError if there is none."""

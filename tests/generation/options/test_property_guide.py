@@ -88,6 +88,34 @@ def test_a_property_that_the_model_was_never_trained_on(steering: Callable[..., 
         steering("colour=360", guidance={"colour": 2.0})
 
 
+@pytest.mark.parametrize(
+    ("on_record", "words"),
+    [
+        ({"colour": 0.0197}, {"colour": "0.0197 on average for held-out molecules"}),
+        (
+            {"colour": {"error": 0.26, "of_mean": 0.3, "molecules": 12}, "logp": {"molecules": 0}},
+            {"colour": "0.26 on average for 12 held-out molecules (0.3 by the mean alone)", "logp": "not known"},
+        ),
+        ({"colour": "much", "logp": 1}, {"logp": "1 on average for held-out molecules"}),
+        ({}, {}),
+        ([0.5], {}),
+        (None, {}),
+    ],
+)
+def test_errors_on_record_are_read_of_folders_of_any_version(
+    property_folder: Path, tmp_path: Path, tiny_model: MoleculeModel, on_record: object, words: dict[str, str]
+) -> None:
+    folder = load_model_folder(property_folder)
+    config = {**folder.config, "training": {"held_out_errors": on_record}}
+    made = tmp_path / "made"
+    save_model_folder(
+        made, weights=folder.weights, config=config, references=folder.references, card=folder.card, half=False
+    )
+    guide = PropertyGuide.load(str(made), None, tiny_model, "tiny", CPU)
+    assert guide is not None
+    assert {name: str(error) for name, error in guide.errors.items()} == words
+
+
 def test_ranges_and_bounds_become_intervals(steering: Callable[..., Steering]) -> None:
     assert goals(steering("logp=0.5..2.5", "colour<450")) == [(0, 0.0, 2.0), (1, -math.inf, 1.0)]
 
