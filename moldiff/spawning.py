@@ -9,12 +9,22 @@ import signal
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import RLock
+from typing import Any
 
 from moldiff.interruption import held_back
+from moldiff.temporary_folders import name_around
 
 
 class _Worker(SpawnProcess):
-    """A process that Ctrl-C does not reach while it imports what it needs: where that is done, it ignores it."""
+    """A process that Ctrl-C does not reach while it imports what it needs: where that is done, it ignores it.
+
+    Attributes:
+        name_around: see `moldiff.temporary_folders`.
+    """
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self.name_around = name_around()
 
     def start(self) -> None:
         with held_back(signal.SIGINT):

@@ -64,7 +64,7 @@ class LikelihoodResult:
         out = as_path(path, "path")
         record = beside(out)
         refuse_existing_files((out, record), overwrite, self._files or ())
-        with claimed(out), claimed(record):
+        with claimed(out, record):
             refuse_existing_files((out, record), overwrite)  # another run may have ended since
             write_table(out, self._sheet, self._rows)
             write_json(record, self._scoring.record(out, self._files))

@@ -75,7 +75,7 @@ def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable
     library, kind = run.library, kind_of(out)
     written = (out, records_path(out), record_path(out))
     refuse_existing_files(written, overwrite, library.files)
-    with claimed(out), claimed(record_path(out)), file_set(record_path(out)) as files:
+    with claimed(*written), file_set(record_path(out)) as files:
         refuse_existing_files(written, overwrite, library.files)  # another run may have ended since
         molecules = kind.opened(files, out, run.kept_sheet((*library.tag_names(), *fields) if kind.is_table else ()))
         yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from moldiff.extras import DOCK
 from moldiff.foreign_text import number_in
 from moldiff.path_names import written_out
 from moldiff.reading import read_whole
+from moldiff.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     from vina import Vina
@@ -190,8 +190,8 @@ def _engine(docking: Docking, seed: int) -> Vina:
     from vina import Vina
 
     engine = Vina(sf_name="vina", cpu=1, seed=seed % (2**31 - 1) + 1, verbosity=0)  # 0 would mean any
-    with tempfile.TemporaryDirectory(prefix="moldiff-") as folder:
-        path = Path(folder) / "receptor.pdbqt"
+    with temporary_folder() as folder:
+        path = folder / "receptor.pdbqt"
         path.write_text(docking.receptor, encoding="ascii")
         engine.set_receptor(str(path))
     engine.compute_vina_maps(center=list(docking.center), box_size=list(docking.size))
