@@ -9,7 +9,6 @@ import signal
 from multiprocessing import resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import RLock
-from typing import Any
 
 from moldiff.interruption import held_back
 from moldiff.temporary_folders import name_around
@@ -22,11 +21,8 @@ class _Worker(SpawnProcess):
         name_around: see `moldiff.temporary_folders`.
     """
 
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, **keywords)
-        self.name_around = name_around()
-
     def start(self) -> None:
+        self.name_around = name_around()
         with held_back(signal.SIGINT):
             super().start()
 
