@@ -135,7 +135,10 @@ def likelihood(
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))
-        raise MoldiffError(f"none of {summary.records} molecules has a bound; the first: {reason}")
+        raise MoldiffError(
+            f"none of {summary.records} molecules has a bound; the first: {reason}",
+            argument="add_hydrogens" if "add_hydrogens" in reason else "",
+        )
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
     return LikelihoodResult(scoring, rows, files)
