@@ -45,11 +45,13 @@ class FilterFiles:
         self.molecules.close()
         summary = self.run.summary(kept, self.out)
         self.files.sync()
-        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in self.run.library.files]
+        library = self.run.library
+        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in library.files]
+        columns = {} if library.columns is None else library.columns.record()
         self.files.commit(
             run_record(
                 task="filter",
-                options=self.run.options.record(),
+                options=self.run.options.record() | columns,
                 output=self.out.name,
                 output_sha256=self.files.sha256(self.out),
                 made_by={"inputs": inputs},

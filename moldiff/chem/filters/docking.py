@@ -147,7 +147,7 @@ def box_of(box: object) -> tuple[tuple[float, float, float], tuple[float, float,
 
 def _around(path: Path) -> tuple[list[float], list[float]]:
     """Return center and size of the box of the first molecule of a file."""
-    record = next(iter(records_of(path)), None)
+    record = next(iter(records_of(path, argument="dock_box")), None)
     mol = None if record is None else record.mol
     if mol is None or not has_conformer(mol):
         raise MoldiffError(f"dock_box: the first molecule of {path} has no 3D coordinates", argument="dock_box")
