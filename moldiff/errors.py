@@ -18,12 +18,18 @@ class MoldiffError(Exception):
     Attributes:
         argument: name of the Python argument that is to blame, as the message has it; "" = none. The command line
             shows the option of that name.
+        hint: end of the message, which proposes that argument: no word for a command that has none.
     """
 
-    def __init__(self, message: str, *, argument: str = "") -> None:
+    def __init__(self, message: str, *, argument: str = "", hint: str = "") -> None:
+        message += hint
         # what it quotes, a key of a foreign file say, may have line breaks of its own
         super().__init__(" ".join(message.split()) if len(message.splitlines()) > 1 else message)
-        self.argument = argument
+        self.argument, self.hint = argument, hint
+
+    def without_hint(self) -> MoldiffError:
+        """Return the same error without its hint."""
+        return MoldiffError(str(self).removesuffix(self.hint), argument=self.argument)
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:

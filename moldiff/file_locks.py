@@ -80,7 +80,7 @@ def open_locked(path: str | Path, flags: int = 0) -> int:
     for _ in range(_TRIES):
         descriptor = os.open(path, flags & ~os.O_WRONLY | os.O_RDWR | os.O_CREAT, 0o666)
         locked = lock(descriptor)
-        if locked is None or (locked and _is_named(descriptor, path)):
+        if locked is None or (locked and is_named(descriptor, path)):
             return descriptor
         os.close(descriptor)  # held, or removed by who held it
         time.sleep(_PAUSE_S)
@@ -98,13 +98,13 @@ def lock_if_free(path: str | Path) -> Iterator[bool]:
             with contextlib.suppress(OSError):
                 descriptor = os.open(path, access | _WITHOUT_WAITING)
     try:
-        yield descriptor >= 0 and lock(descriptor) is True and _is_named(descriptor, path)
+        yield descriptor >= 0 and lock(descriptor) is True and is_named(descriptor, path)
     finally:
         if descriptor >= 0:
             os.close(descriptor)
 
 
-def _is_named(descriptor: int, path: str | Path) -> bool:
+def is_named(descriptor: int, path: str | Path) -> bool:
     """Return whether an open file is the one that has this name now."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))

@@ -292,11 +292,11 @@ _claims: set[str] = set()  # places that this process has claimed
 
 
 @contextlib.contextmanager
-def claimed(path: Path) -> Iterator[None]:
-    """Hold the sole right to make a file or folder, from before its work to its end.
+def claimed(path: Path, *others: Path) -> Iterator[None]:
+    """Hold the sole right to make a file or folder, and others of the same work, from before the work to its end.
 
     Raises:
-        MoldiffError: a living process holds it, or it cannot be made there.
+        MoldiffError: a living process holds that of one, or it cannot be made there.
     """
     refuse_existing(path, overwrite=True)
     mark = _beside(path, _mark_of(path))
@@ -308,7 +308,8 @@ def claimed(path: Path) -> Iterator[None]:
         raise MoldiffError(f"{path} cannot be written: {error.strerror or error}") from error
     _claims.add(place := _place(path))
     try:
-        yield
+        with claimed(*others) if others else contextlib.nullcontext():
+            yield
     finally:
         _claims.discard(place)
         if descriptor >= 0:

@@ -38,7 +38,7 @@ class Resumption:
         overwrite: bool,
     ) -> None:
         refuse_unfinished(out, resume=resume, overwrite=overwrite)
-        self._out, self._record, self._beside, self._files = out, record, beside, (out, *beside, record)
+        self._out, self._beside, self._files = out, beside, (out, *beside, record)
         self._resume, self._overwrite = resume, overwrite
         self._before = record_left(record, out) if resume else None
         self._replaces = overwrite or self._before is not None or (resume and is_unfinished(out))
@@ -69,7 +69,7 @@ class Resumption:
         Raises:
             MoldiffError: another run makes them, or made them since; results of another request.
         """
-        with claimed(self._out), claimed(self._record):
+        with claimed(*self._files):
             refuse_existing_files(self._files, self._replaces)  # another run may have ended since
             with journal_of(self._out, request, resume=self._resume, overwrite=self._overwrite) as journal:
                 yield journal

@@ -11,6 +11,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.synchronize import RLock
 
 from moldiff.interruption import held_back
+from moldiff.temporary_folders import name_around
 
 ENDED_WITH_0 = 256  # no status that a process can have
 """Exit code of a worker whose status was 0: a library that calls C's ``exit(0)`` ends it in the middle of its work, and
@@ -19,7 +20,11 @@ the pool takes 0 for the end of a worker that has nothing more to do."""
 
 class _Worker(SpawnProcess):
     """A process that Ctrl-C does not reach while it imports what it needs: where that is done, it ignores it. It does
-    not end by itself."""
+    not end by itself.
+
+    Attributes:
+        name_around: see `moldiff.temporary_folders`.
+    """
 
     @property
     def exitcode(self) -> int | None:
@@ -27,6 +32,7 @@ class _Worker(SpawnProcess):
         return ENDED_WITH_0 if code == 0 else code
 
     def start(self) -> None:
+        self.name_around = name_around()
         with held_back(signal.SIGINT):
             super().start()
 

@@ -49,6 +49,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "screening/runs/plan.py": "screening/runs/test_run.py",
     "screening/runs/processes_engine.py": "screening/runs/test_run.py",
     "screening/runs/shards.py": "screening/runs/test_run.py",
+    "screening/rows.py": "screening/test_filter.py",
     "screening/screen.py": "screening/runs/test_run.py",
     "screening/filter_run.py": "screening/test_filter.py",
     "screening/filter_result.py": "screening/test_filter.py",

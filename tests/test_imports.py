@@ -23,7 +23,7 @@ BASE = {
     "run_record", "spawning",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
     "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption", "path_names",
-    "foreign_code", "file_locks", "extras",
+    "foreign_code", "file_locks", "extras", "temporary_folders",
 }  # fmt: skip
 LAYERS = [
     BASE,

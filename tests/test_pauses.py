@@ -1,5 +1,6 @@
 """Deadlines that pass while the process stands still."""
 
+import contextlib
 import json
 import os
 import signal
@@ -92,12 +93,15 @@ from moldiff.chem.filters.checks import Subject
 from moldiff.processes import pool_of
 from rdkit import Chem
 
+PID = __file__ + ".pid"
+
 def slow(n):
     time.sleep(0.25)
     return n
 
 def measured(n):
-    measure = CommandMeasure("five", (sys.executable, "-c", "import time; time.sleep(1.5); print(5)"), 3.0)
+    code = f"import os, time; open({PID!r}, 'w').write(str(os.getpid())); time.sleep(1.5); print(5)"
+    measure = CommandMeasure("five", (sys.executable, "-c", code), 3.0)
     return measure(Subject(Chem.MolFromSmiles("C"), 0)).value
 
 if __name__ == "__main__":
@@ -120,8 +124,17 @@ def test_what_was_stopped_and_goes_on_loses_nothing(work: str, count: int, deadl
         assert process.stdout is not None and process.stdout.readline() == "begun\n"
         time.sleep(3.0)
         os.killpg(process.pid, signal.SIGSTOP)
+        _send(tmp_path / "script.py.pid", signal.SIGSTOP)  # in a session of its own
         time.sleep(4.5)
         os.killpg(process.pid, signal.SIGCONT)
+        time.sleep(0.2)
+        _send(tmp_path / "script.py.pid", signal.SIGCONT)
         found, _ = process.communicate(timeout=120)
     wanted = [str(n) for n in range(count)] if work == "slow" else ["5.0"] * count
     assert json.loads(found) == wanted
+
+
+def _send(pid: Path, number: signal.Signals) -> None:
+    """Send a signal to the process whose number a file holds, if there is one."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        os.kill(int(pid.read_text()), number)

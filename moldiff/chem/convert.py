@@ -130,7 +130,7 @@ def classes_of(mol: Chem.Mol, vocabulary: Vocabulary) -> MolArrays:
         raise EncodingError("non-finite coordinates")
     if vocabulary.explicit_hydrogens:
         if missing := sum(atom.GetTotalNumHs() for atom in mol.GetAtoms()):
-            raise EncodingError(f"{missing} hydrogens without coordinates")
+            raise EncodingError(f"{missing} hydrogens without coordinates (add_hydrogens places them)")
     elif any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
         mol = Chem.RemoveAllHs(mol)
     if mol.GetNumAtoms() == 0:

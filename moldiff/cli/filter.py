@@ -12,12 +12,14 @@ from moldiff.cli.shared import (
     Alerts,
     AllChecks,
     Command,
+    Delimiter,
     Dock,
     DockBox,
     Exhaustiveness,
     HazardLists,
     KeepDuplicates,
     Known,
+    NameColumn,
     Overwrite,
     ReleaseHazards,
     Rules,
@@ -25,6 +27,7 @@ from moldiff.cli.shared import (
     ShapeOf,
     SimilarTo,
     Smarts,
+    SmilesColumn,
     Standardise,
     Timeout,
     Where,
@@ -65,6 +68,9 @@ def filter_files(
     all_checks: AllChecks = False,
     keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
+    smiles_column: SmilesColumn = None,
+    name_column: NameColumn = None,
+    delimiter: Delimiter = None,
     timeout: Timeout = 60.0,
     workers: Workers = None,
     overwrite: Overwrite = False,
@@ -74,6 +80,7 @@ def filter_files(
     from moldiff.chem.filters.commands import parse_commands
     from moldiff.chem.filters.criteria import Criteria
     from moldiff.chem.filters.hazards import HazardGate
+    from moldiff.chem.io.tables import Columns
     from moldiff.devices import usable_cores
     from moldiff.screening.entries import library_of
     from moldiff.screening.filter_files import write_filtered
@@ -107,7 +114,8 @@ def filter_files(
         isolated=True,
         timeout_s=timeout,
     )
+    library = library_of(files, Columns.of(smiles_column, name_column, delimiter))
     with progress_bar("records", None) as progress:
-        summary = write_filtered(library_of(files), options, out, overwrite=overwrite, progress=progress)
+        summary = write_filtered(library, options, out, overwrite=overwrite, progress=progress)
     for line in summary.lines():
         echo(line)

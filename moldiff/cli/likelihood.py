@@ -19,6 +19,7 @@ from moldiff.cli.shared import (
     echo,
     load_chemistry,
     progress_bar,
+    with_options,
 )  # fmt: skip
 
 
@@ -87,4 +88,4 @@ def likelihood(
             progress=progress,
         )
     for line in summary.lines():
-        echo(line)
+        echo(with_options(line, {"add_hydrogens": "--add-hydrogens"}))

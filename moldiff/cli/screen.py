@@ -16,18 +16,21 @@ from moldiff.cli.shared import (
     Alerts,
     AllChecks,
     Command,
+    Delimiter,
     Dock,
     DockBox,
     Exhaustiveness,
     HazardLists,
     KeepDuplicates,
     Known,
+    NameColumn,
     ReleaseHazards,
     Rules,
     Seed,
     ShapeOf,
     SimilarTo,
     Smarts,
+    SmilesColumn,
     Standardise,
     Timeout,
     Where,
@@ -131,6 +134,9 @@ def run(
     all_checks: AllChecks = False,
     keep_duplicates: KeepDuplicates = False,
     seed: Seed = 0,
+    smiles_column: SmilesColumn = None,
+    name_column: NameColumn = None,
+    delimiter: Delimiter = None,
     timeout: Timeout = 60.0,
     memory: Annotated[int, typer.Option(min=256, help="MiB for the data of a process.")] = 4096,
     shard_size: Annotated[int, typer.Option(min=1, help="Records of a shard.")] = 2000,
@@ -146,6 +152,7 @@ def run(
 ) -> None:  # fmt: skip
     """Begin a run, or go on with it: the same command, at any time."""
     from moldiff.chem.filters.commands import parse_commands
+    from moldiff.chem.io.tables import Columns
     from moldiff.devices import usable_cores
     from moldiff.screening.runs.engines import Engines
     from moldiff.screening.runs.estimate import estimate
@@ -183,13 +190,22 @@ def run(
     engines = Engines(workers or usable_cores(), engine, scheduler)
     options = screen_options(values)
     draws = source_of(from_model, number, seed, target or (), familiar)
+    columns = Columns.of(smiles_column, name_column, delimiter)
     if dry_run:
-        for line in estimate(make_plan(files or [], options, draws), engines.workers).lines():
+        for line in estimate(make_plan(files or [], options, draws, columns=columns), engines.workers).lines():
             echo(line)
         return
     with progress_bar("records", None) as progress:
         done = run_screen(
-            files or [], out, options, draws, shard=shard, engines=engines, retry=retry, progress=progress
+            files or [],
+            out,
+            options,
+            draws,
+            shard=shard,
+            engines=engines,
+            retry=retry,
+            progress=progress,
+            columns=columns,
         )
     _show(done, out, shard)
 

@@ -20,6 +20,7 @@ from moldiff.arguments import MOST_SEED
 from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import code_of_files_refused
 from moldiff.durations import duration
+from moldiff.errors import MoldiffError
 from moldiff.files import kept_safe
 from moldiff.foreign_text import printable
 from moldiff.path_names import written_out
@@ -180,7 +181,8 @@ OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
 
 class CarefulCommand(TyperCommand):
     """A command that writes over none of the files that it is given, whichever option names them, takes no path that
-    only a shell could read (see `written_out`), and runs no code that a file of options names."""
+    only a shell could read (see `written_out`), runs no code that a file of options names, and proposes no option that
+    it does not have."""
 
     def invoke(self, ctx: Any) -> Any:
         inputs = list[Path]()
@@ -190,7 +192,12 @@ class CarefulCommand(TyperCommand):
             paths = [written_out(Path(one)) for one in values if isinstance(one, (str, Path))]
             inputs += [] if name in OUTPUTS else filter(os.path.isfile, paths)
         with kept_safe(inputs), code_of_files_refused(ctx):
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except MoldiffError as error:
+                if error.argument in options_of(self):
+                    raise
+                raise error.without_hint() from error
 
 
 def options_of(command: Any) -> Mapping[str, str]:

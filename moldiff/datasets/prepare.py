@@ -212,7 +212,10 @@ def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
             raise MoldiffError(NO_RECORDS)
         (reason, count), *_ = Counter(kind_of(entry.reason) for entry in dropped).most_common(1)
         hint = "; place them (add_hydrogens), or prepare with implicit hydrogens" if reason == WITHOUT_HYDROGENS else ""
-        raise MoldiffError(f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}")
+        raise MoldiffError(
+            f"none of the {len(dropped)} records could be kept; most often ({count}): {reason}{hint}",
+            argument="add_hydrogens" if hint else "",
+        )
     arrays = merge([part.arrays for part in parts])
     if int(np.diff(arrays["atom_offsets"]).max()) <= 256:
         arrays["bonds"] = arrays["bonds"].astype(np.uint8)

@@ -295,9 +295,7 @@ def conformers(
     workers: int = 0,
     rms: float | None = None,
     energy: str = EnergyMethod.MMFF94S,
-    smiles_column: str | None = None,
-    name_column: str | None = None,
-    delimiter: str | None = None,
+    columns: Columns | None = None,
     steps: int | None = None,
 ) -> Result:
     """Make conformers; the `Result` holds RDKit molecules with one conformer each, record by record, draw by draw.
@@ -327,13 +325,12 @@ def conformers(
             ``energy_kcal_mol`` is above the lowest of the stereoisomer (which ``smiles`` tells), ``energy_rank``
             counts from 1 in each, ``same_as`` is the conformer of lower energy that it repeats (within ``rms``, or 0.5
             angstrom).
-        smiles_column, name_column, delimiter: of a table, see `moldiff.chem.io.tables.Columns`; None = found out.
+        columns: where files that are tables have their SMILES and names; None = it is found out.
 
     Raises:
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
-    columns = Columns.of(smiles_column, name_column, delimiter)
     sampling = SamplerOptions.of(
         evaluations=evaluations, steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size,
         device=device, precision=precision,

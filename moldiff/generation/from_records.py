@@ -201,8 +201,10 @@ class RecordRun(Run, Generic[Item]):
             first_reason = self.counts.first_reason
             hint = "; conformers gives it coordinates" if first_reason in (NO_CONFORMER, FLAT) else ""
             where = "the molecules" if self._files is None else ", ".join(map(str, self._files))
-            told = f"{where}: none of the records can be used; the first: {first_reason}{hint}"
-            raise MoldiffError(told, argument="molecules")
+            raise MoldiffError(
+                f"{where}: none of the records can be used; the first: {first_reason}{hint}",
+                argument="add_hydrogens" if "add_hydrogens" in first_reason else "molecules",
+            )
 
     def _placed(self, ask: RecordTask[Item], result: MoleculeResult) -> MoleculeResult:
         """Return a result with the facts of its record."""

@@ -175,8 +175,8 @@ def run_files(run: BaseRun, output: OutputOptions) -> Iterator[RunFiles]:
         MoldiffError: they could not be written completely, or another run writes them.
     """
     record = record_path(output.path)  # which outputs of other kinds, but of this name, have too
-    with claimed(output.path), claimed(record), file_set(record) as files:
-        output.refuse_files()  # another run may have ended since the request
+    with claimed(*output.files(pictured=run.pictured)), file_set(record) as files:
+        output.refuse_files(pictured=run.pictured)  # another run may have ended since the request
         yield RunFiles(files, run, output)
 
 

@@ -64,7 +64,7 @@ class LikelihoodResult:
         out = as_path(path, "path")
         record = beside(out)
         refuse_existing_files((out, record), overwrite, self._files or ())
-        with claimed(out), claimed(record):
+        with claimed(out, record):
             refuse_existing_files((out, record), overwrite)  # another run may have ended since
             write_table(out, self._sheet, self._rows)
             write_json(record, self._scoring.record(out, self._files))
@@ -135,8 +135,10 @@ def likelihood(
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))
-        told = f"none of {summary.records} molecules has a bound; the first: {reason}"
-        raise MoldiffError(told, argument="molecules")
+        raise MoldiffError(
+            f"none of {summary.records} molecules has a bound; the first: {reason}",
+            argument="add_hydrogens" if "add_hydrogens" in reason else "molecules",
+        )
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
     return LikelihoodResult(scoring, rows, files)

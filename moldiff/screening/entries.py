@@ -10,7 +10,7 @@ from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, files_named, records_of, texts_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
-from moldiff.chem.io.tables import add_fields
+from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.foreign_text import readable
 from moldiff.status import Status
 
@@ -62,10 +62,12 @@ class Library:
     Attributes:
         files: the former.
         molecules: the latter, where there are no files.
+        columns: of files that are tables; None = they are found out.
     """
 
     files: tuple[Path, ...] = ()
     molecules: Molecules | None = field(default=None, compare=False)
+    columns: Columns | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield the entries.
@@ -74,7 +76,7 @@ class Library:
             MoldiffError: a file is missing, empty, damaged, of an unknown kind or not what its suffix says.
         """
         if self.files:
-            pairs = ((readable(str(path)), text) for path in self.files for text in read_texts(path))
+            pairs = ((readable(str(path)), text) for path in self.files for text in self._texts(path))
             yield from (Entry(number, file, text) for number, (file, text) in enumerate(pairs))
             return
         for number, record in enumerate(records_of(self.molecules)):
@@ -85,17 +87,21 @@ class Library:
         """Return the names of all data fields of files in the order in which they come, from a pass over them."""
         found: dict[str, None] = {}
         for path in self.files:
-            for text in read_texts(path):
+            for text in self._texts(path):
                 add_fields(found, text.tags, path)
         return tuple(found)
 
+    def _texts(self, path: Path) -> Iterator[TextRecord]:
+        return read_texts(path, self.columns)
 
-def library_of(files: Sequence[str | Path]) -> Library:
+
+def library_of(files: Sequence[str | Path], columns: Columns | None = None) -> Library:
     """Return the library of some files; a name with * ? or [ that is no file stands for all that match it, sorted.
 
     Raises:
-        MoldiffError: no file is named, none matches, or one is named twice.
+        MoldiffError: no file is named, none matches, one is named twice, or ``columns`` are named of one that is no
+            table.
     """
     found = files_named(files)
-    texts_of(found)  # what the first bytes show, before any work
-    return Library(found)
+    texts_of(found, columns)  # what the first bytes show, before any work
+    return Library(found, columns=columns)

@@ -11,7 +11,9 @@ from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.io.inputs import Molecules, file_of
+from moldiff.chem.io.tables import Columns
 from moldiff.conditions import Conditions
+from moldiff.errors import MoldiffError
 from moldiff.screening.entries import Library, library_of
 from moldiff.screening.filter_result import FilterResult, packed_molecule
 from moldiff.screening.filter_run import COMMAND_SHARE, TIMEOUT_S, FilterOptions, FilterRun
@@ -43,6 +45,7 @@ def filter(
     workers: int = 1,
     isolated: bool = False,
     timeout_s: float = TIMEOUT_S,
+    columns: Columns | None = None,
 ) -> FilterResult:
     """Return the molecules that are as wanted, and a table with the reason of every other.
 
@@ -83,6 +86,7 @@ def filter(
         isolated: use a process even for one worker: a molecule that crashes or holds it up is then failed, and the rest
             goes on.
         timeout_s: longest time for one molecule in such a process.
+        columns: where files that are tables have their SMILES and names; None = it is found out.
 
     Raises:
         MoldiffError: an argument that means nothing, a file that is missing or damaged, or no molecules at all.
@@ -117,12 +121,15 @@ def filter(
         isolated=isolated,
         timeout_s=float(timeout_s),
     )
-    run = FilterRun(_library(molecules), options, packed_molecule)
+    run = FilterRun(_library(molecules, columns), options, packed_molecule)
     return FilterResult(run, list(run.rows()))
 
 
-def _library(molecules: Molecules) -> Library:
+def _library(molecules: Molecules, columns: Columns | None) -> Library:
     if isinstance(molecules, list | tuple) and molecules and all(isinstance(item, Path) for item in molecules):
-        return library_of(molecules)
-    path = file_of(molecules)
-    return Library(molecules=molecules) if path is None else library_of([path])
+        return library_of(molecules, columns)
+    if (path := file_of(molecules)) is not None:
+        return library_of([path], columns)
+    if columns is not None:
+        raise MoldiffError("columns: only a file has them, not molecules that are given themselves", argument="columns")
+    return Library(molecules=molecules)

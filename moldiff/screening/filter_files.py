@@ -45,11 +45,13 @@ class FilterFiles:
         self.molecules.close()
         summary = self.run.summary(kept, self.out)
         self.files.sync()
-        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in self.run.library.files]
+        library = self.run.library
+        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in library.files]
+        columns = {} if library.columns is None else library.columns.record()
         self.files.commit(
             run_record(
                 task="filter",
-                options=self.run.options.record(),
+                options=self.run.options.record() | columns,
                 output=self.out.name,
                 output_sha256=self.files.sha256(self.out),
                 made_by={"inputs": inputs},
@@ -75,7 +77,7 @@ def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable
     library, kind = run.library, kind_of(out)
     written = (out, records_path(out), record_path(out))
     refuse_existing_files(written, overwrite, library.files)
-    with claimed(out), claimed(record_path(out)), file_set(record_path(out)) as files:
+    with claimed(*written), file_set(record_path(out)) as files:
         refuse_existing_files(written, overwrite, library.files)  # another run may have ended since
         molecules = kind.opened(files, out, run.kept_sheet((*library.tag_names(), *fields) if kind.is_table else ()))
         yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)

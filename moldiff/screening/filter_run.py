@@ -170,6 +170,7 @@ class FilterRun:
                     yield self.counts.take(row)
                 if progress is not None:
                     progress(self.counts.requested)
+        self.counts.tell_if_all_failed()
         for name in self._asked:
             if name not in fields:
                 logger.warning("%s", unknown_field(name, fields))

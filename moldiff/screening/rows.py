@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from moldiff.status import Status
 
+logger = logging.getLogger(__name__)
+
+_REASONS = 1_000  # some quote the molecule
 COLUMNS = (
     "record", "file", "name", "status", "stage", "reason", "value", "limit", "duplicate_of", "smiles", "inchikey",
 )  # fmt: skip
@@ -103,11 +108,13 @@ class RowCounts:
     Attributes:
         by_status: status -> records; they add up to all.
         by_stage: stage -> records that it cost.
+        reasons: why records failed -> records, as long as all have; the first so many different ones.
     """
 
     def __init__(self, dedup: bool, first: FirstRecords | None = None) -> None:
         self.by_status = dict.fromkeys(map(str, Status), 0)
         self.by_stage: dict[str, int] = {}
+        self.reasons: Counter[str] = Counter()
         self._dedup = dedup
         self._first: FirstRecords = {} if first is None else first
 
@@ -134,4 +141,17 @@ class RowCounts:
         self.by_status[row.status] += 1
         if row.stage:
             self.by_stage[row.stage] = self.by_stage.get(row.stage, 0) + 1
+        if self.have_all_failed and (row.reason in self.reasons or len(self.reasons) < _REASONS):
+            self.reasons[row.reason] += 1
         return row
+
+    @property
+    def have_all_failed(self) -> bool:
+        """All records so far are `Status.FAILED`, as where a function of the user raises."""
+        return 0 < self.by_status[Status.FAILED] == self.requested
+
+    def tell_if_all_failed(self) -> None:
+        """Warn of it, with the most frequent reason."""
+        if self.have_all_failed:
+            ((reason, count),) = self.reasons.most_common(1)
+            logger.warning("all %d records failed, %d of them: %s", self.requested, count, reason)

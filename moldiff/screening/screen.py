@@ -22,6 +22,7 @@ from moldiff.arguments import (
     texts,
 )
 from moldiff.chem.filters.commands import check_commands
+from moldiff.chem.io.tables import Columns
 from moldiff.choices import EngineName
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
@@ -146,6 +147,7 @@ def screen(
     shard: str | None = None,
     retry: bool = False,
     progress: Progress | None = None,
+    columns: Columns | None = None,
 ) -> Screening | None:
     r"""Screen molecule files of any size in a folder, and return the run; None where only a part was worked on.
 
@@ -189,6 +191,7 @@ def screen(
             `moldiff.screening.runs.run.merge`.
         retry: look again at records that failed.
         progress: called with the number of records done so far.
+        columns: where files that are tables have their SMILES and names; None = it is found out.
 
     Raises:
         MoldiffError: an argument that means nothing, a file that is missing, damaged or has changed, a folder that
@@ -235,7 +238,9 @@ def screen(
     options = screen_options(values)
     draws = source_of(from_model, n, seed, texts(targets, "targets"), familiar)
     engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
-    return run_screen(named, run, options, draws, shard=shard, engines=engines, retry=retry, progress=progress)
+    return run_screen(
+        named, run, options, draws, shard=shard, engines=engines, retry=retry, progress=progress, columns=columns
+    )
 
 
 def source_of(
@@ -262,11 +267,12 @@ def run_screen(
     engines: Engines = ONE_PROCESS,
     retry: bool = False,
     progress: Progress | None = None,
+    columns: Columns | None = None,
 ) -> Screening | None:
     """Begin a run or go on with it, see `screen`."""
     check_folder(run)
     before = read_plan(run) if (run / PLAN).exists() else None
-    return _done(run, make_plan(files, options, draws, before), shard, engines, retry, progress)
+    return _done(run, make_plan(files, options, draws, before, columns), shard, engines, retry, progress)
 
 
 @whatever_the_default

@@ -20,6 +20,7 @@ from moldiff.chem.conformer_set import relative_energies
 from moldiff.chem.convert import encode
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, write_sdf
+from moldiff.chem.io.tables import Columns
 from moldiff.chem.topology import topology_of
 from moldiff.choices import EnergyMethod
 from moldiff.config import DEFAULT_SAMPLING
@@ -443,9 +444,9 @@ def test_columns_of_a_table_are_named_in_python_as_by_the_command(packed: Path, 
     table.write_text("id|structure|parent\na|CCO|CCCC\nb|COC|CCCC\n")
     made = moldiff.conformers(
         table, 1, model=packed, evaluations=1, redraws=0, keep_invalid=True,
-        smiles_column="structure", name_column="id", delimiter="|",
+        columns=Columns("structure", "id", "|"),
     )  # fmt: skip
     assert list(made.table["name"]) == ["a", "b"]
     assert [{atom.GetSymbol() for atom in mol.GetAtoms()} for mol in made.molecules] == [{"C", "O", "H"}] * 2
     with pytest.raises(MoldiffError, match="delimiter must be one character"):
-        moldiff.conformers(table, 1, model=packed, delimiter="ab")
+        moldiff.conformers(table, 1, model=packed, columns=Columns(delimiter="ab"))

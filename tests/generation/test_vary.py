@@ -163,7 +163,7 @@ def test_every_draw_has_a_row_with_its_record(identity: list[Task], model: Path,
     assert {row["status"] for row in used} == {"valid"}
     assert {(row["similarity"], row["same_molecule"]) for row in used} == {("1", "yes")}
     assert [row["status"] for row in rows[6:9]] == ["failed"] * 3
-    assert {row["reason"] for row in rows[6:9]} == {"7 hydrogens without coordinates"}
+    assert {row["reason"] for row in rows[6:9]} == {"7 hydrogens without coordinates (add_hydrogens places them)"}
     assert nonzero(told.counts) == {"valid": 9, "failed": 3}
     assert told.requested == 12
     assert told.results.unique == 3

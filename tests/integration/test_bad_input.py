@@ -150,7 +150,7 @@ def test_odd_but_sound_files_work(run: Run, name: str, content: str | bytes, kep
         ("header.csv", "smiles\n", ["header.csv", "no molecules"]),
         ("lines.sdf", "\n" * 40, ["lines.sdf", "no molecules"]),
         ("marks.sdf", "$$$$\n" * 200, ["marks.sdf", "not an SDF"]),
-        ("bare.sdf", BARE, ["hydrogens without coordinates", "implicit hydrogens"]),
+        ("bare.sdf", BARE, ["hydrogens without coordinates; place them (--add-hydrogens)", "implicit hydrogens"]),
         ("big.smi", "C" * 20_000 + "\n", ["too large"]),
         ("element.sdf", BARE.replace(" C  ", " Xx "), ["RDKit cannot read it"]),
         ("", None, ["folder"]),

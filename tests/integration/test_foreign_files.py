@@ -1,6 +1,7 @@
 """What each command answers to a drawing, another unit, coincident atoms; and to hydrogens in part."""
 
 import csv
+import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDepictor
 
+import moldiff
 from moldiff.chem.io.embed import embed
 from moldiff.models.folder import pretrained_folder
 from moldiff.run_record import is_output
@@ -97,6 +99,28 @@ def test_hydrogens_are_told_of_each_record(run: Callable[..., Any], model: Path,
         assert ("hydrogens without coordinates" in told) == (name != "all" and command != "vary") or command == "vary"
         full = run(*arguments, "--add-hydrogens", "--overwrite")
         assert full.status == 0 and "hydrogens without coordinates" not in full.out + full.err
+
+
+def test_missing_hydrogens_say_who_places_them(
+    run: Callable, model: Path, sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of whoever asks: the command line or Python."""
+    monkeypatch.chdir(tmp_path)
+    with Chem.SDMolSupplier(str(sample_path)) as molecules:
+        bare = list(itertools.islice(molecules, 3))
+    with Chem.SDWriter("bare.sdf") as file:
+        for mol in bare:
+            file.write(mol)
+    asked = [*SHORT, "--model", model]
+    run("vary", "bare.sdf", "-n", "1", *asked, "-o", "v.sdf").assert_refused("(--add-hydrogens places them)\n")
+    told = run("likelihood", "bare.sdf", *asked, "-o", "s.csv")
+    assert told.out.count("hydrogens without coordinates (--add-hydrogens places them)\n") >= 1
+    assert "add_hydrogens" not in told.out + told.err
+    assert "hydrogens without coordinates (add_hydrogens places them)" in Path("s.csv").read_text()
+    for work in (moldiff.likelihood, moldiff.vary):
+        with pytest.raises(moldiff.MoldiffError, match=r"coordinates \(add_hydrogens places them\)$") as caught:
+            work(bare, model=model, evaluations=2)  # type: ignore[operator]
+        assert caught.value.argument == "add_hydrogens"
 
 
 def test_names_that_are_no_text_are_shown_with_a_question_mark(

@@ -17,9 +17,13 @@ from servers import another_machine
 from started import started
 
 import moldiff
+from moldiff.chem.filters.criteria import Criteria
 from moldiff.datasets.sources import Source, find_sources
 from moldiff.files import claimed
 from moldiff.run_record import record_path
+from moldiff.screening.entries import Library
+from moldiff.screening.filter_files import filter_files
+from moldiff.screening.filter_run import FilterOptions, FilterRun
 
 RUNS = 10
 
@@ -174,23 +178,46 @@ def test_parts_made_apart_are_one_run(command: list[str], model: Path, sample_te
 
 
 @pytest.mark.parametrize(
-    ("record", "words"),
+    ("name", "words"),
     [
         ("a.run.json", "generate -n 2 --model qm9_fast -o a.smi"),
         ("a.run.json", "vary one.sdf -n 1 --model qm9_fast -o a.sdf.gz"),
         ("a.run.json", "filter one.sdf -o a.parquet"),
         ("a.run.json", "data relax one.sdf -o a.sdf --method mmff94s"),
         ("a.json", "likelihood one.sdf --model qm9_fast --evaluations 8 -o a.csv"),
+        ("a.records.csv", "filter one.sdf -o a.csv"),
+        ("a.records.csv", "filter one.sdf -o a.sdf.gz"),
+        ("a.csv", "data relax one.sdf -o a.sdf --method mmff94s"),
+        ("a.csv", "generate -n 1 --evaluations 2 --model qm9_fast -o a.sdf"),
+        ("a.csv", "vary one.sdf -n 1 --model qm9_fast -o a.smi"),
+        ("page.html", "generate -n 1 --model qm9_fast --report page.html -o a.csv"),
+        ("walk.xyz", "generate -n 1 --model qm9_fast --trajectory walk.xyz -o a.csv"),
+        ("a.targets.png", "generate -n 1 --model qm9_fast --target mw=100 -o a.csv"),
     ],
 )
-def test_outputs_of_one_name_and_other_kinds_are_made_one_after_the_other(
-    run: Callable[..., Any], sample_texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str,
+def test_every_file_of_a_run_is_made_by_one_run_at_a_time(
+    run: Callable[..., Any], sample_texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str,
     words: str,
 ) -> None:  # fmt: skip
-    """They would have one run record: that of the last to end would tell of all."""
+    """Outputs of one name and other kinds would have one run record: that of the last to end would tell of all. And
+    what a run writes beside its output may be the output of another."""
     monkeypatch.chdir(tmp_path)
     Path("one.sdf").write_text(sample_texts[7])
-    with claimed(Path(record)):  # as the other run does
-        run(*words.split()).assert_refused(f"{record} is being written by another run; choose another name")
+    with claimed(Path(name)):  # as the other run does
+        run(*words.split()).assert_refused(f"{name} is being written by another run; choose another name")
     assert {path.name for path in tmp_path.iterdir()} == {"one.sdf"}
     assert run(*words.split()).status == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_what_a_run_writes_beside_its_output_is_no_output_of_another_meanwhile(
+    run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one.smi").write_text("CCO\n")
+    options = FilterOptions(criteria=Criteria.of(where="mw<500"))
+    with filter_files(FilterRun(Library((Path("one.smi"),)), options), Path("g.csv"), overwrite=True):
+        for words in (["-o", "g.records.csv"], ["-o", "g.sdf"], ["-o", "g.records.csv", "--overwrite"]):
+            told = run("filter", "one.smi", *words)
+            told.assert_refused("is being written by another run; choose another name")
+    assert run("filter", "one.smi", "-o", "g.records.csv").status == 0

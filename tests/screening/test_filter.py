@@ -25,6 +25,7 @@ from moldiff.screening.entries import Entry, Library, library_of
 from moldiff.screening.filter_files import write_filtered
 from moldiff.screening.filter_run import FilterOptions, FilterRun
 from moldiff.screening.ranking import parse_rank
+from moldiff.screening.rows import Row, RowCounts
 from moldiff.status import Status
 
 ROOT = Path(__file__).parents[2]
@@ -381,6 +382,52 @@ def test_nothing_is_left_of_a_pass_that_fails(tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match="damaged"):
         write_filtered(library_of([path]), FilterOptions(), tmp_path / "out.csv")
     assert sorted(tmp_path.iterdir()) == before
+
+
+FUNCTIONS = """
+def refuses(molecules):
+    raise ValueError("no licence")
+
+def refuses_some(molecules):
+    return [1 / (molecule.GetNumAtoms() - 2) for molecule in molecules]
+
+def refuses_each(molecules):
+    raise ValueError(str(molecules[0].GetNumAtoms()))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "told"),
+    [
+        ("refuses", ["CCO", "CC", "C"], "all 3 records failed, 3 of them: %s:refuses: error: ScoreError: the score "),
+        ("refuses_each", ["CCO", "CC", "CO"], "all 3 records failed, 2 of them: %s:refuses_each: error: "),
+        ("refuses_some", ["CC", "CCO"], ""),
+        ("refuses", ["CC", "not_a_smiles", "C1"], "all 3 records failed, 1 of them: %s:refuses: "),
+    ],
+)
+def test_where_every_record_failed_the_reason_is_told(
+    name: str, texts: list[str], told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(FUNCTIONS)
+    wanted = told % mine if told else ""
+    moldiff.filter(texts, where=f"{mine}:{name}>0")
+    assert [message[: len(wanted)] for message in caplog.messages] == ([wanted] if wanted else [])
+    caplog.clear()
+    (tmp_path / "m.smi").write_text("".join(f"{text}\n" for text in texts))
+    moldiff.screen(tmp_path / "m.smi", tmp_path / "run", where=f"{mine}:{name}>0", shard_size=1)
+    assert [message[: len(wanted)] for message in caplog.messages] == ([wanted] if wanted else [])
+
+
+def test_so_many_reasons_are_kept_and_no_more() -> None:
+    counts = RowCounts(dedup=True)
+    for number in range(5_000):
+        counts.take(Row(number, "", "", Status.FAILED, "mine", f"mine: {number if number % 2 else 0}"))
+    assert counts.reasons.most_common(1) == [("mine: 0", 2_500)]
+    assert len(counts.reasons) == 1_000
+    counts.take(Row(5_000, "", "", Status.VALID))
+    assert not counts.have_all_failed
+    assert not RowCounts(dedup=True).have_all_failed
 
 
 def test_it_loads_no_torch() -> None:

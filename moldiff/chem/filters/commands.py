@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import locale
 import math
 import os
+import re
 import shlex
-import shutil
 import signal
 import subprocess
-import tempfile
+import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from rdkit import Chem
 
@@ -24,11 +27,14 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.errors import MoldiffError
 from moldiff.foreign_code import may_run
 from moldiff.foreign_text import number_in
+from moldiff.temporary_folders import remove_now, temporary_folder
 from moldiff.worker_process import at_end, seconds_left
 
 _WAIT_S = 0.5
 _TO_END_S = 1.0  # before a worker's own time is over, which would leave a command and its folder behind
-_running: dict[int, str] = {}  # process -> its folder
+_running: set[int] = set()  # processes
+TAIL = 2**16
+"""Bytes of what a command prints that are looked at, the last ones."""
 PLACES = ("{sdf}", "{smiles}")
 """What a template may hold: the name of an SDF with the molecule in 3D, and its SMILES."""
 
@@ -53,8 +59,8 @@ class CommandMeasure:
         """Do nothing: the command is run for molecules of the user alone."""
 
     def __call__(self, subject: Subject) -> Measured:
-        with tempfile.TemporaryDirectory(prefix="moldiff-") as folder:
-            sdf = Path(folder) / "molecule.sdf"
+        with temporary_folder() as folder:
+            sdf = folder / "molecule.sdf"
             if any("{sdf}" in word for word in self.words):
                 mol, reason = subject.placed
                 if mol is None:
@@ -66,28 +72,28 @@ class CommandMeasure:
         smiles = canonical_smiles(mol, stereo=True)
         return [word.replace("{sdf}", str(sdf)).replace("{smiles}", smiles) for word in self.words]
 
-    def _run(self, words: list[str], folder: str) -> Measured:
+    def _run(self, words: list[str], folder: Path) -> Measured:
         process = subprocess.Popen(
-            words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="replace", start_new_session=True,
+            words, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            start_new_session=True,
         )  # fmt: skip
-        _running[process.pid] = folder
+        _running.add(process.pid)
+        out, err = _Tail(process.stdout), _Tail(process.stderr)
         margin = min(_TO_END_S, 0.1 * self.timeout_s)
         left = max(0.0, seconds_left() - margin)  # other checks may have taken much of the molecule's time
         try:
-            found = _communicated(process, min(self.timeout_s, left))
+            is_done = _is_done(process, (out, err), min(self.timeout_s, left))
         finally:
-            _end(process)
-            del _running[process.pid]
-        if found is None:
+            _end(process, (out, err))
+            _running.discard(process.pid)
+        if not is_done:
             is_late = left < self.timeout_s
             span = "what was left of the molecule's time" if is_late else f"{self.timeout_s:g} s"
             return Measured(math.nan, f"not done within {span}")
-        out, err = found
         if process.returncode:
-            told = next((line.strip() for line in reversed(err.splitlines()) if line.strip()), "no message")
+            told = next((line.strip() for line in reversed(err.text.splitlines()) if line.strip()), "no message")
             return Measured(math.nan, f"exit status {process.returncode}: {told[:80]}")
-        value = _last_number(out)
+        value = _last_number(out.text)
         return Measured(math.nan, "it printed no number") if value is None else Measured(value)
 
     def record(self) -> dict[str, object]:
@@ -95,22 +101,60 @@ class CommandMeasure:
         return {f"command {self.name}": shlex.join(self.words)}
 
 
-def _communicated(process: subprocess.Popen[str], seconds: float) -> tuple[str, str] | None:
-    """Return what a command says, None if that takes too long. Short waits are counted, not the clock: while both are
-    stopped, by Ctrl-Z say, no time passes."""
+class _Tail(threading.Thread):
+    """The end of what a command prints, read as it comes: of what may be of any length, no more is kept.
+
+    Args:
+        pipe: that it prints to; closed in the end.
+
+    Attributes:
+        is_over: nobody waits for more of it.
+    """
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        super().__init__(daemon=True)
+        assert pipe is not None
+        self._pipe, self._kept, self._is_cut, self.is_over = pipe, b"", False, False
+        self.start()
+
+    def run(self) -> None:
+        with self._pipe:
+            while not self.is_over and (piece := self._pipe.read(TAIL)):
+                found = self._kept + piece
+                self._is_cut |= len(found) > TAIL
+                self._kept = found[-TAIL:]
+
+    @property
+    def text(self) -> str:
+        """The end as text, whole words of it."""
+        text = self._kept.decode(locale.getencoding(), "replace")
+        return re.sub(r"^\S+", "", text) if self._is_cut else text
+
+
+def _is_done(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail], seconds: float) -> bool:
+    """Wait until a command and what it prints have ended; return whether they have in time. Short waits are counted,
+    not the clock: while both are stopped, by Ctrl-Z say, no time passes."""
     whole, rest = divmod(seconds, _WAIT_S)
     for wait in (*itertools.repeat(_WAIT_S, int(whole)), rest):
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.communicate(timeout=wait)
-    return None
+        until = time.monotonic() + wait
+        for tail in tails:
+            tail.join(max(0.0, until - time.monotonic()))
+        if not any(tail.is_alive() for tail in tails):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, until - time.monotonic()))
+                return True
+    return False
 
 
-def _end(process: subprocess.Popen[str]) -> None:
+def _end(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail]) -> None:
     """End a command with all that it started, which may run on behind it."""
     _kill_group(process.pid)
     if process.poll() is None:
         process.kill()
-        process.communicate()
+        process.wait()
+    for tail in tails:
+        tail.is_over = True  # what has left the group and prints on then meets a closed pipe
+        tail.join(_WAIT_S)
 
 
 def _kill_group(pid: int) -> None:
@@ -120,10 +164,10 @@ def _kill_group(pid: int) -> None:
 
 
 def _end_running() -> None:
-    """End the commands that a worker waits for, whose folders nobody else would remove."""
-    for pid, folder in list(_running.items()):
+    """End the commands that a worker waits for, whose folders nobody else would remove in time."""
+    for pid in list(_running):
         _kill_group(pid)
-        shutil.rmtree(folder, ignore_errors=True)
+    remove_now()
 
 
 at_end(_end_running)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from moldiff.extras import DOCK
 from moldiff.foreign_text import number_in
 from moldiff.path_names import written_out
 from moldiff.reading import read_whole
+from moldiff.temporary_folders import temporary_folder
 
 if TYPE_CHECKING:
     from vina import Vina
@@ -153,7 +153,7 @@ def box_of(box: object) -> tuple[tuple[float, float, float], tuple[float, float,
 
 def _around(path: Path) -> tuple[list[float], list[float]]:
     """Return center and size of the box of the first molecule of a file."""
-    record = next(iter(records_of(path)), None)
+    record = next(iter(records_of(path, argument="dock_box")), None)
     mol = None if record is None else record.mol
     if mol is None or not has_conformer(mol):
         raise MoldiffError(f"dock_box: the first molecule of {path} has no 3D coordinates", argument="dock_box")
@@ -196,8 +196,8 @@ def _engine(docking: Docking, seed: int) -> Vina:
     from vina import Vina
 
     engine = Vina(sf_name="vina", cpu=1, seed=seed % (2**31 - 1) + 1, verbosity=0)  # 0 would mean any
-    with tempfile.TemporaryDirectory(prefix="moldiff-") as folder:
-        path = Path(folder) / "receptor.pdbqt"
+    with temporary_folder() as folder:
+        path = folder / "receptor.pdbqt"
         path.write_text(docking.receptor, encoding="ascii")
         engine.set_receptor(str(path))
     engine.compute_vina_maps(center=list(docking.center), box_size=list(docking.size))

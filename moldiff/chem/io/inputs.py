@@ -189,7 +189,7 @@ def records_of(
 
 def _records(molecules: object, columns: Columns | None, span: range | None, argument: str) -> Iterator[Record]:
     if (files := files_of(molecules, argument)) is not None:
-        return _of_files(texts_of(files, columns), span)
+        return _of_files(texts_of(files, columns), span, argument)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules
@@ -207,9 +207,15 @@ def _records(molecules: object, columns: Columns | None, span: range | None, arg
     return records if span is None else itertools.islice(records, span.start, span.stop)
 
 
-def _of_files(texts: Iterator[tuple[Path, TextRecord]], span: range | None) -> Iterator[Record]:
+def _of_files(texts: Iterator[tuple[Path, TextRecord]], span: range | None, argument: str) -> Iterator[Record]:
     wanted = texts if span is None else itertools.islice(texts, span.start, span.stop)
-    return (replace(parse(text), file=str(path)) for path, text in wanted)
+    try:
+        for path, text in wanted:
+            yield replace(parse(text), file=str(path))
+    except MoldiffError as error:
+        if argument == "molecules":
+            raise
+        raise error.without_hint() from error  # columns are named of the molecules, not of what is brought along
 
 
 def _record(argument: str, index: int, item: object) -> Record:

@@ -81,8 +81,9 @@ def columns_of(path: Path, header: Sequence[str], wanted: Columns) -> tuple[str,
     usual = [name for name in SMILES_COLUMNS if name in lower] or (other if len(other) == 1 else [])
     if wanted.smiles_column is None and not usual:
         raise MoldiffError(
-            f"{path} has no column 'smiles'; its columns are {names}; name one of them (smiles_column)",
+            f"{path} has no column 'smiles'; its columns are {names}; call the one of the molecules 'smiles'",
             argument="smiles_column",
+            hint=", or name it (smiles_column)",
         )
     smiles = lower[wanted.smiles_column.strip().lower() if wanted.smiles_column else usual[0]]
     if wanted.smiles_column is None and usual[0] != "smiles":

@@ -69,6 +69,12 @@ class OutputOptions:
         stem = self.kind.stem(self.path)
         return stem.with_name(f"{stem.name}{suffix}")
 
+    def files(self, *, pictured: bool) -> tuple[Path, ...]:
+        """Return all files of the run; ``pictured``: with a picture of targets."""
+        beside = [] if self.kind.is_table else [self.table]
+        others = [*([self.picture] if pictured else ()), *(() if self.report is None else (self.report,))]
+        return (self.path, *beside, record_path(self.path), *self.trajectories, *others)
+
     def refuse_existing(self, *, pictured: bool = False, inputs: Sequence[Path] = ()) -> None:
         """Raise MoldiffError if a file of the run is in the way, or what a run left that was cut short.
 
@@ -81,11 +87,7 @@ class OutputOptions:
 
     def refuse_files(self, *, pictured: bool = False, inputs: Sequence[Path] = ()) -> None:
         """Raise MoldiffError if a file of the run is in the way, see `refuse_existing`."""
-        record = record_path(self.path)
-        others = [self.picture] if pictured else []
-        others += [] if self.report is None else [self.report]
-        beside = [] if self.kind.is_table else [self.table]
-        written = (self.path, *beside, record, *self.trajectories, *others)
+        record, written = record_path(self.path), self.files(pictured=pictured)
         refuse_the_same((*written, journal_path(self.path)))
         # left by a run that may be the same; who goes on looks again when the model is there
         may_be_ours = self.resume and (

@@ -12,7 +12,7 @@ from moldiff.arguments import check_text, count, refusal, texts, whole_number
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.measures import fields_asked, unknown_field
 from moldiff.chem.io.records import read_texts
-from moldiff.chem.io.tables import add_fields
+from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of, write_text
@@ -63,12 +63,14 @@ class Plan:
         inputs: files, one after the other.
         options: of the run.
         draws: of a model, behind the files; None = there are none.
+        columns: of inputs that are tables; None = they are found out.
     """
 
     folder: str
     inputs: tuple[Input, ...]
     options: ScreenOptions
     draws: Draws | None = None
+    columns: Columns | None = None
 
     @property
     def records(self) -> int:
@@ -143,11 +145,16 @@ class Plan:
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
         number = first - 1
-        for number, text in enumerate(read_texts(self.path(one)), start=first):
+        for number, text in enumerate(read_texts(self.path(one), self.columns), start=first):
             if number // self.options.shard_size in shards:
                 yield Entry(number, readable(one.file), text)
         if number + 1 - first != one.records:
             raise MoldiffError(f"{one.file} has changed since the run was planned")
+
+    @property
+    def column_names(self) -> dict[str, str]:
+        """Names of columns that are given, see `Columns.record`."""
+        return {} if self.columns is None else self.columns.record()
 
     def check_inputs(self) -> None:
         """Raise MoldiffError unless every input is there, byte for byte as planned."""
@@ -163,7 +170,7 @@ class Plan:
     def same_input(self, other: Plan) -> bool:
         """Return whether two plans divide the same records into the same shards."""
         same_draws = other.draws is None if self.draws is None else self.draws.is_like(other.draws)
-        same = self.inputs == other.inputs and same_draws
+        same = self.inputs == other.inputs and same_draws and self.column_names == other.column_names
         return same and self.options.shard_size == other.options.shard_size
 
     def record(self) -> dict[str, Any]:
@@ -174,6 +181,7 @@ class Plan:
             "folder": self.folder,
             "inputs": [{**vars(one), "tags": list(one.tags)} for one in self.inputs],
             "draws": None if self.draws is None else vars(self.draws),
+            "columns": self.column_names or None,
             "records": self.records,
             "shards": self.shards,
             "options": self.options.model_dump(mode="json"),
@@ -181,8 +189,9 @@ class Plan:
 
 
 def make_plan(
-    files: Sequence[str | Path], options: ScreenOptions, draws: Draws | None = None, before: Plan | None = None
-) -> Plan:
+    files: Sequence[str | Path], options: ScreenOptions, draws: Draws | None = None, before: Plan | None = None,
+    columns: Columns | None = None,
+) -> Plan:  # fmt: skip
     """Return the plan of a run, from a pass over its files.
 
     Args:
@@ -190,6 +199,7 @@ def make_plan(
         options: of the run.
         draws: of a model, behind the files; with them, there need be no files.
         before: an earlier plan, whose counts are taken of the files that are still the same.
+        columns: where files that are tables have their SMILES and names; None = it is found out.
 
     Raises:
         MoldiffError: a file is missing, damaged or named twice, there are no records, or none has a data field that is
@@ -198,17 +208,17 @@ def make_plan(
     known = {one.sha256: one for one in (() if before is None else before.inputs)}
     draws = draws if draws is None or before is None else draws.going_on(before.draws)
     found = []
-    for path in library_of(files).files if files or draws is None else ():
+    for path in library_of(files, columns).files if files or draws is None else ():
         sha256 = sha256_of(path)
         if sha256 in known and path.suffixes == Path(known[sha256].file).suffixes:
             found.append(replace(known[sha256], file=str(path)))
             continue
         records, tags = 0, dict[str, None]()
-        for text in read_texts(path):
+        for text in read_texts(path, columns):
             records += 1
             add_fields(tags, text.tags, path)
         found.append(Input(str(path), sha256, path.stat().st_size, records, tuple(tags)))
-    plan = Plan(str(Path.cwd()), tuple(found), options, draws)
+    plan = Plan(str(Path.cwd()), tuple(found), options, draws, columns)
     if any(TAG in word for word in (*options.where, *options.rank)):
         for name in fields_asked(options.filter_options().checks()):
             if name not in plan.tags:
@@ -243,11 +253,19 @@ def read_plan(run: Path) -> Plan:
             inputs=tuple(Input.from_record(_section(one, "an input")) for one in value["inputs"]),
             options=validate(ScreenOptions, _section(value["options"], "options"), "options"),
             draws=None if value["draws"] is None else drawn(_section(value["draws"], "draws")),
+            columns=_columns(_section(value.get("columns") or {}, "columns")),  # older plans name none
         )
     except KeyError as error:
         raise MoldiffError(f"{run / PLAN} is damaged: {error} is missing") from error
     except MoldiffError as error:  # not with its argument, which is none of the command
         raise MoldiffError(f"{run / PLAN} is damaged: {error}") from error
+
+
+def _columns(names: Mapping[str, Any]) -> Columns | None:
+    """Return the columns that a plan names."""
+    for name in names:
+        check_text(names[name], name)
+    return Columns.of(names.get("smiles_column"), names.get("name_column"), names.get("delimiter"))
 
 
 def _section(value: object, name: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def write_tables(
                         lost.append(row)
         if counts.requested != plan.records:
             raise MoldiffError(f"{run}: {counts.requested} rows for {plan.records} records; the run is damaged")
+        counts.tell_if_all_failed()
         ranked = write_ranked(files, run, plan, tables.sheet, list(best), workers=workers)
         funnel = Funnel(
             counts=dict(counts.by_status),
@@ -130,5 +131,6 @@ def forget_tables(run: Path) -> None:
 
 def _options_of(plan: Plan) -> dict[str, object]:
     """Return the options by their names, of files of patterns the patterns, as the record has them."""
-    options = {**plan.options.model_dump(mode="json"), "smarts": plan.options.filter_options().record()["smarts"]}
+    words, smarts = plan.options.model_dump(mode="json"), plan.options.filter_options().record()["smarts"]
+    options = {**words, "smarts": smarts, **plan.column_names}
     return dict(json.loads(readable(json.dumps(options, ensure_ascii=False))))

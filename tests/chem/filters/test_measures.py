@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from rdkit import Chem
 import moldiff
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, examine
-from moldiff.chem.filters.commands import command_measures, parse_commands
+from moldiff.chem.filters.commands import TAIL, command_measures, parse_commands
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.geometry_measures import failed_checks
 from moldiff.chem.filters.measures import measure_named
@@ -248,7 +249,7 @@ def test_a_command_ends_with_the_run(number: signal.Signals, tmp_path: Path) -> 
         run.send_signal(number)
         run.wait(30)
         until(lambda: not Path(f"/proc/{pid}").exists(), 20)
-        until(lambda: not list((tmp_path / "tmp").glob("moldiff-*")), 20)
+        until(lambda: not list((tmp_path / "tmp").iterdir()), 20)
     finally:
         run.kill()
         run.wait()
@@ -278,6 +279,58 @@ def test_a_command_ends_before_its_worker_does(tmp_path: Path, monkeypatch: pyte
     assert "not done within what was left of the molecule's time" in found.table["reason"][0]
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
     assert not list(tmp_path.glob("moldiff-*"))
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("yes 12345", "not done within 3 s"),
+        ("yes 12345 >&2", "not done within 3 s"),
+        ("yes 12345 & yes 6 >&2 & exec sleep 60", "not done within 3 s"),
+        ("while :; do :; done", "not done within 3 s"),
+        ("head -c 400000000 /dev/zero; echo; echo 7", 7.0),
+        ("echo 3; yes words of no use | head -c 1000000", "it printed no number"),
+        ("head -c 400000000 /dev/zero >&2; echo >&2; echo no luck >&2; exit 4", "exit status 4: no luck"),
+        ("yes 12345678 | head -c 90000000", 12345678.0),
+        ("exec >&- 2>&-; sleep 60", "not done within 3 s"),
+    ],
+)
+def test_a_command_may_print_without_end(code: str, told: float | str, tmp_path: Path) -> None:
+    """All of it would fill the memory of the worker, which would end late or not at all."""
+    (tmp_path / "loud.sh").write_text(code + "\n")
+    (measure,) = command_measures({"mine": f"sh {tmp_path}/loud.sh {{smiles}}"}, 3.0)
+    tracemalloc.start()
+    try:
+        started = time.monotonic()
+        found = measure(subject("CCO"))
+        assert time.monotonic() - started < 6.0
+        assert tracemalloc.get_traced_memory()[1] < 50 * TAIL
+    finally:
+        tracemalloc.stop()
+    assert (found.value if isinstance(told, float) else found.detail) == told
+
+
+def test_a_number_whose_beginning_is_forgotten_is_none() -> None:
+    cut = command(f'print("2" * 9 + " x" * ({TAIL} // 2 - 2))')
+    assert cut(subject("CCO")).detail == "it printed no number"
+    whole = command(f'print("1" * 99, "2" * 9 + " x" * ({TAIL} // 2 - 20))')
+    assert whole(subject("CCO")).value == 222222222.0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("code", ["kill -9 $PPID", "kill -9 $PPID; exec sleep 3", "yes 1", "exec sleep 60", "exit 3"])
+def test_nothing_of_a_command_is_left(code: str, tmp_path: Path) -> None:
+    """Not even where it ends its own worker, or that is ended by its time limit (the function that will not stop)."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    (tmp_path / "two.smi").write_text("CCO a\nCC b\n")
+    (tmp_path / "odd.sh").write_text(f"echo begun >> {tmp_path}/log\n{code}\n")
+    found = {"PYTHONPATH": str(Path(moldiff.__file__).parents[1]), "TMPDIR": str(temporary)}
+    words = ["filter", "two.smi", "-o", "a.csv", "--command", f"mine=sh {tmp_path}/odd.sh {{sdf}}", "--timeout", "3"]
+    command = [sys.executable, "-m", "moldiff", *words, "--workers", "2"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, **found}, check=True, timeout=120)
+    assert (tmp_path / "log").read_text().count("begun") >= 2
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.mark.parametrize("seconds", [1.0, 2.0])
