@@ -60,6 +60,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "training/lightning_module.py": "training/test_step_graphs.py",
     "models/property_model.py": "models/test_building.py",
     "training/on_policy/collect.py": "training/on_policy/test_states.py",
+    "worker_process.py": "test_processes.py",
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

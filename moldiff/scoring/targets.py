@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from moldiff.arguments import check_text, number, refusal
-from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.conditions import TAG, parse_condition
 from moldiff.datasets.statistics import LARGEST, PropertyStatistics
 from moldiff.errors import MoldiffError, nearest_name
@@ -74,7 +73,7 @@ class Target:
         if strict and all(map(math.isfinite, (least, most))):
             raise MoldiffError(f"target of '{name}': strict is for one low or high", argument="strict")
         text = text or _text(least, most, strict)
-        if strict and name in PROPERTIES and PROPERTIES[name].whole:
+        if strict and _is_whole(name):
             least = float(math.floor(least) + 1) if math.isfinite(least) else least
             most = float(math.ceil(most) - 1) if math.isfinite(most) else most
             strict = False
@@ -114,6 +113,13 @@ class Target:
         """Return which values lie within the `band`; NaN never does."""
         low, high = self.band(std)
         return (low < values) & (values < high) if self.strict else (low <= values) & (values <= high)
+
+
+def _is_whole(name: str) -> bool:
+    """Return whether a property is a count."""
+    from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES  # here alone: the check of a device has no RDKit
+
+    return name in PROPERTIES and PROPERTIES[name].whole
 
 
 def scaled_distances(targets: Sequence[Target], values: np.ndarray, std: np.ndarray) -> np.ndarray:

@@ -116,13 +116,16 @@ def same_draws(wanted: Sequence[Task]) -> Iterator[RawSample]:
 
 
 @pytest.mark.parametrize("kind", ["vary", "conformers"])
-def test_vary_and_conformers(kind: str, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_vary_and_conformers(
+    kind: str, packed: Path, tiny_model: MoleculeModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A record that cannot be read, and a draw that cannot be judged."""
-    arrays = {len(mol.GetAtoms()): mol.GetConformer().GetPositions() for mol in map(placed, SMILES)}
+    known = [encode(placed(smiles), tiny_model.vocabulary) for smiles in SMILES]
+    places = {arrays.atom_type.tobytes(): arrays.pos for arrays in known}
 
     def run(self: object, wanted: Sequence[Task]) -> Iterator[RawSample]:
         for task in wanted:
-            pos = arrays[len(task.arrays.pos)].astype(np.float32) if kind == "conformers" else task.arrays.pos
+            pos = places[task.arrays.atom_type.tobytes()] if kind == "conformers" else task.arrays.pos
             yield RawSample(task.key, replace(task.arrays, pos=pos), -1)
 
     monkeypatch.setattr(molecule_sampler.TaskRunner, "run", run)

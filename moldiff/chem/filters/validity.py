@@ -11,6 +11,7 @@ from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason
 from moldiff.chem.valence import unlisted_hydrogens
 
 BOND_RANGE = (0.70, 1.15)  # length over the sum of covalent radii; 3 of 10,000 molecules of QM9 have a longer bond
+LONGEST_ALONE = 1.30  # the same of a molecule of two atoms: 1.20 in H2, 1.24 in F2, as radii come from other bonds
 _CARBONYLS = 2  # double bonds out of an aromatic four-ring that make it one of squaric acid
 CLASH_RATIO = 0.50  # distance over the sum of van der Waals radii; hydrogen bonds of force fields come to 0.55
 
@@ -83,11 +84,13 @@ def no_small_aromatic_rings(mol: Chem.Mol) -> CheckResult:
 
 
 def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
-    """Pass if every bond is within `BOND_RANGE` of the sum of covalent radii. Value: the ratio furthest from 1."""
+    """Pass if every bond is within `BOND_RANGE` of the sum of covalent radii, in a molecule of two atoms up to
+    `LONGEST_ALONE`. Value: the ratio furthest from 1."""
     if mol.GetNumConformers() == 0:
         return CheckResult("bond_lengths_plausible", False, None, "no conformer")
     pos = mol.GetConformer().GetPositions()
     table = Chem.GetPeriodicTable()
+    longest = LONGEST_ALONE if mol.GetNumAtoms() == 2 else BOND_RANGE[1]
     worst, detail = 1.0, ""
     for bond in mol.GetBonds():
         first, second = bond.GetBeginAtom(), bond.GetEndAtom()
@@ -98,7 +101,7 @@ def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
         ratio = length / radii
         if not abs(ratio - 1.0) <= abs(worst - 1.0):
             worst = ratio
-            if not BOND_RANGE[0] <= ratio <= BOND_RANGE[1]:
+            if not BOND_RANGE[0] <= ratio <= longest:
                 detail = f"{first.GetSymbol()}-{second.GetSymbol()} of {length:.2f} angstrom"
     return _result("bond_lengths_plausible", worst, detail)
 

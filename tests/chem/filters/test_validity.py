@@ -165,6 +165,9 @@ def test_aromatic_rings_of_three_or_four_atoms_are_no_chemistry(smiles: str, pas
         ("P-Cl", 2.14, True),
         ("C-I", 2.18, True),
         ("C-I", 2.60, False),
+        ("H-H", 0.75, True),
+        ("F-F", 1.41, True),
+        ("F-F", 1.60, False),
     ],
 )
 def test_which_bond_lengths_there_are(elements: str, length: float, passed: bool) -> None:
@@ -172,7 +175,10 @@ def test_which_bond_lengths_there_are(elements: str, length: float, passed: bool
     for symbol in elements.split("-"):
         mol.AddAtom(Chem.Atom(symbol))
     mol.AddBond(0, 1, Chem.BondType.SINGLE)
-    conformer = Chem.Conformer(2)
-    conformer.SetAtomPosition(1, (length, 0.0, 0.0))
+    if elements not in ("H-H", "F-F"):
+        mol.AddBond(0, mol.AddAtom(Chem.Atom("H")), Chem.BondType.SINGLE)
+    conformer = Chem.Conformer(mol.GetNumAtoms())
+    for place, x in zip(range(mol.GetNumAtoms()), (0.0, length, -1.0), strict=False):
+        conformer.SetAtomPosition(place, (x, 0.0, 0.0))
     mol.AddConformer(conformer)
     assert bond_lengths_plausible(mol).passed == passed
