@@ -265,8 +265,9 @@ def main() -> None:
         f" validation split. Bound: {', '.join(f'{value} {name}' for name, value in asdict(settings).items())}.",
         f"Area under the ROC curve ± bootstrap standard error. {WORST.capitalize()}: the largest z-score of the four"
         " fields. Bond orders change to any other; atoms other than hydrogen are swapped for another such element."
-        f" {RELAXED.capitalize()}: the same molecules at the next minimum of this force field; the training data's"
-        f" method is another. {BOTH.capitalize()}: held against the real molecules of the row {RELAXED!r}.",
+        f" {RELAXED[0].upper() + RELAXED[1:]}: the same molecules at the next minimum of this force field; the training"
+        f" data's method is another. {BOTH[0].upper() + BOTH[1:]}: held against the real molecules of the row"
+        f" {RELAXED!r}.",
         f"Median z-score of the worst field: {medians(real)} of the real molecules, {medians(cells[RELAXED])} of the"
         f" same {RELAXED}.",
         "",
