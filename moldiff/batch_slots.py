@@ -52,8 +52,8 @@ class Slots:
         self._batches = itertools.count()
 
     def take(self, items: int) -> Slot | None:
-        """Return a slot for a batch of so many items; None if it needs none, is too long for one, or none is left."""
-        if not 1 < items <= 1 << _PLACE_BITS:
+        """Return a slot for a batch of so many items; None if it is too long for one, or none is left."""
+        if items > 1 << _PLACE_BITS:
             return None
         try:
             slot = Slot(self._free.popleft(), next(self._batches))

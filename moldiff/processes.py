@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing.util import Finalize
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -29,7 +29,7 @@ from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited, put_off
 from moldiff.pauses import Pauses
 from moldiff.spawning import ENDED_WITH_0, Spawning
-from moldiff.worker_process import ALARM, apply, each, idle, load, set_up
+from moldiff.worker_process import ALARM, START_S, apply, each, idle, load, set_up
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -105,20 +105,18 @@ class WorkerPool(Pool):
         ready: what every process does before its first item, whose time that is not: import, read tables.
 
     Attributes:
-        memory_mb: see above.
         pauses: of this process, in which deadlines pass that mean nothing.
         slots: of its batches.
     """
 
     def __init__(self, workers: int, memory_mb: int = MEMORY_MB, ready: Ready = idle) -> None:
         self._workers, self.memory_mb = workers, memory_mb
-        self._ready = [ready]  # processes that start later see what was added
-        self._broken = 0  # times in a row
-        self.slots = Slots()
+        self._ready = [ready]  # goes with every batch: what starts a process is small, or a broken start would hang
+        self._broken, self.slots = 0, Slots()  # broken: times in a row
         self._pool = self._started()
 
     def _started(self) -> ProcessPool:
-        self.pauses, given = Pauses(), (self.memory_mb, self.slots.numbers, self._ready)
+        self.pauses, given = Pauses(), (self.memory_mb, self.slots.numbers)
         return ProcessPool(self._workers, initializer=set_up, initargs=given, context=Spawning())
 
     def __enter__(self) -> Self:
@@ -138,7 +136,8 @@ class WorkerPool(Pool):
         ("package.module") and call functions without arguments ("package.module:function")."""
         self._ready.append(partial(load, *names))
         with suppress(RuntimeError):  # the pool has just broken: found out with the first batch
-            self._schedule(idle, ())  # what comes first starts them all
+            for _ in range(self._workers):
+                self._schedule(load, names, None)
 
     def map_items(
         self, function: Callable[[Item], Result], items: Iterable[Item], *, chunk: int = 1, timeout_s: float
@@ -168,19 +167,17 @@ class WorkerPool(Pool):
     def submit(self, batch: _Batch[Item], function: Callable[[Iterable[Item]], Result], timeout_s: float) -> None:
         """Have a function called with a batch, which then knows its pool, slot and result to come."""
         batch.slot = self.slots.take(len(batch.items))
-        batch.pool, limit = self._pool, timeout_s * len(batch.items) + GRACE_S
+        batch.pool, limit = self._pool, START_S + timeout_s * len(batch.items) + GRACE_S
         try:
-            batch.future = self._schedule(apply, [function, batch.items, timeout_s, batch.slot], limit)
+            batch.future = self._schedule(apply, [function, batch.items, timeout_s, batch.slot, self._ready], limit)
         except RuntimeError as error:  # the pool has just broken: found out when the result is asked for
             batch.future = ProcessFuture()
             batch.future.set_exception(BrokenProcessPool(str(error)))
 
-    def _schedule(
-        self, function: Callable[..., object], arguments: Sequence[object], limit: float | None = None
-    ) -> ProcessFuture:
+    def _schedule(self, function: Callable[..., Any], given: Sequence[Any], limit: float | None) -> ProcessFuture:
         try:
             with put_off():  # the first starts the processes, which complain if they are told only half of what to do
-                return self._pool.schedule(function, args=arguments, timeout=limit)
+                return self._pool.schedule(function, args=given, timeout=limit)
         except OSError as error:
             raise MoldiffError(f"worker processes cannot be started: {error.strerror or error}") from error
 
@@ -200,6 +197,9 @@ class WorkerPool(Pool):
                 "(a script that starts several needs its: if __name__ == '__main__')"
             )
         self._pool = self._started()
+
+
+class _Overdue(TimeoutError): ...
 
 
 @dataclass
@@ -258,7 +258,8 @@ class _Line(Generic[Item, Result]):
             self._pool.replace(batch.pool)
             self.waiting.extend(self._sent(one.items) for one in again)
         except (ProcessExpired, TimeoutError, MemoryError) as error:
-            place = self._pool.slots.give_back(batch.slot)
+            left_at = self._pool.slots.give_back(batch.slot)
+            place = batch.place if isinstance(error, _Overdue) else left_at  # it may have gone on since
             if self._is_timeout(error) and self._pool.pauses.since(batch.sent):
                 self.waiting.appendleft(self._sent(batch.items))  # nobody knows how long it really had
             elif len(batch.items) == 1:
@@ -282,8 +283,8 @@ class _Line(Generic[Item, Result]):
         if place is None or place != batch.place:
             batch.place, batch.since = place, now
         elif now - batch.since > self._timeout_s + GRACE_S:
-            batch.future.cancel()
-            raise TimeoutError
+            batch.future.cancel()  # which ends the worker
+            raise _Overdue
 
     def _parts(self, items: Sequence[Item], place: int | None, error: Exception) -> list[_Batch[Item]]:
         """Return smaller batches, in order: where the worker ended is known, what stands before and behind stays
@@ -314,7 +315,7 @@ class _Line(Generic[Item, Result]):
             return f"timeout: not done within {self._timeout_s:g} s"
         code = int(error.exitcode or 0) if isinstance(error, ProcessExpired) else 0
         try:
-            how = signal.Signals(-code).name if code < 0 else f"exit status {code % ENDED_WITH_0}"
+            how = signal.Signals(-code).name if code < 0 else f"exit status {0 if code == ENDED_WITH_0 else code}"
         except ValueError:
             how = f"signal {-code}"
         return f"crashed: the worker process ended on this record ({how})"

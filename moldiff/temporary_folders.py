@@ -6,11 +6,14 @@ workers do so; and what is left of all of them goes when a later run makes such 
 
 from __future__ import annotations
 
+import errno
 import os
+import platform
 import re
 import secrets
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -20,7 +23,8 @@ from pathlib import Path
 
 from moldiff.file_locks import is_named, lock, lock_if_free
 
-_NAME = re.compile(r"moldiff-[0-9a-f]{16}")
+_MACHINE = f"{zlib.crc32(platform.node().encode()):08x}"  # locks of folders are known to their own machine alone
+_NAME = re.compile(rf"moldiff-{_MACHINE}-[0-9a-f]{{16}}")
 _open: set[Path] = set()  # folders of this process
 
 
@@ -31,7 +35,7 @@ def name_around() -> str:
 
 @cache
 def _new_name(process: int) -> str:
-    name = f"moldiff-{secrets.token_hex(8)}"
+    name = f"moldiff-{_MACHINE}-{secrets.token_hex(8)}"
     Finalize(None, _remove_all, (name,), exitpriority=-100)  # when its workers have ended
     return name
 
@@ -73,15 +77,24 @@ def _remove_all(name: str) -> None:
 
 def _held(folder: Path) -> int:
     """Return a folder that is made if it is not there, open and locked against `_clear_leftovers`; -1 where folders
-    cannot be opened."""
+    cannot be opened. Its name can be seen and is used again: it must be a folder of this user.
+
+    Raises:
+        OSError: it is not, or cannot be made.
+    """
     while True:
         folder.mkdir(0o700, exist_ok=True)
         try:
-            descriptor = os.open(folder, os.O_RDONLY)
+            descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
         except FileNotFoundError:  # it has just been removed
             continue
-        except OSError:  # Windows
-            return -1
+        except OSError:
+            if os.name == "nt":
+                return -1
+            raise
+        if hasattr(os, "getuid") and os.fstat(descriptor).st_uid != os.getuid():
+            os.close(descriptor)
+            raise PermissionError(errno.EPERM, "it belongs to another user", str(folder))
         if lock(descriptor, shared=True, wait=True) is None or is_named(descriptor, folder):
             return descriptor
         os.close(descriptor)

@@ -25,9 +25,10 @@ Result = TypeVar("Result")
 
 ALARM = getattr(signal, "SIGALRM", None)  # not on Windows
 
-START_S = 300.0  # for what a worker does before its first item
+START_S = 120.0  # for what a worker does before its first item
 
 _numbers: MutableSequence[int] = []  # of `Slots`, shared with the parent
+_ready = 0  # functions that have got this process ready
 _at_end: list[Callable[[], object]] = []
 
 
@@ -70,15 +71,39 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Resu
 
 
 def apply(
-    function: Callable[[Iterable[Item]], Result], items: Sequence[Item], timeout_s: float, slot: Slot | None
+    function: Callable[[Iterable[Item]], Result],
+    items: Sequence[Item],
+    timeout_s: float,
+    slot: Slot | None,
+    ready: Sequence[Callable[[], object]] = (),
 ) -> Result:
-    """Return what a function makes of a batch, whose items have so many seconds each; see `_at` for the slot."""
+    """Return what a function makes of a batch.
+
+    Args:
+        function: takes the items of its batch one after the other.
+        items: of the batch.
+        timeout_s: for each item.
+        slot: see `_at`.
+        ready: what a process does before its first item, and no item is to blame for. What goes wrong goes wrong again
+            with an item, which tells the reason.
+    """
+    _get_ready(ready)
     if ALARM is None:
         return function(items)
     try:
         return function(_timed(items, timeout_s, slot))
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _get_ready(functions: Sequence[Callable[[], object]]) -> None:
+    global _ready
+    for function in functions[_ready:]:
+        _ready += 1
+        if ALARM is not None:
+            _alarm(START_S)
+        with contextlib.suppress(Exception, SystemExit):
+            function()
 
 
 def _timed(items: Sequence[Item], timeout_s: float, slot: Slot | None) -> Iterator[Item]:
@@ -94,8 +119,8 @@ def _timed(items: Sequence[Item], timeout_s: float, slot: Slot | None) -> Iterat
 def _alarm(seconds: float) -> None:
     """Let the process end after so many seconds, also where a function of the item before has set an alarm of its
     own."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)  # first: an alarm of the item before may be about to go off
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _at(slot: Slot | None, place: int) -> None:
@@ -104,15 +129,8 @@ def _at(slot: Slot | None, place: int) -> None:
         slot.write(_numbers, place)
 
 
-def set_up(memory_mb: int, numbers: MutableSequence[int], ready: Sequence[Callable[[], object]] = ()) -> None:
-    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too.
-
-    Args:
-        memory_mb: of its own data at most.
-        numbers: of `Slots`.
-        ready: what takes long and no item is to blame for. What goes wrong there goes wrong again with an item, which
-            tells the reason.
-    """
+def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
+    """Prepare a worker: Ctrl-C is the parent's affair, and a worker whose parent was killed ends too."""
     global _numbers
     _numbers = numbers
     if resource is not None:
@@ -126,13 +144,6 @@ def set_up(memory_mb: int, numbers: MutableSequence[int], ready: Sequence[Callab
     _before_sigterm(_call_at_end)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if ALARM is not None:
-        signal.setitimer(signal.ITIMER_REAL, START_S)
-    for function in ready:
-        with contextlib.suppress(Exception, SystemExit):
-            function()
-    if ALARM is not None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _before_sigterm(function: Callable[[], object]) -> None:

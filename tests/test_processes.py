@@ -80,6 +80,30 @@ def test_what_goes_wrong_at_the_start_is_left_to_the_items() -> None:
         assert list(pool.map_items(work, [1, 2], timeout_s=60.0)) == [2, 4]
 
 
+def test_what_ends_the_process_at_the_start_costs_the_records() -> None:
+    """With a reason: a library that crashes as it is loaded is no fault of the pool."""
+    with pool_of(1, ready=partial(work, "crash")) as pool:
+        results = list(pool.map_items(work, [1, 2], chunk=2, timeout_s=60.0))
+    assert results == [Lost("crashed: the worker process ended on this record (SIGSEGV)")] * 2
+
+
+def test_what_is_large_at_the_start_holds_up_no_broken_pool(tmp_path: Path) -> None:
+    """A process that dies as it starts is told, however much it would have been given."""
+    script = """
+        from functools import partial
+        from moldiff.errors import MoldiffError
+        from moldiff.processes import pool_of
+        try:
+            with pool_of(1, ready=partial(len, bytes(2**22))) as pool:
+                list(pool.map_items(abs, [1], timeout_s=60.0))
+        except MoldiffError as error:
+            print(error)
+    """
+    process = run(tmp_path, script)
+    out, _ = process.communicate(timeout=120)
+    assert "__main__" in out
+
+
 def test_processes_that_replace_others_load_the_same() -> None:
     with WorkerPool(1) as pool:
         pool.load("colorsys", "poison:broken_ready")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -236,6 +237,8 @@ class GenerateRun(Run):
 
     def identity(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
+        if any(re.match("[<>](?!=)", target.text) for target in self.options.steering.targets):
+            found["ends"] = "excluded"  # until version 0.2 the same words included them, and meant other molecules
         if (fragment := self.options.steering.fragment) is not None:
             found["fragment"] = list(fragment.blocks)
         if (table := self.options.ring_table) is not None and str(table) not in list_models():

@@ -190,7 +190,7 @@ class TargetTracker:
             sound: it counts as a valid molecule, whether it meets its targets or not.
         """
         self._draws += 1
-        if sound and not self.missed(result):
+        if self.targets and sound and not self.missed(result):
             self.met += 1
             self._met_first.setdefault(text_key(result.smiles), result.number)
         columns = self.measured

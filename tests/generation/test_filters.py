@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ import moldiff
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.errors import MoldiffError
+from moldiff.generation.generate_run import GenerateRun
 from moldiff.sampling.molecule_sampler import MoleculeSampler
+from moldiff.scoring.targets import parse_target
 
 AMMONIA = MolArrays(METHANE.pos[:4], np.array([2, 0, 0, 0]), METHANE.charge[:4], METHANE.bonds[:3])
 
@@ -113,3 +116,12 @@ def test_draws_until_they_met_count_copies_and_the_summary_tells(scripted: None,
     )
     assert [mol.GetProp("smiles") for mol in result] == ["C"] * 3
     assert result.summary.lines()[-1].startswith("3 of 7 draws (1 different molecule) met the target by condition: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "changed"), [("rings>1", True), ("tpsa <60", True), ("rings>=1", False), ("logp=1..2", False)]
+)
+def test_what_bounds_mean_since_they_exclude_their_ends_has_other_ids(text: str, changed: bool) -> None:
+    steering = SimpleNamespace(fragment=None, targets=(parse_target(text),))
+    asked = SimpleNamespace(options=SimpleNamespace(steering=steering, ring_table=None, score=None))
+    assert GenerateRun.identity(asked) == ({"ends": "excluded"} if changed else {})

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -31,6 +31,7 @@ from moldiff.temporary_folders import remove_now, temporary_folder
 from moldiff.worker_process import at_end, seconds_left
 
 _WAIT_S = 0.5
+_TO_STOP_S = 0.05  # for who reads a pipe that something holds open
 _TO_END_S = 1.0  # before a worker's own time is over, which would leave a command and its folder behind
 _running: set[int] = set()  # processes
 TAIL = 2**16
@@ -78,14 +79,16 @@ class CommandMeasure:
             start_new_session=True,
         )  # fmt: skip
         _running.add(process.pid)
-        out, err = _Tail(process.stdout), _Tail(process.stderr)
+        tails: list[_Tail] = []
         margin = min(_TO_END_S, 0.1 * self.timeout_s)
         left = max(0.0, seconds_left() - margin)  # other checks may have taken much of the molecule's time
         try:
-            is_done = _is_done(process, (out, err), min(self.timeout_s, left))
+            tails.extend(map(_Tail, (process.stdout, process.stderr)))
+            is_done = _is_done(process, tails, min(self.timeout_s, left))
         finally:
-            _end(process, (out, err))
+            _end(process, tails)
             _running.discard(process.pid)
+        out, err = tails
         if not is_done:
             is_late = left < self.timeout_s
             span = "what was left of the molecule's time" if is_late else f"{self.timeout_s:g} s"
@@ -131,7 +134,7 @@ class _Tail(threading.Thread):
         return re.sub(r"^\S+", "", text) if self._is_cut else text
 
 
-def _is_done(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail], seconds: float) -> bool:
+def _is_done(process: subprocess.Popen[bytes], tails: Sequence[_Tail], seconds: float) -> bool:
     """Wait until a command and what it prints have ended; return whether they have in time. Short waits are counted,
     not the clock: while both are stopped, by Ctrl-Z say, no time passes."""
     whole, rest = divmod(seconds, _WAIT_S)
@@ -146,7 +149,7 @@ def _is_done(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail], secon
     return False
 
 
-def _end(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail]) -> None:
+def _end(process: subprocess.Popen[bytes], tails: Sequence[_Tail]) -> None:
     """End a command with all that it started, which may run on behind it."""
     _kill_group(process.pid)
     if process.poll() is None:
@@ -154,7 +157,8 @@ def _end(process: subprocess.Popen[bytes], tails: tuple[_Tail, _Tail]) -> None:
         process.wait()
     for tail in tails:
         tail.is_over = True  # what has left the group and prints on then meets a closed pipe
-        tail.join(_WAIT_S)
+    for tail in tails:
+        tail.join(_TO_STOP_S)
 
 
 def _kill_group(pid: int) -> None:
