@@ -31,6 +31,10 @@ class MoldiffError(Exception):
         """Return the same error without its hint."""
         return MoldiffError(str(self).removesuffix(self.hint), argument=self.argument)
 
+    def of(self, message: str) -> MoldiffError:
+        """Return the error of the same argument with another message, which ends as this one does."""
+        return MoldiffError(message.removesuffix(self.hint), argument=self.argument, hint=self.hint)
+
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, whatever its case, or an empty string."""

@@ -244,7 +244,7 @@ def named(temporary: Path, final: Path) -> Iterator[None]:
     try:
         yield
     except MoldiffError as error:
-        raise MoldiffError(str(error).replace(str(temporary), str(final))) from error
+        raise error.of(str(error).replace(str(temporary), str(final))) from error
 
 
 def sync_folder(folder: Path) -> None:

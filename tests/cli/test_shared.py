@@ -74,7 +74,7 @@ SUBJECTS, PYTHON_ONLY = (
     {"molecules", "files", "path", "model_or_path", "value", "low"},
     {"progress", "isolated", "dedup"},
 )
-NO_OPTION = SUBJECTS | PYTHON_ONLY | {"vocabulary", "steps"}
+NO_OPTION = SUBJECTS | PYTHON_ONLY | {"vocabulary", "steps", "strict"}
 """Arguments of Python functions that are no option: what a command is about, what only Python has, old words."""
 
 

@@ -114,7 +114,7 @@ def test_a_run_goes_on_after_a_kill(files: list[Path], tmp_path: Path, monkeypat
     asked: list[str] = []
     original = module._guarded
     monkeypatch.setattr(module, "_guarded", lambda text, options: asked.append(text.name) or original(text, options))
-    monkeypatch.setattr(module, "pool_of", lambda workers: pool_of(workers, isolated=False))
+    monkeypatch.setattr(module, "pool_of", lambda workers, ready: pool_of(workers, isolated=False, ready=ready))
     relax_files(files, killed, method="mmff94s", resume=True)
     names = [record.name for file in files for record in read_records(file)]
     assert asked == names[4:], "what was done is taken over"
@@ -308,7 +308,7 @@ def test_what_no_file_can_hold_costs_its_record_alone(tmp_path: Path, monkeypatc
         return found
 
     monkeypatch.setattr(module, "relax", apart)
-    monkeypatch.setattr(module, "pool_of", lambda workers: pool_of(workers, isolated=False))
+    monkeypatch.setattr(module, "pool_of", lambda workers, ready: pool_of(workers, isolated=False, ready=ready))
     (tmp_path / "in.smi").write_text("C methane\nCC ethane\n")
     for name in ("o.parquet", "o.sdf"):
         report = relax_files([tmp_path / "in.smi"], tmp_path / name, method="mmff94s")

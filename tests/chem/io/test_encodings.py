@@ -112,7 +112,7 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
 def test_several_columns_with_smiles_and_none_of_a_usual_name_are_a_question(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("smiles_a,smiles_b\nC,CC\n")
-    with pytest.raises(MoldiffError, match="smiles_a, smiles_b; name one of them"):
+    with pytest.raises(MoldiffError, match="smiles_a, smiles_b; call the one of the molecules 'smiles', or name it"):
         found(path)
 
 
