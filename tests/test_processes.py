@@ -68,11 +68,11 @@ def test_an_alarm_that_a_function_takes_over_holds_up_nothing(items: list[object
 
 def test_the_start_of_a_process_takes_no_time_of_an_item(tmp_path: Path) -> None:
     """Nor does that of one that replaces it."""
-    seen, items = tmp_path / "seen", [1, "crash", 2, "hang", 3]
-    with pool_of(1, ready=partial(slowly_ready, 3.0, seen)) as pool:
+    seen, items = tmp_path / "seen", [1, "crash", 2, 3]
+    with pool_of(1, ready=partial(slowly_ready, 2.3, seen)) as pool:
         results = list(pool.map_items(work, items, chunk=2, timeout_s=2.0))
-    assert [isinstance(result, Lost) for result in results] == [False, True, False, True, False]
-    assert len(set(seen.read_text().split())) == len(seen.read_text().split()) >= 3
+    assert [isinstance(result, Lost) for result in results] == [False, True, False, False]
+    assert len(set(seen.read_text().split())) == len(seen.read_text().split()) >= 2
 
 
 def test_what_goes_wrong_at_the_start_is_left_to_the_items() -> None:
