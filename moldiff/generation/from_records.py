@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from moldiff.arguments import WHOLE, Part, check_flag
 from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
-from moldiff.chem.io.inputs import Molecules, fields_of, files_of, kept, sha256_of_molecules, survey
+from moldiff.chem.io.inputs import Molecules, blamed, fields_of, files_of, kept, sha256_of_molecules, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns
@@ -203,7 +203,7 @@ class RecordRun(Run, Generic[Item]):
             where = "the molecules" if self._files is None else ", ".join(map(str, self._files))
             raise MoldiffError(
                 f"{where}: none of the records can be used; the first: {first_reason}{hint}",
-                argument="add_hydrogens" if "add_hydrogens" in first_reason else "molecules",
+                argument=blamed(first_reason),
             )
 
     def _placed(self, ask: RecordTask[Item], result: MoleculeResult) -> MoleculeResult:

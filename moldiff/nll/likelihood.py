@@ -13,7 +13,7 @@ import torch
 
 from moldiff.arguments import check_flag, count, seed_number
 from moldiff.arguments import path as as_path
-from moldiff.chem.io.inputs import Molecules, files_of
+from moldiff.chem.io.inputs import Molecules, blamed, files_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
@@ -135,10 +135,8 @@ def likelihood(
     summary.seconds = time.monotonic() - started
     if not summary.scored:
         reason = next(iter(summary.reasons))
-        raise MoldiffError(
-            f"none of {summary.records} molecules has a bound; the first: {reason}",
-            argument="add_hydrogens" if "add_hydrogens" in reason else "molecules",
-        )
+        told = f"none of {summary.records} molecules has a bound; the first: {reason}"
+        raise MoldiffError(told, argument=blamed(reason))
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
     return LikelihoodResult(scoring, rows, files)

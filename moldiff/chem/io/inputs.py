@@ -127,6 +127,11 @@ def texts_of(files: Sequence[Path], columns: Columns | None = None) -> Iterator[
     return ((path, replace(text, index=index)) for index, (path, text) in enumerate(pairs))
 
 
+def blamed(reason: str) -> str:
+    """Return the argument that is to blame where molecules cannot be used: the one that a reason proposes, or themselves."""
+    return "add_hydrogens" if "add_hydrogens" in reason else "molecules"
+
+
 def survey(files: Sequence[Path], columns: Columns | None = None) -> tuple[int, tuple[str, ...]]:
     """Return the number of records of molecule files, and the names of all their data fields in the order in which they
     come; errors as in `texts_of`."""
