@@ -128,7 +128,7 @@ def texts_of(files: Sequence[Path], columns: Columns | None = None) -> Iterator[
 
 
 def blamed(reason: str) -> str:
-    """Return the argument that is to blame where molecules cannot be used: the one that a reason proposes, or themselves."""
+    """Return the argument to blame where molecules cannot be used: one that the reason names, or the molecules."""
     return "add_hydrogens" if "add_hydrogens" in reason else "molecules"
 
 
