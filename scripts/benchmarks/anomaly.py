@@ -256,8 +256,8 @@ def main() -> None:
     lines = [
         "# The bound as an anomaly detector",
         "",
-        f"`python -m scripts.benchmarks.anomaly {bench.folder.name} -n {arguments.n} --calibration"
-        f" {arguments.calibration}{other} --seed {arguments.seed}`, {datetime.date.today()};"
+        f"`python -m scripts.benchmarks.anomaly {bench.folder.name} --data {arguments.data} -n {arguments.n}"
+        f" --calibration {arguments.calibration}{other} --seed {arguments.seed}`, {datetime.date.today()};"
         f" model hash `{bench.folder.sha256[:16]}`; {hardware(bench.scorer.device)}, {os.cpu_count()} cores;"
         f" Python {platform.python_version()},"
         f" torch {torch.__version__}; {time.perf_counter() - started:.0f} s.",

@@ -94,8 +94,8 @@ def main() -> None:
         [
             "# Few network evaluations",
             "",
-            f"`python -m scripts.benchmarks.few_steps {names} -n {arguments.n} --seed {arguments.seed} "
-            f"--evaluations {' '.join(map(str, arguments.evaluations))}`, "
+            f"`python -m scripts.benchmarks.few_steps {names} --data {arguments.data} -n {arguments.n} "
+            f"--seed {arguments.seed} --evaluations {' '.join(map(str, arguments.evaluations))}`, "
             f"{datetime.date.today()}, {hardware(device)}, {os.cpu_count()} cores, network in "
             f"{name_of(resolve_precision(DEFAULT_PRECISION, device))}, Python {platform.python_version()}, torch "
             f"{torch.__version__}. Model hashes: {hashes}. Default sampler and grid, argmax decoding, no retries, no "

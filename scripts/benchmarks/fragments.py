@@ -187,9 +187,9 @@ def page(rows: Sequence[dict[str, str]], arguments: argparse.Namespace) -> str:
     lines = [
         f"# Molecules completed around a fragment: the model {name}",
         "",
-        f"`python -m scripts.benchmarks.fragments {name} --cuts {arguments.cuts} --draws {arguments.draws} "
-        f"--evaluations {arguments.evaluations} --sizes {arguments.sizes} --seed {arguments.seed}`, "
-        f"{max(row['date'] for row in rows)}, "
+        f"`python -m scripts.benchmarks.fragments {name} --data {arguments.data} --cuts {arguments.cuts} "
+        f"--draws {arguments.draws} --evaluations {arguments.evaluations} --sizes {arguments.sizes} "
+        f"--seed {arguments.seed}`, {max(row['date'] for row in rows)}, "
         f"{hardware(device)}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}; "
         f"model hash `{rows[0]['model_sha256'][:16]}`; {arguments.sampler}. {arguments.cuts} cuts of test molecules, "
         f"{arguments.draws} draws each; new atoms: {drawn}. Plain argmax, no retries, no filters. ± is one standard "

@@ -37,7 +37,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = Path(__file__).with_name("mutants.toml")
 TABLE = ROOT / "scripts" / "benchmarks" / "results" / "mutants.md"
-COPIED = ("moldiff", "tests", "configs", "scripts", "data/sample.sdf", "pyproject.toml")
+COPIED = ("moldiff", "tests", "configs", "scripts", "data/sample.sdf", "docs/steering.md", "pyproject.toml")
 KILLED, SURVIVED, STALE, BROKEN = (
     "killed",
     "SURVIVED",
