@@ -85,10 +85,10 @@ def score_file(
         batch_size: molecules at a time.
         device: auto, cpu, cuda or cuda:<number>.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
-        add_hydrogens: place the hydrogens that records leave out.
+        add_hydrogens: place the hydrogens that records leave out, those of a file of held-out molecules too.
         resume: go on with the rows of a run of the same request that was cut short.
         overwrite: replace older output.
-        workers: processes that read the records; 0 = this one does.
+        workers: processes that read the records and held-out molecules; 0 = this one does.
         shard: the part of the records that is scored; the tables of all parts are that of the whole.
         progress: called with the number of records done so far; of those of ``calibration``, which come first, too.
 
@@ -109,7 +109,10 @@ def score_file(
     if not (wanted := shard.span(total)) and total:
         raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
-    scoring = Scoring.of(loaded, settings, seed, batch_size, calibration, progress)
+    pool = standing_pool(workers)
+    scoring = Scoring.of(
+        loaded, settings, seed, batch_size, calibration, progress, add_hydrogens=add_hydrogens, pool=pool
+    )
     summary = scoring.summary
     request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
     request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
@@ -118,8 +121,7 @@ def score_file(
     with resumption.journal(request) as journal:
         started -= journal.seconds
         told = None if progress is None else lambda done: progress(journal.earlier + done)
-        span, pool = wanted[journal.count :], standing_pool(workers)
-        records = scoring.ready(list(files), add_hydrogens, span, pool)
+        records = scoring.ready(list(files), add_hydrogens, wanted[journal.count :], pool)
         for row in scoring.rows(records, told):
             journal.add(row, time.monotonic() - started)
         write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
@@ -166,11 +168,17 @@ class Scoring:
         batch_size: int | None,
         calibration: Path | None,
         progress: Progress | None = None,
+        *,
+        add_hydrogens: bool = False,
+        pool: Pool = THIS_PROCESS,
     ) -> Scoring:
-        """Return one; arguments and errors as for `score_file`, ``progress`` through the held-out molecules."""
+        """Return one; arguments and errors as for `score_file`, ``progress`` through the held-out molecules, which
+        ``pool`` reads."""
         scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
         if calibration is not None:
-            reference: LikelihoodReference | None = calibrate(scorer, calibration, progress)
+            reference: LikelihoodReference | None = calibrate(
+                scorer, calibration, progress, add_hydrogens=add_hydrogens, pool=pool
+            )
         else:
             reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
         summary = LikelihoodSummary("", _basis(reference, settings, scorer.model.vocabulary.atoms))

@@ -115,7 +115,7 @@ def likelihood(
         batch_size: molecules at a time; None = by the device.
         device: auto, cpu, cuda or cuda:<number>, or PyTorch's own.
         calibration: held-out molecules for z-scores, a prepared set or a molecule file; None = those of the model.
-        add_hydrogens: place the hydrogens that molecules leave out.
+        add_hydrogens: place the hydrogens that molecules leave out, held-out ones of a file too.
 
     Raises:
         MoldiffError: an argument out of range, a file, model or device that is missing or damaged, or molecules none of
@@ -129,7 +129,7 @@ def likelihood(
         count(batch_size, "batch_size")
     held_out = None if calibration is None else as_path(calibration, "calibration")
     files = files_of(molecules)
-    scoring = Scoring.of(_in_float32(model, device), settings, seed, batch_size, held_out)
+    scoring = Scoring.of(_in_float32(model, device), settings, seed, batch_size, held_out, add_hydrogens=add_hydrogens)
     summary = scoring.summary
     rows = [summary.noted(row) for row in scoring.rows(scoring.ready(molecules, add_hydrogens))]
     summary.seconds = time.monotonic() - started

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +18,8 @@ from torch import Tensor
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import EncodingError, encode
-from moldiff.chem.io.records import LeftOut, read_records
+from moldiff.chem.io.ready import ready_records
+from moldiff.chem.io.records import LeftOut
 from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.diffusion.bound import BoundSettings
@@ -24,7 +27,11 @@ from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
 from moldiff.nll.estimator import MOST_ATOMS, SCORED, LikelihoodBound, LikelihoodEstimator
+from moldiff.processes import THIS_PROCESS, Pool
 from moldiff.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from rdkit.Chem import Mol
 
 MOST_MOLECULES = 1000
 """Held-out molecules that are scored at most; evenly spaced over those that there are."""
@@ -118,7 +125,12 @@ def _mean_and_spread(n: np.ndarray, values: np.ndarray, size: int) -> tuple[np.n
 
 
 def calibrate(
-    scorer: LikelihoodEstimator, path: Path, progress: Callable[[int], None] | None = None
+    scorer: LikelihoodEstimator,
+    path: Path,
+    progress: Callable[[int], None] | None = None,
+    *,
+    add_hydrogens: bool = False,
+    pool: Pool = THIS_PROCESS,
 ) -> LikelihoodReference:
     """Score held-out molecules: those of a prepared set's validation and test splits, or all of an SDF.
 
@@ -126,6 +138,8 @@ def calibrate(
         scorer: its settings are those that the reference will fit.
         path: a prepared folder, or a molecule file.
         progress: called with the number of molecules done so far.
+        add_hydrogens: place the hydrogens that records of a file leave out.
+        pool: reads a file.
 
     Raises:
         MoldiffError: neither, or fewer than `FEWEST_MOLECULES` that the model knows.
@@ -133,7 +147,8 @@ def calibrate(
     if (path / "dataset.json").is_file():
         return calibrate_on_dataset(scorer, PreparedDataset.open(path), MOST_MOLECULES, progress)
     left_out = LeftOut(readable(path.name))
-    molecules = list(encoded_records(path, scorer.model.vocabulary, left_out))
+    vocabulary = scorer.model.vocabulary
+    molecules = list(encoded_records(path, vocabulary, left_out, add_hydrogens=add_hydrogens, pool=pool))
     return _reference(scorer, evenly_spaced(molecules, MOST_MOLECULES), progress, left_out)
 
 
@@ -160,20 +175,28 @@ def translated(molecule: MolArrays, tables: dict[str, np.ndarray]) -> MolArrays:
     )
 
 
-def encoded_records(path: Path, vocabulary: Vocabulary, left_out: LeftOut | None = None) -> Iterator[MolArrays]:
+def encoded_records(
+    path: Path,
+    vocabulary: Vocabulary,
+    left_out: LeftOut | None = None,
+    *,
+    add_hydrogens: bool = False,
+    pool: Pool = THIS_PROCESS,
+) -> Iterator[MolArrays]:
     """Yield the molecules of a file that a vocabulary can spell, and take note of the other records."""
-    for record in read_records(path):
-        try:
-            if record.mol is None:
-                raise EncodingError(record.reason)
-            arrays = encode(record.mol, vocabulary)
-            if (n := len(arrays.atom_type)) > MOST_ATOMS:
-                raise EncodingError(f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}")
-        except EncodingError as error:
-            if left_out is not None:
-                left_out.add(record.index, str(error))
-        else:
-            yield arrays
+    encoded = partial(_encoded, vocabulary=vocabulary)
+    for found in ready_records(path, encoded, add_hydrogens=add_hydrogens, pool=pool):
+        if found.item is not None:
+            yield found.item
+        elif left_out is not None:
+            left_out.add(found.record.index, found.reason)
+
+
+def _encoded(mol: Mol, vocabulary: Vocabulary) -> MolArrays:
+    arrays = encode(mol, vocabulary)
+    if (n := len(arrays.atom_type)) > MOST_ATOMS:
+        raise EncodingError(f"too large: {n} {vocabulary.atoms}, more than {MOST_ATOMS}")
+    return arrays
 
 
 def _reference(
@@ -185,7 +208,10 @@ def _reference(
     told = "" if left_out is None else left_out.told
     if len(molecules) < FEWEST_MOLECULES:
         hint = f"; {told}" if told else ""
-        raise MoldiffError(f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}{hint}")
+        raise MoldiffError(
+            f"z-scores need {FEWEST_MOLECULES} held-out molecules or more, not {len(molecules)}{hint}",
+            argument="calibration",
+        )
     if left_out is not None:
         left_out.tell()
     return LikelihoodReference.of(scorer.score(molecules, range(len(molecules)), progress), scorer.settings)

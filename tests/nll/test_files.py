@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
+import moldiff
 from moldiff.datasets.prepare import prepare
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.files import sha256_of
@@ -139,6 +141,31 @@ def test_held_out_molecules_of_a_file(run: Run, model: Path, sample_texts: list[
     )  # fmt: skip
     assert "z-scores: against 45 held-out molecules" in result.out
     assert list(rows_of(file.with_name("s.csv"))[0])[: len(COLUMNS) + len(Z_COLUMNS)] == [*COLUMNS, *Z_COLUMNS]
+
+
+def without_hydrogens(text: str) -> str:
+    mol = Chem.RemoveAllHs(Chem.MolFromMolBlock(text, removeHs=False))
+    return f"{Chem.MolToMolBlock(mol)}$$$$\n"
+
+
+def test_held_out_molecules_of_a_file_get_their_hydrogens_too(
+    run: Run, model: Path, sample_texts: list[str], write: Write
+) -> None:
+    held_out, file = write(*map(without_hydrogens, sample_texts[:45]), name="h.sdf"), write(*sample_texts[50:52])
+    asked = ("likelihood", file, "--model", model, "--calibrate", held_out, *FEW, "-o")
+    refused = run(*asked, file.with_name("s.csv"))
+    refused.assert_refused("z-scores need 40 held-out molecules or more, not 0", "--add-hydrogens")
+    some = write(*sample_texts[:42], without_hydrogens(sample_texts[42]), name="some.sdf")
+    done = run("likelihood", file, "--model", model, "--calibrate", some, *FEW, "-o", file.with_name("s.csv"))
+    assert "z-scores: against 42 held-out molecules" in done.out and "(--add-hydrogens places them)" in done.err
+    for workers in ("0", "1"):
+        done = run(*asked, file.with_name(f"{workers}.csv"), "--add-hydrogens", "--workers", workers)
+        assert "z-scores: against 45 held-out molecules" in done.out
+    assert file.with_name("0.csv").read_bytes() == file.with_name("1.csv").read_bytes()
+    found = moldiff.likelihood(
+        file, model=model, chain_steps=2, evaluations=2, repeats=1, calibration=held_out, add_hydrogens=True
+    )
+    assert found.table[Z_COLUMNS[0]].tolist() == [float(row[Z_COLUMNS[0]]) for row in rows_of(file.with_name("0.csv"))]
 
 
 def test_refusals_are_one_line_and_leave_nothing(run: Run, model: Path, mixed: Path, tmp_path: Path) -> None:
