@@ -144,12 +144,11 @@ def _is_drawn_chain(atom: Chem.Atom, pos: np.ndarray) -> bool:
 
 
 def _length_problem(mol: Chem.Mol, ends: np.ndarray, lengths: np.ndarray, expected: np.ndarray) -> str:
-    """Return which bond is furthest beyond `LENGTH_RANGE`."""
-    ratios = lengths / expected
-    if LENGTH_RANGE[0] <= ratios.min() and ratios.max() <= LENGTH_RANGE[1]:
-        return ""
-    worst = int(np.abs(np.log(np.maximum(ratios, 1e-9))).argmax())
-    if LENGTH_RANGE[0] <= ratios[worst] <= LENGTH_RANGE[1]:
+    """Return which bond is furthest beyond its end of `LENGTH_RANGE`."""
+    ratios = np.log(np.maximum(lengths / expected, 1e-9))
+    ways = ratios / np.log(np.where(ratios > 0.0, LENGTH_RANGE[1], LENGTH_RANGE[0]))  # 1 at either end
+    worst = int(ways.argmax())
+    if ways[worst] <= 1.0:
         return ""
     first, second = (mol.GetAtomWithIdx(int(index)).GetSymbol() for index in ends[worst])
     return f"bond length: {first}-{second} of {lengths[worst]:.2f} angstrom, where radii give {expected[worst]:.2f}"

@@ -60,19 +60,3 @@ def partial_problem(mol: Chem.Mol) -> str:
         return ""
     listed, missing = hydrogen_counts(mol)
     return f"{missing} hydrogens without coordinates (partial: {listed} are atoms; adding hydrogens places the others)"
-
-
-def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
-    """Return a copy in which every hydrogen is an atom, those that were missing placed by RDKit in a conformer.
-
-    Where a record has only some of its hydrogens, carbons marked as radicals are taken for ones whose hydrogens were
-    stripped: that is the mark that some programs leave there.
-    """
-    if hydrogens_of(mol) == Hydrogens.PARTIAL:
-        mol = Chem.Mol(mol)
-        for atom in mol.GetAtoms():
-            if atom.GetAtomicNum() == 6 and atom.GetNumRadicalElectrons():
-                atom.SetNumRadicalElectrons(0)
-                atom.SetNoImplicit(False)
-        mol.UpdatePropertyCache(strict=False)
-    return Chem.AddHs(mol, addCoords=mol.GetNumConformers() > 0)

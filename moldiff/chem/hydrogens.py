@@ -1,8 +1,8 @@
-"""Hydrogens of a molecule whose heavy atoms have coordinates: relaxed by a force field, or taken away."""
+"""Hydrogens of a molecule whose heavy atoms have coordinates: placed, relaxed by a force field, or taken away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -10,14 +10,43 @@ from rdkit.Chem import rdForceFieldHelpers
 from rdkit.ForceField import rdForceField
 from rdkit.Geometry import Point3D
 
+from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of
+
 RELAXED = "mmff94s"
 """How hydrogens are placed where nothing stands in the way."""
 _STEPS = 500
 _STRETCHED = 1.4  # length of a bond to hydrogen over that of its placement: beyond, it was torn off
 
 
-def relax_hydrogens(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
-    """Return a copy whose hydrogens lie at a minimum of a force field, heavy atoms unmoved, and how they were placed.
+def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
+    """Return a copy in which every hydrogen is an atom, those that were missing placed in a conformer, see
+    `relax_hydrogens`; the other atoms stay where they are.
+
+    Where a record has only some of its hydrogens, carbons marked as radicals are taken for ones whose hydrogens were
+    stripped: that is the mark that some programs leave there. The molecule need not be sanitised.
+    """
+    copy = Chem.Mol(mol)
+    if hydrogens_of(copy) == Hydrogens.PARTIAL:
+        for atom in copy.GetAtoms():
+            if atom.GetAtomicNum() == 6 and atom.GetNumRadicalElectrons():
+                atom.SetNumRadicalElectrons(0)
+                atom.SetNoImplicit(False)
+    copy.UpdatePropertyCache(strict=False)
+    if not copy.GetNumConformers():
+        return Chem.AddHs(copy)
+    sound = Chem.Mol(copy)
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(sound)  # directions follow from hybridisation: without it, all point one way
+    except Exception:  # noqa: BLE001 - RDKit has many; the chemistry is what is wrong with it, wherever hydrogens lie
+        return Chem.AddHs(copy, addCoords=True)
+    whole = Chem.AddHs(sound, addCoords=True)
+    placed = range(sound.GetNumAtoms(), whole.GetNumAtoms())
+    return relax_hydrogens(whole, placed)[0] if whole.GetConformer().Is3D() else whole
+
+
+def relax_hydrogens(mol: Chem.Mol, which: Sequence[int] | None = None) -> tuple[Chem.Mol, str]:
+    """Return a copy whose hydrogens lie at a minimum of a force field, other atoms unmoved, and how they were placed.
 
     MMFF94s; where it has no parameters for a molecule, UFF; where that has none, or a hydrogen comes off, hydrogens
     stay where they are. The text is "mmff94s", or the method, a colon and why no better one would do. It is a function
@@ -25,8 +54,9 @@ def relax_hydrogens(mol: Chem.Mol) -> tuple[Chem.Mol, str]:
 
     Args:
         mol: sanitised, with a conformer and every hydrogen an atom.
+        which: the hydrogens that move; None = all.
     """
-    hydrogens = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1]
+    hydrogens = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1] if which is None else list(which)
     if not hydrogens:
         return Chem.Mol(mol), RELAXED
     why = ""
@@ -65,9 +95,8 @@ def _relaxed(
             if force_field is None:
                 return None, "has no parameters"
             force_field.Initialize()
-            for atom in mol.GetAtoms():
-                if atom.GetAtomicNum() != 1:
-                    force_field.AddFixedPoint(atom.GetIdx())
+            for index in set(range(mol.GetNumAtoms())).difference(hydrogens):
+                force_field.AddFixedPoint(index)
             force_field.Minimize(maxIts=_STEPS)  # one that is not quite there is nearer all the same
     except (ValueError, RuntimeError):
         return None, "fails"

@@ -8,6 +8,7 @@ from functools import cache
 from rdkit import Chem, rdBase
 
 from moldiff.chem.coordinates import has_conformer
+from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.chem.identity import canonical_smiles, without_hydrogens
 
 _PLAIN = frozenset({1, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})  # atomic numbers of what the pipeline has no rule about
@@ -67,12 +68,15 @@ def _placed(parent: Chem.Mol, mol: Chem.Mol, flat: Chem.Mol) -> Chem.Mol | None:
     if mol.GetNumAtoms() == mol.GetNumHeavyAtoms():
         return bare
     full = Chem.AddHs(bare, addCoords=True)
-    places = full.GetConformer()
+    places, left = full.GetConformer(), list[int]()
     for index, origin in enumerate(origins):
         new, old = _hydrogens_of(full.GetAtomWithIdx(index)), _hydrogens_of(mol.GetAtomWithIdx(origin))
-        for one, other in zip(new, old, strict=False) if len(new) <= len(old) else ():
+        if len(new) > len(old):
+            left += new
+            continue
+        for one, other in zip(new, old, strict=False):
             places.SetAtomPosition(one, positions[other].tolist())
-    return full
+    return relax_hydrogens(full, left)[0]
 
 
 def _origins(bare: Chem.Mol, flat: Chem.Mol) -> tuple[int, ...] | None:

@@ -43,6 +43,7 @@ ALLOWED_VALENCES: Mapping[tuple[str, int], frozenset[int]] = MappingProxyType(
             ("Mg", 2): {0},
             ("Al", -1): {4},
             ("Al", 0): {3},
+            ("Si", -2): {6},
             ("Si", -1): {3, 5},
             ("Si", 0): {4},
             ("Si", 1): {3},
@@ -53,6 +54,7 @@ ALLOWED_VALENCES: Mapping[tuple[str, int], frozenset[int]] = MappingProxyType(
             ("S", -1): {1, 3, 5},
             ("S", 0): {2, 4, 6},
             ("S", 1): {3, 5},
+            ("S", 2): {4},
             ("Cl", -1): {0},
             ("Cl", 0): {1},
             ("Cl", 1): {2},
@@ -70,11 +72,15 @@ ALLOWED_VALENCES: Mapping[tuple[str, int], frozenset[int]] = MappingProxyType(
             ("Br", -1): {0},
             ("Br", 0): {1},
             ("Br", 1): {2},
+            ("Br", 2): {3},
+            ("Br", 3): {4},
             ("Sn", 0): {4},
             ("Te", 0): {2, 4, 6},
             ("I", -1): {0},
             ("I", 0): {1, 3, 5},
             ("I", 1): {2},
+            ("I", 2): {3},
+            ("I", 3): {4},
         }.items()
     }
 )

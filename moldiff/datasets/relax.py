@@ -20,7 +20,7 @@ from moldiff.arguments import choice, count, path, paths, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import load_tblite
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
-from moldiff.chem.hydrogen_state import with_all_hydrogens
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
 from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
 from moldiff.chem.io.tables import COORDINATES, Columns

@@ -19,7 +19,8 @@ from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
 from moldiff.chem.filters.validity import geometry_problem, is_valid_and_connected
 from moldiff.chem.graph import symbol
-from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem, with_all_hydrogens
+from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.inputs import Molecules, files_of, records_of, texts_of
 from moldiff.chem.io.records import judge, read_block, without_implied_hydrogens

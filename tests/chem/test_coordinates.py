@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
-from rdkit.Chem import rdDepictor
+from rdkit.Chem import rdDepictor, rdMolTransforms
 
 from moldiff.chem import coordinates
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem, expected_lengths
@@ -107,6 +107,16 @@ def test_one_impossible_bond() -> None:
     pos[-1] += 4.0
     mol.GetConformer().SetPositions(pos)
     assert coordinates_problem(mol).startswith("bond length: ")
+
+
+@pytest.mark.parametrize(("short", "long"), [(1.0, 1.65), (0.52, 1.9), (0.55, 1.62), (0.45, 1.59), (0.45, 1.7)])
+def test_an_impossible_bond_beside_one_that_is_almost_so(short: float, long: float) -> None:
+    mol = in_3d("CCCCCC")
+    radii = 2 * Chem.GetPeriodicTable().GetRcovalent(6)
+    for ends, factor in (((0, 1), short), ((4, 5), long)):
+        rdMolTransforms.SetBondLength(mol.GetConformer(), *ends, factor * radii)
+    expected = long if long > 1.6 and short > 0.45 else short
+    assert coordinates_problem(mol).startswith(f"bond length: C-C of {expected * radii:.2f} angstrom")
 
 
 def test_no_and_not_finite_coordinates() -> None:

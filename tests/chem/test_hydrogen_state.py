@@ -3,7 +3,8 @@
 import pytest
 from rdkit import Chem
 
-from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem, with_all_hydrogens
+from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of, partial_problem
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
 

@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem, rdForceFieldHelpers
 
 from moldiff.chem import hydrogens
-from moldiff.chem.hydrogens import relax_hydrogens, without_hydrogen_atoms
+from moldiff.chem.hydrogens import relax_hydrogens, with_all_hydrogens, without_hydrogen_atoms
 from moldiff.chem.io.records import read_records
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
@@ -46,6 +46,37 @@ def test_hydrogens_come_down_and_heavy_atoms_stay(placed: list[Chem.Mol]) -> Non
         assert Chem.MolToSmiles(relaxed) == Chem.MolToSmiles(mol)
         again, _ = relax_hydrogens(mol)
         assert np.array_equal(again.GetConformer().GetPositions(), relaxed.GetConformer().GetPositions())
+
+
+@pytest.mark.parametrize(
+    "smiles", ["CC(C)C", "COC(C)=O", "OCCNCCO", "Oc1ccccc1O", "C[C@H](N)C(=O)O", "C#CC1CC1", "[Na+].CC([O-])=O"]
+)
+@pytest.mark.parametrize("kept", ["none", "polar", "first"])
+@pytest.mark.parametrize("sanitised", [True, False])
+def test_hydrogens_that_a_record_leaves_out_are_placed_and_relaxed(smiles: str, kept: str, sanitised: bool) -> None:
+    whole = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(whole, randomSeed=4)
+    AllChem.MMFFOptimizeMolecule(whole, mmffVariant="MMFF94s", maxIters=5000)
+    some = Chem.RWMol(whole)
+    listed = [atom for atom in whole.GetAtoms() if atom.GetAtomicNum() == 1]
+    polar = [atom.GetIdx() for atom in listed if atom.GetNeighbors()[0].GetAtomicNum() != 6]
+    stay = {"none": [], "polar": polar, "first": polar[:1]}[kept]
+    for atom in reversed(listed):
+        if atom.GetIdx() not in stay:
+            some.RemoveAtom(atom.GetIdx())
+            for mate in some.GetAtoms():
+                mate.SetNoImplicit(False)
+    mol = some.GetMol()
+    mol = Chem.MolFromMolBlock(Chem.MolToMolBlock(mol, kekulize=False), sanitize=sanitised, removeHs=False)
+    before = mol.GetConformer().GetPositions()
+    full = with_all_hydrogens(mol)
+    assert full.GetNumAtoms() == whole.GetNumAtoms()
+    assert np.array_equal(full.GetConformer().GetPositions()[: len(before)], before), "what is there stays"
+    assert np.array_equal(mol.GetConformer().GetPositions(), before) and mol.GetNumAtoms() == len(before)
+    assert Chem.MolToSmiles(Chem.RemoveHs(full), isomericSmiles=False) == Chem.CanonSmiles(smiles, useChiral=0)
+    placed = range(len(before), full.GetNumAtoms())
+    assert energy(full) < energy(relax_hydrogens(full, placed)[0]) + 0.05, "at a minimum"
+    assert energy(full) < energy(whole) + (0.5 if kept == "polar" else 6.0), "hydroxyls may point another way"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rdkit import Chem, rdBase
 
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES, without_explicit_hydrogens
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.identity import inchikey
 from moldiff.chem.isomers import placed
 from moldiff.chem.sanitize import error_reason
@@ -108,7 +109,7 @@ class Subject:
             return placed(self.mol, self.seed, EMBEDDING_S)
         with rdBase.BlockLogs():
             try:
-                return Chem.AddHs(self.mol, addCoords=True), ""
+                return with_all_hydrogens(self.mol), ""
             except Exception as error:  # noqa: BLE001 - RDKit has many
                 return None, error_reason(error)
 

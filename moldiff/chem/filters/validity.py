@@ -85,13 +85,13 @@ def no_small_aromatic_rings(mol: Chem.Mol) -> CheckResult:
 
 def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
     """Pass if every bond is within `BOND_RANGE` of the sum of covalent radii, in a molecule of two atoms up to
-    `LONGEST_ALONE`. Value: the ratio furthest from 1."""
+    `LONGEST_ALONE`. Value: the ratio furthest beyond its end of the range, or nearest to it."""
     if mol.GetNumConformers() == 0:
         return CheckResult("bond_lengths_plausible", False, None, "no conformer")
     pos = mol.GetConformer().GetPositions()
     table = Chem.GetPeriodicTable()
     longest = LONGEST_ALONE if mol.GetNumAtoms() == 2 else BOND_RANGE[1]
-    worst, detail = 1.0, ""
+    worst, furthest, detail = 1.0, 0.0, ""
     for bond in mol.GetBonds():
         first, second = bond.GetBeginAtom(), bond.GetEndAtom()
         length = float(np.linalg.norm(pos[first.GetIdx()] - pos[second.GetIdx()]))
@@ -99,9 +99,11 @@ def bond_lengths_plausible(mol: Chem.Mol) -> CheckResult:
         if radii == 0.0:  # two dummy atoms: no expectation
             continue
         ratio = length / radii
-        if not abs(ratio - 1.0) <= abs(worst - 1.0):
-            worst = ratio
-            if not BOND_RANGE[0] <= ratio <= longest:
+        # 1 at either end of the range, which reaches further below 1 than above
+        way = (ratio - 1.0) / ((longest if ratio > 1.0 else BOND_RANGE[0]) - 1.0)
+        if not way <= furthest:
+            worst, furthest = ratio, way
+            if way > 1.0 or not np.isfinite(way):
                 detail = f"{first.GetSymbol()}-{second.GetSymbol()} of {length:.2f} angstrom"
     return _result("bond_lengths_plausible", worst, detail)
 

@@ -18,7 +18,7 @@ from rdkit import Chem, rdBase
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
-from moldiff.chem.hydrogen_state import with_all_hydrogens
+from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN, smiles_problem
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, number_problem, symbols

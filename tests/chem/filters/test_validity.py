@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem import rdMolTransforms
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
@@ -84,6 +85,30 @@ def test_open_valences_are_hydrogens_left_out_of_an_all_atom_molecule() -> None:
     bare.GetAtomWithIdx(0).SetNoImplicit(True)
     Chem.SanitizeMol(bare)
     assert not no_open_valences(bare).passed and not no_radicals(bare).passed
+
+
+@pytest.mark.parametrize("smiles", ["N#CCCC", "CCCC#N", "C#CCCl", "CCCCC"])
+@pytest.mark.parametrize(("factor", "passed"), [(1.14, True), (1.16, False), (0.71, True), (0.69, False)])
+def test_every_bond_is_held_against_the_range(smiles: str, factor: float, passed: bool) -> None:
+    """A short triple bond, further from 1 than the end of the range above, hides no long one."""
+    mol = embedded(smiles)
+    bond = next(
+        bond for bond in mol.GetBonds() if bond.GetBondTypeAsDouble() == 1 and bond.GetBeginAtom().GetSymbol() == "C"
+    )
+    ends = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
+    radii = sum(Chem.GetPeriodicTable().GetRcovalent(mol.GetAtomWithIdx(end).GetAtomicNum()) for end in ends)
+    rdMolTransforms.SetBondLength(mol.GetConformer(), *ends, factor * radii)
+    backwards = Chem.RWMol()
+    for atom in mol.GetAtoms():
+        backwards.AddAtom(Chem.Atom(atom.GetSymbol()))
+    for other in reversed(mol.GetBonds()):
+        backwards.AddBond(other.GetBeginAtomIdx(), other.GetEndAtomIdx(), other.GetBondType())
+    backwards.AddConformer(mol.GetConformer())
+    one, two = bond_lengths_plausible(mol), bond_lengths_plausible(backwards.GetMol())
+    assert (one.passed, one.value) == (two.passed, two.value)
+    assert one.passed == passed
+    if not passed or factor > 1:
+        assert one.value == pytest.approx(factor, abs=1e-3)
 
 
 def test_bond_lengths() -> None:
