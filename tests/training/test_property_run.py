@@ -78,7 +78,7 @@ def test_what_stands_where_a_run_writes_is_told_before_the_data_is_read(
 
 
 def test_a_run_leaves_a_property_network_for_the_model_that_it_names(
-    property_file: Callable[..., Path], tmp_path: Path, data: Path
+    property_file: Callable[..., Path], tmp_path: Path, data: Path, pictures: None
 ) -> None:
     folder = load_model_folder(train(property_file(), []))
     model, qm9 = PropertyModel.from_folder(folder), MoleculeModel.from_folder(load_model_folder("qm9"))
