@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import outcomes
 
 import moldiff.errors
 
@@ -235,16 +236,29 @@ def run_python(code: str) -> str:
     return result.stdout.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(name_of(path) for path in SOURCES if component(path) in ("chem", "scoring", "screening")),
-        *("moldiff.generation.variations", "moldiff.generation.conformer_checks", "moldiff.evaluation.assess"),
-    ],
-    ids=lambda name: name,
-)
-def test_chemistry_and_scores_need_no_torch(name: str) -> None:
-    run_python(f"import sys; sys.modules['torch'] = None; import {name}; print('loaded')")
+TORCHLESS = [
+    *(name_of(path) for path in SOURCES if component(path) in ("chem", "scoring", "screening")),
+    *("moldiff.generation.variations", "moldiff.generation.conformer_checks", "moldiff.evaluation.assess"),
+]
+
+
+@pytest.fixture(scope="module")
+def without_torch() -> dict[str, str]:
+    """What came of the import of each module, in a process of its own that has no torch but the usual others."""
+    before = "import sys; sys.modules['torch'] = None; import numpy, pebble, pydantic.json_schema, rdkit.Chem.AllChem"
+    return dict(zip(TORCHLESS, outcomes(before, [f"import {name}" for name in TORCHLESS], PACKAGE.parent), strict=True))
+
+
+@pytest.mark.parametrize("name", TORCHLESS, ids=lambda name: name)
+def test_chemistry_and_scores_need_no_torch(without_torch: dict[str, str], name: str) -> None:
+    assert without_torch[name] == "done"
+
+
+def test_code_that_needs_torch_is_found() -> None:
+    before = "import sys; sys.modules['torch'] = None"
+    codes = ["import moldiff.molecules", "import os; os._exit(0)", "import moldiff.errors"]
+    needs, ended, fine = outcomes(before, codes, PACKAGE.parent)
+    assert "import of torch halted" in needs and (ended, fine) == ("", "done")
 
 
 @pytest.mark.parametrize(

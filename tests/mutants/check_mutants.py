@@ -30,6 +30,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,7 @@ def run_tests(tests: tuple[str, ...]) -> tuple[int, str]:
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         options = ["-x", "-q", "-s", "--tb=line", "--no-header", "-p", "no:cacheprovider", "-p", "no:xdist"]
         status = pytest.main([*options, *(f"tests/{test}" for test in tests)])
+    forkserver._forkserver._stop()  # type: ignore[attr-defined] # it has imported the package as it was in this run
     return int(status), output.getvalue()
 
 

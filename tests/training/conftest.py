@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from moldiff.datasets.prepare import prepare
+from moldiff.training import plots
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"
 TINY = {
@@ -19,6 +20,18 @@ TINY = {
         "checkpoint_every": 4, "bf16": False, "device": "cpu", "threads": 1,
     },
 }  # fmt: skip
+
+
+@pytest.fixture
+def pictures() -> None:
+    """The pictures of the logs are drawn in a test that asks for this."""
+
+
+@pytest.fixture(autouse=True)
+def only_wanted_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes ten times as long as the steps of so small a model: it is left out where nobody looks."""
+    if not {"pictures", "no_pictures"} & set(request.fixturenames):
+        monkeypatch.setattr(plots, "_draw", lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from moldiff.training.plots import plot_property_validation, plot_training
+
+pytestmark = pytest.mark.usefixtures("pictures")
 
 NAME = r"a$\b$"
 

@@ -20,7 +20,7 @@ def errors(**columns: list[list[float]]) -> PropertyErrors:
     return PropertyErrors(("logp", "gap", "taste"), **tables, molecules=known)
 
 
-def test_the_error_of_a_property_is_of_the_bins_that_tell_of_it(tmp_path: Path) -> None:
+def test_the_error_of_a_property_is_of_the_bins_that_tell_of_it(tmp_path: Path, pictures: None) -> None:
     nan = math.nan
     table = [[nan, 4.0, nan], [1.0, 2.0, nan], [3.0, nan, nan]]
     found = errors(nll=table, mae=table, mae_of_mean=table)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import random
 import shlex
 import shutil
@@ -11,14 +12,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from killed import begin, start_killed
-from started import started
+from killed import begin, die_at_step, hear_signals, start_killed
 
 from moldiff.config import load_training
 from moldiff.datasets.prepare import prepare
@@ -59,7 +60,9 @@ def stopping_at(last: int, inputs: Callable[..., StepInputs]) -> Callable[..., S
     return stop
 
 
-def test_a_run_leaves_a_model_that_loads_and_logs_that_read(training_file: Write, tmp_path: Path) -> None:
+def test_a_run_leaves_a_model_that_loads_and_logs_that_read(
+    training_file: Write, tmp_path: Path, pictures: None
+) -> None:
     model_folder = train(training_file(), [])
     folder = load_model_folder(model_folder)
     model = MoleculeModel.from_folder(folder)
@@ -78,7 +81,9 @@ def test_a_run_leaves_a_model_that_loads_and_logs_that_read(training_file: Write
 
 
 def test_training_lowers_the_loss(training_file: Write, tmp_path: Path) -> None:
-    train(training_file(), ["training.steps=160", "training.log_every=40", "training.validate_every=160"])
+    rates = ["optimizer.learning_rate=0.005", "optimizer.muon_learning_rate=0.01"]  # large, for so small a network
+    pace = ["training.steps=60", "training.log_every=15", "training.validate_every=60", "training.checkpoint_every=60"]
+    train(training_file(), [*rates, *pace])
     rows = list(csv.DictReader((tmp_path / "run" / "metrics.csv").open()))
     assert float(rows[-1]["atom_type"]) < 0.8 * float(rows[0]["atom_type"])
 
@@ -177,7 +182,9 @@ def test_what_stands_where_a_run_writes_is_told_before_the_data_is_read(
         train(path, [], resume=resume)
 
 
-def test_a_run_leaves_the_files_whose_places_are_looked_at(training_file: Write, tmp_path: Path) -> None:
+def test_a_run_leaves_the_files_whose_places_are_looked_at(
+    training_file: Write, tmp_path: Path, pictures: None
+) -> None:
     train(training_file(), ["training.steps=1"])
     assert {entry.name for entry in (tmp_path / "run").iterdir()} == {*FILES, "checkpoints", "model"}
 
@@ -512,42 +519,32 @@ def test_what_slurm_says_of_its_job_changes_nothing(
 def test_a_signal_saves_and_ends_with_its_status(
     training_file: Write, tmp_path: Path, number: str, status: int
 ) -> None:
-    path = training_file()
-    # A shell that started the tests in the background lets its children ignore Ctrl-C, and nohup SIGHUP.
-    code = (
-        "import signal, sys\nfrom moldiff.cli.main import main\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\nsys.exit(main(sys.argv[1:]))"
-    )
+    path, metrics, said = training_file(), tmp_path / "run" / "metrics.csv", tmp_path / "said.txt"
     settings = ["--set", "training.steps=1000000", "--set", "training.checkpoint_every=1000000"]
-    command = [sys.executable, "-c", code, "train", str(path), *settings]
-    metrics = tmp_path / "run" / "metrics.csv"
-    with started(command, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
+    process = begin(["train", str(path), *settings], tmp_path, before=hear_signals)
+    deadline = time.monotonic() + 120
+    try:
         while not (metrics.exists() and len(metrics.read_text().splitlines()) > 2):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
+            assert process.is_alive() and time.monotonic() < deadline, said.read_text()
             time.sleep(0.1)
-        process.send_signal(getattr(signal, number))
-        _, err = process.communicate(timeout=60)
-    assert process.returncode == status
+        assert process.pid is not None
+        os.kill(process.pid, getattr(signal, number))
+        process.join(60)
+        assert process.exitcode == status
+    finally:
+        process.kill()
+        process.join()
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
-    assert f"stopped on request at step {state.step}; --resume auto goes on from there" in err
+    assert f"stopped on request at step {state.step}; --resume auto goes on from there" in said.read_text()
     train(path, [f"training.steps={state.step + 2}"], resume="auto")
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(training_file: Write, tmp_path: Path) -> None:
     train(training_file("whole"), ["training.steps=12"])
     path = training_file("killed")
-    code = (
-        "import sys, os\nfrom moldiff.training import denoiser_module\nfrom moldiff.cli.main import main\n"
-        "original = denoiser_module.DenoisingTask.setup_batch\n"
-        "def dying(self, inputs):\n    os.kill(os.getpid(), 9) if int(inputs.step) == 7 else None\n"
-        "    return original(self, inputs)\n"
-        "denoiser_module.DenoisingTask.setup_batch = dying\nsys.exit(main(sys.argv[1:]))"
-    )
-    command = [sys.executable, "-c", code, "train", str(path), "--set", "training.steps=12"]
-    assert subprocess.run(command, check=False).returncode == -9
+    process = begin(["train", str(path), "--set", "training.steps=12"], tmp_path, before=partial(die_at_step, 7))
+    process.join()
+    assert process.exitcode == -9, (tmp_path / "said.txt").read_text()
     train(path, ["training.steps=12"], resume="auto")
     assert_equal_states(tmp_path / "whole/checkpoints/step-00000012", tmp_path / "killed/checkpoints/step-00000012")
 
@@ -570,7 +567,14 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(
         assert (tmp_path / "killed/model/model.safetensors").exists()
 
 
-LAUNCH = "import sys\nfrom moldiff.cli.main import main\nsys.exit(main(sys.argv[1:]))\n"
+LAUNCH = """
+import sys
+from moldiff.cli.main import main
+from moldiff.training import plots
+
+plots._draw = lambda *_: None
+sys.exit(main(sys.argv[1:]))
+"""
 DOUBLE = """
 from moldiff.training import base_run
 
@@ -595,17 +599,29 @@ base_run.pl.Trainer = Double
 
 @pytest.mark.parametrize(("precision", "apart"), [("float32", 1e-5), ("float64", 1e-12)])
 def test_two_processes_train_the_same_model_as_one(
-    training_file: Write, tmp_path: Path, record_property: Callable[[str, object], None], precision: str, apart: float
+    training_file: Write,
+    run: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+    precision: str,
+    apart: float,
 ) -> None:
+    changed = DOUBLE if precision == "float64" else ""
     script = tmp_path / "launch.py"
-    script.write_text((DOUBLE if precision == "float64" else "") + LAUNCH, encoding="utf-8")
-    for name, devices in (("one", 1), ("two", 2)):
-        # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
-        settings = ["--set", "optimizer.muon_learning_rate=0", "--set", f"training.devices={devices}"]
-        command = [sys.executable, str(script), "train", str(training_file(name)), *settings]
-        done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        assert (done.stdout.count("model written to"), done.stderr.count("training molecules, steps 0 to 8")) == (1, 1)
+    script.write_text(changed + LAUNCH, encoding="utf-8")
+    # AdamW alone: Muon works in bfloat16, where the order of a sum decides the third digit of an update
+    settings = ["--set", "optimizer.muon_learning_rate=0"]
+    words = ["train", str(training_file("two")), *settings, "--set", "training.devices=2"]
+    command = [sys.executable, str(script), *words]
+    done = subprocess.run(command, check=False, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(base_run.pl, "Trainer", base_run.pl.Trainer)  # it is put back
+    exec(changed, {"__name__": "changed"})
+    alone = run("train", training_file("one"), *settings)
+    assert alone.status == 0, alone.err
+    for out, err in ((done.stdout, done.stderr), (alone.out, alone.err)):
+        assert (out.count("model written to"), err.count("training molecules, steps 0 to 8")) == (1, 1)
     one, two = (load_state(tmp_path / name / "checkpoints/step-00000008").weights for name in ("one", "two"))
     assert {value.dtype for value in one.values()} == {getattr(torch, precision)}
     most = max(float((two[name] - value).abs().max()) for name, value in one.items() if value.numel())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -51,6 +52,8 @@ FEW = [
     "training.log_every=100", "training.validate_every=100",
 ]  # fmt: skip
 
+FEWER = ["on_policy.draws=4", "on_policy.sampler_evaluations=[8]"]  # where one sound draw is enough
+
 
 @pytest.fixture(scope="module")
 def like_qm9(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -68,6 +71,23 @@ def qm9() -> MoleculeModel:
 def walked(qm9: MoleculeModel) -> list[tuple[RawSample, list[TrajectoryState]]]:
     molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
     return sorted(molecule_sampler.walks(0, 24, STATES), key=lambda item: item[0].number)
+
+
+@pytest.fixture(scope="module")
+def made(like_qm9: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of own draws as `FEW` asks for them, for runs that find it where they would write it."""
+    folder = tmp_path_factory.mktemp("own")
+    path = folder / "run.yaml"
+    values = {"data": str(like_qm9), "output": str(folder / "run"), "init_from": "qm9", "training": {"device": "cpu"}}
+    path.write_text(json.dumps(values), encoding="utf-8")  # which is YAML
+    TrainingRun(load_config(path, FEW), None, None)
+    return folder / "run" / ON_POLICY_DATA
+
+
+def put(made: Path, run: Path) -> None:
+    """Give a run that is to begin its own draws."""
+    run.mkdir()
+    shutil.copy(made, run / ON_POLICY_DATA)
 
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
@@ -88,9 +108,9 @@ def test_walks_are_the_draws_and_their_states_are_those_passed(
     qm9: MoleculeModel, walked: list[tuple[RawSample, list[TrajectoryState]]]
 ) -> None:
     molecule_sampler = MoleculeSampler(qm9, SOLVERS["dpmpp_sde"], EVALUATIONS, seed=5, keep_predictions=True)
-    plain = {draw.number: draw for draw in molecule_sampler.draw(0, 24)}
+    plain = {draw.number: draw for draw in molecule_sampler.draw(0, 4)}
     kept: set[float] = set()
-    for draw, passed in walked[:8]:
+    for draw, passed in walked[:4]:
         other = plain[draw.number]
         assert draw.arrays is not None
         assert other.arrays is not None
@@ -204,7 +224,7 @@ def test_draws_are_calibrated_if_asked_for(
     monkeypatch.setattr(Collector, "reweight", lambda _, *args: asked.append(args))
     dataset = PreparedDataset.open(like_qm9)
     keys = [f"on_policy.reweight={reweight}", f"on_policy.known={known}"]
-    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, *keys))
+    collect(load_model("qm9"), dataset, config_of(training_file, like_qm9, *FEWER, *keys))
     if not reweight and not known:
         assert asked == []
         return
@@ -215,10 +235,10 @@ def test_draws_are_calibrated_if_asked_for(
 
 def test_labels_chosen_by_rarity_are_kept_and_told(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     rates = ["training.steps=1", "on_policy.known=0.5"]
-    folder = load_model_folder(train(training_file(data=str(like_qm9), init_from="qm9"), [*FEW, *rates]))
+    folder = load_model_folder(train(training_file(data=str(like_qm9), init_from="qm9"), [*FEW, *FEWER, *rates]))
     assert "50% of the labels were chosen by how usual" in folder.card
     with pytest.raises(MoldiffError, match=r"other settings \(known\)"):
-        train(tmp_path / "run.yaml", [*FEW, "training.steps=2"], resume="auto")
+        train(tmp_path / "run.yaml", [*FEW, *FEWER, "training.steps=2"], resume="auto")
 
 
 def test_tables_that_the_model_carries_of_the_same_data_are_not_counted_again(
@@ -300,7 +320,10 @@ def test_a_batch_of_own_draws_is_what_a_sampler_meets(training_file: Write, like
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
-def test_own_batches_are_as_frequent_as_asked(training_file: Write, like_qm9: Path, share: float) -> None:
+def test_own_batches_are_as_frequent_as_asked(
+    training_file: Write, like_qm9: Path, made: Path, tmp_path: Path, share: float
+) -> None:
+    put(made, tmp_path / "run")
     task = TrainingRun(config_of(training_file, like_qm9, f"on_policy.share={share}"), None, None).task
     found = sum(task.is_own(step) for step in range(2000)) / 2000
     assert abs(found - share) <= 3 * math.sqrt(share * (1 - share) / 2000)
@@ -309,7 +332,10 @@ def test_own_batches_are_as_frequent_as_asked(training_file: Write, like_qm9: Pa
     assert abs(both - share / 2) <= 3 * math.sqrt(share / 2 * (1 - share / 2) / 2000)
 
 
-def test_a_resumed_refinement_equals_an_uninterrupted_one(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
+def test_a_resumed_refinement_equals_an_uninterrupted_one(
+    training_file: Write, like_qm9: Path, made: Path, tmp_path: Path
+) -> None:
+    put(made, tmp_path / "whole")
     steps = ["training.steps=4", "training.checkpoint_every=2"]
     for name in ("whole", "parts"):
         training_file(name, data=str(like_qm9), init_from="qm9")
@@ -337,8 +363,9 @@ def as_older(value: Any) -> Any:
 
 
 def test_a_run_of_the_release_before_goes_on(
-    training_file: Write, like_qm9: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    training_file: Write, like_qm9: Path, made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    put(made, tmp_path / "run")
     path = training_file("run", data=str(like_qm9), init_from="qm9")
     train(path, [*FEW, "training.steps=1"])
     new, old = tmp_path / "run" / ON_POLICY_DATA, tmp_path / "run" / "own_draws.safetensors"
@@ -400,7 +427,7 @@ def test_what_a_teacher_made_is_turned_back(walked: list[tuple[RawSample, list[T
 
 def test_a_student_starts_as_its_teacher(training_file: Write, like_qm9: Path, tmp_path: Path) -> None:
     rates = ["optimizer.learning_rate=1e-12", "optimizer.muon_learning_rate=1e-12"]
-    frozen = ["training.steps=1", *rates, "on_policy.teacher_start=0.3"]
+    frozen = [*FEWER, "training.steps=1", *rates, "on_policy.teacher_start=0.3"]
     path = training_file(data=str(like_qm9), init_from=None)
     student = load_model_folder(train(path, [*FEW, *frozen, "on_policy.teacher=qm9"]))
     assert "Distilled: each draw was noised to t = 0.3 and walked down again by qm9" in student.card
