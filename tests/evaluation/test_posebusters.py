@@ -16,6 +16,7 @@ from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation import posebusters
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
 from moldiff.evaluation.posebusters import run_posebusters
+from moldiff.worker_process import idle
 
 
 def shaken(mol: Mol, noise: float, seed: int) -> Mol:
@@ -88,6 +89,7 @@ def test_molecules_that_cost_their_worker_are_not_checked(
     ends = {1: "crash", 4: "exit", 5: "hang", 9: "stop", 11: "raise"}
     texts = iter([ends.get(index, "") for index in range(16)])
     monkeypatch.setattr(posebusters, "_bust", poison.bust)
+    monkeypatch.setattr(posebusters, "load_posebusters", idle)  # nobody asks it, and each end starts a worker
     monkeypatch.setattr(posebusters, "TIMEOUT_S", 3.0)
     monkeypatch.setattr(posebusters, "mol_to_sdf_record", lambda *_: next(texts))
     result = run_posebusters([*rows[:16], unreadable(16, "", "x")], most=1000, workers=2)

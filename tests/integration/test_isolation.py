@@ -4,7 +4,7 @@ out as if nothing had been."""
 import csv
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -184,17 +184,6 @@ def test_records_that_vary_conformers_and_likelihood_begin_with(workers: int, tm
     assert reasons == [CRASHED, HUNG, GREEDY]
 
 
-@dataclass(frozen=True)
-class NobleDecoder:
-    """A decoder whose molecules are measured by a poisoned calculator, in whichever process it works."""
-
-    decoder: Any
-
-    def decode(self, draw: RawSample) -> Any:
-        molecule_result.measured_numbers = poison.noble_numbers
-        return self.decoder.decode(draw)
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 def test_targets_are_measured_where_a_crash_costs_one_molecule(
     scripted: None, packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
@@ -205,7 +194,7 @@ def test_targets_are_measured_where_a_crash_costs_one_molecule(
         steering=wishes("logp=1", target_method=TargetMethod.CONDITION),
     )  # fmt: skip
     run = GenerateRun(options)
-    run.judge = partial(run.judge, decoder=NobleDecoder(run.decoder))
+    run.judge = partial(run.judge, decoder=poison.NobleDecoder(run.decoder))
     run.write()
     rows = rows_of(tmp_path / "t.sdf")
     reasons = {SMILES[k]: row["reason"] for k, row in enumerate(rows) if row["status"] == "failed"}

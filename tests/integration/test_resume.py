@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -93,14 +94,24 @@ def test_a_run_that_is_killed_at_any_moment_goes_on_to_the_same_bytes(name: str,
 ENDED = ["generate", "-n", "3", *FAST.split(), "--n-atoms", "12..14", "--resume"]
 
 
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that nobody writes into, with a run that has ended."""
+    folder = tmp_path_factory.mktemp("ended")
+    command = [*ENDED, "-o", "a.sdf", "--report", "r.html", "--trajectory", "t.xyz"]
+    assert start_killed(command, folder, None)[0] == 0
+    before = (folder / "said.txt").read_text()
+    assert start_killed(command, folder, None)[0] == 0
+    assert "nothing is left to do" in (folder / "said.txt").read_text().removeprefix(before)
+    (folder / "said.txt").unlink()
+    return folder
+
+
 @pytest.fixture
-def ended(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def ended(whole_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a run that has ended: a.sdf, its report r.html and a trajectory t.xyz."""
+    shutil.copytree(whole_run, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    asked = ["-o", "a.sdf", "--report", "r.html", "--trajectory", "t.xyz"]
-    assert run(*ENDED, *asked).status == 0
-    whole = run(*ENDED, *asked)
-    assert whole.status == 0 and "nothing is left to do" in whole.out
     return tmp_path
 
 

@@ -96,22 +96,24 @@ def test_what_cannot_be_docked_has_no_number(docking: Docking) -> None:
 
 
 def test_poses_come_out_of_filter_and_screen(run: Callable[..., Any], tmp_path: Path) -> None:
-    files = (FIXTURES / "guests.smi", "--dock", FIXTURES / "cb7.pdbqt", "--dock-box", BOX, "--exhaustiveness", "1")
+    guests = tmp_path / "guests.smi"
+    guests.write_text(f"C[C@H](O)c1ccccc1 phenylethanol\n{GUEST} adamantylammonium\nC[NH3+] methylammonium\n")
+    files = (guests, "--dock", FIXTURES / "cb7.pdbqt", "--dock-box", BOX, "--exhaustiveness", "1")
     asked = ("--where", "vina_kcal_mol<-3.5", "--workers", "1")
     told = run("filter", *files, *asked, "--rank", "vina_kcal_mol:low", "-o", tmp_path / "docked.sdf")
     assert told.status == 0
-    first, *_ = Chem.SDMolSupplier(str(tmp_path / "docked.sdf"), removeHs=False)
+    first, second = Chem.SDMolSupplier(str(tmp_path / "docked.sdf"), removeHs=False)
+    assert float(first.GetProp("vina_kcal_mol")) < float(second.GetProp("vina_kcal_mol")) < -3.5
     subject = Subject(Chem.MolFromSmiles(GUEST))
     assert docking_of(FIXTURES / "cb7.pdbqt", BOX, 1)(subject).value < -4
     assert float(first.GetProp("vina_kcal_mol")) < -4
     assert subject.pose is not None
     posed = subject.pose.GetConformer().GetPositions()
     assert np.abs(first.GetConformer().GetPositions() - posed).max() < 1e-3
-    assert (
-        run("screen", "run", *files, *asked, "--rank", "vina_kcal_mol:min:-8..-3", "-o", tmp_path / "run").status == 0
-    )
+    ranked = ("--rank", "vina_kcal_mol:min:-8..-3", "--top", "1")
+    assert run("screen", "run", *files, *asked, *ranked, "-o", tmp_path / "run").status == 0
     with gzip.open(tmp_path / "run" / "top.sdf.gz") as handle:
-        best, *_ = Chem.ForwardSDMolSupplier(handle, removeHs=False)
+        (best,) = Chem.ForwardSDMolSupplier(handle, removeHs=False)
     assert best.GetProp("_Name") == first.GetProp("_Name") == "adamantylammonium"
     assert np.array_equal(best.GetConformer().GetPositions(), first.GetConformer().GetPositions())
 

@@ -90,7 +90,8 @@ def test_no_target_no_picture(scripted: None, packed: Path, tmp_path: Path) -> N
 
 def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "m.sdf"
-    summary = generate_files(out, n=30, model=str(packed), targets="logp>0.8")
+    asked: dict[str, Any] = {"n": 30, "model": str(packed), "targets": "logp>0.8", "target_moves": 2}  # 24 take long
+    summary = generate_files(out, **asked)
     wanted = {row["target_logp"] for row in rows_of(out)}
     assert wanted == {"0.9", "2", "2.5"}
     assert {row["error_logp"] for row in rows_of(out) if row["status"] == "valid"} == {"-0.1639"}, "from the bound"
@@ -103,14 +104,14 @@ def test_a_range_gives_each_draw_a_value_of_its_own(scripted: None, packed: Path
     record = json.loads((tmp_path / "m.run.json").read_text())["targets"][0]
     assert record["mean_distance_from_range"] == pytest.approx(0.8 - METHANE_LOGP)
     assert (record["mean_absolute_error"], record["is_value"]) == (None, False)
-    other = generate_files(tmp_path / "o.sdf", n=30, model=str(packed), targets="logp>0.8", batch_size=7)
+    other = generate_files(tmp_path / "o.sdf", **asked, batch_size=7)
     assert [row["target_logp"] for row in rows_of(tmp_path / "o.sdf")] == [row["target_logp"] for row in rows_of(out)]
     assert aims(other) == aims(summary)
 
 
 def test_within_a_range_there_is_no_error(scripted: None, packed: Path, tmp_path: Path) -> None:
     """Draws have values of their own within the range, which are nobody's wish."""
-    summary = generate_files(tmp_path / "m.sdf", n=30, model=str(packed), targets="logp = 0.6 .. 3")
+    summary = generate_files(tmp_path / "m.sdf", n=30, model=str(packed), targets="logp = 0.6 .. 3", target_moves=2)
     rows = [row for row in rows_of(tmp_path / "m.sdf") if row["status"] == "valid"]
     assert len({row["target_logp"] for row in rows}) > 1
     assert {row["error_logp"] for row in rows} == {"0"}

@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -50,11 +51,28 @@ WORDS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def library(tmp_path: Path) -> Path:
-    path = tmp_path / "library.smi"
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file that nobody writes into: tables hold its name, and those of several runs are compared."""
+    path = tmp_path_factory.mktemp("library") / "library.smi"
     path.write_text(SMILES)
     return path
+
+
+@pytest.fixture(scope="module")
+def whole(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of `WORDS` that nobody writes into."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done(moldiff.screen(library, run, **WORDS))
+    return run
+
+
+@pytest.fixture(scope="module")
+def barren(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nobody writes into, in which nothing passes: its tables are made anew without a worker."""
+    run = tmp_path_factory.mktemp("barren") / "run"
+    assert done(moldiff.screen(library, run, where="mw<1")).funnel["ranked"] == 0
+    return run
 
 
 def tables(run: Path) -> dict[str, bytes]:
@@ -64,6 +82,11 @@ def tables(run: Path) -> dict[str, bytes]:
 def rows(run: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = pyarrow.parquet.read_table(run / "records.parquet").to_pylist()
     return found
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """Return a copy of a run, to do with as one likes."""
+    return shutil.copytree(run, folder / "run")
 
 
 def done(found: moldiff.Screening | None) -> moldiff.Screening:
@@ -102,18 +125,15 @@ def test_every_record_is_accounted_for_and_the_best_are_ranked(library: Path, tm
     assert status_of(run).has_tables
 
 
-def test_it_judges_as_filter_does(library: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    done(moldiff.screen(library, run, **WORDS))
+def test_it_judges_as_filter_does(library: Path, whole: Path) -> None:
     plain = moldiff.filter(library, where=WORDS["where"], alerts="brenk").table
     for name in ("record", "status", "stage", "reason", "value", "limit", "smiles", "inchikey"):
-        assert ["" if row[name] is None else row[name] for row in rows(run)] == list(plain[name])
+        assert ["" if row[name] is None else row[name] for row in rows(whole)] == list(plain[name])
 
 
-def test_processes_parts_and_folders_of_parts_give_the_same_tables(library: Path, tmp_path: Path) -> None:
-    done(moldiff.screen(library, tmp_path / "one", **WORDS))
+def test_processes_parts_and_folders_of_parts_give_the_same_tables(library: Path, whole: Path, tmp_path: Path) -> None:
     done(moldiff.screen(library, tmp_path / "two", workers=2, **WORDS))
-    assert tables(tmp_path / "one") == tables(tmp_path / "two")
+    assert tables(whole) == tables(tmp_path / "two")
     for part in ("1/2", "2/2"):
         with pytest.raises(MoldiffError, match=r"2 of 4 shards are not done yet \(1, 3\)|no screening run"):
             merge_screens([tmp_path / "parts"])
@@ -121,7 +141,7 @@ def test_processes_parts_and_folders_of_parts_give_the_same_tables(library: Path
         assert moldiff.screen(library, tmp_path / part[0], shard=part, **WORDS) is None
     merge_screens([tmp_path / "parts"])
     merge_screens([tmp_path / "1", tmp_path / "2"])
-    assert tables(tmp_path / "one") == tables(tmp_path / "parts") == tables(tmp_path / "1")
+    assert tables(whole) == tables(tmp_path / "parts") == tables(tmp_path / "1")
 
 
 KILLED = """
@@ -143,7 +163,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("moment", [3, 5, 9], ids=["before the first shard", "between shards", "amid the tables"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_tables(moment: int, library: Path, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_and_ends_with_the_same_tables(
+    moment: int, library: Path, whole: Path, tmp_path: Path
+) -> None:
     script, run = tmp_path / "killed.py", tmp_path / "run"
     script.write_text(KILLED)
     arguments = [str(library), str(run), str(moment), json.dumps(WORDS)]
@@ -155,8 +177,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(moment: int, library
     assert before.shards_done == {3: 0, 5: 2, 9: 4}[moment]
     done(resume_screen(run) if moment == 5 else moldiff.screen(library, run, **WORDS))
     assert not any(path.name.endswith(".part") for path in run.rglob(".*"))
-    done(moldiff.screen(library, tmp_path / "whole", **WORDS))
-    assert tables(run) == tables(tmp_path / "whole")
+    assert tables(run) == tables(whole)
 
 
 def test_a_molecule_that_kills_hangs_or_is_greedy_costs_one_row_and_stays_so(
@@ -264,22 +285,32 @@ CODE = "import pathlib\npathlib.Path({mark!r}).touch()\n\ndef f(molecules):\n   
     ],
     ids=str,
 )
-def test_the_functions_of_a_plan_run_only_when_allowed(
-    words: dict[str, list[str]], library: Path, tmp_path: Path
-) -> None:
-    run, mark = tmp_path / "run", tmp_path / "ran"
+def test_the_functions_of_a_plan_run_only_when_allowed(words: dict[str, list[str]], tmp_path: Path) -> None:
+    run, mark, library = tmp_path / "run", tmp_path / "ran", tmp_path / "library.smi"
+    library.write_text("not_a_smiles\n")  # a function is loaded for whatever there is, and nothing has to be placed
     (tmp_path / "mine.py").write_text(CODE.format(mark=str(mark)))
     own = {name: [text.format(code=f"{tmp_path / 'mine.py'}:f") for text in texts] for name, texts in words.items()}
-    moldiff.screen(library, run, shard="1/2", shard_size=4, **own)
+    write_plan(run, make_plan([library], screen_options(own)))
     (tmp_path / "evil.py").write_text((tmp_path / "mine.py").read_text())
     (run / "plan.json").write_text((run / "plan.json").read_text().replace("mine.py", "evil.py"))
-    mark.unlink()
+    mark.unlink(missing_ok=True)
     with pytest.raises(MoldiffError, match=r"its plan runs '.*evil\.py:f'; .* \(allow_commands\)"):
         resume_screen(run)
-    assert not (run / "rows").is_dir() or len(list((run / "rows").iterdir())) == 1
+    assert not (run / "rows").exists()
     assert not mark.exists()
     resume_screen(run, allow_commands=True)
     assert mark.exists()
+
+
+LOOKING = """
+import sys
+from pathlib import Path
+from moldiff.cli.main import main
+if __name__ == "__main__":
+    for action in ("status", "merge", "report", "status"):
+        assert main(["screen", action, sys.argv[1]]) == 0, action
+        assert not Path(sys.argv[2]).exists(), action
+"""
 
 
 def test_who_looks_at_a_run_or_merges_it_runs_no_code(library: Path, tmp_path: Path) -> None:
@@ -287,13 +318,12 @@ def test_who_looks_at_a_run_or_merges_it_runs_no_code(library: Path, tmp_path: P
     code.write_text(CODE.format(mark=str(mark)))
     words: dict[str, Any] = {"where": f"{code}:f>0", "rank": f"{code}:f", "shard_size": 4}
     words["commands"] = {"x": f"touch {mark} {{smiles}}"}
-    for part in ("1/2", "2/2"):
-        moldiff.screen(library, run, shard=part, **words)
+    assert moldiff.screen(library, run, shard="1/1", **words) is None
     mark.unlink()
-    for action in ("status", "merge", "report", "status"):  # by processes that have not loaded it yet
-        told = subprocess.run([sys.executable, "-m", "moldiff", "screen", action, run], check=True, capture_output=True)
-        assert not mark.exists(), action
+    # by a process that has not loaded it yet, one after the other
+    told = subprocess.run([sys.executable, "-c", LOOKING, run, mark], check=True, capture_output=True)
     assert b"the tables are there" in told.stdout
+    assert not mark.exists()
 
 
 def test_a_command_has_the_name_of_no_column_or_stage(library: Path, tmp_path: Path) -> None:
@@ -345,8 +375,9 @@ def test_a_look_at_a_run_writes_nothing(library: Path, tmp_path: Path, monkeypat
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
-def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
+def test_what_is_in_the_way_or_has_changed_is_told(tmp_path: Path) -> None:
+    run, library = tmp_path / "run", tmp_path / "library.smi"
+    library.write_text(SMILES)
     with pytest.raises(MoldiffError, match="no screening run"):
         resume_screen(run)
     (tmp_path / "other").mkdir()
@@ -372,9 +403,8 @@ def test_what_is_in_the_way_or_has_changed_is_told(library: Path, tmp_path: Path
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "null", "3", '{"links": 3, "every": false, "base": ""}', '{"links": [[1]]}']
 )
-def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    done(moldiff.screen(library, run))
+def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, barren: Path, tmp_path: Path) -> None:
+    run = copied(barren, tmp_path)
     (chain,) = run.glob("rows/*/chain.json")
     chain.write_text(text)
     with pytest.raises(MoldiffError, match=r"chain\.json is damaged; remove its folder"):
@@ -386,10 +416,9 @@ def test_a_chain_of_another_shape_is_told_of(text: str, library: Path, tmp_path:
     ["records.parquet", "ranked.parquet", "ranked.csv", "top.sdf.gz", "funnel.json", "report.html", "ranked.run.json"],
 )
 def test_a_table_that_is_missing_is_not_there(
-    name: str, library: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, barren: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    done(moldiff.screen(library, run))
+    run = copied(barren, tmp_path)
     assert status_of(run).lines()[-1] == "the tables are there"
     (run / name).unlink()
     assert status_of(run).lines()[-1] == "the tables are not there yet"
@@ -432,21 +461,36 @@ def flipped(path: Path) -> None:
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("harm", [cut, empty, other_rows, other_columns, other_numbers, no_folder, flipped])
-def test_a_damaged_shard_is_one_line_that_names_its_file(harm: Any, library: Path, tmp_path: Path) -> None:
+HARMS = (cut, empty, other_rows, other_columns, other_numbers, no_folder, flipped)
+RESUMED = """
+import sys
+from moldiff.cli.main import main
+if __name__ == "__main__":
+    print(*(main(["screen", "resume", run]) for run in sys.argv[1:]))
+"""
+
+
+def test_a_damaged_shard_is_one_line_that_names_its_file(library: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     done(moldiff.screen(library, run, shard_size=4))
-    before = tables(run)
-    (path,) = run.glob("rows/*/000001.parquet")
-    harm(path)
-    command = [sys.executable, "-m", "moldiff", "screen", "resume", run]  # a process that ends forgets its writers
-    message = subprocess.run(command, capture_output=True, text=True).stderr
-    assert message.startswith("error: ") and message.count("\n") == 1
-    assert str(path) in message
-    assert tables(run) == before
-    path.rmdir() if path.is_dir() else path.unlink()
-    resume_screen(run)
-    assert tables(run) == before
+    before, runs = tables(run), [copied(run, tmp_path / harm.__name__) for harm in HARMS]
+    damaged = [next(one.glob("rows/*/000001.parquet")) for one in runs]
+    for harm, path in zip(HARMS, damaged, strict=True):
+        harm(path)
+    # in one process, which forgets its writers when it ends
+    told = subprocess.run([sys.executable, "-c", RESUMED, *runs], capture_output=True, text=True, check=True)
+    messages = told.stderr.splitlines()
+    assert told.stdout.split() == ["2"] * len(HARMS)
+    for harm, path, one, message in zip(HARMS, damaged, runs, messages, strict=True):
+        assert message.startswith("error: "), harm
+        assert str(path) in message
+        assert tables(one) == before, harm
+        path.rmdir() if path.is_dir() else path.unlink()
+        assert {found.relative_to(one) for found in one.rglob("*")} == {
+            found.relative_to(run) for found in run.rglob("*") if found.name != path.name
+        }, harm  # from here on all runs are the same
+    resume_screen(runs[0])
+    assert tables(runs[0]) == before
 
 
 DRAWS = {"model": "qm9", "sha256": "0" * 64, "records": 4, "seed": 0, "targets": [], "familiar": False}
