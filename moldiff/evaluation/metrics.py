@@ -9,7 +9,7 @@ import numpy as np
 
 from moldiff.chem.identity import text_key
 from moldiff.evaluation.assess import Assessment
-from moldiff.evaluation.rates import Rate, clustered
+from moldiff.evaluation.rates import Rate, clustered, distinct_share
 from moldiff.models.references import TrainingKeys
 from moldiff.status import Status
 
@@ -73,10 +73,12 @@ def diversity(rows: Sequence[Assessment], keys: TrainingKeys | None) -> dict[str
         ("", [row.smiles for row in valid], None if keys is None else keys.graph),
         ("_stereo", [row.smiles_stereo for row in valid], None if keys is None else keys.stereo),
     ):
-        distinct = sorted(set(smiles))
-        rates[f"unique{suffix}"] = Rate(len(distinct), len(valid))
+        times = Counter(smiles)
+        distinct = sorted(times)
+        rates[f"unique{suffix}"] = distinct_share(times.values(), len(valid))
         if training is not None:
-            novel = int((~known(distinct, training)).sum())
-            rates[f"novel{suffix}"] = Rate(novel, len(distinct))
-            rates[f"valid_unique_novel{suffix}"] = Rate(novel, len(rows))
+            new = ~known(distinct, training)
+            rates[f"novel{suffix}"] = Rate(int(new.sum()), len(distinct))
+            found = [times[text] for text, is_new in zip(distinct, new, strict=True) if is_new]
+            rates[f"valid_unique_novel{suffix}"] = distinct_share(found, len(rows))
     return rates

@@ -107,6 +107,7 @@ class GenerateRun(Run):
         fragment = options.steering.fragment
         self.inputs = () if fragment is None else (Path(fragment.source),)
         super().__init__(options, gate, pictured=bool(options.steering.targets), first=options.first)
+        options = options.walked_by(self.sampler.sampler)
         self.options, wanted = options, options.steering
         source, references = str(self.folder.path), self.folder.references
         self.guide = PropertyGuide.load(

@@ -337,3 +337,26 @@ def test_several_files_are_one_sample(halves: tuple[Path, Path], tmp_path: Path)
         evaluate([halves[0], other], posebusters=0)
     with pytest.raises(MoldiffError, match="named twice"):
         evaluate([halves[0], halves[0]], posebusters=0)
+
+
+@pytest.mark.parametrize("kept", ["none", "polar"])
+def test_molecules_whose_hydrogens_are_placed_are_as_valid_as_before(
+    sample_texts: list[str], tmp_path: Path, kept: str
+) -> None:
+    """A docked pose has its polar hydrogens alone; what was valid with its own is so with those that are placed."""
+    path, whole = tmp_path / "bare.sdf", tmp_path / "whole.sdf"
+    texts = sample_texts[::8]
+    whole.write_text("".join(texts))
+    bare = list[str]()
+    for text in texts:
+        mol = Chem.RWMol(Chem.MolFromMolBlock(text, removeHs=False))
+        Chem.Kekulize(mol, clearAromaticFlags=True)
+        for atom in reversed(list(mol.GetAtoms())):
+            if atom.GetAtomicNum() == 1 and (kept == "none" or atom.GetNeighbors()[0].GetAtomicNum() == 6):
+                mol.RemoveAtom(atom.GetIdx())
+        bare.append(f"{Chem.MolToMolBlock(mol, kekulize=False)}$$$$\n")
+    path.write_text("".join(bare))
+    of_file = evaluate(path, add_hydrogens=True).metrics
+    assert of_file["valid"].value == evaluate(whole).metrics["valid"].value == 1.0
+    assert of_file["molecule_stability"].value == 1.0
+    assert of_file["edm_atom_stability"].value > 0.95

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from moldiff.chem.identity import text_key
 from moldiff.chem.io.records import mol_to_sdf_record
 from moldiff.evaluation.assess import Assessment, assess_file, unreadable
 from moldiff.evaluation.metrics import diversity, failures, known, stability, validity
+from moldiff.evaluation.rates import distinct_share
 from moldiff.models.references import TrainingKeys
 
 
@@ -46,6 +48,17 @@ def test_novelty_is_over_unique_and_over_all(rows: list[Assessment]) -> None:
     assert (rates["novel"].count, rates["novel"].n) == (2, 3)
     assert (rates["valid_unique_novel"].count, rates["valid_unique_novel"].n) == (2, 6)
     assert (rates["novel_stereo"].count, rates["novel_stereo"].n) == (3, 4)
+
+
+def test_repeats_of_new_molecules_alone_are_in_the_error_of_their_share(rows: list[Assessment]) -> None:
+    valid = [row for row in rows if row.valid]
+    for repeated in valid:
+        several = [*rows, *[row for row in valid if row.smiles == repeated.smiles] * 20]
+        times = Counter(row.smiles for row in several if row.valid)
+        rates = diversity(several, keys("CC", "c1ccccc1"))
+        new = [count for text, count in times.items() if text not in ("CC", "c1ccccc1")]
+        assert rates["valid_unique_novel"] == distinct_share(new, len(several))
+        assert rates["unique"] == distinct_share(times.values(), sum(times.values()))
 
 
 def test_a_known_graph_can_be_new_with_stereo(rows: list[Assessment]) -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from moldiff.evaluation.rates import Rate, clustered
+from moldiff.evaluation.rates import Rate, clustered, distinct_share
 
 
 def test_binomial_standard_error() -> None:
@@ -78,3 +78,30 @@ def test_where_all_succeed_the_interval_is_that_of_the_clusters() -> None:
 def test_clusters_without_trials() -> None:
     assert clustered([], []).value is None
     assert clustered([0, 0], [0, 0]).value is None
+
+
+@pytest.mark.parametrize(
+    ("kinds", "n", "most"), [(200, 200, 1.7), (200, 1000, 3.5), (10_000, 300, 1.3), (60, 400, 5.5)]
+)
+def test_the_error_of_a_share_of_different_things_covers_their_scatter(kinds: int, n: int, most: float) -> None:
+    """Uniform draws: the error that is told is at least the scatter of the share, and not many times as large."""
+    generator = np.random.default_rng(3)
+    rates = []
+    for _ in range(600):
+        _, counts = np.unique(generator.integers(0, kinds, n), return_counts=True)
+        rates.append(distinct_share(counts.tolist(), n))
+    scatter = np.std([rate.value for rate in rates])
+    told = np.sqrt(np.mean([rate.standard_error**2 for rate in rates]))
+    assert scatter * 0.95 < told < most * scatter
+    known = kinds * (1 - (1 - 1 / kinds) ** n) / n  # the share that is expected
+    covered = np.mean([rate.interval[0] <= known <= rate.interval[1] for rate in rates])
+    assert covered >= 0.94
+
+
+def test_things_that_all_differ_and_things_that_never_do() -> None:
+    assert distinct_share([1] * 50, 50) == Rate(50, 50)
+    assert distinct_share([], 0) == Rate(0, 0)
+    assert distinct_share([], 9) == Rate(0, 9)
+    assert distinct_share([100], 100).standard_error == pytest.approx(0.01, abs=1e-3)
+    assert distinct_share([20] * 5, 100).standard_error == pytest.approx(0.01, abs=1e-3), "binomial: 0.022"
+    assert distinct_share([1, 2], 50).count == 2, "draws of other things count too"

@@ -16,6 +16,7 @@ from rdkit import Chem
 
 import moldiff
 from moldiff.arrays import MolArrays, RawSample
+from moldiff.choices import Sampler
 from moldiff.errors import MoldiffError
 from moldiff.generation import mcmc
 from moldiff.generation.generate import generation_run
@@ -352,3 +353,20 @@ def test_draws_that_nothing_can_measure_are_only_told(
     result = moldiff.generate(1, model=packed, evaluations=4, targets="logp=2")
     assert result.summary.extra["target_method"] == "condition"
     assert "nothing can tell logp of a molecule" in caplog.text
+
+
+@pytest.mark.parametrize("sampler", [name for name, solver in SOLVERS.items() if not solver.is_stochastic])
+def test_what_adds_no_noise_makes_no_moves(packed: Path, caplog: pytest.LogCaptureFixture, sampler: Sampler) -> None:
+    caplog.set_level("INFO")
+    request = {"model": packed, "evaluations": 4, "targets": "logp=2", "keep_invalid": True, "sampler": sampler}
+    fallen = moldiff.generate(2, **request)
+    assert f"sampler {sampler} adds no noise" in caplog.text and "dpmpp_sde" in caplog.text
+    plain = moldiff.generate(2, **request, target_method="condition")
+    assert fallen.summary.extra["target_method"] == "condition"
+    assert fallen.summary.evaluations == plain.summary.evaluations
+    for one, other in zip(fallen, plain, strict=True):
+        assert np.array_equal(one.GetConformer().GetPositions(), other.GetConformer().GetPositions())
+    for asked in ({"target_method": "mcmc"}, {"target_moves": 2}):
+        with pytest.raises(MoldiffError, match=f"sampler {sampler} adds no noise, which moves") as told:
+            moldiff.generate(2, **request, **asked)
+        assert told.value.argument == "sampler"

@@ -3,6 +3,7 @@ without the model."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from moldiff.scoring.rarity import BY_TABLES
 
 DRAWS_PER_MOLECULE = 10  # that is asked for, where draws go on until there are enough
 MOST_FIRST = 1 << 31
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,29 @@ class GenerationOptions(RunOptions):
         plain = wanted.guidance is None and not self._shows_walks
         return TargetMethod.MCMC if plain or wanted.target_moves is not None else TargetMethod.CONDITION
 
+    def walked_by(self, sampler: Sampler) -> GenerationOptions:
+        """Return the options as a sampler can follow them. Moves by one without noise would not leave the law that they
+        draw from as it is (Hastings 1970): instead of them, the model is told the targets, and no more.
+
+        Raises:
+            MoldiffError: moves are asked for by name.
+        """
+        if self.target_method is not TargetMethod.MCMC or SOLVERS[sampler].is_stochastic:
+            return self
+        if self.steering.target_method is not None or self.steering.target_moves is not None:
+            raise MoldiffError(
+                f"sampler {sampler} adds no noise, which moves (target_method mcmc) need; they go with "
+                f"{_stochastic_samplers()}",
+                argument="sampler",
+            )
+        logger.info(
+            "sampler %s adds no noise, which moves (target_method mcmc) need: the model is told the targets, and no "
+            "more; %s meet them more closely",
+            sampler,
+            _stochastic_samplers(),
+        )
+        return replace(self, steering=replace(self.steering, target_method=TargetMethod.CONDITION))
+
     @property
     def _shows_walks(self) -> bool:
         return self.output is not None and bool(self.output.trajectories)
@@ -192,8 +218,12 @@ class GenerationOptions(RunOptions):
 def check_stochastic(sampler: Sampler) -> None:
     """Raise MoldiffError for a sampler that does not go with a score."""
     if not SOLVERS[sampler].is_stochastic:
-        able = listed(name for name, solver in SOLVERS.items() if solver.is_stochastic)
         raise MoldiffError(
-            f"sampler {sampler} is deterministic: copies of a molecule would stay alike; a score works with {able}",
+            f"sampler {sampler} is deterministic: copies of a molecule would stay alike; a score works with "
+            f"{_stochastic_samplers()}",
             argument="sampler",
         )
+
+
+def _stochastic_samplers() -> str:
+    return listed(name for name, solver in SOLVERS.items() if solver.is_stochastic)

@@ -73,6 +73,16 @@ def test_strain_is_what_a_relaxation_sets_free() -> None:
     assert "embedding" in unknown.detail
 
 
+@pytest.mark.parametrize("smiles", ["CC(C)Cc1ccc(cc1)C(C)C(=O)O", "NCC(=O)OC1CCCC1", "CC#CC(C)(C)S"])
+def test_hydrogens_that_a_record_leaves_out_make_no_strain(smiles: str) -> None:
+    start, _ = embed(Chem.MolFromSmiles(smiles), seed=2, timeout_s=20)
+    whole = relax(start, EnergyMethod.MMFF94S).mol
+    bare = Chem.RemoveHs(whole)
+    assert bare.GetNumAtoms() < whole.GetNumAtoms()
+    assert measure_named("mmff_strain_kcal_mol")(Subject(whole)).value == pytest.approx(0.0, abs=0.05)
+    assert measure_named("mmff_strain_kcal_mol")(Subject(bare)).value < 4.0  # a hydroxyl may point another way
+
+
 @pytest.mark.skipif(not XTB.is_installed(), reason="tblite is not installed")
 def test_gfn2_at_the_own_coordinates() -> None:
     mol = Chem.AddHs(placed(Chem.MolFromSmiles("CO"), 0, 10)[0])
