@@ -6,19 +6,22 @@ raise MoldiffError in one line that names the option or argument.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.path_names import written_out
 
 Choice = TypeVar("Choice", bound=StrEnum)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _RANGE = re.compile(r"(\d{1,6})(?:\.\.(\d{1,6}))?", flags=re.ASCII)
 _NAMES = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"\s*(?=,|$)|(?P<plain>[^,]*))(?:,|$)')
@@ -102,6 +105,22 @@ def shown(value: object) -> str:
         return " ".join(repr(value).split())[:_MOST_SHOWN]
     except Exception:  # noqa: BLE001 - of a foreign class, or a list of such numbers
         return f"one of type {type(value).__name__}"
+
+
+def with_plain_numbers(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function of users that has numbers of NumPy as Python's: files, RDKit and workers know no others."""
+
+    @functools.wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})  # type: ignore[arg-type]
+
+    return called
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
 
 
 def whole_number(value: object, name: str) -> int:

@@ -13,7 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from moldiff.arguments import check_flags, count, name_list, path, paths, refusal, seconds, seed_number, whole_number
+from moldiff.arguments import (
+    check_flags,
+    count,
+    name_list,
+    path,
+    paths,
+    refusal,
+    seconds,
+    seed_number,
+    whole_number,
+    with_plain_numbers,
+)
 from moldiff.chem.io.tables import Columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
@@ -63,6 +74,7 @@ class PrepareReport:
     unusable: dict[str, Unusable]
 
 
+@with_plain_numbers
 def prepare(
     files: Sequence[Path | str] | Path | str,
     out: Path | str,

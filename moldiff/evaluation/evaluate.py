@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moldiff.arguments import check_flags, count, path, path_text, seed_number
+from moldiff.arguments import check_flags, count, path, path_text, seed_number, with_plain_numbers
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError
@@ -39,6 +39,7 @@ Progress = Callable[[str, int], None]
 """Called with a stage (chemistry, reference, geometry, posebusters, relaxation, fcd) and the number of records done."""
 
 
+@with_plain_numbers
 @whatever_the_default
 def evaluate(
     molecules: Molecules,

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from moldiff.arguments import check_flag, choice, number, refusal, whole_number
+from moldiff.arguments import check_flag, choice, number, refusal, whole_number, with_plain_numbers
 from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
@@ -275,6 +275,7 @@ def coordinate_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tenso
     return walk
 
 
+@with_plain_numbers
 @whatever_the_default
 def conformers(
     molecules: Molecules,

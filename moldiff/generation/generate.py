@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moldiff.arguments import check_flag, choice
+from moldiff.arguments import check_flag, choice, with_plain_numbers
 from moldiff.chem.descriptors.score_functions import ScoreFunction
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 
+@with_plain_numbers
 @whatever_the_default
 def generate(
     n: int,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from moldiff.arguments import check_flag, choice, number, refusal
+from moldiff.arguments import check_flag, choice, number, refusal, with_plain_numbers
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.choices import Decoding, Precision
@@ -179,6 +179,7 @@ def noised_walk(sampler: MoleculeSampler) -> Callable[[MolBatch, torch.Tensor], 
     return walk
 
 
+@with_plain_numbers
 @whatever_the_default
 def vary(
     molecules: Molecules,

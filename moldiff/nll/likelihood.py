@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from moldiff.arguments import check_flag, count, seed_number
+from moldiff.arguments import check_flag, count, seed_number, with_plain_numbers
 from moldiff.arguments import path as as_path
 from moldiff.chem.io.inputs import Molecules, blamed, files_of
 from moldiff.data_frames import data_frame
@@ -83,6 +83,7 @@ class LikelihoodResult:
         return f"<p>{escape(self.summary.lines()[0])}</p>{table}"
 
 
+@with_plain_numbers
 @whatever_the_default
 def likelihood(
     molecules: Molecules,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from moldiff.arguments import check_text, seconds
+from moldiff.arguments import check_text, seconds, with_plain_numbers
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
@@ -20,6 +20,7 @@ from moldiff.screening.filter_run import COMMAND_SHARE, TIMEOUT_S, FilterOptions
 from moldiff.screening.ranking import parse_rank
 
 
+@with_plain_numbers
 def filter(
     molecules: Molecules,
     *,

@@ -20,6 +20,7 @@ from moldiff.arguments import (
     path_text,
     paths,
     texts,
+    with_plain_numbers,
 )
 from moldiff.chem.filters.commands import check_commands
 from moldiff.chem.io.tables import Columns
@@ -107,6 +108,7 @@ def screening_of(folder: str | Path) -> Screening:
     return Screening(run, read_funnel(run / FUNNEL))
 
 
+@with_plain_numbers
 @whatever_the_default
 def screen(
     files: str | Path | Sequence[str | Path],
@@ -275,6 +277,7 @@ def run_screen(
     return _done(run, make_plan(files, options, draws, before, columns), shard, engines, retry, progress)
 
 
+@with_plain_numbers
 @whatever_the_default
 def resume_screen(
     run: Path,

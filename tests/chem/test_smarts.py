@@ -130,3 +130,9 @@ def test_names_behind_patterns_of_a_file_and_extensions_are_no_part_of_them(tmp_
         ("an alcohol", "[OH]"), ("an amine", "[NH2]"), ("C", "C"), ("a thiol", "[SH]"), ("F a note", "[F]")
     )  # fmt: skip
     assert smarts_problem("[OH] |$a$|") == smarts_problem(" [OH]\n") == ""
+
+
+@pytest.mark.parametrize("pattern", ["[#6]\u6f22", "CC\u00d6", "c1ccccc1\u2212"])
+def test_a_pattern_with_foreign_letters_is_not_read_in_part(pattern: str) -> None:
+    assert smarts_query(pattern) is None
+    assert "cannot stand in one" in smarts_problem(pattern)

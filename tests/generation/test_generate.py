@@ -5,7 +5,7 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from methane import METHANE, METHYL, SQUEEZED
 from rdkit import Chem
 
 import moldiff
+from moldiff.arguments import with_plain_numbers
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.diffusion.preconditioning import PreconditionedDenoiser
 from moldiff.errors import MoldiffError
@@ -472,3 +473,42 @@ def test_that_is_so_where_nobody_said_how_many(
     drawn[0] += 800
     found.append(next(batches))
     assert found == [(3000, sizes[0]), (3000 + sizes[0], sizes[1])]
+
+
+def test_numbers_of_numpy_are_those_of_python(packed: Path, tmp_path: Path) -> None:
+    """They come from columns and ranges, and are no texts of JSON."""
+    plain = {"n": 2, "seed": 3, "batch_size": 1, "first": 5, "evaluations": 3, "renoise": 1, "temperature": 0.75}
+    kinds = (np.int64, np.uint64, np.int16, np.int32, np.uint8, np.int8, np.float32)
+    given = {name: kind(value) for (name, value), kind in zip(plain.items(), kinds, strict=True)}
+    for name, asked in (("plain", plain), ("numpy", given)):
+        result = moldiff.generate(**asked, model=packed, n_atoms=5, keep_invalid=True)
+        assert json.loads(json.dumps(result.summary.requested)) == 2
+        result.save(tmp_path / f"{name}.sdf")
+    read = [(tmp_path / f"{name}.sdf").read_bytes() for name in ("plain", "numpy")]
+    assert read[0] == read[1]
+    records = [json.loads((tmp_path / f"{name}.run.json").read_text()) for name in ("plain", "numpy")]
+    assert records[0]["options"] == records[1]["options"]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        moldiff.conformers,
+        moldiff.evaluate,
+        moldiff.filter,
+        moldiff.likelihood,
+        moldiff.prepare,
+        moldiff.screen,
+        moldiff.vary,
+    ],
+)
+def test_every_job_takes_numbers_of_numpy(function: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, object] = {}
+
+    def spy(*args: object, **kwargs: object) -> None:
+        seen.update(kwargs)
+
+    decorated = with_plain_numbers(spy)
+    decorated(seed=np.int64(1), share=np.float16(0.5), flag=np.bool_(True), name="x")
+    assert [type(value) for value in seen.values()] == [int, float, np.bool_, str]
+    assert function.__code__ is decorated.__code__, "decorated alike"

@@ -121,17 +121,15 @@ class _LineCount:
         self._blank = blank
 
 
-def smiles_record(index: int, smiles: str, name: str, tags: dict[str, str]) -> TextRecord:
+def smiles_record(index: int, smiles: str, name: str = "", tags: dict[str, str] | None = None) -> TextRecord:
     """Return the record of a SMILES, which may have a CXSMILES extension behind a blank. What nobody sees is taken out;
     one that is empty, too long or holds other characters has a reason."""
     if len(smiles) > MAX_SMILES:
-        return TextRecord(index, "smiles", name, "", tags, f"too large: SMILES of {len(smiles)} characters")
+        return TextRecord(index, "smiles", name, "", tags or {}, f"too large: SMILES of {len(smiles)} characters")
     text = visible(smiles).strip()
     reason = smiles_problem(text) if text else "empty: no SMILES"
-    if not reason and (letter := foreign_character(text.split(maxsplit=1)[0])):
-        reason = f"smiles: {letter} cannot stand in one: '{text[:SHOWN]}'"
     note = "" if reason or text == smiles.strip() else "characters that nobody sees were taken out of its SMILES"
-    return TextRecord(index, "smiles", name, text, tags, reason, note)
+    return TextRecord(index, "smiles", name, text, tags or {}, reason, note)
 
 
 def smiles_problem(text: str) -> str:
@@ -142,8 +140,11 @@ def smiles_problem(text: str) -> str:
 
 def unread(text: str) -> str:
     """Return what RDKit would leave out of a SMILES or a SMARTS pattern without a word, "" if there is nothing: it
-    stops at a line break, a tab or a blank, behind which only a CXSMILES extension may stand."""
+    stops at a letter that is not ASCII, and at a line break, a tab or a blank, behind which only a CXSMILES extension
+    may stand."""
     words = text.split(maxsplit=1)
+    if words and (letter := foreign_character(words[0])):
+        return f"{letter} cannot stand in one: '{text[:SHOWN]}'"
     if len(words) < 2:
         return ""
     if len(text.strip().splitlines()) > 1:

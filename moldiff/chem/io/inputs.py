@@ -18,8 +18,9 @@ from rdkit import Chem
 from moldiff.arguments import refusal
 from moldiff.chem.convert import to_bytes
 from moldiff.chem.coordinates import has_conformer
+from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.encodings import tell_once
-from moldiff.chem.io.records import Record, completed, is_molecule, parse
+from moldiff.chem.io.records import Record, completed, is_molecule, parse, sound
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal, query_refusal
@@ -50,7 +51,7 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
         return None
     if molecules.lower().endswith(SUFFIXES):
         return Path(molecules)
-    reason = parse(TextRecord(0, "smiles", "", molecules)).reason if molecules.strip() else _MISSING
+    reason = parse(smiles_record(0, molecules)).reason if molecules.strip() else _MISSING
     is_smiles = not reason
     there = bool(molecules.strip()) and _exists(molecules)
     if is_smiles and there:
@@ -65,7 +66,7 @@ def file_of(molecules: object, argument: str = "molecules") -> Path | None:
     if not is_smiles:
         told = f"neither a SMILES that RDKit can read nor a molecule file ({', '.join(SUFFIXES)})"
         words = molecules.split(maxsplit=1)
-        if len(words) == 2 and not parse(TextRecord(0, "smiles", "", words[0])).reason:
+        if len(words) == 2 and not parse(smiles_record(0, words[0])).reason:
             told = f"not a SMILES alone ({reason}); a list of SMILES takes them one by one"
         raise MoldiffError(f"{argument} '{molecules[:60]}': {told}", argument=argument)
     return None
@@ -237,15 +238,19 @@ def _record(argument: str, index: int, item: object) -> Record:
             name, mol = "", Chem.Mol(mol)
             mol.ClearProp("_Name")  # or whoever asks for it later stumbles
             _tell_of_unreadable(argument)
-        return Record(index, name, None if reason else mol, tags, reason)
+        good, reason = (None, reason) if reason else sound(mol)
+        return Record(index, name, good, tags, reason)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
             raise MoldiffError(
                 f"{argument}: '{item}' in a list is a file; give files as a list of Path", argument=argument
             )
-        return (
-            parse(TextRecord(index, "smiles", "", item)) if item.strip() else Record(index, "", None, reason=_MISSING)
-        )
+        if not item.strip():
+            return Record(index, "", None, reason=_MISSING)
+        text = smiles_record(index, item)
+        if text.note:
+            tell_once(f"{argument}: {text.note}")
+        return parse(text)
     if item is None or str(item) == "<NA>" or item != item:  # a supplier's failure; what pandas has for nothing
         return Record(index, "", None, reason=_MISSING)
     raise refusal(argument, _EXPECTED, item)

@@ -62,7 +62,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
-_UNUSUAL = re.compile(r"[|*~:]|\s|\+[+\d]|\[\d*H[\]+-]")  # extensions, dummies, odd bonds and charges, hydrogens
+# foreign letters, extensions, dummies, odd bonds and charges, hydrogens
+_UNUSUAL = re.compile(r"[^\x00-\x7f]|[|*~:]|\s|\+[+\d]|\[\d*H[\]+-]")
 
 
 @dataclass(frozen=True)
@@ -237,6 +238,35 @@ def _sanitised(raw: Chem.Mol, block: str) -> Chem.Mol:
     if not problem.startswith(COINCIDENT):
         _assign_stereo(mol, marked=is_marked(block))
     return mol
+
+
+def sound(mol: Chem.Mol) -> tuple[Chem.Mol | None, str]:
+    """Return a molecule that is given itself, or a sanitised copy of one that RDKit has not looked at; None and the
+    reason, as of a text, where its chemistry is none."""
+    if reason := mol_refusal(mol):
+        return None, reason
+    copy = Chem.Mol(mol)
+    try:
+        with rdBase.BlockLogs():
+            Chem.SanitizeMol(copy)
+    except Exception as error:  # noqa: BLE001 - RDKit has many, and not only for bad chemistry
+        shown = Chem.Mol(mol)
+        shown.UpdatePropertyCache(strict=False)
+        return None, sanitize_reason(error, shown)
+    if _is_sanitised(mol):
+        return mol, ""
+    Chem.AssignStereochemistry(copy, cleanIt=True, force=True)
+    return copy, ""
+
+
+def _is_sanitised(mol: Chem.Mol) -> bool:
+    """Return whether RDKit has looked at a molecule's valences and rings."""
+    try:
+        with rdBase.BlockLogs():
+            mol.GetRingInfo().NumRings()
+    except RuntimeError:
+        return False
+    return not mol.NeedsUpdatePropertyCache()
 
 
 def _assign_stereo(mol: Chem.Mol, *, marked: bool = True) -> None:

@@ -14,8 +14,9 @@ from moldiff.arguments import check_flag, check_text, refusal, size_range, whole
 from moldiff.chem.fragment_smiles import PlacedFragment, placed_fragment
 from moldiff.chem.fragment_stereo import StereoMarks
 from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
+from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.inputs import file_of
-from moldiff.chem.io.text_records import TextRecord, read_texts
+from moldiff.chem.io.text_records import read_texts
 from moldiff.deprecations import renamed_attribute
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text
@@ -280,7 +281,7 @@ def _read(fragment: str | Path | Mol) -> tuple[str, ...] | PlacedFragment:
         return (block_of(fragment),)
     path = file_of(fragment, "fragment")
     if path is None:
-        records = [TextRecord(0, "smiles", "", str(fragment))]
+        records = [smiles_record(0, str(fragment))]
     else:
         records = list(itertools.islice(read_texts(path), _MOST_RECORDS + 1))
     if len(records) > _MOST_RECORDS:

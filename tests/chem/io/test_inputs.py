@@ -137,3 +137,50 @@ def test_any_number_of_files_is_looked_at_once_each(monkeypatch: pytest.MonkeyPa
     names = [f"m{number}.smi" for number in range(4_000)]
     assert len(files_named(names)) == len(names)
     assert compared[0] <= len(names)
+
+
+@pytest.mark.parametrize(
+    "text", ["CN(C)(C)(C)C", "c1cccc1", "[H]C(C)(C)(C)C", "C[C@H](N)C(=O)O", "c1ccccc1[O-]", "C1CC1F"]
+)
+@pytest.mark.parametrize("rings_found", [True, False])
+def test_a_molecule_that_rdkit_has_not_looked_at_is_taken_as_its_smiles(
+    text: str, rings_found: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    given = Chem.MolFromSmiles(text, sanitize=False)
+    given.UpdatePropertyCache(strict=False)
+    if rings_found:
+        Chem.FastFindRings(given)
+    else:
+        given = Chem.MolFromSmiles(text, sanitize=False)
+    before = given.ToBinary()
+    (of_mol,), (of_text,) = records_of(given), records_of([text])
+    assert of_mol.reason == of_text.reason
+    if of_text.mol is not None:
+        assert Chem.MolToSmiles(of_mol.mol) == Chem.MolToSmiles(of_text.mol)
+        assert of_mol.mol.GetRingInfo().NumRings() == of_text.mol.GetRingInfo().NumRings()
+    assert given.ToBinary() == before
+    assert capfd.readouterr().err == ""
+    assert smiles(Chem.Mol()) == ["empty: no atoms"]
+
+
+def test_a_molecule_that_rdkit_has_looked_at_stays_as_it_is() -> None:
+    kekulised = Chem.MolFromSmiles("c1ccccc1O")
+    Chem.Kekulize(kekulised, clearAromaticFlags=True)
+    (record,) = records_of(kekulised)
+    assert record.mol is kekulised
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("CCÖ", "smiles: 'Ö' (U+00D6, latin capital letter o with diaeresis) cannot stand in one: 'CCÖ'"),  # not ethane
+        ("CC\u2019", "smiles: '\u2019' (U+2019, right single quotation mark) cannot stand in one: 'CC\u2019'"),
+        ("CC\uff2f", "smiles: '\uff2f' (U+FF2F, fullwidth latin capital letter o) cannot stand in one: 'CC\uff2f'"),
+        (" CC\u200bO\ufeff", "CCO"),
+        ("\u00a0CCN", "CCN"),
+    ],
+)  # fmt: skip
+def test_letters_that_no_smiles_has_are_seen_in_python_as_in_files(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "one.smi"
+    path.write_text(f"{text}\n", encoding="utf-8")
+    assert smiles([text]) == smiles(path) == [expected]
