@@ -16,6 +16,7 @@ from moldiff.arguments import refusal, whole_number
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.filters.checks import Measured, Subject
 from moldiff.chem.io.inputs import records_of
+from moldiff.chem.libraries import load
 from moldiff.chem.sanitize import error_reason
 from moldiff.errors import MoldiffError
 from moldiff.extras import DOCK
@@ -206,6 +207,7 @@ def _engine(docking: Docking, seed: int) -> Vina:
 
 def _ligand(mol: Chem.Mol) -> str:
     """Return the PDBQT text of a molecule with hydrogens and coordinates; ValueError if Meeko cannot write it."""
+    load("meeko")
     from meeko import MoleculePreparation, PDBQTWriterLegacy
 
     text, is_ok, problem = PDBQTWriterLegacy.write_string(MoleculePreparation().prepare(mol)[0])
@@ -216,6 +218,7 @@ def _ligand(mol: Chem.Mol) -> str:
 
 def _pose(pdbqt: str, mol: Chem.Mol) -> Chem.Mol | None:
     """Return the molecule at its pose, hydrogens placed anew; None where Meeko cannot read its own text back."""
+    load("meeko")
     from meeko import PDBQTMolecule, RDKitMolCreate
 
     found: list[Any] = RDKitMolCreate.from_pdbqt_mol(PDBQTMolecule(pdbqt, skip_typing=True))

@@ -12,6 +12,7 @@ from rdkit import Chem
 
 from moldiff.chem.descriptors.xtb import GFN2_PROPERTIES, gfn2_properties
 from moldiff.chem.filters.checks import Measured, Subject
+from moldiff.chem.libraries import load, unswitched
 from moldiff.chem.relax import relax
 from moldiff.choices import EnergyMethod
 from moldiff.extras import XTB
@@ -46,7 +47,8 @@ class GeometryMeasure:
 
 def failed_checks(mol: Chem.Mol) -> tuple[str, ...]:
     """Return the names of PoseBusters' fast checks (Buttenschoen et al. 2024) that a molecule in 3D fails."""
-    table = _checker().bust([mol])
+    with unswitched():
+        table = _checker().bust([mol])
     # A check that could not be run is missing in the table, and no pass.
     passed = table.astype(object).where(table.notna(), False).to_numpy(dtype=bool)[0]
     return tuple(name for name, flag in zip(table.columns, passed, strict=True) if not flag)
@@ -59,6 +61,7 @@ def load_posebusters() -> None:
 
 @cache
 def _checker() -> PoseBusters:
+    load("posebusters")
     from posebusters import PoseBusters
 
     return PoseBusters(config=CONFIG)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import multiprocessing
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from moldiff.screening.filter_run import FilterOptions, Progress
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.shards import ShardTables
+from moldiff.spawning import may_start_processes, program_left_alone, refuse_if_daemonic
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -127,6 +127,8 @@ class DaskEngine:
             stack.enter_context(dask.config.set(settings))
             stack.enter_context(_quiet())
             if self._scheduler is None:
+                refuse_if_daemonic()
+                stack.enter_context(program_left_alone())
                 cluster = LocalCluster(
                     n_workers=self._workers,
                     threads_per_worker=1,
@@ -162,7 +164,7 @@ def work_on_shards(plan: Plan, tables: ShardTables, asked: FilterOptions, shards
     Raises:
         MoldiffError: see `ProcessesEngine.work`; or the worker may not start processes.
     """
-    if multiprocessing.current_process().daemon:
+    if not may_start_processes():
         raise MoldiffError(
             "Dask's workers may not start processes; start them without a nanny, or with "
             "DASK_DISTRIBUTED__WORKER__DAEMON=False"

@@ -53,7 +53,9 @@ def tables(run: Screening | None) -> dict[str, bytes]:
 def test_a_cluster_of_its_own_gives_the_same_tables(words: dict[str, Any], tmp_path: Path) -> None:
     told: list[int] = []
     here = moldiff.screen(DRUGS, tmp_path / "here", **words)
+    multiprocessing.set_start_method(None, force=True)
     there = moldiff.screen(DRUGS, tmp_path / "there", engine="dask", workers=2, progress=told.append, **words)
+    assert multiprocessing.get_start_method(allow_none=True) is None, "left to the program"
     assert tables(here) == tables(there)
     assert here is not None and [one["reason"][:8] for one in here.funnel["lost"]] == ["crashed:"]
     assert told[-1] == 12 and sorted(told) == told and len(told) > 2
@@ -159,6 +161,14 @@ def test_what_is_wrong_is_told_in_one_line(
     monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
     with pytest.raises(MoldiffError, match="without a nanny"):
         dask_engine.work_on_shards(None, None, None, [0], False)  # type: ignore[arg-type]
+
+
+def test_a_daemonic_process_has_no_cluster_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dask_engine, "replace", lambda tables, **_: tables)
+    engine = dask_engine.DaskEngine(None, SimpleNamespace(folder=tmp_path), None)  # type: ignore[arg-type]
+    monkeypatch.setattr(multiprocessing, "current_process", lambda: SimpleNamespace(daemon=True))
+    with pytest.raises(MoldiffError, match=r"^workers: this process is daemonic"), engine._client():
+        pass
 
 
 @pytest.fixture
