@@ -9,6 +9,7 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from moldiff.chem.coordinates import coordinates_problem
+from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import read_records
 from moldiff.chem.standardise import is_standard, standardised
@@ -133,3 +134,15 @@ def test_hydrogens_as_atoms_change_no_form(hydrogens: bool) -> None:
     acid = in_space("OC(=O)[C@H](O)[C@@H](O)C(=O)O", hydrogens)
     found, _ = standardised(acid)
     assert canonical_smiles(found, stereo=True) == "O=C(O)C(O)C(O)C(=O)O"
+
+
+@pytest.mark.parametrize("smiles", ["[Na+].CCc1ccc(cc1)C(=O)[O-]", "CC(C)[O-].[K+]", "[O-]c1ccccc1F.[Na+]"])
+def test_hydrogens_that_a_standard_form_adds_are_relaxed(smiles: str) -> None:
+    mol = in_space(smiles, True)
+    found, reason = standardised(mol)
+    assert reason == ""
+    before, after = mol.GetConformer().GetPositions(), found.GetConformer().GetPositions()
+    added = [k for k in range(len(after)) if np.linalg.norm(before - after[k], axis=1).min() > 1e-6]
+    assert [found.GetAtomWithIdx(k).GetAtomicNum() for k in added] == [1]
+    again = relax_hydrogens(found, added)[0].GetConformer().GetPositions()
+    assert np.abs(again - after).max() < 0.02, "it lies at a minimum already"
