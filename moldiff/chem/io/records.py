@@ -62,8 +62,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 _SHORT = 300  # letters of a SMILES: too few for as many rings as RDKit cannot bear
-# foreign letters, extensions, dummies, odd bonds and charges, hydrogens
-_UNUSUAL = re.compile(r"[^\x00-\x7f]|[|*~:]|\s|\+[+\d]|\[\d*H[\]+-]")
+_UNUSUAL = re.compile(r"[|*~:]|\s|\+[+\d]|\[\d*H[\]+-]")  # extensions, dummies, odd bonds and charges, hydrogens
 
 
 @dataclass(frozen=True)
@@ -260,13 +259,9 @@ def sound(mol: Chem.Mol) -> tuple[Chem.Mol | None, str]:
 
 
 def _is_sanitised(mol: Chem.Mol) -> bool:
-    """Return whether RDKit has looked at a molecule's valences and rings."""
-    try:
-        with rdBase.BlockLogs():
-            mol.GetRingInfo().NumRings()
-    except RuntimeError:
-        return False
-    return not mol.NeedsUpdatePropertyCache()
+    """Return whether RDKit has looked at a molecule, up to the last thing that it looks for."""
+    unknown = Chem.HybridizationType.UNSPECIFIED
+    return not mol.NeedsUpdatePropertyCache() and all(atom.GetHybridization() != unknown for atom in mol.GetAtoms())
 
 
 def _assign_stereo(mol: Chem.Mol, *, marked: bool = True) -> None:

@@ -142,22 +142,23 @@ def test_any_number_of_files_is_looked_at_once_each(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "text", ["CN(C)(C)(C)C", "c1cccc1", "[H]C(C)(C)(C)C", "C[C@H](N)C(=O)O", "c1ccccc1[O-]", "C1CC1F"]
 )
-@pytest.mark.parametrize("rings_found", [True, False])
+@pytest.mark.parametrize("looked_at", ["nothing", "valences", "rings"])
 def test_a_molecule_that_rdkit_has_not_looked_at_is_taken_as_its_smiles(
-    text: str, rings_found: bool, capfd: pytest.CaptureFixture[str]
+    text: str, looked_at: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     given = Chem.MolFromSmiles(text, sanitize=False)
-    given.UpdatePropertyCache(strict=False)
-    if rings_found:
+    if looked_at != "nothing":
+        given.UpdatePropertyCache(strict=False)
+    if looked_at == "rings":
         Chem.FastFindRings(given)
-    else:
-        given = Chem.MolFromSmiles(text, sanitize=False)
     before = given.ToBinary()
     (of_mol,), (of_text,) = records_of(given), records_of([text])
     assert of_mol.reason == of_text.reason
     if of_text.mol is not None:
         assert Chem.MolToSmiles(of_mol.mol) == Chem.MolToSmiles(of_text.mol)
         assert of_mol.mol.GetRingInfo().NumRings() == of_text.mol.GetRingInfo().NumRings()
+        kinds = [[atom.GetHybridization() for atom in record.mol.GetAtoms()] for record in (of_mol, of_text)]
+        assert kinds[0] == kinds[1]
     assert given.ToBinary() == before
     assert capfd.readouterr().err == ""
     assert smiles(Chem.Mol()) == ["empty: no atoms"]
