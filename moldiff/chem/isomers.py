@@ -13,6 +13,7 @@ from moldiff.chem.sanitize import short_message
 
 MOST = 4
 """Stereoisomers that are looked at for each molecule."""
+_ATTEMPTS = 10  # for each of several: one that can be takes few, and a cage has many that cannot, some seconds each
 
 
 def isomers(mol: Chem.Mol, most: int = MOST) -> list[Chem.Mol]:
@@ -28,7 +29,8 @@ def isomers(mol: Chem.Mol, most: int = MOST) -> list[Chem.Mol]:
 
 def placed(mol: Chem.Mol, seed: int, timeout_s: int, most: int = MOST) -> tuple[Chem.Mol | None, str]:
     """Return a copy with explicit hydrogens and one conformer: of the stereoisomer of the lowest MMFF94s energy, the
-    first without that force field.
+    first without that force field. Where none of them is easily found (those of a cage that are looked at may all be
+    impossible), what is open is as the embedding leaves it.
 
     Args:
         mol: sanitised; coordinates that it has are ignored.
@@ -36,7 +38,7 @@ def placed(mol: Chem.Mol, seed: int, timeout_s: int, most: int = MOST) -> tuple[
         most: stereoisomers that are looked at.
 
     Returns:
-        (molecule, ""), or (None, the reason of the first).
+        (molecule, ""), or (None, the reason).
     """
     try:
         choices = isomers(mol, most)
@@ -44,11 +46,9 @@ def placed(mol: Chem.Mol, seed: int, timeout_s: int, most: int = MOST) -> tuple[
         return None, f"stereoisomers: {short_message(error)}"
     if len(choices) == 1:
         return embed(choices[0], seed, timeout_s)
-    results = [embed(one, seed, timeout_s) for one in choices]
+    results = [embed(one, seed, timeout_s, _ATTEMPTS) for one in choices]
     made = [one for one, _ in results if one is not None]
-    if not made:
-        return None, results[0][1]
-    return min(made, key=_energy), ""
+    return (min(made, key=_energy), "") if made else embed(mol, seed, timeout_s)
 
 
 def _energy(mol: Chem.Mol) -> float:

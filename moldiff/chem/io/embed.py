@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
@@ -16,7 +17,7 @@ MMFF_ITERATIONS = 1000
 _RDKIT_SEEDS = 1 << 31  # that RDKit tells apart; those from there on begin again
 
 
-def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, str]:
+def embed(mol: Chem.Mol, seed: int, timeout_s: int, attempts: int = 0) -> tuple[Chem.Mol | None, str]:
     """Return a copy with explicit hydrogens and one conformer, or None and the reason.
 
     Args:
@@ -24,6 +25,7 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
         seed: seed of ETKDGv3; the same seed gives the same conformer.
         timeout_s: limit of the embedding in whole seconds of processor time (0 = none). RDKit looks at the clock
             between its attempts; the set-up before them grows with the cube of the size, to about 7 s for 900 atoms.
+        attempts: at most so many from either kind of start; 0 = as many as RDKit takes for granted.
 
     Returns:
         (molecule, "") or (None, reason). A molecule without MMFF94s parameters is relaxed with UFF. Of a molecule of
@@ -38,7 +40,8 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
             return None, f"embedding: too large, {full.GetNumAtoms()} atoms"
         try:
             several = len(Chem.GetMolFrags(full)) > 1
-            reason = (_embedded_parts if several else _embedded)(full, seed, timeout_s, time.thread_time())
+            limits = _Limits(timeout_s, attempts, time.thread_time())
+            reason = (_embedded_parts if several else _embedded)(full, seed, limits)
         except Exception as error:  # noqa: BLE001 - RDKit has many
             return None, f"embedding: {short_message(error)}"
         if reason:
@@ -47,14 +50,33 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int) -> tuple[Chem.Mol | None, st
     return full, ""
 
 
-def _embedded(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> str:
-    """Embed and relax in place; return why that cannot be. The time counts from ``begun`` on."""
-    if not _place(mol, seed, timeout_s, begun):
-        return f"embedding: no conformer found (limit {timeout_s} s)"
+@dataclass(frozen=True)
+class _Limits:
+    """How long an embedding may take.
+
+    Attributes:
+        timeout_s, attempts: see `embed`.
+        begun: from when on the time counts.
+    """
+
+    timeout_s: int
+    attempts: int
+    begun: float
+
+    def left_s(self) -> int:
+        """Return the whole seconds that are left; rounded: what is left of a second is no time for another attempt,
+        which may take several."""
+        return round(self.timeout_s - (time.thread_time() - self.begun))
+
+
+def _embedded(mol: Chem.Mol, seed: int, limits: _Limits) -> str:
+    """Embed and relax in place; return why that cannot be."""
+    if not _place(mol, seed, limits):
+        return f"embedding: no conformer found (limit {limits.timeout_s} s)"
     return _relax(mol)
 
 
-def _embedded_parts(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> str:
+def _embedded_parts(mol: Chem.Mol, seed: int, limits: _Limits) -> str:
     """Embed the parts of a molecule of several in place, each for itself: together, ETKDG puts them on top of each
     other, and RDKit's force fields leave out what acts between parts. Return why that cannot be."""
     mol.RemoveAllConformers()
@@ -64,7 +86,7 @@ def _embedded_parts(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> s
         Chem.GetSymmSSSR(part)  # force fields look for aromatic rings
         if part.GetNumAtoms() == 1:  # wants no force field
             part.AddConformer(Chem.Conformer(1))
-        elif reason := _embedded(part, seed, timeout_s, begun):
+        elif reason := _embedded(part, seed, limits):
             return reason
     places = side_by_side(
         [part.GetConformer().GetPositions() for part in parts], [contact_radii(part) for part in parts]
@@ -77,26 +99,26 @@ def _embedded_parts(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> s
     return ""
 
 
-def _place(mol: Chem.Mol, seed: int, timeout_s: int, begun: float) -> bool:
+def _place(mol: Chem.Mol, seed: int, limits: _Limits) -> bool:
     """Embed in place; large flexible molecules often need random starting coordinates, so these are tried second. The
     limit is one of processor time: RDKit looks at the clock, which also goes on while the process is stopped."""
     for from_random in (False, True):
         stopped = True
         while stopped:  # what was stopped for longer than the limit begins again
-            # rounded: what is left of a second is no time for another attempt, which may take several
-            left = round(timeout_s - (time.thread_time() - begun))
-            if timeout_s and left <= 0:
+            left = limits.left_s()
+            if limits.timeout_s and left <= 0:
                 return False
             parameters = rdDistGeom.ETKDGv3()
             parameters.randomSeed = seed % _RDKIT_SEEDS
-            parameters.timeout = left if timeout_s else 0
+            parameters.timeout = left if limits.timeout_s else 0
+            parameters.maxIterations = limits.attempts
             parameters.numThreads = 1
             parameters.useRandomCoords = from_random
             clock, used = time.monotonic(), time.thread_time()
             if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
                 return True
             waited, used = time.monotonic() - clock, time.thread_time() - used
-            stopped = bool(timeout_s) and waited >= left and stood_still(waited, used)
+            stopped = bool(limits.timeout_s) and waited >= left and stood_still(waited, used)
     return False
 
 

@@ -355,3 +355,15 @@ def until(condition: Callable[[], object], seconds: float) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("smiles", ["CC12CC3CC(C)(C1)CC(N)(C3)C2", "NC12CC3CC(CC(C3)C1)C2", "CC1(C)C2CCC1(C)C(=O)C2"])
+def test_a_cage_whose_stereo_is_not_written_is_placed(smiles: str) -> None:
+    """Memantine, amantadine, camphor: most of their isomers on paper are impossible, of memantine all that are tried."""
+    mol = Chem.MolFromSmiles(smiles)
+    begun = time.process_time()
+    found, reason = placed(mol, 0, 30)
+    assert reason == ""
+    assert Chem.MolToSmiles(Chem.RemoveHs(found), isomericSmiles=False) == Chem.MolToSmiles(mol)
+    assert relax(found, EnergyMethod.MMFF94S).values["relaxed_by_kcal_mol"] < 0.1
+    assert time.process_time() - begun < 15, "each impossible one would take seconds"
