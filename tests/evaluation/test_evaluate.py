@@ -356,6 +356,9 @@ def test_molecules_whose_hydrogens_are_placed_are_as_valid_as_before(
                 mol.RemoveAtom(atom.GetIdx())
         bare.append(f"{Chem.MolToMolBlock(mol, kekulize=False)}$$$$\n")
     path.write_text("".join(bare))
+    if kept == "none":
+        placed = evaluate(path, relax=4).relaxation.relaxed.values()
+        assert max(one.energy for one in placed) < 8, "kcal/mol; unrelaxed hydrogens would have up to 40"
     of_file = evaluate(path, add_hydrogens=True).metrics
     assert of_file["valid"].value == evaluate(whole).metrics["valid"].value == 1.0
     assert of_file["molecule_stability"].value == 1.0

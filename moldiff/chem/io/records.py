@@ -18,7 +18,7 @@ from rdkit import Chem, rdBase
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import Conversion, decode
 from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
-from moldiff.chem.hydrogens import with_all_hydrogens
+from moldiff.chem.hydrogens import relax_hydrogens, with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN, smiles_problem
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.mol_block import as_drawing, counts, is_marked, number_problem, symbols
@@ -307,7 +307,7 @@ def judge(mol: Chem.Mol, *, explicit_hydrogens: bool) -> Conversion:
     Args:
         mol: as `read_block` gives it.
         explicit_hydrogens: True = every hydrogen is an atom of the record, so a missing one is an open valence,
-            although a file reader would fill it in silently; False = RDKit places the missing hydrogens.
+            although a file reader would fill it in silently; False = the missing hydrogens are placed and relaxed.
     """
     bonds = list(mol.GetBonds())
     names = {bond.GetBondType(): BOND_NAMES.get(bond.GetBondType(), "") for bond in bonds}
@@ -329,4 +329,7 @@ def judge(mol: Chem.Mol, *, explicit_hydrogens: bool) -> Conversion:
         np.array([vocabulary.charges.index(charge) for charge in charges], dtype=np.int64),
         np.array(rows, dtype=np.int64).reshape(-1, 3),
     )
-    return decode(arrays, vocabulary)
+    found = decode(arrays, vocabulary)
+    if explicit_hydrogens or found.mol is None:
+        return found
+    return replace(found, mol=relax_hydrogens(found.mol, range(len(symbols), found.mol.GetNumAtoms()))[0])

@@ -359,7 +359,7 @@ def until(condition: Callable[[], object], seconds: float) -> None:
 
 @pytest.mark.parametrize("smiles", ["CC12CC3CC(C)(C1)CC(N)(C3)C2", "NC12CC3CC(CC(C3)C1)C2", "CC1(C)C2CCC1(C)C(=O)C2"])
 def test_a_cage_whose_stereo_is_not_written_is_placed(smiles: str) -> None:
-    """Memantine, amantadine, camphor: most of their isomers on paper are impossible, of memantine all that are tried."""
+    """Memantine, amantadine, camphor: most of their isomers on paper are impossible, of memantine all tried."""
     mol = Chem.MolFromSmiles(smiles)
     begun = time.process_time()
     found, reason = placed(mol, 0, 30)
