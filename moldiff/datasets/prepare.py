@@ -7,14 +7,14 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from moldiff.arguments import check_flags, count, name_list, path, paths, refusal, seconds, seed_number, whole_number
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, check_columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
 from moldiff.datasets.properties import PropertyColumn, Unusable, property_columns, unusable_values, what_to_write
@@ -22,7 +22,7 @@ from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabul
 from moldiff.datasets.sources import NO_RECORDS, Source, chunks, find_sources
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
 from moldiff.datasets.workers import convert_chunks
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming, blaming_for
 from moldiff.files import atomic_writer, claimed, write_json, write_text
 from moldiff.folders import new_folder, refuse_folder
 from moldiff.foreign_text import safe_cell
@@ -120,16 +120,17 @@ def prepare(
     _check_arguments(workers, timeout_s, seed)
     flags = {"fragments": fragments, "add_hydrogens": add_hydrogens, "isolated": isolated, "overwrite": overwrite}
     check_flags(flags)
-    if columns is not None and not isinstance(columns, Columns):
-        raise refusal("columns", "a moldiff.chem.io.tables.Columns", columns)
+    check_columns(columns)
     wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
-        raise MoldiffError(f"property '{twice[0]}' is asked for twice")
+        raise MoldiffError(f"property '{twice[0]}' is asked for twice", argument="properties", word="")
     # what killed runs left is cleared, so it is claimed; where there is no folder to look into, none is made for that
-    with claimed(out) if os.path.isdir(out.parent) else nullcontext():
+    with blaming("out", "overwrite"), claimed(out) if os.path.isdir(out.parent) else nullcontext():
         refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources(list(paths(files, "files")), columns)
-    wanted = property_columns(properties, sources)
+    with blaming("files", "columns"):
+        sources = find_sources(list(paths(files, "files")), columns)
+    with blaming("properties"):
+        wanted = property_columns(properties, sources)
     options = RowOptions(
         vocabulary=wide,
         tags={column.source: place for place, column in enumerate(wanted) if not column.calculated},
@@ -140,10 +141,14 @@ def prepare(
         add_hydrogens=add_hydrogens,
     )
     # Made before the work, so that a place where nothing can be written is noticed at once.
-    with claimed(out), new_folder(out, layout.OURS, overwrite=overwrite) as folder:
+    with ExitStack() as stack:
+        with blaming("out", "overwrite"):
+            stack.enter_context(claimed(out))
+            folder = stack.enter_context(new_folder(out, layout.OURS, overwrite=overwrite))
         parts: list[Part] = []
         read = 0
-        for part in convert_chunks(chunks(sources), options, workers=workers, isolated=isolated):
+        records = blaming_for(chunks(sources), "files", "columns")
+        for part in convert_chunks(records, options, workers=workers, isolated=isolated):
             parts.append(part)
             read += len(part.names) + len(part.dropped)
             if progress is not None:
@@ -205,6 +210,7 @@ def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
     seed_number(seed)
 
 
+@blaming("files", "add_hydrogens")
 def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
@@ -238,6 +244,7 @@ def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
     )
 
 
+@blaming("properties")
 def _check_values(arrays: Arrays, columns: Sequence[PropertyColumn], unusable: Mapping[str, Unusable]) -> None:
     """Raise MoldiffError if a property is unknown for every molecule kept."""
     for place, column in enumerate(columns):
@@ -252,6 +259,7 @@ def _check_values(arrays: Arrays, columns: Sequence[PropertyColumn], unusable: M
         raise MoldiffError(f"property '{column.name}' has no value in any of the molecules kept")
 
 
+@blaming("files")
 def _training_statistics(
     arrays: Arrays, vocabulary: Vocabulary, columns: Sequence[dict[str, str]]
 ) -> DatasetStatistics:
