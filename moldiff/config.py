@@ -322,9 +322,8 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
-            raise MoldiffError(
-                f"set {override!r} must look like key=value, for example training.steps=1000", argument="set"
-            )
+            reason = f"set {override!r} must look like key=value, for example training.steps=1000"
+            raise MoldiffError(reason, argument="overrides", word="set")
         new = renamed_key(key.strip())
         if new != key.strip():
             deprecated.warning("set %s", told(key.strip(), new))
@@ -342,5 +341,6 @@ def _set(values: dict[str, Any], dotted: str, value: object, override: str) -> N
     for parent in parents:
         values = values.setdefault(parent, {})
         if not isinstance(values, dict):
-            raise MoldiffError(f"set {override!r}: '{parent}' is a value, not a section", argument="set")
+            reason = f"set {override!r}: '{parent}' is a value, not a section"
+            raise MoldiffError(reason, argument="overrides", word="set")
     values[last] = value

@@ -17,7 +17,7 @@ from moldiff.chem.draw import flat_png, has_coordinates
 from moldiff.chem.io.records import read_records
 from moldiff.chem.io.tables import Columns
 from moldiff.choices import View
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming, blaming_for
 from moldiff.files import atomic_writer, refuse_existing_file
 from moldiff.foreign_text import for_pictures, printable
 
@@ -134,9 +134,12 @@ def draw_file(
     file, out = path(file, "file"), path(out, "out")
     count(number, "number")
     count(columns, "columns")
-    refuse_existing_file(out, overwrite)
+    with blaming("out", "overwrite"):
+        refuse_existing_file(out, overwrite)
     found, unread = [], []
-    for record in itertools.islice(read_records(file, table), _MOST_RECORDS):
+    with blaming("file"):
+        records = read_records(file, table)
+    for record in blaming_for(itertools.islice(records, _MOST_RECORDS), "file", "table"):
         if record.mol is None:
             unread.append(f"{file}, record {record.index + 1}: {printable(record.reason)}")
         else:
@@ -144,7 +147,8 @@ def draw_file(
         if len(found) == number:
             break
     if not found:
-        raise MoldiffError(f"{file} holds no molecule that can be read{f'; {unread[0]}' if unread else ''}")
+        told = f"{file} holds no molecule that can be read{f'; {unread[0]}' if unread else ''}"
+        raise MoldiffError(told, argument="file", word="")
     for name in captions or ():
         if not any(name in record.tags for record in found):
             known = ", ".join(sorted({tag for record in found for tag in record.tags})) or "none"

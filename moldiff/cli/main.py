@@ -78,10 +78,10 @@ def options_by_argument() -> Mapping[str, str]:
 
 def in_options(error: MoldiffError) -> str:
     """Return the message of an error with options where it speaks of the arguments of a Python function."""
-    if not error.argument:
+    if not error.word:
         return str(error)
-    option = options_by_argument().get(error.argument, error.argument)
-    message = re.sub(worded(re.escape(error.argument)), option, str(error), count=1)
+    option = options_by_argument().get(error.word, error.word)
+    message = re.sub(worded(re.escape(error.word)), option, str(error), count=1)
     return with_options(message, options_by_argument())
 
 

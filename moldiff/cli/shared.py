@@ -195,7 +195,7 @@ class CarefulCommand(TyperCommand):
             try:
                 return super().invoke(ctx)
             except MoldiffError as error:
-                if error.argument in options_of(self):
+                if error.word in options_of(self):
                     raise
                 raise error.without_hint() from error
 

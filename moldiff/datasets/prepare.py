@@ -7,7 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from moldiff.arguments import (
     whole_number,
     with_plain_numbers,
 )
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, check_columns
 from moldiff.datasets import layout
 from moldiff.datasets.layout import Arrays
 from moldiff.datasets.properties import PropertyColumn, Unusable, property_columns, unusable_values, what_to_write
@@ -33,7 +33,7 @@ from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabul
 from moldiff.datasets.sources import NO_RECORDS, Source, chunks, find_sources
 from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
 from moldiff.datasets.workers import convert_chunks
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming, blaming_for
 from moldiff.files import atomic_writer, claimed, write_json, write_text
 from moldiff.folders import new_folder, refuse_folder
 from moldiff.foreign_text import safe_cell
@@ -129,19 +129,23 @@ def prepare(
         MoldiffError: bad arguments, an unreadable file, an unknown property, or no molecule that could be kept.
     """
     out, properties = path(out, "out"), name_list(properties, "properties")
-    _check_arguments(workers, timeout_s, seed)
+    count(workers, "workers")
+    seconds(timeout_s, least=1)
+    whole_number(timeout_s, "timeout_s")
+    seed_number(seed)
     flags = {"fragments": fragments, "add_hydrogens": add_hydrogens, "isolated": isolated, "overwrite": overwrite}
     check_flags(flags)
-    if columns is not None and not isinstance(columns, Columns):
-        raise refusal("columns", "a moldiff.chem.io.tables.Columns", columns)
+    check_columns(columns)
     wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:
-        raise MoldiffError(f"property '{twice[0]}' is asked for twice")
+        raise MoldiffError(f"property '{twice[0]}' is asked for twice", argument="properties", word="")
     # what killed runs left is cleared, so it is claimed; where there is no folder to look into, none is made for that
-    with claimed(out) if os.path.isdir(out.parent) else nullcontext():
+    with blaming("out", "overwrite"), claimed(out) if os.path.isdir(out.parent) else nullcontext():
         refuse_folder(out, layout.OURS, overwrite)
-    sources = find_sources(list(paths(files, "files")), columns)
-    wanted = property_columns(properties, sources)
+    with blaming("files", "columns"):
+        sources = find_sources(list(paths(files, "files")), columns)
+    with blaming("properties"):
+        wanted = property_columns(properties, sources)
     options = RowOptions(
         vocabulary=wide,
         tags={column.source: place for place, column in enumerate(wanted) if not column.calculated},
@@ -152,10 +156,14 @@ def prepare(
         add_hydrogens=add_hydrogens,
     )
     # Made before the work, so that a place where nothing can be written is noticed at once.
-    with claimed(out), new_folder(out, layout.OURS, overwrite=overwrite) as folder:
+    with ExitStack() as stack:
+        with blaming("out", "overwrite"):
+            stack.enter_context(claimed(out))
+            folder = stack.enter_context(new_folder(out, layout.OURS, overwrite=overwrite))
         parts: list[Part] = []
         read = 0
-        for part in convert_chunks(chunks(sources), options, workers=workers, isolated=isolated):
+        records = blaming_for(chunks(sources), "files", "columns")
+        for part in convert_chunks(records, options, workers=workers, isolated=isolated):
             parts.append(part)
             read += len(part.names) + len(part.dropped)
             if progress is not None:
@@ -210,13 +218,7 @@ def _words_of(vocabulary: Vocabulary) -> dict[str, str]:
     }
 
 
-def _check_arguments(workers: int, timeout_s: int, seed: int) -> None:
-    count(workers, "workers")
-    seconds(timeout_s, least=1)
-    whole_number(timeout_s, "timeout_s")
-    seed_number(seed)
-
-
+@blaming("files", "add_hydrogens")
 def _gather(parts: Sequence[Part], dropped: Sequence[Dropped]) -> Arrays:
     """Merge the parts; MoldiffError with the most frequent reason if nothing was kept."""
     if not any(part.names for part in parts):
@@ -250,6 +252,7 @@ def _shrink_vocabulary(arrays: Arrays, wide: Vocabulary) -> Vocabulary:
     )
 
 
+@blaming("properties")
 def _check_values(arrays: Arrays, columns: Sequence[PropertyColumn], unusable: Mapping[str, Unusable]) -> None:
     """Raise MoldiffError if a property is unknown for every molecule kept."""
     for place, column in enumerate(columns):
@@ -264,6 +267,7 @@ def _check_values(arrays: Arrays, columns: Sequence[PropertyColumn], unusable: M
         raise MoldiffError(f"property '{column.name}' has no value in any of the molecules kept")
 
 
+@blaming("files")
 def _training_statistics(
     arrays: Arrays, vocabulary: Vocabulary, columns: Sequence[dict[str, str]]
 ) -> DatasetStatistics:

@@ -28,7 +28,7 @@ from moldiff.chem.relax import relax
 from moldiff.chem.sanitize import short_message
 from moldiff.choices import EnergyMethod
 from moldiff.datasets.sources import NO_RECORDS, Source, find_sources
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.extras import XTB
 from moldiff.files import atomic_writer, sha256_of, write_json
 from moldiff.foreign_text import readable, safe_cell
@@ -144,7 +144,8 @@ def relax_files(
     count(workers, "workers")
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
-    sources = find_sources(list(paths(files, "files")), columns)
+    with blaming("files", "columns"):
+        sources = find_sources(list(paths(files, "files")), columns)
     record, inputs = record_path(out), [file for source in sources for file in source.files]
     resumption = Resumption(out, record, beside=[table], inputs=inputs, resume=resume, overwrite=overwrite)
     hashes = [entry for source in sources for entry in source.hashes()]
@@ -213,7 +214,7 @@ def _suffix(out: Path) -> str:
     for suffix in SUFFIXES:
         if out.name.lower().endswith(suffix):
             return suffix
-    raise MoldiffError(f"{out}: the output must end in {', '.join(SUFFIXES)}")
+    raise MoldiffError(f"{out}: the output must end in {', '.join(SUFFIXES)}", argument="out", word="")
 
 
 def _placed(found: _Result | Lost, known: tuple[Path, TextRecord]) -> _Result:

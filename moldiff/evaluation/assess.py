@@ -28,7 +28,7 @@ from moldiff.chem.io.text_records import SDF_SUFFIXES, TextRecord
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.valence import atom_stability
 from moldiff.choices import FileHydrogens
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming_for
 from moldiff.evaluation.edm_stability import stable_atoms
 from moldiff.evaluation.measurements import Measured
 from moldiff.files import sha256_of
@@ -172,7 +172,7 @@ def _of_files(
     files: Sequence[Path], found: Counter[Path], pool: Pool, hydrogens: HydrogenChoice, add_hydrogens: bool
 ) -> Iterator[Assessment]:
     """Yield the assessment of every record of some files, and count the records of each."""
-    sent, known = itertools.tee(_sdf_texts(files, found))
+    sent, known = itertools.tee(blaming_for(_sdf_texts(files, found), "molecules"))
     work = partial(_assessed, hydrogens=hydrogens, add_hydrogens=add_hydrogens)
     for text, row in zip(known, pool.map_items(work, sent, chunk=CHUNK, timeout_s=DEADLINE_S), strict=True):
         yield unreadable(text.index, text.name, row.reason) if isinstance(row, Lost) else row

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from moldiff.arguments import check_flags, count, path, path_text, seed_number, with_plain_numbers
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.devices import whatever_the_default
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.evaluation import fcd as frechet
 from moldiff.evaluation import relaxation
 from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess_file
@@ -98,9 +98,7 @@ def evaluate(
     tables = None if ring_table is None else path_text(ring_table, "ring_table")
     if reference is not None and not isinstance(reference, Reference):
         reference = path_text(reference, "reference")
-    with nullcontext() if folder is None else claimed(folder):
-        if folder is not None:  # once it is claimed, as what killed runs left is cleared
-            check_output(folder, overwrite=overwrite)
+    with _held(folder, overwrite):
         files, molecules = files_of(molecules), kept(molecules)
         if relax:
             XTB.require("relax", "relax")
@@ -159,8 +157,19 @@ def evaluate(
             header=header(),
         )
         if folder is not None:
-            write_report(report, folder, overwrite=overwrite)
+            blaming("out", "overwrite")(write_report)(report, folder, overwrite=overwrite)
         return report
+
+
+@contextmanager
+def _held(out: Path | None, overwrite: bool) -> Iterator[None]:
+    """Hold the sole right to write a folder where none is in the way; None = nothing is written."""
+    with ExitStack() as stack:
+        if out is not None:
+            with blaming("out", "overwrite"):
+                stack.enter_context(claimed(out))
+                check_output(out, overwrite=overwrite)  # once it is claimed, as what killed runs left is cleared
+        yield
 
 
 def _rarity(rows: Sequence[Assessment], reference: Reference | None, ring_table: str | None) -> RarityReport | None:
@@ -183,7 +192,11 @@ def _check_numbers(posebusters: int, relax: int, workers: int, seed: int) -> Non
 
 def _chemnet_distance(rows: Sequence[Assessment], reference: Reference, seed: int) -> frechet.ChemNetDistance:
     if not reference.smiles:
-        raise MoldiffError("this reference holds no SMILES for the Frechet ChemNet distance; compare with a data set")
+        raise MoldiffError(
+            "this reference holds no SMILES for the Frechet ChemNet distance; compare with a data set",
+            argument="reference",
+            word="",
+        )
     return frechet.chemnet_distance([row.smiles for row in rows if row.valid], reference.smiles, seed=seed)
 
 

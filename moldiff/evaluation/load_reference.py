@@ -13,7 +13,7 @@ from moldiff.chem.convert import decode
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.evaluation.assess import Assessment, HydrogenChoice, assess, assess_file
 from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.metrics import diversity, stability, validity
@@ -33,6 +33,7 @@ MOST_MOLECULES = 5000
 _MOST_RATED = 1000  # molecules of a prepared set that its own rates are of, a millisecond or two each
 
 
+@blaming("reference")
 def load_reference(name_or_path: Path | str, *, hydrogens: HydrogenChoice = "auto") -> Reference:
     """Load or build the reference that a name or path stands for.
 

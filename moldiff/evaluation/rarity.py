@@ -17,7 +17,7 @@ import numpy as np
 from moldiff.chem.descriptors.rarity import RarestRing, RarityTables, WeakestBond
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.records import LeftOut, read_records
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.foreign_text import readable
 from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
 from moldiff.models.references import References
@@ -159,6 +159,7 @@ def tables_for(wanted: Path | str | None, references: Mapping[str, Tensor], sour
     return References(references, source).rarity if wanted is None else load_tables(wanted)
 
 
+@blaming("ring_table")
 def load_tables(name_or_path: Path | str) -> RarityTables:
     """Return the tables that a model carries, or those of the molecules of a file, which are counted now.
 

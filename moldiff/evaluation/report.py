@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moldiff.arguments import path
+from moldiff.errors import blaming
 from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.write_report import molecules_csv, write_report
 
@@ -31,6 +32,7 @@ class EvaluationReport(Findings):
         flags = dict.fromkeys(("valid", "stable", "edm_stable"), "bool")
         return table.astype({**flags, "duplicate_of": "Int64", "novel": "boolean", "rarest_ring_count": "Int64"})
 
+    @blaming("out", "overwrite")
     def save(self, out: str | Path, *, overwrite: bool = False) -> Path:
         """Write report.json, molecules.csv and pictures into a folder, as the command line does; return the folder.
 

@@ -25,7 +25,7 @@ from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, check_columns
 from moldiff.chem.topology import Topology, topology_of
 from moldiff.choices import EnergyMethod, Precision
 from moldiff.config import MethodConfig, SamplingConfig
@@ -332,6 +332,7 @@ def conformers(
         MoldiffError: an argument out of range, no such file, model or device, or no molecule that the model can spell.
     """
     check_flag(keep_invalid, "keep_invalid")
+    check_columns(columns)
     sampling = SamplerOptions.of(
         evaluations=evaluations, steps=steps, sampler=sampler, grid=grid, seed=seed, batch_size=batch_size,
         device=device, precision=precision,

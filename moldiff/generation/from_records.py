@@ -19,8 +19,8 @@ from moldiff.chem.coordinates import FLAT, NO_CONFORMER
 from moldiff.chem.io.inputs import Molecules, blamed, fields_of, files_of, kept, sha256_of_molecules, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
-from moldiff.chem.io.tables import Columns
-from moldiff.errors import MoldiffError
+from moldiff.chem.io.tables import Columns, check_columns
+from moldiff.errors import MoldiffError, blaming
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
 from moldiff.generation.molecule_result import Gate, MoleculeResult
@@ -60,6 +60,7 @@ class RecordOptions(RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(self.add_hydrogens, "add_hydrogens")
+        check_columns(self.columns)
         if self.n > MOST_DRAWS:
             raise MoldiffError(f"n must be at most {MOST_DRAWS} for each molecule, not {self.n}", argument="n")
 
@@ -130,6 +131,7 @@ class RecordRun(Run, Generic[Item]):
     """
 
     walk: ClassVar[Walk]
+    begins_with = "molecules"
 
     def __init__(self, options: RecordOptions, molecules: Molecules, gate: Gate | None = None) -> None:
         molecules = kept(molecules)
@@ -137,7 +139,8 @@ class RecordRun(Run, Generic[Item]):
         self._span = None
         if files is not None:
             self.inputs = files
-            total, self.tag_names = survey(files, options.columns)
+            with blaming("molecules", "columns"):
+                total, self.tag_names = survey(files, options.columns)
             self._span = options.shard.span(total)
             if total and not self._span:
                 raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")

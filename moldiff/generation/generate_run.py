@@ -20,6 +20,7 @@ from moldiff.arrays import RawSample
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED
 from moldiff.choices import TargetMethod, Until
+from moldiff.errors import blaming
 from moldiff.evaluation.rarity import tables_for
 from moldiff.files import sha256_of
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
@@ -113,7 +114,8 @@ class GenerateRun(Run):
         self.guide = PropertyGuide.load(
             wanted.property_model, wanted.property_scale, self.model, self.folder.name, self.device
         )
-        self.tables = tables_for(options.ring_table, references, source) if options.needs_tables else None
+        with blaming(options.asks_tables, "ring_table"):
+            self.tables = tables_for(options.ring_table, references, source) if options.asks_tables else None
         self.steering = steer(
             wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method,
             self.tables,
@@ -121,7 +123,9 @@ class GenerateRun(Run):
         self.sampler = self.steering.at_cost(self.sampler)
         warn_about_sizes(self.steering.sizes, self.model)
         constraints = self.steering.constraints
-        decoder = DECODERS[options.decode](self.model.vocabulary, references, source, decoding_constraints(constraints))
+        with blaming("decode"):
+            make, allowed = DECODERS[options.decode], decoding_constraints(constraints)
+            decoder = make(self.model.vocabulary, references, source, allowed)
         rules = tuple(constraint.rule for constraint in constraints)
         decoder = VerifiedDecoder(decoder, rules) if rules else decoder
         self.decoder: Decoder = with_hydrogens(decoder, self.model.vocabulary)

@@ -8,10 +8,12 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from moldiff.arguments import check_flag
+from moldiff.arguments import path as as_path
 from moldiff.chem.descriptors.score_functions import ScoreError
 from moldiff.chem.draw import gallery_html
 from moldiff.data_frames import data_frame
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.generation.molecule_result import MoleculeResult, rounded
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.summary import Summary, summary_of, warn_if_none_is_valid, warn_of_shortfall
@@ -82,8 +84,10 @@ class Result(Sequence["Mol"]):
         Raises:
             MoldiffError: a file exists without ``overwrite``, or cannot be written.
         """
-        output = OutputOptions(path=Path(path), keep_invalid=self.keep_invalid, overwrite=overwrite)
-        write_results(self._run, output, self._results, self.summary)
+        check_flag(overwrite, "overwrite")
+        with blaming("path", "overwrite"):
+            output = OutputOptions(path=as_path(path, "path"), keep_invalid=self.keep_invalid, overwrite=overwrite)
+            write_results(self._run, output, self._results, self.summary)
         return output.path
 
     def __len__(self) -> int:
@@ -123,7 +127,8 @@ def result_of(run: Run, keep_invalid: bool) -> Result:
     except ScoreError as error:
         raise ScoreError(str(error), molecules_among(found, run.columns, keep_invalid)) from error
     if problem := run.problem():
-        raise MoldiffError(problem)
+        # before a model was asked, it was what the run began with
+        raise MoldiffError(problem, argument="" if run.evaluations else run.begins_with, word="")
     result = Result(run, found, keep_invalid)
     warn_if_none_is_valid(run.counts, "the table tells why")
     warn_of_shortfall(result.summary)

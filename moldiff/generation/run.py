@@ -29,6 +29,7 @@ class Run(BaseRun):
 
     tells_results = False  # progress is told by results, not by draws
     unit = "molecules"  # of what is asked for
+    begins_with = ""  # the argument that gives what draws begin with
 
     @abstractmethod
     def _made(

@@ -21,7 +21,7 @@ from moldiff.devices import (
     resolve_precision,
     whatever_the_default,
 )
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.models.folder import ModelFolder, load_model_folder, pretrained_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
@@ -115,6 +115,7 @@ class LoadedPropertyModel(Loaded[PropertyModel]):
 
 
 @whatever_the_default
+@blaming("model", "device", "precision")
 def load_model(
     name_or_folder: str | Path, *, device: str | torch.device = "auto", precision: str | torch.dtype = DEFAULT_PRECISION
 ) -> LoadedModel:

@@ -152,5 +152,5 @@ def _without_tables(source: str) -> MoldiffError:
     there = ", ".join([*built_in_with(RARITY), "a model that you packed", "or a file of molecules"])
     return MoldiffError(
         f"{who} carries no tables of ring systems and bonds;{pack} take others (ring_table): {there}",
-        argument="ring_table",
+        word="ring_table",
     )

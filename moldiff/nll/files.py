@@ -24,7 +24,7 @@ from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.files import sha256_of, write_json
 from moldiff.foreign_text import readable
 from moldiff.models.folder import DEFAULT_MODEL
@@ -176,9 +176,10 @@ class Scoring:
         ``pool`` reads."""
         scorer = LikelihoodEstimator(loaded.model, settings, seed, batch_size)
         if calibration is not None:
-            reference: LikelihoodReference | None = calibrate(
-                scorer, calibration, progress, add_hydrogens=add_hydrogens, pool=pool
-            )
+            with blaming("calibration", "add_hydrogens"):
+                reference: LikelihoodReference | None = calibrate(
+                    scorer, calibration, progress, add_hydrogens=add_hydrogens, pool=pool
+                )
         else:
             reference = LikelihoodReference.from_tensors(loaded.folder.references, str(loaded.path))
         summary = LikelihoodSummary("", _basis(reference, settings, scorer.model.vocabulary.atoms))

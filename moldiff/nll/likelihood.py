@@ -17,7 +17,7 @@ from moldiff.chem.io.inputs import Molecules, blamed, files_of
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.files import claimed, refuse_existing_files, write_json
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
@@ -55,6 +55,7 @@ class LikelihoodResult:
         tags = dict.fromkeys(name for row in self._rows for name in cast("dict[str, str]", row["tags"]))
         return RowSheet(self._scoring.columns_of(self._files), tuple(tags))
 
+    @blaming("path", "overwrite")
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write what the command line writes, a table (.csv, .csv.gz, .parquet) and a JSON beside it; return it.
 

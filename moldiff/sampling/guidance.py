@@ -25,7 +25,7 @@ from torch import Tensor
 
 from moldiff.arguments import number, refusal, split_names
 from moldiff.diffusion.levels import Denoiser, Levels
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
 
 DEFAULT_GUIDANCE = 1.0
@@ -127,6 +127,7 @@ def parse_guidance(text: str) -> float | dict[str, float]:
     return scales[""]
 
 
+@blaming("guidance")
 def read_guidance(value: object) -> float | dict[str, float] | None:
     """Return a scale for all properties or by name: of a number, a mapping of numbers, a text as in `parse_guidance`;
     None stays None. MoldiffError for anything else."""

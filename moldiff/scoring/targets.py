@@ -11,7 +11,7 @@ import numpy as np
 from moldiff.arguments import check_text, number, refusal
 from moldiff.conditions import TAG, parse_condition
 from moldiff.datasets.statistics import LARGEST, PropertyStatistics
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, blaming, nearest_name
 
 FARTHEST = 1e12  # standard deviations of the training data from their mean: in float32, the square is still finite
 _AT_END = 1e-9  # how far out an end is that is excluded, relative to its size: next to nothing, and kept in sums
@@ -159,6 +159,7 @@ Targets = Mapping[str, object] | Sequence["str | Target"] | str | Target
 """Texts, `Target`s, or property -> value, pair (inclusive ends, None = open), or a text such as "6..8" or "<60"."""
 
 
+@blaming("targets")
 def read_targets(wanted: Targets) -> tuple[Target, ...]:
     """Read targets; MoldiffError if one is none, or a second one of the same property."""
     if isinstance(wanted, Mapping):
@@ -193,6 +194,7 @@ def _distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
     return tuple(targets)
 
 
+@blaming("targets")
 def check_targets(
     targets: Sequence[Target], conditions: Sequence[str], statistics: Mapping[str, PropertyStatistics]
 ) -> None:

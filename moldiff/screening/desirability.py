@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.foreign_text import number_in
 from moldiff.screening.ranking import Ranking, parse_rank
 from moldiff.screening.rows import Row
@@ -132,6 +132,7 @@ def _number(text: str, wish: str) -> float:
     return value
 
 
+@blaming("rank")
 def read_ranking(texts: Iterable[str], others: Iterable[Measure] = ()) -> Ranking | None:
     """Return the order that a user's words mean: one rank of `moldiff.screening.ranking.parse_rank`, or any number of
     wishes about different numbers; None = no words.

@@ -11,6 +11,7 @@ from moldiff.chem.filters.checks import CheckResult
 from moldiff.chem.io.inputs import Molecules, files_named, records_of, texts_of
 from moldiff.chem.io.records import Record, TextRecord, parse, read_texts
 from moldiff.chem.io.tables import Columns, add_fields
+from moldiff.errors import blaming, blaming_for
 from moldiff.foreign_text import readable
 from moldiff.status import Status
 
@@ -92,7 +93,8 @@ class Library:
         return tuple(found)
 
     def _texts(self, path: Path) -> Iterator[TextRecord]:
-        return read_texts(path, self.columns)
+        with blaming("molecules", "columns"):
+            return blaming_for(read_texts(path, self.columns), "molecules", "columns")
 
 
 def library_of(files: Sequence[str | Path], columns: Columns | None = None) -> Library:

@@ -11,9 +11,9 @@ from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.io.inputs import Molecules, file_of
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, check_columns
 from moldiff.conditions import Conditions
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.screening.entries import Library, library_of
 from moldiff.screening.filter_result import FilterResult, packed_molecule
 from moldiff.screening.filter_run import COMMAND_SHARE, TIMEOUT_S, FilterOptions, FilterRun
@@ -93,6 +93,7 @@ def filter(
         MoldiffError: an argument that means nothing, a file that is missing or damaged, or no molecules at all.
     """
     seconds(timeout_s)
+    check_columns(columns)
     if rank is not None:
         check_text(rank, "rank")
     criteria = Criteria.of(
@@ -122,7 +123,9 @@ def filter(
         isolated=isolated,
         timeout_s=float(timeout_s),
     )
-    run = FilterRun(_library(molecules, columns), options, packed_molecule)
+    with blaming("molecules", "columns"):
+        library = _library(molecules, columns)
+    run = FilterRun(library, options, packed_molecule)
     return FilterResult(run, list(run.rows()))
 
 

@@ -8,11 +8,13 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+from moldiff.arguments import check_flag
+from moldiff.arguments import path as as_path
 from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.filters.checks import Subject
 from moldiff.chem.io.outputs import cell, kind_of
 from moldiff.data_frames import data_frame
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.screening.filter_files import filter_files
 from moldiff.screening.filter_run import FilterRun
 from moldiff.screening.outputs import Sheet, pack_of
@@ -112,9 +114,13 @@ class FilterResult(Sequence["Mol"]):
             MoldiffError: a file exists without ``overwrite``, or cannot be written; or an SDF is asked for and a
                 molecule cannot be given coordinates.
         """
-        out = Path(path)
+        check_flag(overwrite, "overwrite")
+        out = as_path(path, "path")
         fields = () if self._run.library.files else self._fields
-        with filter_files(self._run, out, overwrite=overwrite, fields=fields) as files:
+        with (
+            blaming("path", "overwrite"),
+            filter_files(self._run, out, overwrite=overwrite, fields=fields) as files,
+        ):
             for row in self._rows:
                 files.records.add(row)
             for row in self._kept:

@@ -10,7 +10,7 @@ from typing import Protocol
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.scoring.targets import parse_target
 from moldiff.screening.rows import Row
 
@@ -60,6 +60,7 @@ class Rank:
         return self.worth(value) if isinstance(value, float) else float("-inf")
 
 
+@blaming("rank")
 def parse_rank(text: str, others: Iterable[Measure] = ()) -> Rank:
     """Read ``qed`` (the highest first), ``sa:low`` (the lowest first) or ``logp=2.5``, ``mw=300..400`` (the nearest
     first).

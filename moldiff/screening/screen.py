@@ -23,10 +23,10 @@ from moldiff.arguments import (
     with_plain_numbers,
 )
 from moldiff.chem.filters.commands import check_commands
-from moldiff.chem.io.tables import Columns
+from moldiff.chem.io.tables import Columns, check_columns
 from moldiff.choices import EngineName
 from moldiff.devices import whatever_the_default
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.foreign_code import code_asks, only_looked_at
 from moldiff.reading import check_regular
 from moldiff.screening.filter_run import Progress
@@ -237,6 +237,7 @@ def screen(
         if text is not None:
             check_text(text, name)
     check_commands(commands)
+    check_columns(columns)
     options = screen_options(values)
     draws = source_of(from_model, n, seed, texts(targets, "targets"), familiar)
     engines = Engines(workers, choice(engine, EngineName, "engine"), scheduler)
@@ -256,7 +257,10 @@ def source_of(
     if model is None and (targets or familiar):
         argument = "targets" if targets else "familiar"
         raise MoldiffError(f"{argument}: only draws of a model (from_model) can be asked for that", argument=argument)
-    return None if model is None else draws_of(path_text(model, "from_model"), count(n, "n"), seed, targets, familiar)
+    if model is None:
+        return None
+    with blaming("from_model", "n", "targets", "familiar"):
+        return draws_of(path_text(model, "from_model"), count(n, "n"), seed, targets, familiar)
 
 
 def run_screen(
@@ -274,7 +278,9 @@ def run_screen(
     """Begin a run or go on with it, see `screen`."""
     check_folder(run)
     before = read_plan(run) if (run / PLAN).exists() else None
-    return _done(run, make_plan(files, options, draws, before, columns), shard, engines, retry, progress)
+    with blaming("files", "columns", "where", "rank"):
+        plan = make_plan(files, options, draws, before, columns)
+    return _done(run, plan, shard, engines, retry, progress)
 
 
 @with_plain_numbers

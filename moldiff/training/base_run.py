@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.files import write_json
 from moldiff.interruption import terminate, watched_signals
 from moldiff.models.building import load_weights
@@ -123,7 +123,8 @@ class Run(ABC):
         self.config, self.state, self.max_seconds = config, state, max_seconds
         self.device = device_of(training)
         check_processes(training, self.device)
-        self.dataset = PreparedDataset.open(config.data)
+        with blaming("config_path"):
+            self.dataset = PreparedDataset.open(config.data)
         self.continued = of_data(self.kind, self.dataset)
         if state is not None:
             refuse_another(state, self.continued, {})

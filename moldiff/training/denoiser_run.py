@@ -16,7 +16,7 @@ from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import DatasetStatistics, tell_constant
 from moldiff.deprecations import ON_POLICY_FILE
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.models.folder import DENOISER, ModelFolder, load_model_folder
 from moldiff.models.loaded import load_model
 from moldiff.models.molecule_model import MoleculeModel
@@ -132,6 +132,7 @@ class TrainingRun(Run):
         super().__init__(config, state, max_seconds)
 
     @cached_property
+    @blaming("init_from")
     def _given(self) -> ModelFolder | None:
         """The folder of the model to start from, read once: every checkpoint asks for it."""
         return None if self.config.init_from is None else load_model_folder(self.config.init_from)
@@ -154,7 +155,9 @@ class TrainingRun(Run):
                 raise MoldiffError(
                     f"condition '{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
                     f"it has {', '.join(known) or 'none'}; 'moldiff data prepare' takes tags of the file and what "
-                    "RDKit calculates"
+                    "RDKit calculates",
+                    argument="conditions",
+                    word="",
                 )
         tell_constant(statistics.properties, self.config.conditions, f"; if it is not, {PREPARE_AGAIN}")
         before = (None, None) if self.state is None else (self.state.config["network"], self.state.config["curve"])
@@ -167,7 +170,8 @@ class TrainingRun(Run):
 
     def _adapted_model(self, name: str) -> MoleculeModel:
         """Return a given model, ready to train, that draws sizes as in the new data; noise and scales stay its own."""
-        model = load_model(name, device="cpu", precision="float32").model
+        with blaming("init_from"):
+            model = load_model(name, device="cpu", precision="float32").model
         refuse_contradictions(self.config, model, name)
         model.denoiser.requires_grad_(True)
         if self.config.feedback is not None:
@@ -194,7 +198,7 @@ class TrainingRun(Run):
         teacher = self.config.on_policy.teacher
         folders = {
             "model to start from": self._given,
-            "teacher": None if teacher is None else load_model_folder(teacher),
+            "teacher": None if teacher is None else blaming("teacher")(load_model_folder)(teacher),
         }
         return {what: "none" if folder is None else folder.sha256 for what, folder in folders.items()}
 
@@ -221,7 +225,7 @@ class TrainingRun(Run):
             raise MoldiffError(
                 "on_policy.share needs a trained model that draws: init_from or a teacher", argument="init_from"
             )
-        folder, path = load_model_folder(config.init_from), _on_policy_path(config.output)
+        folder, path = blaming("init_from")(load_model_folder)(config.init_from), _on_policy_path(config.output)
         if path.exists():
             own = OnPolicyData.load(path, made_by(folder, self.dataset, config))
             logger.info("%d states of own draws from %s", len(own), path)

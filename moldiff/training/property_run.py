@@ -15,7 +15,7 @@ from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
 from moldiff.datasets.statistics import tell_constant
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.models.folder import PROPERTY
 from moldiff.models.loaded import load_model
 from moldiff.models.property_model import PropertyModel
@@ -43,7 +43,8 @@ class PropertyRun(Run):
     held_out_errors: Mapping[str, HeldOutError] = MappingProxyType({})  # as last validated
 
     def __init__(self, config: PropertyTrainConfig, state: TrainingState | None, max_seconds: float | None) -> None:
-        self.guided = load_model(config.guided_model, device="cpu", precision="float32")
+        with blaming("config_path"):
+            self.guided = load_model(config.guided_model, device="cpu", precision="float32")
         self.loss_names = loss_columns(config.properties)
         super().__init__(config, state, max_seconds)
 

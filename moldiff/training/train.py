@@ -11,7 +11,7 @@ from moldiff.arguments import check_text, name_list, path, texts
 from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
 from moldiff.datasets import layout
 from moldiff.devices import whatever_the_default
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.evaluation import write_report
 from moldiff.files import refuse_existing_files
 from moldiff.folders import Ours, claimed_folder, refuse_folder, refuse_other_kinds
@@ -73,7 +73,7 @@ def train(
         for name, value in (("resume", resume), ("init_from", init_from), ("teacher", teacher))
     )
     seconds = None if max_time is None else parse_duration(max_time)
-    config = load_training(config_path, list(overrides))
+    config = _read(config_path, overrides)
     if out is not None:
         config = config.model_copy(update={"output": path(out, "out")})
     if isinstance(config, PropertyTrainConfig) and (init_from is not None or teacher is not None or conditions):
@@ -94,18 +94,30 @@ def train(
         return TrainingRun(config, state, seconds).fit()
 
 
+def _read(file: Path, overrides: Sequence[str]) -> TrainConfig | PropertyTrainConfig:
+    """Return the configuration of a training file with overrides; errors name that of the two which is wrong."""
+    try:
+        return load_training(file, list(overrides))
+    except MoldiffError as error:
+        keys = [re.escape(override.partition("=")[0].strip()) for override in overrides]
+        blamed = any(re.search(rf"(?<![\w.]){key}(?![\w])", str(error)) for key in keys)
+        error.argument = "overrides" if blamed else error.argument or "config_path"
+        raise
+
+
 def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
     """Return the configuration with other conditions; MoldiffError where one stands twice."""
     for name in conditions:
         if list(conditions).count(name) > 1:
-            raise MoldiffError(f"condition '{name}' is given twice")
+            raise MoldiffError(f"condition '{name}' is given twice", argument="conditions", word="")
     return config.model_copy(update={"conditions": tuple(conditions)})
 
 
 def _with_teacher(config: TrainConfig, teacher: str) -> TrainConfig:
     """Return the configuration with another teacher; MoldiffError where none is asked."""
     if not config.on_policy.share:
-        raise MoldiffError("a teacher mends own draws, and the config trains on none: set on_policy.share")
+        told = "a teacher mends own draws, and the config trains on none: set on_policy.share"
+        raise MoldiffError(told, argument="teacher", word="")
     own = config.on_policy.model_copy(update={"teacher": teacher})
     return config.model_copy(update={"on_policy": own})
 
@@ -125,7 +137,8 @@ def parse_duration(text: str) -> float:
 def _begun(config: RunConfig, resume: str | None) -> Iterator[TrainingState | None]:
     """Give the checkpoint to go on from, and the sole right to write into the output, which the first of a run's
     processes holds for all of them; MoldiffError where another run has it, or something is in the way."""
-    _refuse_output(config)
+    with blaming("out"):
+        _refuse_output(config)
     if rank_of(config.training):
         yield _find_state(config, resume)
         return

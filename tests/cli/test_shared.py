@@ -85,8 +85,10 @@ def test_every_argument_that_a_user_gives_has_its_option() -> None:
     asked = {name for function in functions for name in inspect.signature(function).parameters}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.keyword) and node.arg == "argument" and isinstance(node.value, ast.Constant):
-                asked.add(node.value.value)
+            given = {one.arg: one.value for one in node.keywords} if isinstance(node, ast.Call) else {}
+            told = given.get("word", given.get("argument"))  # of an error that blames another, what its message says
+            if isinstance(told, ast.Constant):
+                asked.add(told.value)
     options = options_by_argument()
     assert asked - options.keys() - NO_OPTION == {""} & asked
     assert {name: options[name] for name in ("n", "target_method", "property_scale", "timeout_s", "hazard_lists")} == {

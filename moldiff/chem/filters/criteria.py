@@ -27,7 +27,7 @@ from moldiff.chem.filters.rules import RuleCheck
 from moldiff.chem.io.inputs import Molecules
 from moldiff.choices import AlertFamily, RuleName
 from moldiff.conditions import Condition, Conditions, read_conditions
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 
 COMMAND_S = 50.0  # a little less than a molecule has in a worker
 _CHECKS = (InchikeyCheck, CoordinatesCheck, KnownCheck, ReleaseCheck)
@@ -95,7 +95,8 @@ class Criteria:
             MoldiffError: no condition, an unknown name, a name twice, a pattern or a molecule that RDKit cannot read.
         """
         sources = [smarts] if isinstance(smarts, str | Path | Mapping) or not isinstance(smarts, Iterable) else smarts
-        checks = tuple(pattern_check(source) for source in sources)
+        with blaming("smarts"):
+            checks = tuple(pattern_check(source) for source in sources)
         _no_repeats([check.name for check in checks], "smarts")
         if dock is None and (dock_box is not None or exhaustiveness is not None):
             argument = "dock_box" if dock_box is not None else "exhaustiveness"
@@ -104,24 +105,25 @@ class Criteria:
             raise MoldiffError("dock needs a box: where to look (dock_box)", argument="dock")
         search = EXHAUSTIVENESS if exhaustiveness is None else exhaustiveness
         criteria = cls(
-            where=read_conditions(where, "where"),
+            where=blaming("where")(read_conditions)(where, "where"),
             rules=tuple(choice(name, RuleName, "rules") for name in _no_repeats(name_list(rules, "rules"), "rules")),
             alerts=tuple(
                 choice(name, AlertFamily, "alerts") for name in _no_repeats(name_list(alerts, "alerts"), "alerts")
             ),
             smarts=checks,
             measures=(
-                *(() if similar_to is None else (similarity_to(similar_to),)),
-                *(() if shape_of is None else overlays_on(shape_of)),
+                *(() if similar_to is None else (blaming("similar_to")(similarity_to)(similar_to),)),
+                *(() if shape_of is None else blaming("shape_of")(overlays_on)(shape_of)),
                 *command_measures(commands, command_s),
                 *(() if dock is None else (docking_of(dock, dock_box, search),)),
             ),
-            known=None if known is None else known_check(known),
+            known=None if known is None else blaming("known")(known_check)(known),
         )
         own = (*(measure.name for measure in GEOMETRY_MEASURES), *BROUGHT)
         criteria.refuse_names({*PROPERTIES, *own}, "a property")
         criteria.refuse_names(_COLUMNS, "a column of the tables")
-        criteria.checks()  # whatever is unknown shows now
+        with blaming("where"):
+            criteria.checks()  # whatever is unknown shows now
         return criteria
 
     @property

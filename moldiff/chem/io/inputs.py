@@ -24,7 +24,7 @@ from moldiff.chem.io.records import Record, completed, is_molecule, parse, sound
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal, query_refusal
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming, blaming_for
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -76,7 +76,8 @@ def files_of(molecules: object, argument: str = "molecules") -> tuple[Path, ...]
     """Return the files that are meant: one as in `file_of`, or a list of `Path`; None if molecules are given
     themselves."""
     if isinstance(molecules, list | tuple) and molecules and all(isinstance(item, Path) for item in molecules):
-        return files_named(molecules)
+        with blaming(argument):
+            return files_named(molecules)
     path = file_of(molecules, argument)
     return None if path is None else (path,)
 
@@ -195,7 +196,9 @@ def records_of(
 
 def _records(molecules: object, columns: Columns | None, span: range | None, argument: str) -> Iterator[Record]:
     if (files := files_of(molecules, argument)) is not None:
-        return _of_files(texts_of(files, columns), span, argument)
+        with blaming(argument, "columns"):
+            texts = texts_of(files, columns)
+        return _of_files(texts, span, argument)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules
@@ -216,7 +219,7 @@ def _records(molecules: object, columns: Columns | None, span: range | None, arg
 def _of_files(texts: Iterator[tuple[Path, TextRecord]], span: range | None, argument: str) -> Iterator[Record]:
     wanted = texts if span is None else itertools.islice(texts, span.start, span.stop)
     try:
-        for path, text in wanted:
+        for path, text in blaming_for(wanted, argument, "columns"):
             yield replace(parse(text), file=str(path))
     except MoldiffError as error:
         if argument == "molecules":

@@ -16,6 +16,7 @@ from moldiff.chem.io.records import Record, completed, parse
 from moldiff.chem.io.tables import Columns
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.sanitize import error_reason
+from moldiff.errors import blaming, blaming_for
 from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def ready_records(
         for record in records_of(molecules, columns, span=span):
             yield Ready(_bare(record), *_prepared(record, prepare, add_hydrogens))
         return
-    texts: Iterator[tuple[Path, TextRecord]] = texts_of(files, columns)
+    with blaming("molecules", "columns"):
+        texts: Iterator[tuple[Path, TextRecord]] = blaming_for(texts_of(files, columns), "molecules", "columns")
     sent, known = itertools.tee(texts if span is None else itertools.islice(texts, span.start, span.stop))
     work = partial(_read, prepare=prepare, add_hydrogens=add_hydrogens)
     found = pool.map_items(work, (text for _, text in sent), chunk=CHUNK, timeout_s=DEADLINE_S)

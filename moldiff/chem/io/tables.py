@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from moldiff.arguments import refusal
 from moldiff.chem.io.capped import MAX_RECORD, SHOWN, TOO_LARGE, TextRecord, capped_lines, smiles_record
 from moldiff.chem.io.csv_rows import MAX_ROW, QuotedRows, cells_of
 from moldiff.chem.io.encodings import open_text, tell_once
@@ -66,6 +67,12 @@ class Columns:
         return None if self.delimiter is None else _DELIMITERS.get(self.delimiter, self.delimiter)
 
 
+def check_columns(value: object) -> None:
+    """Raise MoldiffError unless an argument says which columns of a table are which, or is None."""
+    if value is not None and not isinstance(value, Columns):
+        raise refusal("columns", "a moldiff.chem.io.tables.Columns", value)
+
+
 def columns_of(path: Path, header: Sequence[str], wanted: Columns) -> tuple[str, str | None]:
     """Return the SMILES column and the name column (None if there is none), found without regard to case.
 
@@ -76,13 +83,15 @@ def columns_of(path: Path, header: Sequence[str], wanted: Columns) -> tuple[str,
     for name in ("smiles_column", "name_column"):
         column = getattr(wanted, name)
         if column is not None and column.strip().lower() not in lower:
-            raise MoldiffError(f"{path} has no column '{column}'; its columns are {names}", argument=name)
+            raise MoldiffError(
+                f"{path} has no column '{column}'; its columns are {names}", argument="columns", word=name
+            )
     other = [name for name in lower if "smiles" in name]
     usual = [name for name in SMILES_COLUMNS if name in lower] or (other if len(other) == 1 else [])
     if wanted.smiles_column is None and not usual:
         raise MoldiffError(
             f"{path} has no column 'smiles'; its columns are {names}; call the one of the molecules 'smiles'",
-            argument="smiles_column",
+            word="smiles_column",
             hint=", or name it (smiles_column)",
         )
     smiles = lower[wanted.smiles_column.strip().lower() if wanted.smiles_column else usual[0]]

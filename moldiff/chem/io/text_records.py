@@ -51,7 +51,9 @@ def read_texts(path: Path, columns: Columns | None = None) -> Iterator[TextRecor
         raise MoldiffError(f"{path} has an unknown suffix; known are {', '.join(SUFFIXES)}{hint}")
     if columns is not None:
         if reader not in (read_csv, read_parquet):
-            raise MoldiffError(f"{path} is no table: it has no columns to choose", argument=columns.first)
+            raise MoldiffError(
+                f"{path} is no table: it has no columns to choose", argument="columns", word=columns.first
+            )
         reader = functools.partial(reader, columns=columns)
     try:
         if path.is_dir():

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
 from moldiff.vocabulary import ELEMENTS, Vocabulary
 
@@ -16,6 +16,7 @@ _MOST_ATOMS = 999
 _PART = re.compile(r"([A-Z][a-z]?)([1-9]\d{0,2})?", flags=re.ASCII)
 
 
+@blaming("formula")
 def parse_formula(text: str) -> dict[str, int]:
     """Return element -> number of atoms of a formula such as C7H10O2; MoldiffError if it is none."""
     parts = _PART.findall(text)
@@ -75,7 +76,8 @@ def element_mask(allowed: Sequence[str] | None, excluded: Sequence[str], vocabul
             logger.warning("the model does not know %s anyway: its elements are %s", symbol, " ".join(known))
     flags = tuple((allowed is None or symbol in allowed) and symbol not in excluded for symbol in known)
     if not any(flags):
-        raise MoldiffError(f"no element is left of the model's {' '.join(known)}")
+        argument = "exclude_elements" if allowed is None else "elements"
+        raise MoldiffError(f"no element is left of the model's {' '.join(known)}", argument=argument)
     if allowed is not None and "H" not in allowed and not vocabulary.explicit_hydrogens:
         logger.warning("elements: hydrogens come wherever a valence is open, named or not: the model has heavy atoms")
     if "H" in known and not flags[known.index("H")]:
@@ -110,7 +112,8 @@ def constraints_of(
         made, n = made_of(formula, vocabulary), formula_size(formula, vocabulary)
         if sizes is not None and not sizes[0] <= n <= sizes[1]:
             text, atoms = formula_text(formula), vocabulary.atoms
-            raise MoldiffError(f"formula {text} has {n} {atoms}, which contradicts {sizes[0]}..{sizes[1]} {atoms}")
+            told = f"formula {text} has {n} {atoms}, which contradicts {sizes[0]}..{sizes[1]} {atoms}"
+            raise MoldiffError(told, argument="formula")
         hydrogens = None if vocabulary.explicit_hydrogens else formula.get("H")
         if hydrogens is None and not vocabulary.explicit_hydrogens:
             logger.info("formula %s names no hydrogens: there are as many as valences take", formula_text(formula))
@@ -122,12 +125,14 @@ def constraints_of(
         if charge not in sums:
             known = " ".join(f"{own:+d}" if own else "0" for own in vocabulary.charges)
             raise MoldiffError(
-                f"charge {charge:+d} is out of reach: {n} {vocabulary.atoms} with formal charges of {known}"
+                f"charge {charge:+d} is out of reach: {n} {vocabulary.atoms} with formal charges of {known}",
+                argument="charge",
             )
         constraints.append(TotalCharge(vocabulary.charges, charge))
     return tuple(constraints), sizes
 
 
+@blaming("formula")
 def _check_possible(
     counts: Mapping[str, int], mask: ElementMask | None, charge: int | None, vocabulary: Vocabulary
 ) -> None:

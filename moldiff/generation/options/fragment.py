@@ -18,7 +18,7 @@ from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.inputs import file_of
 from moldiff.chem.io.text_records import read_texts
 from moldiff.deprecations import renamed_attribute
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.generation.options.composition import formula_text
 from moldiff.sampling.constraints import ElementMask
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
@@ -100,7 +100,8 @@ class Fragment:
         add_hydrogens: bool = False,
     ) -> None:
         source = str(fragment) if isinstance(fragment, str | Path) else _NO_SOURCE
-        given = _read(fragment)
+        with blaming("fragment"):
+            given = _read(fragment)
         blocks, points, leaving, marks = (
             ((given.block,), given.points, given.leaving, given.marks)
             if isinstance(given, PlacedFragment)
@@ -113,7 +114,8 @@ class Fragment:
         resample = whole_number(resample, "resample")
         check_flag(add_hydrogens, "add_hydrogens")
         if add_hydrogens:
-            blocks = tuple(completed_block(block, source) for block in blocks)
+            with blaming("fragment"):
+                blocks = tuple(completed_block(block, source) for block in blocks)
         if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
             raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
         if not 1 <= resample <= MOST_RESAMPLE:

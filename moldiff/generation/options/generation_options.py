@@ -80,7 +80,7 @@ class GenerationOptions(RunOptions):
             self._check_score()
         if self.ring_table is not None:
             path_text(self.ring_table, "ring_table")
-        if self.ring_table is not None and not self.needs_tables:
+        if self.ring_table is not None and not self.asks_tables:
             raise MoldiffError(
                 "ring_table needs what asks it: rarity, familiar, or known_rings or weakest_bond as a target or score",
                 argument="ring_table",
@@ -146,10 +146,13 @@ class GenerationOptions(RunOptions):
         return self.output is not None and bool(self.output.trajectories)
 
     @property
-    def needs_tables(self) -> bool:
-        """True if rings and bonds are held against tables."""
-        by_score = self.score is not None and self.score.score in BY_TABLES.values()
-        return self.rarity or by_score or any(target.name in BY_TABLES for target in self.steering.targets)
+    def asks_tables(self) -> str:
+        """The argument by which rings and bonds are held against tables; "" = they are not."""
+        if self.rarity:
+            return "rarity"
+        if any(target.name in BY_TABLES for target in self.steering.targets):
+            return "familiar" if self.steering.familiar else "targets"
+        return "score" if self.score is not None and self.score.score in BY_TABLES.values() else ""
 
     @property
     def goal(self) -> Until | None:

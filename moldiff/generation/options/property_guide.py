@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.models.folder import ModelFolder
 from moldiff.models.loaded import load_property_model
 from moldiff.models.molecule_model import MoleculeModel
@@ -38,6 +38,7 @@ class PropertyGuide:
     scale: float
 
     @classmethod
+    @blaming("property_model", "property_scale")
     def load(
         cls, name: str | None, scale: float | None, generator: MoleculeModel, guided: str, device: torch.device
     ) -> PropertyGuide | None:
@@ -80,6 +81,7 @@ class PropertyGuide:
         )
         return {name: error for name, error in read.items() if error is not None}
 
+    @blaming("property_model")
     def pursued(self, targets: Sequence[Target]) -> tuple[Target, ...]:
         """Return the targets that it pursues; MoldiffError if there is none."""
         pursued = tuple(target for target in targets if target.name in self.model.properties)

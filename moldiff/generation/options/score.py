@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from moldiff.arguments import number, refusal, whole_number
 from moldiff.chem.descriptors.score_functions import Score, ScoreFunction
 from moldiff.choices import TargetMethod
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.scoring.named import OF_TARGETS, named_score
 
 DEFAULT_PARTICLES = 16
@@ -70,7 +70,7 @@ class ScoreOptions:
                 argument="score",
             )
         return cls(
-            score=named_score(score) if isinstance(score, str) else Score(_name_of(score), score),
+            score=blaming("score")(named_score)(score) if isinstance(score, str) else Score(_name_of(score), score),
             weight=number(weight, "score_weight"),
             particles=DEFAULT_PARTICLES if particles is None else whole_number(particles, "particles"),
         )

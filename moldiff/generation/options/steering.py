@@ -13,7 +13,7 @@ from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.choices import TargetMethod
 from moldiff.conditions import Condition
 from moldiff.datasets.statistics import PropertyStatistics
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.generation.options.composition import constraints_of, element_mask, formula_size
 from moldiff.generation.options.contradictions import HEAVY_ATOM_COUNT, check_wishes, wishes_of
 from moldiff.generation.options.fragment import check_together
@@ -220,6 +220,7 @@ def _known_properties(
     return {**own, **{name: guide.statistics[name] for name in others}}, [*model.conditions, *others]
 
 
+@blaming("guidance")
 def _guidance(
     scale: float | Mapping[str, float] | None,
     model: MoleculeModel,
@@ -260,6 +261,7 @@ def _joint_conditions(
     return _target_conditions(own, model.conditions, model.statistics.properties, references, source, model, sizes)
 
 
+@blaming("fragment")
 def _fragment(
     options: SteeringOptions, model: MoleculeModel, mask: ElementMask | None
 ) -> tuple[FixedFragment | None, tuple[int, int] | None]:
@@ -277,6 +279,7 @@ def _fragment(
     return FixedFragment(fragment, vocabulary), sizes
 
 
+@blaming("targets")
 def _target_conditions(
     targets: tuple[Target, ...],
     names: Sequence[str],

@@ -42,6 +42,7 @@ class SteeringOptions:
     Attributes:
         n_atoms: inclusive range; None = as in the training data.
         targets: wanted property values.
+        familiar: those of `FAMILIAR` are among them.
         target_method: how they are met; None = what suits the other options.
         target_moves: the most moves of a draw; None = `most_moves`.
         guidance: one scale for all or by name; None = plain conditioning.
@@ -55,6 +56,7 @@ class SteeringOptions:
 
     n_atoms: tuple[int, int] | None = None
     targets: tuple[Target, ...] = ()
+    familiar: bool = False
     target_method: TargetMethod | None = None
     target_moves: int | None = None
     guidance: float | Mapping[str, float] | None = None
@@ -122,6 +124,7 @@ class SteeringOptions:
         return cls(
             n_atoms=size_range(n_atoms, "n_atoms"),
             targets=_with_familiar(wanted) if familiar else wanted,
+            familiar=familiar,
             target_method=None if target_method is None else choice(target_method, TargetMethod, "target_method"),
             target_moves=None if target_moves is None else whole_number(target_moves, "target_moves"),
             guidance=read_guidance(guidance),

@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from moldiff.arguments import check_flag, count, mebibytes, number, seconds, seed_number
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import HazardGate
+from moldiff.errors import MoldiffError
 from moldiff.screening.desirability import read_ranking
 from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
 from moldiff.sections import Section, validate
@@ -129,6 +130,12 @@ def screen_options(values: Mapping[str, Any]) -> ScreenOptions:
         MoldiffError: an unknown key, a value of another kind, words that mean nothing, or a file of patterns that
             cannot be read.
     """
-    options = validate(ScreenOptions, dict(values), "screen")
+    try:
+        options = validate(ScreenOptions, dict(values), "screen")
+    except MoldiffError as error:
+        key = str(error).removeprefix("screen: ").partition(" ")[0]
+        if not error.argument and key in values:
+            error.argument = key
+        raise
     options.filter_options()
     return options

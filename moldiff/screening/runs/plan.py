@@ -207,7 +207,7 @@ def make_plan(
     """
     known = {one.sha256: one for one in (() if before is None else before.inputs)}
     draws = draws if draws is None or before is None else draws.going_on(before.draws)
-    found = []
+    found = list[Input]()
     for path in library_of(files, columns).files if files or draws is None else ():
         sha256 = sha256_of(path)
         if sha256 in known and path.suffixes == Path(known[sha256].file).suffixes:
@@ -222,7 +222,8 @@ def make_plan(
     if any(TAG in word for word in (*options.where, *options.rank)):
         for name in fields_asked(options.filter_options().checks()):
             if name not in plan.tags:
-                raise MoldiffError(unknown_field(name, plan.tags))
+                asked = "where" if any(name in word for word in options.where) else "rank"
+                raise MoldiffError(unknown_field(name, plan.tags), argument=asked, word="")
     return plan
 
 

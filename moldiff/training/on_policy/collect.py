@@ -22,7 +22,7 @@ from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.durations import duration
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, blaming
 from moldiff.geometry import kabsch
 from moldiff.models.folder import ModelFolder, load_model_folder
 from moldiff.models.loaded import LoadedModel, load_model
@@ -288,7 +288,8 @@ def _mender(
     noise: a time, by which states and labels find each other, is a level of one curve."""
     own, device = config.on_policy, model.device
     assert own.teacher is not None
-    teacher = load_model(own.teacher, device=device, precision=model.denoiser.precision).model
+    with blaming("teacher"):
+        teacher = load_model(own.teacher, device=device, precision=model.denoiser.precision).model
     if teacher.vocabulary != model.vocabulary or teacher.conditions != model.conditions:
         raise MoldiffError(
             f"the teacher {own.teacher} and the model to start from, {config.init_from}, must know the same elements, "
