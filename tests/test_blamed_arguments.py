@@ -32,7 +32,7 @@ NO_FILE: list[object] = [
     3,
 ]
 MOLECULES = [*NO_FILE, [Path("s.sdf"), Path("s.sdf")], [], "C1CC", ["x.sdf"], {"a": 1}, b"x", [3], None, ""]
-CONDITIONS = ["mw<<3", "no<3", 3, "mine.py:f>2", "mw=5..2", ["mw<3", "mw>5"], "mw<" + "9" * 400]
+CONDITIONS = ["mw<<3", "no<3", 3, "not_there.py:f>2", "mw=5..2", ["mw<3", "mw>5"], "mw<" + "9" * 400]
 NO_MODEL: list[object] = ["no", "./no", "a.smi", "", 3]
 LOGP = {"targets": "logp=1"}
 NO_TABLES = {"rarity": True}
@@ -61,7 +61,7 @@ GENERATE: Table = {
     "exclude_elements": [ALL, "Xx", 3],
     "n_atoms": [0, "x", (5, 2)],
     "target_method": ["x", "mcmc"],
-    "score": ["no", 3, "qed", "mine.py:f", "network:x:y=2"],
+    "score": ["no", 3, "qed", "not_there.py:f", "network:x:y=2"],
     "score_weight": [1.0],
     "model": NO_MODEL,
     "until": ["x", "met"],
@@ -92,7 +92,7 @@ BY_FILTERS: Table = {
     "dock": ["r.pdbqt"],
     "dock_box": ["0,0,0,9,9,9"],
     "hazard_lists": ["no"],
-    "rank": ["no", "mine.py:f", 3],
+    "rank": ["no", "not_there.py:f", 3],
     "columns": [Columns("no"), 3],
     "timeout_s": [0],
 }

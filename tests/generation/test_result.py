@@ -95,7 +95,7 @@ def test_the_files_are_those_of_the_command(
     result.save(tmp_path / "python.sdf", overwrite=True)
     with pytest.raises(MoldiffError, match=r"must end in one of \.csv, .*, \.sdf, .*, \.smi") as caught:
         result.save(tmp_path / "python.pdb")
-    assert caught.value.argument == "out"
+    assert caught.value.argument == "path"
 
 
 def test_kept_ones_are_among_the_molecules_and_in_the_file(scripted: None, model: Path, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_columns_that_are_named(tmp_path: Path) -> None:
     assert found(path, Columns("structure", "CODE", "|")) == [("a", "CCO")]
     with pytest.raises(MoldiffError, match="no column 'x'; its columns are structure, code, smiles") as caught:
         found(path, Columns("x", None, "|"))
-    assert caught.value.argument == "smiles_column"
+    assert (caught.value.argument, caught.value.word) == ("columns", "smiles_column")
     with pytest.raises(MoldiffError, match="delimiter must be one character"):
         Columns(delimiter="ab")
     other = tmp_path / "a.smi"
