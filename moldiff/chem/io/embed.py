@@ -52,7 +52,7 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int, attempts: int = 0) -> tuple[
 
 @dataclass(frozen=True)
 class _Limits:
-    """How long an embedding may take.
+    """Ends of an embedding: time and attempts.
 
     Attributes:
         timeout_s, attempts: see `embed`.
