@@ -10,9 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdForceFieldHelpers, rdMolAlign
+from rdkit.Chem import rdMolAlign
 
 from moldiff.chem.descriptors.xtb import gfn2_properties
+from moldiff.chem.force_field import mmff94s_energy
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.relax import KCAL_PER_MOL
 from moldiff.choices import EnergyMethod
@@ -57,11 +58,7 @@ def _energy(mol: Chem.Mol, method: EnergyMethod) -> float:
     if method is EnergyMethod.GFN2:
         return KCAL_PER_MOL * gfn2_properties(mol).get("gfn2_energy_Eh", math.nan)
     with rdBase.BlockLogs():
-        scratch = Chem.Mol(mol)  # the force field sets aromaticity as it sees it
-        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(scratch, mmffVariant="MMFF94s")
-        if properties is None:
-            return math.nan
-        return float(rdForceFieldHelpers.MMFFGetMoleculeForceField(scratch, properties).CalcEnergy())
+        return mmff94s_energy(mol)
 
 
 def repeats(conformers: Sequence[Chem.Mol], threshold: float) -> list[int | None]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdForceFieldHelpers
-from rdkit.ForceField import rdForceField
 from rdkit.Geometry import Point3D
 
+from moldiff.chem.force_field import ForceField, mmff94s, move_to, uff
 from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of
 
 RELAXED = "mmff94s"
 """How hydrogens are placed where nothing stands in the way."""
 _STEPS = 500
 _STRETCHED = 1.4  # length of a bond to hydrogen over that of its placement: beyond, it was torn off
+_TURNS = 12  # directions of a hydroxyl that are tried
+_TRIES = 500  # energies of directions, about: as many as the minimiser may take
+_GAIN = 0.01  # kcal/mol: directions that symmetry makes equal differ by rounding
 
 
 def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
@@ -50,7 +54,8 @@ def relax_hydrogens(mol: Chem.Mol, which: Sequence[int] | None = None) -> tuple[
 
     MMFF94s; where it has no parameters for a molecule, UFF; where that has none, or a hydrogen comes off, hydrogens
     stay where they are. The text is "mmff94s", or the method, a colon and why no better one would do. It is a function
-    of the molecule alone.
+    of the molecule alone. Where bonds leave the direction of a hydrogen open (hydroxyl, thiol, amine, imine), the
+    minimum is that below the best of the directions: a minimiser alone stays on the side where it begins.
 
     Args:
         mol: sanitised, with a conformer and every hydrogen an atom.
@@ -85,22 +90,21 @@ def _all_of_them() -> Chem.RemoveHsParameters:
 
 
 def _relaxed(
-    mol: Chem.Mol, hydrogens: list[int], field: Callable[[Chem.Mol], rdForceField.ForceField | None]
+    mol: Chem.Mol, hydrogens: list[int], field: Callable[[Chem.Mol], ForceField | None]
 ) -> tuple[Chem.Mol | None, str]:
     """Return the molecule with hydrogens at a minimum, or None and why not."""
-    scratch = Chem.Mol(mol)  # a force field sets aromaticity as it sees it
     try:
         with rdBase.BlockLogs():
-            force_field = field(scratch)
-            if force_field is None:
+            found = field(mol)
+            if found is None:
                 return None, "has no parameters"
-            force_field.Initialize()
             for index in set(range(mol.GetNumAtoms())).difference(hydrogens):
-                force_field.AddFixedPoint(index)
-            force_field.Minimize(maxIts=_STEPS)  # one that is not quite there is nearer all the same
+                found.field.AddFixedPoint(index)
+            _turn(found, hydrogens)
+            found.field.Minimize(maxIts=_STEPS)  # one that is not quite there is nearer all the same
     except (ValueError, RuntimeError):
         return None, "fails"
-    before, after = (one.GetConformer().GetPositions() for one in (mol, scratch))
+    before, after = (one.GetConformer().GetPositions() for one in (mol, found.mol))
     if not np.isfinite(after).all() or _torn(mol, hydrogens, before, after):
         return None, "tears a hydrogen off"
     placed = Chem.Mol(mol)
@@ -108,6 +112,90 @@ def _relaxed(
     for index in hydrogens:
         conformer.SetAtomPosition(index, Point3D(*after[index].tolist()))
     return placed, ""
+
+
+@dataclass(frozen=True)
+class _Open:
+    """Hydrogens of one atom whose direction its other neighbours, which stay, leave open.
+
+    With one such neighbour they turn about its bond; with two, the only hydrogen may lie on either side of the plane.
+    """
+
+    atom: int
+    fixed: tuple[int, ...]
+    hydrogens: tuple[int, ...]
+    angles: tuple[float, ...]
+
+    def others(self, pos: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the coordinates (atoms, 3) of the molecule with the hydrogens in each of the other directions."""
+        moving, origin = list(self.hydrogens), pos[self.atom]
+        arms = pos[list(self.fixed)] - origin
+        axis = arms[0] if len(arms) == 1 else np.cross(arms[0], arms[1])
+        axis = axis / max(float(np.linalg.norm(axis)), 1e-9)
+        vectors = pos[moving] - origin
+        along = np.outer(vectors @ axis, axis)
+        for angle in self.angles:
+            other = pos.copy()
+            turned = along + np.cos(angle) * (vectors - along) + np.sin(angle) * np.cross(axis, vectors)
+            other[moving] = origin + (turned if len(arms) == 1 else vectors - 2 * along)
+            yield other
+
+
+def _turn(force_field: ForceField, hydrogens: list[int]) -> None:
+    """Move hydrogens whose direction is open to the best of them: all together where there are few, else one atom after
+    the other until none gains."""
+    mol, field = force_field
+    found = _open_directions(mol, set(hydrogens))
+    together = math.prod(1 + len(one.angles) for one in found) <= _TRIES
+    groups = [found] if together else [[one] for one in found]
+    best = mol.GetConformer().GetPositions()
+    energy, tries, gained = math.inf, 0, bool(found)
+    while gained and tries < _TRIES:
+        gained = False
+        for group in groups:
+            for other in _directions(group, best):
+                tries += 1
+                if (new := field.CalcEnergy(other.ravel().tolist())) < energy - _GAIN:
+                    best, energy, gained = other, new, not together
+    move_to(mol, best)
+
+
+def _directions(group: list[_Open], pos: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the coordinates of the molecule with the hydrogens of a group in all their directions, the given first."""
+    if not group:
+        yield pos
+        return
+    for other in (pos, *group[0].others(pos)):
+        yield from _directions(group[1:], other)
+
+
+def _open_directions(mol: Chem.Mol, hydrogens: set[int]) -> list[_Open]:
+    """Return the atoms whose hydrogens have more than one direction; methyls and their like turn into themselves."""
+    found = []
+    for atom in mol.GetAtoms():
+        around = [other.GetIdx() for other in atom.GetNeighbors()]
+        moving, fixed = [tuple(i for i in around if (i in hydrogens) is free) for free in (True, False)]
+        if atom.GetAtomicNum() == 6 or not moving:
+            continue
+        angles: tuple[float, ...] = ()
+        if len(fixed) == 1 and len(moving) < 3:
+            bond = mol.GetBondBetweenAtoms(atom.GetIdx(), fixed[0])
+            if bond.GetBondType() == Chem.BondType.SINGLE:
+                angles = tuple(2 * np.pi * step / _TURNS for step in range(1, _TURNS))
+            elif bond.GetStereo() == Chem.BondStereo.STEREONONE:
+                angles = (np.pi,)
+        elif len(fixed) == 2 and len(moving) == 1 and _may_invert(mol, atom):
+            angles = (np.pi,)
+        if angles:
+            found.append(_Open(atom.GetIdx(), fixed, moving, angles))
+    return found
+
+
+def _may_invert(mol: Chem.Mol, atom: Chem.Atom) -> bool:
+    """Return whether an atom with three neighbours is a pyramid without stereo: unmarked, in no ring of three."""
+    marked = atom.GetChiralTag() != Chem.ChiralType.CHI_UNSPECIFIED
+    pyramid = atom.GetHybridization() == Chem.HybridizationType.SP3
+    return pyramid and not marked and not mol.GetRingInfo().IsAtomInRingOfSize(atom.GetIdx(), 3)
 
 
 def _torn(mol: Chem.Mol, hydrogens: list[int], before: np.ndarray, after: np.ndarray) -> bool:
@@ -118,15 +206,4 @@ def _torn(mol: Chem.Mol, hydrogens: list[int], before: np.ndarray, after: np.nda
     return bool((new > _STRETCHED * np.maximum(old, 1.0)).any())
 
 
-def _mmff94s(mol: Chem.Mol) -> rdForceField.ForceField | None:
-    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
-    return None if properties is None else rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties)
-
-
-def _uff(mol: Chem.Mol) -> rdForceField.ForceField | None:
-    return (
-        rdForceFieldHelpers.UFFGetMoleculeForceField(mol) if rdForceFieldHelpers.UFFHasAllMoleculeParams(mol) else None
-    )
-
-
-_FIELDS = {RELAXED: _mmff94s, "uff": _uff}
+_FIELDS = {RELAXED: mmff94s, "uff": uff}

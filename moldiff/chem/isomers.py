@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import EnumerateStereoisomers, rdForceFieldHelpers
+from rdkit.Chem import EnumerateStereoisomers
 
+from moldiff.chem.force_field import mmff94s_energy
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.embed import embed
 from moldiff.chem.sanitize import short_message
@@ -53,7 +54,5 @@ def placed(mol: Chem.Mol, seed: int, timeout_s: int, most: int = MOST) -> tuple[
 
 def _energy(mol: Chem.Mol) -> float:
     """Return the MMFF94s energy in kcal/mol; infinity where the force field does not know the molecule."""
-    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        return math.inf
-    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(mol, mmffVariant="MMFF94s")
-    return float(rdForceFieldHelpers.MMFFGetMoleculeForceField(mol, properties).CalcEnergy())
+    energy = mmff94s_energy(mol)
+    return math.inf if math.isnan(energy) else energy

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDetermineBonds, rdForceFieldHelpers
-from rdkit.Geometry import Point3D
+from rdkit.Chem import rdDetermineBonds
 
 from moldiff.chem.descriptors.xtb import MAX_EVALUATIONS, minimise
+from moldiff.chem.force_field import mmff94s, move_to
 from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.perceive import COVALENT_FACTORS
@@ -69,24 +69,20 @@ def _gfn2(mol: Chem.Mol) -> Relaxed:
 
 
 def _mmff94s(mol: Chem.Mol) -> Relaxed:
-    if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
+    found = mmff94s(mol)
+    if found is None:
         return Relaxed(None, "mmff94s: no parameters for this molecule")
-    scratch = Chem.Mol(mol)  # the force field sets aromaticity as it sees it
-    properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(scratch, mmffVariant="MMFF94s")
-    force_field = rdForceFieldHelpers.MMFFGetMoleculeForceField(scratch, properties)
-    before = force_field.CalcEnergy()
-    if force_field.Minimize(maxIts=MMFF_ITERATIONS):
+    before = found.field.CalcEnergy()
+    if found.field.Minimize(maxIts=MMFF_ITERATIONS):
         return Relaxed(None, f"not converged: after {MMFF_ITERATIONS} steps")
-    energy = force_field.CalcEnergy()
+    energy = found.field.CalcEnergy()
     values = {"mmff94s_energy_kcal_mol": energy, "relaxed_by_kcal_mol": before - energy}
-    return Relaxed(_moved(mol, scratch.GetConformer().GetPositions()), "", values)
+    return Relaxed(_moved(mol, found.positions()), "", values)
 
 
 def _moved(mol: Chem.Mol, positions: np.ndarray) -> Chem.Mol:
     moved = Chem.Mol(mol)
-    conformer = moved.GetConformer()
-    for index, point in enumerate(positions.tolist()):
-        conformer.SetAtomPosition(index, Point3D(*point))
+    move_to(moved, positions)
     return moved
 
 

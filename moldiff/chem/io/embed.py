@@ -6,9 +6,10 @@ import time
 from dataclasses import dataclass
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import rdDistGeom
 from rdkit.Geometry import Point3D
 
+from moldiff.chem.force_field import mmff94s, move_to, uff
 from moldiff.chem.sanitize import MAX_ATOMS, short_message
 from moldiff.chem.side_by_side import contact_radii, side_by_side
 from moldiff.pauses import stood_still
@@ -124,10 +125,9 @@ def _place(mol: Chem.Mol, seed: int, limits: _Limits) -> bool:
 
 def _relax(mol: Chem.Mol) -> str:
     """Relax in place with MMFF94s (UFF without parameters); return a reason if no force field knows the molecule."""
-    if rdForceFieldHelpers.MMFFHasAllMoleculeParams(mol):
-        rdForceFieldHelpers.MMFFOptimizeMolecule(mol, mmffVariant="MMFF94s", maxIters=MMFF_ITERATIONS)
-        return ""
-    if rdForceFieldHelpers.UFFHasAllMoleculeParams(mol):
-        rdForceFieldHelpers.UFFOptimizeMolecule(mol, maxIters=MMFF_ITERATIONS)
-        return ""
-    return "embedding: no force field has parameters for this molecule"
+    found = mmff94s(mol) or uff(mol)
+    if found is None:
+        return "embedding: no force field has parameters for this molecule"
+    found.field.Minimize(maxIts=MMFF_ITERATIONS)
+    move_to(mol, found.positions())
+    return ""
