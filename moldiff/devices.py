@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from moldiff.arguments import choice, refusal
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_PROCESS_GROUPS = Path("/proc/self/cgroup")
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def device_name(device: object) -> str:
@@ -107,9 +113,40 @@ def name_of(precision: torch.dtype) -> str:
 
 def usable_cores() -> int:
     """Return how many CPU cores this process may use: `taskset`, containers and schedulers can allow less than all."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS, Windows
+    return max(1, math.floor(min(cores, _quota())))
+
+
+def _quota() -> float:
+    """Return the cores' worth of time that control groups of Linux, which containers are made of, let this process
+    have: the least of its group and those above it. Infinity = as many as there are."""
+    try:
+        groups = [line.split(":", 2)[1:] for line in _PROCESS_GROUPS.read_text().splitlines()]
+    except OSError:
+        return math.inf
+    found = [math.inf]
+    for controllers, path in groups:
+        version_2 = not controllers
+        if not version_2 and "cpu" not in controllers.split(","):
+            continue
+        root = _CONTROL_GROUPS if version_2 else _CONTROL_GROUPS / "cpu"
+        inside = PurePosixPath(path.lstrip("/"))  # in a container it may not be there; the root is the container's own
+        names = ("cpu.max",) if version_2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+        for folder in {root / part for part in (inside, *inside.parents)}:
+            try:
+                quota, period = " ".join((folder / name).read_text() for name in names).split()
+                found.append(float(quota) / float(period) if float(quota) > 0 else math.inf)
+            except (OSError, ValueError, ZeroDivisionError):  # not there, or "max"
+                continue
+    return min(found)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether memory did not suffice; the CPU's allocator and CUDA's libraries say so in plain RuntimeErrors."""
+    torch = sys.modules["torch"]
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+    )
 
 
 def describe_devices() -> list[str]:

@@ -40,6 +40,12 @@ class MoldiffError(Exception):
         return MoldiffError(message.removesuffix(self.hint), argument=self.argument, word=self.word, hint=self.hint)
 
 
+def first_line(error: BaseException, most: int = 100) -> str:
+    """Return the first line of another library's exception, cut to so many letters; its class if it says nothing."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line[:most] for line in lines if line), type(error).__name__)
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, whatever its case, or an empty string."""
     by_fold = {one.casefold(): one for one in known}

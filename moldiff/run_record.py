@@ -26,8 +26,6 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
-import shlex
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -37,6 +35,7 @@ from typing import Any
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
+from moldiff.provenance import command_line
 from moldiff.reading import read_json
 from moldiff.version import VERSION
 
@@ -141,7 +140,7 @@ def run_record(
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "task": task,
-        "command": shlex.join(sys.argv),
+        "command": command_line(),
         "options": dict(options),
         "output": output,
         "output_sha256": output_sha256,

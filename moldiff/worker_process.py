@@ -134,8 +134,7 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
     global _numbers
     _numbers = numbers
     if resource is not None:
-        limit = memory_mb * 2**20
-        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+        _limit_memory(memory_mb * 2**20)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):  # not on Windows
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # held back since the start
@@ -144,6 +143,15 @@ def set_up(memory_mb: int, numbers: MutableSequence[int]) -> None:
     _before_sigterm(_call_at_end)
     os.environ["OMP_NUM_THREADS"] = "1"
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _limit_memory(size: int) -> None:
+    """Limit the data of this process, in bytes, if the system lets it: macOS knows the limit and refuses it."""
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if most != resource.RLIM_INFINITY:
+        size = min(size, most)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 
 
 def _before_sigterm(function: Callable[[], object]) -> None:

@@ -5,13 +5,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import torch
 
+from moldiff import devices
 from moldiff.devices import (
     describe_devices,
     is_on,
+    is_out_of_memory,
     name_of,
     resolve_device,
     resolve_precision,
@@ -148,13 +151,63 @@ def test_a_device_without_float64_is_refused() -> None:
         resolve_device(torch.device("mps"))
 
 
-def test_usable_cores_are_those_this_process_may_run_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usable_cores_are_those_this_process_may_run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_PROCESS_GROUPS", tmp_path / "none")
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 5, 7}, raising=False)
     assert usable_cores() == 3
     monkeypatch.delattr(os, "sched_getaffinity")
     for count, expected in ((4, 4), (None, 1)):
         monkeypatch.setattr(os, "cpu_count", lambda count=count: count)
         assert usable_cores() == expected
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "cores"),
+    [
+        ("0::/", {"cpu.max": "150000 100000"}, 1),
+        ("0::/", {"cpu.max": "350000 100000"}, 3),
+        ("0::/", {"cpu.max": "30000 100000"}, 1),  # a third of a core is one all the same
+        ("0::/", {"cpu.max": "max 100000"}, 8),
+        ("0::/", {}, 8),
+        ("0::/pod/one", {"pod/cpu.max": "200000 100000", "pod/one/cpu.max": "max 100000"}, 2),
+        ("0::/pod/one", {"pod/cpu.max": "400000 100000", "pod/one/cpu.max": "300000 100000"}, 3),
+        ("0::/of/the/host", {"cpu.max": "200000 100000"}, 2),  # a container sees its own group as the root
+        ("0::/", {"cpu.max": "no number"}, 8),
+        ("0::/", {"cpu.max": "100000 0"}, 8),
+        (
+            "3:cpuset:/\n1:cpu,cpuacct:/a:b\n0::/",
+            {"cpu/a:b/cpu.cfs_quota_us": "250000\n", "cpu/a:b/cpu.cfs_period_us": "50000\n"},
+            5,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 8),
+        ("2:cpuset:/a", {"cpu/a/cpu.cfs_quota_us": "100000", "cpu/a/cpu.cfs_period_us": "100000"}, 8),
+        ("0::/", {"cpu.max": "9900000 100000"}, 8),
+    ],
+)
+def test_cores_are_no_more_than_control_groups_let_a_process_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: str, files: dict[str, str], cores: int
+) -> None:
+    for name, text in files.items():
+        file = tmp_path / "groups" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (tmp_path / "own").write_text(groups + "\n")
+    monkeypatch.setattr(devices, "_PROCESS_GROUPS", tmp_path / "own")
+    monkeypatch.setattr(devices, "_CONTROL_GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert usable_cores() == cores
+
+
+def test_memory_that_does_not_suffice_is_told_by_class_or_by_words() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60)
+    for error in (
+        caught.value, MemoryError(), torch.OutOfMemoryError("x"), RuntimeError("CUDA error: out of memory\nCUDA"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    ):  # fmt: skip
+        assert is_out_of_memory(error)
+    for other in (RuntimeError("CUDA error: an illegal memory access was encountered"), ValueError("out of memory")):
+        assert not is_out_of_memory(other)
 
 
 def test_the_cpu_is_described_first() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moldiff.config import CurveConfig
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, first_line
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.sections import validate
@@ -16,6 +16,13 @@ def test_a_message_is_one_line(line_break: str) -> None:
     error = MoldiffError(f"unknown key 'a{line_break}b'", argument="config")
     assert str(error) == "unknown key 'a b'"
     assert error.argument == "config"
+
+
+def test_the_first_line_of_an_error_says_something() -> None:
+    assert first_line(ValueError("\n  one \ntwo")) == "one"
+    assert first_line(OSError("x" * 200), 30) == "x" * 30
+    for silent in (RuntimeError(), RuntimeError("\n \n")):
+        assert first_line(silent) == "RuntimeError"
 
 
 def test_what_has_no_line_break_stays_as_it_is() -> None:

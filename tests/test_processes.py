@@ -3,6 +3,7 @@ import itertools
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -317,6 +318,33 @@ def test_what_needs_more_memory_than_there_may_be_costs_that_item_alone() -> Non
         results = list(pool.map_items(work, [1, "greedy", 2], timeout_s=60.0))
     assert [result for result in results if not isinstance(result, Lost)] == [2, 4]
     assert isinstance(results[1], Lost) and results[1].reason.startswith("memory: ")
+
+
+def test_workers_take_the_limit_that_the_system_lets_them_have(tmp_path: Path) -> None:
+    """A shell's `ulimit -d` below ours stays; where the system refuses any, as macOS does, workers go without."""
+    script = """
+        import resource
+        from moldiff.processes import pool_of
+        {before}
+
+        def limit(items):
+            return [resource.getrlimit(resource.RLIMIT_DATA)[0] // 2**20 for _ in items]
+
+        if __name__ == "__main__":
+            with pool_of(1, memory_mb=3000) as pool:
+                print([*pool.map_batches(limit, [[0]], timeout_s=60.0)][0][1])
+    """
+    for before, told in (
+        ("", "[3000]"),
+        ("size = 2000 * 2**20; resource.setrlimit(resource.RLIMIT_DATA, (1500 * 2**20, size))", "[2000]"),
+        (
+            "resource.setrlimit = lambda *_: int('no')",  # ValueError
+            f"[{resource.getrlimit(resource.RLIMIT_DATA)[0] // 2**20}]",
+        ),
+    ):
+        process = run(tmp_path, script.replace("{before}", before))
+        out, _ = process.communicate(timeout=100)
+        assert out.strip() == told, before
 
 
 def test_a_standing_pool_works_for_many_in_turn_and_at_once() -> None:

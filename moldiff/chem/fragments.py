@@ -21,7 +21,7 @@ from moldiff.chem.fragment_stereo import AskedStereo, StereoMarks, asked_stereo
 from moldiff.chem.io.records import completed, parse
 from moldiff.chem.io.text_records import TextRecord
 from moldiff.chem.smarts import places_of, smarts_problem, smarts_query
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, first_line
 from moldiff.vocabulary import Vocabulary
 
 _CLOSEST = 0.5  # angstrom between two atoms, below which they lie on top of each other
@@ -172,7 +172,7 @@ def block_of(mol: Chem.Mol) -> str:
     try:
         return str(Chem.MolToMolBlock(mol))
     except (ValueError, RuntimeError) as error:
-        raise MoldiffError(f"fragment: {str(error).splitlines()[0][:80]}") from error
+        raise MoldiffError(f"fragment: {first_line(error, 80)}") from error
 
 
 def completed_block(block: str, source: str) -> str:

@@ -76,13 +76,13 @@ def conformers(
     keep_invalid: KeepInvalid = False,
     report: ReportFile = None,
     shard: Shard = None,
-    workers: ChemistryWorkers = 1,
+    workers: ChemistryWorkers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Sample coordinates for given molecules: atoms, bonds and stereo stay."""
-    load_chemistry(workers, "moldiff.generation.conformer_checks")
+    workers = load_chemistry(workers, device, "moldiff.generation.conformer_checks")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns

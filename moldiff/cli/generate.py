@@ -198,7 +198,7 @@ def generate(
         int, typer.Option(min=0, metavar="K", help="Number of the first draw: ranges made apart are parts of one run.")
     ] = 0,
     shard: Shard = None,
-    workers: ChemistryWorkers = 1,
+    workers: ChemistryWorkers = None,
     resume: Resume = False,
     confidence: Confidence = False,
     trajectory: Annotated[
@@ -212,8 +212,8 @@ def generate(
     config: SteeringConfig = None,
 ) -> None:
     """Generate molecules into an SDF with bonds and charges."""
-    load_chemistry(
-        workers, "moldiff.generation.molecule_result", "moldiff.chem.descriptors.rdkit_descriptors:load_tables"
+    workers = load_chemistry(
+        workers, device, "moldiff.generation.molecule_result", "moldiff.chem.descriptors.rdkit_descriptors:load_tables"
     )
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.criteria import Criteria

@@ -57,12 +57,12 @@ def likelihood(
     device: Device = "auto",
     add_hydrogens: AddHydrogens = False,
     shard: Shard = None,
-    workers: ChemistryWorkers = 1,
+    workers: ChemistryWorkers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
     """Score how likely molecules are under a model: a bound of -ln p in nats, by field."""
-    load_chemistry(workers, "moldiff.chem.io.ready")
+    workers = load_chemistry(workers, device, "moldiff.chem.io.ready")
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.diffusion.bound import BoundSettings
     from moldiff.models.folder import DEFAULT_MODEL

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from moldiff.arguments import split_names
 from moldiff.choices import View
 from moldiff.cli.shared import Delimiter, NameColumn, Overwrite, SmilesColumn, echo
 
@@ -32,7 +33,7 @@ def show(
     from moldiff.chem.io.tables import Columns
     from moldiff.chem.picture import draw_file
 
-    tags = None if captions is None else tuple(name.strip() for name in captions.split(",") if name.strip())
+    tags = None if captions is None else tuple(split_names(captions))
     drawn = draw_file(
         file, out, number=number, view=view, columns=columns, captions=tags,
         table=Columns.of(smiles_column, name_column, delimiter), overwrite=overwrite,

@@ -158,16 +158,19 @@ KeepDuplicates = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")]
 ChemistryWorkers = Annotated[
-    int,
+    int | None,
     typer.Option(
         "--workers",
         min=0,
-        help="Processes for chemistry. A molecule that crashes one, or takes a minute, is failed, and the others come "
-        "out; 0 = none, all is done in one process.",
+        help="Processes for chemistry; by default 1, on a GPU one for each usable core but one. A molecule that "
+        "crashes one, or takes a minute, is failed, and the others come out; 0 = none, all is done in one process.",
     ),
 ]
 Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default one for each usable core.")]
 
+
+_CARDS = ("/dev/nvidiactl", "/dev/kfd")  # device nodes of CUDA and of ROCm
+_MOST_WORKERS = 32  # by default, of some 200 MB each
 
 _OTHER_WORDS = {
     "n": "number", "hazard_lists": "hazard_list", "commands": "command", "timeout_s": "timeout", "memory_mb": "memory",
@@ -261,12 +264,22 @@ def console() -> Console:
     return result
 
 
-def load_chemistry(workers: int, *names: str) -> None:
-    """Let processes for chemistry start and load things (see `WorkerPool.load`), while this one loads PyTorch."""
+def load_chemistry(workers: int | None, device: str, *names: str) -> int:
+    """Let processes for chemistry start and load things (see `WorkerPool.load`), while this one loads PyTorch.
+
+    Returns:
+        How many: those that are asked for, else one, which keeps up with a CPU; a CUDA device keeps several busy.
+    """
+    from moldiff.devices import device_name, resolve_device, usable_cores
     from moldiff.processes import WorkerPool, standing_pool
 
+    if workers is None:  # PyTorch, which takes long to load, is asked only where there may be a card
+        asks = device_name(device) != "cpu" and any(Path(node).exists() for node in _CARDS)
+        on_card = asks and resolve_device(device).type == "cuda"
+        workers = min(max(1, usable_cores() - 1), _MOST_WORKERS) if on_card else 1
     if isinstance(pool := standing_pool(workers), WorkerPool):
         pool.load(*names)
+    return workers
 
 
 class ProgressLines:

@@ -69,13 +69,15 @@ def vary(
     report: ReportFile = None,
     confidence: Confidence = False,
     shard: Shard = None,
-    workers: ChemistryWorkers = 1,
+    workers: ChemistryWorkers = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
     config: Config = None,
 ) -> None:
     """Vary molecules: noise them in part and denoise them again."""
-    load_chemistry(workers, "moldiff.generation.variations", "moldiff.chem.descriptors.rdkit_descriptors:load_tables")
+    workers = load_chemistry(
+        workers, device, "moldiff.generation.variations", "moldiff.chem.descriptors.rdkit_descriptors:load_tables"
+    )
     from moldiff.arguments import WHOLE, parse_part
     from moldiff.chem.filters.hazards import HazardGate
     from moldiff.generation.fitting_model import fitting_model

@@ -19,7 +19,7 @@ from moldiff.evaluation.measurements import Measurements
 from moldiff.evaluation.metrics import diversity, stability, validity
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference, build_reference
-from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
+from moldiff.models.folder import is_model, load_model_folder
 from moldiff.models.references import TrainingKeys
 from moldiff.path_names import written_out
 from moldiff.reading import read_json
@@ -38,16 +38,16 @@ def load_reference(name_or_path: Path | str, *, hydrogens: HydrogenChoice = "aut
     """Load or build the reference that a name or path stands for.
 
     Args:
-        name_or_path: the name of a built-in model, a model folder, a prepared data set (its held-out molecules; novel
-            against its training split), an .sdf or .sdf.gz (its valid molecules; novel against the same), or a JSON
-            file of `Reference.to_json`.
+        name_or_path: the name of a built-in model, the folder of a model or of a training run, a prepared data set
+            (its held-out molecules; novel against its training split), an .sdf or .sdf.gz (its valid molecules; novel
+            against the same), or a JSON file of `Reference.to_json`.
         hydrogens: how to read an SDF.
 
     Raises:
         MoldiffError: it is none of these, or damaged.
     """
     path = written_out(Path(name_or_path))
-    if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
+    if is_model(name_or_path):
         return Reference.from_tensors(load_model_folder(name_or_path).references)
     if (path / "dataset.json").is_file():
         return reference_from_dataset(PreparedDataset.open(path))

@@ -17,9 +17,10 @@ import numpy as np
 from moldiff.chem.descriptors.rarity import RarestRing, RarityTables, WeakestBond
 from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.records import LeftOut, read_records
+from moldiff.datasets.batching import evenly_spaced
 from moldiff.errors import MoldiffError, blaming
 from moldiff.foreign_text import readable
-from moldiff.models.folder import SUMS_FILE, list_models, load_model_folder
+from moldiff.models.folder import is_model, load_model_folder
 from moldiff.models.references import References
 from moldiff.path_names import written_out
 
@@ -141,7 +142,7 @@ def measure_rarity(
     sample = Rarities.of([mol for _, mol in valid], tables)
     pairs = zip(sample.rings, sample.bonds, strict=True)
     by_index = {index: pair for (index, _), pair in zip(valid, pairs, strict=True)}
-    some = list(held_out[:: max(1, len(held_out) // _HELD_OUT)][:_HELD_OUT])
+    some = evenly_spaced(held_out, _HELD_OUT)
     real = Rarities.of([record.mol for record in records_of(some) if record.mol is not None] if some else [], tables)
     return RarityReport(source, tables.molecules, by_index, sample, real if real.rings else None)
 
@@ -170,7 +171,7 @@ def load_tables(name_or_path: Path | str) -> RarityTables:
         MoldiffError: it is none of these, a model without tables, or a file of which no molecule can be read.
     """
     path = written_out(Path(name_or_path))
-    if str(name_or_path) in list_models() or (path / SUMS_FILE).is_file():
+    if is_model(name_or_path):
         folder = load_model_folder(name_or_path)
         return References(folder.references, str(folder.path)).rarity
     if not path.is_file():

@@ -43,7 +43,7 @@ from moldiff.generation.renoise import Renoiser, settled_by
 from moldiff.generation.run import Progress, Run
 from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
-from moldiff.models.folder import SUMS_FILE, list_models
+from moldiff.models.folder import SUMS_FILE, find_model, is_model, list_models
 from moldiff.processes import DEADLINE_S, Lost
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler
@@ -247,9 +247,7 @@ class GenerateRun(Run):
         if (fragment := self.options.steering.fragment) is not None:
             found["fragment"] = list(fragment.blocks)
         if (table := self.options.ring_table) is not None and str(table) not in list_models():
-            for path in (Path(table), Path(table) / SUMS_FILE):  # molecules, or the files of a model
-                if path.is_file():
-                    found["ring_table"] = sha256_of(path)
+            found["ring_table"] = sha256_of(find_model(table) / SUMS_FILE if is_model(table) else Path(table))
         if self.options.score is not None and isinstance(
             network := self.options.score.score.function, PredictedNearness
         ):

@@ -122,6 +122,14 @@ def built_in_name(path: str | Path) -> str:
     return Path(path).name if Path(path).parent == pretrained_folder() else ""
 
 
+def is_model(name_or_path: str | Path) -> bool:
+    """Return whether this is the name of a built-in model, or the folder of a model or of a training run with one."""
+    try:
+        return (find_model(name_or_path) / SUMS_FILE).is_file()
+    except MoldiffError:
+        return False
+
+
 def find_model(name_or_path: str | Path) -> Path:
     """Return the folder of a built-in model or of a path. A built-in name goes first; ./name means a folder.
 

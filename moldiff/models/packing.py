@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, first_line
 from moldiff.reading import parse_json
 
 if TYPE_CHECKING:
@@ -70,8 +70,7 @@ def unpack_tensors(path: Path, data: bytes) -> dict[str, Tensor]:
     try:
         return load(data)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise MoldiffError(f"{path} is not a safetensors file ({reason})") from error
+        raise MoldiffError(f"{path} is not a safetensors file ({first_line(error)})") from error
 
 
 def unpack_weights(path: Path, data: bytes) -> dict[str, Tensor]:

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from moldiff.device_graphs import captured
+from moldiff.devices import is_out_of_memory
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
+from moldiff.errors import first_line
 from moldiff.molecules import map_tensors
 from moldiff.randomness import walk_counter
 from moldiff.sampling.context import Number, SamplerContext, SolverState
@@ -138,11 +140,11 @@ class CapturedSolver:
         other = next((one.graph for one in self._slots.values() if one.graph is not None), None)
         try:
             slot.graph, slot.result = captured(lambda: self._taken(slot), slot.inputs.t.device, beside=other)
-        except torch.OutOfMemoryError:
-            self._slots.clear()  # their memory is not given back otherwise
-            raise
         except RuntimeError as error:
-            logger.warning("no graph of a step: %s; steps are taken one operation at a time", str(error).split("\n")[0])
+            if is_out_of_memory(error):
+                self._slots.clear()  # their memory is not given back otherwise
+                raise
+            logger.warning("no graph of a step: %s; steps are taken one operation at a time", first_line(error, 200))
             self._fails = True
 
 

@@ -22,6 +22,7 @@ from typing import TypeVar
 
 import torch
 
+from moldiff.devices import is_out_of_memory
 from moldiff.errors import MoldiffError
 from moldiff.threads import INLINE, Workers
 
@@ -139,7 +140,7 @@ class MicroBatches:
             try:
                 found = next(begun)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 if self._rows(width, budget) == 1:
                     raise MoldiffError(
@@ -205,8 +206,3 @@ def _keep_freed_memory() -> None:
     the largest size that counts is freed, no page of which was touched. Elsewhere this does nothing.
     """
     torch.empty(_LARGEST_MAPPED, dtype=torch.uint8)  # freed at once
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """The CPU allocator raises a plain RuntimeError; its text is all there is to go by."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

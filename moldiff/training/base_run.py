@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from moldiff.config import RunConfig
 from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
+from moldiff.devices import is_out_of_memory
 from moldiff.errors import MoldiffError, blaming
 from moldiff.files import write_json
 from moldiff.interruption import terminate, watched_signals
@@ -233,6 +234,13 @@ class Run(ABC):
             if self.task.step == first:  # but of several processes, none takes it
                 terminate(signal.SIGTERM)
             return
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise MoldiffError(
+                f"memory does not suffice for batches of {training.batch_size} molecules on {self.device}: "
+                "set training.batch_size lower; a resumed run goes on from its last checkpoint"
+            ) from error
         if trainer.interrupted:  # Ctrl-C in the moments before the first step
             raise KeyboardInterrupt
 

@@ -6,6 +6,7 @@ What a graph reads lies in buffers that stay where they are; a step only fills t
 from __future__ import annotations
 
 import enum
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,10 @@ import torch
 from torch import Tensor
 
 from moldiff.device_graphs import captured
+from moldiff.devices import is_out_of_memory
+from moldiff.errors import first_line
+
+logger = logging.getLogger(__name__)
 
 
 class Kind(enum.Enum):
@@ -88,7 +93,7 @@ class _Slot:
 
 
 class StepGraphs:
-    """Steps that read buffers: on a CUDA device captured and replayed, elsewhere called.
+    """Steps that read buffers: on a CUDA device captured and replayed, elsewhere, or if that fails, called.
 
     Args:
         device: that of the training.
@@ -101,6 +106,7 @@ class StepGraphs:
     ) -> None:
         self._device, self._work, self._state = device, work, state
         self._slots: dict[tuple[Kind, int], _Slot] = {}
+        self._fails = False
 
     def run(self, inputs: StepInputs) -> None:
         """Take a step."""
@@ -109,19 +115,33 @@ class StepGraphs:
             self._slots[key] = _Slot(_copied(inputs.to(self._device)))
         slot = self._slots[key]
         slot.fill(inputs)
-        if self._device.type != "cuda":
-            self._work(slot.inputs)
-            return
-        if slot.graph is None:
+        if slot.graph is None and not self._fails and _captures(self._device):
             slot.graph = self._captured(slot.inputs)
-        slot.graph.replay()
+        if slot.graph is None:
+            self._work(slot.inputs)
+        else:
+            slot.graph.replay()
 
-    def _captured(self, inputs: StepInputs) -> torch.cuda.CUDAGraph:
-        """Return the graph of a step; all is as before, as a capture runs nothing and the warm-up is undone."""
+    def _captured(self, inputs: StepInputs) -> torch.cuda.CUDAGraph | None:
+        """Return the graph of a step, or None if it cannot be captured, and then no other will be; all is as before, as
+        a capture runs nothing and the warm-up is undone."""
         other = next((slot.graph for slot in self._slots.values() if slot.graph is not None), None)
         before = Snapshot(self._state())
         work = partial(self._work, inputs)
-        return captured(work, self._device, beside=other, undo=before.restore)[0]
+        try:
+            return captured(work, self._device, beside=other, undo=before.restore)[0]
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise
+            before.restore()
+            logger.warning("no graph of a training step: %s; others are taken without", first_line(error, 200))
+            self._fails = True
+            return None
+
+
+def _captures(device: torch.device) -> bool:
+    """Tell whether there are graphs on a device."""
+    return device.type == "cuda"
 
 
 def _copied(inputs: StepInputs) -> StepInputs:

@@ -110,6 +110,11 @@ def test_files_are_drawn_and_unread_records_told(tmp_path: Path, capsys: pytest.
     height, width = imread(tmp_path / "c.png").shape[:2]
     assert width > 900 and height > 550
     assert main(["show", str(SAMPLE), "-o", str(tmp_path / "c.gif")]) == 2
+    capsys.readouterr()
+    table = tmp_path / "priced.csv"
+    table.write_text('smiles,"price, in euros"\nCCO,3\n')
+    for names, status in (('"price, in euros"', 0), ("price, in euros", 2)):
+        assert main(["show", str(table), "--captions", names, "-o", str(tmp_path / "d.png")]) == status
 
 
 def test_captions_are_no_formulas(tmp_path: Path) -> None:

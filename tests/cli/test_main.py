@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,8 +17,10 @@ from started import started
 import moldiff.datasets.prepare
 import moldiff.devices
 import moldiff.evaluation.evaluate
+import moldiff.processes
 from moldiff.__main__ import main as program
 from moldiff.cli import main as cli
+from moldiff.cli import shared
 from moldiff.errors import MoldiffError
 from moldiff.models import folder as model_folder
 from moldiff.models.folder import save_model_folder
@@ -92,6 +95,39 @@ def test_every_usable_core_works_by_default(
     monkeypatch.setattr(moldiff.evaluation.evaluate, "evaluate", tell)
     for command in (["data", "prepare", "x.sdf", "-o", "out"], ["evaluate", "x.sdf"]):
         assert run(*command, *options) == (2, "", f"error: {expected} workers\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "cores", "node", "kind", "expected"),
+    [
+        ([], 8, True, "cuda", 7),
+        ([], 1, True, "cuda", 1),
+        ([], 200, True, "cuda", 32),
+        (["--workers", "3"], 8, True, "cuda", 3),
+        (["--workers", "0"], 8, True, "cuda", 0),
+        (["--device", "cpu"], 8, True, "cuda", 1),
+        ([], 8, True, "cpu", 1),  # a PyTorch that knows no cards
+        ([], 8, False, "cuda", 1),  # without a card, PyTorch is not asked
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [["generate"], ["vary", "x.sdf"], ["conformers", "x.smi"], ["likelihood", "x.sdf"]],
+    ids=lambda words: words[0],
+)
+def test_a_card_keeps_several_processes_for_chemistry_busy(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: list[str], options: list[str], cores: int,
+    node: bool, kind: str, expected: int,
+) -> None:  # fmt: skip
+    def tell(workers: int) -> None:
+        raise MoldiffError(f"{workers} workers")
+
+    (tmp_path / "node").touch()
+    monkeypatch.setattr(shared, "_CARDS", ("/nowhere", str(tmp_path / ("node" if node else "none"))))
+    monkeypatch.setattr(moldiff.devices, "usable_cores", lambda: cores)
+    monkeypatch.setattr(moldiff.devices, "resolve_device", lambda device: SimpleNamespace(type=kind))
+    monkeypatch.setattr(moldiff.processes, "standing_pool", tell)
+    assert run(*command, "-o", "y.sdf", *options) == (2, "", f"error: {expected} workers\n")
 
 
 def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rdkit import Chem
 
 from moldiff.chem.descriptors.rarity import RarityTables
 from moldiff.errors import MoldiffError
+from moldiff.evaluation import rarity
 from moldiff.evaluation.evaluate import evaluate
 from moldiff.evaluation.load_reference import reference_from_sdf
 from moldiff.evaluation.rarity import READ, Rarities, load_tables, tables_for
@@ -85,6 +87,21 @@ def test_a_reference_carries_the_tables_of_its_training_set_or_there_is_no_rarit
     assert Reference.from_tensors(reference.to_tensors()).rarity is None
 
 
+def test_held_out_molecules_are_from_all_over_the_file(tables: RarityTables, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 15 that are sorted by size, 10."""
+    monkeypatch.setattr(rarity, "_HELD_OUT", 10)
+    seen: list[int] = []
+    whole = Rarities.of
+
+    def counted(found: Sequence[Chem.Mol], known: RarityTables) -> Rarities:
+        seen.extend(mol.GetNumAtoms() for mol in found)
+        return whole(found, known)
+
+    monkeypatch.setattr(Rarities, "of", counted)
+    rarity.measure_rarity([], tables, "x", ["C" * n for n in range(1, 16)])
+    assert len(seen) == 10 and min(seen) == 1 and max(seen) >= 14
+
+
 def test_tables_come_from_a_model_or_a_file(tiny_model: MoleculeModel, tables: RarityTables, tmp_path: Path) -> None:
     import torch
 
@@ -95,6 +112,8 @@ def test_tables_come_from_a_model_or_a_file(tiny_model: MoleculeModel, tables: R
             tmp_path / name, weights=weights, config=config, references=references, card="# Test", half=True
         )
     assert load_tables(tmp_path / "with") == tables
+    shutil.copytree(tmp_path / "with", tmp_path / "run" / "model")
+    assert load_tables(tmp_path / "run") == tables, "the folder of a training run"
     with pytest.raises(MoldiffError) as caught:
         load_tables(tmp_path / "without")
     assert str(caught.value) == (

@@ -232,6 +232,9 @@ def test_every_kind_of_path(prepared: Path, reference: Reference, tmp_path: Path
     tensors = reference.to_tensors()
     save_model_folder(model, weights={"w": torch.ones(1)}, config={}, references=tensors, card="x", half=False)
     assert load_reference(str(model)).to_json() == reference.to_json()
+    (tmp_path / "run").mkdir()
+    model.rename(tmp_path / "run" / "model")
+    assert load_reference(tmp_path / "run").to_json() == reference.to_json(), "the folder of a training run"
     file = tmp_path / "reference.json"
     file.write_text(json.dumps(reference.to_json()))
     assert load_reference(file).keys is None

@@ -237,6 +237,50 @@ def test_a_capture_that_memory_does_not_suffice_for_gives_back_what_others_hold(
     assert not solver._slots
 
 
+@pytest.mark.parametrize("first", [torch.OutOfMemoryError("no memory"), RuntimeError("not permitted"), ValueError("x")])
+def test_a_capture_that_fails_says_what_went_wrong_first_and_leaves_the_stream(
+    monkeypatch: pytest.MonkeyPatch, first: Exception
+) -> None:
+    """PyTorch ends a spoiled capture with an error of its own, and stays on the stream of the capture."""
+    streams = ["own"]
+
+    @contextmanager
+    def on_stream(stream: Any) -> Iterator[None]:
+        before = streams[-1]
+        streams.append(str(stream))
+        try:
+            yield
+        finally:
+            streams.append(before)
+
+    @contextmanager
+    def graph(*_: Any, stream: Any, **__: Any) -> Iterator[None]:
+        streams.append("of captures")
+        try:
+            yield
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    pretended_streams(monkeypatch, [])
+    monkeypatch.setattr(torch.cuda, "stream", on_stream)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    runs: list[int] = []
+
+    def work() -> None:
+        runs.append(1)
+        if len(runs) > device_graphs._WARM_UPS:
+            raise first
+
+    with pytest.raises(type(first)) as caught:
+        try:
+            raise KeyError("which is handled meanwhile")
+        except KeyError:
+            device_graphs.captured(work, torch.device("cuda", 0))
+    assert caught.value is first
+    assert streams[-1] == "own" and "of captures" in streams
+    assert not device_graphs._captures.locked()
+
+
 def test_what_runs_before_a_capture_is_undone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The order of things, on a machine without streams."""
     told: list[str] = []

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from moldiff import device_graphs
 from moldiff.config import OptimizerConfig, PaceConfig, load_config
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.errors import MoldiffError
+from moldiff.training import step_graphs
 from moldiff.training.acceleration import wants_graphs
 from moldiff.training.checkpoint import list_states, load_state
 from moldiff.training.denoiser_module import DenoisingTask
@@ -149,6 +151,37 @@ def test_the_steps_before_a_capture_are_undone(monkeypatch: pytest.MonkeyPatch) 
     StepGraphs(torch.device("cuda", 0), work, lambda: [state])._captured(inputs(3))
     assert len(taken) > 1
     assert state.tolist() == [1, 1]
+
+
+def test_where_a_capture_fails_steps_are_taken_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(step_graphs, "_captures", lambda device: True)
+    state, failures = torch.zeros(2), []
+
+    def fails(work: Callable[[], None], *_: Any, **__: Any) -> Any:
+        work()  # a warm-up, which is undone
+        failures.append(1)
+        raise RuntimeError("operation not permitted\nand more")
+
+    def work(given: StepInputs) -> None:
+        state.add_(int(given.step))
+
+    monkeypatch.setattr(step_graphs, "captured", fails)
+    graphs = StepGraphs(CPU, work, lambda: [state])
+    for given in (inputs(1), inputs(2), inputs(3, width=6)):
+        graphs.run(given)
+    assert state.tolist() == [6, 6] and len(failures) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "no graph of a training step: operation not permitted; others are taken without"
+    ]
+
+    def too_large(*_: Any, **__: Any) -> Any:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(step_graphs, "captured", too_large)
+    with pytest.raises(torch.OutOfMemoryError):
+        StepGraphs(CPU, work, lambda: [state]).run(inputs(1))
 
 
 def test_by_itself_it_captures_on_one_cuda_device_alone() -> None:

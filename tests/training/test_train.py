@@ -447,6 +447,26 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_checkpoint(
     assert load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step == 4
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("[enforce fail]: can't allocate memory"), None]
+)
+def test_memory_that_does_not_suffice_is_one_line(
+    error: RuntimeError | None, training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = DenoisingTask.setup_batch
+
+    def greedy(self: DenoisingTask, inputs: StepInputs) -> object:
+        if int(inputs.step) == 6:
+            raise RuntimeError("another one") if error is None else error
+        return original(self, inputs)
+
+    monkeypatch.setattr(DenoisingTask, "setup_batch", greedy)
+    expected = "another one" if error is None else r"memory does not suffice for batches of \d+ molecules on cpu: set "
+    with pytest.raises(RuntimeError if error is None else MoldiffError, match=expected):
+        train(training_file(), [])
+    assert load_state(list_states(tmp_path / "run" / "checkpoints")[-1]).step == 4
+
+
 def test_a_full_disk_while_saving_is_one_line_and_leaves_the_older_checkpoint(
     training_file: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.records import parse
 from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, first_line, nearest_name
 from moldiff.foreign_code import may_run
 from moldiff.interruption import Terminated
 from moldiff.path_names import written_out
@@ -269,5 +269,5 @@ def _smiles(mol: Chem.Mol) -> str:
 
 def _told(error: BaseException) -> str:
     """Return an exception in one line."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return f"{type(error).__name__}: {first:.200}" if first else type(error).__name__
+    name, first = type(error).__name__, first_line(error, 200)
+    return name if first == name else f"{name}: {first}"

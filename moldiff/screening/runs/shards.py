@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.chem.io.outputs import ParquetRows
-from moldiff.errors import MoldiffError
+from moldiff.errors import MoldiffError, first_line
 from moldiff.files import atomic_writer, write_json
 from moldiff.reading import check_regular, read_json
 from moldiff.screening.filter_run import records_sheet
@@ -145,9 +145,7 @@ def _cells(path: Path, columns: list[str] | None) -> list[dict[str, object]]:
             path, columns=columns, page_checksum_verification=True
         ).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
-        raise MoldiffError(
-            f"{path} cannot be read ({str(error).splitlines()[0][:100]}); remove it to do it again"
-        ) from error
+        raise MoldiffError(f"{path} cannot be read ({first_line(error)}); remove it to do it again") from error
     return found
 
 
