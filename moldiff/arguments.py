@@ -16,7 +16,7 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from moldiff.errors import MoldiffError, nearest_name
+from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.path_names import written_out
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -234,7 +234,8 @@ def path_text(value: object, name: str) -> str:
 
 def path(value: object, name: str) -> Path:
     """Return an argument that is a path, or a text that is one, which a shell need not read (see `written_out`)."""
-    return written_out(Path(path_text(value, name)))
+    with blaming(name):
+        return written_out(Path(path_text(value, name)))
 
 
 def name_list(value: object, name: str) -> tuple[str, ...]:

@@ -1,4 +1,5 @@
-"""Names of files and folders as users write them: those that no shell has read, and those of dots alone, are refused.
+"""Names of files and folders as users write them: those that no shell has read, that the system takes for too long, and
+those of dots alone, are refused.
 
 A shell writes the home folder out where it finds a ``~``; within quotes, in Python and in a file of options nobody
 does, and a folder called ``~`` would appear. Whoever opens or makes something under a user's path asks here first.
@@ -6,6 +7,7 @@ does, and a folder called ``~`` would appear. Whoever opens or makes something u
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -19,9 +21,16 @@ def written_out(path: Path) -> Path:
     """Return a path.
 
     Raises:
-        MoldiffError: it begins with a home folder, ``~/a.sdf``, ``~ann/a.sdf`` or ``~``. A file ``~a.sdf`` is one of
-            the folder at hand, as it is to a shell.
+        MoldiffError: it begins with a home folder, ``~/a.sdf``, ``~ann/a.sdf`` or ``~``, or is too long. A file
+            ``~a.sdf`` is one of the folder at hand, as it is to a shell.
     """
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise MoldiffError(f"{str(path)[:100]} cannot be used: {error.strerror}") from error
+    except ValueError:  # a zero byte, which whoever opens it tells of
+        pass
     first, *below = path.parts or ("",)
     if not first.startswith("~") or not (below or first == "~"):
         return path

@@ -170,7 +170,7 @@ def test_a_link_is_not_replaced_and_a_name_that_is_too_long_is_named(tmp_path: P
 @pytest.mark.parametrize("letters", [237, 241, 251, 300])
 def test_a_name_whose_file_cannot_be_made_is_refused_beforehand(tmp_path: Path, letters: int, folders: str) -> None:
     """255 bytes are what file systems allow, and a file has a longer name until it is whole."""
-    with pytest.raises(MoldiffError, match=r"a+ cannot be written: File name too long"):
+    with pytest.raises(MoldiffError, match=r"a+ cannot be (written|used): File name too long"):
         refuse_existing_file(tmp_path / f"{folders}{'a' * letters}.sdf", overwrite=False)
     path = tmp_path / f"{folders}{'a' * 236}.sdf"
     refuse_existing_file(path, overwrite=False)

@@ -71,38 +71,53 @@ COMMANDS = {
 }
 
 
+LONG = "n" * 300 + "/"  # more letters than a name may have
+REFUSED = {"~/": "write the home folder out", LONG: "File name too long"}
+
+
+@pytest.mark.parametrize("place", REFUSED, ids=["home", "long"])
 @pytest.mark.parametrize("case", COMMANDS)
-def test_no_command_takes_a_home_folder_that_no_shell_has_read(
-    case: str, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_no_command_takes_a_home_folder_that_no_shell_has_read_or_a_name_that_is_too_long(
+    case: str, place: str, run: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.smi").write_text("CCO\n")
-    (tmp_path / "own.yaml").write_text("number: 1\nout: ~/q.sdf\n")
+    (tmp_path / "own.yaml").write_text(f"number: 1\nout: {place}q.sdf\n")
     command = case.split() if case.startswith(("data", "models")) else case.split()[:1]
-    run(*command, *COMMANDS[case]).assert_refused("write the home folder out")
+    run(*command, *(word.replace("~/", place) for word in COMMANDS[case])).assert_refused(REFUSED[place])
     assert not (tmp_path / "~").exists() and not (tmp_path / "q.sdf").exists()
 
 
-def test_no_function_takes_one(sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", REFUSED, ids=["home", "long"])
+def test_no_function_takes_one(place: str, sample_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.smi").write_text("CCO\n")
     result = moldiff.filter([Chem.MolFromSmiles("CCO")])
     calls: list[Callable[[], object]] = [
-        lambda: result.save("~/a.sdf"),
-        lambda: result.save(Path("~/a.csv")),
-        lambda: moldiff.filter("~/in.smi"),
-        lambda: moldiff.load("~/model"),
-        lambda: moldiff.screen("~/in.smi", "run"),
-        lambda: moldiff.screen("in.smi", "~/run"),
-        lambda: moldiff.evaluate(sample_path, out="~/report"),
-        lambda: moldiff.evaluate(sample_path, reference="~/known.sdf"),
-        lambda: moldiff.evaluate(sample_path, ring_table="~/rings.smi"),
-        lambda: refuse_existing(Path("~/folder"), overwrite=True),
+        lambda: result.save(f"{place}a.sdf"),
+        lambda: result.save(Path(f"{place}a.csv")),
+        lambda: moldiff.filter(f"{place}in.smi"),
+        lambda: moldiff.load(f"{place}model"),
+        lambda: moldiff.generate(1, model=f"{place}model"),
+        lambda: moldiff.generate(1, ring_table=f"{place}rings.smi", targets="known_rings>0.5"),
+        lambda: moldiff.generate(1, fragment=f"{place}core.sdf"),
+        lambda: moldiff.vary(f"{place}in.sdf", n=1),
+        lambda: moldiff.conformers(f"{place}in.smi"),
+        lambda: moldiff.likelihood(f"{place}in.sdf"),
+        lambda: moldiff.prepare(f"{place}in.sdf", "data"),
+        lambda: moldiff.prepare("in.smi", f"{place}data"),
+        lambda: moldiff.screen(f"{place}in.smi", "run"),
+        lambda: moldiff.screen("in.smi", f"{place}run"),
+        lambda: moldiff.evaluate(f"{place}in.sdf"),
+        lambda: moldiff.evaluate(sample_path, out=f"{place}report"),
+        lambda: moldiff.evaluate(sample_path, reference=f"{place}known.sdf"),
+        lambda: moldiff.evaluate(sample_path, ring_table=f"{place}rings.smi"),
+        lambda: refuse_existing(Path(f"{place}folder"), overwrite=True),
     ]
     if find_spec("vina") is not None:
-        calls.append(lambda: moldiff.filter("in.smi", dock="~/r.pdbqt", dock_box="0,0,0,9,9,9"))
+        calls.append(lambda: moldiff.filter("in.smi", dock=f"{place}r.pdbqt", dock_box="0,0,0,9,9,9"))
     for number, call in enumerate(calls):
-        with pytest.raises(MoldiffError, match="write the home folder out"):
+        with pytest.raises(MoldiffError, match=REFUSED[place]):
             call()
             pytest.fail(f"call {number} took it")
     assert {path.name for path in tmp_path.iterdir()} == {"in.smi"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -257,7 +258,7 @@ def assess_file(
 
 
 def _is_blank(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
+    return os.path.isfile(path) and os.path.getsize(path) == 0  # a name that is too long does not surprise them
 
 
 def _asked_for(files: Sequence[Path], found: Counter[Path]) -> int | None:

@@ -6,7 +6,8 @@
     python -m scripts.scoreboard.suite --python /venv/bin/python    # which has the package's extra "test"
 
 Runs are kept in scripts/benchmarks/results/suite.json. Row R24 of the scoreboard reads from there how many of the
-newest ones followed each other without a failure, and the newest coverage. Exit status 1 if a test failed.
+newest ones followed each other without a failure, and the newest coverage. What pytest said of a run that failed lies
+beside that file, in suite.failed.txt. Exit status 1 if a test failed.
 """
 
 from __future__ import annotations
@@ -86,8 +87,14 @@ def read_runs(path: Path) -> list[Run]:
     return [Run(**values) for values in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
 
 
-def run_suite(python: str, covered: bool) -> Run:
-    """Run all tests by a Python that has the package and its extra "test"."""
+def run_suite(python: str, covered: bool, told: Path) -> Run:
+    """Run all tests by a Python that has the package and its extra "test".
+
+    Args:
+        python: the interpreter.
+        covered: under coverage.py.
+        told: where to write what pytest says of a run that fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         report, settings = Path(folder) / "report.xml", Path(folder) / "coverage.ini"
         settings.write_text(_COVERAGE.format(folder=folder, root=ROOT), encoding="utf-8")
@@ -104,6 +111,8 @@ def run_suite(python: str, covered: bool) -> Run:
         failed = [f"{test.partition('::')[0]}::{name}" for test, one in outcomes.items() for name in one.failed]
         if done.returncode and not failed:
             failed = [f"pytest ended with status {done.returncode}: {done.stderr.strip()[-200:]}"]
+        if failed:
+            told.write_text(f"{done.stdout}\n{done.stderr}", encoding="utf-8")
         lines, branches = _covered(python, settings, environment) if covered else (None, None)
     said = header()
     return Run(
@@ -160,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     failed = False
     for _ in range(options.runs):
-        run = run_suite(options.python, options.coverage)
+        run = run_suite(options.python, options.coverage, options.results.with_suffix(".failed.txt"))
         write_json(options.results, [asdict(one) for one in [*read_runs(options.results), run]])
         failed = failed or bool(run.failed)
         reached = "" if run.lines is None else f", lines {run.lines} %, branches {run.branches} %"
