@@ -20,10 +20,7 @@ from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.hydrogen_state import partial_problem
 from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, hydrogen_refusal, sanitize_reason, size_refusal
-from moldiff.chem.vocabulary import BOND_NAMES, Survey, build_vocabulary, survey
 from moldiff.vocabulary import Vocabulary
-
-__all__ = ["Conversion", "EncodingError", "Survey", "build_vocabulary", "decode", "encode", "survey"]
 
 HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic system
 
@@ -31,6 +28,12 @@ HYDROGEN_TRIALS = 64  # placements of ring N-H tried for a heavy-atom aromatic s
 SANITIZE_WITHOUT_REPAIR = Chem.SANITIZE_ALL ^ Chem.SANITIZE_CLEANUP ^ Chem.SANITIZE_CLEANUP_ORGANOMETALLICS
 
 RADICALS = "radical electrons are outside the vocabulary"
+BOND_NAMES: dict[Chem.BondType, str] = {
+    Chem.BondType.SINGLE: "single",
+    Chem.BondType.DOUBLE: "double",
+    Chem.BondType.TRIPLE: "triple",
+    Chem.BondType.AROMATIC: "aromatic",
+}
 _ORDERS = {name: order for order, name in BOND_NAMES.items()}
 
 

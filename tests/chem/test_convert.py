@@ -8,14 +8,11 @@ from rdkit import Chem
 
 from moldiff.arrays import MolArrays
 from moldiff.chem.convert import (
-    Survey,
-    build_vocabulary,
     classes_of,
     decode,
     encode,
     from_bytes,
     parts_problem,
-    survey,
     to_bytes,
 )
 from moldiff.chem.filters.validity import is_valid_and_connected
@@ -23,6 +20,7 @@ from moldiff.chem.identity import canonical_smiles, inchikey_block
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import mol_to_sdf_record, read_records
 from moldiff.chem.valence import atom_stability
+from moldiff.datasets.rows import wide_vocabulary
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 ROOT = Path(__file__).parents[2]
@@ -47,8 +45,7 @@ def arrays(atoms: list[int], bonds: list[tuple[int, int, int]], charges: list[in
 @pytest.mark.parametrize("aromatic", [True, False])
 def test_round_trip_keeps_smiles_with_stereo_and_is_valid_and_stable(path: Path, aromatic: bool) -> None:
     mols = molecules(path)
-    vocabulary = build_vocabulary(map(survey, mols), aromatic=aromatic, explicit_hydrogens=True)
-    assert ("aromatic" in vocabulary.bonds) == aromatic
+    vocabulary = wide_vocabulary(aromatic=aromatic, explicit_hydrogens=True)
     for mol in mols:
         spelt = encode(mol, vocabulary)
         conversion = decode(spelt, vocabulary)
@@ -64,8 +61,7 @@ def test_round_trip_keeps_smiles_with_stereo_and_is_valid_and_stable(path: Path,
 @pytest.mark.parametrize("aromatic", [True, False])
 def test_heavy_atoms_get_their_hydrogens_back(path: Path, aromatic: bool) -> None:
     mols = molecules(path)
-    vocabulary = build_vocabulary(map(survey, mols), aromatic=aromatic, explicit_hydrogens=False)
-    assert "H" not in vocabulary.elements
+    vocabulary = wide_vocabulary(aromatic=aromatic, explicit_hydrogens=False)
     for mol in mols:
         if mol.GetNumHeavyAtoms() == 0:
             continue
@@ -86,7 +82,7 @@ def test_hydrogen_goes_to_the_nitrogen_that_carried_it() -> None:
     """The ring angle tells the two N-H tautomers of an unsymmetric imidazole apart."""
     for smiles in ("Cc1cnc[nH]1", "Cc1c[nH]cn1"):
         mol, _ = embed(Chem.MolFromSmiles(smiles), seed=1, timeout_s=10)
-        vocabulary = build_vocabulary([survey(mol)], aromatic=True, explicit_hydrogens=False)
+        vocabulary = wide_vocabulary(aromatic=True, explicit_hydrogens=False)
         decoded = decode(encode(mol, vocabulary), vocabulary)
         assert canonical_smiles(decoded.mol, stereo=True) == smiles
 
@@ -94,7 +90,7 @@ def test_hydrogen_goes_to_the_nitrogen_that_carried_it() -> None:
 def test_hydrogens_are_placed_so_that_aromatic_bonds_stay_aromatic() -> None:
     """Benzimidazolone also has a Kekule form without any N-H, a quinoid that nobody meant."""
     mol, _ = embed(Chem.MolFromSmiles("O=c1[nH]c2ccccc2[nH]1"), seed=1, timeout_s=10)
-    vocabulary = build_vocabulary([survey(mol)], aromatic=True, explicit_hydrogens=False)
+    vocabulary = wide_vocabulary(aromatic=True, explicit_hydrogens=False)
     assert canonical_smiles(decode(encode(mol, vocabulary), vocabulary).mol, stereo=True) == "O=c1[nH]c2ccccc2[nH]1"
 
 
@@ -208,7 +204,7 @@ def test_five_bonded_nitrogen_is_not_repaired() -> None:
 
 def test_decoded_molecules_can_be_kekulised_and_carry_no_implicit_hydrogens() -> None:
     for mol in molecules(FILES[1]):
-        vocabulary = build_vocabulary([survey(mol)], aromatic=True, explicit_hydrogens=True)
+        vocabulary = wide_vocabulary(aromatic=True, explicit_hydrogens=True)
         decoded = decode(encode(mol, vocabulary), vocabulary).mol
         assert all(atom.GetNoImplicit() and atom.GetTotalNumHs() == 0 for atom in decoded.GetAtoms())
         Chem.Kekulize(decoded, clearAromaticFlags=True)
@@ -255,21 +251,6 @@ def test_dense_metal_graphs_are_refused_before_the_ring_search() -> None:
     bonds = np.array([(min(i, j), max(i, j), 1) for i, j in pairs])
     spelt = MolArrays(np.random.default_rng(0).normal(size=(n, 3)), np.zeros(n, int), np.zeros(n, int), bonds)
     assert decode(spelt, Vocabulary(("Fe",), (0,), BOND_ORDERS)).reason == "too many rings: at least 1801"
-
-
-def test_vocabulary_is_the_smallest_that_spells_the_molecules() -> None:
-    union = Survey()
-    for smiles in ("c1ccncc1", "C[N+](=O)[O-]", "CCl"):
-        union |= survey(Chem.AddHs(Chem.MolFromSmiles(smiles)))
-    aromatic = build_vocabulary([union], aromatic=True, explicit_hydrogens=True)
-    assert aromatic == Vocabulary(("H", "C", "N", "O", "Cl"), (-1, 0, 1), ("none", "single", "double", "aromatic"))
-    kekule = build_vocabulary([union], aromatic=False, explicit_hydrogens=False)
-    assert kekule == Vocabulary(("C", "N", "O", "Cl"), (-1, 0, 1), ("none", "single", "double"), False)
-    with pytest.raises(ValueError, match="DATIVE"):
-        build_vocabulary([Survey(frozenset({"C"}), frozenset({0}), frozenset({"DATIVE"}))], aromatic=True,
-                         explicit_hydrogens=True)  # fmt: skip
-    with pytest.raises(ValueError, match="no molecule"):
-        build_vocabulary([], aromatic=True, explicit_hydrogens=True)
 
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample.sdf"

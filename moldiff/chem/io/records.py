@@ -16,7 +16,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.convert import Conversion, decode
+from moldiff.chem.convert import BOND_NAMES, Conversion, decode
 from moldiff.chem.coordinates import COINCIDENT, FLAT, coordinates_problem
 from moldiff.chem.hydrogens import relax_hydrogens, with_all_hydrogens
 from moldiff.chem.io.capped import SHOWN, smiles_problem
@@ -41,7 +41,6 @@ from moldiff.chem.sanitize import (
     symbol_problem,
     unreadable_reason,
 )
-from moldiff.chem.vocabulary import BOND_NAMES
 from moldiff.vocabulary import BOND_ORDERS, Vocabulary
 
 __all__ = [
