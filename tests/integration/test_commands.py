@@ -125,8 +125,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_python: Run, tmp_path: P
     }[command]
     before = os.listdir(tmp_path)
     code = (
-        "import resource, sys\nfrom moldiff.cli.main import main\nfree = resource.RLIM_INFINITY\n"
+        "import os, resource, sys\nfrom moldiff.cli.main import main\nfree = resource.RLIM_INFINITY\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2048, free))\n"
+        # of processes with this limit for good, coverage.py could write nothing, and would say so
+        "os.environ.pop('COVERAGE_PROCESS_CONFIG', None)\n"
         f"status = main({arguments})\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (free, free))\n"  # coverage.py writes at the end, where it runs
         "sys.exit(status)"

@@ -84,7 +84,7 @@ def cluster(tmp_path: Path) -> Iterator[SimpleNamespace]:
         start("scheduler", "--host", "127.0.0.1", "--port", "0")
         common = ("worker", "--nthreads", "1", "--no-nanny", "--memory-limit", "0")
         workers = [start(*common), start(*common, "--resources", "GPU=1")]
-        until(lambda: file.exists())
+        until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))  # at first it is empty
         address = json.loads(file.read_text())["address"]
         from distributed import Client
 
