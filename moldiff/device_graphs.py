@@ -20,6 +20,11 @@ _WARM_UPS = 2  # PyTorch's libraries set themselves up, and its compiler compile
 _captures = threading.Lock()  # of which a process can have one at a time
 
 
+def has_graphs(device: torch.device) -> bool:
+    """Tell whether there are graphs on a device."""
+    return device.type == "cuda"
+
+
 def captured(
     work: Callable[[], Result],
     device: torch.device,

@@ -23,6 +23,7 @@ R = TypeVar("R")
 
 _PROCESS_GROUPS = Path("/proc/self/cgroup")
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
+_MOST_WORKERS = 32  # of some 200 MB each
 _OUT_OF_MEMORY = ("can't allocate memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -141,9 +142,16 @@ def _quota() -> float:
     return min(found)
 
 
+def chemistry_workers(device: torch.device) -> int:
+    """Return how many processes for chemistry keep up with a device: one with a CPU; a CUDA device keeps several
+    busy."""
+    return min(max(1, usable_cores() - 1), _MOST_WORKERS) if device.type == "cuda" else 1
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory did not suffice; the CPU's allocator and CUDA's libraries say so in plain RuntimeErrors."""
-    torch = sys.modules["torch"]
+    import torch
+
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
     )

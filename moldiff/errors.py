@@ -46,6 +46,12 @@ def first_line(error: BaseException, most: int = 100) -> str:
     return next((line[:most] for line in lines if line), type(error).__name__)
 
 
+def class_and_line(error: BaseException, most: int = 100) -> str:
+    """Return the class of another library's exception and its first line, if it has one."""
+    name, line = type(error).__name__, first_line(error, most)
+    return name if line == name else f"{name}: {line}"
+
+
 def nearest_name(name: str, known: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name nearest to ``name``, whatever its case, or an empty string."""
     by_fold = {one.casefold(): one for one in known}

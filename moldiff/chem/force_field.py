@@ -13,7 +13,6 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdForceFieldHelpers
 from rdkit.ForceField import rdForceField
-from rdkit.Geometry import Point3D
 
 
 class ForceField(NamedTuple):
@@ -45,13 +44,6 @@ def mmff94s_energy(mol: Chem.Mol) -> float:
     """Return the energy in kcal/mol; NaN where `mmff94s` has no parameters."""
     found = mmff94s(mol)
     return math.nan if found is None else float(found.field.CalcEnergy())
-
-
-def move_to(mol: Chem.Mol, positions: np.ndarray) -> None:
-    """Move the atoms of a molecule's conformer, in place; positions (atoms, 3) in angstrom."""
-    conformer = mol.GetConformer()
-    for index, point in enumerate(positions.tolist()):
-        conformer.SetAtomPosition(index, Point3D(*point))
 
 
 def _ready(copy: Chem.Mol, field: rdForceField.ForceField | None) -> ForceField | None:

@@ -10,7 +10,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.force_field import ForceField, mmff94s, move_to, uff
+from moldiff.chem.force_field import ForceField, mmff94s, uff
 from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of
 
 RELAXED = "mmff94s"
@@ -157,7 +157,7 @@ def _turn(force_field: ForceField, hydrogens: list[int]) -> None:
                 tries += 1
                 if (new := field.CalcEnergy(other.ravel().tolist())) < energy - _GAIN:
                     best, energy, gained = other, new, not together
-    move_to(mol, best)
+    mol.GetConformer().SetPositions(best)
 
 
 def _directions(group: list[_Open], pos: np.ndarray) -> Iterator[np.ndarray]:

@@ -9,7 +9,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 
 from moldiff.chem.descriptors.xtb import MAX_EVALUATIONS, minimise
-from moldiff.chem.force_field import mmff94s, move_to
+from moldiff.chem.force_field import mmff94s
 from moldiff.chem.graph import graph
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.perceive import COVALENT_FACTORS
@@ -82,7 +82,7 @@ def _mmff94s(mol: Chem.Mol) -> Relaxed:
 
 def _moved(mol: Chem.Mol, positions: np.ndarray) -> Chem.Mol:
     moved = Chem.Mol(mol)
-    move_to(moved, positions)
+    moved.GetConformer().SetPositions(positions)
     return moved
 
 

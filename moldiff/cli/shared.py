@@ -170,7 +170,6 @@ Workers = Annotated[int | None, typer.Option(min=1, help="Processes; by default 
 
 
 _CARDS = ("/dev/nvidiactl", "/dev/kfd")  # device nodes of CUDA and of ROCm
-_MOST_WORKERS = 32  # by default, of some 200 MB each
 
 _OTHER_WORDS = {
     "n": "number", "hazard_lists": "hazard_list", "commands": "command", "timeout_s": "timeout", "memory_mb": "memory",
@@ -268,15 +267,14 @@ def load_chemistry(workers: int | None, device: str, *names: str) -> int:
     """Let processes for chemistry start and load things (see `WorkerPool.load`), while this one loads PyTorch.
 
     Returns:
-        How many: those that are asked for, else one, which keeps up with a CPU; a CUDA device keeps several busy.
+        How many: those that are asked for, else as many as keep up with the device.
     """
-    from moldiff.devices import device_name, resolve_device, usable_cores
+    from moldiff.devices import chemistry_workers, device_name, resolve_device
     from moldiff.processes import WorkerPool, standing_pool
 
     if workers is None:  # PyTorch, which takes long to load, is asked only where there may be a card
         asks = device_name(device) != "cpu" and any(Path(node).exists() for node in _CARDS)
-        on_card = asks and resolve_device(device).type == "cuda"
-        workers = min(max(1, usable_cores() - 1), _MOST_WORKERS) if on_card else 1
+        workers = chemistry_workers(resolve_device(device)) if asks else 1
     if isinstance(pool := standing_pool(workers), WorkerPool):
         pool.load(*names)
     return workers

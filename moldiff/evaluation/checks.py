@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from moldiff.errors import first_line
+from moldiff.errors import class_and_line
 from moldiff.processes import Lost, Ready, pool_of
 from moldiff.worker_process import idle
 
@@ -78,4 +78,4 @@ def _guarded(check: Callable[[Item], Result], item: Item) -> Result | Lost:
     try:
         return check(item)
     except Exception as error:  # noqa: BLE001 - another package's code, on molecules from anywhere
-        return Lost(f"error: {type(error).__name__}: {first_line(error)}")
+        return Lost(f"error: {class_and_line(error)}")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from moldiff.device_graphs import captured
+from moldiff.device_graphs import captured, has_graphs
 from moldiff.devices import is_out_of_memory
 from moldiff.diffusion.joint import JointDiffusion
 from moldiff.diffusion.levels import Denoiser
@@ -106,7 +106,7 @@ class CapturedSolver:
         slot.inputs.number.fill_(number)
         slot.inputs.walk.fill_(context.attempt)
         slot.steps += 1
-        if slot.graph is None and slot.steps > STEPS_BEFORE and _captures(t):
+        if slot.graph is None and slot.steps > STEPS_BEFORE and has_graphs(t.device):
             self._capture(slot)
         if slot.graph is None or slot.result is None:
             made = self._taken(slot)
@@ -146,8 +146,3 @@ class CapturedSolver:
                 raise
             logger.warning("no graph of a step: %s; steps are taken one operation at a time", first_line(error, 200))
             self._fails = True
-
-
-def _captures(tensor: Tensor) -> bool:
-    """Tell whether there are graphs where a tensor lies."""
-    return tensor.is_cuda

@@ -139,7 +139,7 @@ class MicroBatches:
             width, places = parts[done]
             try:
                 found = next(begun)
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if self._rows(width, budget) == 1:

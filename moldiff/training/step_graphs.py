@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from moldiff.device_graphs import captured
+from moldiff.device_graphs import captured, has_graphs
 from moldiff.devices import is_out_of_memory
 from moldiff.errors import first_line
 
@@ -115,7 +115,7 @@ class StepGraphs:
             self._slots[key] = _Slot(_copied(inputs.to(self._device)))
         slot = self._slots[key]
         slot.fill(inputs)
-        if slot.graph is None and not self._fails and _captures(self._device):
+        if slot.graph is None and not self._fails and has_graphs(self._device):
             slot.graph = self._captured(slot.inputs)
         if slot.graph is None:
             self._work(slot.inputs)
@@ -137,11 +137,6 @@ class StepGraphs:
             logger.warning("no graph of a training step: %s; others are taken without", first_line(error, 200))
             self._fails = True
             return None
-
-
-def _captures(device: torch.device) -> bool:
-    """Tell whether there are graphs on a device."""
-    return device.type == "cuda"
 
 
 def _copied(inputs: StepInputs) -> StepInputs:

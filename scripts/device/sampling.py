@@ -18,7 +18,7 @@ import torch
 
 from moldiff.arrays import RawSample
 from moldiff.datasets.batching import bucket_width
-from moldiff.devices import usable_cores
+from moldiff.devices import chemistry_workers
 from moldiff.diffusion.joint import draw_noise
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch
@@ -238,7 +238,7 @@ def _generated(name: str, n: int, size: int | None, setting: Setting) -> _Watche
             steering=SteeringOptions.of(n_atoms=size),
             sampler=SamplerOptions.of(evaluations=setting.evaluations, device=str(setting.device)),
             output=OutputOptions(path=Path(folder) / "molecules.sdf"),
-            workers=max(1, usable_cores() - 1),  # as the command does on a card: one cannot keep up with it
+            workers=chemistry_workers(setting.device),  # as the command does
         )
         start = time.perf_counter()
         run = NotedRun(options)

@@ -66,7 +66,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return Graph(work, result), result
 
     monkeypatch.setattr(captured_solver, "captured", captured)
-    monkeypatch.setattr(captured_solver, "_captures", lambda t: True)
+    monkeypatch.setattr(captured_solver, "has_graphs", lambda device: True)
     Graph.made = 0
     yield
 

@@ -156,7 +156,7 @@ def test_the_steps_before_a_capture_are_undone(monkeypatch: pytest.MonkeyPatch) 
 def test_where_a_capture_fails_steps_are_taken_all_the_same(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(step_graphs, "_captures", lambda device: True)
+    monkeypatch.setattr(step_graphs, "has_graphs", lambda device: True)
     state, failures = torch.zeros(2), []
 
     def fails(work: Callable[[], None], *_: Any, **__: Any) -> Any:

@@ -29,7 +29,7 @@ from moldiff.chem.filters.hazards import STANDARD_GATE
 from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.records import parse
 from moldiff.chem.smarts import has_match, smarts_problem, smarts_query
-from moldiff.errors import MoldiffError, first_line, nearest_name
+from moldiff.errors import MoldiffError, class_and_line, nearest_name
 from moldiff.foreign_code import may_run
 from moldiff.interruption import Terminated
 from moldiff.path_names import written_out
@@ -91,7 +91,7 @@ class Score:
         except Terminated:
             raise
         except _FAILURES as error:
-            raise ScoreError(f"the score {self.name} raised {_told(error)}") from error
+            raise ScoreError(f"the score {self.name} raised {class_and_line(error, 200)}") from error
         if found is None:
             kind = type(values).__name__
             raise ScoreError(f"the score {self.name} returned {kind}, not a list with a number for each molecule")
@@ -218,7 +218,7 @@ def imported_score(text: str) -> ScoreFunction:
     except Terminated:
         raise
     except _FAILURES as error:  # importing runs the user's code
-        raise MoldiffError(f"score {text}: {place} cannot be imported: {_told(error)}") from error
+        raise MoldiffError(f"score {text}: {place} cannot be imported: {class_and_line(error, 200)}") from error
     if not hasattr(module, name):
         known = [key for key, value in vars(module).items() if callable(value)]
         raise MoldiffError(f"score {text}: {place} has no '{name}'{nearest_name(name, known)}")
@@ -265,9 +265,3 @@ def _towards(value: float | None, wanted: Callable[[float], float] | None) -> fl
 def _smiles(mol: Chem.Mol) -> str:
     with rdBase.BlockLogs():
         return Chem.MolToSmiles(Chem.RemoveHs(mol))
-
-
-def _told(error: BaseException) -> str:
-    """Return an exception in one line."""
-    name, first = type(error).__name__, first_line(error, 200)
-    return name if first == name else f"{name}: {first}"

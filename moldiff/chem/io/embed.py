@@ -9,7 +9,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 from rdkit.Geometry import Point3D
 
-from moldiff.chem.force_field import mmff94s, move_to, uff
+from moldiff.chem.force_field import mmff94s, uff
 from moldiff.chem.sanitize import MAX_ATOMS, short_message
 from moldiff.chem.side_by_side import contact_radii, side_by_side
 from moldiff.pauses import stood_still
@@ -129,5 +129,5 @@ def _relax(mol: Chem.Mol) -> str:
     if found is None:
         return "embedding: no force field has parameters for this molecule"
     found.field.Minimize(maxIts=MMFF_ITERATIONS)
-    move_to(mol, found.positions())
+    mol.GetConformer().SetPositions(found.positions())
     return ""

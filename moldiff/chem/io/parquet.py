@@ -11,7 +11,7 @@ from moldiff.chem.io.capped import MAX_RECORD, TOO_LARGE, TextRecord
 from moldiff.chem.io.csv_rows import MAX_ROW
 from moldiff.chem.io.encodings import decoded, is_text, tell_once
 from moldiff.chem.io.tables import COORDINATES, Columns, columns_of, distinct, table_record
-from moldiff.errors import MoldiffError, first_line
+from moldiff.errors import MoldiffError, class_and_line, first_line
 
 MAX_COLUMN = 1 << 30  # bytes, and numbers in lists, that one column of a row group unpacks to
 _ROWS = 512  # read at once
@@ -40,7 +40,7 @@ def read_parquet(path: Path, columns: Columns | None = None) -> Iterator[TextRec
     except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
         raise MoldiffError(f"{path} is not a Parquet file: {first_line(error, 120)}") from error
     except Exception as error:  # PyArrow hands on what the conversion of any of its types raises
-        raise MoldiffError(f"{path} cannot be read: {type(error).__name__}: {first_line(error, 120)}") from error
+        raise MoldiffError(f"{path} cannot be read: {class_and_line(error, 120)}") from error
 
 
 def _check_size(path: Path, metadata: Any) -> None:
