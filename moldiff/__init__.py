@@ -17,26 +17,30 @@ from moldiff.version import VERSION as __version__
 if TYPE_CHECKING:
     from moldiff.datasets.prepare import prepare
     from moldiff.evaluation.evaluate import evaluate
+    from moldiff.evaluation.report import EvaluationReport
     from moldiff.generation.conformers import conformers
     from moldiff.generation.generate import generate
     from moldiff.generation.model import Model, load
     from moldiff.generation.options.fragment import Fragment
     from moldiff.generation.result import Result
     from moldiff.generation.vary import vary
-    from moldiff.nll.likelihood import likelihood
+    from moldiff.nll.likelihood import LikelihoodResult, likelihood
     from moldiff.scoring.targets import Target
     from moldiff.screening.filter import filter
     from moldiff.screening.filter_result import FilterResult
     from moldiff.screening.screen import Screening, screen
 
 __all__ = [
-    "FilterResult", "Fragment", "Model", "MoldiffError", "Result", "Screening", "Target", "__version__",
-    "conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "screen", "vary",
+    "EvaluationReport", "FilterResult", "Fragment", "LikelihoodResult", "Model", "MoldiffError", "Result", "Screening",
+    "Target", "__version__", "conformers", "evaluate", "filter", "generate", "likelihood", "load", "prepare", "screen",
+    "vary",
 ]  # fmt: skip
 
 _MODULES = {
+    "EvaluationReport": "moldiff.evaluation.report",
     "FilterResult": "moldiff.screening.filter_result",
     "Fragment": "moldiff.generation.options.fragment",
+    "LikelihoodResult": "moldiff.nll.likelihood",
     "Model": "moldiff.generation.model",
     "Result": "moldiff.generation.result",
     "Screening": "moldiff.screening.screen",

@@ -28,7 +28,7 @@ from moldiff.batch_slots import Slot, Slots
 from moldiff.errors import MoldiffError
 from moldiff.interruption import awaited, put_off
 from moldiff.pauses import Pauses
-from moldiff.spawning import ENDED_WITH_0, Spawning
+from moldiff.spawning import ENDED_WITH_0, Spawning, start_that_failed
 from moldiff.worker_process import ALARM, START_S, apply, each, idle, load, set_up
 
 Item = TypeVar("Item")
@@ -192,10 +192,7 @@ class WorkerPool(Pool):
         self._broken += 1
         self.stop()
         if self._broken >= ATTEMPTS:
-            raise MoldiffError(
-                "worker processes die before they see a molecule "
-                "(a script that starts several needs its: if __name__ == '__main__')"
-            )
+            raise start_that_failed()
         self._pool = self._started()
 
 

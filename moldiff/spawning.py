@@ -148,6 +148,20 @@ def _without_lost_file() -> Iterator[None]:
         vars(main).update({name: before[name] for name in ("__file__", "__spec__") if name in before})
 
 
+def start_that_failed() -> MoldiffError:
+    """Return what to raise of workers none of which came to its first item.
+
+    Each runs the program's main file again: one that does not ask whether it is the main program starts workers itself.
+    """
+    with _start_method_left_open():
+        file = get_preparation_data("").get("init_main_from_path")
+    script = None if file is None else Path(str(file))
+    told = "what they said stands above"
+    if script is not None and script.is_file() and b"__main__" not in script.read_bytes():
+        told = f"they run {script.name} again, which needs its: if __name__ == '__main__'"
+    return MoldiffError(f"worker processes die before they see a molecule ({told})")
+
+
 def _is_lost(told: dict[str, object]) -> bool:
     """Return whether a main file of which a new process is told is not there.
 

@@ -230,7 +230,33 @@ def test_processes_that_cannot_start_are_an_error_in_one_line(tmp_path: Path) ->
         """,
     )
     out, _ = process.communicate(timeout=120)
-    assert out.startswith("refused worker processes die before they see a molecule")
+    assert out == (
+        "refused worker processes die before they see a molecule "
+        "(they run script.py again, which needs its: if __name__ == '__main__')\n"
+    )
+
+
+def test_processes_that_die_of_something_else_are_not_told_to_lack_a_guard(tmp_path: Path) -> None:
+    process = run(
+        tmp_path,
+        """
+        import os
+        from poison import total, work, worker_number
+        from moldiff.errors import MoldiffError
+        from moldiff.processes import pool_of
+        if __name__ == "__main__":
+            try:
+                with pool_of(1) as pool:
+                    print(list(pool.map_items(work, [1, 2], timeout_s=60)))
+            except MoldiffError as error:
+                print("refused", error)
+        else:
+            raise OSError("no library of this name")
+        """,
+    )
+    out, said = process.communicate(timeout=120)
+    assert out == "refused worker processes die before they see a molecule (what they said stands above)\n"
+    assert "no library of this name" in said
 
 
 @pytest.mark.parametrize("before", [False, True])

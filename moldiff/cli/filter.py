@@ -21,6 +21,7 @@ from moldiff.cli.shared import (
     Known,
     NameColumn,
     Overwrite,
+    Rank,
     ReleaseHazards,
     Rules,
     Seed,
@@ -60,10 +61,7 @@ def filter_files(
     standardise: Standardise = False,
     hazard_list: HazardLists = None,
     release_hazards: ReleaseHazards = None,
-    rank: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|NAME:low|NAME=VALUE", help="The best first: qed (highest), sa:low, logp=2.5."),
-    ] = None,
+    rank: Rank = None,
     number: Annotated[int | None, typer.Option("-n", "--number", min=1, help="Keep so many; all by default.")] = None,
     all_checks: AllChecks = False,
     keep_duplicates: KeepDuplicates = False,
@@ -78,16 +76,13 @@ def filter_files(
 ) -> None:  # fmt: skip
     """Keep the molecules that are wanted; without a condition, a table of their properties."""
     from moldiff.chem.filters.commands import parse_commands
-    from moldiff.chem.filters.criteria import Criteria
-    from moldiff.chem.filters.hazards import HazardGate
     from moldiff.chem.io.tables import Columns
     from moldiff.devices import usable_cores
     from moldiff.screening.entries import library_of
     from moldiff.screening.filter_files import write_filtered
-    from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
-    from moldiff.screening.ranking import parse_rank
+    from moldiff.screening.filter_run import FilterOptions
 
-    criteria = Criteria.of(
+    options = FilterOptions.of(
         where=where or (),
         rules=rules,
         alerts=alerts,
@@ -96,20 +91,17 @@ def filter_files(
         shape_of=shape_of,
         known=known,
         commands=parse_commands(command or ()),
-        command_s=COMMAND_SHARE * timeout,
         dock=dock,
         dock_box=dock_box,
         exhaustiveness=exhaustiveness,
-    )
-    options = FilterOptions(
-        criteria=criteria,
-        rank=None if rank is None else parse_rank(rank, criteria.measures),
+        standardise=standardise,
+        hazard_lists=hazard_list or (),
+        release_hazards=release_hazards,
+        rank=rank or (),
         n=number,
         all_checks=all_checks,
         dedup=not keep_duplicates,
-        standardise=standardise,
         seed=seed,
-        hazards=HazardGate.of(hazard_list or (), release_hazards),
         workers=workers or usable_cores(),
         isolated=True,
         timeout_s=timeout,

@@ -24,6 +24,7 @@ from moldiff.cli.shared import (
     KeepDuplicates,
     Known,
     NameColumn,
+    Rank,
     ReleaseHazards,
     Rules,
     Seed,
@@ -114,14 +115,7 @@ def run(
     standardise: Standardise = False,
     hazard_list: HazardLists = None,
     release_hazards: ReleaseHazards = None,
-    rank: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME|WISH",
-            help="The best first: qed, sa:low, logp=2.5; or wishes, again for more: qed:max:0.2..0.9, sa:min:2..6, "
-            "logp:target:0..2.5..5, mw:range:200..300..450..550.",
-        ),
-    ] = None,
+    rank: Rank = None,
     ranked: Annotated[int, typer.Option(min=1, help="So many stand in ranked.parquet and ranked.csv.")] = 10_000,
     top: Annotated[int, typer.Option(min=1, help="So many of them are given coordinates: top.sdf.gz.")] = 100,
     diverse: Annotated[

@@ -156,6 +156,14 @@ AllChecks = Annotated[
 KeepDuplicates = Annotated[
     bool, typer.Option("--keep-duplicates", help="Keep molecules with the InChIKey of an earlier one that passed.")
 ]
+Rank = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|WISH",
+        help="The best first: qed, sa:low, logp=2.5; or wishes, again for more: qed:max:0.2..0.9, sa:min:2..6, "
+        "logp:target:0..2.5..5, mw:range:200..300..450..550.",
+    ),
+]
 Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds for one molecule.")]
 ChemistryWorkers = Annotated[
     int | None,

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class EvaluationReport(Findings):
-    """`Findings` with the ways to look at them."""
+    """`Findings` with the ways to look at them.
+
+    >>> import moldiff
+    >>> report = moldiff.evaluate(["CCO", "C1CC"], posebusters=0)
+    >>> report.counts()["requested"], list(report.table["reason"])[0]
+    (2, 'no coordinates: the record has none')
+    """
 
     @property
     def table(self) -> DataFrame:

@@ -35,6 +35,12 @@ _ROWS = 5  # what a notebook shows
 class LikelihoodResult:
     """The bounds of some molecules.
 
+    >>> import moldiff
+    >>> drawn = moldiff.generate(2, n_atoms=12)
+    >>> result = moldiff.likelihood(drawn, evaluations=2, repeats=2)
+    >>> len(result) == len(result.table) == len(drawn)
+    True
+
     Attributes:
         summary: how many have one, why others have none, their sums, on what z-scores rest.
     """

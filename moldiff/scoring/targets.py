@@ -162,7 +162,7 @@ Targets = Mapping[str, object] | Sequence["str | Target"] | str | Target
 @blaming("targets")
 def read_targets(wanted: Targets) -> tuple[Target, ...]:
     """Read targets; MoldiffError if one is none, or a second one of the same property."""
-    if isinstance(wanted, Mapping):
+    if hasattr(wanted, "items"):  # a mapping, or a row of pandas
         return _distinct([_target_of(name, value) for name, value in wanted.items()])
     found = [wanted] if isinstance(wanted, str | Target) or not isinstance(wanted, Iterable) else list(wanted)
     if not all(isinstance(item, str | Target) for item in found):

@@ -73,8 +73,8 @@ class Desirability:
     wishes: tuple[Wish, ...]
 
     @property
-    def text(self) -> str:
-        return ", ".join(wish.text for wish in self.wishes)
+    def texts(self) -> tuple[str, ...]:
+        return tuple(wish.text for wish in self.wishes)
 
     @property
     def measures(self) -> tuple[Measure, ...]:

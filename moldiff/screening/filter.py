@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from moldiff.arguments import check_text, seconds, with_plain_numbers
-from moldiff.chem.filters.criteria import Criteria
-from moldiff.chem.filters.hazards import HazardGate
+from moldiff.arguments import texts, with_plain_numbers
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.io.inputs import Molecules, file_of
 from moldiff.chem.io.tables import Columns, check_columns
@@ -16,8 +14,7 @@ from moldiff.conditions import Conditions
 from moldiff.errors import MoldiffError, blaming
 from moldiff.screening.entries import Library, library_of
 from moldiff.screening.filter_result import FilterResult, packed_molecule
-from moldiff.screening.filter_run import COMMAND_SHARE, TIMEOUT_S, FilterOptions, FilterRun
-from moldiff.screening.ranking import parse_rank
+from moldiff.screening.filter_run import TIMEOUT_S, FilterOptions, FilterRun
 
 
 @with_plain_numbers
@@ -38,7 +35,7 @@ def filter(
     standardise: bool = False,
     hazard_lists: str | Path | Iterable[str | Path] = (),
     release_hazards: str | None = None,
-    rank: str | None = None,
+    rank: str | Iterable[str] | None = None,
     n: int | None = None,
     all_checks: bool = False,
     dedup: bool = True,
@@ -78,7 +75,9 @@ def filter(
         standardise: bring every molecule into ChEMBL's standard form first: charges, salts, isotopes.
         hazard_lists: lists of molecules that are withheld, beside the families of `moldiff.chem.filters.hazards`.
         release_hazards: why molecules that would be withheld are handed out, in words that every output repeats.
-        rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest).
+        rank: which are the best: "qed" (the highest), "sa:low" (the lowest), "logp=2.5" (the nearest); or wishes, whose
+            desirabilities are multiplied (weighted geometric mean): "qed:max:0.2..0.9", "sa:min:2..6",
+            "logp:target:0..2.5..5", "mw:range:200..300..450..550", and behind a * a weight.
         n: keep the best so many, or the first without ``rank``; None = all.
         all_checks: ask every check of every molecule.
         dedup: of molecules with the same InChIKey, keep only the first that passes every check.
@@ -92,11 +91,8 @@ def filter(
     Raises:
         MoldiffError: an argument that means nothing, a file that is missing or damaged, or no molecules at all.
     """
-    seconds(timeout_s)
     check_columns(columns)
-    if rank is not None:
-        check_text(rank, "rank")
-    criteria = Criteria.of(
+    options = FilterOptions.of(
         where=where,
         rules=rules,
         alerts=alerts,
@@ -105,23 +101,20 @@ def filter(
         shape_of=shape_of,
         known=known,
         commands=commands,
-        command_s=COMMAND_SHARE * timeout_s,
         dock=dock,
         dock_box=dock_box,
         exhaustiveness=exhaustiveness,
-    )
-    options = FilterOptions(
-        criteria=criteria,
-        rank=None if rank is None else parse_rank(rank, criteria.measures),
+        standardise=standardise,
+        hazard_lists=hazard_lists,
+        release_hazards=release_hazards,
+        rank=() if rank is None else texts(rank, "rank"),
         n=n,
         all_checks=all_checks,
         dedup=dedup,
-        standardise=standardise,
         seed=seed,
-        hazards=HazardGate.of(hazard_lists, release_hazards),
         workers=workers,
         isolated=isolated,
-        timeout_s=float(timeout_s),
+        timeout_s=timeout_s,
     )
     with blaming("molecules", "columns"):
         library = _library(molecules, columns)

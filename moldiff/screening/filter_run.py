@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from moldiff.arguments import check_flag, count, seconds, seed_number
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
@@ -15,9 +16,13 @@ from moldiff.chem.filters.checks import Check, Measure, by_cost
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate, ReleaseCheck
 from moldiff.chem.filters.measures import Descriptor, MeasureCheck, fields_asked, unknown_field
+from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
+from moldiff.chem.io.inputs import Molecules
+from moldiff.conditions import Conditions
 from moldiff.processes import Lost, pool_of
 from moldiff.screening.desirability import COLUMN as DESIRABILITY
+from moldiff.screening.desirability import Desirability, read_ranking
 from moldiff.screening.entries import Entry, Library
 from moldiff.screening.outputs import Sheet
 from moldiff.screening.ranking import Ranking
@@ -42,7 +47,7 @@ _TEXTS = frozenset({"file", "name", "status", "stage", "reason", "value", "limit
 
 @dataclass(frozen=True, kw_only=True)
 class FilterOptions:
-    """Options of a pass; see `moldiff.screening.filter.filter`.
+    """Options of a pass; see `moldiff.screening.filter.filter`. Of a user's words, build them with `of`.
 
     Attributes:
         criteria: none = every property is computed, and everything passes.
@@ -79,6 +84,66 @@ class FilterOptions:
         check_flag(self.standardise, "standardise")
         check_flag(self.isolated, "isolated")
 
+    @classmethod
+    def of(
+        cls,
+        *,
+        where: Conditions = (),
+        rules: str | Iterable[str] = (),
+        alerts: str | Iterable[str] = (),
+        smarts: Patterns | Iterable[Patterns] = (),
+        similar_to: Molecules | None = None,
+        shape_of: Molecules | None = None,
+        known: Molecules | None = None,
+        commands: Mapping[str, str] = MappingProxyType({}),
+        dock: str | Path | None = None,
+        dock_box: object = None,
+        exhaustiveness: int | None = None,
+        standardise: bool = False,
+        hazard_lists: str | Path | Iterable[str | Path] = (),
+        release_hazards: str | None = None,
+        rank: Iterable[str] = (),
+        n: int | None = None,
+        all_checks: bool = False,
+        dedup: bool = True,
+        seed: int = 0,
+        workers: int = 1,
+        isolated: bool = False,
+        timeout_s: float = TIMEOUT_S,
+    ) -> FilterOptions:
+        """Return what a user's words mean, see `moldiff.screening.filter.filter`.
+
+        Raises:
+            MoldiffError: words that mean nothing, or a file that cannot be read.
+        """
+        criteria = Criteria.of(
+            where=where,
+            rules=rules,
+            alerts=alerts,
+            smarts=smarts,
+            similar_to=similar_to,
+            shape_of=shape_of,
+            known=known,
+            commands=commands,
+            command_s=COMMAND_SHARE * seconds(timeout_s),
+            dock=dock,
+            dock_box=dock_box,
+            exhaustiveness=exhaustiveness,
+        )
+        return cls(
+            criteria=criteria,
+            rank=read_ranking(rank, criteria.measures),
+            n=n,
+            all_checks=all_checks,
+            dedup=dedup,
+            standardise=standardise,
+            seed=seed,
+            hazards=HazardGate.of(hazard_lists, release_hazards),
+            workers=workers,
+            isolated=isolated,
+            timeout_s=timeout_s,
+        )
+
     def checks(self, *, coordinates: bool = False) -> tuple[Check, ...]:
         """Return the checks, the cheapest first.
 
@@ -102,7 +167,7 @@ class FilterOptions:
         """Return what decides about the result, by its public names."""
         return {
             **self.criteria.record(),
-            "rank": None if self.rank is None else self.rank.text,
+            "rank": [] if self.rank is None else list(self.rank.texts),
             "n": self.n,
             "all_checks": self.all_checks,
             "dedup": self.dedup,
@@ -150,9 +215,11 @@ class FilterRun:
         self.library, self.options, self.started = library, options, time.monotonic()
         self.counts = RowCounts(options.dedup)
         checks = options.checks(coordinates=coordinates)
-        self._work = options.work(checks, pack)
+        worth = options.rank if isinstance(options.rank, Desirability) else None
+        self._work = replace(options.work(checks, pack), worth=worth)
         self._asked = fields_asked(checks)
-        self.sheet = records_sheet((check.name, check.is_text) for check in checks)
+        columns = [(check.name, check.is_text) for check in checks]
+        self.sheet = records_sheet(columns if worth is None else [*columns, (DESIRABILITY, False)])
 
     def rows(self, progress: Progress | None = None) -> Iterator[Row]:
         """Yield the row of every record, counted, in order. A data field that is asked for and that no record has is

@@ -21,12 +21,12 @@ class Ranking(Protocol):
     """An order of molecules.
 
     Attributes:
-        text: of the user.
+        texts: of the user.
         measures: numbers that it needs.
     """
 
     @property
-    def text(self) -> str: ...
+    def texts(self) -> tuple[str, ...]: ...
 
     @property
     def measures(self) -> tuple[Measure, ...]: ...
@@ -49,6 +49,10 @@ class Rank:
     text: str
     measure: Measure
     worth: Callable[[float], float]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (self.text,)
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -80,7 +84,7 @@ def parse_rank(text: str, others: Iterable[Measure] = ()) -> Rank:
         name, end = text, "high"
         if (first := text.partition(":")[0].strip()) in PROPERTIES and first != name:
             raise MoldiffError(
-                f"rank '{text}': expected {first}:high, {first}:low or {first}=VALUE; screen also takes wishes such as "
+                f"rank '{text}': expected {first}:high, {first}:low, {first}=VALUE, or a wish such as "
                 f"{first}:max:LOW..HIGH",
                 argument="rank",
             )

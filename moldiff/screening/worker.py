@@ -16,6 +16,7 @@ from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.sanitize import error_reason
 from moldiff.chem.standardise import standardised
 from moldiff.processes import Lost
+from moldiff.screening.desirability import COLUMN, Desirability
 from moldiff.screening.entries import Entry
 from moldiff.screening.rows import Row
 from moldiff.status import Status
@@ -47,6 +48,7 @@ class FilterWork:
         seed: of coordinates.
         standardise: before anything else, see `moldiff.chem.standardise`.
         gate: has the last word; of what it withholds, no more than its place is told.
+        worth: wishes whose desirability is a value of what passes.
     """
 
     checks: tuple[Check, ...]
@@ -55,6 +57,7 @@ class FilterWork:
     seed: int = 0
     standardise: bool = False
     gate: HazardGate = STANDARD_GATE
+    worth: Desirability | None = None
 
     def prepare(self) -> None:
         """Build what takes long, which would be in the time of the first record."""
@@ -101,7 +104,11 @@ class FilterWork:
             return row.withheld()
         verdict = examine(subject, self.checks, every=self.every, known=entry.known)
         row = judged(replace(row, smiles=canonical_smiles(subject.mol, stereo=True)), verdict)
-        return row if row.status != Status.VALID else replace(row, packed=self.pack(subject, row))
+        if row.status != Status.VALID:
+            return row
+        if self.worth is not None:
+            row = replace(row, values={**row.values, COLUMN: self.worth.of(row)})
+        return replace(row, packed=self.pack(subject, row))
 
 
 def judged(row: Row, verdict: Verdict) -> Row:

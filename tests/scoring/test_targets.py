@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas
 import pytest
 
 from moldiff.conditions import parse_condition
@@ -181,6 +182,13 @@ def test_a_mapping_says_the_same_as_texts() -> None:
     assert read_targets({"logp": Target("logp", 2.5)}) == read_targets(Target("logp", 2.5)) == read_targets("logp=2.5")
     assert read_targets([Target("tpsa", high=60), "logp=2.5"]) == read_targets(["tpsa<=60", "logp=2.5"])
     assert read_targets({}) == read_targets(()) == ()
+
+
+def test_a_row_of_pandas_is_a_mapping() -> None:
+    row = pandas.DataFrame({"logp": [1.0, 2.5], "mw": [90, 120]}).iloc[1]
+    assert read_targets(row) == read_targets(["logp=2.5", "mw=120"])
+    with pytest.raises(MoldiffError, match="target of 'mw': give a finite value"):
+        read_targets(pandas.Series({"logp": 2.5, "mw": float("nan")}))
 
 
 @pytest.mark.parametrize(

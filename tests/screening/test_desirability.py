@@ -49,7 +49,7 @@ def test_one_plain_word_is_a_rank_and_none_is_none() -> None:
     ("texts", "message"),
     [
         (["qed", "sa:low"], "expected NAME:max"),
-        (["qed:max"], "^rank 'qed:max': expected qed:high, qed:low or qed=VALUE; .* wishes such as qed:max:LOW..HIGH"),
+        (["qed:max"], "^rank 'qed:max': expected qed:high, qed:low, qed=VALUE, or a wish such as qed:max:LOW..HIGH"),
         (["qed:max:0.9..0.2"], "2 numbers that rise"),
         (["logp:target:0..5"], "3 numbers that rise"),
         (["qed:max:0..x"], "'x' is no number"),

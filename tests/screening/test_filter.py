@@ -189,6 +189,35 @@ def test_ranks(tmp_path: Path) -> None:
         names(n=0)
 
 
+def test_wishes_rank_as_one_number_which_stands_in_every_output(tmp_path: Path) -> None:
+    library = [Chem.MolFromSmiles("C" * n) for n in (5, 2, 9, 7, 1)]
+    wishes = ["heavy_atom_count:target:0..4..8", "mw:min:90..200*2"]
+    result = moldiff.filter(library, rank=wishes)
+    worth = {}  # from the definition: straight lines, and the mean of their logarithms by weight
+    for n in (5, 2, 7, 1):
+        mw = 14.027 * n + 2.016
+        size, light = 1 - abs(n - 4) / 4, min(1, (200 - mw) / 110)
+        worth["C" * n] = (size * light**2) ** (1 / 3)
+    best_first = sorted(worth, key=worth.__getitem__, reverse=True)
+    assert [mol.GetProp("smiles") for mol in result] == [*best_first, "C" * 9]  # which is too large: worth nothing
+    found = dict(zip(result.table["smiles"], result.table["desirability"], strict=True))
+    assert found == pytest.approx({**worth, "C" * 9: 0.0}, abs=1e-3)
+    assert result[0].GetDoubleProp("desirability") == found[best_first[0]]
+    assert [mol.GetProp("smiles") for mol in moldiff.filter(library, rank=wishes[1], n=3)] == ["CCCCC", "CC", "C"]
+
+    sample = tmp_path / "sample.smi"
+    sample.write_text("".join(f"{'C' * n} n{n}\n" for n in (5, 2, 9, 7, 1)))
+    command = ["filter", str(sample), *(word for wish in wishes for word in ("--rank", wish)), "--number", "2"]
+    assert main([*command, "--out", str(tmp_path / "best.sdf")]) == 0
+    with Chem.SDMolSupplier(str(tmp_path / "best.sdf")) as kept:
+        assert [mol.GetDoubleProp("desirability") for mol in kept] == pytest.approx(
+            [worth[smiles] for smiles in best_first[:2]], abs=1e-3
+        )
+    rows = rows_of(tmp_path / "best.records.csv")
+    assert [float(row["desirability"]) for row in rows] == pytest.approx(list(result.table["desirability"]), abs=1e-3)
+    assert json.loads((tmp_path / "best.run.json").read_text())["options"]["rank"] == wishes
+
+
 def test_without_conditions_it_is_the_table_of_properties(mixed: Path) -> None:
     result = moldiff.filter(mixed)
     assert list(result.table.columns[-len(PROPERTIES):]) == sorted(

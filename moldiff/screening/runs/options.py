@@ -11,11 +11,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from moldiff.arguments import check_flag, count, mebibytes, number, seconds, seed_number
-from moldiff.chem.filters.criteria import Criteria
-from moldiff.chem.filters.hazards import HazardGate
 from moldiff.errors import MoldiffError
-from moldiff.screening.desirability import read_ranking
-from moldiff.screening.filter_run import COMMAND_SHARE, FilterOptions
+from moldiff.screening.filter_run import FilterOptions
 from moldiff.sections import Section, validate
 
 
@@ -92,7 +89,7 @@ class ScreenOptions(Section):
         Raises:
             MoldiffError: words that mean nothing, or a file of patterns that cannot be read.
         """
-        criteria = Criteria.of(
+        return FilterOptions.of(
             where=self.where,
             rules=self.rules,
             alerts=self.alerts,
@@ -101,20 +98,17 @@ class ScreenOptions(Section):
             shape_of=_path(self.shape_of),
             known=_path(self.known),
             commands=self.commands,
-            command_s=COMMAND_SHARE * self.timeout,
             dock=_path(self.dock),
             dock_box=self.dock_box,
             exhaustiveness=self.exhaustiveness,
-        )
-        return FilterOptions(
-            criteria=criteria,
-            rank=read_ranking(self.rank, criteria.measures),
+            standardise=self.standardise,
+            hazard_lists=self.hazard_lists,
+            release_hazards=self.release_hazards,
+            rank=self.rank,
             n=self.ranked,
             all_checks=self.all_checks,
             dedup=self.dedup,
-            standardise=self.standardise,
             seed=self.seed,
-            hazards=HazardGate.of(self.hazard_lists, self.release_hazards),
             timeout_s=self.timeout,
         )
 
