@@ -116,28 +116,33 @@ class NoiseSource:
 
         A pair's number depends on its two atoms alone, not on the padded width n.
         """
-        row, column = torch.triu_indices(n, n, offset=1, device=ids.device)
-        values = _to_unit(self._words(ids, counter, stream, column * (column - 1) // 2 + row)[0])
-        result = torch.full((len(ids), n, n), 0.5, dtype=torch.float32, device=ids.device)
-        result[:, row, column] = values
-        result[:, column, row] = values
-        return result
+        elements = torch.arange(n * (n - 1) // 2, device=ids.device)
+        return _square(_to_unit(self._words(ids, counter, stream, elements)[0]), n)
 
     def normal(self, ids: Tensor, counter: int | Tensor, stream: Stream, n: int) -> Tensor:
         """Return (B, n, 3) float32 standard normal numbers (Box-Muller)."""
         words = self._words(ids, counter, stream, torch.arange(n, device=ids.device))
-        u0, u1, u2, u3 = (_to_unit(word) for word in words)
-        radius0, radius1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
-        angle0, angle1 = 2 * math.pi * u1, 2 * math.pi * u3
-        return torch.stack(
-            [radius0 * torch.cos(angle0), radius0 * torch.sin(angle0), radius1 * torch.cos(angle1)], dim=-1
+        return _normal(*map(_to_unit, words))
+
+    def fields(self, ids: Tensor, counter: int | Tensor, n: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the noise of coordinates, atom types, charges and bonds of molecules of up to n atoms in one pass:
+        the bits of `normal`, `uniform`, `uniform` and `uniform_pairs` of the streams 0 to 3."""
+        places = torch.arange(3 * n + n * (n - 1) // 2, device=ids.device)
+        streams = (places // n).clamp(max=int(Stream.BOND_TYPE))
+        first, *others = self._words(ids, counter, streams, places - n * streams)
+        unit = _to_unit(first)
+        return (
+            _normal(unit[:, :n], *(_to_unit(word[:, :n]) for word in others)),
+            unit[:, n : 2 * n],
+            unit[:, 2 * n : 3 * n],
+            _square(unit[:, 3 * n :], n),
         )
 
     def _words(
-        self, ids: Tensor, counter: int | Tensor, stream: Stream, elements: Tensor
+        self, ids: Tensor, counter: int | Tensor, stream: Stream | Tensor, elements: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return four (B, E) words. Ids on another device than the CPU, and counters that are tensors, are taken on
-        trust: looking at them waits."""
+        """Return four (B, E) words, all elements of one stream or each of its own, (E,). Ids on another device than the
+        CPU, and counters that are tensors, are taken on trust: looking at them waits."""
         if ids.device.type == "cpu" and len(ids):
             for end in torch.aminmax(ids):
                 _checked("id", int(end), ID_BITS)
@@ -148,7 +153,7 @@ class NoiseSource:
             elements[None, :].expand(ids.shape[0], -1),
             counter,
             ids & _LOW,
-            ((ids >> 32) << 8) | int(stream),
+            ((ids >> 32) << 8) | stream,
         )
         return philox(words, (self.seed & _LOW, self.seed >> 32))
 
@@ -156,6 +161,23 @@ class NoiseSource:
 def _to_unit(word: Tensor) -> Tensor:
     """Map 32 random bits to float32 in the open interval (0, 1), exactly representable."""
     return ((word >> (32 - _MANTISSA)).double() + 0.5).mul_(2.0**-_MANTISSA).float()
+
+
+def _normal(u0: Tensor, u1: Tensor, u2: Tensor, u3: Tensor) -> Tensor:
+    """Return (B, n, 3) normal numbers from four uniform ones (B, n) each."""
+    radius0, radius1 = torch.sqrt(-2 * torch.log(u0)), torch.sqrt(-2 * torch.log(u2))
+    angle0, angle1 = 2 * math.pi * u1, 2 * math.pi * u3
+    return torch.stack([radius0 * torch.cos(angle0), radius0 * torch.sin(angle0), radius1 * torch.cos(angle1)], dim=-1)
+
+
+def _square(values: Tensor, n: int) -> Tensor:
+    """Return (B, n, n) from the numbers of n (n - 1) / 2 pairs, that of i < j at j (j - 1) / 2 + i; the diagonal is
+    0.5."""
+    atoms = torch.arange(n, device=values.device)
+    low, high = torch.minimum(atoms[:, None], atoms), torch.maximum(atoms[:, None], atoms)
+    place = torch.where(low == high, values.shape[1], high * (high - 1) // 2 + low)
+    both = torch.cat([values, values.new_full((len(values), 1), 0.5)], dim=1)
+    return both.index_select(1, place.flatten()).view(-1, n, n)
 
 
 ID_BITS, COUNTER_BITS = 56, 32

@@ -151,7 +151,7 @@ def noise_uses(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], set[str]]:
     def watched(
         self: NoiseSource, ids: torch.Tensor, counter: int | torch.Tensor, stream: Stream, elements: torch.Tensor
     ) -> object:
-        calls.append((stream, int(counter), ids.tolist()))
+        calls.extend((Stream(one), int(counter), ids.tolist()) for one in torch.as_tensor(stream).unique().tolist())
         return words(self, ids, counter, stream, elements)
 
     monkeypatch.setattr(NoiseSource, "_words", watched)

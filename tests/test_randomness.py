@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from scipy import stats
+from separate_noise import SeparateNoise
 
 from moldiff.diffusion.joint import draw_noise
 from moldiff.errors import MoldiffError
@@ -70,6 +71,14 @@ def test_no_two_keys_share_a_number() -> None:
     ]
     found = {tuple(row) for group in words for row in torch.stack(group, -1).flatten(0, 1).tolist()}
     assert len(found) == 3 * 2 * len(Stream) * len(ids) * 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 9])
+def test_the_noise_of_all_fields_is_that_of_each(n: int) -> None:
+    for counter in (walk_counter(3, 5), torch.tensor(walk_counter(3, 5))):
+        ids = torch.tensor([0, 7, 2**40, 2**56 - 1])
+        together, apart = (kind(2**63 + 9).fields(ids, counter, n) for kind in (NoiseSource, SeparateNoise))
+        assert all(map(torch.equal, together, apart))
 
 
 def test_streams_draws_and_molecules_are_uncorrelated() -> None:

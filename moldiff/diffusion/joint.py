@@ -12,7 +12,7 @@ from moldiff.diffusion.categorical import CategoricalProcess
 from moldiff.diffusion.gaussian import GaussianProcess
 from moldiff.diffusion.levels import Levels
 from moldiff.molecules import FIELDS, MolBatch, MolPrediction
-from moldiff.randomness import NoiseSource, Stream
+from moldiff.randomness import NoiseSource
 
 CATEGORIES = FIELDS[1:]
 
@@ -30,12 +30,7 @@ class JointNoise:
 
 def draw_noise(source: NoiseSource, ids: Tensor, counter: int | Tensor, n: int) -> JointNoise:
     """Return the noise of molecules ``ids`` (B,) for a counter (see `moldiff.randomness`), padded to n atoms."""
-    return JointNoise(
-        pos=source.normal(ids, counter, Stream.POS, n),
-        atom_type=source.uniform(ids, counter, Stream.ATOM_TYPE, n),
-        charge=source.uniform(ids, counter, Stream.CHARGE, n),
-        bond_type=source.uniform_pairs(ids, counter, Stream.BOND_TYPE, n),
-    )
+    return JointNoise(*source.fields(ids, counter, n))
 
 
 class JointDiffusion:

@@ -256,8 +256,8 @@ def test_no_run_meets_the_noise_that_made_its_molecules(packed: Path, monkeypatc
     words = NoiseSource._words
 
     def watched(self: NoiseSource, ids: Tensor, counter: int | Tensor, stream: Stream, elements: Tensor) -> object:
-        if stream in (Stream.POS, Stream.ATOM_TYPE, Stream.CHARGE, Stream.BOND_TYPE):
-            met.update((stream, int(counter), number) for number in ids.tolist())
+        for one in {*torch.as_tensor(stream).unique().tolist()} & {*range(4)}:  # of the four fields
+            met.update((Stream(one), int(counter), number) for number in ids.tolist())
         return words(self, ids, counter, stream, elements)
 
     monkeypatch.setattr(NoiseSource, "_words", watched)

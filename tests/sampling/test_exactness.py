@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from scipy import stats
+from separate_noise import SeparateNoise
 from torch import Tensor
 
 from moldiff.config import CurveConfig
@@ -73,14 +74,14 @@ def shrink(sigma: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class DoubleNoise(NoiseSource):
+class DoubleNoise(SeparateNoise):
     """The same noise in float64."""
 
     def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:
         return super().normal(ids, draw, stream, n).double()
 
 
-class LouderNoise(NoiseSource):
+class LouderNoise(SeparateNoise):
     """Noise that is 1 % too large."""
 
     def normal(self, ids: Tensor, draw: int, stream: Stream, n: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from separate_noise import SeparateNoise
 from torch import Tensor
 
 from moldiff.diffusion.joint import draw_noise
@@ -26,7 +27,7 @@ EYE = torch.eye(3, dtype=torch.float64)
 
 
 @dataclasses.dataclass(frozen=True)
-class MovedNoise(NoiseSource):
+class MovedNoise(SeparateNoise):
     """Float64 noise of atoms taken in another order, turned and shifted.
 
     Attributes:
