@@ -22,6 +22,7 @@ import torch
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.renoise import Judge, SettledDraw, settled_by
 from moldiff.randomness import Stream, Walk, move_key, walk_counter
+from moldiff.sampling.microbatches import side_by_side
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.status import Status
@@ -29,7 +30,6 @@ from moldiff.status import Status
 MOVE_TIME = 0.5  # up to which a molecule is noised: at 0.4 hardly any becomes another, at 0.6 little of it is left
 MOVE_CALLS = 6  # of the denoiser in a move
 WEIGHT = 16.0  # W: a molecule that is farther away by 0.06 standard deviations is accepted with a probability of 0.4
-WINDOW = 256  # chains side by side
 MOVED = "moves"
 """Column of the number of moves that a draw made."""
 
@@ -78,6 +78,7 @@ class TargetChains:
         self._walks = PartialWalks.evenly(sampler, MOVE_TIME, MOVE_CALLS)
         self._source, self._judge, self._distances = sampler.source, judge, distances
         self._close, self._most = tuple(close), most
+        self._window = side_by_side(sampler.device, sampler.rows)
         self.evaluations = self._walks.evaluations
         self.finished: dict[int, SettledDraw] = {}
 
@@ -91,7 +92,7 @@ class TargetChains:
         waiting, order, going, spared = iter(settled), [], dict[int, _Chain](), 0
         self.finished = {}
         while True:
-            while len(going) < WINDOW and (one := next(waiting, None)) is not None:
+            while len(going) < self._window and (one := next(waiting, None)) is not None:
                 order.append(one.draw.number)
                 chain = _Chain(one, self._far(one.result))
                 if self._goes_on(chain):

@@ -39,6 +39,7 @@ from moldiff.provenance import header
 from moldiff.randomness import graph_key
 from moldiff.resumption import Resumption
 from moldiff.run_record import digest, versions
+from moldiff.sampling.microbatches import side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,6 @@ COLUMNS = (
     *itertools.chain(*((f"nats_{name}", f"error_{name}") for name in FIELDS)), "nats_size",
 )  # fmt: skip
 Z_COLUMNS = tuple(f"z_{name}" for name in SCORED)
-_CHUNK = 256  # records that are read and scored at a time
 Progress = Callable[[int], None]
 Row = dict[str, object]
 
@@ -239,8 +239,8 @@ def _rows(
     progress: Progress | None,
 ) -> Iterator[Row]:
     """Yield the row of every record in order."""
-    before = 0
-    while chunk := list(itertools.islice(records, _CHUNK)):
+    before, size = 0, side_by_side(scorer.device, scorer.batch_size)
+    while chunk := list(itertools.islice(records, size)):
         encoded = {ready.record.index: _encoded(ready, scorer.model.vocabulary.atoms) for ready in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}
         told = None if progress is None else lambda done, before=before: progress(before + done)

@@ -36,6 +36,8 @@ ROWS = {torch.float32: 32, torch.bfloat16: 48}
 CPU_PAIRS = {torch.float32: 10400, torch.bfloat16: 18500}
 PAIRS = 1 << 18  # of padded atoms, of a micro-batch on another device, at most
 USUAL_WIDTH = 32  # padded atoms
+SIDE_BY_SIDE = 256  # items on a CPU that are worked on side by side
+FULL = 32  # micro-batches' worth of items of some ten widths, with which most are full
 
 _WIDE = 128  # padded atoms; a molecule that is wider than that has a micro-batch of its own on a CPU
 _LARGEST_MAPPED = (32 << 20) - (
@@ -45,6 +47,13 @@ CPU_ROWS = 4  # a micro-batch on a CPU has a multiple of it: missing rows are ma
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def side_by_side(device: torch.device, rows: int) -> int:
+    """Return how many items to work on at a time where any number gives the same results. On a CPU, which fills up next
+    to nothing, a few, so that results come soon; on other devices so many that micro-batches of so many rows are full.
+    """
+    return SIDE_BY_SIDE if device.type == "cpu" else max(SIDE_BY_SIDE, FULL * rows)
 
 
 class MicroBatches:

@@ -30,6 +30,7 @@ from moldiff.generation.options.steering_options import SteeringOptions
 from moldiff.generation.renoise import SettledDraw
 from moldiff.generation.target_report import TargetTracker
 from moldiff.models.molecule_model import MoleculeModel
+from moldiff.sampling import microbatches
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.solvers import SOLVERS
@@ -159,7 +160,7 @@ def test_a_result_is_that_of_its_own_draw_whatever_the_company(
     starts = np.random.default_rng(5).standard_normal(60).tolist()
     together = run(chains(6), drawn(starts))
     assert [one.draw.number for one in together] == list(range(60))
-    monkeypatch.setattr(mcmc, "WINDOW", 7)
+    monkeypatch.setattr(microbatches, "SIDE_BY_SIDE", 7)
     windowed = run(chains(6), drawn(starts))
     alone = [run(chains(6), drawn([value], first=number))[0] for number, value in enumerate(starts)]
     for other in (windowed, alone):
@@ -172,7 +173,7 @@ def test_a_result_is_that_of_its_own_draw_whatever_the_company(
 def test_a_window_is_kept_full_and_progress_reaches_its_end(
     chains: Callable[..., TargetChains], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mcmc, "WINDOW", 8)
+    monkeypatch.setattr(microbatches, "SIDE_BY_SIDE", 8)
     made, told = chains(5), list[int]()
     settled = list(made.run(iter(drawn(np.random.default_rng(5).standard_normal(50).tolist())), told.append))
     walks: Any = made._walks

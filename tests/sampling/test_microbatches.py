@@ -1,9 +1,11 @@
 """Rows of a micro-batch on a CPU: at multiples of four, what comes of a molecule is the same to the last bit."""
 
+import math
 import platform
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,7 +16,15 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, MolPrediction, empty_batch, map_tensors
 from moldiff.randomness import NoiseSource
 from moldiff.sampling.context import SamplerContext
-from moldiff.sampling.microbatches import CPU_ROWS, PAIRS, ROWS, USUAL_WIDTH, MicroBatches
+from moldiff.sampling.microbatches import (
+    CPU_ROWS,
+    PAIRS,
+    ROWS,
+    SIDE_BY_SIDE,
+    USUAL_WIDTH,
+    MicroBatches,
+    side_by_side,
+)
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.sampling.solvers import SOLVERS
 
@@ -60,6 +70,23 @@ def test_on_a_card_rows_follow_from_pairs_and_are_always_full() -> None:
     assert sorted(found) == [(place, 10 * place) for place in range(8)]
     # 5 rows of 10 atoms, 2 of 15; 30 atoms are more than there should be, and one at a time; the most work first
     assert seen == [[7], [0, 1, 2, 3, 4], [6, 6], [5] * 5]
+
+
+def test_a_card_works_on_so_many_that_its_micro_batches_are_full() -> None:
+    assert side_by_side(torch.device("cpu"), 32) == side_by_side(torch.device("cpu"), 512) == SIDE_BY_SIDE
+    batches = MicroBatches(torch.device("cuda"))
+    filled = 0  # pairs of padded atoms
+    sizes = np.random.default_rng(3).normal(24, 5, side_by_side(batches.device, batches.rows)).clip(10, 40)
+    widths = [2 * math.ceil(size / 2) for size in sizes]
+
+    def work(items: list[int]) -> list[int]:
+        nonlocal filled
+        filled += len(items) * widths[items[0]] ** 2
+        return items
+
+    assert len(list(batches.run(range(len(widths)), widths, work))) == len(widths)
+    assert sum(width**2 for width in widths) / filled > 0.6, "with 256 it is a twentieth"
+    assert side_by_side(torch.device("cuda"), 2) == SIDE_BY_SIDE
 
 
 def test_on_a_cpu_a_very_wide_molecule_has_a_micro_batch_of_its_own() -> None:

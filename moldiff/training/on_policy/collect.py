@@ -30,6 +30,7 @@ from moldiff.models.molecule_model import MoleculeModel
 from moldiff.molecules import FIELDS, collate
 from moldiff.randomness import NoiseSource, Stream, on_policy_seed
 from moldiff.sampling.conditions import uniform
+from moldiff.sampling.microbatches import side_by_side
 from moldiff.sampling.molecule_sampler import MoleculeSampler, TrajectoryState
 from moldiff.sampling.partial_walks import PartialWalks
 from moldiff.sampling.smc import effective_sample_size, systematic_resampling
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_CHUNK = 600  # walks made before they are judged
+_CHUNK = 600  # walks made before they are judged, on a CPU
 _WANTED = 20000  # training molecules whose features are counted
 
 
@@ -241,8 +242,9 @@ def collect(loaded: LoadedModel, dataset: PreparedDataset, config: TrainConfig) 
                 model, SOLVERS[model.sampling.sampler], evaluations, on_policy_seed(training.seed),
                 keep_predictions=True, grid=GRIDS[model.sampling.grid], condition_sampler=conditions, workers=workers,
             )  # fmt: skip
-            for start in range(first, first + count, _CHUNK):
-                some = min(_CHUNK, first + count - start)
+            size = max(_CHUNK, side_by_side(model.device, sampler.rows))
+            for start in range(first, first + count, size):
+                some = min(size, first + count - start)
                 walked = list(sampler.walks(start, some, wanted.states))
                 redrawn = [] if mender is None else mender.run([draw for draw, _ in walked], 1)
                 mended = {draw.number: draw for draw in redrawn}
