@@ -31,8 +31,8 @@ from moldiff.cli import (
     hazard_list,
     likelihood,
     models,
-    picture,
     screen,
+    show,
     train,
     vary,
 )
@@ -200,7 +200,7 @@ app.command("describe")(filter.filter_files)
 app.command("hazard-list")(hazard_list.hazard_list)
 app.command("evaluate")(evaluate.evaluate)
 app.command("likelihood")(likelihood.likelihood)
-app.command("show")(picture.show)
+app.command("show")(show.show)
 models_app.command("list")(models.show_list)
 models_app.command("info")(models.info)
 models_app.command("verify")(models.verify)

@@ -12,7 +12,7 @@ from moldiff.cli.shared import Overwrite, console, echo
 
 def show_list() -> None:
     """List the built-in models with their hashes."""
-    from moldiff.cli.show import render_models
+    from moldiff.cli.show_models import render_models
 
     if not render_models(console()):
         raise typer.Exit(2)
@@ -20,7 +20,7 @@ def show_list() -> None:
 
 def info(model: Annotated[str, typer.Argument(help="A built-in model or a model folder.")]) -> None:
     """Show what a model knows: elements, sizes, properties with units and ranges, its card."""
-    from moldiff.cli.show import render_model
+    from moldiff.cli.show_models import render_model
     from moldiff.models.folder import load_model_folder
 
     render_model(load_model_folder(model), console())
@@ -72,7 +72,7 @@ def average(
 
 def doctor() -> None:
     """Check this installation: versions, devices, built-in models, equivariance."""
-    from moldiff.cli.show import render_doctor
+    from moldiff.cli.show_models import render_doctor
 
     if not render_doctor(console()):
         raise typer.Exit(2)

@@ -19,7 +19,7 @@ from moldiff.chem.coordinates import FLAT, NO_CONFORMER
 from moldiff.chem.io.inputs import Molecules, blamed, fields_of, files_of, kept, sha256_of_molecules, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
-from moldiff.chem.io.tables import Columns, check_columns
+from moldiff.chem.io.tables import Columns, check_columns, refuse_columns
 from moldiff.errors import MoldiffError, blaming
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
@@ -145,6 +145,7 @@ class RecordRun(Run, Generic[Item]):
             if total and not self._span:
                 raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
         else:
+            refuse_columns(options.columns)
             self.tag_names = fields_of(molecules)
         super().__init__(options, gate, first=0 if self._span is None else self._span.start * options.n)
         self.sampler = self.sampler.at_cost(SOLVERS[self.sampler.sampler])

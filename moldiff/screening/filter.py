@@ -9,9 +9,9 @@ from types import MappingProxyType
 from moldiff.arguments import texts, with_plain_numbers
 from moldiff.chem.filters.patterns import Patterns
 from moldiff.chem.io.inputs import Molecules, file_of
-from moldiff.chem.io.tables import Columns, check_columns
+from moldiff.chem.io.tables import Columns, check_columns, refuse_columns
 from moldiff.conditions import Conditions
-from moldiff.errors import MoldiffError, blaming
+from moldiff.errors import blaming
 from moldiff.screening.entries import Library, library_of
 from moldiff.screening.filter_result import FilterResult, packed_molecule
 from moldiff.screening.filter_run import TIMEOUT_S, FilterOptions, FilterRun
@@ -127,6 +127,5 @@ def _library(molecules: Molecules, columns: Columns | None) -> Library:
         return library_of(molecules, columns)
     if (path := file_of(molecules)) is not None:
         return library_of([path], columns)
-    if columns is not None:
-        raise MoldiffError("columns: only a file has them, not molecules that are given themselves", argument="columns")
+    refuse_columns(columns)
     return Library(molecules=molecules)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import typer
 
 import moldiff
+from moldiff.chem.io.inputs import records_of
 from moldiff.chem.io.tables import Columns
 from moldiff.cli.main import app
 
@@ -96,8 +98,15 @@ def test_filter_takes_the_columns_that_are_named(run: Callable[..., Any]) -> Non
     }  # fmt: skip
     assert not {"valid"} & set(moldiff.filter([Path("y.csv")], columns=Columns("title")).table["status"])
     run("filter", "m.smi", "-o", "b.csv", "--name-column", "title").assert_refused("m.smi is no table")
-    with pytest.raises(moldiff.MoldiffError, match="columns: only a file has them"):
-        moldiff.filter(["CCO"], columns=Columns("mol"))
+
+
+@pytest.mark.parametrize(
+    "job", [moldiff.filter, moldiff.conformers, partial(moldiff.conformers, model="qm9"), records_of]
+)
+def test_molecules_that_are_given_themselves_have_no_columns(job: Callable[..., object]) -> None:
+    with pytest.raises(moldiff.MoldiffError, match="columns: only a file has them") as refused:
+        job(["CCO"], columns=Columns("mol"))
+    assert refused.value.argument == "columns"
 
 
 def test_a_screen_takes_them_and_goes_on_by_its_plan(run: Callable[..., Any]) -> None:

@@ -28,6 +28,7 @@ from rdkit.Chem.MolStandardize import rdMolStandardize
 
 from moldiff.chem.io.inputs import files_named
 from moldiff.chem.io.records import parse, read_texts
+from moldiff.chem.io.tables import Columns
 from moldiff.errors import MoldiffError
 from moldiff.files import write_json
 from moldiff.reading import read_json
@@ -96,19 +97,20 @@ def _is_worth_a_key(part: Chem.Mol) -> bool:
     return part.GetNumHeavyAtoms() > 2 or any(atom.GetAtomicNum() == 6 for atom in part.GetAtoms())
 
 
-def hazard_list_of(files: Iterable[str | Path], source: str) -> HazardList:
+def hazard_list_of(files: Iterable[str | Path], source: str, columns: Columns | None = None) -> HazardList:
     """Return the list of all molecules of some files; each of their organic fragments is one.
 
     Args:
         files: of molecules, with coordinates or without; a name with * ? or [ stands for all that match it.
         source: where they come from, in words.
+        columns: where files that are tables have their SMILES; None = it is found out.
 
     Raises:
         MoldiffError: a file or a record cannot be read, or a molecule has no key.
     """
     salt, keys = secrets.token_hex(16), set[str]()
     for path in files_named(tuple(files)):
-        for text in read_texts(path):
+        for text in read_texts(path, columns):
             record = parse(text)
             if record.mol is None:
                 raise MoldiffError(f"{path}: record {record.index} cannot be read ({record.reason})", argument="files")

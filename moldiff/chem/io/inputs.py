@@ -21,7 +21,7 @@ from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.capped import smiles_record
 from moldiff.chem.io.encodings import tell_once
 from moldiff.chem.io.records import Record, completed, is_molecule, parse, sound
-from moldiff.chem.io.tables import Columns, add_fields
+from moldiff.chem.io.tables import Columns, add_fields, refuse_columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal, query_refusal
 from moldiff.errors import MoldiffError, blaming, blaming_for
@@ -199,6 +199,7 @@ def _records(molecules: object, columns: Columns | None, span: range | None, arg
         with blaming(argument, "columns"):
             texts = texts_of(files, columns)
         return _of_files(texts, span, argument)
+    refuse_columns(columns)
     if is_molecule(molecules) or isinstance(molecules, str):
         molecules = [molecules]
     # the columns of a data frame, the keys of a mapping and the numbers of bytes are no molecules

@@ -73,6 +73,12 @@ def check_columns(value: object) -> None:
         raise refusal("columns", "a moldiff.chem.io.tables.Columns", value)
 
 
+def refuse_columns(columns: Columns | None) -> None:
+    """Raise MoldiffError if columns are named where molecules are given themselves."""
+    if columns is not None:
+        raise MoldiffError("columns: only a file has them, not molecules that are given themselves", argument="columns")
+
+
 def columns_of(path: Path, header: Sequence[str], wanted: Columns) -> tuple[str, str | None]:
     """Return the SMILES column and the name column (None if there is none), found without regard to case.
 

@@ -147,6 +147,17 @@ def test_the_command_makes_a_list(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert len(json.loads((tmp_path / "list.json").read_text())["keys"]) == 2
 
 
+def test_the_command_takes_the_columns_of_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "few.csv").write_text("title;SMILES of product;SMILES of educt\na;NCc1ccccc1;CCO\nb;CC(N)C(=O)O;CCO\n")
+    words = ["hazard-list", str(tmp_path / "few.csv"), "--source", "our own", "-o", str(tmp_path / "list.json")]
+    assert main(words) == 2
+    assert "--smiles-column" in capsys.readouterr().err
+    assert main([*words, "--smiles-column", "SMILES of product", "--delimiter", "semicolon"]) == 0
+    gate = HazardGate.of(tmp_path / "list.json")
+    assert gate(Chem.MolFromSmiles("NCc1ccccc1"))
+    assert not gate(Chem.MolFromSmiles("CCO"))
+
+
 def test_a_list_takes_patterns_as_other_commands_do(tmp_path: Path) -> None:
     for name, smiles in (("a", "NCc1ccccc1"), ("b", "CC(N)C(=O)O"), ("c", "CCO")):
         (tmp_path / f"{name}.smi").write_text(f"{smiles}\n")
