@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+MOST_ATOMS = 999
+"""Of a molecule: the V2000 format has three digits for a count."""
+
 
 @dataclass(frozen=True)
 class MolArrays:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from rdkit import Chem, rdBase
 
-MAX_ATOMS = 999  # the V2000 format has three digits for a count
+from moldiff.arrays import MOST_ATOMS
+
 MAX_DEGREE = 16
 MAX_BONDS_PER_ATOM = 4
 MAX_RINGS = 300  # bonds beyond a tree; RDKit's ring search was seen to crash at 3000 (a C60 cage has 31)
@@ -41,7 +42,7 @@ def count_refusal(n_atoms: int, n_bonds: int) -> str:
     """
     if n_atoms == 0:
         return "empty: no atoms"
-    if n_atoms > MAX_ATOMS:
+    if n_atoms > MOST_ATOMS:
         return f"too large: {n_atoms} atoms"
     if n_bonds > MAX_BONDS_PER_ATOM * n_atoms:
         return f"too many bonds: {n_bonds} among {n_atoms} atoms"
@@ -94,7 +95,7 @@ def mol_refusal(mol: Chem.Mol) -> str:
 def _is_plain(mol: Chem.Mol) -> bool:
     """Return whether a quick look shows that a molecule's size, bonds, charges, isotopes are no reason to refuse it."""
     atoms, bonds = mol.GetNumAtoms(), mol.GetNumBonds()
-    if not (0 < atoms <= MAX_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
+    if not (0 < atoms <= MOST_ATOMS and bonds <= MAX_BONDS_PER_ATOM * atoms and bonds - atoms + 1 <= MAX_RINGS):
         return False
     return not mol.HasSubstructMatch(_UNUSUAL)
 

@@ -11,7 +11,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Geometry import Point3D
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MOST_ATOMS, MolArrays
 from moldiff.chem.convert import (
     RADICALS,
     Conversion,
@@ -24,7 +24,6 @@ from moldiff.chem.convert import (
     to_bytes,
 )  # fmt: skip
 from moldiff.chem.hydrogens import without_hydrogen_atoms
-from moldiff.chem.sanitize import MAX_ATOMS
 from moldiff.vocabulary import Vocabulary
 
 
@@ -91,7 +90,7 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
         isotopes = _isotopes_of_hydrogens(bare)
         order, bare = _order_of(bare), without_hydrogen_atoms(bare)
         Chem.SanitizeMol(bare)
-    if bare.GetNumAtoms() > MAX_ATOMS:
+    if bare.GetNumAtoms() > MOST_ATOMS:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} {vocabulary.atoms}")
     nowhere = Chem.Mol(bare)
     nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)

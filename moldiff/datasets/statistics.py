@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moldiff.arrays import MOST_ATOMS
 from moldiff.datasets.layout import POSITION_UNIT, Arrays
 from moldiff.vocabulary import Vocabulary
 
 logger = logging.getLogger(__name__)
 
 CATEGORICAL = ("atom_type", "charge", "bond_type")
-MOST_ATOMS = 999
-"""Of a molecule: none that is larger can be read or written (`moldiff.chem.sanitize`)."""
 LARGEST = 2.0**100
 """Of a value of a property, 1.3e30, and of any figure: exact in single precision, which ends at 3e38."""
 _SMALLEST_SPREAD = 2.0**-100  # by which single precision can divide

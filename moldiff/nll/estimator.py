@@ -20,7 +20,6 @@ from moldiff.randomness import NoiseSource
 from moldiff.sampling.microbatches import MicroBatches
 from moldiff.threads import workers_for
 
-MOST_ATOMS = 999
 ROWS = {"cpu": 16, "cuda": 512}  # molecules of a batch by default
 _WIDE = 64  # atoms; batches of wider molecules are smaller, as pairs grow with the square of the width
 TOTAL = "total"

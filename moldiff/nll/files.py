@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from moldiff.arguments import WHOLE, Part, count, seed_number
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MOST_ATOMS, MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
 from moldiff.chem.io.inputs import Molecules, files_named, survey
@@ -30,7 +30,7 @@ from moldiff.foreign_text import readable
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
 from moldiff.molecules import FIELDS
-from moldiff.nll.estimator import MOST_ATOMS, SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
+from moldiff.nll.estimator import SCORED, TOTAL, LikelihoodBound, LikelihoodEstimator
 from moldiff.nll.reference import LikelihoodReference, calibrate
 from moldiff.nll.summary import NOT_SCORED, LikelihoodSummary
 from moldiff.nll.tables import RowSheet, beside, write_table

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moldiff.arrays import MolArrays
+from moldiff.arrays import MOST_ATOMS, MolArrays
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.io.ready import ready_records
 from moldiff.chem.io.records import LeftOut
@@ -26,7 +26,7 @@ from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError
 from moldiff.foreign_text import readable
 from moldiff.models.references import LIKELIHOOD_SETTINGS, LIKELIHOODS
-from moldiff.nll.estimator import MOST_ATOMS, SCORED, LikelihoodBound, LikelihoodEstimator
+from moldiff.nll.estimator import SCORED, LikelihoodBound, LikelihoodEstimator
 from moldiff.processes import THIS_PROCESS, Pool
 from moldiff.vocabulary import Vocabulary
 

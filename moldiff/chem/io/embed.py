@@ -9,8 +9,9 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 from rdkit.Geometry import Point3D
 
+from moldiff.arrays import MOST_ATOMS
 from moldiff.chem.force_field import mmff94s, uff
-from moldiff.chem.sanitize import MAX_ATOMS, short_message
+from moldiff.chem.sanitize import short_message
 from moldiff.chem.side_by_side import contact_radii, side_by_side
 from moldiff.pauses import stood_still
 
@@ -37,7 +38,7 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int, attempts: int = 0) -> tuple[
         return None, "embedding: no atoms"
     with rdBase.BlockLogs():
         full = Chem.AddHs(Chem.Mol(mol))
-        if full.GetNumAtoms() > MAX_ATOMS:
+        if full.GetNumAtoms() > MOST_ATOMS:
             return None, f"embedding: too large, {full.GetNumAtoms()} atoms"
         try:
             several = len(Chem.GetMolFrags(full)) > 1

@@ -10,9 +10,10 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Geometry import Point3D
 
+from moldiff.arrays import MOST_ATOMS
 from moldiff.chem.coordinates import unit_problem
 from moldiff.chem.io.xyz_text import has_qm9_rest
-from moldiff.chem.sanitize import MAX_ATOMS, coordinate_refusal, sanitize_reason, short_message, symbol_problem
+from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason, short_message, symbol_problem
 from moldiff.foreign_text import number_in
 
 # A bond is a pair closer than this multiple of the sum of covalent radii. Tight first: in QM9's strained cages atoms
@@ -78,7 +79,7 @@ def perceive(
         template: SMILES of the molecule, tried where perception fails; "" for none.
         charge: total charge.
     """
-    if len(symbols) > MAX_ATOMS:
+    if len(symbols) > MOST_ATOMS:
         return None, f"too large: {len(symbols)} atoms"
     if reason := coordinate_refusal(pos):
         return None, reason

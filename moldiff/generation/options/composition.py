@@ -6,13 +6,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 
+from moldiff.arrays import MOST_ATOMS
 from moldiff.errors import MoldiffError, blaming
 from moldiff.sampling.constraints import Composition, Constraint, ElementMask, TotalCharge
 from moldiff.vocabulary import ELEMENTS, Vocabulary
 
 logger = logging.getLogger(__name__)
 
-_MOST_ATOMS = 999
 _PART = re.compile(r"([A-Z][a-z]?)([1-9]\d{0,2})?", flags=re.ASCII)
 
 
@@ -26,8 +26,8 @@ def parse_formula(text: str) -> dict[str, int]:
     for symbol, number in parts:
         _check_symbol(symbol, f"formula '{text}'")
         counts[symbol] = counts.get(symbol, 0) + int(number or 1)
-    if sum(counts.values()) > _MOST_ATOMS:
-        raise MoldiffError(f"formula '{text}': more than {_MOST_ATOMS} atoms")
+    if sum(counts.values()) > MOST_ATOMS:
+        raise MoldiffError(f"formula '{text}': more than {MOST_ATOMS} atoms")
     return counts
 
 

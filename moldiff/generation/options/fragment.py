@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moldiff.arguments import check_flag, check_text, refusal, size_range, whole_number
+from moldiff.arrays import MOST_ATOMS
 from moldiff.chem.fragment_smiles import PlacedFragment, placed_fragment
 from moldiff.chem.fragment_stereo import StereoMarks
 from moldiff.chem.fragments import MolFragment, block_of, completed_block, cut_fragment, parts_of
@@ -116,8 +117,10 @@ class Fragment:
         if add_hydrogens:
             with blaming("fragment"):
                 blocks = tuple(completed_block(block, source) for block in blocks)
-        if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= 999:
-            raise MoldiffError(f"grow must be a range within 1 .. 999, not {sizes[0]}..{sizes[1]}", argument="grow")
+        if sizes is not None and not 1 <= sizes[0] <= sizes[1] <= MOST_ATOMS:
+            raise MoldiffError(
+                f"grow must be a range within 1 .. {MOST_ATOMS}, not {sizes[0]}..{sizes[1]}", argument="grow"
+            )
         if not 1 <= resample <= MOST_RESAMPLE:
             raise refusal("resample", f"in 1 .. {MOST_RESAMPLE}", resample)
         own = {

@@ -18,6 +18,7 @@ from moldiff.arguments import (
     size_range,
     whole_number,
 )
+from moldiff.arrays import MOST_ATOMS
 from moldiff.choices import TargetMethod
 from moldiff.errors import MoldiffError
 from moldiff.generation.options.composition import formula_text, parse_formula
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MOVES, MOST_MOVES = 10, 1000
 MOVES_INTO_RANGES = 24  # where a range or a bound is wanted: inside, a draw moves no further, so few need as many
-MOST_CHARGE = 9999  # elementary charges, more than 999 atoms can have
+MOST_CHARGE = 9999  # elementary charges, more than `MOST_ATOMS` can have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,10 @@ class SteeringOptions:
     fragment: Fragment | None = None
 
     def __post_init__(self) -> None:
-        if self.n_atoms is not None and not 1 <= self.n_atoms[0] <= self.n_atoms[1] <= 999:
-            raise MoldiffError(f"n_atoms must be a range within 1 .. 999, not {self.n_atoms}", argument="n_atoms")
+        if self.n_atoms is not None and not 1 <= self.n_atoms[0] <= self.n_atoms[1] <= MOST_ATOMS:
+            raise MoldiffError(
+                f"n_atoms must be a range within 1 .. {MOST_ATOMS}, not {self.n_atoms}", argument="n_atoms"
+            )
         if self.charge is not None and abs(self.charge) > MOST_CHARGE:
             raise refusal("charge", f"in -{MOST_CHARGE} .. {MOST_CHARGE}", self.charge)
         if self.property_scale is not None and self.property_model is None:
