@@ -20,6 +20,14 @@ _STRETCHED = 1.4  # length of a bond to hydrogen over that of its placement: bey
 _TURNS = 12  # directions of a hydroxyl that are tried
 _TRIES = 500  # energies of directions, about: as many as the minimiser may take
 _GAIN = 0.01  # kcal/mol: directions that symmetry makes equal differ by rounding
+_SP2, _SP3 = Chem.HybridizationType.SP2, Chem.HybridizationType.SP3
+_EXCESS = {
+    (6, _SP3, 1): 0.0015, (6, _SP3, 2): 0.004, (6, _SP3, 3): 0.0065, (6, _SP2, 1): 0.008, (6, _SP2, 2): 0.0095,
+    (7, _SP3, 1): 0.0105, (7, _SP3, 2): 0.013, (7, _SP2, 1): 0.0025, (7, _SP2, 2): 0.005,
+    (8, _SP3, 1): 0.010, (8, _SP2, 1): 0.008,
+}  # fmt: skip
+"""Angstrom by which bonds to hydrogen are longer at minima of MMFF94s than at those of GFN2-xTB: the medians of
+data/drugs_gfn2, heavy atoms where they are. By element, hybridisation and hydrogens of an uncharged atom."""
 
 
 def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
@@ -52,10 +60,11 @@ def with_all_hydrogens(mol: Chem.Mol) -> Chem.Mol:
 def relax_hydrogens(mol: Chem.Mol, which: Sequence[int] | None = None) -> tuple[Chem.Mol, str]:
     """Return a copy whose hydrogens lie at a minimum of a force field, other atoms unmoved, and how they were placed.
 
-    MMFF94s; where it has no parameters for a molecule, UFF; where that has none, or a hydrogen comes off, hydrogens
-    stay where they are. The text is "mmff94s", or the method, a colon and why no better one would do. It is a function
-    of the molecule alone. Where bonds leave the direction of a hydrogen open (hydroxyl, thiol, amine, imine), the
-    minimum is that below the best of the directions: a minimiser alone stays on the side where it begins.
+    MMFF94s, whose bonds to hydrogen are then made as long as those of GFN2-xTB; where it has no parameters for a
+    molecule, UFF; where that has none, or a hydrogen comes off, hydrogens stay where they are. The text is "mmff94s",
+    or the method, a colon and why no better one would do. It is a function of the molecule alone. Where bonds leave the
+    direction of a hydrogen open (hydroxyl, thiol, amine, imine), the minimum is that below the best of the directions:
+    a minimiser alone stays on the side where it begins.
 
     Args:
         mol: sanitised, with a conformer and every hydrogen an atom.
@@ -67,6 +76,8 @@ def relax_hydrogens(mol: Chem.Mol, which: Sequence[int] | None = None) -> tuple[
     why = ""
     for name, field in _FIELDS.items():
         placed, problem = _relaxed(mol, hydrogens, field)
+        if placed is not None and name == RELAXED:
+            _shorten(placed, hydrogens)
         if placed is not None:
             return placed, f"{name}: {why}" if why else name
         why = f"{why}; {name} {problem}" if why else f"{name} {problem}"
@@ -112,6 +123,20 @@ def _relaxed(
     for index in hydrogens:
         conformer.SetAtomPosition(index, Point3D(*after[index].tolist()))
     return placed, ""
+
+
+def _shorten(mol: Chem.Mol, hydrogens: list[int]) -> None:
+    """Make bonds of hydrogens at a minimum of MMFF94s as long as those of GFN2-xTB, see `_EXCESS`."""
+    pos = mol.GetConformer().GetPositions()
+    for index in hydrogens:
+        around = mol.GetAtomWithIdx(index).GetNeighbors()
+        if len(around) != 1 or (atom := around[0]).GetFormalCharge():
+            continue
+        count = sum(other.GetAtomicNum() == 1 for other in atom.GetNeighbors())
+        bond = pos[index] - pos[atom.GetIdx()]
+        excess = _EXCESS.get((atom.GetAtomicNum(), atom.GetHybridization(), count), 0.0)
+        pos[index] -= bond * (excess / max(float(np.linalg.norm(bond)), 1e-9))
+    mol.GetConformer().SetPositions(pos)
 
 
 @dataclass(frozen=True)

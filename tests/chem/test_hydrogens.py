@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,13 @@ from moldiff.chem.hydrogens import relax_hydrogens, with_all_hydrogens, without_
 from moldiff.chem.io.records import read_records
 
 DRUGS = Path(__file__).parents[1] / "fixtures" / "drugs.sdf"
+MINIMA = Path(__file__).parents[2] / "data" / "drugs_gfn2" / "0003.parquet"
+
+
+@pytest.fixture
+def at_the_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave hydrogens where the force field is lowest."""
+    monkeypatch.setattr(hydrogens, "_shorten", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +58,58 @@ def test_hydrogens_come_down_and_heavy_atoms_stay(placed: list[Chem.Mol]) -> Non
         assert np.array_equal(again.GetConformer().GetPositions(), relaxed.GetConformer().GetPositions())
 
 
+def bonds_to_hydrogen(mol: Chem.Mol) -> dict[tuple[str, str, int], list[float]]:
+    """Return (element, hybridisation, hydrogens) of uncharged atoms -> lengths of their bonds to hydrogen."""
+    pos, found = mol.GetConformer().GetPositions(), defaultdict[tuple[str, str, int], list[float]](list)
+    for atom in mol.GetAtoms():
+        of = [other.GetIdx() for other in atom.GetNeighbors() if other.GetAtomicNum() == 1]
+        if atom.GetAtomicNum() > 1 and not atom.GetFormalCharge():
+            lengths = np.linalg.norm(pos[of] - pos[atom.GetIdx()], axis=1).tolist()
+            found[atom.GetSymbol(), str(atom.GetHybridization()), len(of)] += lengths
+    return found
+
+
+def test_bonds_to_hydrogen_are_as_long_as_those_of_gfn2(monkeypatch: pytest.MonkeyPatch) -> None:
+    minima = [record.mol for record in itertools.islice(read_records(MINIMA), 150) if record.mol is not None]
+    longer = defaultdict[tuple[str, str, int], list[float]](list)
+    for mol in minima:
+        before, after = bonds_to_hydrogen(mol), bonds_to_hydrogen(relax_hydrogens(mol)[0])
+        for kind, lengths in after.items():
+            longer[kind] += (np.array(lengths) - np.array(before[kind])).tolist()
+    common = {kind: np.median(values) for kind, values in longer.items() if len(values) > 25}
+    assert len(common) >= 5
+    assert max(map(abs, common.values())) < 0.0015
+
+    mol = minima[0]
+    short = relax_hydrogens(mol)[0]
+    monkeypatch.setattr(hydrogens, "_shorten", lambda *_: None)
+    at_minimum = relax_hydrogens(mol)[0]
+    assert bonds_to_hydrogen(at_minimum)["C", "SP2", 1][0] - bonds_to_hydrogen(short)["C", "SP2", 1][0] == (
+        pytest.approx(0.008, abs=1e-9)
+    )
+    for atom in mol.GetAtoms():
+        if atom.GetAtomicNum() == 1:
+            arms = [one.GetConformer().GetPositions() for one in (short, at_minimum)]
+            arms = [pos[atom.GetIdx()] - pos[atom.GetNeighbors()[0].GetIdx()] for pos in arms]
+            assert np.linalg.norm(np.cross(*arms)) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("smiles", "moved"),
+    [("C[NH3+]", 3), ("S", 0), ("C#C", 0), ("CCB(O)O", 0)],  # the last by UFF
+)
+def test_what_no_lengths_are_known_of_stays_at_the_minimum(
+    smiles: str, moved: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    AllChem.EmbedMolecule(mol, randomSeed=0)
+    found = relax_hydrogens(mol)[0].GetConformer().GetPositions()
+    monkeypatch.setattr(hydrogens, "_shorten", lambda *_: None)
+    at_minimum = relax_hydrogens(mol)[0].GetConformer().GetPositions()
+    assert (found != at_minimum).any(1).sum() == moved
+
+
+@pytest.mark.usefixtures("at_the_minimum")
 @pytest.mark.parametrize(
     "smiles", ["CC(C)C", "COC(C)=O", "OCCNCCO", "Oc1ccccc1O", "C[C@H](N)C(=O)O", "C#CC1CC1", "[Na+].CC([O-])=O"]
 )
@@ -110,6 +171,7 @@ def lowest(mol: Chem.Mol, centre: int) -> float:
     return float(min(energies))
 
 
+@pytest.mark.usefixtures("at_the_minimum")
 @pytest.mark.parametrize(
     ("smiles", "pattern"),
     [
