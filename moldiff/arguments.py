@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeGuard, TypeVar
 
 from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.path_names import written_out
@@ -247,7 +247,7 @@ def paths(value: object, name: str) -> tuple[Path, ...]:
     """Return the paths of a list of paths and texts; a single one is a list of one."""
     if isinstance(value, str | os.PathLike):
         return (path(value, name),)
-    if not isinstance(value, Iterable):
+    if not _is_list(value):
         raise refusal(name, "a path or a list of paths", value)
     return tuple(path(item, name) for item in value)
 
@@ -256,7 +256,13 @@ def texts(value: object, name: str) -> tuple[str, ...]:
     """Return the texts of a list; a single text is a list of one."""
     if isinstance(value, str):
         return (value,)
-    found = tuple(value) if isinstance(value, Iterable) else ()
-    if not isinstance(value, Iterable) or not all(isinstance(item, str) for item in found):
+    found = tuple(value) if _is_list(value) else ()
+    if not _is_list(value) or not all(isinstance(item, str) for item in found):
         raise refusal(name, "a text or a list of texts", value)
     return found
+
+
+def _is_list(value: object) -> TypeGuard[Iterable[Any]]:
+    """Return whether a value holds items: not the keys of a mapping, the columns of a table or the numbers of bytes."""
+    is_table = isinstance(value, Mapping | bytes | bytearray) or hasattr(value, "columns")
+    return isinstance(value, Iterable) and not is_table

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
@@ -27,6 +27,16 @@ Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 Evaluations = Annotated[int, Field(ge=1, le=MOST_EVALUATIONS)]
 TrainedEvaluations = Annotated[int, Field(ge=3, le=MOST_EVALUATIONS)]
 Switch = Literal["auto"] | bool
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ValueError(f"'{twice}' stands twice")
+    return names
+
+
+Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 
 
 class LayersConfig(Section):
@@ -78,7 +88,7 @@ class FeedbackConfig(Section):
         width: of the adapter's hidden layers.
     """
 
-    properties: Annotated[tuple[str, ...], Field(min_length=1)]
+    properties: Annotated[Names, Field(min_length=1)]
     estimator: PropertyNetworkConfig
     width: Width = 192
 
@@ -265,12 +275,16 @@ class RunConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     training: PaceConfig = PaceConfig()
 
+    def record(self) -> dict[str, Any]:
+        """Return the plain JSON of a training file that says the same; what is left out there is left out here."""
+        return self.model_dump(mode="json", exclude_none=True)
+
 
 class TrainConfig(RunConfig):
     """A training file of a model that generates molecules."""
 
     kind: Literal["denoiser"] = "denoiser"
-    conditions: tuple[str, ...] = ()
+    conditions: Names = ()
     init_from: str | None = None
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
@@ -293,7 +307,7 @@ class PropertyTrainConfig(RunConfig):
 
     kind: Literal["property"]
     guided_model: str
-    properties: Annotated[tuple[str, ...], Field(min_length=1)]
+    properties: Annotated[Names, Field(min_length=1)]
     network: PropertyNetworkConfig = PropertyNetworkConfig()
 
 

@@ -27,6 +27,9 @@ _LOOK_S = 0.5  # between looks for a signal
 _AGAIN_S = 0.05  # until a signal that was swallowed comes again
 
 
+_interrupts: list[int] = []  # Ctrl-C that `interrupt` was told of
+
+
 class Terminated(SystemExit):
     """A signal ends the program: no failure of whatever ran when it came."""
 
@@ -98,6 +101,12 @@ def terminate(number: int, frame: FrameType | None = None) -> NoReturn:
     raise Terminated(128 + number)
 
 
+def interrupt(number: int, frame: FrameType | None = None) -> NoReturn:
+    """Do what Python does of Ctrl-C, and remember it."""
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
 def ended_by(end: KeyboardInterrupt | SystemExit) -> int:
     """Say in one line that a signal ended the program, and return the exit status; raise what is no such end."""
     if (number := _signal_of(end)) is None:
@@ -132,9 +141,23 @@ def awaited(future: Future[T], look: Callable[[], None] | None = None) -> T:
 
 @contextmanager
 def orderly_end() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP `terminate`, where they would otherwise end the program on the spot."""
-    with _handled(terminate, dict.fromkeys(ENDING, (signal.SIG_DFL,))), _swallowed_sent_again():
-        yield
+    """Let SIGTERM and SIGHUP `terminate`, where they would otherwise end the program on the spot.
+
+    An error after Ctrl-C is none of its own: libraries swallow what that raises while they are imported, and break.
+    """
+    ctrl_c: dict[signal.Signals, tuple[Any, ...]] = {signal.SIGINT: (signal.default_int_handler,)}
+    with (
+        _handled(terminate, dict.fromkeys(ENDING, (signal.SIG_DFL,))),
+        _handled(interrupt, ctrl_c),
+        _swallowed_sent_again(),
+    ):
+        before = len(_interrupts)
+        try:
+            yield
+        except Exception:
+            if len(_interrupts) > before:
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextmanager
@@ -143,7 +166,7 @@ def watched_signals() -> Iterator[Interruption]:
     program that handles or ignores one (as under nohup) goes on doing so. Only a program's main thread gets signals."""
     interruption = Interruption()
     usual: dict[signal.Signals, tuple[Any, ...]] = dict.fromkeys(ENDING, (signal.SIG_DFL, terminate))
-    usual[signal.SIGINT] = (signal.default_int_handler,)
+    usual[signal.SIGINT] = (signal.default_int_handler, interrupt)
     with _handled(interruption.handle, usual), _swallowed_sent_again():
         yield interruption
 

@@ -4,8 +4,10 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from rdkit import Chem
 
@@ -20,6 +22,7 @@ from moldiff.arguments import (
     name_list,
     number,
     parse_range,
+    paths,
     seconds,
     seed_number,
     size_range,
@@ -77,6 +80,13 @@ def test_values_do_as_well_as_texts() -> None:
     assert name_list("C, N,", "x") == name_list(["C", "N"], "x") == ("C", "N")
     assert texts("logp=1", "x") == texts(("logp=1",), "x") == ("logp=1",)
     assert (whole_number(np.int64(3), "x"), number(np.float32(0.5), "x"), number(2, "x")) == (3, 0.5, 2.0)
+
+
+@pytest.mark.parametrize("value", [b"a", {"a": 1}, pd.DataFrame({"a": ["x"]}), 5, None])
+@pytest.mark.parametrize(("check", "words"), [(paths, "a path or a list of paths"), (texts, "a text or a list")])
+def test_what_holds_something_else_than_items_is_no_list(check: Any, words: str, value: object) -> None:
+    with pytest.raises(MoldiffError, match=f"this must be {words}"):
+        check(value, "this")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from moldiff.errors import MoldiffError
-from moldiff.models.folder import load_model_folder
+from moldiff.models.folder import is_model, load_model_folder
 from moldiff.sampling.canaries import TOLERANCE, check_canaries, known_canaries
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ def render_verification(names: Sequence[str], console: Console) -> bool:
     known = known_canaries()
     healthy = True
     for name in names:
+        if not is_model(name):
+            load_model_folder(name)  # which says that there is none: nothing is damaged
         try:
             model = load_model_folder(name)
             canaries = check_canaries(model, known)

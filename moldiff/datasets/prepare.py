@@ -31,7 +31,7 @@ from moldiff.datasets.layout import Arrays
 from moldiff.datasets.properties import PropertyColumn, Unusable, property_columns, unusable_values, what_to_write
 from moldiff.datasets.rows import Dropped, Part, RowOptions, merge, wide_vocabulary
 from moldiff.datasets.sources import NO_RECORDS, Source, chunks, find_sources
-from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_constant
+from moldiff.datasets.statistics import DatasetStatistics, compute_statistics, tell_useless
 from moldiff.datasets.workers import convert_chunks
 from moldiff.errors import MoldiffError, blaming, blaming_for
 from moldiff.files import atomic_writer, claimed, write_json, write_text
@@ -197,7 +197,7 @@ def _wide(bonds: str | None, hydrogens: str | None, vocabulary: Vocabulary | Non
         if value is not None and not (isinstance(value, str) and value in words):
             raise refusal(name, f"{words[0]} or {words[1]}", value)
     if vocabulary is not None and not isinstance(vocabulary, Vocabulary):
-        raise refusal("vocabulary", "a moldiff.vocabulary.Vocabulary, such as `vocabulary_of_model` gives,", vocabulary)
+        raise refusal("vocabulary", "a moldiff.vocabulary.Vocabulary, such as `vocabulary_of_model` gives", vocabulary)
     if vocabulary is None:
         return wide_vocabulary(bonds != _BONDS[1], hydrogens != _HYDROGENS[1])
     own = _words_of(vocabulary)
@@ -277,7 +277,7 @@ def _training_statistics(
         raise MoldiffError(f"none of the {len(arrays['split'])} molecules falls into the training split; add molecules")
     names, units = [entry["name"] for entry in columns], [entry["unit"] for entry in columns]
     statistics = compute_statistics(arrays, train, vocabulary, names, units)
-    tell_constant(statistics.properties, names)
+    tell_useless(statistics.properties, names)
     return statistics
 
 

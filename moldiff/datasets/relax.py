@@ -235,7 +235,7 @@ def _guarded(text: TextRecord, options: _Options) -> _Result:
 def _relax_text(text: TextRecord, options: _Options) -> _Result:
     """Parse, complete and relax one record."""
     record = parse(text)
-    if record.mol is not None and STANDARD_GATE(record.mol):
+    if record.seen is not None and STANDARD_GATE(record.seen):
         return _Result("", WITHHELD)
     mol, reason = _complete(record, options.seed)
     if mol is None:

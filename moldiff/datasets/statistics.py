@@ -79,8 +79,9 @@ class PropertyStatistics:
         return self.known > 0 and not (self.std > _least_spread(largest) and self.maximum - self.minimum > self.std)
 
 
-def tell_constant(properties: Mapping[str, PropertyStatistics], names: Iterable[str], hint: str = "") -> None:
-    """Log a warning for each property that counts as constant: a model can be trained on it, but learns nothing.
+def tell_useless(properties: Mapping[str, PropertyStatistics], names: Iterable[str], hint: str = "") -> None:
+    """Log a warning for each property that no training molecule has a value of, or that counts as constant: a model can
+    be trained on it, but learns nothing.
 
     Args:
         properties: statistics by name.
@@ -88,7 +89,9 @@ def tell_constant(properties: Mapping[str, PropertyStatistics], names: Iterable[
         hint: what to do, behind the message.
     """
     for name in names:
-        if (row := properties[name]).is_constant:
+        if not (row := properties[name]).known:
+            logger.warning("no training molecule has a value of '%s': nothing can be learnt of it", name)
+        elif row.is_constant:
             logger.warning(
                 "property '%s' counts as constant, %.6g to %.6g in the training molecules: nothing can be learnt from "
                 "it%s",

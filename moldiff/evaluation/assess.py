@@ -165,8 +165,7 @@ def assess(mol: Mol, index: int, name: str, *, hydrogens: HydrogenChoice) -> Ass
 def _of_molecules(molecules: Molecules, hydrogens: HydrogenChoice, add_hydrogens: bool) -> Iterator[Assessment]:
     """Yield the assessments of given molecules: taken as they are, and looked at in this process."""
     for record in records_of(molecules):
-        mol = record.mol or record.raw
-        yield _guarded(mol, record.index, record.name, record.reason, hydrogens, add_hydrogens)
+        yield _guarded(record.seen, record.index, record.name, record.reason, hydrogens, add_hydrogens)
 
 
 def _of_files(

@@ -9,12 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from moldiff.chem.filters.hazards import Gate
 from moldiff.choices import Precision
 from moldiff.config import MethodConfig, SamplingConfig
 from moldiff.devices import name_of
 from moldiff.errors import MoldiffError
 from moldiff.generation.identity import key_of, without_effects
-from moldiff.generation.molecule_result import Gate
 from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.options.property_guide import PropertyGuide
 from moldiff.generation.options.run_options import RunOptions

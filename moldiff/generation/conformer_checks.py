@@ -10,6 +10,7 @@ from moldiff.arrays import RawSample
 from moldiff.chem import conformer_set
 from moldiff.chem.conformer_set import InOrder
 from moldiff.chem.convert import Conversion
+from moldiff.chem.filters.hazards import Gate
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.stereo import compare_stereo, with_stereo_of_geometry
 from moldiff.chem.topology import Topology
@@ -17,7 +18,7 @@ from moldiff.choices import EnergyMethod
 from moldiff.datasets.chemistry import TENSOR, TrainingChemistry
 from moldiff.generation.decoding.decoders import LENGTH_WIDENING, DecodedMolecule
 from moldiff.generation.decoding.hydrogens import with_hydrogens
-from moldiff.generation.molecule_result import CHUNK, Gate, MoleculeResult, assess, failed
+from moldiff.generation.molecule_result import CHUNK, MoleculeResult, assess, failed
 from moldiff.models.folder import ModelFolder
 from moldiff.processes import DEADLINE_S, Lost, Pool
 from moldiff.status import Status

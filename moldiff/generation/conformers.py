@@ -21,7 +21,7 @@ import torch
 
 from moldiff.arguments import check_flag, choice, number, refusal, whole_number, with_plain_numbers
 from moldiff.chem.conformer_set import InOrder
-from moldiff.chem.filters.hazards import HazardGate
+from moldiff.chem.filters.hazards import Gate, HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.chem.io.outputs import WITH_COORDINATES
 from moldiff.chem.io.records import Record
@@ -45,7 +45,7 @@ from moldiff.generation.conformer_checks import (
 from moldiff.generation.decoding.hydrogens import hydrogen_columns
 from moldiff.generation.fitting_model import fitting_model
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
-from moldiff.generation.molecule_result import Gate, MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.run import Progress

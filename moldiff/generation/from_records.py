@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 from moldiff.arguments import WHOLE, Part, check_flag
 from moldiff.arrays import MolArrays
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER
+from moldiff.chem.filters.hazards import Gate
 from moldiff.chem.io.inputs import Molecules, blamed, fields_of, files_of, kept, sha256_of_molecules, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
@@ -23,7 +24,7 @@ from moldiff.chem.io.tables import Columns, check_columns, refuse_columns
 from moldiff.errors import MoldiffError, blaming
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
-from moldiff.generation.molecule_result import Gate, MoleculeResult
+from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.run_options import RunOptions
 from moldiff.generation.options.sampler_options import ResolvedSampler
 from moldiff.generation.run import Progress, Run
@@ -95,6 +96,7 @@ class RecordTask(Generic[Item]):
         record: that it answers.
         item: the record, prepared; None if that is impossible.
         reason: why; "" if all is well.
+        withheld: the gate refuses the record.
     """
 
     number: int
@@ -102,6 +104,11 @@ class RecordTask(Generic[Item]):
     record: Record
     item: Item | None
     reason: str
+    withheld: bool = False
+
+    def unprepared(self) -> MoleculeResult:
+        """Return the result where there is no item."""
+        return MoleculeResult(self.number, Status.WITHHELD if self.withheld else Status.FAILED, self.reason)
 
 
 class _Tally:
@@ -187,13 +194,13 @@ class RecordRun(Run, Generic[Item]):
     ) -> Iterator[MoleculeResult]:
         records = ready_records(
             self._molecules, self.prepare, columns=self._columns, add_hydrogens=self._add_hydrogens, span=self._span,
-            pool=self.pool,
+            pool=self.pool, gate=self.gate,
         )  # fmt: skip
         asks, tally = self._asks(records), _Tally(progress, self.counts.drawn)
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
             tally.add(len(chunk) - len(ready))
-            found = {ask.number: MoleculeResult(ask.number, Status.FAILED, ask.reason) for ask in chunk if not ask.item}
+            found = {ask.number: ask.unprepared() for ask in chunk if ask.item is None}
             for result in self.settle(ready, workers, tally.add, interruption) if ready else ():
                 if result.number in found:
                     raise MoldiffError(f"draw {result.number} came twice")
@@ -264,4 +271,4 @@ class RecordRun(Run, Generic[Item]):
                     self.model.vocabulary.atoms, min(sizes), max(sizes),
                 )  # fmt: skip
             for draw in range(max(0, self._n - (self._asked - there)), self._n):
-                yield RecordTask(record.index * self._n + draw, draw, record, item, reason)
+                yield RecordTask(record.index * self._n + draw, draw, record, item, reason, ready.withheld)

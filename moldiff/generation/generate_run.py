@@ -19,6 +19,7 @@ import torch
 from moldiff.arrays import RawSample
 from moldiff.chem.descriptors.rarity import COLUMNS as RARITY_COLUMNS
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED
+from moldiff.chem.filters.hazards import Gate
 from moldiff.choices import TargetMethod, Until
 from moldiff.errors import blaming
 from moldiff.evaluation.rarity import tables_for
@@ -29,7 +30,6 @@ from moldiff.generation.mcmc import MOVED, TargetChains
 from moldiff.generation.molecule_result import (
     COLUMNS,
     RESERVED,
-    Gate,
     MoleculeResult,
     assess_all,
     chunk_of,

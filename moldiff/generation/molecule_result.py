@@ -15,7 +15,7 @@ from moldiff.chem.convert import from_bytes, to_bytes
 from moldiff.chem.descriptors.measured import measured_numbers
 from moldiff.chem.descriptors.rdkit_descriptors import REPORTED, compute
 from moldiff.chem.filters.checks import Check, Subject, examine
-from moldiff.chem.filters.hazards import STANDARD_GATE
+from moldiff.chem.filters.hazards import STANDARD_GATE, Gate
 from moldiff.chem.filters.validity import geometry_problem
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.identity import canonical_smiles
@@ -60,9 +60,6 @@ RESERVED = frozenset({*COLUMNS, SCORE_COLUMN, SEED_TAG, MODEL_TAG, TYPE_TAG, BON
 
 CHUNK, MOST_AT_ONCE = 8, 32  # draws that are sent to a worker at once
 _MESSAGES = 256  # enough for all workers; each costs their parent most of a millisecond
-
-Gate = Callable[["Mol"], str]
-"""From a molecule, which may be unsanitised, to why its structure must not be handed out; "" = it may be."""
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,14 @@ from torch import Tensor
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import decode, from_bytes, to_bytes
 from moldiff.chem.descriptors.score_functions import Score
-from moldiff.chem.filters.hazards import STANDARD_GATE
+from moldiff.chem.filters.hazards import STANDARD_GATE, Gate
 from moldiff.chem.filters.validity import is_valid_and_connected
 from moldiff.chem.topology import heavy_atom_skeleton
 from moldiff.datasets.batching import bucket_width
 from moldiff.diffusion.schedule import NoiseSchedule
 from moldiff.generation.generate_run import GenerateRun
 from moldiff.generation.group_counts import GroupCounts, GroupFacts
-from moldiff.generation.molecule_result import CHUNK, SCORE_COLUMN, Gate, MoleculeResult
+from moldiff.generation.molecule_result import CHUNK, SCORE_COLUMN, MoleculeResult
 from moldiff.generation.options.generation_options import GenerationOptions, check_stochastic
 from moldiff.generation.options.score import ScoreOptions
 from moldiff.generation.renoise import Judge

@@ -10,9 +10,10 @@ import numpy as np
 from moldiff.arrays import MolArrays, RawSample
 from moldiff.chem.convert import EncodingError, decode, encode
 from moldiff.chem.descriptors.fingerprints import nearest_similarity
+from moldiff.chem.filters.hazards import Gate
 from moldiff.chem.identity import canonical_smiles
 from moldiff.generation.decoding.decoders import Decoder
-from moldiff.generation.molecule_result import Gate, MoleculeResult, assess, guarded
+from moldiff.generation.molecule_result import MoleculeResult, assess, guarded
 from moldiff.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

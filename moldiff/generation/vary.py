@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from moldiff.arguments import check_flag, choice, number, refusal, with_plain_numbers
-from moldiff.chem.filters.hazards import HazardGate
+from moldiff.chem.filters.hazards import Gate, HazardGate
 from moldiff.chem.io.inputs import Molecules
 from moldiff.choices import Decoding, Precision
 from moldiff.devices import whatever_the_default
@@ -28,7 +28,7 @@ from moldiff.generation.decoding.decoders import DECODERS
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.fitting_model import fitting_model
 from moldiff.generation.from_records import RecordOptions, RecordRun, RecordTask
-from moldiff.generation.molecule_result import CHUNK, COLUMNS, Gate, MoleculeResult, failed
+from moldiff.generation.molecule_result import CHUNK, COLUMNS, MoleculeResult, failed
 from moldiff.generation.options.sampler_options import ResolvedSampler, SamplerOptions
 from moldiff.generation.result import Result, result_of
 from moldiff.generation.variations import SAME, Seed, assess_variation, seed_of

@@ -124,7 +124,7 @@ def score_file(
         records = scoring.ready(list(files), add_hydrogens, wanted[journal.count :], pool)
         for row in scoring.rows(records, told):
             journal.add(row, time.monotonic() - started)
-        write_table(out, RowSheet(scoring.columns_of(files), tags), map(summary.noted, journal.entries()))
+        write_table(out, RowSheet(scoring.columns_of(files), tags, Z_COLUMNS), map(summary.noted, journal.entries()))
         # rounded as it is recorded, so that a run that had ended tells the same
         summary.output, summary.seconds = str(out), round(time.monotonic() - started, 2)
         if not summary.scored:

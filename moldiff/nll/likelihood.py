@@ -21,7 +21,7 @@ from moldiff.errors import MoldiffError, blaming
 from moldiff.files import claimed, refuse_existing_files, write_json
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, at_hand, load_model
-from moldiff.nll.files import Scoring
+from moldiff.nll.files import Z_COLUMNS, Scoring
 from moldiff.nll.tables import RowSheet, beside, write_table
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class LikelihoodResult:
     @property
     def _sheet(self) -> RowSheet:
         tags = dict.fromkeys(name for row in self._rows for name in cast("dict[str, str]", row["tags"]))
-        return RowSheet(self._scoring.columns_of(self._files), tuple(tags))
+        return RowSheet(self._scoring.columns_of(self._files), tuple(tags), Z_COLUMNS)
 
     @blaming("path", "overwrite")
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:

@@ -68,7 +68,7 @@ class LikelihoodSummary:
             mean += "" if self.bounded == self.scored else f", of the {self.bounded} of sizes that the model makes"
         head = (
             f"{self.records} records = {self.scored} scored + {self.records - self.scored} not scored{mean};"
-            f" {self.seconds:.1f} s; written to {self.output}"
+            f" {self.seconds:.1f} s{f'; written to {self.output}' if self.output else ''}"
         )
         reasons = [f"  {count} not scored: {reason}" for reason, count in self.reasons.items()]
         before = ["the run had ended before: nothing is left to do"] if self.ended_before else []

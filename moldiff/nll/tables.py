@@ -19,19 +19,26 @@ class RowSheet:
     Attributes:
         columns: of ours.
         tags: data fields of the records that are further columns.
+        reserved: names that no data field may have, whether there is such a column or not.
     """
 
     columns: Sequence[str]
     tags: Sequence[str] = ()
+    reserved: Sequence[str] = ()
     whole = frozenset({"index", "n_atoms"})
 
     @property
     def headings(self) -> tuple[str, ...]:
-        return (*self.columns, *apart(self.tags, self.columns).values())
+        return (*self.columns, *self._carried)
+
+    @property
+    def _carried(self) -> tuple[str, ...]:
+        """Names of the data fields as columns."""
+        return tuple(apart(self.tags, (*self.columns, *self.reserved)).values())
 
     @property
     def texts(self) -> frozenset[str]:
-        return frozenset({"file", "name", "status", "reason"} | set(apart(self.tags, self.columns).values()))
+        return frozenset({"file", "name", "status", "reason"} | set(self._carried))
 
     def cells(self, row: Mapping[str, Any]) -> list[object]:
         tags = row.get("tags", {})

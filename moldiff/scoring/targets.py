@@ -179,6 +179,8 @@ def _target_of(name: object, value: object) -> Target:
         return value
     if isinstance(value, str):
         return parse_target(f"{name}{value}" if value.strip()[:1] in ("=", "<", ">") else f"{name}={value}")
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, tuple | list) and len(value) == 2:
         return Target(str(name), low=value[0], high=value[1])
     if value is None or isinstance(value, tuple | list):

@@ -20,6 +20,7 @@ COLUMN = "desirability"
 """Column of tables of ranked molecules."""
 
 _INF = math.inf
+_MOST_WEIGHT, _MOST_SPAN = 1e6, 1e100
 _FORM = re.compile(
     r"\s*(?P<name>.*\S)\s*:\s*(?P<shape>max|min|target|range)\s*:(?P<numbers>[^*]+)(?:\*(?P<weight>.+))?"
 )
@@ -118,6 +119,12 @@ def parse_wish(text: str, others: Iterable[Measure] = ()) -> Wish:
     weight = _number(match["weight"] or "1", text)
     if weight <= 0:
         raise MoldiffError(f"rank '{text}': the weight must be positive", argument="rank")
+    if not 1 / _MOST_WEIGHT <= weight <= _MOST_WEIGHT or numbers[-1] - numbers[0] > _MOST_SPAN:
+        raise MoldiffError(
+            f"rank '{text}': too large or too small to compute with: weights go from {1 / _MOST_WEIGHT:g} to "
+            f"{_MOST_WEIGHT:g}, numbers lie within {_MOST_SPAN:g} of each other",
+            argument="rank",
+        )
     good, bad = _ENDS[match["shape"]](numbers)
     return Wish(text, measure_named(match["name"], others, argument="rank"), good, bad, weight)
 
@@ -149,6 +156,13 @@ def read_ranking(texts: Iterable[str], others: Iterable[Measure] = ()) -> Rankin
         return None
     if len(words) == 1 and _SHAPE.search(words[0]) is None:
         return parse_rank(words[0], brought)
+    plain = next((word for word in words if _SHAPE.search(word) is None), None)
+    if plain is not None:
+        raise MoldiffError(
+            f"rank '{plain}' stands alone, not beside others; several become one number as wishes, such as "
+            "NAME:max:0.2..0.9 or NAME:min:2..6",
+            argument="rank",
+        )
     wishes = tuple(parse_wish(word, brought) for word in words)
     names = [wish.measure.name for wish in wishes]
     twice = next((name for place, name in enumerate(names) if name in names[:place]), None)

@@ -24,7 +24,7 @@ class Entry:
         number: among all records of the library, from 0.
         file: that it stands in; "" for a molecule that was given itself.
         text: the record, not parsed yet; None for such a molecule.
-        given: name, molecule as bytes (None if there is none) and why there is none, of such a molecule.
+        given: of such a molecule its name, its bytes (None if there is none), and why it cannot be worked with.
         known: name -> result of checks that were asked before.
         fields: data fields of such a molecule.
         judged: status and reason of a record without a molecule, from whoever made it; None = it is to be read.
@@ -53,7 +53,8 @@ class Entry:
         if self.text is not None:
             return parse(self.text)
         name, data, reason = self.given
-        return Record(self.number, name, None if data is None else from_bytes(data), reason=reason)
+        mol = None if data is None else from_bytes(data)
+        return Record(self.number, name, None if reason else mol, reason=reason, raw=mol if reason else None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Library:
             yield from (Entry(number, file, text) for number, (file, text) in enumerate(pairs))
             return
         for number, record in enumerate(records_of(self.molecules)):
-            data = None if record.mol is None else to_bytes(record.mol)
+            data = None if record.seen is None else to_bytes(record.seen)
             yield Entry(number, "", given=(record.name, data, record.reason), fields=record.tags)
 
     def tag_names(self) -> tuple[str, ...]:

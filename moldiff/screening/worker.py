@@ -91,7 +91,7 @@ class FilterWork:
                 return row.withheld()
             return replace(row, status=entry.judged[0], stage=DRAW, reason=entry.judged[1])
         record = entry.read()
-        seen = record.raw if record.mol is None else record.mol
+        seen = record.seen
         if seen is not None and self.gate(seen):
             return row.withheld()
         if record.mol is None:

@@ -22,7 +22,7 @@ from moldiff.datasets.prepared import DeviceArrays, PreparedDataset
 from moldiff.devices import is_out_of_memory
 from moldiff.errors import MoldiffError, blaming
 from moldiff.files import write_json
-from moldiff.interruption import terminate, watched_signals
+from moldiff.interruption import Terminated, terminate, watched_signals
 from moldiff.models.building import load_weights
 from moldiff.models.folder import load_model_folder, save_model_folder
 from moldiff.nn.compiled import compile_layers
@@ -126,6 +126,11 @@ class Run(ABC):
         check_processes(training, self.device)
         with blaming("config_path"):
             self.dataset = PreparedDataset.open(config.data)
+            if not self.dataset.statistics.position_std:
+                raise MoldiffError(
+                    f"no training molecule of {config.data} has more than one of the {self.dataset.vocabulary.atoms} "
+                    "that a model would learn to place; add molecules"
+                )
         self.continued = of_data(self.kind, self.dataset)
         if state is not None:
             refuse_another(state, self.continued, {})
@@ -192,7 +197,7 @@ class Run(ABC):
         config, training, first = self.config, self.config.training, self.task.step
         callbacks: list[pl.Callback] = [_Restore(self.state)]
         if self.rank == 0:
-            write_json(config.output / "config.json", config.model_dump(mode="json"))
+            write_json(config.output / "config.json", config.record())
             callbacks += [
                 Progress(
                     config.output, training.log_every, training.steps, first, training.batch_size, self.loss_names,
@@ -234,6 +239,10 @@ class Run(ABC):
             if self.task.step == first:  # but of several processes, none takes it
                 terminate(signal.SIGTERM)
             return
+        except SystemExit as end:
+            if not trainer.interrupted or isinstance(end, Terminated):
+                raise
+            raise KeyboardInterrupt from None  # Ctrl-C before the first step, or for the second time: Lightning exits
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -241,8 +250,6 @@ class Run(ABC):
                 f"memory does not suffice for batches of {training.batch_size} molecules on {self.device}: "
                 "set training.batch_size lower; a resumed run goes on from its last checkpoint"
             ) from error
-        if trainer.interrupted:  # Ctrl-C in the moments before the first step
-            raise KeyboardInterrupt
 
     def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows (M,) of the data to validate on, their numbers of atoms (M,))."""
@@ -269,7 +276,7 @@ class Run(ABC):
             average=task.averaged.state_dict(),
             average_count=int(task.average.n_averaged),
             optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
-            config=self.config.model_dump(mode="json"),
+            config=self.config.record(),
             seconds=self._seconds(),
             continued=self.continued,
             molecules_seen=self._molecules_seen(task.step),
@@ -313,7 +320,7 @@ class Run(ABC):
             "training_molecules": len(self.dataset.indices("train")),
             "seconds": round(self._seconds()),
             **header(self.device),
-            "config": self.config.model_dump(mode="json"),
+            "config": self.config.record(),
         }
 
     def _molecules_seen(self, step: int) -> int:

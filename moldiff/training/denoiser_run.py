@@ -14,7 +14,7 @@ import torch
 from moldiff.config import SamplingConfig, TrainConfig
 from moldiff.datasets.batching import BatchPlan
 from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
-from moldiff.datasets.statistics import DatasetStatistics, tell_constant
+from moldiff.datasets.statistics import DatasetStatistics, tell_useless
 from moldiff.deprecations import ON_POLICY_FILE
 from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.models.folder import DENOISER, ModelFolder, load_model_folder
@@ -159,7 +159,10 @@ class TrainingRun(Run):
                     argument="conditions",
                     word="",
                 )
-        tell_constant(statistics.properties, self.config.conditions, f"; if it is not, {PREPARE_AGAIN}")
+            if not statistics.properties[name].known:
+                told = f"no training molecule of {self.config.data} has a value of '{name}'"
+                raise MoldiffError(told, argument="conditions", word="")
+        tell_useless(statistics.properties, self.config.conditions, f"; if it is not, {PREPARE_AGAIN}")
         before = (None, None) if self.state is None else (self.state.config["network"], self.state.config["curve"])
         network = with_scales(self.config.network, statistics, before[0])
         curve = with_scales(self.config.curve, statistics, before[1])

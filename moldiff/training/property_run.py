@@ -13,7 +13,7 @@ import torch
 from moldiff.config import PropertyTrainConfig
 from moldiff.datasets.batching import BatchPlan, evenly_spaced
 from moldiff.datasets.prepared import PREPARE_AGAIN, DeviceArrays
-from moldiff.datasets.statistics import tell_constant
+from moldiff.datasets.statistics import tell_useless
 from moldiff.diffusion.preconditioning import PreconditionedPredictor
 from moldiff.errors import MoldiffError, blaming, nearest_name
 from moldiff.models.folder import PROPERTY
@@ -52,17 +52,15 @@ class PropertyRun(Run):
         """Return a network with fresh weights; MoldiffError for a property that the data lacks or does not know."""
         seed_weights(self.config.training.seed)
         known, names = self.dataset.property_names, self.config.properties
-        for place, name in enumerate(names):
+        for name in names:
             if name not in known:
                 raise MoldiffError(
                     f"'{name}' is not a property of {self.config.data}{nearest_name(name, known)}; "
                     f"it has {', '.join(known) or 'none'}"
                 )
-            if name in names[:place]:
-                raise MoldiffError(f"property '{name}' stands twice")
             if not self.dataset.statistics.properties[name].known:
-                raise MoldiffError(f"no molecule of {self.config.data} has a value of '{name}'")
-        tell_constant(self.dataset.statistics.properties, names, f"; if it is not, {PREPARE_AGAIN}")
+                raise MoldiffError(f"no training molecule of {self.config.data} has a value of '{name}'")
+        tell_useless(self.dataset.statistics.properties, names, f"; if it is not, {PREPARE_AGAIN}")
         before = None if self.state is None else self.state.config["network"]
         network = with_scales(self.config.network, self.dataset.statistics, before)
         self.config = self.config.model_copy(update={"network": network})

@@ -12,7 +12,7 @@ from moldiff.datasets.statistics import (
     DatasetStatistics,
     PropertyStatistics,
     compute_statistics,
-    tell_constant,
+    tell_useless,
 )
 from moldiff.vocabulary import Vocabulary
 
@@ -133,7 +133,7 @@ def test_one_that_nobody_knows_is_not_constant() -> None:
 def test_a_constant_is_told_once_for_each_that_is_used(caplog: pytest.LogCaptureFixture) -> None:
     known = {"a": described(2.5, 2.5), "b": described(1e-9, 2e-9), "c": described(0.0)}
     with caplog.at_level(logging.WARNING):
-        tell_constant(known, ["a", "b"], "; prepare it again")
+        tell_useless(known, ["a", "b"], "; prepare it again")
     assert caplog.messages == [
         "property 'a' counts as constant, 2.5 to 2.5 in the training molecules: nothing can be learnt from it; "
         "prepare it again"

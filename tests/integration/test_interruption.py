@@ -1,5 +1,6 @@
 """Ctrl-C, SIGTERM and SIGHUP: what is finished is written under its final name, nothing half-made is left behind."""
 
+import contextlib
 import csv
 import json
 import os
@@ -259,6 +260,25 @@ def test_a_signal_that_python_swallows_comes_again(
         Swallower(number)
         list(soon())
     assert capsys.readouterr().err == ""
+
+
+def test_an_error_after_ctrl_c_that_a_library_swallowed_is_ctrl_c() -> None:
+    """As of a library that is imported half, where another one catches everything."""
+
+    def broken() -> None:
+        with contextlib.suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+        raise AttributeError("module 'numpy._core' has no attribute '_multiarray_umath'")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), orderly_end():
+            broken()
+        with pytest.raises(AttributeError), orderly_end():
+            raise AttributeError  # of another time
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_one_that_is_swallowed_while_an_item_is_made_ends_its_making_all_the_same() -> None:

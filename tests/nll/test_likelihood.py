@@ -51,6 +51,23 @@ def test_the_files_are_those_of_the_command(
         result.save(tmp_path / "python.csv")
 
 
+def test_a_field_named_as_a_z_score_is_never_taken_for_one(
+    run: Callable[..., Any], model: Path, sample_path: Path, tmp_path: Path
+) -> None:
+    first = next(iter(Chem.SDMolSupplier(str(sample_path), removeHs=False)))
+    first.SetProp("z_pos", "3.0")
+    found = moldiff.likelihood([first], model=model, evaluations=3, repeats=2)
+    assert found.summary.z_scores.startswith("none")
+    assert list(found.table["input_z_pos"]) == ["3.0"]
+    assert "z_pos" not in found.table
+    assert "written" not in repr(found)
+    with Chem.SDWriter(str(tmp_path / "m.sdf")) as writer:
+        writer.write(first)
+    words = ["likelihood", tmp_path / "m.sdf", "-o", tmp_path / "l.csv", "--model", model, "--evaluations", "3"]
+    assert run(*words).status == 0
+    assert {"input_z_pos"} <= set((tmp_path / "l.csv").read_text().splitlines()[0].split(","))
+
+
 def test_molecules_without_coordinates_are_refused(
     model: Path, sample_path: Path, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ def test_the_command(run: Callable, packed: Path, tmp_path: Path, monkeypatch: p
     bad = run("models", "verify", broken)
     assert bad.status == 2
     assert "DAMAGED" in bad.out and "model.safetensors is corrupt" in bad.out
+    run("models", "verify", "qm8").assert_refused("no model 'qm8'")
     changed = {key: list(reversed(draws)) for key, draws in KNOWN.items()}
     (tmp_path / FILE).write_text(json.dumps({"draws": changed}))
     (tmp_path / "qm9").symlink_to(models() / "qm9")

@@ -184,6 +184,13 @@ def test_a_mapping_says_the_same_as_texts() -> None:
     assert read_targets({}) == read_targets(()) == ()
 
 
+def test_an_array_of_two_is_a_pair() -> None:
+    assert read_targets({"logp": np.array([1, 2])}) == read_targets(["logp=1..2"])
+    assert read_targets({"logp": np.array(1.5)}) == read_targets(["logp=1.5"])
+    with pytest.raises(MoldiffError, match="targets must be a number, a pair or a text for 'logp'"):
+        read_targets({"logp": np.array([1, 2, 3])})
+
+
 def test_a_row_of_pandas_is_a_mapping() -> None:
     row = pandas.DataFrame({"logp": [1.0, 2.5], "mw": [90, 120]}).iloc[1]
     assert read_targets(row) == read_targets(["logp=2.5", "mw=120"])

@@ -48,7 +48,11 @@ def test_one_plain_word_is_a_rank_and_none_is_none() -> None:
 @pytest.mark.parametrize(
     ("texts", "message"),
     [
-        (["qed", "sa:low"], "expected NAME:max"),
+        (["qed", "sa:low"], "^rank 'qed' stands alone, not beside others; several become one number as wishes"),
+        (["mw:max:0..1", "sa:low"], "^rank 'sa:low' stands alone"),
+        (["qed:max:0..1*1e308", "sa:min:2..6*1e308"], "too large or too small to compute with: weights go from 1e-06"),
+        (["qed:max:0..1*1e-320"], "too large or too small"),
+        (["logp:max:-1e308..1e308"], r"numbers lie within 1e\+100 of each other"),
         (["qed:max"], "^rank 'qed:max': expected qed:high, qed:low, qed=VALUE, or a wish such as qed:max:LOW..HIGH"),
         (["qed:max:0.9..0.2"], "2 numbers that rise"),
         (["logp:target:0..5"], "3 numbers that rise"),

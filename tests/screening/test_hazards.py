@@ -5,6 +5,7 @@ import csv
 import gzip
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from canaries import CAUGHT, NEAR_MISSES
@@ -48,6 +49,32 @@ def leaks(text: str) -> list[str]:
     keys = [Chem.MolToInchiKey(Chem.MolFromSmiles(smiles)) for smiles in ALL_CAUGHT]
     canonical = [Chem.CanonSmiles(smiles) for smiles in ALL_CAUGHT]
     return [one for one in (*keys, *ALL_CAUGHT, *canonical, "secret") if one in text]
+
+
+WRONG = "ClCCSc1ccccc1C(C)(C)(C)(C)C"  # a canary that RDKit does not accept
+
+
+@pytest.mark.parametrize("given", ["file", "SMILES", "molecules"])
+def test_one_that_rdkit_does_not_accept_is_withheld_whatever_it_comes_as(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.smi").write_text(f"CCO fine\n{WRONG} secret\nCC(C)(C)(C)(C)C wrong\n")
+    molecules = [Chem.MolFromSmiles(smiles, sanitize=False) for smiles in ("CCO", WRONG, "CC(C)(C)(C)(C)C")]
+    for mol, name in zip(molecules, ("fine", "secret", "wrong"), strict=True):
+        mol.SetProp("_Name", name)
+    ways: dict[str, Any] = {"file": Path("m.smi"), "SMILES": ["CCO", WRONG, "CC(C)(C)(C)(C)C"], "molecules": molecules}
+    found = moldiff.filter(ways[given]).table
+    assert list(found["status"]) == ["valid", "withheld", "invalid"]
+    assert (found["name"][1], found["reason"][1], found["reason"][2]) == ("", "", "valence: C with 6 bonds")
+    made = moldiff.conformers(ways[given], 1, evaluations=3, model="qm9_fast").table
+    assert list(made["status"]) == ["valid", "withheld", "failed"]
+    assert list(made["name"])[1] == ""
+    if given != "file":  # which has no coordinates
+        assert moldiff.evaluate(ways[given], posebusters=0).counts()["unparsable"] == 0
+    else:
+        assert main(["data", "relax", "m.smi", "-o", "relaxed.sdf", "--method", "mmff94s"]) == 0
+        assert "secret" not in everything_in(Path()).replace(Path("m.smi").read_text(), "")
 
 
 def test_filter_hands_out_no_structure(library: Path) -> None:

@@ -559,6 +559,61 @@ def test_a_signal_saves_and_ends_with_its_status(
     train(path, [f"training.steps={state.step + 2}"], resume="auto")
 
 
+@pytest.mark.parametrize("moment", ["on_train_start", "on_train_batch_end"])
+def test_ctrl_c_is_ctrl_c_whatever_lightning_makes_of_it(
+    training_file: Write, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """It comes before the first step, or for the second time, or the program around has a handler of its own."""
+
+    def come(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(base_run.Progress, moment, come)
+    with pytest.raises(KeyboardInterrupt):
+        train(training_file(), ["training.steps=3"])
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_single_atoms_are_nothing_to_learn_from(training_file: Write, tmp_path: Path) -> None:
+    (tmp_path / "atoms.smi").write_text("C a\nO b\nN c\nS d\nP e\nF f\n")
+    prepare([tmp_path / "atoms.smi"], tmp_path / "atoms", hydrogens="implicit")
+    with pytest.raises(MoldiffError, match=r"no training molecule of .*atoms has more than one of the heavy atoms"):
+        train(training_file(data=str(tmp_path / "atoms"), conditions=[]), [])
+
+
+def test_a_condition_that_no_training_molecule_has_is_refused_before_the_work(
+    training_file: Write, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    smiles = ["C" * n + end for n in range(1, 9) for end in ("O", "N", "F", "Cl")]
+    (tmp_path / "all.csv").write_text("smiles\n" + "\n".join(smiles) + "\n")
+    prepare([tmp_path / "all.csv"], tmp_path / "all")
+    dataset = PreparedDataset.open(tmp_path / "all")
+    held_out = set(dataset.indices("validation").tolist()) | set(dataset.indices("test").tolist())
+    assert held_out
+    rows = [f"{one},{1.5 if place in held_out else ''}" for place, one in enumerate(smiles)]
+    (tmp_path / "some.csv").write_text("smiles,y\n" + "\n".join(rows) + "\n")
+    with caplog.at_level("WARNING", "moldiff"):
+        prepare([tmp_path / "some.csv"], tmp_path / "some", properties=["y"])
+    assert "no training molecule has a value of 'y'" in caplog.text
+    with pytest.raises(MoldiffError, match=r"no training molecule of .*some has a value of 'y'") as refused:
+        train(training_file(data=str(tmp_path / "some"), conditions=["y"]), [])
+    assert refused.value.argument == "conditions"
+
+
+@pytest.mark.parametrize("words", [["conditions=[logp, logp]"], ["conditions=[logp, gfn2_gap_eV, logp]"]])
+def test_a_condition_stands_once(training_file: Write, words: list[str]) -> None:
+    with pytest.raises(MoldiffError, match="'logp' stands twice"):
+        train(training_file(), words)
+
+
+def test_the_record_of_a_run_is_a_training_file(training_file: Write, tmp_path: Path) -> None:
+    train(training_file(), ["training.steps=2"])
+    record = tmp_path / "run" / "config.json"
+    train(record, [], out=tmp_path / "again")
+    assert_equal_states(*(tmp_path / name / "checkpoints" / "step-00000002" for name in ("run", "again")))
+
+
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(training_file: Write, tmp_path: Path) -> None:
     train(training_file("whole"), ["training.steps=12"])
     path = training_file("killed")

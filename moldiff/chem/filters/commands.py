@@ -231,10 +231,10 @@ def _words(name: str, template: str) -> tuple[str, ...]:
         words = tuple(shlex.split(template))
     except ValueError as error:
         raise MoldiffError(f"commands '{name}': {error} in '{template[:60]}'", argument="commands") from None
-    if set(name) & set("=<> ") or not words or not any(place in word for word in words for place in PLACES):
-        raise MoldiffError(
-            f"commands '{name}': expected a plain name and a command with {' or '.join(PLACES)} in it, "
-            f"not '{template[:60]}'",
-            argument="commands",
-        )
+    if set(name) & set("=<> "):
+        told = "the name of its number has a blank, =, < or > in it, which conditions could not ask for"
+        raise MoldiffError(f"commands '{name}': {told}", argument="commands")
+    if not any(place in word for word in words for place in PLACES):
+        told = f"expected a command with {' or '.join(PLACES)} in it, not '{template[:60]}'"
+        raise MoldiffError(f"commands '{name}': {told}", argument="commands")
     return words

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -101,6 +101,10 @@ def families_of(mol: Chem.Mol) -> list[str]:
         seen.UpdatePropertyCache(strict=False)
         Chem.FastFindRings(seen)
         return [name for name, query in asked if seen.HasSubstructMatch(query)]
+
+
+Gate = Callable[[Chem.Mol], str]
+"""From a molecule, sanitised or not, to why its structure must not be handed out; "" = it may be."""
 
 
 @dataclass(frozen=True)

@@ -233,17 +233,19 @@ def _record(argument: str, index: int, item: object) -> Record:
     if is_molecule(item):
         mol: Chem.Mol = item
         tags = _fields(mol, argument)
-        reason = bond_refusal(mol) or polymer_refusal(mol) or isotope_refusal(mol) or query_refusal(mol)
-        if not reason and not has_conformer(mol):
-            reason = mixture_refusal(mol, "the molecule (with stereo groups)")
+        refused = polymer_refusal(mol) or isotope_refusal(mol) or query_refusal(mol)
+        if not refused and not has_conformer(mol):
+            refused = mixture_refusal(mol, "the molecule (with stereo groups)")
         try:
             name = mol.GetProp("_Name") if mol.HasProp("_Name") else ""
         except UnicodeDecodeError:
             name, mol = "", Chem.Mol(mol)
             mol.ClearProp("_Name")  # or whoever asks for it later stumbles
             _tell_of_unreadable(argument)
-        good, reason = (None, reason) if reason else sound(mol)
-        return Record(index, name, good, tags, reason)
+        if refused:
+            return Record(index, name, None, tags, refused)
+        good, reason = (None, refused) if (refused := bond_refusal(mol)) else sound(mol)
+        return Record(index, name, good, tags, reason, mol if good is None else None)
     if isinstance(item, str):
         if item.lower().endswith(SUFFIXES):
             raise MoldiffError(

@@ -22,6 +22,8 @@ from moldiff.processes import DEADLINE_S, THIS_PROCESS, Lost, Pool
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
+    from moldiff.chem.filters.hazards import Gate
+
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -36,11 +38,13 @@ class Ready(Generic[Item]):
         record: without its molecule.
         item: what the model begins with; None if that is impossible.
         reason: why; "" if all is well.
+        withheld: by the gate.
     """
 
     record: Record
     item: Item | None
     reason: str
+    withheld: bool = False
 
 
 def ready_records(
@@ -51,6 +55,7 @@ def ready_records(
     add_hydrogens: bool = False,
     span: range | None = None,
     pool: Pool = THIS_PROCESS,
+    gate: Gate | None = None,
 ) -> Iterator[Ready[Item]]:
     """Yield the records of files or of given molecules, in order, each with what ``prepare`` makes of its molecule.
 
@@ -62,39 +67,47 @@ def ready_records(
         prepare: a function of a module; EncodingError if it cannot begin with a molecule. Its result is plain data.
         columns, add_hydrogens, span: see `moldiff.chem.io.inputs.records_of`.
         pool: reads and prepares.
+        gate: returns why a molecule, sanitised or not, is withheld; "" = it is not.
 
     Raises:
         MoldiffError: as `moldiff.chem.io.inputs.records_of`.
     """
     if (files := files_of(molecules)) is None:
         for record in records_of(molecules, columns, span=span):
-            yield Ready(_bare(record), *_prepared(record, prepare, add_hydrogens))
+            yield Ready(_bare(record), *_prepared(record, prepare, add_hydrogens, gate))
         return
     with blaming("molecules", "columns"):
         texts: Iterator[tuple[Path, TextRecord]] = blaming_for(texts_of(files, columns), "molecules", "columns")
     sent, known = itertools.tee(texts if span is None else itertools.islice(texts, span.start, span.stop))
-    work = partial(_read, prepare=prepare, add_hydrogens=add_hydrogens)
+    work = partial(_read, prepare=prepare, add_hydrogens=add_hydrogens, gate=gate)
     found = pool.map_items(work, (text for _, text in sent), chunk=CHUNK, timeout_s=DEADLINE_S)
     for (path, text), one in zip(known, found, strict=True):
         record = Record(text.index, text.name, None, text.tags, file=str(path))
         yield Ready(record, None, one.reason) if isinstance(one, Lost) else Ready(record, *one)
 
 
-def _read(text: TextRecord, prepare: Callable[[Mol], Item], add_hydrogens: bool) -> tuple[Item | None, str]:
+def _read(
+    text: TextRecord, prepare: Callable[[Mol], Item], add_hydrogens: bool, gate: Gate | None
+) -> tuple[Item | None, str, bool]:
     """Read and prepare a record. Runs in a worker."""
-    return _prepared(parse(text), prepare, add_hydrogens)
+    return _prepared(parse(text), prepare, add_hydrogens, gate)
 
 
-def _prepared(record: Record, prepare: Callable[[Mol], Item], add_hydrogens: bool) -> tuple[Item | None, str]:
-    if record.mol is None:
-        return None, record.reason
+def _prepared(
+    record: Record, prepare: Callable[[Mol], Item], add_hydrogens: bool, gate: Gate | None
+) -> tuple[Item | None, str, bool]:
+    """Return item, reason, and whether the record is withheld."""
     try:
-        return prepare((completed(record) if add_hydrogens else record).mol), ""
+        if gate is not None and record.seen is not None and (reason := gate(record.seen)):
+            return None, reason, True
+        if record.mol is None:
+            return None, record.reason, False
+        return prepare((completed(record) if add_hydrogens else record).mol), "", False
     except EncodingError as error:
-        return None, str(error)
+        return None, str(error), False
     except Exception as error:  # a record that breaks something costs itself alone
         logger.debug("record %d", record.index, exc_info=True)
-        return None, error_reason(error)
+        return None, error_reason(error), False
 
 
 def _bare(record: Record) -> Record:

@@ -86,6 +86,11 @@ class Record:
     raw: Chem.Mol | None = None
     file: str = ""
 
+    @property
+    def seen(self) -> Chem.Mol | None:
+        """The molecule as far as there is one, sanitised or not: what is asked for hazards."""
+        return self.raw if self.mol is None else self.mol
+
 
 class LeftOut:
     """Records of a yardstick that it is made without: how many, and the first of them.

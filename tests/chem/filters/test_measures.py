@@ -203,7 +203,8 @@ def test_what_a_command_does_costs_one_number() -> None:
         ({"mine": "vina"}, r"with \{sdf\} or \{smiles\} in it"),
         ({"mine": "vina 'x {sdf}"}, "No closing quotation"),
         ({"mw": "vina {sdf}"}, "a property has that name"),
-        ({"a<b": "vina {sdf}"}, "expected a plain name"),
+        ({"a<b": "vina {sdf}"}, "'a<b': the name of its number has a blank"),
+        ({"a b": "vina {sdf}"}, "'a b': the name of its number has a blank"),
     ],
 )
 def test_commands_that_cannot_be(commands: dict[str, str], words: str) -> None:
