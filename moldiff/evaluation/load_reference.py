@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from moldiff.chem.convert import decode
+from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.chem.identity import canonical_smiles, text_key
 from moldiff.datasets.batching import evenly_spaced
 from moldiff.datasets.prepared import PreparedDataset
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_MOLECULES = 5000
 """Held-out and training molecules that are drawn from a data set; about 20 s for the two."""
 
+_MOST_PLACED = 2000  # molecules of a set of heavy atoms whose hydrogens are relaxed, some 10 ms each
 _MOST_RATED = 1000  # molecules of a prepared set that its own rates are of, a millisecond or two each
 
 
@@ -82,6 +84,8 @@ def _own_rates(rows: Sequence[Assessment], keys: TrainingKeys) -> dict[str, Rate
 def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECULES, seed: int = 0) -> Reference:
     """Build a reference from the validation and test molecules of a prepared data set.
 
+    Hydrogens that it does not hold are placed and relaxed, as those of draws are (`moldiff.chem.hydrogens`).
+
     Args:
         dataset: the open data set; its training split gives the keys and the floor.
         most: held-out and training molecules that are drawn.
@@ -94,26 +98,33 @@ def reference_from_dataset(dataset: PreparedDataset, *, most: int = MOST_MOLECUL
     train = dataset.indices("train")
     held_out = np.concatenate([dataset.indices("validation"), dataset.indices("test")])
     keys = TrainingKeys.of(np.asarray(dataset.arrays["keys"][train]))
-    name, training, training_smiles = dataset.folder.resolve().name, None, tuple[str, ...]()
+    name = dataset.folder.resolve().name
+    seen: list[Mol] = []
     if len(held_out):
         molecules = molecules_of(dataset, _draw(held_out, most, generator))
         source = f"{len(molecules)} held-out molecules of {name}"
         if len(train):
             seen = molecules_of(dataset, _draw(train, most, generator))
-            training, training_smiles = (
-                Measurements.of(seen),
-                tuple(canonical_smiles(mol, stereo=False) for mol in seen),
-            )
     else:
         molecules = molecules_of(dataset, _draw(train, most, generator))
         source = f"training molecules of {name} (it has no held-out ones)"
-    smiles = [canonical_smiles(mol, stereo=False) for mol in molecules]
-    reference = build_reference(source, Measurements.of(molecules), training, keys, smiles=smiles, seed=seed)
+    smiles, training_smiles = ([canonical_smiles(mol, stereo=False) for mol in part] for part in (molecules, seen))
+    reference = build_reference(source, Measurements.of(molecules), _measured(seen), keys, smiles=smiles, seed=seed)
     hydrogens: HydrogenChoice = "explicit" if dataset.vocabulary.explicit_hydrogens else "implicit"
+    if hydrogens == "implicit":
+        molecules, seen = (
+            [relax_hydrogens(mol)[0] for mol in evenly_spaced(part, _MOST_PLACED)] for part in (molecules, seen)
+        )
+        placed = build_reference(source, Measurements.of(molecules), _measured(seen), keys, seed=seed)
+        reference = replace(reference, geometry=placed.geometry, averages=placed.averages)
     rows = [
         assess(mol, place, "", hydrogens=hydrogens) for place, mol in enumerate(evenly_spaced(molecules, _MOST_RATED))
     ]
-    return replace(reference, training_smiles=training_smiles, rates=_own_rates(rows, keys))
+    return replace(reference, training_smiles=tuple(training_smiles), rates=_own_rates(rows, keys))
+
+
+def _measured(molecules: list[Mol]) -> Measurements | None:
+    return Measurements.of(molecules) if molecules else None
 
 
 def _draw(rows: np.ndarray, most: int, generator: np.random.Generator) -> np.ndarray:

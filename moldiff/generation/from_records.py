@@ -197,9 +197,11 @@ class RecordRun(Run, Generic[Item]):
             pool=self.pool, gate=self.gate,
         )  # fmt: skip
         asks, tally = self._asks(records), _Tally(progress, self.counts.drawn)
+        first_reason, used = "", False  # of what is read here: whoever takes results may be a record behind
         while interruption.number is None and (chunk := list(itertools.islice(asks, self.sampler.batch_size))):
             ready = [ask for ask in chunk if ask.item is not None]
             tally.add(len(chunk) - len(ready))
+            used, first_reason = used or bool(ready), first_reason or chunk[0].reason
             found = {ask.number: ask.unprepared() for ask in chunk if ask.item is None}
             for result in self.settle(ready, workers, tally.add, interruption) if ready else ():
                 if result.number in found:
@@ -208,8 +210,7 @@ class RecordRun(Run, Generic[Item]):
             for ask in chunk:
                 if ask.number in found:  # or it was interrupted
                     yield self._placed(ask, found[ask.number])
-        if self.records and not self.evaluations and interruption.number is None:
-            first_reason = self.counts.first_reason
+        if first_reason and not used and not self.evaluations and interruption.number is None:
             hint = "; conformers gives it coordinates" if first_reason in (NO_CONFORMER, FLAT) else ""
             where = "the molecules" if self._files is None else ", ".join(map(str, self._files))
             raise MoldiffError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 
 from moldiff.chem.graph import MolGraph
 from moldiff.chem.identity import text_key
+from moldiff.chem.io.records import mol_to_sdf_record, read_records, write_sdf
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
@@ -264,3 +266,18 @@ def test_a_model_without_a_reference_or_with_a_damaged_one_is_one_line(tmp_path:
     (model / "reference.safetensors").write_bytes(b"12345678901234567890")
     with pytest.raises(MoldiffError, match="corrupt"):
         load_reference(model)
+
+
+def test_hydrogens_of_a_set_of_heavy_atoms_are_those_of_its_draws(tmp_path: Path) -> None:
+    """Placed and relaxed, not of one length; so that a draw's do not lie far from what it is compared with."""
+    minima = Path(__file__).parents[2] / "data" / "drugs_gfn2" / "0003.parquet"
+    found = [record.mol for record in itertools.islice(read_records(minima), 120)]
+    write_sdf(tmp_path / "m.sdf", [mol_to_sdf_record(mol, str(place), {}) for place, mol in enumerate(found)])
+    bonds = {}
+    for hydrogens in ("explicit", "implicit"):
+        prepare([tmp_path / "m.sdf"], tmp_path / hydrogens, hydrogens=hydrogens)
+        reference = reference_from_dataset(PreparedDataset.open(tmp_path / hydrogens))
+        bonds[hydrogens] = reference.geometry["bond"]["C-H"].distribution
+        assert reference.molecules == len(reference.smiles)
+    assert bonds["implicit"].mean == pytest.approx(bonds["explicit"].mean, abs=0.001)
+    assert bonds["implicit"].std == pytest.approx(bonds["explicit"].std, rel=0.3)

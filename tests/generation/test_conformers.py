@@ -453,3 +453,12 @@ def test_columns_of_a_table_are_named_in_python_as_by_the_command(packed: Path, 
     assert [{atom.GetSymbol() for atom in mol.GetAtoms()} for mol in made.molecules] == [{"C", "O", "H"}] * 2
     with pytest.raises(MoldiffError, match="delimiter must be one character"):
         moldiff.conformers(table, 1, model=packed, columns=Columns(delimiter="ab"))
+
+
+@pytest.mark.parametrize("given", [["CC(C)(C)(C)(C)C", "CCO"], ["c1cc1C", "CC(C)(C)(C)(C)C", "CCO"]])
+def test_records_that_cannot_be_used_in_front_of_the_only_one_that_can(packed: Path, given: list[str]) -> None:
+    table = moldiff.conformers(given, 2, evaluations=3, model=packed, keep_invalid=True).table
+    assert list(table["status"])[:-2] == ["failed"] * (2 * len(given) - 2)
+    assert "failed" not in list(table["status"])[-2:]
+    with pytest.raises(MoldiffError, match=r"none of the records can be used; the first: (valence|kekulize): "):
+        moldiff.conformers(given[:-1], 2, evaluations=3, model=packed)

@@ -70,6 +70,9 @@ def test_one_that_rdkit_does_not_accept_is_withheld_whatever_it_comes_as(
     made = moldiff.conformers(ways[given], 1, evaluations=3, model="qm9_fast").table
     assert list(made["status"]) == ["valid", "withheld", "failed"]
     assert list(made["name"])[1] == ""
+    odd = ["Cl[As](Cl)C=CCl", "CCO"]  # sound, of an element that no model knows
+    made = moldiff.conformers(odd, 1, evaluations=3, model="qm9_fast").table
+    assert list(made["status"]) == ["withheld", "valid"]
     if given != "file":  # which has no coordinates
         assert moldiff.evaluate(ways[given], posebusters=0).counts()["unparsable"] == 0
     else:

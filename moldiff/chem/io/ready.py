@@ -67,7 +67,7 @@ def ready_records(
         prepare: a function of a module; EncodingError if it cannot begin with a molecule. Its result is plain data.
         columns, add_hydrogens, span: see `moldiff.chem.io.inputs.records_of`.
         pool: reads and prepares.
-        gate: returns why a molecule, sanitised or not, is withheld; "" = it is not.
+        gate: asked of records that have no item, for nobody else sees their molecules, sanitised or not.
 
     Raises:
         MoldiffError: as `moldiff.chem.io.inputs.records_of`.
@@ -97,17 +97,26 @@ def _prepared(
     record: Record, prepare: Callable[[Mol], Item], add_hydrogens: bool, gate: Gate | None
 ) -> tuple[Item | None, str, bool]:
     """Return item, reason, and whether the record is withheld."""
+    item, reason = _item(record, prepare, add_hydrogens)
+    if item is not None or gate is None or record.seen is None:
+        return item, reason, False
     try:
-        if gate is not None and record.seen is not None and (reason := gate(record.seen)):
-            return None, reason, True
-        if record.mol is None:
-            return None, record.reason, False
-        return prepare((completed(record) if add_hydrogens else record).mol), "", False
+        withheld = gate(record.seen)
+    except Exception as error:  # noqa: BLE001 - InChI refuses it, say
+        return None, error_reason(error), False
+    return None, withheld or reason, bool(withheld)
+
+
+def _item(record: Record, prepare: Callable[[Mol], Item], add_hydrogens: bool) -> tuple[Item | None, str]:
+    if record.mol is None:
+        return None, record.reason
+    try:
+        return prepare((completed(record) if add_hydrogens else record).mol), ""
     except EncodingError as error:
-        return None, str(error), False
+        return None, str(error)
     except Exception as error:  # a record that breaks something costs itself alone
         logger.debug("record %d", record.index, exc_info=True)
-        return None, error_reason(error), False
+        return None, error_reason(error)
 
 
 def _bare(record: Record) -> Record:
