@@ -38,7 +38,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MUTANTS = Path(__file__).with_name("mutants.toml")
 TABLE = ROOT / "scripts" / "benchmarks" / "results" / "mutants.md"
-COPIED = ("moldiff", "tests", "configs", "scripts", "data/sample.sdf", "docs/steering.md", "pyproject.toml")
+COPIED = (
+    "moldiff", "tests", "configs", "scripts", "data/sample.sdf", "data/drugs_gfn2/0003.parquet", "docs/steering.md",
+    "pyproject.toml",
+)  # fmt: skip
 KILLED, SURVIVED, STALE, BROKEN = (
     "killed",
     "SURVIVED",
