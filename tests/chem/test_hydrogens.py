@@ -96,7 +96,7 @@ def test_bonds_to_hydrogen_are_as_long_as_those_of_gfn2(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("smiles", "moved"),
-    [("C[NH3+]", 3), ("S", 0), ("C#C", 0), ("CCB(O)O", 0)],  # the last by UFF
+    [("C[NH2+]C", 6), ("S", 0), ("C#C", 0), ("CCB(O)O", 0)],  # the last by UFF
 )
 def test_what_no_lengths_are_known_of_stays_at_the_minimum(
     smiles: str, moved: int, monkeypatch: pytest.MonkeyPatch
