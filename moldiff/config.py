@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
@@ -27,16 +27,6 @@ Temperature = Annotated[float, Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])]
 Evaluations = Annotated[int, Field(ge=1, le=MOST_EVALUATIONS)]
 TrainedEvaluations = Annotated[int, Field(ge=3, le=MOST_EVALUATIONS)]
 Switch = Literal["auto"] | bool
-
-
-def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
-        raise ValueError(f"'{twice}' stands twice")
-    return names
-
-
-Names = Annotated[tuple[str, ...], AfterValidator(_each_once)]
 
 
 class LayersConfig(Section):
@@ -88,7 +78,7 @@ class FeedbackConfig(Section):
         width: of the adapter's hidden layers.
     """
 
-    properties: Annotated[Names, Field(min_length=1)]
+    properties: Annotated[tuple[str, ...], Field(min_length=1)]
     estimator: PropertyNetworkConfig
     width: Width = 192
 
@@ -277,14 +267,22 @@ class RunConfig(Section):
 
     def record(self) -> dict[str, Any]:
         """Return the plain JSON of a training file that says the same; what is left out there is left out here."""
-        return self.model_dump(mode="json", exclude_none=True)
+        return {name: value for name, value in self.model_dump(mode="json").items() if value is not None}
+
+    @model_validator(mode="after")
+    def _names_stand_once(self) -> Self:
+        for key in ("conditions", "properties"):
+            names = getattr(self, key, ())
+            if twice := [name for place, name in enumerate(names) if name in names[:place]]:
+                raise ValueError(f"{key}: '{twice[0]}' stands twice")
+        return self
 
 
 class TrainConfig(RunConfig):
     """A training file of a model that generates molecules."""
 
     kind: Literal["denoiser"] = "denoiser"
-    conditions: Names = ()
+    conditions: tuple[str, ...] = ()
     init_from: str | None = None
     network: NetworkConfig = NetworkConfig()
     curve: CurveConfig = CurveConfig()
@@ -307,7 +305,7 @@ class PropertyTrainConfig(RunConfig):
 
     kind: Literal["property"]
     guided_model: str
-    properties: Annotated[Names, Field(min_length=1)]
+    properties: Annotated[tuple[str, ...], Field(min_length=1)]
     network: PropertyNetworkConfig = PropertyNetworkConfig()
 
 
@@ -315,14 +313,6 @@ _KINDS: dict[str, type[TrainConfig] | type[PropertyTrainConfig]] = {
     "denoiser": TrainConfig,
     "property": PropertyTrainConfig,
 }
-
-
-def load_config(path: Path, overrides: list[str]) -> TrainConfig:
-    """Read the training file of a model that generates molecules; see `load_training`."""
-    config = load_training(path, overrides)
-    if not isinstance(config, TrainConfig):
-        raise MoldiffError(f"config {path} trains no model that generates molecules (kind: {config.kind})")
-    return config
 
 
 def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTrainConfig:

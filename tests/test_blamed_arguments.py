@@ -40,7 +40,7 @@ NO_TABLES = {"rarity": True}
 Table = dict[str, Sequence[object]]
 GENERATE: Table = {
     "targets": [
-        {"logp": math.nan}, {"logp": (None, None)}, {"logp": (3, 1)}, {"logp": np.array([1.0, 2.0])}, {"logp": 1e300},
+        {"logp": math.nan}, {"logp": (None, None)}, {"logp": (3, 1)}, {"logp": np.ones(3)}, {"logp": 1e300},
         {"no": 1}, {1: 2}, {"logp": None}, {"logp": "x"}, {"logp": True}, {"logp": 10**400}, 3, "logp", "no=2",
         "rings=2.5", "known_rings=1", ["logp=1", "logp=2"], {"logp": moldiff.Target("tpsa", 1)},
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moldiff.config import PropertyTrainConfig, TrainConfig, load_config, load_training
+from moldiff.config import PropertyTrainConfig, TrainConfig, load_training
 from moldiff.errors import MoldiffError
 
 BASE = "data: d\noutput: o\n"
@@ -19,7 +19,7 @@ def read(tmp_path: Path) -> Read:
     def load(text: str, *overrides: str) -> TrainConfig:
         path = tmp_path / "train.yaml"
         path.write_text(text, encoding="utf-8")
-        return load_config(path, list(overrides))
+        return load_training(path, list(overrides))
 
     return load
 
@@ -163,7 +163,7 @@ def test_files_that_are_no_training_files(read: Read, text: str, words: str) -> 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MoldiffError, match=r"none\.yaml cannot be read: No such file"):
-        load_config(tmp_path / "none.yaml", [])
+        load_training(tmp_path / "none.yaml", [])
 
 
 PROPERTY = BASE + "kind: property\nguided_model: qm9\nproperties: [logp]\n"
@@ -178,8 +178,6 @@ def test_the_key_kind_picks_the_file(tmp_path: Path) -> None:
     ):
         path.write_text(text, encoding="utf-8")
         assert type(load_training(path, [])) is expected
-    with pytest.raises(MoldiffError, match="trains no model that generates molecules"):
-        load_config(path, [])
     path.write_text(BASE + "kind: propertie\n", encoding="utf-8")
     with pytest.raises(MoldiffError, match=r"unknown kind 'propertie' \(did you mean 'property'\?\)"):
         load_training(path, [])

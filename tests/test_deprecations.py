@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import moldiff
-from moldiff.config import load_config, load_training
+from moldiff.config import load_training
 from moldiff.deprecations import COMMANDS, OPTIONS, TRAINING_KEYS, renamed_arguments, renamed_key, renamed_keys
 from moldiff.errors import MoldiffError
 from moldiff.generation.options import fragment
@@ -102,22 +102,22 @@ def test_old_keys_of_a_training_file(tmp_path: Path, caplog: pytest.LogCaptureFi
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text(OLD)
     new.write_text(NEW)
-    expected = load_config(new, [])
+    expected = load_training(new, [])
     assert not caplog.messages
-    assert load_config(old, []) == expected
+    assert load_training(old, []) == expected
     assert len(caplog.messages) == 5
     assert f"{old}: 'own_draws' is now 'on_policy'; the old word goes with the next release" in caplog.messages
     sets = ["own_draws.share=0.1", "optimizer.ema=0.5", "own_draws.calibrate=2"]
-    assert load_config(new, sets) == load_config(old, ["on_policy.share=0.1", "optimizer.ema_decay=0.5",
+    assert load_training(new, sets) == load_training(old, ["on_policy.share=0.1", "optimizer.ema_decay=0.5",
                                                         "on_policy.reweight=2"])  # fmt: skip
-    assert load_config(new, ["training={unconditional_share: 0.1}"]).training.p_unconditional == 0.1
+    assert load_training(new, ["training={unconditional_share: 0.1}"]).training.p_unconditional == 0.1
     both = tmp_path / "both.yaml"
     both.write_text(NEW + "own_draws: {draws: 3}\n")
     with pytest.raises(MoldiffError, match="'on_policy' is given twice, once by its old word 'own_draws'"):
-        load_config(both, [])
+        load_training(both, [])
     both.write_text("data: a\noutput: b\noptimizer: {ema: 0.9, ema_decay: 0.9}\n")
     with pytest.raises(MoldiffError, match=r"'optimizer.ema_decay' is given twice"):
-        load_config(both, [])
+        load_training(both, [])
     guide = tmp_path / "guide.yaml"
     guide.write_text("data: a\noutput: b\nkind: property\nfor_model: qm9\nproperties: [logp]\n")
     assert getattr(load_training(guide, []), "guided_model", None) == "qm9"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from moldiff.config import load_config
+from moldiff.config import load_training
 from moldiff.errors import MoldiffError
 from moldiff.sections import parse_yaml
 
@@ -106,4 +106,4 @@ def test_counts_beyond_any_machine(tmp_path: Path, line: str) -> None:
     path = tmp_path / "train.yaml"
     path.write_text(f"data: d\noutput: o\n{line}\n")
     with pytest.raises(MoldiffError, match=r"must be (below|at most)"):
-        load_config(path, [])
+        load_training(path, [])

@@ -127,10 +127,7 @@ class Run(ABC):
         with blaming("config_path"):
             self.dataset = PreparedDataset.open(config.data)
             if not self.dataset.statistics.position_std:
-                raise MoldiffError(
-                    f"no training molecule of {config.data} has more than one of the {self.dataset.vocabulary.atoms} "
-                    "that a model would learn to place; add molecules"
-                )
+                raise MoldiffError(f"no training molecule of {config.data} has two atoms to place; add larger ones")
         self.continued = of_data(self.kind, self.dataset)
         if state is not None:
             refuse_another(state, self.continued, {})
@@ -246,10 +243,9 @@ class Run(ABC):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise MoldiffError(
-                f"memory does not suffice for batches of {training.batch_size} molecules on {self.device}: "
-                "set training.batch_size lower; a resumed run goes on from its last checkpoint"
-            ) from error
+            told = "set training.batch_size lower; a resumed run goes on from its last checkpoint"
+            size, where = f"batches of {training.batch_size} molecules", self.device
+            raise MoldiffError(f"memory does not suffice for {size} on {where}: {told}") from error
 
     def validation_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows (M,) of the data to validate on, their numbers of atoms (M,))."""

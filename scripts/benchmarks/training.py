@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from moldiff.config import TrainConfig, load_config
+from moldiff.config import TrainConfig, load_training
 from moldiff.datasets.batching import bucket_width
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.devices import resolve_device
@@ -94,7 +94,10 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="Markdown file to write")
     arguments = parser.parse_args()
     device = resolve_device(arguments.device)
-    bench = Bench(load_config(arguments.config, []), PreparedDataset.open(arguments.data), device)
+    config = load_training(arguments.config, [])
+    if not isinstance(config, TrainConfig):
+        parser.error(f"{arguments.config} trains no model that generates molecules")
+    bench = Bench(config, PreparedDataset.open(arguments.data), device)
     parameters = sum(parameter.numel() for parameter in bench.model.denoiser.parameters())
 
     lines = [

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from moldiff.cli.main import in_options
-from moldiff.config import PaceConfig, load_config
+from moldiff.config import PaceConfig, load_training
 from moldiff.errors import MoldiffError
 from moldiff.nn.layers import EquivariantLayer
 from moldiff.nn.products import MatrixProducts, SummedProducts
@@ -99,7 +99,7 @@ def test_a_run_compiles_what_it_trains_and_not_the_average(
     training_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, wanted: bool
 ) -> None:
     full(monkeypatch)
-    config = load_config(training_file(), [f"training.compile={str(wanted).lower()}"])
+    config = load_training(training_file(), [f"training.compile={str(wanted).lower()}"])
     task = TrainingRun(config, None, None).task
     form = SummedProducts if wanted else MatrixProducts
     trained, averaged = (

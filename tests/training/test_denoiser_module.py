@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from moldiff.config import load_config
+from moldiff.config import load_training
 from moldiff.molecules import FIELDS, MolBatch
 from moldiff.randomness import Stream
 from moldiff.training.denoiser_module import DenoisingTask, dropped_properties
@@ -22,7 +22,7 @@ def make_task(training_file: Callable[..., Path]) -> Make:
     """Build the task of a training file with some overrides."""
 
     def make(*overrides: str) -> DenoisingTask:
-        return TrainingRun(load_config(training_file(), list(overrides)), None, None).task
+        return TrainingRun(load_training(training_file(), list(overrides)), None, None).task
 
     return make
 

@@ -15,7 +15,7 @@ import torch
 from foreigners import Foreigners
 
 from moldiff import device_graphs
-from moldiff.config import OptimizerConfig, PaceConfig, load_config
+from moldiff.config import OptimizerConfig, PaceConfig, load_training
 from moldiff.datasets.prepared import DeviceArrays
 from moldiff.errors import MoldiffError
 from moldiff.training import step_graphs
@@ -56,7 +56,7 @@ def test_twenty_steps_from_buffers_are_those_step_by_step_bit_by_bit(training_fi
 
 
 def test_both_kinds_and_several_widths_occur_and_each_has_its_buffers(training_file: Write) -> None:
-    run = TrainingRun(load_config(training_file(), ["training.graphs=true", "training.steps=20"]), None, None)
+    run = TrainingRun(load_training(training_file(), ["training.graphs=true", "training.steps=20"]), None, None)
     run.fit()
     expected = [run.task.inputs(step) for step in range(1, 20)]  # the first one is taken without
     assert run.task._graphs is not None
@@ -83,7 +83,7 @@ def test_what_is_not_finite_is_undone_to_where_steps_were_looked_at_last(
 
     monkeypatch.setattr(DenoisingTask, "setup_batch", poisoned)
     changes = ["training.graphs=true", "training.log_every=8", "training.validate_every=8"]
-    run = TrainingRun(load_config(training_file(), changes), None, None)
+    run = TrainingRun(load_training(training_file(), changes), None, None)
     with pytest.raises(MoldiffError, match="steps 4 to 7: the loss or its gradient is not finite; nothing was updated"):
         run.fit()
     state = load_state(list_states(tmp_path / "run" / "checkpoints")[-1])
@@ -201,7 +201,7 @@ def test_a_step_reads_nothing_back_and_brings_nothing_along(
 ) -> None:
     """On tensors without values a look at one of them fails; a tensor of the CPU is seen where it comes in. A capture
     fails at both."""
-    run = TrainingRun(load_config(training_file(), ["training.graphs=true"]), None, None)
+    run = TrainingRun(load_training(training_file(), ["training.graphs=true"]), None, None)
     task, meta = run.task, torch.device("meta")
     task.trained.to(meta)
     task.averaged.to(meta)

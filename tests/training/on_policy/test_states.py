@@ -22,7 +22,7 @@ from moldiff.chem.convert import decode
 from moldiff.chem.descriptors.motifs import motifs
 from moldiff.chem.descriptors.rdkit_descriptors import compute
 from moldiff.chem.filters.validity import is_valid_and_connected
-from moldiff.config import TrainConfig, load_config
+from moldiff.config import TrainConfig, load_training
 from moldiff.datasets.chemistry import training_chemistry
 from moldiff.datasets.prepare import prepare
 from moldiff.datasets.prepared import PreparedDataset
@@ -80,7 +80,7 @@ def made(like_qm9: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "run.yaml"
     values = {"data": str(like_qm9), "output": str(folder / "run"), "init_from": "qm9", "training": {"device": "cpu"}}
     path.write_text(json.dumps(values), encoding="utf-8")  # which is YAML
-    TrainingRun(load_config(path, FEW), None, None)
+    TrainingRun(load_training(path, FEW), None, None)
     return folder / "run" / ON_POLICY_DATA
 
 
@@ -92,7 +92,7 @@ def put(made: Path, run: Path) -> None:
 
 def config_of(write: Write, data: Path, *overrides: str, **changes: object) -> TrainConfig:
     path = write(data=str(data), init_from="qm9", **changes)
-    return load_config(path, [*FEW, *overrides])
+    return load_training(path, [*FEW, *overrides])
 
 
 def is_at(draw: RawSample, pos: np.ndarray) -> bool:
