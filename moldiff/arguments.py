@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral, Real
@@ -241,6 +241,11 @@ def path(value: object, name: str) -> Path:
 def name_list(value: object, name: str) -> tuple[str, ...]:
     """Return the names of a list, or of a text with commas."""
     return tuple(split_names(value)) if isinstance(value, str) else texts(value, name)
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """Return the first name that stood before it too; None = each stands once."""
+    return next((name for place, name in enumerate(names) if name in names[:place]), None)
 
 
 def paths(value: object, name: str) -> tuple[Path, ...]:

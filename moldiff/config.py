@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED
+from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED, repeated
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
 from moldiff.deprecations import renamed_key, renamed_keys, told
@@ -272,9 +272,8 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _names_stand_once(self) -> Self:
         for key in ("conditions", "properties"):
-            names = getattr(self, key, ())
-            if twice := [name for place, name in enumerate(names) if name in names[:place]]:
-                raise ValueError(f"{key}: '{twice[0]}' stands twice")
+            if (twice := repeated(getattr(self, key, ()))) is not None:
+                raise ValueError(f"{key}: '{twice}' stands twice")
         return self
 
 

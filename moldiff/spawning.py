@@ -134,9 +134,7 @@ def _without_lost_file() -> Iterator[None]:
     deleted. A worker would run it before anything else, and needs nothing of it. Where there is one it is run, as
     multiprocessing has it."""
     main = sys.modules["__main__"]
-    with _start_method_left_open():
-        told = get_preparation_data("")
-    if not _is_lost(told):
+    if not _is_lost(_told_of_main()):
         yield
         return
     before = vars(main).copy()
@@ -153,13 +151,18 @@ def start_that_failed() -> MoldiffError:
 
     Each runs the program's main file again: one that does not ask whether it is the main program starts workers itself.
     """
-    with _start_method_left_open():
-        file = get_preparation_data("").get("init_main_from_path")
+    file = _told_of_main().get("init_main_from_path")
     script = None if file is None else Path(str(file))
     told = "what they said stands above"
     if script is not None and script.is_file() and b"__main__" not in script.read_bytes():
         told = f"they run {script.name} again, which needs its: if __name__ == '__main__'"
     return MoldiffError(f"worker processes die before they see a molecule ({told})")
+
+
+def _told_of_main() -> dict[str, object]:
+    """Return what multiprocessing tells a new process of this one."""
+    with _start_method_left_open():
+        return get_preparation_data("")
 
 
 def _is_lost(told: dict[str, object]) -> bool:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from moldiff.arguments import repeated
 from moldiff.chem.filters.checks import Measure
 from moldiff.chem.filters.measures import measure_named
 from moldiff.errors import MoldiffError, blaming
@@ -164,8 +165,6 @@ def read_ranking(texts: Iterable[str], others: Iterable[Measure] = ()) -> Rankin
             argument="rank",
         )
     wishes = tuple(parse_wish(word, brought) for word in words)
-    names = [wish.measure.name for wish in wishes]
-    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
-    if twice is not None:
+    if (twice := repeated([wish.measure.name for wish in wishes])) is not None:
         raise MoldiffError(f"rank: there are two wishes about '{twice}'", argument="rank")
     return Desirability(wishes)

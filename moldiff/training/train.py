@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from moldiff.arguments import check_text, name_list, path, texts
+from moldiff.arguments import check_text, name_list, path, repeated, texts
 from moldiff.config import PropertyTrainConfig, RunConfig, TrainConfig, load_training
 from moldiff.datasets import layout
 from moldiff.devices import whatever_the_default
@@ -107,9 +107,8 @@ def _read(file: Path, overrides: Sequence[str]) -> TrainConfig | PropertyTrainCo
 
 def _with_conditions(config: TrainConfig, conditions: Sequence[str]) -> TrainConfig:
     """Return the configuration with other conditions; MoldiffError where one stands twice."""
-    for name in conditions:
-        if list(conditions).count(name) > 1:
-            raise MoldiffError(f"condition '{name}' is given twice", argument="conditions", word="")
+    if (name := repeated(conditions)) is not None:
+        raise MoldiffError(f"condition '{name}' is given twice", argument="conditions", word="")
     return config.model_copy(update={"conditions": tuple(conditions)})
 
 

@@ -20,8 +20,8 @@ from moldiff.chem.filters.hazards import FAMILIES, families_of
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import parse, read_texts
 from moldiff.evaluation.rates import Rate
-from moldiff.files import write_text
 from moldiff.version import VERSION
+from scripts.benchmarks.pages import deliver
 
 
 @dataclass
@@ -98,10 +98,7 @@ def main() -> None:
             for smiles, families in one.hit:
                 print(one.file, smiles, families, sep="\t")
     text = page(results, f"python -m scripts.benchmarks.hazards {names}")
-    if arguments.out is None:
-        print(text, end="")
-    else:
-        write_text(arguments.out, text)
+    deliver(text, arguments.out)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.force_field import mmff94s
 from moldiff.chem.hydrogens import _relaxed, relax_hydrogens
 from moldiff.chem.io.records import read_records
-from moldiff.files import write_text
+from moldiff.chem.relax import KCAL_PER_MOL
 from moldiff.version import VERSION
+from scripts.benchmarks.pages import deliver
 
 SEED = 0
-KCAL = 627.509474  # mol hartree
 LEAST = 25  # bonds of a kind that has a row
 
 
@@ -36,14 +36,9 @@ def minima(folder: Path, n: int) -> list[Chem.Mol]:
     return [sound[place] for place in np.random.default_rng(SEED).permutation(len(sound))[:n]]
 
 
-def hydrogens_of(mol: Chem.Mol) -> list[int]:
-    """Return the places of the hydrogens."""
-    return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1]
-
-
 def at_force_field(mol: Chem.Mol) -> Chem.Mol | None:
     """Return a molecule with its hydrogens at the minimum of MMFF94s."""
-    return _relaxed(mol, hydrogens_of(mol), mmff94s)[0]
+    return _relaxed(mol, [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() == 1], mmff94s)[0]
 
 
 def lengths(mol: Chem.Mol) -> Iterator[tuple[tuple[str, str, int, int], float]]:
@@ -62,7 +57,7 @@ def energies(mol: Chem.Mol) -> list[float]:
     placed = Chem.AddHs(Chem.RemoveHs(mol), addCoords=True)
     others = (mol, placed, at_force_field(placed), relax_hydrogens(placed)[0])
     found = [{} if other is None else gfn2_properties(other) for other in others]
-    values = [KCAL * one["gfn2_energy_Eh"] for one in found if one]
+    values = [KCAL_PER_MOL * one["gfn2_energy_Eh"] for one in found if one]
     return [value - values[0] for value in values[1:]] if len(values) == len(others) else []
 
 
@@ -119,10 +114,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, help="Markdown to write; without it, it is printed")
     arguments = parser.parse_args()
     text = page(arguments.folder, arguments.n, arguments.energies)
-    if arguments.out is None:
-        print(text, end="")
-    else:
-        write_text(arguments.out, text)
+    deliver(text, arguments.out)
 
 
 if __name__ == "__main__":

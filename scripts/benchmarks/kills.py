@@ -26,9 +26,10 @@ from pathlib import Path
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of, write_text
+from moldiff.files import sha256_of
 from moldiff.screening.runs.run import status_of
 from moldiff.version import VERSION
+from scripts.benchmarks.pages import deliver
 
 TABLES = ("records.parquet", "ranked.parquet", "ranked.csv", "top.sdf.gz", "funnel.json")
 WORDS = ("--where", "mw<500", "--alerts", "pains,brenk", "--rank", "qed:max:0.2..0.9", "--top", "5")
@@ -126,10 +127,7 @@ def main() -> None:
     found, seconds = kill_runs(arguments.file.resolve(), arguments.kills, arguments.workers)
     told = f"python -m scripts.benchmarks.kills {arguments.file.name} --kills {arguments.kills}"
     text = page(found, told, seconds)
-    if arguments.out is None:
-        print(text, end="")
-    else:
-        write_text(arguments.out, text)
+    deliver(text, arguments.out)
 
 
 if __name__ == "__main__":

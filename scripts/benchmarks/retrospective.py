@@ -24,8 +24,8 @@ from rdkit.ML.Scoring import Scoring
 import moldiff
 from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.records import parse, read_texts
-from moldiff.files import write_text
 from moldiff.version import VERSION
+from scripts.benchmarks.pages import deliver
 
 REFERENCES = {
     "propranolol": "CC(C)NCC(O)COc1cccc2ccccc12",
@@ -132,10 +132,7 @@ def main() -> None:
             first = int(hits[: round(SHARE * len(hits))].sum())
             lines.append(f"| {rank} | {' | '.join(texts)} | {first} of {int(hits.sum())} |")
     text = "\n".join(lines) + "\n"
-    if arguments.out is None:
-        print(text, end="")
-    else:
-        write_text(arguments.out, text)
+    deliver(text, arguments.out)
 
 
 def chance(hidden: int, count: int) -> float:

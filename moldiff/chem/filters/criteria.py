@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from moldiff.arguments import choice, name_list
+from moldiff.arguments import choice, name_list, repeated
 from moldiff.chem.descriptors.rdkit_descriptors import PROPERTIES
 from moldiff.chem.filters.alerts import AlertCheck
 from moldiff.chem.filters.checks import Check, Measure, by_cost
@@ -198,7 +198,6 @@ class Criteria:
 
 def _no_repeats(names: Iterable[str], argument: str) -> tuple[str, ...]:
     found = tuple(names)
-    twice = next((name for place, name in enumerate(found) if name in found[:place]), None)
-    if twice is not None:
+    if (twice := repeated(found)) is not None:
         raise MoldiffError(f"{argument}: '{twice}' is named twice", argument=argument)
     return found
