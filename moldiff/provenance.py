@@ -17,7 +17,7 @@ from moldiff.version import VERSION
 if TYPE_CHECKING:
     import torch
 
-PACKAGES = ("torch", "rdkit", "numpy")
+PACKAGES = ("torch", "rdkit", "e3nn", "numpy")
 
 
 def header(device: torch.device | None = None) -> dict[str, Any]:
@@ -41,12 +41,13 @@ def header(device: torch.device | None = None) -> dict[str, Any]:
         "commit": source_commit(),
         "platform": platform.platform(),
         "hardware": f"{_processor()}, {usable_cores()} cores" if device is None else hardware(device),
-        "versions": {
-            "moldiff": VERSION,
-            "python": platform.python_version(),
-            **{package: version(package) for package in PACKAGES},
-        },
+        "versions": {"python": platform.python_version(), **versions()},
     }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of moldiff and of the libraries that results depend on."""
+    return {"moldiff": VERSION, **{package: version(package) for package in PACKAGES}}
 
 
 def command_line() -> str:

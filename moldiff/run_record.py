@@ -28,19 +28,16 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
-from moldiff.provenance import command_line
+from moldiff.provenance import command_line, versions
 from moldiff.reading import read_json
-from moldiff.version import VERSION
 
 FORMAT, FORMAT_VERSION = "moldiff-run", 1
-_PACKAGES = ("torch", "rdkit", "e3nn", "numpy")
 
 
 def record_path(output: Path) -> Path:
@@ -148,11 +145,6 @@ def run_record(
         **results,
         "versions": {"python": platform.python_version(), **versions()},
     }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of moldiff and of the libraries that results depend on."""
-    return {"moldiff": VERSION, **{package: version(package) for package in _PACKAGES}}
 
 
 @dataclass(frozen=True)

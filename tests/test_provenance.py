@@ -19,7 +19,7 @@ def test_the_header_says_who_when_and_with_what() -> None:
     for device in (None, torch.device("cpu")):
         found = json.loads(json.dumps(header(device)))
         assert list(found) == ["command", "date", "commit", "platform", "hardware", "versions"]
-        assert list(found["versions"]) == ["moldiff", "python", "torch", "rdkit", "numpy"]
+        assert list(found["versions"]) == ["python", "moldiff", "torch", "rdkit", "e3nn", "numpy"]
         assert (found["versions"]["moldiff"], found["versions"]["rdkit"]) == (VERSION, version("rdkit"))
         assert abs((datetime.now(UTC) - datetime.fromisoformat(found["date"])).total_seconds()) < 60
         assert re.fullmatch(r"[0-9a-f]{40}|", found["commit"])

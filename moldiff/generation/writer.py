@@ -20,6 +20,7 @@ from moldiff.generation.options.output import OutputOptions
 from moldiff.generation.report_page import RunPage
 from moldiff.generation.summary import Summary, record_of
 from moldiff.journal import Journal, is_unfinished, journal_of, journal_path
+from moldiff.provenance import versions
 from moldiff.run_record import (
     begins_anew,
     digest,
@@ -28,7 +29,6 @@ from moldiff.run_record import (
     old_record,
     record_left,
     record_path,
-    versions,
 )
 from moldiff.status import Status
 

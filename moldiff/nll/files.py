@@ -35,10 +35,10 @@ from moldiff.nll.reference import LikelihoodReference, calibrate
 from moldiff.nll.summary import NOT_SCORED, LikelihoodSummary
 from moldiff.nll.tables import RowSheet, beside, write_table
 from moldiff.processes import THIS_PROCESS, Pool, standing_pool
-from moldiff.provenance import header
+from moldiff.provenance import header, versions
 from moldiff.randomness import graph_key
 from moldiff.resumption import Resumption
-from moldiff.run_record import digest, versions
+from moldiff.run_record import digest
 from moldiff.sampling.microbatches import side_by_side
 
 logger = logging.getLogger(__name__)

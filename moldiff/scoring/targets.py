@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moldiff.arguments import check_text, number, refusal
-from moldiff.conditions import TAG, parse_condition
+from moldiff.conditions import TAG, Condition, parse_condition
 from moldiff.datasets.statistics import LARGEST, PropertyStatistics
 from moldiff.errors import MoldiffError, blaming, nearest_name
 
@@ -72,7 +72,7 @@ class Target:
             )
         if strict and all(map(math.isfinite, (least, most))):
             raise MoldiffError(f"target of '{name}': strict is for one low or high", argument="strict")
-        text = text or _text(least, most, strict)
+        text = text or Condition(name, least, most, strict).limit
         if strict and _is_whole(name):
             least = float(math.floor(least) + 1) if math.isfinite(least) else least
             most = float(math.ceil(most) - 1) if math.isfinite(most) else most
@@ -143,16 +143,6 @@ def parse_target(text: str) -> Target:
     found = parse_condition(text, "target")
     said = "".join(text.strip()[len(found.name) :].split())
     return Target(found.name, low=found.low, high=found.high, strict=found.strict, text=said)
-
-
-def _text(low: float, high: float, strict: bool) -> str:
-    """Return what says the same after the name."""
-    equal = "" if strict else "="
-    if not math.isfinite(low):
-        return f"<{equal}{high:.9g}"
-    if not math.isfinite(high):
-        return f">{equal}{low:.9g}"
-    return f"={low:.9g}" if low == high else f"={low:.9g}..{high:.9g}"
 
 
 Targets = Mapping[str, object] | Sequence["str | Target"] | str | Target

@@ -24,8 +24,8 @@ from moldiff.errors import MoldiffError
 from moldiff.files import atomic_writer
 from moldiff.foreign_text import readable
 from moldiff.journal import differences
+from moldiff.provenance import versions
 from moldiff.reading import check_regular, parse_json
-from moldiff.run_record import versions
 from moldiff.screening.entries import Entry
 from moldiff.status import Status
 

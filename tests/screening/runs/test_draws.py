@@ -13,7 +13,7 @@ import pytest
 from methane import METHANE
 
 import moldiff
-from moldiff import run_record
+from moldiff import provenance
 from moldiff.arrays import RawSample
 from moldiff.errors import MoldiffError
 from moldiff.sampling.molecule_sampler import MoleculeSampler
@@ -124,7 +124,7 @@ def begun(half_methane: None, model: Path, tmp_path: Path) -> tuple[Path, dict[s
 
 
 def other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_record, "version", lambda name: "99.1" if name == "torch" else version(name))
+    monkeypatch.setattr(provenance, "version", lambda name: "99.1" if name == "torch" else version(name))
 
 
 def test_a_run_is_not_gone_on_with_by_other_versions(
@@ -170,7 +170,7 @@ def test_who_goes_on_with_an_older_plan_stands_in_it(
     (run / PLAN).write_text(json.dumps(plan))
     moldiff.screen([], run, shard="1/3", **words)
     draws = read_plan(run).draws
-    assert draws is not None and draws.versions == run_record.versions()
+    assert draws is not None and draws.versions == provenance.versions()
     other_versions(monkeypatch)
     with pytest.raises(MoldiffError, match="its draws were begun with other versions"):
         moldiff.screen([], run, shard="3/3", **words)
