@@ -29,8 +29,11 @@ _FORMS = re.compile(
 
 
 def number_text(value: float) -> str:
-    """Return a number with six digits, a whole one with all of its own: a record or a compound may be known by it."""
-    return f"{value:.0f}" if abs(value) < _MOST_WHOLE and value == int(value) else f"{value:.6g}"
+    """Return a number with six digits, from ten on with nine, since of energies the small differences count; a whole
+    one with all of its own, since a record or a compound may be known by it."""
+    if abs(value) < _MOST_WHOLE and value == int(value):
+        return f"{value + 0.0:.0f}"  # no -0
+    return f"{value:.9g}" if abs(value) >= 10 else f"{value:.6g}"
 
 
 def holds_number(ranges: Iterable[tuple[float, float, bool]]) -> bool:
@@ -106,7 +109,7 @@ def range_text(low: float, high: float) -> str:
         return f"{low:.6g}"
     if not math.isfinite(high):
         return f"{low:.6g} or more"
-    return f"{low:.6g} to {high:.6g}" if low > 0 else f"{high:.6g} at most"
+    return f"{low:.6g} to {high:.6g}" if math.isfinite(low) else f"{high:.6g} at most"
 
 
 def parse_condition(text: str, what: str = "condition") -> Condition:

@@ -19,9 +19,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Components (a folder or a module of moldiff/) from the lowest layer up; a component imports only from layers below its
 # own and from itself. In the lowest layer modules may import each other.
 BASE = {
-    "errors", "version", "durations", "files", "vocabulary", "molecules", "geometry", "randomness", "config", "devices",
-    "threads", "pauses", "processes", "worker_process", "batch_slots", "arguments", "interruption", "provenance",
-    "run_record", "spawning",
+    "errors", "version", "durations", "shares", "files", "vocabulary", "molecules", "geometry", "randomness", "config",
+    "devices", "threads", "pauses", "processes", "worker_process", "batch_slots", "arguments", "interruption",
+    "provenance", "run_record", "spawning",
     "arrays", "reading", "hash_sums", "folders", "foreign_text", "deprecations", "status", "sections",
     "choices", "conditions", "data_frames", "device_graphs", "journal", "resumption", "path_names",
     "foreign_code", "file_locks", "extras", "temporary_folders",

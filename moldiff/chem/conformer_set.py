@@ -10,19 +10,18 @@ import math
 from collections.abc import Callable, Sequence
 
 from rdkit import Chem, rdBase
-from rdkit.Chem import rdMolAlign
 
 from moldiff.chem.descriptors.xtb import gfn2_properties
 from moldiff.chem.force_field import mmff94s_energy
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.chem.relax import KCAL_PER_MOL
+from moldiff.chem.rmsd import symmetric_rmsd
 from moldiff.choices import EnergyMethod
 
 logger = logging.getLogger(__name__)
 
 InOrder = tuple[list[float], list[int], list[int | None]]
 """Energies of some conformers; their places, the lowest first; for each of these the one before that it repeats."""
-_MOST_MATCHES = 1000  # symmetric ways to lay one conformer on another that are tried
 
 
 def relative_energies(conformers: Sequence[Chem.Mol], method: EnergyMethod) -> list[float]:
@@ -73,15 +72,8 @@ def repeats(conformers: Sequence[Chem.Mol], threshold: float) -> list[int | None
     kept: list[int] = []
     found: list[int | None] = []
     for place, mol in enumerate(bare):
-        same = next((other for other in kept if _guarded(_distance, mol, bare[other]) < threshold), None)
+        same = next((other for other in kept if _guarded(symmetric_rmsd, mol, bare[other]) < threshold), None)
         found.append(same)
         if same is None:
             kept.append(place)
     return found
-
-
-def _distance(one: Chem.Mol, other: Chem.Mol) -> float:
-    """Return the root mean square distance of heavy atoms; the alignment moves a copy."""
-    if one.GetNumAtoms() < 2:
-        return 0.0
-    return float(rdMolAlign.GetBestRMS(Chem.Mol(one), other, maxMatches=_MOST_MATCHES))

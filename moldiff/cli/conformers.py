@@ -9,6 +9,7 @@ import typer
 
 from moldiff.choices import CONFORMER_DEFAULTS, EnergyMethod, Precision, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import Config
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     BatchSize,
     ChemistryWorkers,
@@ -28,7 +29,6 @@ from moldiff.cli.shared import (
     SmilesColumn,
     echo,
     load_chemistry,
-    progress_bar,
 )
 
 

@@ -11,6 +11,7 @@ import typer
 
 from moldiff.arguments import split_names
 from moldiff.choices import EnergyMethod
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     AddHydrogens,
     Delimiter,
@@ -21,7 +22,6 @@ from moldiff.cli.shared import (
     Workers,
     console,
     echo,
-    progress_bar,
 )
 
 

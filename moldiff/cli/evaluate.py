@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from moldiff.choices import FileHydrogens
-from moldiff.cli.shared import AddHydrogens, Overwrite, Seed, Workers, console, progress_bar
+from moldiff.cli.progress import progress_bar
+from moldiff.cli.shared import AddHydrogens, Overwrite, Seed, Workers, console
 
 
 def evaluate(

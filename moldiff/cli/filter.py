@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from moldiff.cli.option_files import FilterConfig
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     Alerts,
     AllChecks,
@@ -34,7 +35,6 @@ from moldiff.cli.shared import (
     Where,
     Workers,
     echo,
-    progress_bar,
 )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from moldiff.choices import Decoding, Precision, TargetMethod, Until
 from moldiff.cli.option_files import SteeringConfig
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     AddHydrogens,
     Alerts,
@@ -36,7 +37,6 @@ from moldiff.cli.shared import (
     Where,
     echo,
     load_chemistry,
-    progress_bar,
 )
 from moldiff.errors import MoldiffError
 

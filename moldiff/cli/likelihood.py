@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     AddHydrogens,
     ChemistryWorkers,
@@ -18,7 +19,6 @@ from moldiff.cli.shared import (
     Shard,
     echo,
     load_chemistry,
-    progress_bar,
     with_options,
 )  # fmt: skip
 
@@ -37,7 +37,7 @@ def likelihood(
     ] = None,
     evaluations: Annotated[
         int | None,
-        typer.Option(min=2, help="Network evaluations a repeat, 25 by default: so many of the steps are drawn."),
+        typer.Option(min=2, help="Network evaluations a repeat, 25 by default: of the last step, and of steps that are drawn."),
     ] = None,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Repeats, 4 by default; their scatter is the standard error.")

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from moldiff.arguments import split_names
 from moldiff.choices import EngineName
 from moldiff.cli.option_files import ScreenConfig
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     Alerts,
     AllChecks,
@@ -37,7 +38,6 @@ from moldiff.cli.shared import (
     Where,
     Workers,
     echo,
-    progress_bar,
 )
 
 if TYPE_CHECKING:

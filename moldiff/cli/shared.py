@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +16,6 @@ from typer.core import TyperCommand
 from moldiff.arguments import MOST_SEED
 from moldiff.choices import DEFAULTS, AlertFamily, Precision, RuleName, Sampler, TimeGrid, listed
 from moldiff.cli.option_files import code_of_files_refused
-from moldiff.durations import duration
 from moldiff.errors import MoldiffError
 from moldiff.files import kept_safe
 from moldiff.foreign_text import printable
@@ -286,65 +282,3 @@ def load_chemistry(workers: int | None, device: str, *names: str) -> int:
     if isinstance(pool := standing_pool(workers), WorkerPool):
         pool.load(*names)
     return workers
-
-
-class ProgressLines:
-    """Tells progress where there is no terminal to draw on: a line after a minute, and from then on seldom.
-
-    Args:
-        label: what is counted.
-        total: of all; None = not known.
-        clock: seconds.
-        shares: what is told is no number of finished ones, but the share of the work that is done.
-    """
-
-    FIRST, FACTOR, LONGEST = 60.0, 2.0, 600.0  # seconds to the first line, growth of the time between lines, its end
-
-    def __init__(
-        self, label: str, total: int | None, clock: Callable[[], float] = time.monotonic, *, shares: bool = False
-    ) -> None:
-        self._label, self._total, self._clock, self._shares = label, total, clock, shares
-        self._started, self._wait = clock(), self.FIRST
-        self._next = self._started + self.FIRST
-
-    def __call__(self, done: int) -> None:
-        """Take the number done so far."""
-        now = self._clock()
-        if now < self._next:
-            return
-        self._wait = min(self._wait * self.FACTOR, self.LONGEST)
-        self._next = now + self._wait
-        spent = now - self._started
-        if self._total is None or not done:
-            logger.info("%d %s in %s", done, self._label, duration(spent))
-            return
-        left = duration(spent * max(self._total - done, 0) / done)
-        told = f"{done} of {self._total} {self._label}"
-        if self._shares:
-            told = f"{100 * done // self._total} % of the work"
-        logger.info("%s in %s, %s left", told, duration(spent), left)
-
-
-@contextlib.contextmanager
-def progress_bar(label: str, total: int | None, *, shares: bool = False) -> Iterator[Callable[[int], None]]:
-    """Yield a function that takes the number done so far: it draws a bar with time left, or, without a terminal, tells
-    of it in a line now and then; see `ProgressLines`."""
-    if not sys.stderr.isatty():
-        yield ProgressLines(label, total, shares=shares)
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    done = TaskProgressColumn() if shares else MofNCompleteColumn()
-    columns = [TextColumn(label), BarColumn(), done, TimeElapsedColumn(), TimeRemainingColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda done: bar.update(task, completed=done)

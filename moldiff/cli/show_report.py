@@ -15,6 +15,7 @@ from moldiff.evaluation.motif_frequencies import Proportions
 from moldiff.evaluation.rarity import RARE, READ, WEAK, RarityReport
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.report import EvaluationReport
+from moldiff.shares import percent
 
 MOST_REASONS = 10
 MOST_MOTIFS = 5
@@ -107,7 +108,7 @@ def _distances(comparison: Comparison) -> Table:
     table = Table("quantity", "W1", "floor", "unit", "share measured", "mean", "reference", box=None)
     for kind, found in comparison.geometry.items():
         why = "" if found.w1 is not None else ": too few of any type"
-        measured = f"{found.measured:.1%}{why}"
+        measured = f"{percent(found.measured)}{why}"
         table.add_row(f"{kind}s", _number(found.w1), _number(found.floor), KINDS[kind], measured, "", "")
     for name, distance in comparison.properties.items():
         unit = PROPERTIES[name].unit
@@ -134,7 +135,7 @@ def _rarity(found: RarityReport) -> Table:
         ("weakest_bond", f"weakest bond: association below {WEAK:g}", "weak"),
     ):
         cells = [None if one is None else one[name][share] for one in (sample, real)]
-        table.add_row(label, *("-" if cell is None else f"{cell:.1%}" for cell in cells))
+        table.add_row(label, *("-" if cell is None else percent(cell) for cell in cells))
     return table
 
 
@@ -164,7 +165,7 @@ def _reference_share(name: str, own: Rate | None) -> str:
     """Return the reference's own value beside a rate."""
     if own is None:
         return "not asked" if name.startswith("posebusters") else "-"
-    return "-" if own.value is None else f"{own.value:.2%}"
+    return "-" if own.value is None else percent(own.value, 2)
 
 
 def _cells(rate: Rate, nothing: str) -> tuple[str, str, str, str]:
@@ -172,7 +173,8 @@ def _cells(rate: Rate, nothing: str) -> tuple[str, str, str, str]:
     if rate.value is None or rate.interval is None:
         return "-", "-", f"none: {nothing}", "0"
     error = "-" if rate.standard_error is None else f"{rate.standard_error:.2%}"
-    return f"{rate.value:.2%}", error, f"{rate.interval[0]:.1%} to {rate.interval[1]:.1%}", str(rate.n)
+    low, high = map(percent, rate.interval)
+    return percent(rate.value, 2), error, f"{low} to {high}", str(rate.n)
 
 
 def _number(value: float | None) -> str:

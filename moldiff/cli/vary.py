@@ -9,6 +9,7 @@ import typer
 
 from moldiff.choices import Decoding, Precision
 from moldiff.cli.option_files import Config
+from moldiff.cli.progress import progress_bar
 from moldiff.cli.shared import (
     AddHydrogens,
     BatchSize,
@@ -32,7 +33,6 @@ from moldiff.cli.shared import (
     TemperatureOption,
     echo,
     load_chemistry,
-    progress_bar,
 )
 
 

@@ -187,6 +187,8 @@ def _relax_sources(
         sent, known = itertools.tee(itertools.islice(texts, journal.count, None))
         work = partial(_guarded, options=options)
         found = pool.map_items(work, (record for _, record in sent), timeout_s=timeout_s)
+        if progress is not None:
+            progress(journal.count)
         for result in interruption.until(map(_placed, found, known)):
             journal.add(asdict(result), time.monotonic() - started)
             if progress is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,32 +100,46 @@ def total_variation(counts: dict[str, int], reference: dict[str, int]) -> float 
 class Floor:
     """The distance that real molecules of the training split have to the held-out ones, by number of molecules.
 
+    The distance of n molecules to m others of the same law falls as sqrt(1/n + 1/m) does.
+
     Attributes:
         sizes: ascending numbers of molecules drawn.
         values: mean Wasserstein-1 distance of such draws; None where the draws held too few values of the type.
+        against: how many held-out molecules they are measured against.
     """
 
     sizes: tuple[int, ...]
     values: tuple[float | None, ...]
+    against: int
 
     def at(self, molecules: int) -> float | None:
-        """Return the floor for a sample of ``molecules``: linear in log-log, 1/sqrt(n) below, constant above."""
+        """Return the floor for a sample of ``molecules``.
+
+        What a distance is of sqrt(1/n + 1/m) is linear in log-log between the sizes, and constant beyond them.
+        """
         known = [(s, v) for s, v in zip(self.sizes, self.values, strict=True) if v is not None]
         if not known or molecules < 1:
             return None
-        smallest, value = known[0]
-        if molecules < smallest:
-            return value * math.sqrt(smallest / molecules)
-        logs = np.log([max(v, 1e-12) for _, v in known])
-        return float(np.exp(np.interp(math.log(molecules), np.log([s for s, _ in known]), logs)))
+        logs = np.log([max(v, 1e-12) / sampling_error(s, self.against) for s, v in known])
+        ratio = np.exp(np.interp(math.log(molecules), np.log([s for s, _ in known]), logs))
+        return float(ratio) * sampling_error(molecules, self.against)
 
     def to_json(self, decimals: int) -> dict[str, object]:
         """Return plain JSON types, values rounded to ``decimals`` places."""
         values = [None if value is None else round(value, decimals) for value in self.values]
-        return {"sizes": list(self.sizes), "values": values}
+        return {"sizes": list(self.sizes), "values": values, "against": self.against}
 
     @classmethod
-    def from_json(cls, value: dict[str, list[float | None]]) -> Floor:
-        """Read `to_json`'s output."""
-        sizes = tuple(int(size) for size in value["sizes"] if size is not None)
-        return cls(sizes, tuple(None if v is None else float(v) for v in value["values"]))
+    def from_json(cls, value: dict[str, Any], molecules: int) -> Floor:
+        """Read `to_json`'s output; ValueError if it is none. Where it does not say against how many molecules, as it
+        did not at first, these are all ``molecules`` of the reference."""
+        against = int(value.get("against", molecules))
+        sizes = tuple(int(size) for size in value["sizes"])
+        if against < 1 or any(size < 1 for size in sizes):
+            raise ValueError("a floor is that of at least one molecule")
+        return cls(sizes, tuple(None if v is None else float(v) for v in value["values"]), against)
+
+
+def sampling_error(molecules: int, others: int) -> float:
+    """Return sqrt(1/n + 1/m), in which distances between two samples of one law fall."""
+    return math.sqrt(1 / molecules + 1 / others)

@@ -16,6 +16,7 @@ from moldiff.chem.descriptors.fingerprints import nearest_similarity
 from moldiff.evaluation.metrics import known
 from moldiff.evaluation.rates import Rate
 from moldiff.evaluation.reference import Reference
+from moldiff.shares import percent
 
 THRESHOLDS = (0.5, 0.7, 0.9, 1.0)
 """Similarities from which shares are counted; two different molecules can have the same fingerprint, thus 1."""
@@ -99,4 +100,4 @@ def _summary(values: np.ndarray) -> dict[str, Any]:
 
 
 def _percent(rate: Rate) -> str:
-    return "-" if rate.value is None else f"{rate.value:.1%}"
+    return "-" if rate.value is None else percent(rate.value)

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.evaluation.distributions import FLOOR_SIZES, Distribution, Floor, summarise, wasserstein
+from moldiff.evaluation.distributions import (
+    FLOOR_SIZES,
+    Distribution,
+    Floor,
+    sampling_error,
+    summarise,
+    wasserstein,
+)
 from moldiff.evaluation.measurements import KINDS, NUMBERED, PROPERTY_NAMES, Measurements
 from moldiff.evaluation.motif_frequencies import Frequency, frequencies
 from moldiff.evaluation.rates import Rate
@@ -110,14 +117,16 @@ class Reference:
         if value.get("version") != FORMAT_VERSION:
             raise MoldiffError(f"the reference has version {value.get('version')}, this moldiff reads {FORMAT_VERSION}")
         try:
+            molecules = int(value["molecules"])
             return cls(
                 source=str(value["source"]),
-                molecules=int(value["molecules"]),
+                molecules=molecules,
                 geometry={
-                    kind: {name: _entry(entry) for name, entry in value["geometry"][kind].items()} for kind in KINDS
+                    kind: {name: _entry(entry, molecules) for name, entry in value["geometry"][kind].items()}
+                    for kind in KINDS
                 },
-                averages={kind: Floor.from_json(value["averages"][kind]) for kind in KINDS},
-                properties={name: _entry(entry) for name, entry in value["properties"].items()},
+                averages={kind: Floor.from_json(value["averages"][kind], molecules) for kind in KINDS},
+                properties={name: _entry(entry, molecules) for name, entry in value["properties"].items()},
                 composition={k: _counts(k, v) for k, v in value["composition"].items()},
                 keys=keys,
                 smiles=tuple(str(text) for text in value.get("smiles", [])),
@@ -177,7 +186,7 @@ def build_reference(
         draws = _split_draws(held_out, kept, generator)
     else:
         draws = _training_draws(held_out, training, kept, generator)
-    floors = _floors(draws, weights)
+    floors = _floors(draws, weights, len(held_out))
     return Reference(
         source=source,
         molecules=len(held_out),
@@ -261,15 +270,17 @@ def _training_draws(
 def _split_draws(
     held_out: Measurements, kept: dict[str, dict[str, np.ndarray]], generator: np.random.Generator
 ) -> _Draws:
-    """Measure draws of up to half the molecules against the rest; slightly high, because the rest is fewer."""
+    """Measure draws of up to half the molecules against the rest, which is fewer: scaled to what all would give."""
     half = len(held_out) // 2
     draws: _Draws = {}
-    for size in [*(size for size in FLOOR_SIZES if size < half), half]:
+    for size in sorted({*(size for size in FLOOR_SIZES if size < half), half} - {0}):
         draws[size] = []
-        for _ in range(FLOOR_REPEATS if size else 0):
+        for _ in range(FLOOR_REPEATS):
             order = generator.permutation(len(held_out))
             target = _Target.of(held_out.take(order[size:]), kept)
-            draws[size].append(target.distances(held_out.take(order[:size])))
+            scale = sampling_error(size, len(held_out)) / sampling_error(size, len(held_out) - size)
+            found = target.distances(held_out.take(order[:size]))
+            draws[size].append({kind: {name: scale * w1 for name, w1 in of.items()} for kind, of in found.items()})
     return draws
 
 
@@ -277,17 +288,17 @@ def _some(sample: Measurements, size: int, generator: np.random.Generator) -> Me
     return sample.take(generator.permutation(len(sample))[:size])
 
 
-def _floors(draws: _Draws, weights: dict[str, dict[str, int]]) -> dict[tuple[str, str], Floor]:
+def _floors(draws: _Draws, weights: dict[str, dict[str, int]], against: int) -> dict[tuple[str, str], Floor]:
     """Average the repeats of each size; the key (kind, "") is the weighted average over the types of a kind."""
     sizes = tuple(draws)
     floors = {}
     for kind, names in {**weights, "property": dict.fromkeys(PROPERTY_NAMES, 1)}.items():
         for name in names:
             means = (_mean([draw[kind].get(name) for draw in draws[size]]) for size in sizes)
-            floors[kind, name] = Floor(sizes, tuple(means))
+            floors[kind, name] = Floor(sizes, tuple(means), against)
     for kind, weight in weights.items():
         means = (_mean([weighted_average(draw[kind], weight) for draw in draws[size]]) for size in sizes)
-        floors[kind, ""] = Floor(sizes, tuple(means))
+        floors[kind, ""] = Floor(sizes, tuple(means), against)
     return floors
 
 
@@ -312,5 +323,5 @@ def _counts(field: str, value: dict[str, Any]) -> dict[str, int]:
     return {name: int(count) for name, count in value.items()}
 
 
-def _entry(value: dict[str, Any]) -> Entry:
-    return Entry(Distribution.from_json(value), Floor.from_json(value["floor"]))
+def _entry(value: dict[str, Any], molecules: int) -> Entry:
+    return Entry(Distribution.from_json(value), Floor.from_json(value["floor"], molecules))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from moldiff.evaluation.findings import Findings
 from moldiff.evaluation.histograms import property_histograms
 from moldiff.pages.report import MOST_CARDS, MOST_FAILED, Card, Report, Stage
+from moldiff.shares import percent
 
 _HEADLINES = ("valid", "molecule_stability", "unique", "novel", "posebusters")
 
@@ -55,4 +56,4 @@ def _funnel(report: Findings) -> list[Stage]:
 def _rates(report: Findings) -> list[tuple[str, str]]:
     """Return name and percentage of the rates that stand below the title."""
     found = [(name, report.metrics[name].value) for name in _HEADLINES if name in report.metrics]
-    return [(name, f"{100 * value:.1f} %") for name, value in found if value is not None]
+    return [(name, percent(value).replace("%", " %")) for name, value in found if value is not None]

@@ -116,6 +116,7 @@ class _Tally:
 
     def __init__(self, progress: Progress | None, done: int) -> None:
         self._progress, self._done = progress, done
+        self.add(0)
 
     def add(self, count: int = 1) -> None:
         self._done += count

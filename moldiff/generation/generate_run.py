@@ -183,6 +183,8 @@ class GenerateRun(Run):
         # the next batch is begun before the last one is converted and written, unless its size follows from that one
         ahead = 1 if self.options.goal is not None else 2
         costs = _Costs(sampler.evaluations, renoiser.evaluations, 0 if chains is None else chains.evaluations)
+        if progress is not None:
+            progress(self.counts.drawn)
         while True:
             begun.extend((*batch, sampler.draw(*batch)) for batch in itertools.islice(batches, ahead - len(begun)))
             if not begun:

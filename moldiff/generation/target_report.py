@@ -24,6 +24,7 @@ from moldiff.generation.result_counts import FirstNumbers
 from moldiff.generation.target_plot import draw_calibration
 from moldiff.scoring.network import HeldOutError
 from moldiff.scoring.targets import Target
+from moldiff.shares import percent
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -80,7 +81,7 @@ class TargetResult:
         share = self.in_band / max(self.draws, 1)
         return (
             f"{self.name}{self.asked}: {miss} over {self.measured} valid molecules; "
-            f"{self.in_band} of {self.draws} draws ({share:.1%}) valid and within {low}..{high}"
+            f"{self.in_band} of {self.draws} draws ({percent(share)}) valid and within {low}..{high}"
             + (f"; {self.estimated}" if self.estimated else "")
         )
 

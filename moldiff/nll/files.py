@@ -240,6 +240,8 @@ def _rows(
 ) -> Iterator[Row]:
     """Yield the row of every record in order."""
     before, size = 0, side_by_side(scorer.device, scorer.batch_size)
+    if progress is not None:
+        progress(before)
     while chunk := list(itertools.islice(records, size)):
         encoded = {ready.record.index: _encoded(ready, scorer.model.vocabulary.atoms) for ready in chunk}
         molecules = {index: found for index, found in encoded.items() if isinstance(found, MolArrays)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -82,21 +83,29 @@ def test_damaged_cells_are_refused(cells: list[float]) -> None:
 
 
 def test_floor_between_below_and_above_the_measured_sizes() -> None:
-    floor = Floor((100, 10000), (0.1, 0.01))
+    floor = Floor((100, 10000), (0.1, 0.01), 10**12)
     assert floor.at(100) == pytest.approx(0.1)
     assert floor.at(1000) == pytest.approx(0.0316228, rel=1e-5)  # halfway in log-log
     assert floor.at(25) == pytest.approx(0.2)  # 1/sqrt(n)
-    assert floor.at(10**6) == pytest.approx(0.01)
+    assert floor.at(10**6) == pytest.approx(0.001)
     assert floor.at(0) is None
+    few = Floor((100, 300), (0.2, 0.1), 300)  # next to which the held-out molecules count as well
+    assert [few.at(n) for n in (100, 300)] == pytest.approx([0.2, 0.1])
+    assert few.at(50) == pytest.approx(0.2 * math.sqrt((1 / 50 + 1 / 300) / (1 / 100 + 1 / 300)))
+    assert few.at(10**9) == pytest.approx(0.1 / math.sqrt(2), rel=1e-6)
 
 
 def test_floor_skips_sizes_without_a_value() -> None:
-    floor = Floor((100, 300, 1000), (None, 0.2, 0.1))
+    floor = Floor((100, 300, 1000), (None, 0.2, 0.1), 10**12)
     assert floor.at(300) == pytest.approx(0.2)
     assert floor.at(75) == pytest.approx(0.4)
-    assert Floor((100,), (None,)).at(100) is None
-    assert Floor((), ()).at(100) is None
-    assert Floor.from_json(json.loads(json.dumps(floor.to_json(4)))) == floor
+    assert Floor((100,), (None,), 1).at(100) is None
+    assert Floor((), (), 1).at(100) is None
+    assert Floor.from_json(json.loads(json.dumps(floor.to_json(4))), 7) == floor
+    assert Floor.from_json({"sizes": [100], "values": [0.2]}, 7) == Floor((100,), (0.2,), 7)  # as it was at first
+    for wrong in ({"sizes": [0]}, {"against": 0}):
+        with pytest.raises(ValueError, match="at least one molecule"):
+            Floor.from_json(floor.to_json(4) | wrong, 7)
 
 
 def test_total_variation() -> None:

@@ -15,7 +15,7 @@ NOTHING = np.zeros(0)
 
 
 def entry(values: np.ndarray) -> Entry:
-    return Entry(summarise(values), Floor((), ()))
+    return Entry(summarise(values), Floor((), (), 1))
 
 
 def test_whole_numbers_get_a_bar_each() -> None:

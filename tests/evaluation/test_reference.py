@@ -19,7 +19,7 @@ from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import Assessment, assess_file
 from moldiff.evaluation.compare import compare
-from moldiff.evaluation.distributions import summarise
+from moldiff.evaluation.distributions import summarise, wasserstein
 from moldiff.evaluation.load_reference import load_reference, reference_from_dataset, reference_from_sdf
 from moldiff.evaluation.measurements import KINDS, Measurements
 from moldiff.evaluation.reference import Reference, build_reference, distances, weighted_average
@@ -131,6 +131,26 @@ def test_damaged_references_are_refused(change: dict, message: str, reference: R
         Reference.from_json(reference.to_json() | change)
     with pytest.raises(MoldiffError, match="not one of moldiff's"):
         Reference.from_json([])  # type: ignore[arg-type]
+
+
+def test_the_floor_of_few_molecules_is_what_others_of_their_law_come_to(sample: Measurements) -> None:
+    """Without training molecules it is measured among them, and for more molecules than there are."""
+    generator = np.random.default_rng(0)
+    few, floors = sample.take(np.arange(40)), []
+    for seed in range(20):
+        own = Measurements(few.graphs, {**few.properties, "logp": generator.normal(size=40)}, few.motifs)
+        floor = build_reference("few", own, None, None, seed=seed).properties["logp"].floor
+        floors.append([floor.at(n) for n in (20, 1000)])
+    true = [
+        np.mean([wasserstein(generator.normal(size=n), summarise(generator.normal(size=40))) for _ in range(2000)])
+        for n in (20, 1000)
+    ]
+    assert np.mean(floors, axis=0) == pytest.approx(true, rel=0.1)
+
+
+def test_a_single_molecule_has_no_floor_and_can_be_kept(sample: Measurements) -> None:
+    one = build_reference("one", sample.take(np.array([0])), None, None)
+    assert Reference.from_json(one.to_json()).properties["logp"].floor.at(5) is None
 
 
 def test_types_are_the_most_frequent_ones_in_order(reference: Reference) -> None:

@@ -94,7 +94,7 @@ def test_an_evaluation_has_a_page(run: Callable[..., Any], sample_path: Path, tm
 
 def test_histograms_share_their_bins() -> None:
     values, others = np.array([0.0, 1.0, 1.0, 3.0]), np.repeat([1.0, 2.0, 2.0, 5.0], 8)
-    entry = Entry(summarise(others), Floor((), ()))
+    entry = Entry(summarise(others), Floor((), (), 1))
     whole, plain = property_histograms(
         {"rings": values, "logp": np.full(3, np.nan), "mw": others + 0.5}, {"rings": entry}
     )

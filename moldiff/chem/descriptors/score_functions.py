@@ -107,7 +107,7 @@ class Score:
         except (TypeError, ValueError, OverflowError):
             number = math.nan
         if math.isfinite(number):
-            return number
+            return number + 0.0  # minus a distance of 0 is 0
         raise ScoreError(
             f"the score {self.name} returned {shown(value):.40} for {_smiles(mol)}; expected a finite number, or None "
             "for a molecule without a score"

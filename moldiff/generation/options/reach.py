@@ -13,6 +13,7 @@ from moldiff.datasets.statistics import PropertyStatistics
 from moldiff.evaluation.distributions import Distribution
 from moldiff.models.references import HISTOGRAMS, ConditionRows, References
 from moldiff.scoring.targets import Target, scaled_distances
+from moldiff.shares import percent
 
 logger = logging.getLogger(__name__)
 
@@ -86,5 +87,5 @@ def tell_reach(
     told = ", ".join(f"{target.name} {value:.4g}" for target, value in zip(asked, nearest, strict=True))
     logger.warning(
         "%s of the training molecules %s near %s (the nearest has %s): expect to miss it",
-        "none" if share == 0 else f"{share:.2%}", "lies" if share == 0 else "lie", wanted, told,
+        "none" if share == 0 else percent(share, 2), "lies" if share == 0 else "lie", wanted, told,
     )  # fmt: skip

@@ -67,17 +67,20 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     asked.criteria.refuse_missing_programs()
     work = asked.work(asked.checks())
     sample = _sample(plan)
-    batches = [sample[first : first + BATCH] for first in range(0, len(sample), BATCH)]
-    counts, started, timed = RowCounts(asked.dedup), 0.0, 0
+    # The first record starts the process, and builds the catalogues: it is not timed, unless it is the only one.
+    batches = [sample[:1], *(sample[first : first + BATCH] for first in range(1, len(sample), BATCH))]
+    counts, timed = RowCounts(asked.dedup), 0
+    started = ended = time.monotonic()
     with pool_of(1, memory_mb=plan.options.memory, ready=work.prepare) as pool:
         for batch, rows in pool.map_batches(work, batches, timeout_s=plan.options.timeout):
             for row in [lost(batch[0], rows)] if isinstance(rows, Lost) else rows:
                 counts.take(row)
-            if not started:  # the first one starts the process, and builds the catalogues
+            if batch[0] is sample[0] and len(sample) > 1:
                 started = time.monotonic()
             else:
                 timed += len(batch)
-    ms = 1000 * (time.monotonic() - started) / max(timed, 1)
+                ended = time.monotonic()
+    ms = 1000 * (ended - started) / max(timed, 1)
     return Estimate(plan.records, plan.shards, len(sample), counts, ms, workers)
 
 

@@ -22,6 +22,7 @@ from moldiff.reading import read_json
 from moldiff.screening.rows import DUPLICATES, Row, RowCounts
 from moldiff.screening.runs.chain import Chain
 from moldiff.screening.worker import HAZARDS, STAGES
+from moldiff.shares import percent
 from moldiff.status import Status
 
 FORMAT, FORMAT_VERSION = "moldiff-funnel", 1
@@ -131,7 +132,7 @@ def funnel_lines(record: Mapping[str, Any]) -> list[str]:
     for one in stages:
         if one["left_out"]:
             share = one["left_out"] / one["asked"]
-            lines.append(f"{one['stage']:{width}}  {one['passed']:>10}  -{one['left_out']} ({share:.1%})")
+            lines.append(f"{one['stage']:{width}}  {one['passed']:>10}  -{one['left_out']} ({percent(share)})")
     parts = " + ".join(f"{count} {status}" for status, count in record["counts"].items())
     lines.append(f"{record['requested']} requested = {parts}")
     lines.append(f"{record['ranked']} ranked, {record['top']} of them with coordinates in top.sdf.gz")

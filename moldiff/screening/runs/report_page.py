@@ -91,7 +91,7 @@ class ScreenPage:
         """Return the distributions of the records themselves."""
         found = {name: np.array(values) for name, values in self._all.items()}
         found = {name: values[np.isfinite(values)] for name, values in found.items()}
-        entries = {name: Entry(summarise(values), Floor((), ())) for name, values in found.items() if len(values)}
+        entries = {name: Entry(summarise(values), Floor((), (), 1)) for name, values in found.items() if len(values)}
         return entries, "all records whose number is known"
 
 
