@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from moldiff.arguments import MOST_COUNT, MOST_EVALUATIONS, MOST_SEED, repeated
 from moldiff.choices import CONFORMER_DEFAULTS, DEFAULTS, TEMPERATURES, Sampler, TimeGrid
 from moldiff.deprecations import logger as deprecated
-from moldiff.deprecations import renamed_key, renamed_keys, told
+from moldiff.deprecations import renamed_keys, renamed_override
 from moldiff.errors import MoldiffError, nearest_name
 from moldiff.sections import Section, parse_yaml, read_mapping, validate
 
@@ -322,14 +322,13 @@ def load_training(path: Path, overrides: list[str]) -> TrainConfig | PropertyTra
         MoldiffError: unreadable or unsafe YAML, unknown key (names the nearest), value of a wrong type or range.
     """
     values = renamed_keys(read_mapping(path), str(path), warn=deprecated.warning)
+    given: dict[str, str] = {}
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key:
             reason = f"set {override!r} must look like key=value, for example training.steps=1000"
             raise MoldiffError(reason, argument="overrides", word="set")
-        new = renamed_key(key.strip())
-        if new != key.strip():
-            deprecated.warning("set %s", told(key.strip(), new))
+        new = renamed_override(key.strip(), given, warn=deprecated.warning)
         _set(values, new, parse_yaml(text, f"set {key}"), override)
     kind = str(values.get("kind", "denoiser"))
     if kind not in _KINDS:

@@ -86,6 +86,28 @@ def renamed_key(dotted: str, words: Mapping[str, str] = TRAINING_KEYS) -> str:
     return ".".join(parts)
 
 
+def renamed_override(dotted: str, given: dict[str, str], *, warn: Warn) -> str:
+    """Return the new word of a dotted key of a training file that is set on the command line.
+
+    Args:
+        dotted: the key as it was written.
+        given: new word -> as it was written, of those before; takes this one.
+        warn: takes a line for an old word.
+
+    Raises:
+        MoldiffError: it was set before by its other word.
+    """
+    new = renamed_key(dotted)
+    if new != dotted:
+        warn(f"set {told(dotted, new)}")
+    if (other := given.setdefault(new, dotted)) != dotted:
+        old = other if dotted == new else dotted
+        raise MoldiffError(
+            f"set '{new}' is given twice, once by its old word '{old}'", argument="overrides", word="set"
+        )
+    return new
+
+
 def renamed_keys(
     values: Mapping[Any, Any], source: str = "", words: Mapping[str, str] = TRAINING_KEYS, *, warn: Warn | None = None
 ) -> dict[Any, Any]:
@@ -100,22 +122,25 @@ def renamed_keys(
     Raises:
         MoldiffError: something is there by both of its words.
     """
-    return _renamed(values, "", source, words, warn)
+    return _renamed(values, "", "", source, words, warn)
 
 
 def _renamed(
-    values: Mapping[Any, Any], prefix: str, source: str, words: Mapping[str, str], warn: Warn | None
+    values: Mapping[Any, Any], prefix: str, written: str, source: str, words: Mapping[str, str], warn: Warn | None
 ) -> dict[Any, Any]:
+    """Return `renamed_keys` of a section, whose dotted name stands before its keys, as it is now and as it was
+    written."""
     found: dict[Any, Any] = {}
     for name, value in values.items():
         new = words.get(f"{prefix}{name}")
         if new is not None:
             if new.removeprefix(prefix) in values:
-                raise MoldiffError(f"{source}: '{new}' is given twice, once by its old word '{prefix}{name}'")
+                raise MoldiffError(f"{source}: '{new}' is given twice, once by its old word '{written}{name}'")
             if warn is not None:
-                warn(f"{source}: {told(f'{prefix}{name}', new)}")
+                warn(f"{source}: {told(f'{written}{name}', new)}")
         key = name if new is None else new.removeprefix(prefix)
-        found[key] = _renamed(value, f"{prefix}{key}.", source, words, warn) if isinstance(value, dict) else value
+        below = f"{prefix}{key}.", f"{written}{name}."
+        found[key] = _renamed(value, *below, source, words, warn) if isinstance(value, dict) else value
     return found
 
 

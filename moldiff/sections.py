@@ -7,10 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from moldiff.arguments import shown
 from moldiff.errors import MoldiffError, nearest_name
@@ -39,6 +39,7 @@ S = TypeVar("S", bound=Section)
 
 def validate(model: type[S], values: dict[str, Any], source: str) -> S:
     """Build a section from plain values; every problem becomes one MoldiffError line that names the key."""
+    _refuse_lookalikes(model, values, source)
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -48,7 +49,7 @@ def validate(model: type[S], values: dict[str, Any], source: str) -> S:
             known = _known_keys(model)
             raise MoldiffError(f"{source}: unknown key '{location}'{nearest_name(location, known)}") from error
         if problem["type"] == "value_error":  # raised by a section about several of its keys
-            raise MoldiffError(f"{source}: {location}: {problem['ctx']['error']}") from error
+            raise MoldiffError(": ".join(filter(None, (source, location, str(problem["ctx"]["error"]))))) from error
         if problem["type"] == "missing":
             raise MoldiffError(f"{source}: {location} is missing") from error
         place = _place(model, problem["loc"])
@@ -57,6 +58,33 @@ def validate(model: type[S], values: dict[str, Any], source: str) -> S:
         raise MoldiffError(
             f"{source}: {place} must be {' or '.join(wanted)}, not {_as_written(problem['input'])}"
         ) from error
+
+
+def _refuse_lookalikes(model: type[BaseModel], values: Mapping[str, Any], source: str, prefix: str = "") -> None:
+    """Raise MoldiffError if a number is wanted where true, false or a text stands, which pydantic would take for 1; or
+    a path where nothing does, which would be the folder at hand."""
+    for name, field in getattr(model, "model_fields", {}).items():
+        value, section = values.get(name), _section_of(field.annotation)
+        if section is not None and isinstance(value, Mapping):
+            _refuse_lookalikes(section, value, source, f"{prefix}{name}.")
+        kinds = _kinds(field.annotation)
+        if kinds == {Path} and value == "":
+            raise MoldiffError(f"{source}: {prefix}{name} is empty; give the name of a file or folder")
+        if not kinds <= {int, float} or not kinds or any(isinstance(part, BeforeValidator) for part in field.metadata):
+            continue
+        for one in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(one, bool | str):
+                wanted = "a number" if float in kinds else "a whole number"
+                raise MoldiffError(f"{source}: {prefix}{name} must be {wanted}, not {_as_written(one)}")
+
+
+def _kinds(annotation: Any) -> set[object]:
+    """Return the types that a value, or each of a list of values, may have, but for None."""
+    if get_origin(annotation) is Annotated:
+        return _kinds(get_args(annotation)[0])
+    parts = () if get_origin(annotation) is Literal else get_args(annotation)
+    own = {kind for part in parts if part is not Ellipsis for kind in _kinds(part)} if parts else {annotation}
+    return own - {type(None)}
 
 
 _KINDS = {

@@ -103,7 +103,7 @@ def conformers(
     )
     options = ConformerOptions(
         n=number,
-        model=model or fitting_model(files, columns, workers),
+        model=fitting_model(files, columns, workers) if model is None else model,
         redraws=redraws,
         rms=rms,
         energy=energy,

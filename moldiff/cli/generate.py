@@ -249,7 +249,7 @@ def generate(
         max_draws=max_draws,
         criteria=Criteria.of(where=where or (), rules=rules, alerts=alerts, smarts=smarts or ()),
         first=first,
-        model=model or DEFAULT_MODEL,
+        model=DEFAULT_MODEL if model is None else model,
         decode=decode,
         renoise=renoise,
         sampler=sampling,

@@ -37,7 +37,9 @@ def likelihood(
     ] = None,
     evaluations: Annotated[
         int | None,
-        typer.Option(min=2, help="Network evaluations a repeat, 25 by default: of the last step, and of steps that are drawn."),
+        typer.Option(
+            min=2, help="Network evaluations a repeat, 25 by default: of the last step, and of steps that are drawn."
+        ),
     ] = None,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Repeats, 4 by default; their scatter is the standard error.")
@@ -72,7 +74,7 @@ def likelihood(
         summary = score_file(
             files,
             out,
-            model=model or DEFAULT_MODEL,
+            model=DEFAULT_MODEL if model is None else model,
             chain_steps=chain_steps,
             evaluations=BoundSettings.evaluations if evaluations is None else evaluations,
             repeats=BoundSettings.repeats if repeats is None else repeats,

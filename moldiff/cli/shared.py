@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -187,15 +187,23 @@ OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
 
 class CarefulCommand(TyperCommand):
     """A command that writes over none of the files that it is given, whichever option names them, takes no path that
-    only a shell could read (see `written_out`), runs no code that a file of options names, and proposes no option that
-    it does not have."""
+    only a shell could read (see `written_out`) and no empty one, runs no code that a file of options names, and
+    proposes no option that it does not have."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, *_ = self.make_parser(ctx).parse_args(list(args))
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            raw, read = (_listed(values.get(parameter.name)) for values in (given, ctx.params))
+            if "" in raw and any(isinstance(one, Path) for one in read) | (parameter.param_type_name == "argument"):
+                raise MoldiffError(f"{parameter.opts[-1]} is empty; give the name of a file or folder")
+        return rest
 
     def invoke(self, ctx: Any) -> Any:
         inputs = list[Path]()
         for name, value in ctx.params.items():
-            values = value if isinstance(value, (list, tuple)) else [value]
             # a text that names no file does not begin with ~/ either
-            paths = [written_out(Path(one)) for one in values if isinstance(one, (str, Path))]
+            paths = [written_out(Path(one)) for one in _listed(value) if isinstance(one, (str, Path))]
             inputs += [] if name in OUTPUTS else filter(os.path.isfile, paths)
         with kept_safe(inputs), code_of_files_refused(ctx):
             try:
@@ -204,6 +212,11 @@ class CarefulCommand(TyperCommand):
                 if error.word in options_of(self):
                     raise
                 raise error.without_hint() from error
+
+
+def _listed(value: object) -> Sequence[object]:
+    """Return the values of a parameter, which may be one."""
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def options_of(command: Any) -> Mapping[str, str]:

@@ -97,7 +97,7 @@ def vary(
     )
     options = VaryOptions(
         n=number,
-        model=model or fitting_model(files, workers=workers),
+        model=fitting_model(files, workers=workers) if model is None else model,
         strength=read_strength(strength),
         decode=decode,
         add_hydrogens=add_hydrogens,

@@ -177,7 +177,7 @@ def screen(
             "mw:range:200..300..450..550", and behind a * a weight.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are written to top.sdf.gz, with coordinates.
-        diverse: least Tanimoto distance of each of the top from every better one, 0 to 1.
+        diverse: what each of the top is farther than (Tanimoto distance) from every better one; 0 to below 1.
         reference: whose distributions stand on the page behind those of what passed: a model, a prepared set, an SDF;
             None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
@@ -328,7 +328,7 @@ def merge_screens(runs: Sequence[Path], *, workers: int = 1) -> Screening:
 def _done(
     run: Path, plan: Plan, shard: str | None, engines: Engines, retry: bool, progress: Progress | None
 ) -> Screening | None:
-    asked = plan.options.filter_options()  # what is wrong with them shows before anything is written
+    asked = plan.asked()  # what is wrong with them shows before anything is written
     if engines.scheduler is None:  # else the programs of commands are needed where its workers are
         asked.criteria.refuse_missing_programs()
     part = None if shard is None else parse_part(shard)

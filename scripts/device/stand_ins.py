@@ -65,6 +65,7 @@ def _as_it_is(*_: Any, **__: Any) -> Callable[[Any], Any]:
 def _pydantic() -> dict[str, Any]:
     return {
         "BaseModel": PlainSection,
+        "BeforeValidator": _nothing,
         "ConfigDict": dict,
         "Field": _nothing,
         "ValidationError": type("ValidationError", (ValueError,), {}),

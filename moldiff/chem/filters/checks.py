@@ -121,10 +121,12 @@ class Measured:
     Attributes:
         value: NaN = it cannot be known.
         detail: what there is to say of it: why it is not known, what it counts.
+        broken: what should tell the number failed, see `CheckResult`.
     """
 
     value: float
     detail: str = ""
+    broken: bool = False
 
 
 class Measure(Protocol):

@@ -42,7 +42,8 @@ PLACES = ("{sdf}", "{smiles}")
 
 @dataclass(frozen=True)
 class CommandMeasure:
-    """The last number that a command prints for a molecule. It is run without a shell, in a folder of its own.
+    """The last number that a command prints for a molecule. It is run without a shell, in a folder of its own. One that
+    ends with another status than 0, or not in time, says nothing of the molecule, which is failed.
 
     Attributes:
         name: that the user gives it.
@@ -92,10 +93,10 @@ class CommandMeasure:
         if not is_done:
             is_late = left < self.timeout_s
             span = "what was left of the molecule's time" if is_late else f"{self.timeout_s:g} s"
-            return Measured(math.nan, f"not done within {span}")
+            return Measured(math.nan, f"not done within {span}", broken=True)
         if process.returncode:
             told = next((line.strip() for line in reversed(err.text.splitlines()) if line.strip()), "no message")
-            return Measured(math.nan, f"exit status {process.returncode}: {told[:80]}")
+            return Measured(math.nan, f"exit status {process.returncode}: {told[:80]}", broken=True)
         value = _last_number(out.text)
         return Measured(math.nan, "it printed no number") if value is None else Measured(value)
 

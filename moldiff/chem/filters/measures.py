@@ -124,6 +124,8 @@ class MeasureCheck:
         """Return the result; its value is the number, its limit the condition that does not hold, or all of them."""
         found = self.measure(subject)
         name = self.measure.name
+        if found.broken:
+            return CheckResult(name, False, None, found.detail, self._limit, broken=True)
         value = None if math.isnan(found.value) else found.value
         broken = next((condition for condition in self.conditions if not condition.holds(found.value)), None)
         if broken is None:

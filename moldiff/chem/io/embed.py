@@ -36,6 +36,8 @@ def embed(mol: Chem.Mol, seed: int, timeout_s: int, attempts: int = 0) -> tuple[
     """
     if mol.GetNumAtoms() == 0:
         return None, "embedding: no atoms"
+    if reason := placeholder_problem(mol):
+        return None, reason
     with rdBase.BlockLogs():
         full = Chem.AddHs(Chem.Mol(mol))
         if full.GetNumAtoms() > MOST_ATOMS:

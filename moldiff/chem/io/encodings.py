@@ -68,12 +68,17 @@ def tell_once(message: str) -> None:
 
 def _look_again(path: Path, handle: Any) -> None:
     """Forget what was told of an open file if it is another one than before."""
-    found = os.fstat(handle.fileno())
-    version = (found.st_ino, found.st_size, found.st_mtime_ns)
+    version = _version(handle)
     if _versions.get(str(path)) != version:
         _kept(_versions, str(path), version)
         for message in [message for message in _told if message.startswith(str(path))]:
             del _told[message]
+
+
+def _version(handle: Any) -> tuple[int, int, int]:
+    """Return what changes with an open file."""
+    found = os.fstat(handle.fileno())
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _kept(known: dict[str, Kept], key: str, value: Kept) -> None:
@@ -95,7 +100,7 @@ class ForeignText:
     """
 
     def __init__(self, path: Path, handle: Any, file: IO[bytes], encoding: str, *, translate: bool) -> None:
-        self._path, self._handle, self._file = path, handle, file
+        self._path, self._handle, self._file, self._version = path, handle, file, _version(file)
         self._inner = codecs.getincrementaldecoder(encoding)("strict" if encoding.startswith("utf-8") else _ERRORS)
         self._decoder = io.IncrementalNewlineDecoder(self._inner, translate) if translate else self._inner
 
@@ -126,6 +131,8 @@ class ForeignText:
                 yield piece
         if piece := self._decode(b"", final=True):
             yield piece
+        if _version(self._file) != self._version:
+            logger.warning("%s has changed while it was read: hashes of it are of what it is now", self._path)
 
     def _decode(self, data: bytes, *, final: bool = False) -> str:
         before = self._decoder.getstate()

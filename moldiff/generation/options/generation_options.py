@@ -100,7 +100,9 @@ class GenerationOptions(RunOptions):
                 argument="shard",
             )
         if self.score is not None:
-            raise MoldiffError("shard and score do not go together: draws compete in groups", argument="shard")
+            raise MoldiffError(
+                f"shard and {self._groups} do not go together: draws compete in groups", argument="shard"
+            )
         numbers = part.span(self.n, self.first)
         if not numbers:
             raise MoldiffError(f"shard: there are only {self.n} draws to share out", argument="shard")
@@ -175,27 +177,33 @@ class GenerationOptions(RunOptions):
                     argument=name,
                 )
 
+    @property
+    def _groups(self) -> str:
+        """The user's words for draws that compete in groups."""
+        return "target_method smc" if self.steering.target_method is TargetMethod.SMC else "score"
+
     def _check_score(self) -> None:
+        asked, argument = self._groups, self._groups.partition(" ")[0]
         if self.sampler.sampler is not None:
-            check_stochastic(self.sampler.sampler)
+            check_stochastic(self.sampler.sampler, asked)
         if self.steering.property_model is not None:
             raise MoldiffError(
-                "score and the gradient of a property network (property_model) do not go together; "
+                f"{asked} and the gradient of a property network (property_model) do not go together; "
                 "network:FOLDER:name=2.5 as a score goes by such a network",
-                argument="score",
+                argument=argument,
             )
         if self.first:
             raise MoldiffError(
-                "score and first do not go together: draws compete in groups, which begin at 0", argument="first"
+                f"{asked} and first do not go together: draws compete in groups, which begin at 0", argument="first"
             )
         if self.renoise:
             raise MoldiffError(
-                "score and renoise do not go together: what fails has weight zero as it is", argument="score"
+                f"{asked} and renoise do not go together: what fails has weight zero as it is", argument=argument
             )
         if self.output is not None and self.output.trajectories:
             raise MoldiffError(
-                "score and trajectory do not go together: a molecule's way leads through several draws",
-                argument="score",
+                f"{asked} and trajectory do not go together: a molecule's way leads through several draws",
+                argument=argument,
             )
 
     def record(self, sampler: ResolvedSampler) -> dict[str, object]:
@@ -218,11 +226,11 @@ class GenerationOptions(RunOptions):
         return {**super().record(sampler), **own, **self.criteria.record(), **self.steering.record(), **method, **score}
 
 
-def check_stochastic(sampler: Sampler) -> None:
-    """Raise MoldiffError for a sampler that does not go with a score."""
+def check_stochastic(sampler: Sampler, asked: str = "score") -> None:
+    """Raise MoldiffError for a sampler that does not go with a score, or whatever makes draws compete."""
     if not SOLVERS[sampler].is_stochastic:
         raise MoldiffError(
-            f"sampler {sampler} is deterministic: copies of a molecule would stay alike; a score works with "
+            f"sampler {sampler} is deterministic: copies of a molecule would stay alike; {asked} works with "
             f"{_stochastic_samplers()}",
             argument="sampler",
         )

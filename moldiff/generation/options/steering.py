@@ -144,7 +144,7 @@ def steer(
         elif unknown[0] in measured:
             raise MoldiffError(
                 f"target {unknown[0]}: the model was never told of it, so only moves (target_method mcmc) or groups "
-                "(smc) meet it; guidance, a score or a trajectory leave no room for these",
+                "(smc) meet it; guidance, a score, a trajectory or a sampler without noise leave no room for these",
                 argument="targets",
             )
     mask = element_mask(options.elements, options.exclude_elements, model.vocabulary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cached_property
@@ -20,6 +20,7 @@ from typing import Any
 from moldiff.chem.filters.checks import CheckResult, Verdict
 from moldiff.chem.filters.measures import FunctionMeasure
 from moldiff.chem.filters.preparation import InchikeyCheck
+from moldiff.errors import MoldiffError
 from moldiff.files import sha256_of
 from moldiff.screening.filter_run import FilterOptions
 from moldiff.screening.rows import Row
@@ -82,6 +83,13 @@ class Chain:
         links = tuple(Link(str(name), bool(is_text), str(told)) for name, is_text, told in value["links"])
         return cls(links, bool(value["every"]), str(value["base"]))
 
+    def other_base(self, others: Iterable[Chain]) -> str:
+        """Return what sets this chain apart from the first other one of the same checks: "moldiff 0.1.0 (was moldiff
+        0.0.9)"; "" where there is none."""
+        akin = next((one.base for one in others if one.links == self.links and one.base != self.base), self.base)
+        pairs = zip(self.base.split(", "), akin.split(", "), strict=False)
+        return ", ".join(f"{own} (was {theirs})" for own, theirs in pairs if own != theirs)
+
     def shared(self, other: Chain) -> frozenset[str]:
         """Return the names of the checks that are in both chains, and once in each."""
         if self.base != other.base:
@@ -123,7 +131,7 @@ class Earlier:
             failed = row.stage == link.name
             broken = failed and row.status == Status.FAILED
             if link.name in self._names and not (broken and self.retry):
-                detail = row.reason.partition(": ")[2] if failed else ""
+                detail = row.reason.removeprefix(f"{link.name}: ") if failed else ""
                 limit = row.limit if failed else ""
                 found[link.name] = CheckResult(link.name, not failed, value, detail, limit, broken)
             if failed:
@@ -179,4 +187,9 @@ def _told(value: object) -> Any:
 def _source(name: str) -> str:
     """Return the hash of the file of a user's function; "" for one of an installed package."""
     file = Path(name.rpartition(":")[0])
-    return sha256_of(file) if file.suffix == ".py" and file.is_file() else ""
+    if file.suffix != ".py":
+        return ""
+    try:
+        return sha256_of(file)
+    except OSError as error:
+        raise MoldiffError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -18,6 +18,7 @@ from moldiff.errors import MoldiffError
 from moldiff.extras import CLUSTER
 from moldiff.interruption import Interruption, watched_signals
 from moldiff.screening.filter_run import FilterOptions, Progress
+from moldiff.screening.runs.chain import Chain
 from moldiff.screening.runs.plan import Plan
 from moldiff.screening.runs.processes_engine import ProcessesEngine
 from moldiff.screening.runs.shards import ShardTables
@@ -171,6 +172,11 @@ def work_on_shards(plan: Plan, tables: ShardTables, asked: FilterOptions, shards
         )
     if not tables.folder.is_dir():
         raise MoldiffError(f"{tables.folder} is not there on a worker; all machines must see the folder of the run")
+    if Chain.of(asked) != tables.chain:
+        raise MoldiffError(
+            "a worker has other versions, or another file of a function, than the run was begun with; see that all "
+            "have the same, and name the file by its whole path"
+        )
     ProcessesEngine(plan, tables, asked, workers=1).work(shards, retry=retry)
 
 

@@ -165,11 +165,6 @@ def drawn(value: Mapping[str, Any]) -> Draws:
     )
 
 
-def draws_path(run: Path, shard: int) -> Path:
-    """Return the file of the draws of a shard."""
-    return run / DRAWS / f"{shard:06d}.jsonl.gz"
-
-
 def draws_of(model: str, n: int, seed: int, targets: Sequence[str] = (), familiar: bool = False) -> Draws:
     """Return the first n draws of a model.
 

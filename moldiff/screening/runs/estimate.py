@@ -63,7 +63,7 @@ def estimate(plan: Plan, workers: int) -> Estimate:
     """
     if plan.draws is not None:
         raise MoldiffError("an estimate looks at files; generate some hundred molecules, and give their file")
-    asked = plan.options.filter_options()
+    asked = plan.asked()
     asked.criteria.refuse_missing_programs()
     work = asked.work(asked.checks())
     sample = _sample(plan)

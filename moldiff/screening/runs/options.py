@@ -3,17 +3,22 @@ the plan of a run as they were written."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, overload
 
 from pydantic import BeforeValidator, Field
 
 from moldiff.arguments import check_flag, count, mebibytes, number, seconds, seed_number
+from moldiff.chem.filters.hazards import HazardGate
 from moldiff.errors import MoldiffError
 from moldiff.screening.filter_run import FilterOptions
 from moldiff.sections import Section, validate
+
+_FUNCTION = re.compile(r"\s*(?!/)[^:]*\.py:")  # of a file, in a condition or a rank
 
 
 def _count(name: str, *, optional: bool = False) -> BeforeValidator:
@@ -44,8 +49,8 @@ class ScreenOptions(Section):
         rank: see `moldiff.screening.desirability.read_ranking`; none = the order of the records.
         ranked: the best so many stand in the tables of ranked molecules.
         top: so many of them are given 3D coordinates and written to top.sdf.gz.
-        diverse: each of the top differs from every better one by at least this Tanimoto distance of Morgan fingerprints
-            (ECFP4), 0 to 1; 0 = they are simply the first.
+        diverse: each of the top differs from every better one by more than this Tanimoto distance of Morgan
+            fingerprints (ECFP4), 0 to below 1; 0 = they are simply the first.
         reference: whose distributions stand behind those of what passed on the page, see
             `moldiff.evaluation.load_reference`; None = the records themselves, or those of the model that draws.
         all_checks: ask every check of every molecule, not up to the first that fails.
@@ -83,26 +88,33 @@ class ScreenOptions(Section):
     memory: Annotated[int, BeforeValidator(mebibytes)] = 4_096
     seed: Annotated[int, BeforeValidator(seed_number)] = 0
 
-    def filter_options(self) -> FilterOptions:
+    def filter_options(self, folder: Path | None = None) -> FilterOptions:
         """Return what is asked of each molecule.
 
+        Args:
+            folder: that names of files are seen from; None = the one at hand.
+
         Raises:
-            MoldiffError: words that mean nothing, or a file of patterns that cannot be read.
+            MoldiffError: words that mean nothing, or a file that cannot be read; or a function of a file, of which
+                tables have the name, would have to be looked for in another folder.
         """
-        return FilterOptions.of(
+        if folder is not None and (word := next(filter(_FUNCTION.match, (*self.where, *self.rank)), None)):
+            raise MoldiffError(f"'{word}' names a file that is seen from {folder}: go on from there")
+        seen = partial(_seen, folder)
+        found = FilterOptions.of(
             where=self.where,
             rules=self.rules,
             alerts=self.alerts,
-            smarts=self.smarts,
-            similar_to=_path(self.similar_to),
-            shape_of=_path(self.shape_of),
-            known=_path(self.known),
+            smarts=[Path(seen(file)) for file in self.smarts],
+            similar_to=_path(seen(self.similar_to)),
+            shape_of=_path(seen(self.shape_of)),
+            known=_path(seen(self.known)),
             commands=self.commands,
-            dock=_path(self.dock),
-            dock_box=self.dock_box,
+            dock=_path(seen(self.dock)),
+            dock_box=self.dock_box if self.dock_box is None or "," in self.dock_box else seen(self.dock_box),
             exhaustiveness=self.exhaustiveness,
             standardise=self.standardise,
-            hazard_lists=self.hazard_lists,
+            hazard_lists=[seen(file) for file in self.hazard_lists],
             release_hazards=self.release_hazards,
             rank=self.rank,
             n=self.ranked,
@@ -111,10 +123,35 @@ class ScreenOptions(Section):
             seed=self.seed,
             timeout_s=self.timeout,
         )
+        # patterns are known by the name that the user gave, wherever they are seen from
+        own = zip(found.criteria.smarts, self.smarts, strict=True)
+        patterns = tuple(replace(check, source=str(Path(file))) for check, file in own)
+        return replace(found, criteria=replace(found.criteria, smarts=patterns))
+
+    def gate(self, folder: Path | None = None) -> HazardGate:
+        """Return the gate of what a model makes, which nobody releases; see `filter_options`."""
+        return HazardGate.of([_seen(folder, file) for file in self.hazard_lists])
 
 
 def _path(file: str | None) -> Path | None:
     return None if file is None else Path(file)
+
+
+@overload
+def _seen(folder: Path | None, file: str) -> str: ...
+
+
+@overload
+def _seen(folder: Path | None, file: None) -> None: ...
+
+
+@overload
+def _seen(folder: Path | None, file: str | None) -> str | None: ...
+
+
+def _seen(folder: Path | None, file: str | None) -> str | None:
+    """Return the path of a file that is seen from a folder."""
+    return file if file is None or folder is None else str(folder / file)
 
 
 def screen_options(values: Mapping[str, Any]) -> ScreenOptions:

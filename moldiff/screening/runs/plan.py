@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from moldiff.arguments import check_text, count, refusal, texts, whole_number
-from moldiff.chem.filters.hazards import HazardGate
+from moldiff.chem.filters.hazards import STANDARD_GATE, HazardGate
 from moldiff.chem.filters.measures import fields_asked, unknown_field
 from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.tables import Columns, add_fields
@@ -20,7 +22,8 @@ from moldiff.foreign_text import readable
 from moldiff.path_names import written_out
 from moldiff.reading import read_json
 from moldiff.screening.entries import Entry, library_of
-from moldiff.screening.runs.draws import Draws, drawn, draws_path
+from moldiff.screening.filter_run import FilterOptions
+from moldiff.screening.runs.draws import DRAWS, Draws, drawn
 from moldiff.screening.runs.options import ScreenOptions
 from moldiff.sections import validate
 
@@ -103,6 +106,23 @@ class Plan:
         """Return where an input lies."""
         return Path(self.folder) / one.file
 
+    def asked(self) -> FilterOptions:
+        """Return what is asked of each molecule, by the files that the options name: as the inputs, they are seen from
+        the plan's folder. Errors as of `ScreenOptions.filter_options`."""
+        return self.options.filter_options(self._from_elsewhere)
+
+    def located(self, model: str) -> str:
+        """Return the path of a model or reference that the run names, unless it is the name of a built-in model."""
+        from moldiff.models.folder import list_models
+
+        folder = self._from_elsewhere
+        return model if folder is None or model in list_models() else str(folder / model)
+
+    @property
+    def _from_elsewhere(self) -> Path | None:
+        """The plan's folder, if that is not the one at hand."""
+        return None if os.path.realpath(self.folder) == os.path.realpath(os.curdir) else Path(self.folder)
+
     def entries(self, shards: set[int], run: Path) -> Iterator[Entry]:
         """Yield the records of some shards, in order; draws that are not there are made.
 
@@ -132,16 +152,25 @@ class Plan:
             MoldiffError: the model cannot be loaded, or a file cannot be written.
         """
         start, stop = max(self.start(shard), self._in_files), self.start(shard + 1)
-        path = draws_path(run, shard)
+        path = self.draws_path(run, shard)
         if self.draws is not None and start < stop and not path.exists():
-            gate = HazardGate.of(self.options.hazard_lists)
-            self.draws.make(path, start - self._in_files, stop - start, gate)
+            draws = replace(self.draws, model=self.located(self.draws.model))
+            draws.make(path, start - self._in_files, stop - start, self._gate)
+
+    def draws_path(self, run: Path, shard: int) -> Path:
+        """Return the file of the draws of a shard; what a list withholds is not in it, so every gate has its own."""
+        gate = "" if self._gate == STANDARD_GATE else f".{self._gate.digest[:8]}"
+        return run / DRAWS / f"{shard:06d}{gate}.jsonl.gz"
+
+    @cached_property
+    def _gate(self) -> HazardGate:
+        return self.options.gate(self._from_elsewhere)
 
     def _drawn(self, draws: Draws, shard: int, run: Path) -> Iterator[Entry]:
         start = max(self.start(shard), self._in_files)
         if start < self.start(shard + 1):
             self.make_draws(shard, run)
-            yield from draws.entries(draws_path(run, shard), start, start - self._in_files)
+            yield from draws.entries(self.draws_path(run, shard), start, start - self._in_files)
 
     def _entries(self, one: Input, first: int, shards: set[int]) -> Iterator[Entry]:
         number = first - 1

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from moldiff.errors import MoldiffError
 from moldiff.interruption import watched_signals
 from moldiff.processes import Lost, pool_of
 from moldiff.screening.entries import Entry
 from moldiff.screening.filter_run import CHUNK, FilterOptions, Progress
 from moldiff.screening.rows import Row
 from moldiff.screening.runs.chain import Earlier
-from moldiff.screening.runs.plan import Plan
+from moldiff.screening.runs.plan import PLAN, Plan
 from moldiff.screening.runs.shards import ShardTables
 from moldiff.screening.worker import lost
 from moldiff.status import Status
@@ -120,6 +121,9 @@ class ProcessesEngine:
         return True
 
     def _write(self, shard: int, rows: Sequence[Row]) -> None:
+        run = self._tables.folder.parent.parent
+        if not (run / PLAN).is_file():  # a folder of its name would be made anew
+            raise MoldiffError(f"{run} is not there any more; if it has another name now, go on with that")
         self._tables.write(shard, rows)
         self._done += self._plan.size(shard)
         if self._progress is not None:

@@ -13,6 +13,7 @@ from moldiff.chem.filters.checks import Subject
 from moldiff.chem.filters.docking import Docking
 from moldiff.chem.filters.measures import MeasureCheck
 from moldiff.chem.filters.preparation import CoordinatesCheck
+from moldiff.chem.identity import canonical_smiles
 from moldiff.chem.io.outputs import CsvRows, ParquetRows, SdfRecords
 from moldiff.chem.sanitize import error_reason
 from moldiff.files import FileSet
@@ -60,7 +61,7 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
         rows: of the ranked molecules, the best first.
         workers: processes that look for coordinates.
     """
-    order = plan.options.filter_options().rank
+    order = plan.asked().rank
     sheet = kept_sheet(records, plan.tags)
     worth = (COLUMN,) if isinstance(order, Desirability) else ()
     sheet = replace(sheet, columns=(RANK, PICK, *worth, *sheet.columns))
@@ -80,7 +81,7 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed, cards = [], list[Card]()
-    asked = plan.options.filter_options()
+    asked = plan.asked()
     docking, limits = asked.criteria.docking, plan.options
     work = partial(_finished, work=asked.work(()), docking=docking, wishes=_wishes(order))
     first = asked.work((CoordinatesCheck(), *(() if docking is None else (MeasureCheck(docking),))))
@@ -116,6 +117,8 @@ def _placed(plan: Plan, order: Ranking | None, rows: Sequence[Row]) -> Iterator[
 
 def _entries_of(run: Path, plan: Plan, numbers: set[int]) -> dict[int, Entry]:
     """Return some records by number, from a pass over the inputs."""
+    if numbers:
+        plan.check_inputs()  # they were read before, maybe long ago or on another machine
     shards = {number // plan.options.shard_size for number in numbers}
     return {entry.number: entry for entry in plan.entries(shards, run) if entry.number in numbers}
 
@@ -136,6 +139,8 @@ def _finished(
         subject, problem = work.subject(mol, entry.tags)
         if subject is None:
             return None, None, problem
+        if canonical_smiles(subject.mol, stereo=True) != row.smiles:
+            return None, None, "changed since it was screened: another molecule"
         if docking is not None:
             docking(subject)
         packed = packed_sdf(subject, row)

@@ -107,11 +107,11 @@ def reference_of(plan: Plan) -> Known | None:
     from moldiff.evaluation.load_reference import load_reference  # a model's needs torch
 
     if named is not None:
-        reference = load_reference(named)
+        reference = load_reference(plan.located(named))
         return reference.properties, reference.source
     assert plan.draws is not None
     try:
-        reference = load_reference(plan.draws.model)
+        reference = load_reference(plan.located(plan.draws.model))
     except MoldiffError:  # of a model that carries none
         return None
     return reference.properties, reference.source

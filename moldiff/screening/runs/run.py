@@ -30,7 +30,7 @@ from moldiff.foreign_code import only_looked_at
 from moldiff.reading import open_regular
 from moldiff.screening.filter_run import Progress
 from moldiff.screening.runs.chain import Chain
-from moldiff.screening.runs.draws import DRAWS, draws_path
+from moldiff.screening.runs.draws import DRAWS
 from moldiff.screening.runs.engines import ONE_PROCESS, Engines
 from moldiff.screening.runs.funnel import Funnel
 from moldiff.screening.runs.locking import LOCK, PLANNING, Lock, run_lock
@@ -53,6 +53,7 @@ class RunState:
         shards_done, records_done: of those that are there.
         counts: status -> records of these, copies not marked yet.
         has_tables: the tables of the run are there, and of these options.
+        outdated: why what is there is of no use, see `ShardTables.outdated`.
     """
 
     shards: int
@@ -61,11 +62,14 @@ class RunState:
     records_done: int
     counts: dict[str, int]
     has_tables: bool
+    outdated: str = ""
 
     def lines(self) -> list[str]:
         """Return it for the terminal."""
         parts = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
         lines = [f"{self.shards_done} of {self.shards} shards, {self.records_done} of {self.records} records"]
+        if self.outdated:
+            lines.append(f"all is to be computed anew, by {self.outdated}")
         if parts:
             lines.append(f"so far, before copies are marked: {parts}")
         lines.append("the tables are there" if self.has_tables else "the tables are not there yet")
@@ -109,12 +113,14 @@ def work_on(
     check_folder(run)
     reference = None if part is not None else reference_of(plan)
     with run_lock(run) as lock, _hold(run, lock, plan, part):
-        asked = plan.options.filter_options()
+        asked = plan.asked()
         tables = ShardTables.opened(run / ROWS, Chain.of(asked))
         for folder in (run, run / DRAWS, tables.folder):
             clear_leftovers(folder / PLAN, siblings=True)
         if retry:
             forget_tables(run)
+        if tables.outdated:
+            logger.info("all is computed anew, by %s", tables.outdated)
         shards = [shard for shard in range(plan.shards) if (part or Part()).has(shard)]
         engines.engine(plan, tables, asked, progress).work(shards, retry=retry)
         if part is not None:
@@ -169,13 +175,16 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
     """
     count(workers, "workers")
     run, plan = runs[0], read_plan(runs[0])
+    plan.check_inputs()
     reference = reference_of(plan)
     with run_lock(run) as lock:
         lock.exclusive()
-        tables = ShardTables.opened(run / ROWS, Chain.of(plan.options.filter_options()))
+        tables = ShardTables.opened(run / ROWS, Chain.of(plan.asked()))
         for other in runs[1:]:
             _copy_shards(other, run, plan, tables)
         missing = sorted(set(range(plan.shards)) - tables.numbers())
+        if tables.outdated:
+            raise MoldiffError(f"{run} was made by something else than is at hand: {tables.outdated}")
         if missing:
             told = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
             raise MoldiffError(f"{run}: {len(missing)} of {plan.shards} shards are not done yet ({told})")
@@ -187,17 +196,19 @@ def _copy_shards(other: Path, run: Path, plan: Plan, tables: ShardTables) -> Non
     if not plan.same_input(theirs) or theirs.options != plan.options:
         raise MoldiffError(f"{other} is a run of other inputs, options or versions than the first")
     source = ShardTables(other / ROWS / tables.chain.key, tables.chain, tables.sheet)
+    if source.outdated:
+        raise MoldiffError(f"{other} was made by something else than is at hand: {source.outdated}")
     for shard in sorted(source.numbers() - tables.numbers()):
         with open_regular(source.path(shard)) as taken, atomic_writer(tables.path(shard), binary=True) as handle:
             shutil.copyfileobj(taken, handle)
-        _copy_draws(other, run, shard)
+        _copy_draws(other, run, plan, shard)
 
 
-def _copy_draws(other: Path, run: Path, shard: int) -> None:
+def _copy_draws(other: Path, run: Path, plan: Plan, shard: int) -> None:
     """Copy the draws of a shard, if it has any."""
-    path = draws_path(other, shard)
-    if path.exists() and not draws_path(run, shard).exists():
-        with open_regular(path) as taken, atomic_writer(draws_path(run, shard), binary=True) as handle:
+    path, own = plan.draws_path(other, shard), plan.draws_path(run, shard)
+    if path.exists() and not own.exists():
+        with open_regular(path) as taken, atomic_writer(own, binary=True) as handle:
             shutil.copyfileobj(taken, handle)
 
 
@@ -209,9 +220,9 @@ def status_of(run: Path) -> RunState:
     """
     plan = read_plan(run)
     with only_looked_at():
-        tables, is_done = ShardTables.seen(run / ROWS, Chain.of(plan.options.filter_options())), has_tables(run, plan)
+        tables, is_done = ShardTables.seen(run / ROWS, Chain.of(plan.asked())), has_tables(run, plan)
     done, counts = tables.numbers(), dict[str, int]()
     for shard in sorted(done):
         for status, _ in tables.counts(shard):
             counts[status] = counts.get(status, 0) + 1
-    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, is_done)
+    return RunState(plan.shards, plan.records, len(done), sum(counts.values()), counts, is_done, tables.outdated)

@@ -55,14 +55,15 @@ class ShardTables:
     def others(cls, folder: Path, chain: Chain) -> list[ShardTables]:
         """Return the tables of other chains there, the one that shares most checks with ``chain`` first."""
         found = []
-        for path in sorted(folder.glob(f"*/{CHAIN}")):
-            try:
-                other = Chain.from_record(read_json(path))
-            except (KeyError, TypeError, ValueError) as error:
-                raise MoldiffError(f"{path} is damaged; remove its folder, which holds earlier results") from error
+        for path, other in _chains(folder).items():
             if other != chain and chain.shared(other):
-                found.append(cls(path.parent, other, _sheet(other)))
+                found.append(cls(path, other, _sheet(other)))
         return sorted(found, key=lambda tables: -len(chain.shared(tables.chain)))
+
+    @property
+    def outdated(self) -> str:
+        """What sets these tables apart from others of the same checks, see `Chain.other_base`, while none is there."""
+        return "" if self.numbers() else self.chain.other_base(_chains(self.folder.parent).values())
 
     def path(self, shard: int) -> Path:
         """Return the file of a shard."""
@@ -129,6 +130,17 @@ class ShardTables:
             inchikey=str(cells["inchikey"]),
             values=values,
         )
+
+
+def _chains(folder: Path) -> dict[Path, Chain]:
+    """Return the folders of tables in a folder, and their chains."""
+    found = {}
+    for path in sorted(folder.glob(f"*/{CHAIN}")):
+        try:
+            found[path.parent] = Chain.from_record(read_json(path))
+        except (KeyError, TypeError, ValueError) as error:
+            raise MoldiffError(f"{path} is damaged; remove its folder, which holds earlier results") from error
+    return found
 
 
 def _other_table(path: Path) -> MoldiffError:

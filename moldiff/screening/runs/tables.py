@@ -48,7 +48,7 @@ def write_tables(
             before then.
     """
     started = time.monotonic()
-    options = plan.options.filter_options()
+    options = plan.asked()
     with file_set(record_path(run / RANKED)) as files, first_on_disk(run / RECORDS) as first:
         counts, lost = RowCounts(options.dedup, first), list[Row]()
         page = ScreenPage(tables.sheet, reference)
@@ -131,6 +131,6 @@ def forget_tables(run: Path) -> None:
 
 def _options_of(plan: Plan) -> dict[str, object]:
     """Return the options by their names, of files of patterns the patterns, as the record has them."""
-    words, smarts = plan.options.model_dump(mode="json"), plan.options.filter_options().record()["smarts"]
+    words, smarts = plan.options.model_dump(mode="json"), plan.asked().record()["smarts"]
     options = {**words, "smarts": smarts, **plan.column_names}
     return dict(json.loads(readable(json.dumps(options, ensure_ascii=False))))
