@@ -119,7 +119,7 @@ def run(
     ranked: Annotated[int, typer.Option(min=1, help="So many stand in ranked.parquet and ranked.csv.")] = 10_000,
     top: Annotated[int, typer.Option(min=1, help="So many of them are given coordinates: top.sdf.gz.")] = 100,
     diverse: Annotated[
-        float, typer.Option(min=0, max=0.99, help="Each of the top is farther (Tanimoto distance) from every better one.")
+        float, typer.Option(min=0, max=0.99, help="Each of the top differs by more than that from every better one.")
     ] = 0.0,
     reference: Annotated[
         str | None,

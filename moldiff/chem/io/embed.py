@@ -10,6 +10,7 @@ from rdkit.Chem import rdDistGeom
 from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MOST_ATOMS
+from moldiff.chem.convert import placeholder_problem
 from moldiff.chem.force_field import mmff94s, uff
 from moldiff.chem.sanitize import short_message
 from moldiff.chem.side_by_side import contact_radii, side_by_side

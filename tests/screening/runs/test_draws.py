@@ -15,6 +15,7 @@ from methane import METHANE
 import moldiff
 from moldiff import provenance
 from moldiff.arrays import RawSample
+from moldiff.chem.filters.hazard_list import hazard_list_of
 from moldiff.errors import MoldiffError
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.screening.runs import draws
@@ -65,6 +66,25 @@ def test_draws_come_behind_the_files_and_are_made_once(
 
 
 @pytest.mark.usefixtures("half_methane")
+@pytest.mark.usefixtures("half_methane")
+def test_what_a_list_withholds_follows_from_the_list_that_is_named(model: Path, tmp_path: Path) -> None:
+    """Not from the one that was named when the draws were made; and of a model nothing is released."""
+    (tmp_path / "methane.smi").write_text("C\n")
+    hazard_list_of([tmp_path / "methane.smi"], "test").write(tmp_path / "list.json")
+    words: dict[str, Any] = {"from_model": model, "n": 4}
+    run = tmp_path / "run"
+
+    def statuses(**more: Any) -> list[str]:
+        moldiff.screen([], run, **words, **more)
+        return [row["status"] for row in records(run)][::2]
+
+    listed: dict[str, Any] = {"hazard_lists": tmp_path / "list.json"}
+    assert statuses() == ["valid", "duplicate"]
+    assert statuses(**listed) == ["withheld"] * 2
+    assert statuses(**listed, release_hazards="a reason that is long enough") == ["withheld"] * 2
+    assert statuses() == ["valid", "duplicate"]
+
+
 def test_parts_make_the_same_draws(model: Path, tmp_path: Path) -> None:
     words: dict[str, Any] = {"from_model": model, "n": 5, "where": "mw<100", "shard_size": 2}
     moldiff.screen([], tmp_path / "whole", **words)
