@@ -118,6 +118,13 @@ def test_old_keys_of_a_training_file(tmp_path: Path, caplog: pytest.LogCaptureFi
     both.write_text("data: a\noutput: b\noptimizer: {ema: 0.9, ema_decay: 0.9}\n")
     with pytest.raises(MoldiffError, match=r"'optimizer.ema_decay' is given twice"):
         load_training(both, [])
+    for sets in (["own_draws.calibrate=2", "on_policy.reweight=1"], ["on_policy.reweight=1", "own_draws.calibrate=2"]):
+        with pytest.raises(MoldiffError, match=r"set 'on_policy.reweight' is given twice, once by its old word 'own_"):
+            load_training(new, sets)
+    assert load_training(new, ["training.steps=3", "training.steps=4"]).training.steps == 4
+    both.write_text("data: a\noutput: b\nown_draws: {evaluations: [3], sampler_evaluations: [4]}\n")
+    with pytest.raises(MoldiffError, match=r"'on_policy.sampler_evaluations' .* old word 'own_draws.evaluations'$"):
+        load_training(both, [])
     guide = tmp_path / "guide.yaml"
     guide.write_text("data: a\noutput: b\nkind: property\nfor_model: qm9\nproperties: [logp]\n")
     assert getattr(load_training(guide, []), "guided_model", None) == "qm9"

@@ -2,12 +2,14 @@
 
 import time
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
 from moldiff.config import load_training
 from moldiff.errors import MoldiffError
-from moldiff.sections import parse_yaml
+from moldiff.sections import Section, parse_yaml, validate
 
 
 @pytest.mark.parametrize(
@@ -76,6 +78,45 @@ def test_what_is_refused_in_one_line(text: str, words: str) -> None:
     assert str(caught.value).startswith("here is not valid YAML: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+class Inner(Section):
+    layers: Annotated[int, Field(ge=1)] = 1
+    limits: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+
+class Outer(Section):
+    rate: float | None = None
+    switch: Literal["auto"] | bool = "auto"
+    rows: Literal["auto"] | int = "auto"
+    name: str = ""
+    place: Path | None = None
+    inner: Inner = Inner()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"rate": True}, "here: rate must be a number, not true"),
+        ({"rate": "1"}, "here: rate must be a number, not '1'"),
+        ({"inner": {"layers": True}}, "here: inner.layers must be a whole number, not true"),
+        ({"inner": {"layers": "7"}}, "here: inner.layers must be a whole number, not '7'"),
+        ({"inner": {"limits": [3, False]}}, "here: inner.limits must be a whole number, not false"),
+        ({"place": ""}, "here: place is empty; give the name of a file or folder"),
+    ],
+)
+def test_a_number_is_no_text_nor_true_and_a_path_has_a_name(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(MoldiffError) as caught:
+        validate(Outer, values, "here")
+    assert str(caught.value) == words
+
+
+def test_what_is_of_the_right_kind_is_taken() -> None:
+    found = validate(
+        Outer, {"rate": 3, "switch": True, "rows": "auto", "name": "7", "place": "a", "inner": {"layers": 2.0}}, "here"
+    )
+    assert (found.rate, found.switch, found.name, found.place, found.inner.layers) == (3.0, True, "7", Path("a"), 2)
+    assert validate(Outer, {"rate": None}, "here").rate is None
 
 
 def test_many_keys_take_no_time_of_their_own() -> None:

@@ -40,6 +40,7 @@ class MolFragment:
         stereo: of its centres and double bonds, as far as it is stated.
         ways: (3,) unit vector to the place of the new neighbour, of each atom whose stereo hangs on where that lies.
         has_isotopes: the input names isotopes of what is kept, hydrogens too, which no model knows.
+        named: (n,) int64 how often the user named each as a place to grow at.
     """
 
     mol: Chem.Mol
@@ -50,11 +51,14 @@ class MolFragment:
     stereo: AskedStereo = field(default_factory=AskedStereo)
     ways: Mapping[int, np.ndarray] = field(default_factory=dict)
     has_isotopes: bool = False
+    named: np.ndarray | None = None
 
     @property
     def least_bonds(self) -> np.ndarray:
-        """(n,) int64 the least that the orders of an atom's bonds to new ones may add up to."""
-        return self.open_valences if self.with_hydrogens else self.open_valences.clip(max=1)
+        """(n,) int64 the least that the orders of an atom's bonds to new ones may add up to: where hydrogens are placed
+        afterwards, 1 at an open valence, or as often as it was named."""
+        named = 1 if self.named is None else np.maximum(self.named, 1)
+        return self.open_valences if self.with_hydrogens else np.minimum(self.open_valences, named)
 
     def __len__(self) -> int:
         return len(self.open_valences)
@@ -105,6 +109,7 @@ def cut_fragment(
     attach_at: Sequence[int],
     leaving: Sequence[int] = (),
     marks: StereoMarks | None = None,
+    points: Sequence[int] = (),
 ) -> MolFragment:
     """Return the part of the molecules that is kept.
 
@@ -120,6 +125,7 @@ def cut_fragment(
         attach_at: atoms that lose a hydrogen for each time that they are named, unless they are open already.
         leaving: hydrogens that are the first to be taken away.
         marks: the stereo that the input states; None = all that its coordinates show.
+        points: the same as ``attach_at``, by a * in a SMILES.
 
     Raises:
         MoldiffError: the input cannot be read, has no 3D coordinates, or does not fit the model or the arguments.
@@ -138,7 +144,10 @@ def cut_fragment(
     else:
         kept = set(range(mol.GetNumAtoms()))
     lacking = {index: _open_valence(mol, index, kept, source) for index in sorted(kept)}
-    for index, times in Counter(_checked(attach_at, mol, "attach_at", source)).items():
+    named = Counter([*_checked(attach_at, mol, "attach_at", source), *points])
+    for index, times in named.items():
+        if index not in kept and index in points:
+            raise MoldiffError(f"{source}: the atom that its * stands at, {index}, is not kept", argument="fragment")
         if index not in kept:
             raise MoldiffError(f"attach_at {index}: that atom of {source} is not kept", argument="attach_at")
         while lacking[index] < times:
@@ -160,7 +169,10 @@ def cut_fragment(
     stereo = asked_stereo(mol, kept, atoms.tolist(), marks)
     ways = {index: _way(mol, int(atoms[index]), kept) for index in sorted(stereo.ways)}
     isotopes = any(mol.GetAtomWithIdx(index).GetIsotope() for index in kept)
-    return MolFragment(part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens, stereo, ways, isotopes)
+    wished = np.array([named[index] for index in atoms.tolist()], dtype=np.int64)
+    return MolFragment(
+        part, arrays, open_valences, atoms, vocabulary.explicit_hydrogens, stereo, ways, isotopes, wished
+    )
 
 
 def block_of(mol: Chem.Mol) -> str:

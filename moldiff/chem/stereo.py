@@ -13,6 +13,8 @@ FLAT = 0.1
 """Volume of the unit vectors to three neighbours, below which a centre is flat: RDKit's own limit. A tetrahedron has
 0.77."""
 _OPPOSITE = {_LEFT: _RIGHT, _RIGHT: _LEFT}
+_AXIS_LEFT, _AXIS_RIGHT = Chem.BondStereo.STEREOATROPCCW, Chem.BondStereo.STEREOATROPCW
+_OPPOSITE_AXIS = {_AXIS_LEFT: _AXIS_RIGHT, _AXIS_RIGHT: _AXIS_LEFT}
 SAME_SIDE = {
     Chem.BondStereo.STEREOZ: True,
     Chem.BondStereo.STEREOCIS: True,
@@ -27,7 +29,7 @@ class StereoMatch:
     """Stereo of coordinates against what is asked for; what is not specified is not counted.
 
     Attributes:
-        centres: specified tetrahedral centres.
+        centres: specified tetrahedral centres, and axes of chirality (atropisomers), which a mirror inverts as well.
         as_wanted, inverted: how many of them are so; a flat one is neither.
         bonds: specified double bonds.
         bonds_wrong: how many of them have the other configuration.
@@ -72,14 +74,23 @@ def compare_stereo(mol: Chem.Mol) -> StereoMatch:
     pairs = [
         (atom.GetChiralTag(), _handedness(atom, pos)) for atom in mol.GetAtoms() if atom.GetChiralTag() in _OPPOSITE
     ]
+    axes = _axes(mol)
     bonds = [bond for bond in mol.GetBonds() if bond.GetStereo() in SAME_SIDE and len(bond.GetStereoAtoms()) == 2]
     return StereoMatch(
-        centres=len(pairs),
-        as_wanted=sum(wanted == here for wanted, here in pairs),
-        inverted=sum(_OPPOSITE[wanted] == here for wanted, here in pairs),
+        centres=len(pairs) + len(axes),
+        as_wanted=sum(wanted == here for wanted, here in [*pairs, *axes]),
+        inverted=sum(_OPPOSITE[wanted] == here for wanted, here in pairs)
+        + sum(_OPPOSITE_AXIS[wanted] == here for wanted, here in axes),
         bonds=len(bonds),
         bonds_wrong=sum(_on_one_side(bond, pos) != SAME_SIDE[bond.GetStereo()] for bond in bonds),
     )
+
+
+def _axes(mol: Chem.Mol) -> list[tuple[Chem.BondStereo, Chem.BondStereo]]:
+    """Return the mark of each axis of chirality, and the one that the conformer gives it."""
+    marked = [bond.GetIdx() for bond in mol.GetBonds() if bond.GetStereo() in _OPPOSITE_AXIS]
+    here = with_stereo_of_geometry(mol) if marked else mol
+    return [(mol.GetBondWithIdx(index).GetStereo(), here.GetBondWithIdx(index).GetStereo()) for index in marked]
 
 
 def _handedness(atom: Chem.Atom, pos: np.ndarray) -> Chem.ChiralType | None:

@@ -23,14 +23,15 @@ class FixedAtoms:
         atom_type, charge: (k,) int class indices.
         bond_type: (k, k) int class indices of the bonds among them, symmetric.
         open_valences: (k,) int sum of the orders of each atom's bonds to other atoms, none of them aromatic.
-        filled: whether these bonds fill the open valences; False = one is enough, hydrogens that are no atoms do.
+        least: (k,) int the least that they may add up to, where hydrogens that are no atoms fill the rest; None = they
+            fill the open valences.
     """
 
     atom_type: np.ndarray
     charge: np.ndarray
     bond_type: np.ndarray
     open_valences: np.ndarray
-    filled: bool = True
+    least: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

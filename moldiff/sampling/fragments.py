@@ -84,7 +84,7 @@ class FixedFragment:
         known = self.known
         classes = (known.atom_type.numpy(), known.charge.numpy(), known.bond_type.numpy())
         fragment = self.fragment
-        return replace(others, kept=FixedAtoms(*classes, fragment.open_valences, fragment.with_hydrogens))
+        return replace(others, kept=FixedAtoms(*classes, fragment.open_valences, fragment.least_bonds))
 
     @property
     def rule(self) -> Rule:

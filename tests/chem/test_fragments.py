@@ -223,6 +223,20 @@ def test_hydrogens_fill_what_new_bonds_leave_open() -> None:
         assert kept.change(mol) == words
 
 
+def test_an_atom_grows_as_often_as_it_was_named() -> None:
+    for words in ({"attach_at": [0, 0]}, {"points": [0, 0]}, {"attach_at": [0], "points": [0]}):
+        kept = cut(embedded("Cc1ccccc1"), vocabulary=HEAVY, **words)
+        assert (kept.open_valences.tolist()[:2], kept.least_bonds.tolist()[:2]) == ([2, 0], [2, 0])
+        once = Chem.AddHs(Chem.MolFromSmiles("C(C)c1ccccc1"))
+        order = [0, 2, 3, 4, 5, 6, 7, 1]
+        rest = list(range(8, once.GetNumAtoms()))
+        assert kept.change(Chem.RenumberAtoms(once, order + rest)) == "atom 0 has new bonds of 1 in all, not 2"
+    mol = embedded("CCO")
+    assert cut(mol, vocabulary=HEAVY, fixed_atoms=[0, 1], points=[1]).least_bonds.tolist() == [0, 1]
+    with pytest.raises(MoldiffError, match=r"^f\.sdf: the atom that its \* stands at, 2, is not kept$"):
+        cut(mol, fixed_atoms=[0, 1], points=[2])
+
+
 def test_a_file_of_heavy_atoms_alone_has_its_hydrogens_all_the_same() -> None:
     bare = Chem.RemoveHs(embedded("CCO"))
     assert open_at(cut(bare, vocabulary=HEAVY, attach_at=[1])) == {1: 1}

@@ -117,3 +117,15 @@ def test_the_volume_of_four_neighbours_is_that_of_the_first_three() -> None:
     assert signed_volume(np.zeros(3), corners) == pytest.approx(three)
     assert signed_volume(np.zeros(3), corners[[1, 0, 2, 3]]) == pytest.approx(-three)
     assert signed_volume(np.zeros(3), 7 * corners) == pytest.approx(three), "directions alone count"
+
+
+@pytest.mark.parametrize("mark", ["wU:7.6", "wD:7.6"])
+@pytest.mark.parametrize("seed", range(3))
+def test_an_axis_of_chirality_is_told_from_its_mirror_image(mark: str, seed: int) -> None:
+    wanted = Chem.AddHs(Chem.MolFromSmiles(f"Cc1cccc(Cl)c1-c1c(C)cccc1Br |{mark}|"))
+    mol, _ = embed(Chem.MolFromSmiles("Cc1cccc(Cl)c1-c1c(C)cccc1Br"), seed=seed, timeout_s=20)  # of either hand
+    assert mol is not None
+    wanted.AddConformer(mol.GetConformer())
+    found = [compare_stereo(one) for one in (wanted, mirrored(wanted))]
+    assert sorted((one.centres, one.right, one.mirrored) for one in found) == [(1, False, True), (1, True, False)]
+    assert [one.problem for one in found if not one.right] == ["wrong 0 of 1 centres"]

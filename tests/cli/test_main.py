@@ -53,6 +53,12 @@ def test_help_and_version(run: Run) -> None:
         (["data", "prepare", "x.sdf", "-o", "out", "--bonds", "dashed"], ["dashed", "kekule"]),
         (["data", "prepare", "x.sdf", "-o", "out", "--workers", "0"], ["--workers"]),
         (["models", "info", "no-such-model"], ["no-such-model"]),
+        (["generate", "-n", "1", "--model", ""], ["--model must be a path or a text, not ''"]),
+        (["generate", "-n", "1", "-o", ""], ["--out is empty; give the name of a file or folder"]),
+        (["generate", "-n", "1", "--out="], ["--out is empty"]),
+        (["train", "smoke", "-o", ""], ["--out is empty"]),
+        (["train", "smoke", "--set", "output=''"], ["output is empty"]),
+        (["filter", "a.smi", "", "-o", "out.sdf"], ["files is empty"]),
     ],
 )
 def test_a_wrong_call_is_one_line_and_status_2(

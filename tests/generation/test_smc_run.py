@@ -231,6 +231,9 @@ def test_the_python_function_takes_a_callable_and_keeps_what_was_made(scripted: 
     assert [mol.GetIntProp("draw") for mol in caught.value.molecules] == list(range(8))
 
 
+GROUPS = ["--target", "logp=1", "--target-method", "smc"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -246,7 +249,15 @@ def test_the_python_function_takes_a_callable_and_keeps_what_was_made(scripted: 
         (["--score", "qed", "--score-weight", "1", "--sampler", "ddim"], "--sampler ddim is deterministic"),
         (["--score", "qed", "--score-weight", "1", "--sampler", "ode"], "works with ddpm, langevin, sde"),
         (["--score", "qed", "--score-weight", "1", "--renoise", "1"], "do not go together"),
-        (["--score", "qed", "--score-weight", "1", "--trajectory", "a.xyz"], "do not go together"),
+        (
+            ["--score", "qed", "--score-weight", "1", "--trajectory", "a.xyz"],
+            "--score and trajectory do not go together",
+        ),
+        ([*GROUPS, "--trajectory", "a.xyz"], "--target-method smc and trajectory do not go together"),
+        ([*GROUPS, "--renoise", "1"], "--target-method smc and renoise do not go together"),
+        ([*GROUPS, "--first", "3"], "--target-method smc and --first do not go together"),
+        ([*GROUPS, "--shard", "1/2"], "--shard and --target-method smc do not go together"),
+        ([*GROUPS, "--sampler", "ode"], "--target-method smc works with ddpm"),
     ],
 )
 def test_wrong_wishes_are_one_line(

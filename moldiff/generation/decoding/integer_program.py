@@ -242,7 +242,7 @@ class IntegerProgram:
             if constraints.hydrogens is not None and hydrogens:
                 self._add(self._hydrogens, np.ones(hydrogens), constraints.hydrogens, constraints.hydrogens)
             if constraints.kept is not None:
-                self._add_open_valence_rows(constraints.kept.open_valences, constraints.kept.filled)
+                self._add_open_valence_rows(constraints.kept.open_valences, constraints.kept.least)
 
     def _bonds(self, chosen: np.ndarray) -> np.ndarray:
         """Return the variables of the bonds that a (q,) mask selects."""
@@ -301,11 +301,12 @@ class IntegerProgram:
             variables = np.flatnonzero(self._state.element == element)
             self._add(variables, np.ones(len(variables)), count, count)
 
-    def _add_open_valence_rows(self, open_valences: np.ndarray, filled: bool) -> None:
-        """The bonds that leave a kept atom fill its open valence, or are one at least."""
-        for atom, lacking in enumerate(open_valences.tolist()):
+    def _add_open_valence_rows(self, open_valences: np.ndarray, least: np.ndarray | None) -> None:
+        """The bonds that leave a kept atom fill its open valence, or are so many at least."""
+        lowest = open_valences if least is None else least
+        for atom, (low, lacking) in enumerate(zip(lowest.tolist(), open_valences.tolist(), strict=True)):
             leaving = (self._ends[:, 0] == atom) & (self._ends[:, 1] >= len(open_valences))
-            self._add(self._bonds(leaving), self._order[leaving], lacking if filled else min(lacking, 1), lacking)
+            self._add(self._bonds(leaving), self._order[leaving], low, lacking)
 
     def constraints(self, fragments: list[np.ndarray]) -> tuple[csr_array, np.ndarray, np.ndarray]:
         """Return the sparse (R, V) matrix and lower and upper bounds (R,), with a cut for each fragment.

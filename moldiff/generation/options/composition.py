@@ -125,7 +125,8 @@ def constraints_of(
         if charge not in sums:
             known = " ".join(f"{own:+d}" if own else "0" for own in vocabulary.charges)
             raise MoldiffError(
-                f"charge {charge:+d} is out of reach: {n} {vocabulary.atoms} with formal charges of {known}",
+                f"charge {charge:+d} is out of reach: {n} {vocabulary.atoms} with formal charges of {known}"
+                + ("" if formula is not None else "; ask for larger molecules than the smallest (n_atoms)"),
                 argument="charge",
             )
         constraints.append(TotalCharge(vocabulary.charges, charge))

@@ -168,10 +168,10 @@ class Fragment:
 
     def cut(self, vocabulary: Vocabulary) -> MolFragment:
         """Return the fragment in a model's classes; MoldiffError if it does not fit."""
-        attach_at = (*self.attach_at, *self.points)
         cut = cut_fragment(
-            self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, attach_at, self.leaving, self.marks
-        )
+            self.blocks, self.source, vocabulary, self.fixed_atoms, self.smarts, self.attach_at, self.leaving,
+            self.marks, self.points,
+        )  # fmt: skip
         parts = parts_of(cut.mol)
         for number, part in enumerate(parts, start=1):
             if not cut.open_valences[part].any():
@@ -276,7 +276,8 @@ def check_together(
         new, low, high = sizes[0] - len(fragment), min(vocabulary.charges), max(vocabulary.charges)
         if not new * min(low, 0) <= charge - total <= new * max(high, 0):
             raise MoldiffError(
-                f"charge {charge:+d} is out of reach: {source} has {total:+d}, with {new} new {vocabulary.atoms}"
+                f"charge {charge:+d} is out of reach: {source} has {total:+d}, with {new} new {vocabulary.atoms}, the "
+                "fewest that may be drawn; ask for more of them (grow)"
             )
 
 

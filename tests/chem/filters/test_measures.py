@@ -20,7 +20,7 @@ from moldiff.chem.filters.checks import Check, CheckResult, Measure, Subject, ex
 from moldiff.chem.filters.commands import TAIL, command_measures, parse_commands
 from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.filters.geometry_measures import failed_checks
-from moldiff.chem.filters.measures import measure_named
+from moldiff.chem.filters.measures import MeasureCheck, measure_named
 from moldiff.chem.filters.reference_measures import known_check, overlays_on, similarity_to
 from moldiff.chem.io.embed import embed
 from moldiff.chem.io.records import read_records
@@ -184,10 +184,14 @@ def test_a_command_prints_a_number_for_smiles_or_sdf() -> None:
 def test_what_a_command_does_costs_one_number() -> None:
     fails = command('import sys; sys.exit("no such receptor")')(subject("CCO"))
     assert math.isnan(fails.value)
-    assert fails.detail == "exit status 1: no such receptor"
-    assert command('print("nothing")')(subject("CCO")).detail == "it printed no number"
+    assert (fails.detail, fails.broken) == ("exit status 1: no such receptor", True)
+    nothing = command('print("nothing")')(subject("CCO"))
+    assert (nothing.detail, nothing.broken) == ("it printed no number", False)
     slow = command("import time; time.sleep(60)", timeout_s=0.3)(subject("CCO"))
-    assert (math.isnan(slow.value), slow.detail) == (True, "not done within 0.3 s")
+    assert (math.isnan(slow.value), slow.detail, slow.broken) == (True, "not done within 0.3 s", True)
+    check = MeasureCheck(command("import sys; sys.exit(3)"))  # without a condition, which would not hold either
+    found = asked(check, subject("CCO"))
+    assert (found.passed, found.broken, found.reason) == (False, True, "mine: exit status 3: no message")
     # no shell reads a molecule
     assert command("print(1)", place="{smiles};false")(subject("CCO")).value == 1.0
     (missing,) = command_measures({"mine": "no_such_program_here {sdf}"}, 1.0)

@@ -212,6 +212,24 @@ def test_a_file_that_has_changed_is_warned_of_again(tmp_path: Path, caplog: pyte
     assert caplog.text.count("more than one column 'dose'") == 3
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_file_that_changes_while_it_is_read_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, packed: bool
+) -> None:
+    path = tmp_path / ("a.smi.gz" if packed else "a.smi")
+    text = "CCO a\n" * 200_000
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    with encodings.open_text(path) as handle:
+        assert sum(map(len, handle)) == len(text)
+    assert not caplog.records
+    with encodings.open_text(path) as handle:
+        pieces = iter(handle)
+        next(pieces)
+        os.utime(path, (1, 1))
+        assert len(list(pieces))
+    assert caplog.messages == [f"{path} has changed while it was read: hashes of it are of what it is now"]
+
+
 def test_what_was_told_is_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(encodings, "_MOST", 10)
     for known in ("_told", "_versions"):

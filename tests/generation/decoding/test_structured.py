@@ -608,7 +608,9 @@ def test_hydrogens_that_are_no_atoms_can_be_demanded() -> None:
 
 
 def test_hydrogens_fill_what_kept_atoms_of_a_heavy_atom_model_leave_open() -> None:
-    kept = FixedAtoms(np.array([0, 0]), np.array([0, 0]), np.array([[0, 1], [1, 0]]), np.array([2, 0]), filled=False)
+    kept = FixedAtoms(
+        np.array([0, 0]), np.array([0, 0]), np.array([[0, 1], [1, 0]]), np.array([2, 0]), np.array([1, 0])
+    )
     for seed in range(4):
         beliefs = random_beliefs(4, HEAVY, seed)
         found = decode_structured(
