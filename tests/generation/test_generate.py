@@ -5,6 +5,7 @@ import csv
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -318,6 +319,30 @@ def test_an_older_record_goes_when_its_molecules_go(scripted: None, model: Path,
         old.write_text(json.dumps({"output": name}))
         generate_files(tmp_path / "m.sdf", n=2, model=str(model), overwrite=True)
         assert old.exists() == stays
+
+
+def test_progress_of_a_resumed_run_begins_with_what_is_there(model: Path, tmp_path: Path, usual_signals: None) -> None:
+    """Whoever tells the time left has to know what took none of it."""
+
+    def run(resume: bool) -> GenerateRun:
+        output = OutputOptions(path=tmp_path / "m.sdf", resume=resume, keep_invalid=True)
+        return generation_run(options_of(n=12, model=str(model), batch_size=4, evaluations=2, output=output))
+
+    told: list[int] = []
+
+    def stop(done: int) -> None:
+        told.append(done)
+        if done >= 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(False).write(stop)
+    assert told[0] == 0
+    there = json.loads((tmp_path / "m.run.json").read_text())["requested"]
+    told.clear()
+    run(True).write(told.append)
+    assert 0 < there < 12
+    assert (told[0], told[-1]) == (there, 12)
 
 
 @pytest.mark.parametrize("stop", range(6))

@@ -45,6 +45,11 @@ def test_values_of_any_number_type_are_taken() -> None:
     assert Score("f", lambda molecules: np.arange(3.0))(MOLECULES) == [0.0, 1.0, 2.0]
 
 
+def test_a_distance_of_nothing_is_no_minus() -> None:
+    (score,) = Score("f", lambda molecules: [-0.0])(MOLECULES[:1])
+    assert str(score) == "0.0"
+
+
 def test_an_empty_list_is_not_asked_for() -> None:
     def never(molecules: list[Chem.Mol]) -> list[float]:
         raise AssertionError

@@ -92,6 +92,11 @@ def test_a_part_that_cannot_be_embedded_gives_the_reason() -> None:
     )
 
 
+def test_a_placeholder_is_told_as_one() -> None:
+    found, reason = embed(Chem.MolFromSmiles("C*C"), seed=1, timeout_s=2)
+    assert (found, reason.startswith("R group or *: it stands for other atoms")) == (None, True)
+
+
 def test_the_limit_is_one_for_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
     monkeypatch.setattr(module.time, "thread_time", lambda: float(next(clock)))

@@ -11,6 +11,19 @@ from moldiff.screening.runs.options import screen_options
 from moldiff.screening.runs.plan import make_plan
 
 
+def test_few_records_are_timed_without_the_start_of_the_process(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\n\n\ndef one(molecules):\n    time.sleep(0.3)\n    return [1 for _ in molecules]\n"
+    )
+    (tmp_path / "a.smi").write_text("C\nCC\nCCC\n")
+    options = screen_options({"where": [f"{tmp_path}/slow.py:one>0"]})
+    found = estimate(make_plan([tmp_path / "a.smi"], options), workers=1)
+    assert (found.looked_at, found.counts.valid) == (3, 3)
+    assert 300 <= found.ms < 900, "starting takes longer than that"
+    (tmp_path / "one.smi").write_text("C\n")
+    assert estimate(make_plan([tmp_path / "one.smi"], options), workers=1).ms >= 300
+
+
 def test_the_sample_is_spread_over_all_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, atom in (("a.smi", "C"), ("b.smi", "CC(C)")):
         (tmp_path / name).write_text("".join(f"{atom * length}\n" for length in range(1, 31)))
