@@ -94,7 +94,7 @@ class GroupCounts:
         if not self.groups or not all(group.is_dead for group in self.groups):
             return ""
         asked = self.asked
-        return f"no molecule of the groups ({len(self.groups)}, of {asked.particles} each) has a score by {asked.score.name}"
+        return f"no molecule of {len(self.groups)} groups of {asked.particles} has a score by {asked.score.name}"
 
     def result(self) -> ScoreResult:
         """Return what came of it so far."""

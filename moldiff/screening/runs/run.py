@@ -175,7 +175,6 @@ def merge(runs: Sequence[Path], *, workers: int = 1) -> Funnel:
     """
     count(workers, "workers")
     run, plan = runs[0], read_plan(runs[0])
-    plan.check_inputs()
     reference = reference_of(plan)
     with run_lock(run) as lock:
         lock.exclusive()
