@@ -95,7 +95,7 @@ class _SingleThreads:
         return getattr(self._own, "depth", 0)
 
 
-_SINGLE = _SingleThreads()
+SINGLE = _SingleThreads()
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def workers_for(device: torch.device) -> Iterator[Workers]:
         _THREAD.given_back = given_back
         torch.set_num_threads(1)  # each thread has a number of its own, and others may be given back meanwhile
 
-    with _SINGLE as threads:
+    with SINGLE as threads:
         count = threads if device.type == "cpu" else 1
         executor = ThreadPoolExecutor(count, "moldiff", initializer=begin)
         try:

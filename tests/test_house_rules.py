@@ -46,6 +46,7 @@ ELSEWHERE = {  # or is tested as part of what uses it
     "generation/summary.py": "generation/options/test_steering.py",
     "sampling/solvers.py": "sampling/test_solvers_gaussian.py",
     "screening/runs/chain.py": "screening/runs/test_run.py",
+    "screening/runs/options.py": "screening/runs/test_elsewhere.py",
     "screening/runs/plan.py": "screening/runs/test_run.py",
     "screening/runs/processes_engine.py": "screening/runs/test_run.py",
     "screening/runs/shards.py": "screening/runs/test_run.py",

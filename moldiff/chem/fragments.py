@@ -181,8 +181,10 @@ def block_of(mol: Chem.Mol) -> str:
         raise MoldiffError(f"fragment must be a file, a SMILES or an RDKit molecule, not {type(mol).__name__}")
     if mol.GetNumConformers() == 0:
         raise MoldiffError("fragment: no 3D coordinates, which a fragment needs")
+    untitled = Chem.Mol(mol)
+    untitled.SetProp("_Name", "")  # a title of several lines would be taken for the block
     try:
-        return str(Chem.MolToMolBlock(mol))
+        return str(Chem.MolToMolBlock(untitled))
     except (ValueError, RuntimeError) as error:
         raise MoldiffError(f"fragment: {first_line(error, 80)}") from error
 

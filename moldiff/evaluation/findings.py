@@ -68,7 +68,7 @@ FORMAT_VERSION = 1
 IN_MEMORY = "molecules"  # stands for the file where there is none
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)  # arrays do not compare as one
 class Findings:
     """All results of one file; the module's table says what each means.
 

@@ -90,6 +90,10 @@ class Result(Sequence["Mol"]):
             write_results(self._run, output, self._results, self.summary)
         return output.path
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the molecules, which RDKit would pickle without their properties: the copy makes them anew."""
+        return {name: value for name, value in vars(self).items() if name != "molecules"}
+
     def __len__(self) -> int:
         return len(self.molecules)
 

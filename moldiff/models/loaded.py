@@ -26,6 +26,7 @@ from moldiff.models.folder import ModelFolder, load_model_folder, pretrained_fol
 from moldiff.models.molecule_model import MoleculeModel
 from moldiff.models.property_model import PropertyModel
 from moldiff.models.references import References
+from moldiff.threads import SINGLE
 
 M = TypeVar("M", MoleculeModel, PropertyModel)
 
@@ -133,7 +134,8 @@ def load_model(
     number_type = resolve_precision(precision, place)
     path_text(name_or_folder, "model")
     folder = load_model_folder(name_or_folder)
-    return LoadedModel(folder, MoleculeModel.from_folder(folder, place, number_type))
+    with SINGLE:  # as where the weights are read
+        return LoadedModel(folder, MoleculeModel.from_folder(folder, place, number_type))
 
 
 def at_hand(

@@ -77,13 +77,16 @@ def unpack_weights(path: Path, data: bytes) -> dict[str, Tensor]:
     """Parse weights into float32; MoldiffError if there are none, or one is not finite."""
     import torch
 
+    from moldiff.threads import SINGLE
+
     weights = {}
-    for name, tensor in unpack_tensors(path, data).items():
-        if tensor.is_floating_point():
-            tensor = tensor.to(torch.float32)
-            if not bool(torch.isfinite(tensor).all()):
-                raise MoldiffError(f"{path} holds values that are not finite numbers, in '{name:.80}'")
-        weights[name] = tensor
+    with SINGLE:  # in a process that was forked, more threads of OpenMP would wait for each other for ever
+        for name, tensor in unpack_tensors(path, data).items():
+            if tensor.is_floating_point():
+                tensor = tensor.to(torch.float32)
+                if not bool(torch.isfinite(tensor).all()):
+                    raise MoldiffError(f"{path} holds values that are not finite numbers, in '{name:.80}'")
+            weights[name] = tensor
     if not weights:
         raise MoldiffError(f"{path} holds no weights")
     return weights

@@ -104,7 +104,7 @@ class References:
                 f"{self.source} does not carry the sizes and properties of training molecules, which targets need; "
                 "'moldiff models pack' adds them"
             )
-        return ConditionRows(tuple(names), rows.double().numpy())
+        return ConditionRows(tuple(names), rows.numpy().astype(np.float64))
 
     @cached_property
     def training_keys(self) -> TrainingKeys:

@@ -136,6 +136,10 @@ class FilterResult(Sequence["Mol"]):
             raise MoldiffError(f"{out}: record {row.number} cannot be written ({subject.placed[1]}); .smi and .csv can")
         return pack_of(kind)(subject, row)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the molecules, which RDKit would pickle without their properties: the copy makes them anew."""
+        return {name: value for name, value in vars(self).items() if name != "molecules"}
+
     def __len__(self) -> int:
         return len(self._kept)
 

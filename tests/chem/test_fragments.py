@@ -9,7 +9,7 @@ from rdkit.Chem import rdDistGeom
 
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.coordinates import coordinates_problem
-from moldiff.chem.fragments import MolFragment, cut_fragment
+from moldiff.chem.fragments import MolFragment, block_of, cut_fragment
 from moldiff.chem.topology import topology_of
 from moldiff.datasets.rows import wide_vocabulary
 from moldiff.errors import MoldiffError
@@ -242,3 +242,12 @@ def test_a_file_of_heavy_atoms_alone_has_its_hydrogens_all_the_same() -> None:
     assert open_at(cut(bare, vocabulary=HEAVY, attach_at=[1])) == {1: 1}
     assert open_at(cut(bare, vocabulary=HEAVY)) == {}
     assert open_at(cut(bare)) == {0: 3, 1: 2, 2: 1}, "a model of all atoms makes the missing ones"
+
+
+def test_a_title_of_several_lines_is_none_of_the_block() -> None:
+    mol = embedded("CCO")
+    mol.SetProp("_Name", "batch 1\nsample 2\nsample 3")
+    assert block_of(mol).splitlines()[0] == ""
+    assert mol.GetProp("_Name") == "batch 1\nsample 2\nsample 3"
+    read = cut_fragment([block_of(mol)], "m", VOCABULARY, None, None, [0])
+    assert len(read) == mol.GetNumAtoms() - 1

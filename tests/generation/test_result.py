@@ -151,3 +151,12 @@ def test_molecules_survive_pickling_with_their_numbers(scripted: None, model: Pa
         Chem.SetDefaultPickleProperties(kept)
     assert mol.GetIntProp("draw") == 0
     assert mol.GetDoubleProp("logp") == pytest.approx(mol.GetPropsAsDict()["logp"])
+
+
+def test_a_pickled_result_keeps_the_properties_of_its_molecules(model: Path) -> None:
+    """Also where they were looked at before: RDKit pickles a molecule without them."""
+    result = moldiff.generate(2, model=model, evaluations=2, keep_invalid=True)
+    before = [mol.GetPropsAsDict() for mol in result.molecules]
+    copied = pickle.loads(pickle.dumps(result))
+    assert [mol.GetPropsAsDict() for mol in copied] == before
+    assert copied._repr_html_() == result._repr_html_()

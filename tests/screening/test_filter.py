@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -556,3 +557,10 @@ def test_standardising_moves_no_molecule_that_needs_it_not(tmp_path: Path) -> No
         for place in places[1][heavy]:
             assert abs(places[0] - place).sum(1).min() < 2e-3
         assert new.GetProp("vina_kcal_mol") == "-5.5"
+
+
+def test_a_pickled_result_keeps_the_properties_of_its_molecules() -> None:
+    result = moldiff.filter(["CCO", "CCN"], where="mw<100")
+    before = [mol.GetPropsAsDict() for mol in result.molecules]
+    assert "mw" in before[0]
+    assert [mol.GetPropsAsDict() for mol in pickle.loads(pickle.dumps(result))] == before

@@ -240,8 +240,13 @@ def _module(place: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise ImportError("not a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules.setdefault(path.stem, module)  # what dataclasses and pickling in a user's file ask for
-    spec.loader.exec_module(module)
+    known = sys.modules.setdefault(path.stem, module)  # what dataclasses and pickling in a user's file ask for
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        if known is module:  # half of a module, which the program would be handed as a whole one
+            del sys.modules[path.stem]
+        raise
     return module
 
 

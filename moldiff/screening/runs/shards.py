@@ -62,7 +62,7 @@ class ShardTables:
 
     @property
     def outdated(self) -> str:
-        """What sets these tables apart from others of the same checks, see `Chain.other_base`, while none is there."""
+        """The difference to tables of the same checks that are there while these are not, see `Chain.other_base`."""
         return "" if self.numbers() else self.chain.other_base(_chains(self.folder.parent).values())
 
     def path(self, shard: int) -> Path:

@@ -226,3 +226,10 @@ def test_functions_that_cannot_be_loaded_are_one_line(text: str, words: str, tmp
         imported_score(text.format(path=path, broken=broken))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_half_of_a_module_is_not_left_to_the_program(tmp_path: Path) -> None:
+    (tmp_path / "half_made.py").write_text("A = 1\nraise RuntimeError('no')\n")
+    with pytest.raises(MoldiffError, match="cannot be imported: RuntimeError: no"):
+        imported_score(f"{tmp_path}/half_made.py:f")
+    assert "half_made" not in sys.modules
