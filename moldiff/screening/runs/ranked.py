@@ -61,7 +61,8 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
         rows: of the ranked molecules, the best first.
         workers: processes that look for coordinates.
     """
-    order = plan.asked().rank
+    asked = plan.asked()
+    order = asked.rank
     sheet = kept_sheet(records, plan.tags)
     worth = (COLUMN,) if isinstance(order, Desirability) else ()
     sheet = replace(sheet, columns=(RANK, PICK, *worth, *sheet.columns))
@@ -81,7 +82,6 @@ def write_ranked(files: FileSet, run: Path, plan: Plan, records: Sheet, rows: Se
     top = [(entries[row.number], row) for row in ranked if PICK in row.values]
     sdf = SdfRecords(files.open(run / TOP, binary=True), sheet, compress=True)
     failed, cards = [], list[Card]()
-    asked = plan.asked()
     docking, limits = asked.criteria.docking, plan.options
     work = partial(_finished, work=asked.work(()), docking=docking, wishes=_wishes(order))
     first = asked.work((CoordinatesCheck(), *(() if docking is None else (MeasureCheck(docking),))))
