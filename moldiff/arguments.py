@@ -108,7 +108,8 @@ def shown(value: object) -> str:
 
 
 def with_plain_numbers(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function of users that has numbers of NumPy as Python's: files, RDKit and workers know no others."""
+    """Return a function of users that has numbers of NumPy as Python's, arrays without dimensions too: files, RDKit and
+    workers know no others."""
 
     @functools.wraps(function)
     def called(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -118,6 +119,8 @@ def with_plain_numbers(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _plain(value: object) -> object:
+    if getattr(value, "ndim", None) == 0:  # of an array, which is called iterable and is not
+        value = value.item()  # type: ignore[attr-defined]
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
     return float(value) if isinstance(value, Real) and not isinstance(value, bool) else value
@@ -184,6 +187,12 @@ def check_flags(flags: Mapping[str, object]) -> None:
     """Do `check_flag` for arguments by their names."""
     for name, value in flags.items():
         check_flag(value, name)
+
+
+def check_function(value: object, name: str) -> None:
+    """Raise MoldiffError unless an argument is a function, or None."""
+    if value is not None and not callable(value):
+        raise refusal(name, "a function", value)
 
 
 def check_text(value: object, name: str) -> None:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
+_MOST_SHOWN = 2000  # letters of a message
 
 
 class MoldiffError(Exception):
@@ -26,8 +27,11 @@ class MoldiffError(Exception):
 
     def __init__(self, message: str, *, argument: str = "", word: str | None = None, hint: str = "") -> None:
         message += hint
-        # what it quotes, a key of a foreign file say, may have line breaks of its own
-        super().__init__(" ".join(message.split()) if len(message.splitlines()) > 1 else message)
+        # what it quotes, a key of a foreign file say, may have line breaks of its own, or go on and on
+        message = " ".join(message.split()) if len(message.splitlines()) > 1 else message
+        if len(message) > _MOST_SHOWN:
+            message = f"{message[: _MOST_SHOWN // 2]} ... {message[-_MOST_SHOWN // 2 :]}"
+        super().__init__(message)
         self.argument, self.hint = argument, hint
         self.word = argument if word is None else word
 

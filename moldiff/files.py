@@ -7,7 +7,6 @@ fsync of the folder. An error (a full disk, a read-only folder) removes the temp
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -24,7 +23,6 @@ from moldiff.errors import MoldiffError
 from moldiff.file_locks import SYSTEM_HAS_LOCKS, HeldFile, errors_about, lock, lock_if_free, open_locked
 from moldiff.foreign_text import readable
 from moldiff.path_names import with_stem, written_out
-from moldiff.reading import open_regular
 
 
 def refuse_existing(path: Path, overwrite: bool) -> None:
@@ -270,12 +268,6 @@ def write_json(path: Path, value: object) -> None:
 
 def _json(value: object) -> str:
     return readable(json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
-
-
-def sha256_of(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a regular file's bytes; errors as in `open_regular`."""
-    with open_regular(path) as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def part_beside(path: Path) -> Path:

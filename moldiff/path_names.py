@@ -21,16 +21,17 @@ def written_out(path: Path) -> Path:
     """Return a path.
 
     Raises:
-        MoldiffError: it begins with a home folder, ``~/a.sdf``, ``~ann/a.sdf`` or ``~``, or is too long. A file
-            ``~a.sdf`` is one of the folder at hand, as it is to a shell.
+        MoldiffError: it begins with a home folder, ``~/a.sdf``, ``~ann/a.sdf`` or ``~``, is too long, or holds a zero
+            byte or half a character. A file ``~a.sdf`` is one of the folder at hand, as it is to a shell.
     """
     try:
         os.lstat(path)
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise MoldiffError(f"{str(path)[:100]} cannot be used: {error.strerror}") from error
-    except ValueError:  # a zero byte, which whoever opens it tells of
-        pass
+    except ValueError as error:
+        holds = "a zero byte" if "\0" in str(path) else "half a character"
+        raise MoldiffError(f"{ascii(str(path))[1:-1]} cannot be used: no name of a file holds {holds}") from error
     first, *below = path.parts or ("",)
     if not first.startswith("~") or not (below or first == "~"):
         return path

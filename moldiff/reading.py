@@ -7,6 +7,7 @@ of their own (`moldiff.chem.io.capped`).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -47,7 +48,7 @@ def check_regular(path: Path) -> None:
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_whole(path: Path, most: int) -> bytes:
@@ -65,13 +66,23 @@ def read_whole(path: Path, most: int) -> bytes:
             size = os.fstat(handle.fileno()).st_size
             data = b"" if size > most else handle.read(size)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if size > most:
         raise MoldiffError(f"{path} is larger than the {most} bytes allowed")
     return data
 
 
-def _unreadable(path: Path, error: Exception) -> MoldiffError:
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a regular file's bytes; MoldiffError if it cannot be read."""
+    try:
+        with open_regular(path) as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> MoldiffError:
+    """Return the error to raise where the system cannot read a file, or no file can have its name (ValueError)."""
     return MoldiffError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 

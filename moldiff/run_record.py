@@ -32,10 +32,9 @@ from pathlib import Path
 from typing import Any
 
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
 from moldiff.provenance import command_line, versions
-from moldiff.reading import read_json
+from moldiff.reading import read_json, sha256_of
 
 FORMAT, FORMAT_VERSION = "moldiff-run", 1
 

@@ -148,7 +148,10 @@ CASES: dict[str, Case] = {
             "teacher": ["no"], "conditions": ["a,a", 3],
         },
     ),
-    "relax": (relax_files, {"files": "s.sdf", "out": "r.sdf"}, {"files": NO_FILE, "out": ["x.foo", 3]}),
+    "relax": (
+        relax_files, {"files": "s.sdf", "out": "r.sdf"}, {"files": NO_FILE, "out": ["x.foo", 3], "progress": [True]},
+    ),
+    "Target": (moldiff.Target, {"name": "logp"}, {"value": ["x", 10**5000], "low": ["x", [1]], "high": ["x", True]}),
     "draw": (draw_file, {"file": "s.sdf", "out": "p.png"}, {"file": NO_FILE, "out": ["x.foo", ".", 3]}),
 }  # fmt: skip
 

@@ -29,6 +29,14 @@ def test_what_has_no_line_break_stays_as_it_is() -> None:
     assert str(MoldiffError("two  blanks and a\ttab")) == "two  blanks and a\ttab"
 
 
+def test_a_message_that_goes_on_and_on_is_cut_in_its_middle() -> None:
+    error = MoldiffError(f"n_atoms {'9' * 5000}: no number", hint="; choose one")
+    assert str(error).startswith("n_atoms 999") and str(error).endswith("999: no number; choose one")
+    assert len(str(error)) < 2010
+    assert str(error.without_hint()).endswith("999: no number")
+    assert str(MoldiffError("x" * 2000)) == "x" * 2000
+
+
 @pytest.mark.parametrize("section", ["network", "curve", "sampling"])
 def test_keys_of_a_foreign_model_may_have_line_breaks(section: str, tiny_model: MoleculeModel, tmp_path: Path) -> None:
     config = tiny_model.config_json()

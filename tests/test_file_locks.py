@@ -16,7 +16,8 @@ from started import started
 from moldiff import file_locks
 from moldiff.errors import MoldiffError
 from moldiff.file_locks import lock, lock_if_free
-from moldiff.files import claimed, clear_leftovers, file_set, refuse_existing_file, sha256_of, write_text
+from moldiff.files import claimed, clear_leftovers, file_set, refuse_existing_file, write_text
+from moldiff.reading import sha256_of
 from moldiff.screening.runs.locking import run_lock
 
 

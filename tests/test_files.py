@@ -21,12 +21,11 @@ from moldiff.files import (
     refuse_existing,
     refuse_existing_file,
     refuse_existing_files,
-    sha256_of,
     write_json,
     write_text,
 )
 from moldiff.folders import Ours, refuse_folder
-from moldiff.reading import read_json
+from moldiff.reading import read_json, sha256_of
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path) -> None:

@@ -23,6 +23,13 @@ def test_a_home_folder_is_to_be_written_out(name: str, monkeypatch: pytest.Monke
         written_out(Path(name))
 
 
+@pytest.mark.parametrize(("name", "holds"), [("a\0b.sdf", "a zero byte"), ("a\ud800.sdf", "half a character")])
+def test_a_name_that_no_file_can_have_is_refused_before_anything_is_opened(name: str, holds: str) -> None:
+    for use in (written_out, lambda path: refuse_existing(path, False)):
+        with pytest.raises(MoldiffError, match=rf"^a\\[xu]\w+.sdf cannot be used: no name of a file holds {holds}$"):
+            use(Path(name))
+
+
 @pytest.mark.parametrize("name", ["~a.sdf", "a/~/b.sdf", "/tmp/~/b.sdf", "a~", "", ".", "~$mine.csv", "a.sdf"])
 def test_other_paths_stay_as_they_are(name: str) -> None:
     assert written_out(Path(name)) == Path(name)

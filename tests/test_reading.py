@@ -14,9 +14,9 @@ from moldiff.chem.filters.docking import docking_of
 from moldiff.chem.io.records import read_texts
 from moldiff.datasets.prepared import PreparedDataset
 from moldiff.errors import MoldiffError
-from moldiff.files import clear_leftovers, sha256_of
+from moldiff.files import clear_leftovers
 from moldiff.journal import find_journal, journal_path
-from moldiff.reading import check_regular, parse_json, read_json, read_whole
+from moldiff.reading import check_regular, parse_json, read_json, read_whole, sha256_of
 from moldiff.screening.runs.draws import Draws
 from moldiff.screening.runs.run import status_of
 from moldiff.screening.screen import Screening, merge_screens, resume_screen
@@ -48,9 +48,12 @@ def test_pipes_devices_and_names_that_no_file_has(tmp_path: Path, read: Callable
     for path in (pipe(tmp_path / "a"), Path("/dev/zero")):
         with pytest.raises(MoldiffError, match="is not a regular file"):
             read(path)
-    for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b", tmp_path / "a\ud800"):
+    for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(MoldiffError, match=r"cannot be read|not a regular file"):
             read(path)
+    for name, holds in (("a\0b", "a zero byte"), ("a\ud800", "half a character")):
+        with pytest.raises(MoldiffError, match=f"cannot be used: no name of a file holds {holds}"):
+            read(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,10 @@ from tokenize import TokenError
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, sha256_of, write_text
+from moldiff.files import atomic_writer, write_text
 from moldiff.folders import Ours
 from moldiff.hash_sums import parse_sums, sums_text
-from moldiff.reading import check_regular, read_whole
+from moldiff.reading import check_regular, read_whole, sha256_of
 from moldiff.vocabulary import Vocabulary
 
 FORMAT = "moldiff-dataset"

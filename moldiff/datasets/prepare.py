@@ -15,6 +15,7 @@ import numpy as np
 
 from moldiff.arguments import (
     check_flags,
+    check_function,
     count,
     name_list,
     path,
@@ -41,9 +42,7 @@ from moldiff.vocabulary import Vocabulary
 
 Progress = Callable[[int], None]
 
-_BONDS = ("aromatic", "kekule")
-_HYDROGENS = ("explicit", "implicit")
-
+_BONDS, _HYDROGENS = ("aromatic", "kekule"), ("explicit", "implicit")
 WITHOUT_HYDROGENS = "hydrogens without coordinates"  # `kind_of` what `moldiff.chem.convert.encode` says
 
 
@@ -135,6 +134,7 @@ def prepare(
     seed_number(seed)
     flags = {"fragments": fragments, "add_hydrogens": add_hydrogens, "isolated": isolated, "overwrite": overwrite}
     check_flags(flags)
+    check_function(progress, "progress")
     check_columns(columns)
     wide = _wide(bonds, hydrogens, vocabulary)
     if twice := [name for name, count in Counter(properties).items() if count > 1]:

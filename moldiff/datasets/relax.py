@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from moldiff.arguments import choice, count, path, paths, seconds, seed_number
+from moldiff.arguments import check_function, choice, count, path, paths, seconds, seed_number
 from moldiff.chem.coordinates import FLAT, NO_CONFORMER, coordinates_problem
 from moldiff.chem.descriptors.xtb import load_tblite
 from moldiff.chem.filters.hazards import STANDARD_GATE, WITHHELD
@@ -30,11 +30,12 @@ from moldiff.choices import EnergyMethod
 from moldiff.datasets.sources import NO_RECORDS, Source, find_sources
 from moldiff.errors import MoldiffError, blaming
 from moldiff.extras import XTB
-from moldiff.files import atomic_writer, sha256_of, write_json
+from moldiff.files import atomic_writer, write_json
 from moldiff.foreign_text import readable, safe_cell
 from moldiff.interruption import watched_signals
 from moldiff.journal import Journal
 from moldiff.processes import Lost, pool_of
+from moldiff.reading import sha256_of
 from moldiff.resumption import Resumption
 from moldiff.run_record import digest, entry_beside, record_path
 from moldiff.version import VERSION
@@ -142,6 +143,7 @@ def relax_files(
     out = path(out, "out")
     seconds(timeout_s)
     count(workers, "workers")
+    check_function(progress, "progress")
     options = _Options(_method(method), seed_number(seed), _suffix(out))
     table = out.with_name(out.name[: -len(options.suffix)] + ".csv")
     with blaming("files", "columns"):

@@ -15,9 +15,8 @@ from moldiff.chem.io.inputs import files_named
 from moldiff.chem.io.records import TextRecord, read_texts
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
-from moldiff.reading import check_regular, read_whole
+from moldiff.reading import check_regular, read_whole, sha256_of
 
 CHUNK_RECORDS = 256
 TAG_SAMPLE = 1000  # records at the head of each file that tell which tags it has

@@ -32,8 +32,8 @@ from moldiff.choices import FileHydrogens
 from moldiff.errors import MoldiffError, blaming_for
 from moldiff.evaluation.edm_stability import stable_atoms
 from moldiff.evaluation.measurements import Measured
-from moldiff.files import sha256_of
 from moldiff.processes import DEADLINE_S, Lost, Pool, pool_of
+from moldiff.reading import sha256_of
 from moldiff.run_record import read_generation
 from moldiff.status import Status
 

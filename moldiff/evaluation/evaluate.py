@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from moldiff.arguments import check_flags, count, path, path_text, seed_number, with_plain_numbers
+from moldiff.arguments import check_flags, check_function, count, path, path_text, seed_number, with_plain_numbers
 from moldiff.chem.io.inputs import Molecules, files_of, kept
 from moldiff.devices import whatever_the_default
 from moldiff.errors import MoldiffError, blaming
@@ -28,8 +28,9 @@ from moldiff.evaluation.reference import Reference
 from moldiff.evaluation.report import EvaluationReport
 from moldiff.evaluation.write_report import check_output, write_report
 from moldiff.extras import EVAL, XTB
-from moldiff.files import claimed, sha256_of
+from moldiff.files import claimed
 from moldiff.provenance import header
+from moldiff.reading import sha256_of
 from moldiff.run_record import read_generation
 
 POSEBUSTERS_RECORDS = 1000
@@ -94,6 +95,7 @@ def evaluate(
     """
     _check_numbers(posebusters, relax, workers, seed)
     check_flags({"add_hydrogens": add_hydrogens, "fcd": fcd, "isolated": isolated, "overwrite": overwrite})
+    check_function(progress, "progress")
     folder = None if out is None else path(out, "out")
     tables = None if ring_table is None else path_text(ring_table, "ring_table")
     if reference is not None and not isinstance(reference, Reference):
@@ -106,6 +108,8 @@ def evaluate(
             EVAL.require("fcd", "fcd")
             if reference is None:
                 raise MoldiffError("the Frechet ChemNet distance needs a reference", argument="reference")
+        with blaming("molecules"):  # before the work, in whose end the files may be others, or gone
+            sha256 = "" if files is None else " ".join(sha256_of(file) for file in files)
         clock = _Clock(progress)
         # The file before the reference: its errors show at once, a reference can take half a minute.
         rows, convention = assess_file(
@@ -137,7 +141,6 @@ def evaluate(
         if fcd and reference is not None:
             clock.stage("fcd")
             distance = _chemnet_distance(rows, reference, seed)
-        sha256 = "" if files is None else " ".join(sha256_of(file) for file in files)
         report = EvaluationReport(
             path=Path(IN_MEMORY if files is None else ", ".join(file.name for file in files)),
             sha256=sha256,

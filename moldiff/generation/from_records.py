@@ -22,7 +22,6 @@ from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.chem.io.tables import Columns, check_columns, refuse_columns
 from moldiff.errors import MoldiffError, blaming
-from moldiff.files import sha256_of
 from moldiff.foreign_text import readable
 from moldiff.generation.molecule_result import MoleculeResult
 from moldiff.generation.options.run_options import RunOptions
@@ -148,13 +147,14 @@ class RecordRun(Run, Generic[Item]):
         if files is not None:
             self.inputs = files
             with blaming("molecules", "columns"):
-                total, self.tag_names = survey(files, options.columns)
-            self._span = options.shard.span(total)
-            if total and not self._span:
-                raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
+                read = survey(files, options.columns)
+            self.tag_names, self._sha256 = read.tags, read.sha256
+            self._span = options.shard.span(read.records)
+            if read.records and not self._span:
+                raise MoldiffError(f"shard: there are only {read.records} records to share out", argument="shard")
         else:
             refuse_columns(options.columns)
-            self.tag_names = fields_of(molecules)
+            self.tag_names, self._sha256 = fields_of(molecules), (sha256_of_molecules(molecules),)
         super().__init__(options, gate, first=0 if self._span is None else self._span.start * options.n)
         self.sampler = self.sampler.at_cost(SOLVERS[self.sampler.sampler])
         self._n, self._molecules, self._files = options.n, molecules, files
@@ -239,9 +239,7 @@ class RecordRun(Run, Generic[Item]):
             self.answered.add(int(str(result.facts["record"])))
 
     def identity(self) -> dict[str, Any]:
-        files = self._files
-        of = [sha256_of_molecules(self._molecules)] if files is None else [sha256_of(path) for path in files]
-        return {"molecules": of, "walk": int(self.walk)}
+        return {"molecules": list(self._sha256), "walk": int(self.walk)}
 
     @property
     def record_columns(self) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ from moldiff.chem.filters.hazards import Gate
 from moldiff.choices import TargetMethod, Until
 from moldiff.errors import blaming
 from moldiff.evaluation.rarity import tables_for
-from moldiff.files import sha256_of
 from moldiff.generation.decoding.decoders import DECODERS, Decoder, VerifiedDecoder
 from moldiff.generation.decoding.hydrogens import hydrogen_columns, with_hydrogens
 from moldiff.generation.mcmc import MOVED, TargetChains
@@ -45,6 +44,7 @@ from moldiff.generation.trajectory import trajectories
 from moldiff.interruption import Interruption
 from moldiff.models.folder import SUMS_FILE, find_model, is_model, list_models
 from moldiff.processes import DEADLINE_S, Lost
+from moldiff.reading import sha256_of
 from moldiff.sampling.constraints import decoding_constraints
 from moldiff.sampling.molecule_sampler import MoleculeSampler
 from moldiff.scoring.network import PredictedNearness
@@ -116,6 +116,7 @@ class GenerateRun(Run):
         )
         with blaming(options.asks_tables, "ring_table"):
             self.tables = tables_for(options.ring_table, references, source) if options.asks_tables else None
+            self._table_sha256 = _hash_of(options.ring_table)
         self.steering = steer(
             wanted, self.model, references, source, self.guide, options.criteria.where, options.target_method,
             self.tables,
@@ -248,8 +249,8 @@ class GenerateRun(Run):
             found["ends"] = "excluded"  # until version 0.2 the same words included them, and meant other molecules
         if (fragment := self.options.steering.fragment) is not None:
             found["fragment"] = list(fragment.blocks)
-        if (table := self.options.ring_table) is not None and str(table) not in list_models():
-            found["ring_table"] = sha256_of(find_model(table) / SUMS_FILE if is_model(table) else Path(table))
+        if self._table_sha256 is not None:
+            found["ring_table"] = self._table_sha256
         if self.options.score is not None and isinstance(
             network := self.options.score.score.function, PredictedNearness
         ):
@@ -325,6 +326,13 @@ class GenerateRun(Run):
             count = min(wanted, size, limit - first)
             yield first, count
             first += count
+
+
+def _hash_of(ring_table: str | Path | None) -> str | None:
+    """Return what tells a table of rings from others of its name; None of a built-in model's, and if there is none."""
+    if ring_table is None or str(ring_table) in list_models():
+        return None
+    return sha256_of(find_model(ring_table) / SUMS_FILE if is_model(ring_table) else Path(ring_table))
 
 
 def _noted(draws: Iterable[RawSample], drawn: list[RawSample], tell: Callable[[int, int], None]) -> Iterator[RawSample]:

@@ -19,13 +19,13 @@ from moldiff.arguments import WHOLE, Part, count, seed_number
 from moldiff.arrays import MOST_ATOMS, MolArrays
 from moldiff.chem.convert import encode
 from moldiff.chem.identity import bytes_key
-from moldiff.chem.io.inputs import Molecules, files_named, survey
+from moldiff.chem.io.inputs import Molecules, Survey, files_named, survey
 from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
 from moldiff.errors import MoldiffError, blaming
-from moldiff.files import sha256_of, write_json
+from moldiff.files import write_json
 from moldiff.foreign_text import readable
 from moldiff.models.folder import DEFAULT_MODEL
 from moldiff.models.loaded import LoadedModel, load_model
@@ -37,6 +37,7 @@ from moldiff.nll.tables import RowSheet, beside, write_table
 from moldiff.processes import THIS_PROCESS, Pool, standing_pool
 from moldiff.provenance import header, versions
 from moldiff.randomness import graph_key
+from moldiff.reading import sha256_of
 from moldiff.resumption import Resumption
 from moldiff.run_record import digest
 from moldiff.sampling.microbatches import side_by_side
@@ -105,16 +106,16 @@ def score_file(
     files = files_named([path] if isinstance(path, Path) else path)
     inputs = files if calibration is None else (*files, calibration)
     resumption = Resumption(out, record_file, inputs=inputs, resume=resume, overwrite=overwrite)
-    total, tags = survey(files)  # a missing file shows before the model is loaded
-    if not (wanted := shard.span(total)) and total:
-        raise MoldiffError(f"shard: there are only {total} records to share out", argument="shard")
+    read = survey(files)  # a missing file shows before the model is loaded
+    if not (wanted := shard.span(read.records)) and read.records:
+        raise MoldiffError(f"shard: there are only {read.records} records to share out", argument="shard")
     loaded = load_model(model, device=device, precision="float32")
     pool = standing_pool(workers)
     scoring = Scoring.of(
         loaded, settings, seed, batch_size, calibration, progress, add_hydrogens=add_hydrogens, pool=pool
     )
     summary = scoring.summary
-    request = scoring.request(files) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
+    request = scoring.request(read) | {"calibration": _hash_of(calibration), "add_hydrogens": add_hydrogens}
     request |= {} if shard == WHOLE else {"shard": [shard.index, shard.count]}
     if (ended := resumption.ended(request)) is not None:
         return LikelihoodSummary.of_record(ended, str(out))
@@ -124,12 +125,14 @@ def score_file(
         records = scoring.ready(list(files), add_hydrogens, wanted[journal.count :], pool)
         for row in scoring.rows(records, told):
             journal.add(row, time.monotonic() - started)
-        write_table(out, RowSheet(scoring.columns_of(files), tags, Z_COLUMNS), map(summary.noted, journal.entries()))
+        write_table(
+            out, RowSheet(scoring.columns_of(files), read.tags, Z_COLUMNS), map(summary.noted, journal.entries())
+        )
         # rounded as it is recorded, so that a run that had ended tells the same
         summary.output, summary.seconds = str(out), round(time.monotonic() - started, 2)
         if not summary.scored:
             logger.warning("none of %d records could be scored; the reasons are in %s", summary.records, out)
-        write_json(record_file, scoring.record(out, files) | {"request_sha256": digest(request)})
+        write_json(record_file, scoring.record(out, read) | {"request_sha256": digest(request)})
     return summary
 
 
@@ -208,18 +211,18 @@ class Scoring:
         """
         return _rows(records, self.scorer, self.reference, progress)
 
-    def request(self, files: Sequence[Path]) -> dict[str, Any]:
+    def request(self, read: Survey) -> dict[str, Any]:
         """Return what the rows of some files follow from, plain types."""
         return {
             "task": "likelihood", "model": self.loaded.sha256, "bound": asdict(self.scorer.settings), "seed": self.seed,
-            "device": self.scorer.device.type, "molecules": [sha256_of(path) for path in files], **versions(),
+            "device": self.scorer.device.type, "molecules": list(read.sha256), **versions(),
         }  # fmt: skip
 
-    def record(self, out: Path, files: Sequence[Path] | None) -> dict[str, Any]:
+    def record(self, out: Path, read: Survey | None) -> dict[str, Any]:
         """Return the JSON beside a CSV: plain types; without files, molecules were given themselves."""
         summary = replace(self.summary, output=str(out))
         settings, device = self.scorer.settings, self.scorer.device
-        return _run_record(files, summary, settings, self.seed, self.loaded.sha256, device)
+        return _run_record(read, summary, settings, self.seed, self.loaded.sha256, device)
 
 
 def _basis(reference: LikelihoodReference | None, settings: BoundSettings, atoms: str) -> str:
@@ -301,7 +304,7 @@ def _text(value: float) -> str:
 
 
 def _run_record(
-    files: Sequence[Path] | None,
+    read: Survey | None,
     summary: LikelihoodSummary,
     settings: BoundSettings,
     seed: int,
@@ -312,8 +315,8 @@ def _run_record(
     return {
         "output": Path(summary.output).name,
         "output_sha256": sha256_of(Path(summary.output)),
-        "file": None if files is None else " ".join(path.name for path in files),
-        "file_sha256": None if files is None else " ".join(sha256_of(path) for path in files),
+        "file": None if read is None else " ".join(path.name for path in read.files),
+        "file_sha256": None if read is None else " ".join(read.sha256),
         "model_sha256": model_sha256,
         "bound": {**asdict(settings), "grid": "evenly spaced in t, then a reconstruction at t = 0", "unit": "nats"},
         "seed": seed,

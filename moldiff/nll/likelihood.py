@@ -13,7 +13,7 @@ import torch
 
 from moldiff.arguments import check_flag, count, seed_number, with_plain_numbers
 from moldiff.arguments import path as as_path
-from moldiff.chem.io.inputs import Molecules, blamed, files_of
+from moldiff.chem.io.inputs import Molecules, Survey, blamed, files_of, survey
 from moldiff.data_frames import data_frame
 from moldiff.devices import whatever_the_default
 from moldiff.diffusion.bound import BoundSettings
@@ -45,8 +45,9 @@ class LikelihoodResult:
         summary: how many have one, why others have none, their sums, on what z-scores rest.
     """
 
-    def __init__(self, scoring: Scoring, rows: Sequence[Mapping[str, object]], files: Sequence[Path] | None) -> None:
-        self._scoring, self._rows, self._files = scoring, tuple(rows), files
+    def __init__(self, scoring: Scoring, rows: Sequence[Mapping[str, object]], read: Survey | None) -> None:
+        self._scoring, self._rows, self._read = scoring, tuple(rows), read
+        self._files = None if read is None else read.files
         self.summary = scoring.summary
 
     @cached_property
@@ -74,7 +75,7 @@ class LikelihoodResult:
         with claimed(out, record):
             refuse_existing_files((out, record), overwrite)  # another run may have ended since
             write_table(out, self._sheet, self._rows)
-            write_json(record, self._scoring.record(out, self._files))
+            write_json(record, self._scoring.record(out, self._read))
         return out
 
     def __len__(self) -> int:
@@ -137,6 +138,8 @@ def likelihood(
         count(batch_size, "batch_size")
     held_out = None if calibration is None else as_path(calibration, "calibration")
     files = files_of(molecules)
+    with blaming("molecules"):
+        read = None if files is None else survey(files)
     scoring = Scoring.of(_in_float32(model, device), settings, seed, batch_size, held_out, add_hydrogens=add_hydrogens)
     summary = scoring.summary
     rows = [summary.noted(row) for row in scoring.rows(scoring.ready(molecules, add_hydrogens))]
@@ -147,7 +150,7 @@ def likelihood(
         raise MoldiffError(told, argument=blamed(reason))
     if summary.scored < summary.records:
         logger.warning("%d of %d molecules have no bound", summary.records - summary.scored, summary.records)
-    return LikelihoodResult(scoring, rows, files)
+    return LikelihoodResult(scoring, rows, read)
 
 
 def _in_float32(model: str | Path | LoadedModel, device: str | torch.device) -> LoadedModel:

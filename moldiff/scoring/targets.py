@@ -60,8 +60,11 @@ class Target:
             raise MoldiffError(f"target of '{name}': give a value, or low and high, not both", argument="value")
         if value is not None:
             low = high = value
-        least = -math.inf if low is None else number(low, f"target of '{name}'")
-        most = math.inf if high is None else number(high, f"target of '{name}'")
+        told = f"target of '{name}'"
+        with blaming("low" if value is None else "value"):
+            least = -math.inf if low is None else number(low, told)
+        with blaming("high"):
+            most = math.inf if high is None else number(high, told)
         if any(math.isfinite(end) and abs(end) > LARGEST for end in (least, most)):
             raise MoldiffError(f"target of '{name}': beyond {LARGEST:.3g} there is no property", argument="value")
         if not any(map(math.isfinite, (least, most))):

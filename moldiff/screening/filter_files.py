@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from moldiff.chem.io.outputs import CsvRows, Output, kind_of
-from moldiff.files import FileSet, claimed, file_set, refuse_existing_files, sha256_of
+from moldiff.files import FileSet, claimed, file_set, refuse_existing_files
 from moldiff.run_record import record_path, run_record
 from moldiff.screening.entries import Library
 from moldiff.screening.filter_run import FilterOptions, FilterRun, Progress
@@ -45,16 +45,14 @@ class FilterFiles:
         self.molecules.close()
         summary = self.run.summary(kept, self.out)
         self.files.sync()
-        library = self.run.library
-        inputs = [{"file": str(path), "sha256": sha256_of(path)} for path in library.files]
-        columns = {} if library.columns is None else library.columns.record()
+        columns = {} if self.run.library.columns is None else self.run.library.columns.record()
         self.files.commit(
             run_record(
                 task="filter",
                 options=self.run.options.record() | columns,
                 output=self.out.name,
                 output_sha256=self.files.sha256(self.out),
-                made_by={"inputs": inputs},
+                made_by={"inputs": list(self.run.inputs)},
                 results=summary.record(),
             )
         )
@@ -62,14 +60,16 @@ class FilterFiles:
 
 
 @contextmanager
-def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable[str] = ()) -> Iterator[FilterFiles]:
+def filter_files(
+    run: FilterRun, out: Path, *, overwrite: bool, fields: Sequence[str] | None = None
+) -> Iterator[FilterFiles]:
     """Open the files of a pass; without `FilterFiles.end` nothing is left of them.
 
     Args:
         run: the pass.
         out: its suffix says what is written.
         overwrite: replace older files.
-        fields: names of the data fields of molecules that were given themselves.
+        fields: names of the data fields that are columns of a table; None = a pass over the library's files finds them.
 
     Raises:
         MoldiffError: one is in the way, or another run writes them.
@@ -79,7 +79,8 @@ def filter_files(run: FilterRun, out: Path, *, overwrite: bool, fields: Iterable
     refuse_existing_files(written, overwrite, library.files)
     with claimed(*written), file_set(record_path(out)) as files:
         refuse_existing_files(written, overwrite, library.files)  # another run may have ended since
-        molecules = kind.opened(files, out, run.kept_sheet((*library.tag_names(), *fields) if kind.is_table else ()))
+        tags = () if not kind.is_table else library.tag_names() if fields is None else tuple(fields)
+        molecules = kind.opened(files, out, run.kept_sheet(tags))
         yield FilterFiles(run, out, molecules, CsvRows(files.open(records_path(out), binary=True), run.sheet), files)
 
 

@@ -85,13 +85,8 @@ class FilterResult(Sequence["Mol"]):
     def molecules(self) -> list[Mol]:
         """The molecules that are kept, the best first, or in their order. Each carries its cells of the `table` and its
         data fields as properties, under the names that a table of kept molecules gives them."""
-        sheet = self._run.kept_sheet(self._fields)
+        sheet = self._run.kept_sheet(tuple(self._run.fields))
         return [_molecule(row, sheet) for row in self._kept]
-
-    @cached_property
-    def _fields(self) -> tuple[str, ...]:
-        """Names of the data fields of all records, in the order in which they come."""
-        return tuple(dict.fromkeys(name for row in self._rows for name in row.tags))
 
     @cached_property
     def table(self) -> DataFrame:
@@ -116,10 +111,9 @@ class FilterResult(Sequence["Mol"]):
         """
         check_flag(overwrite, "overwrite")
         out = as_path(path, "path")
-        fields = () if self._run.library.files else self._fields
         with (
             blaming("path", "overwrite"),
-            filter_files(self._run, out, overwrite=overwrite, fields=fields) as files,
+            filter_files(self._run, out, overwrite=overwrite, fields=tuple(self._run.fields)) as files,
         ):
             for row in self._rows:
                 files.records.add(row)

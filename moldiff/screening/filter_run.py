@@ -21,6 +21,7 @@ from moldiff.chem.filters.preparation import CoordinatesCheck, InchikeyCheck
 from moldiff.chem.io.inputs import Molecules
 from moldiff.conditions import Conditions
 from moldiff.processes import Lost, pool_of
+from moldiff.reading import sha256_of
 from moldiff.screening.desirability import COLUMN as DESIRABILITY
 from moldiff.screening.desirability import Desirability, read_ranking
 from moldiff.screening.entries import Entry, Library
@@ -205,7 +206,10 @@ class FilterRun:
     Attributes:
         counts: of the rows so far.
         sheet: columns of the table of all records.
+        fields: names of the data fields of the records so far, in the order in which they come.
+        inputs: name and SHA-256 of each file of the library, when the rows were begun.
         started: `time.monotonic` at the start.
+        seconds: that the rows took, as soon as all have come.
     """
 
     def __init__(
@@ -213,7 +217,9 @@ class FilterRun:
     ) -> None:
         options.criteria.refuse_missing_programs()
         self.library, self.options, self.started = library, options, time.monotonic()
-        self.counts = RowCounts(options.dedup)
+        self.counts, self.fields = RowCounts(options.dedup), dict[str, None]()
+        self.inputs: tuple[dict[str, str], ...] = ()
+        self.seconds: float | None = None
         checks = options.checks(coordinates=coordinates)
         worth = options.rank if isinstance(options.rank, Desirability) else None
         self._work = replace(options.work(checks, pack), worth=worth)
@@ -228,8 +234,9 @@ class FilterRun:
         Raises:
             MoldiffError: a file cannot be read.
         """
-        fields = dict[str, None]()
-        options, entries = self.options, _noted(self.library, fields) if self._asked else iter(self.library)
+        # taken before the work: in the end, or when a result is saved, they may be others, or gone
+        self.inputs = tuple({"file": str(path), "sha256": sha256_of(path)} for path in self.library.files)
+        options, entries = self.options, _noted(self.library, self.fields)
         batches = iter(lambda: list(itertools.islice(entries, CHUNK)), [])
         with pool_of(options.workers, isolated=options.isolated, ready=self._work.prepare) as pool:
             for batch, found in pool.map_batches(self._work, batches, timeout_s=options.timeout_s):
@@ -237,10 +244,11 @@ class FilterRun:
                     yield self.counts.take(row)
                 if progress is not None:
                     progress(self.counts.requested)
+        self.seconds = time.monotonic() - self.started
         self.counts.tell_if_all_failed()
         for name in self._asked:
-            if name not in fields:
-                logger.warning("%s", unknown_field(name, fields))
+            if name not in self.fields:
+                logger.warning("%s", unknown_field(name, self.fields))
 
     def kept_sheet(self, tags: tuple[str, ...] = ()) -> Sheet:
         """Return the columns of a table of the molecules that are kept.
@@ -253,7 +261,7 @@ class FilterRun:
     def summary(self, kept: int, output: Path | None = None) -> FilterSummary:
         """Return the summary of a pass that has ended."""
         counts = self.counts
-        seconds = time.monotonic() - self.started
+        seconds = time.monotonic() - self.started if self.seconds is None else self.seconds
         return FilterSummary(dict(counts.by_status), dict(counts.by_stage), kept, seconds, str(output or ""))
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from moldiff.arguments import (
     check_flags,
+    check_function,
     check_text,
     choice,
     count,
@@ -233,6 +234,7 @@ def screen(
     }
     run, named = path(out, "out"), paths(files, "files")
     check_flags({"familiar": familiar, "retry": retry})
+    check_function(progress, "progress")
     for text, name in ((release_hazards, "release_hazards"), (scheduler, "scheduler"), (shard, "shard")):
         if text is not None:
             check_text(text, name)

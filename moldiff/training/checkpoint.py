@@ -25,9 +25,9 @@ from torch import Tensor
 
 from moldiff.deprecations import renamed_keys
 from moldiff.errors import MoldiffError
-from moldiff.files import atomic_writer, clear_leftovers, refuse_existing, sha256_of, write_json
+from moldiff.files import atomic_writer, clear_leftovers, refuse_existing, write_json
 from moldiff.folders import Ours, new_folder, standing
-from moldiff.reading import read_json, read_whole
+from moldiff.reading import read_json, read_whole, sha256_of
 
 _TENSORS, _STATE = "state.safetensors", "state.json"
 _PREFIX = "step-"

@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of
+from moldiff.reading import sha256_of
 from moldiff.screening.runs.run import status_of
 from moldiff.version import VERSION
 from scripts.benchmarks.pages import deliver

@@ -12,7 +12,7 @@ import pytest
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import MISSING, Assessment, assess_file
-from moldiff.files import sha256_of
+from moldiff.reading import sha256_of
 from moldiff.run_record import record_path
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "fixtures" / "golden_molecules.json").read_text())

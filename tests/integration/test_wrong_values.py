@@ -218,3 +218,24 @@ def test_scores_of_files_are_counted_alike(here: Path) -> None:
         with pytest.raises(MoldiffError, match=f"^{name} must be ") as caught:
             score_file(here / "a.smi", here / "x.csv", **{name: HUGE})
         assert caught.value.argument == name
+
+
+@pytest.mark.parametrize("function", ["evaluate", "prepare", "screen"])
+def test_progress_is_a_function(function: str, here: Path) -> None:
+    for value in (True, "yes", np.zeros(2)):
+        assert refused(function, "progress", value, here).startswith("progress must be a function, not ")
+
+
+FOREIGN = [np.zeros((2, 3)), np.array(0.5), np.array("a\0b"), "a\0b", Path("a\0b.sdf"), [10**5000], {"logp": 10**5000}]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_arrays_zero_bytes_and_numbers_without_end_are_refused_or_taken(function: str, here: Path) -> None:
+    for argument in inspect.signature(getattr(moldiff, function)).parameters:
+        for value in FOREIGN:
+            try:
+                getattr(moldiff, function)(**{**FUNCTIONS[function], argument: value})
+            except MoldiffError as error:
+                assert len(str(error)) < 3000, (argument, value)
+            except Exception as error:
+                raise AssertionError(f"{function}({argument}={value!r:.40})") from error

@@ -13,7 +13,6 @@ from rdkit import Chem
 import moldiff
 from moldiff.datasets.prepare import prepare
 from moldiff.diffusion.bound import BoundSettings
-from moldiff.files import sha256_of
 from moldiff.journal import Journal
 from moldiff.models.folder import save_model_folder
 from moldiff.models.molecule_model import MoleculeModel
@@ -21,6 +20,7 @@ from moldiff.nll import reference
 from moldiff.nll.estimator import SCORED
 from moldiff.nll.files import COLUMNS, Z_COLUMNS, score_file
 from moldiff.nll.reference import LikelihoodReference
+from moldiff.reading import sha256_of
 
 Run = Callable[..., Any]
 Write = Callable[..., Path]

@@ -20,8 +20,8 @@ from moldiff.chem.filters.criteria import Criteria
 from moldiff.chem.io.records import TextRecord, read_records, read_texts
 from moldiff.cli.main import main
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of
 from moldiff.foreign_text import plain_cell
+from moldiff.reading import sha256_of
 from moldiff.screening.entries import Entry, Library, library_of
 from moldiff.screening.filter_files import write_filtered
 from moldiff.screening.filter_run import FilterOptions, FilterRun

@@ -8,11 +8,12 @@ import hashlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+import numpy as np
 from rdkit import Chem
 
 from moldiff.arguments import refusal
@@ -25,6 +26,7 @@ from moldiff.chem.io.tables import Columns, add_fields, refuse_columns
 from moldiff.chem.io.text_records import SUFFIXES, TextRecord, read_texts
 from moldiff.chem.sanitize import bond_refusal, isotope_refusal, mixture_refusal, polymer_refusal, query_refusal
 from moldiff.errors import MoldiffError, blaming, blaming_for
+from moldiff.reading import sha256_of
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -134,14 +136,31 @@ def blamed(reason: str) -> str:
     return "add_hydrogens" if "add_hydrogens" in reason else "molecules"
 
 
-def survey(files: Sequence[Path], columns: Columns | None = None) -> tuple[int, tuple[str, ...]]:
-    """Return the number of records of molecule files, and the names of all their data fields in the order in which they
-    come; errors as in `texts_of`."""
+@dataclass(frozen=True)
+class Survey:
+    """The content of molecule files, as a pass over them found it before the work began. Whatever is written of them
+    later is taken from here: by then they may be others, or gone.
+
+    Attributes:
+        files: in order.
+        sha256: of each.
+        records: in all of them.
+        tags: names of all their data fields, in the order in which they come.
+    """
+
+    files: tuple[Path, ...]
+    sha256: tuple[str, ...]
+    records: int
+    tags: tuple[str, ...]
+
+
+def survey(files: Sequence[Path], columns: Columns | None = None) -> Survey:
+    """Return what is in molecule files; errors as in `texts_of`."""
     count, tags = 0, dict[str, None]()
     for path, text in texts_of(files, columns):
         count += 1
         add_fields(tags, text.tags, path)
-    return count, tuple(tags)
+    return Survey(tuple(files), tuple(map(sha256_of, files)), count, tuple(tags))
 
 
 def fields_of(molecules: Molecules) -> tuple[str, ...]:
@@ -257,9 +276,17 @@ def _record(argument: str, index: int, item: object) -> Record:
         if text.note:
             tell_once(f"{argument}: {text.note}")
         return parse(text)
-    if item is None or str(item) == "<NA>" or item != item:  # a supplier's failure; what pandas has for nothing
+    if _is_nothing(item):
         return Record(index, "", None, reason=_MISSING)
     raise refusal(argument, _EXPECTED, item)
+
+
+def _is_nothing(item: object) -> bool:
+    """Return whether an item is a supplier's failure, or what pandas has for nothing: None, NaN, NaT, NA."""
+    if item is None or type(item).__name__ == "NAType":
+        return True
+    differs = item != item  # of an array, each number of it
+    return isinstance(differs, bool | np.bool_) and bool(differs)
 
 
 def _fields(mol: Chem.Mol, argument: str = "molecules") -> dict[str, str]:

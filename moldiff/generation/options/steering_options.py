@@ -71,9 +71,7 @@ class SteeringOptions:
 
     def __post_init__(self) -> None:
         if self.n_atoms is not None and not 1 <= self.n_atoms[0] <= self.n_atoms[1] <= MOST_ATOMS:
-            raise MoldiffError(
-                f"n_atoms must be a range within 1 .. {MOST_ATOMS}, not {self.n_atoms}", argument="n_atoms"
-            )
+            raise refusal("n_atoms", f"a range within 1 .. {MOST_ATOMS}", self.n_atoms)
         if self.charge is not None and abs(self.charge) > MOST_CHARGE:
             raise refusal("charge", f"in -{MOST_CHARGE} .. {MOST_CHARGE}", self.charge)
         if self.property_scale is not None and self.property_model is None:

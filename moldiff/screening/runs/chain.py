@@ -20,8 +20,7 @@ from typing import Any
 from moldiff.chem.filters.checks import CheckResult, Verdict
 from moldiff.chem.filters.measures import FunctionMeasure
 from moldiff.chem.filters.preparation import InchikeyCheck
-from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of
+from moldiff.reading import sha256_of
 from moldiff.screening.filter_run import FilterOptions
 from moldiff.screening.rows import Row
 from moldiff.screening.worker import DRAW, READ, STANDARDISE, WORKER, judged
@@ -187,9 +186,4 @@ def _told(value: object) -> Any:
 def _source(name: str) -> str:
     """Return the hash of the file of a user's function; "" for one of an installed package."""
     file = Path(name.rpartition(":")[0])
-    if file.suffix != ".py":
-        return ""
-    try:
-        return sha256_of(file)
-    except OSError as error:
-        raise MoldiffError(f"{file} cannot be read: {error.strerror or error}") from error
+    return sha256_of(file) if file.suffix == ".py" else ""

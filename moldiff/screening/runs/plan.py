@@ -17,10 +17,10 @@ from moldiff.chem.io.records import read_texts
 from moldiff.chem.io.tables import Columns, add_fields
 from moldiff.conditions import TAG
 from moldiff.errors import MoldiffError
-from moldiff.files import sha256_of, write_text
+from moldiff.files import write_text
 from moldiff.foreign_text import readable
 from moldiff.path_names import written_out
-from moldiff.reading import read_json
+from moldiff.reading import read_json, sha256_of
 from moldiff.screening.entries import Entry, library_of
 from moldiff.screening.filter_run import FilterOptions
 from moldiff.screening.runs.draws import DRAWS, Draws, drawn
