@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache, partial
 from multiprocessing.util import Finalize
+from threading import Lock
 from typing import Any, Generic, Self, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
@@ -40,6 +41,7 @@ ATTEMPTS = 2  # pools in a row that may break before they have done anything
 MEMORY_MB = 4096  # of a worker's own data: what needs more is no molecule that anybody waits for
 DEADLINE_S = 60.0  # for the chemistry of one molecule, which takes milliseconds; decoding anew may take 20 s
 GRACE_S = 2.0  # until a worker that does not heed its own alarm is killed
+_STARTING = Lock()
 
 
 @dataclass(frozen=True)
@@ -336,7 +338,8 @@ def pool_of(workers: int, *, isolated: bool = True, memory_mb: int = MEMORY_MB, 
 
 def standing_pool(workers: int) -> Pool:
     """Return worker processes that are started once and stay as long as this process; of 0 workers, this process."""
-    return _standing(os.getpid(), workers) if count(workers, "workers", least=0) else THIS_PROCESS
+    with _STARTING:  # of threads that come at once, one starts them
+        return _standing(os.getpid(), workers) if count(workers, "workers", least=0) else THIS_PROCESS
 
 
 @cache

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
@@ -385,6 +386,18 @@ def test_a_standing_pool_works_for_many_in_turn_and_at_once() -> None:
     assert time.monotonic() - started < 30
     assert standing_pool(1) is pool and first[0] == first[1] != os.getpid()
     assert list(standing_pool(0).map_items(worker_number, [0], timeout_s=60.0)) == [os.getpid()]
+
+
+def test_threads_that_come_at_once_share_a_standing_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(WorkerPool):
+        def __init__(self, workers: int) -> None:
+            time.sleep(0.1)
+            super().__init__(workers)
+
+    monkeypatch.setattr(processes, "WorkerPool", Slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda _: standing_pool(7), range(4)))
+    assert len(set(map(id, found))) == 1 and isinstance(found[0], Slow)
 
 
 def test_a_program_with_a_standing_pool_ends_at_once(tmp_path: Path) -> None:
