@@ -119,7 +119,7 @@ def with_plain_numbers(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _plain(value: object) -> object:
-    if getattr(value, "ndim", None) == 0:  # of an array, which is called iterable and is not
+    if isinstance(value, Iterable) and getattr(value, "ndim", None) == 0:  # of an array, which is not iterable at all
         value = value.item()  # type: ignore[attr-defined]
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)

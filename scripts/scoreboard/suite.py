@@ -101,6 +101,9 @@ def run_suite(python: str, covered: bool, told: Path) -> Run:
         under = ["-m", "coverage", "run", f"--rcfile={settings}"] if covered else []
         pytest = ["-m", "pytest", "-q", "-n", "auto", "-p", "no:cacheprovider", "-o", "junit_family=xunit1"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+        # kept, but not among the sources: the tests start many processes, and each would compile the package anew
+        environment["PYTHONPYCACHEPREFIX"] = f"{folder}/bytecode"
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
         started = time.monotonic()
         done = subprocess.run(
             [python, *under, *pytest, f"--junitxml={report}"],

@@ -123,5 +123,5 @@ def test_draws_until_they_met_count_copies_and_the_summary_tells(scripted: None,
 )
 def test_what_bounds_mean_since_they_exclude_their_ends_has_other_ids(text: str, changed: bool) -> None:
     steering = SimpleNamespace(fragment=None, targets=(parse_target(text),))
-    asked = SimpleNamespace(options=SimpleNamespace(steering=steering, ring_table=None, score=None))
+    asked = SimpleNamespace(options=SimpleNamespace(steering=steering, score=None), _table_sha256=None)
     assert GenerateRun.identity(asked) == ({"ends": "excluded"} if changed else {})

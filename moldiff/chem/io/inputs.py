@@ -180,8 +180,8 @@ def kept(molecules: Molecules) -> Molecules:
 def sha256_of_molecules(molecules: Molecules) -> str:
     """Return a hash of molecules that were given themselves and can be read more than once."""
     digest = hashlib.sha256()
-    items = [molecules] if is_molecule(molecules) or isinstance(molecules, str) else molecules
-    for item in items:  # type: ignore[union-attr]
+    one = is_molecule(molecules) or isinstance(molecules, str) or not isinstance(molecules, Iterable)
+    for item in [molecules] if one else molecules:  # type: ignore[union-attr]
         digest.update(to_bytes(item) if is_molecule(item) else str(item).encode("utf-8"))
         digest.update(b"\n")
     return digest.hexdigest()
