@@ -187,8 +187,8 @@ OUTPUTS = ("out", "report", "trajectory")  # parameters that name files to write
 
 class CarefulCommand(TyperCommand):
     """A command that writes over none of the files that it is given, whichever option names them, takes no path that
-    only a shell could read (see `written_out`) and no empty one, runs no code that a file of options names, and
-    proposes no option that it does not have."""
+    only a shell could read (see `written_out`) and no empty one, runs no code that a file of options names, needs a
+    folder at hand, and proposes no option that it does not have."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         given, *_ = self.make_parser(ctx).parse_args(list(args))
@@ -200,6 +200,10 @@ class CarefulCommand(TyperCommand):
         return rest
 
     def invoke(self, ctx: Any) -> Any:
+        try:
+            os.getcwd()
+        except OSError as error:  # libraries that look for it would end the process, or blame an output
+            raise MoldiffError(f"the folder at hand is gone ({error.strerror}); change into another one") from error
         inputs = list[Path]()
         for name, value in ctx.params.items():
             # a text that names no file does not begin with ~/ either

@@ -262,6 +262,18 @@ def test_the_script_is_the_same_command(run_python: Run, tmp_path: Path) -> None
     run_python(script, "-n", "-3", cwd=tmp_path).assert_refused("-n", "moldiff generate --help")
 
 
+@pytest.mark.parametrize("command", ["filter a.smi -o b.csv", "generate -n 1", "screen a.smi -o c", "evaluate a.smi"])
+def test_a_folder_at_hand_that_is_gone_is_said(
+    run: Callable[..., Any], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    found = run(*command.split())
+    told = "error: the folder at hand is gone (No such file or directory); change into another one\n"
+    assert (found.status, found.out, found.err) == (2, "", told)
+
+
 def test_closed_standard_streams_change_nothing(tmp_path: Path, model: Path) -> None:
     """Not even in what is written: the next file opened must not get the number that C code sends its words to."""
     command = f"{sys.executable} -m moldiff generate -n 3 --evaluations 2 --model {model} --device cpu --keep-invalid"
