@@ -14,10 +14,9 @@ from itertools import combinations, islice
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MolArrays
-from moldiff.chem.coordinates import coordinates_problem
+from moldiff.chem.coordinates import add_conformer, coordinates_problem
 from moldiff.chem.hydrogen_state import partial_problem
 from moldiff.chem.sanitize import charge_refusal, coordinate_refusal, hydrogen_refusal, sanitize_reason, size_refusal
 from moldiff.vocabulary import Vocabulary
@@ -252,11 +251,7 @@ def _build(arrays: MolArrays, vocabulary: Vocabulary) -> Chem.RWMol:
             mol.GetBondBetweenAtoms(i, j).SetIsAromatic(True)
             mol.GetAtomWithIdx(i).SetIsAromatic(True)
             mol.GetAtomWithIdx(j).SetIsAromatic(True)
-    conformer = Chem.Conformer(len(arrays.atom_type))
-    conformer.Set3D(True)
-    for index, (x, y, z) in enumerate(arrays.pos.astype(np.float64).tolist()):
-        conformer.SetAtomPosition(index, Point3D(x, y, z))
-    mol.AddConformer(conformer, assignId=True)
+    add_conformer(mol, arrays.pos)
     return mol
 
 

@@ -1,4 +1,4 @@
-"""Test whether coordinates are those of a molecule in angstrom: no drawing, no other unit, no atoms on one point.
+"""Coordinates of a molecule, and whether they are some in angstrom: no drawing, no other unit, no atoms on one point.
 
 One gate for every command that begins with the coordinates of a record. What it lets through need not be a good
 geometry, see `moldiff.chem.filters.validity`; what it refuses can be none.
@@ -37,6 +37,14 @@ _TETRAHEDRAL = frozenset({5, 6, 7, 14, 15})  # B, C, N, Si, P: with four neighbo
 def has_conformer(mol: Chem.Mol) -> bool:
     """Return whether a molecule has a 3D conformer, of whatever worth."""
     return mol.GetNumConformers() > 0 and bool(mol.GetConformer().Is3D())
+
+
+def add_conformer(mol: Chem.Mol, positions: np.ndarray) -> None:
+    """Add a 3D conformer that has the atoms at (n, 3) positions, in angstrom."""
+    conformer = Chem.Conformer(len(positions))
+    conformer.Set3D(True)
+    conformer.SetPositions(np.asarray(positions, dtype=np.float64))
+    mol.AddConformer(conformer, assignId=True)
 
 
 def coordinates_problem(mol: Chem.Mol) -> str:

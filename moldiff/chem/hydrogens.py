@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Geometry import Point3D
 
 from moldiff.chem.force_field import ForceField, mmff94s, uff
 from moldiff.chem.hydrogen_state import Hydrogens, hydrogens_of
@@ -120,9 +119,8 @@ def _relaxed(
     if not np.isfinite(after).all() or _torn(mol, hydrogens, before, after):
         return None, "tears a hydrogen off"
     placed = Chem.Mol(mol)
-    conformer = placed.GetConformer()
-    for index in hydrogens:
-        conformer.SetAtomPosition(index, Point3D(*after[index].tolist()))
+    before[list(hydrogens)] = after[list(hydrogens)]
+    placed.GetConformer().SetPositions(before)
     return placed, ""
 
 

@@ -7,7 +7,7 @@ from functools import cache
 
 from rdkit import Chem, rdBase
 
-from moldiff.chem.coordinates import has_conformer
+from moldiff.chem.coordinates import add_conformer, has_conformer
 from moldiff.chem.hydrogens import relax_hydrogens
 from moldiff.chem.identity import canonical_smiles, without_hydrogens
 
@@ -60,11 +60,8 @@ def _placed(parent: Chem.Mol, mol: Chem.Mol, flat: Chem.Mol) -> Chem.Mol | None:
     if origins is None:
         return None
     positions = mol.GetConformer().GetPositions()
-    conformer = Chem.Conformer(bare.GetNumAtoms())
-    conformer.Set3D(True)
-    conformer.SetPositions(positions[list(origins)])
     bare.RemoveAllConformers()
-    bare.AddConformer(conformer)
+    add_conformer(bare, positions[list(origins)])
     if mol.GetNumAtoms() == mol.GetNumHeavyAtoms():
         return bare
     full = Chem.AddHs(bare, addCoords=True)

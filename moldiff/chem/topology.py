@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MOST_ATOMS, MolArrays
 from moldiff.chem.convert import (
@@ -23,6 +22,7 @@ from moldiff.chem.convert import (
     rdkit_errors,
     to_bytes,
 )  # fmt: skip
+from moldiff.chem.coordinates import add_conformer
 from moldiff.chem.hydrogens import without_hydrogen_atoms
 from moldiff.vocabulary import Vocabulary
 
@@ -53,7 +53,7 @@ class Topology:
     def place(self, pos: np.ndarray) -> Chem.Mol:
         """Return the molecule with all its hydrogens and a conformer at (n, 3) positions in angstrom."""
         placed = Chem.Mol(self.mol)
-        placed.AddConformer(_conformer(pos), assignId=True)
+        add_conformer(placed, pos)
         if self.explicit_hydrogens:
             return placed
         whole = Chem.RenumberAtoms(Chem.AddHs(placed, addCoords=True), self.order)
@@ -93,7 +93,7 @@ def topology_of(mol: Chem.Mol, vocabulary: Vocabulary) -> Topology:
     if bare.GetNumAtoms() > MOST_ATOMS:
         raise EncodingError(f"too large: {bare.GetNumAtoms()} {vocabulary.atoms}")
     nowhere = Chem.Mol(bare)
-    nowhere.AddConformer(_conformer(np.zeros((bare.GetNumAtoms(), 3))), assignId=True)
+    add_conformer(nowhere, np.zeros((bare.GetNumAtoms(), 3)))
     return Topology(bare, classes_of(nowhere, vocabulary), vocabulary.explicit_hydrogens, order, isotopes)
 
 
@@ -147,11 +147,3 @@ def heavy_atom_skeleton(arrays: MolArrays, vocabulary: Vocabulary) -> Conversion
     rows = np.column_stack([place[inside[:, :2]], inside[:, 2]]).astype(np.int64)
     skeleton = MolArrays(arrays.pos[kept], arrays.atom_type[kept], arrays.charge[kept], rows)
     return decode(skeleton, dataclasses.replace(vocabulary, explicit_hydrogens=False))
-
-
-def _conformer(pos: np.ndarray) -> Chem.Conformer:
-    conformer = Chem.Conformer(len(pos))
-    conformer.Set3D(True)
-    for index, (x, y, z) in enumerate(pos.astype(np.float64).tolist()):
-        conformer.SetAtomPosition(index, Point3D(x, y, z))
-    return conformer

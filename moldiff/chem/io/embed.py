@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
-from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MOST_ATOMS
 from moldiff.chem.convert import placeholder_problem
+from moldiff.chem.coordinates import add_conformer
 from moldiff.chem.force_field import mmff94s, uff
 from moldiff.chem.sanitize import short_message
 from moldiff.chem.side_by_side import contact_radii, side_by_side
@@ -96,11 +97,7 @@ def _embedded_parts(mol: Chem.Mol, seed: int, limits: _Limits) -> str:
     places = side_by_side(
         [part.GetConformer().GetPositions() for part in parts], [contact_radii(part) for part in parts]
     )
-    conformer = Chem.Conformer(mol.GetNumAtoms())
-    for indices, positions in zip(atoms, places, strict=True):
-        for index, point in zip(indices, positions.tolist(), strict=True):
-            conformer.SetAtomPosition(index, Point3D(*point))
-    mol.AddConformer(conformer, assignId=True)
+    add_conformer(mol, np.concatenate(places)[np.argsort(np.concatenate(atoms))])
     return ""
 
 

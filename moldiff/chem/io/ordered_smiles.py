@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from rdkit import Chem, rdBase
-from rdkit.Geometry import Point3D
 
+from moldiff.chem.coordinates import add_conformer
 from moldiff.chem.sanitize import coordinate_refusal
 
 UNIT = 0.001  # angstrom
@@ -59,11 +59,7 @@ def from_ordered_smiles(smiles: str, coordinates: Sequence[int]) -> Chem.Mol:
         mol = _parsed(smiles)
     if len(coordinates) != 3 * mol.GetNumAtoms():
         raise ValueError(f"coordinates: {len(coordinates)} numbers for {mol.GetNumAtoms()} atoms")
-    conformer = Chem.Conformer(mol.GetNumAtoms())
-    conformer.Set3D(True)
-    for index, point in enumerate((UNIT * np.array(coordinates, dtype=np.float64)).reshape(-1, 3).tolist()):
-        conformer.SetAtomPosition(index, Point3D(*point))
-    mol.AddConformer(conformer, assignId=True)
+    add_conformer(mol, (UNIT * np.array(coordinates, dtype=np.float64)).reshape(-1, 3))
     return mol
 
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
-from rdkit.Geometry import Point3D
 
 from moldiff.arrays import MOST_ATOMS
-from moldiff.chem.coordinates import unit_problem
+from moldiff.chem.coordinates import add_conformer, unit_problem
 from moldiff.chem.io.xyz_text import has_qm9_rest
 from moldiff.chem.sanitize import coordinate_refusal, sanitize_reason, short_message, symbol_problem
 from moldiff.foreign_text import number_in
@@ -139,14 +138,11 @@ def _unit_of_neighbours(symbols: tuple[str, ...], pos: np.ndarray) -> str:
 
 def _atoms(symbols: tuple[str, ...], pos: np.ndarray) -> Chem.Mol:
     mol = Chem.RWMol()
-    conformer = Chem.Conformer(len(symbols))
-    conformer.Set3D(True)
-    for index, (symbol, point) in enumerate(zip(symbols, pos.tolist(), strict=True)):
+    for symbol in symbols:
         atom = Chem.Atom(symbol)
         atom.SetNoImplicit(True)
         mol.AddAtom(atom)
-        conformer.SetAtomPosition(index, Point3D(*point))
-    mol.AddConformer(conformer, assignId=True)
+    add_conformer(mol, pos)
     return mol.GetMol()
 
 
