@@ -293,14 +293,16 @@ def test_some_control_characters_cost_their_records_alone(tmp_path: Path) -> Non
     assert first == ("a", "CCO") and second[1].startswith("smiles: ") and len(others) == 9
 
 
-@pytest.mark.parametrize("before", [0, 1, 600, 700, 12_000, 50_000])
+@pytest.mark.parametrize(("before", "letters"), [(0, 1), (1, 1), (600, 1), (700, 1), (144, 496), (600, 496)])
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("name", ["a.smi", "a.smi.gz"])
 def test_windows_letters_are_said_wherever_they_stand(
-    tmp_path: Path, before: int, mark: bytes, name: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, before: int, letters: int, mark: bytes, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In the first piece, at its end, or in a later one; with a UTF-8 letter in front, which stays one."""
-    text = mark + "CC \u00e4\n".encode() + b"CCO a\n" * before + b"CCN caf\xe9\n" * 2 + b"CCC b\n"
+    text = (
+        mark + "CC \u00e4\n".encode() + (b"CCO " + b"a" * letters + b"\n") * before + b"CCN caf\xe9\n" * 2 + b"CCC b\n"
+    )
     (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
     rows = found(tmp_path / name)
     assert (rows[0], rows[-2:]) == (("\u00e4", "CC"), [("caf\u00e9", "CCN"), ("b", "CCC")])
@@ -313,8 +315,9 @@ def test_of_other_texts_nothing_is_said_of_windows(
     tmp_path: Path, encoding: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "a.smi"
-    path.write_bytes(("CCO a\n" * 20 + "CCO \u00e9\u20ac\n" * 20_000).encode(encoding))
-    assert found(path)[-1] == ("\u00e9\u20ac", "CCO")
+    title = "\u00e9\u20ac" * 100
+    path.write_bytes(("CCO a\n" * 20 + f"CCO {title}\n" * 300).encode(encoding))
+    assert found(path)[-1] == (title, "CCO")
     assert "Windows" not in caplog.text
 
 
