@@ -81,13 +81,13 @@ def _without_points(mol: Chem.Mol, source: str) -> Chem.Mol:
         if not single or not others[0].GetAtomicNum():
             raise MoldiffError(f"{source}: a * is where the fragment grows: it hangs on one atom by a single bond")
         others[0].SetIntProp(_POINTS, others[0].GetIntProp(_POINTS) + 1 if others[0].HasProp(_POINTS) else 1)
-    stars = [atom for atom in edited.GetAtoms() if not atom.GetAtomicNum()]
-    for number, atom in enumerate(stars):
-        atom.SetAtomicNum(1)
-        atom.SetIsotope(_FIRST_ISOTOPE + number if stated else 0)
-        atom.SetAtomMapNum(0)
+    stars = [atom.GetIdx() for atom in edited.GetAtoms() if not atom.GetAtomicNum()]
+    for number, index in enumerate(stars):
+        hydrogen = Chem.Atom(1)  # a new one: with an extension of CXSMILES behind the text, a * is the atom of a query
+        hydrogen.SetIsotope(_FIRST_ISOTOPE + number if stated else 0)
         if stated:
-            atom.SetBoolProp(_LEAVES, True)
+            hydrogen.SetBoolProp(_LEAVES, True)
+        edited.ReplaceAtom(index, hydrogen)
     return Chem.RemoveHs(edited)
 
 

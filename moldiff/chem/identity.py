@@ -37,13 +37,17 @@ def _smiles(mol: Chem.Mol, stereo: bool) -> str:
         bare = mol.GetNumHeavyAtoms() == mol.GetNumAtoms()
         return str(Chem.MolToSmiles(mol if bare else without_hydrogens(mol)))
     flat = Chem.Mol(mol)
+    for atom in flat.GetAtoms():
+        if atom.GetIsotope():
+            atom.SetIsotope(0)  # here, as a deuterium would stay an atom, and be a hydrogen
     # before the hydrogens: one that defines an imine's stereo would stay and make the text depend on the geometry
     Chem.RemoveStereochemistry(flat)
     return str(Chem.MolToSmiles(without_hydrogens(flat), isomericSmiles=False))
 
 
 def inchikey_block(mol: Chem.Mol) -> str:
-    """Return the first 14 letters of the InChIKey: connectivity with mobile hydrogens, no stereo, isotopes or charge.
+    """Return the first 14 letters of the InChIKey: connectivity with mobile hydrogens, no stereo, isotopes or protons
+    more or less, as far as InChI knows the group as an acid or a base.
 
     Raises:
         ValueError: InChI refuses the molecule ("inchi: ..." is the reason).
@@ -61,9 +65,22 @@ def parent_block(mol: Chem.Mol) -> str:
     is the canonical SMILES."""
     parts = Chem.GetMolFrags(mol, asMols=True, sanitizeFrags=False)
     if len(parts) < 2:
-        return _block_or_smiles(mol)
+        return _block_or_smiles(_uncharged(mol))
     most = max(part.GetNumHeavyAtoms() for part in parts)
-    return min(_block_or_smiles(part) for part in parts if part.GetNumHeavyAtoms() == most)
+    return min(_block_or_smiles(_uncharged(part)) for part in parts if part.GetNumHeavyAtoms() == most)
+
+
+def _uncharged(mol: Chem.Mol) -> Chem.Mol:
+    """Return a molecule with the protons that make it neutral: InChI does not know all acids, such as tetrazoles."""
+    if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()):
+        return mol
+    from rdkit.Chem.MolStandardize import rdMolStandardize
+
+    try:
+        with rdBase.BlockLogs():
+            return rdMolStandardize.Uncharger().uncharge(mol)
+    except (ValueError, RuntimeError):
+        return mol
 
 
 def _block_or_smiles(mol: Chem.Mol) -> str:

@@ -265,13 +265,12 @@ class Run(ABC):
         """Write a checkpoint and the model folder (rank 0 alone)."""
         if self.rank != 0:
             return
-        optimizers = task.trainer.optimizers
         state = TrainingState(
             step=task.step,
             weights=task.trained.state_dict(),
             average=task.averaged.state_dict(),
             average_count=int(task.average.n_averaged),
-            optimizers=[flatten_optimizer(optimizer) for optimizer in optimizers],
+            optimizers=[flatten_optimizer(optimizer) for optimizer in task.trainer.optimizers],
             config=self.config.record(),
             seconds=self._seconds(),
             continued=self.continued,
@@ -284,10 +283,11 @@ class Run(ABC):
         logger.info("step %d  saved %s and %s", task.step, path, self.config.output / "model")
 
     def _complete(self, state: TrainingState) -> None:
-        """Write the model folder of a finished run, unless the one that stands is of the same step."""
+        """Write the model folder of a finished run, unless the one that stands is of the same step, and complete."""
         folder = self.config.output / "model"
         try:
-            done = load_model_folder(folder).config["training"]["step"] >= state.step
+            made = load_model_folder(folder).config["training"]
+            done = made["step"] == state.step == made["config"]["training"]["steps"]
         except (MoldiffError, KeyError, TypeError):
             done = False
         if not done and self.rank == 0:

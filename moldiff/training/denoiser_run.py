@@ -203,7 +203,8 @@ class TrainingRun(Run):
             "model to start from": self._given,
             "teacher": None if teacher is None else blaming("teacher")(load_model_folder)(teacher),
         }
-        return {what: "none" if folder is None else folder.sha256 for what, folder in folders.items()}
+        found = {what: "none" if folder is None else folder.sha256 for what, folder in folders.items()}
+        return found | {"what is trained": "all of it" if self.config.feedback is None else "its feedback"}
 
     def _arrays(self, device: torch.device) -> DeviceArrays:
         return DeviceArrays(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -144,6 +145,10 @@ def _begun(config: RunConfig, resume: str | None) -> Iterator[TrainingState | No
     with claimed_folder(config.output):
         state = _find_state(config, resume)
         _refuse_places(config.output)
+        if state is None and os.path.lexists(config.output / "model"):
+            raise MoldiffError(
+                f"{config.output} holds a model, and no checkpoint to go on from; choose another output", argument="out"
+            )
         yield state
 
 

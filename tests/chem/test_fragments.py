@@ -7,6 +7,7 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
+import moldiff
 from moldiff.chem.convert import EncodingError, encode
 from moldiff.chem.coordinates import coordinates_problem
 from moldiff.chem.fragments import MolFragment, block_of, cut_fragment
@@ -118,6 +119,23 @@ def test_r_groups_of_a_file_are_told_what_to_write_instead(smiles: str) -> None:
             encode(mol, vocabulary)
         with pytest.raises(EncodingError, match=r"^R group or \*: "):
             topology_of(mol, vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "extension"),
+    [
+        ("*[C@H](C)O", "|a:1|"), ("*CC", "|atomProp:0.x.y|"), ("*CCO", "|$_R1;;;$|"),
+        ("C[C@H](O)*", "|(0,0,;1,0,;2,0,;3,0,)|"),
+    ],
+)  # fmt: skip
+def test_an_extension_behind_a_smiles_does_not_make_a_pattern_of_it(smiles: str, extension: str) -> None:
+    plain, extended = moldiff.Fragment(smiles), moldiff.Fragment(f"{smiles} {extension}")
+    assert extended.points == plain.points != ()
+    one, other = (Chem.MolFromMolBlock(fragment.blocks[0], removeHs=False) for fragment in (plain, extended))
+    assert Chem.MolToSmiles(other) == Chem.MolToSmiles(one)
+    # a block of stereo groups has more digits
+    assert np.allclose(other.GetConformer().GetPositions(), one.GetConformer().GetPositions(), atol=1e-4)
+    assert moldiff.Fragment("*C=CC |c:1|").points == (0,)
 
 
 def test_parts_are_numbered_on() -> None:

@@ -119,6 +119,20 @@ def test_a_molecule_of_one_part_goes_by_its_own_block(smiles: str) -> None:
     assert parent_block(mol) == inchikey_block(mol)
 
 
+@pytest.mark.parametrize(
+    ("acid", "salt"),
+    [
+        ("CC(=O)Nc1nnc(S(N)(=O)=O)s1", "CC(=O)Nc1nnc(S([NH-])(=O)=O)s1.[Na+]"),
+        ("Cc1nnn[nH]1", "Cc1nn[n-]n1.[K+]"),
+        ("CCO", "CC[O-].[Na+]"),
+        ("C#N", "[C-]#N.[K+]"),
+        ("c1c[nH]cn1", "c1c[n-]cn1.[Li+]"),
+    ],
+)
+def test_an_acid_that_inchi_does_not_know_has_the_block_of_its_salt(acid: str, salt: str) -> None:
+    assert parent_block(Chem.MolFromSmiles(salt)) == inchikey_block(Chem.MolFromSmiles(acid))
+
+
 def test_without_a_key_the_smiles_decides() -> None:
     assert parent_block(Chem.MolFromSmiles("*CC")) == "*CC"
     assert parent_block(Chem.MolFromSmiles("*CCC.O")) == "*CCC"

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
 
 from moldiff.errors import MoldiffError
 from moldiff.evaluation.assess import MISSING, Assessment, assess_file
@@ -258,3 +260,14 @@ def test_an_output_of_before_the_format_that_is_empty_counts_among_others(tmp_pa
     (old.parent / "run.json").write_text(json.dumps(before | {"request": record["options"]}))
     assert len(assess_file(old)[0]) == 3
     assert len(assess_file([old, new])[0]) == 5
+
+
+def test_isotopes_make_other_molecules_and_centres() -> None:
+    texts = ["[2H]C", "C", "[2H][C@H](O)C", "[2H][C@@H](O)C", "CCO", "[13CH3]O"]
+    molecules = [Chem.AddHs(Chem.MolFromSmiles(text)) for text in texts]
+    for mol in molecules:
+        assert rdDistGeom.EmbedMolecule(mol, randomSeed=1) == 0
+    rows, _ = assess_file(molecules, hydrogens="explicit")
+    assert [row.smiles_stereo for row in rows] == [Chem.MolToSmiles(Chem.MolFromSmiles(text)) for text in texts]
+    assert [row.smiles for row in rows] == ["C", "C", "CCO", "CCO", "CCO", "CO"]
+    assert all(row.valid for row in rows)

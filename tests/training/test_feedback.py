@@ -97,6 +97,21 @@ def test_the_adapter_learns_and_everything_else_stays(feedback_file: Write, fold
     assert "Feedback of: logp" in fed.card and "Feedback" not in load_model_folder(folders["base"]).card
 
 
+def test_what_is_trained_neither_comes_nor_goes(
+    feedback_file: Write, training_file: Write, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    fed = train(feedback_file(), ["training.steps=1"])
+    values = {"data": str(folders["some data"]), "init_from": str(fed), "optimizer": RATES}
+    of_feedback, of_all = training_file("one", **values, feedback={}), training_file("other", **values)
+    for begun, changed in ((of_feedback, of_all), (of_all, of_feedback)):
+        out = tmp_path / f"made of {begun.stem}"
+        train(begun, ["training.steps=1"], out=out)
+        before = (out / "config.json").read_bytes()
+        with pytest.raises(MoldiffError, match=r"is of another run .*what is trained (its feedback|all of it), now "):
+            train(changed, ["training.steps=2"], out=out, resume="auto")
+        assert (out / "config.json").read_bytes() == before
+
+
 def test_draws_without_a_wish_stay_bit_by_bit_and_those_with_one_do_not(
     feedback_file: Write, folders: dict[str, Path]
 ) -> None:

@@ -259,6 +259,35 @@ def test_a_finished_run_that_is_asked_again_only_sees_to_its_model(training_file
     assert load_model_folder(folder).config["training"]["step"] == 8
 
 
+def test_the_model_of_another_step_is_not_that_of_a_finished_run(training_file: Write, tmp_path: Path) -> None:
+    path, states = training_file(), tmp_path / "run" / "checkpoints"
+    folder = train(path, [])
+    train(path, ["training.steps=4"], resume=str(states / "step-00000004"))
+    assert load_model_folder(folder).config["training"]["step"] == 4
+
+
+def test_a_run_that_is_finished_where_it_stopped_has_a_complete_model(training_file: Write, tmp_path: Path) -> None:
+    path = training_file()
+    folder = train(path, ["training.steps=1000000", "training.checkpoint_every=1000000"], max_time="0:01")
+    step = load_model_folder(folder).config["training"]["step"]
+    before = set(load_model_folder(folder).references)
+    train(path, [f"training.steps={step}"], resume="auto")
+    assert {name for name in load_model_folder(folder).references if name.startswith("rarity")} > before & {"rarity"}
+    assert "reference_json" in load_model_folder(folder).references
+
+
+def test_a_model_whose_checkpoints_are_gone_is_not_written_over(training_file: Write, tmp_path: Path) -> None:
+    path = training_file()
+    folder = train(path, [])
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    other = training_file("other", init_from=str(folder), output=str(tmp_path / "run"))
+    for again, resume in ((path, None), (path, "auto"), (other, None)):
+        with pytest.raises(MoldiffError, match="run holds a model, and no checkpoint to go on from; choose another"):
+            train(again, [], resume=resume)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
 def test_a_run_that_goes_on_from_an_older_checkpoint_does_not_fall_back_to_the_newer(
     training_file: Write, tmp_path: Path
 ) -> None:

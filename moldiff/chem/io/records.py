@@ -334,6 +334,10 @@ def judge(mol: Chem.Mol, *, explicit_hydrogens: bool) -> Conversion:
         np.array(rows, dtype=np.int64).reshape(-1, 3),
     )
     found = decode(arrays, vocabulary)
+    if found.mol is not None and any(isotopes := [atom.GetIsotope() for atom in mol.GetAtoms()]):
+        for index, isotope in enumerate(isotopes):
+            found.mol.GetAtomWithIdx(index).SetIsotope(isotope)
+        _assign_stereo(found.mol)  # a centre may be one by its isotopes alone
     if explicit_hydrogens or found.mol is None:
         return found
     return replace(found, mol=relax_hydrogens(found.mol, range(len(symbols), found.mol.GetNumAtoms()))[0])
