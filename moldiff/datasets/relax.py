@@ -24,6 +24,7 @@ from moldiff.chem.hydrogens import with_all_hydrogens
 from moldiff.chem.io.ordered_smiles import to_ordered_smiles
 from moldiff.chem.io.records import Record, TextRecord, embed, mol_to_sdf_record, parse, write_sdf
 from moldiff.chem.io.tables import COORDINATES, Columns
+from moldiff.chem.io.tags import apart
 from moldiff.chem.relax import relax
 from moldiff.chem.sanitize import short_message
 from moldiff.choices import EnergyMethod
@@ -252,6 +253,7 @@ def _relax_text(text: TextRecord, options: _Options) -> _Result:
         if options.suffix == PARQUET:
             smiles, coordinates = to_ordered_smiles(found.mol)
             content: Any = {"name": record.name, "smiles": smiles, COORDINATES: coordinates, **values}
+            content |= {column: record.tags[name] for name, column in apart(record.tags, tuple(content)).items()}
         else:
             tags = record.tags | {name: f"{value:.6f}" for name, value in values.items()}
             content = mol_to_sdf_record(found.mol, record.name, tags)
@@ -302,8 +304,11 @@ def _write_parquet(out: Path, rows: list[dict[str, Any]]) -> None:
     # a long molecule needs more than 16 bits, the others' files stay as they are
     is_wide = any(max(map(abs, row[COORDINATES]), default=0) > np.iinfo(np.int16).max for row in rows)
     number = pyarrow.int32() if is_wide else pyarrow.int16()
-    kinds = {"name": pyarrow.string(), "smiles": pyarrow.string(), COORDINATES: pyarrow.list_(number)}
+    texts = {name for row in rows for name, value in row.items() if isinstance(value, str)}
+    kinds = {COORDINATES: pyarrow.list_(number), **dict.fromkeys(texts, pyarrow.string())}
     schema = pyarrow.schema([(name, kinds.get(name, pyarrow.float64())) for name in names])
+    # a number that one record lacks, and has as a field
+    rows = [{name: f"{value}" if name in texts else value for name, value in row.items()} for row in rows]
     buffer = io.BytesIO()
     table = pyarrow.Table.from_pylist(rows, schema)
     pyarrow.parquet.write_table(table, buffer, compression="zstd", compression_level=19)

@@ -13,6 +13,7 @@ import pytest
 from rdkit import Chem
 from started import started
 
+import moldiff
 import moldiff.datasets.relax as module
 from moldiff.chem.io.records import read_records
 from moldiff.chem.io.tables import Columns
@@ -367,3 +368,16 @@ def test_patterns_name_files_and_none_of_these_is_written_over(tmp_path: Path) -
     with pytest.raises(MoldiffError, match=r"o\.sdf would be written over, but it is an input"):
         relax_files([tmp_path / "*.sdf"], tmp_path / "o.sdf", method="mmff94s", overwrite=True)
     assert len(list(read_records(tmp_path / "o.sdf"))) == 2
+
+
+@pytest.mark.parametrize("suffix", [".sdf", ".parquet"])
+def test_data_fields_are_carried_on(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / "in.csv").write_text("smiles,IC50,smiles note,name\nCCO,1.5,salt,one\nCCN,2,,\nCCC,,,three\n")
+    out = tmp_path / f"out{suffix}"
+    relax_files(tmp_path / "in.csv", out, method="mmff94s")
+    again = [record.tags for record in read_records(out)]
+    assert [tags.get("IC50") or None for tags in again] == ["1.5", "2", None]
+    assert [tags.get("smiles note") or None for tags in again] == ["salt", None, None]
+    assert all(float(tags["mmff94s_energy_kcal_mol"]) < 100 for tags in again)
+    made = moldiff.prepare([out], tmp_path / "set", properties=["IC50"])
+    assert made.kept == 3
