@@ -69,7 +69,7 @@ def of_model(kind: str, model: Continued, names: tuple[str, ...], others: Mappin
         kind: of the model, a key of `NAMES`.
         model: what is trained.
         names: of the properties that it knows, in the order of its input or output.
-        others: what another model is to the run ("teacher") -> its SHA-256.
+        others: what another model is to the run ("teacher") -> its SHA-256, and whatever else tells what is trained.
     """
     known = {name: model.statistics.properties[name] for name in names}
     # six digits: the same data prepared on another machine may differ in the last bit of a mean
