@@ -48,7 +48,7 @@ def check_regular(path: Path) -> None:
     try:
         open_regular(path).close()
     except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
 
 
 def read_whole(path: Path, most: int) -> bytes:
@@ -66,7 +66,7 @@ def read_whole(path: Path, most: int) -> bytes:
             size = os.fstat(handle.fileno()).st_size
             data = b"" if size > most else handle.read(size)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
     if size > most:
         raise MoldiffError(f"{path} is larger than the {most} bytes allowed")
     return data
@@ -78,11 +78,10 @@ def sha256_of(path: Path) -> str:
         with open_regular(path) as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
+        raise _unreadable(path, error) from error
 
 
-def unreadable(path: Path, error: Exception) -> MoldiffError:
-    """Return the error to raise where the system cannot read a file, or no file can have its name (ValueError)."""
+def _unreadable(path: Path, error: Exception) -> MoldiffError:
     return MoldiffError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}")
 
 

@@ -74,7 +74,7 @@ def _uncharged(mol: Chem.Mol) -> Chem.Mol:
     """Return a molecule with the protons that make it neutral: InChI does not know all acids, such as tetrazoles."""
     if not any(atom.GetFormalCharge() for atom in mol.GetAtoms()):
         return mol
-    from rdkit.Chem.MolStandardize import rdMolStandardize
+    from rdkit.Chem.MolStandardize import rdMolStandardize  # whose import only charged molecules pay for
 
     try:
         with rdBase.BlockLogs():

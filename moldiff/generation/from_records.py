@@ -149,9 +149,7 @@ class RecordRun(Run, Generic[Item]):
             with blaming("molecules", "columns"):
                 read = survey(files, options.columns)
             self.tag_names, self._sha256 = read.tags, read.sha256
-            self._span = options.shard.span(read.records)
-            if read.records and not self._span:
-                raise MoldiffError(f"shard: there are only {read.records} records to share out", argument="shard")
+            self._span = read.span(options.shard)
         else:
             refuse_columns(options.columns)
             self.tag_names, self._sha256 = fields_of(molecules), (sha256_of_molecules(molecules),)

@@ -24,7 +24,7 @@ from moldiff.chem.io.ready import Ready, ready_records
 from moldiff.chem.io.records import Record
 from moldiff.deprecations import renamed_argument
 from moldiff.diffusion.bound import BoundSettings
-from moldiff.errors import MoldiffError, blaming
+from moldiff.errors import blaming
 from moldiff.files import write_json
 from moldiff.foreign_text import readable
 from moldiff.models.folder import DEFAULT_MODEL
@@ -107,8 +107,7 @@ def score_file(
     inputs = files if calibration is None else (*files, calibration)
     resumption = Resumption(out, record_file, inputs=inputs, resume=resume, overwrite=overwrite)
     read = survey(files)  # a missing file shows before the model is loaded
-    if not (wanted := shard.span(read.records)) and read.records:
-        raise MoldiffError(f"shard: there are only {read.records} records to share out", argument="shard")
+    wanted = read.span(shard)
     loaded = load_model(model, device=device, precision="float32")
     pool = standing_pool(workers)
     scoring = Scoring.of(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 from rdkit import Chem
 
-from moldiff.arguments import refusal
+from moldiff.arguments import Part, refusal
 from moldiff.chem.convert import to_bytes
 from moldiff.chem.coordinates import has_conformer
 from moldiff.chem.io.capped import smiles_record
@@ -152,6 +152,14 @@ class Survey:
     sha256: tuple[str, ...]
     records: int
     tags: tuple[str, ...]
+
+    def span(self, shard: Part) -> range:
+        """Return the numbers of the records that belong to a part; MoldiffError if it has none of those that there
+        are."""
+        found = shard.span(self.records)
+        if self.records and not found:
+            raise MoldiffError(f"shard: there are only {self.records} records to share out", argument="shard")
+        return found
 
 
 def survey(files: Sequence[Path], columns: Columns | None = None) -> Survey:
